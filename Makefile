@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+MANIFEST := contracts/orders_service.manifest.json
+EXAMPLE := examples/orders_service
+
+.PHONY: help setup demo test check format generate verify bench faults build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## build .venv with exact pinned versions
+
+$(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
+	@rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/dev.txt pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
+	@touch $@
+
+demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order
+	@$(BIN)/python $(EXAMPLE)/demo.py
+
+test: $(STAMP) ## run the tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## format, lint, types and layers; changes nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: $(STAMP) ## write the generated example and the golden packages again
+	@$(BIN)/trellis-gen facade $(MANIFEST) --out $(EXAMPLE)
+	@$(BIN)/python -m tests.golden.refresh
+
+verify: $(STAMP) ## prove that the generated example is fresh
+	@$(BIN)/trellis-gen facade $(MANIFEST) --out $(EXAMPLE) --check
+
+bench: $(STAMP) ## run the benchmarks
+	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done
+
+faults: $(STAMP) ## run the long fault scenarios
+	@$(BIN)/python -m pytest tests/faults --timeout 1200 -m ""
+
+build: $(STAMP) ## build the wheels into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@$(BIN)/python -m build --no-isolation --outdir dist runtime >/dev/null
+	@ls dist
+
+clean: ## remove what the other targets made
+	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Generates a typed Python package from a Trellis contract."""
