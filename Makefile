@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
 	@rm -f $@
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/dev.txt pip
-	@$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
+	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
+	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
 	@touch $@
 
 demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order

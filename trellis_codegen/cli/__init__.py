@@ -1,0 +1,5 @@
+"""The command line of the generator."""
+
+
+def main() -> None:
+    """Run `trellis-gen`."""
