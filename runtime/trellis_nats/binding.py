@@ -1,0 +1,144 @@
+"""The names and numbers of everything a service uses on the server.
+
+A control plane may hand a binding over as JSON; otherwise `local_binding` builds one from the contract. The rest of
+the runtime takes every subject, stream, consumer and bucket name from here and never builds one itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from trellis_nats.clock import from_milliseconds, to_milliseconds
+from trellis_nats.codec import issues
+from trellis_nats.contract import Contract
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.ids import checked_token
+from trellis_nats.specs import BucketSpec, JobSpec
+
+__all__ = ["Binding", "BucketBinding", "JobsBinding", "QueueBinding", "local_binding", "parse_binding"]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class QueueBinding(_Wire):
+    """One job queue."""
+
+    queue_type: str = Field(min_length=1)
+    publish_prefix: str = Field(pattern=r"^trellis\.jobs\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")
+    """Lifecycle events go to `<publish_prefix>.<job id>.<event>`."""
+    work_subject: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    consumer_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    max_deliver: int = Field(default=5, ge=1)
+    backoff_ms: tuple[int, ...] = ()
+    ack_wait_ms: int = Field(default=30_000, ge=1)
+    default_deadline_ms: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=1, ge=1)
+    key_concurrency: Mapping[str, object] | None = None
+
+    @property
+    def backoff(self) -> tuple[timedelta, ...]:
+        """The waits between tries; the last one repeats."""
+        return tuple(map(from_milliseconds, self.backoff_ms))
+
+    @property
+    def ack_wait(self) -> timedelta:
+        """How long the server waits for a sign of life before it delivers a job again."""
+        return from_milliseconds(self.ack_wait_ms)
+
+    @property
+    def default_deadline(self) -> timedelta | None:
+        """How long after its creation a job expires."""
+        return None if self.default_deadline_ms is None else from_milliseconds(self.default_deadline_ms)
+
+
+class JobsBinding(_Wire):
+    """The job queues of one service."""
+
+    namespace: str
+    service_name: str | None = None
+    """What events call the service. None: the namespace."""
+    work_stream: str
+    queues: Mapping[str, QueueBinding]
+
+    @property
+    def service(self) -> str:
+        """What events call the service."""
+        return self.service_name or self.namespace
+
+
+class BucketBinding(_Wire):
+    """One key-value bucket."""
+
+    bucket: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    history: int = Field(default=1, ge=1)
+    ttl_ms: int = Field(default=0, ge=0)
+    """0: values are kept for ever."""
+    max_value_bytes: int | None = Field(default=None, ge=1)
+
+
+class Binding(_Wire):
+    """Everything a service uses on the server."""
+
+    jobs: JobsBinding | None = None
+    kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
+
+
+WORK_STREAM: Final = "JOBS_WORK"
+
+
+def local_binding(contract: Contract, *, jobs: Iterable[JobSpec], buckets: Iterable[BucketSpec]) -> Binding:
+    """Build the names that a service without a control plane uses.
+
+    Raises:
+        ConfigurationError: a name of the contract may not stand in a subject.
+    """
+    service = checked_token("the service's name", contract.name)
+    queues = {spec.name: _local_queue(service, spec) for spec in jobs}
+    return Binding(
+        jobs=JobsBinding(namespace=service, work_stream=WORK_STREAM, queues=queues) if queues else None,
+        kv={spec.name: _local_bucket(service, spec) for spec in buckets},
+    )
+
+
+def _local_queue(service: str, spec: JobSpec) -> QueueBinding:
+    queue = checked_token("queue", spec.name)
+    return QueueBinding(
+        queue_type=queue,
+        publish_prefix=f"trellis.jobs.{service}.{queue}",
+        work_subject=f"trellis.work.{service}.{queue}",
+        consumer_name=f"{service}__{queue}",
+        max_deliver=spec.max_deliver,
+        backoff_ms=tuple(map(to_milliseconds, spec.backoff)),
+        ack_wait_ms=to_milliseconds(spec.ack_wait),
+        default_deadline_ms=None if spec.default_deadline is None else to_milliseconds(spec.default_deadline),
+        concurrency=spec.concurrency,
+    )
+
+
+def _local_bucket(service: str, spec: BucketSpec) -> BucketBinding:
+    return BucketBinding(
+        bucket=f"{service}_{checked_token('bucket', spec.name)}",
+        history=spec.history,
+        ttl_ms=0 if spec.ttl is None else to_milliseconds(spec.ttl),
+        max_value_bytes=spec.max_value_bytes,
+    )
+
+
+def parse_binding(text: str | bytes) -> Binding:
+    """Read the `resources` of a binding as a control plane hands it over.
+
+    Raises:
+        ConfigurationError: it is not a binding; all problems at once.
+    """
+    try:
+        return Binding.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(f"{place}: {message}" for place, message in issues(error))
+        raise ConfigurationError(f"the binding is not valid: {problems}") from None

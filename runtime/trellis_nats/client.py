@@ -1,0 +1,37 @@
+"""The base of generated clients."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar, Self
+
+from trellis_nats.contract import Contract
+from trellis_nats.opening import opened
+from trellis_nats.options import Options
+from trellis_nats.runtime import Runtime
+
+__all__ = ["Client"]
+
+
+class Client:
+    """A service as others see it: its RPCs and its events. Jobs and buckets are the service's own."""
+
+    contract: ClassVar[Contract]
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str, *, options: Options | None = None) -> AsyncIterator[Self]:
+        """Connect for the length of an `async with` block; reconnect for ever within it.
+
+        Raises:
+            CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
+            ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
+        """
+        runtime = Runtime(cls.contract, options or Options())
+        client = cls(runtime)
+        async with opened(runtime, url, provisioned=False):
+            yield client

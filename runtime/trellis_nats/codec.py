@@ -1,0 +1,105 @@
+"""Values to JSON and back, checked against their type both ways."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import pydantic_core
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from trellis_nats.errors import InvalidPayload
+
+__all__ = ["Codec", "decode_json", "encode_json"]
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes the values of one type.
+
+    Decoding is strict, ignores nothing that the type forbids, and never puts the offending value into an error.
+    The validator is built at first use, so that importing a package costs nothing.
+    """
+
+    def __init__(self, shape: object, *, what: str) -> None:
+        self._shape = shape
+        self._what = what
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:  # Any: a type known only at run time; the class's T is the promise
+        return TypeAdapter(self._shape)
+
+    def decode(self, data: bytes) -> T:
+        """Read a value from JSON text.
+
+        Raises:
+            InvalidPayload: it is not JSON, or does not match the type.
+        """
+        try:
+            value: T = self._adapter.validate_json(data, strict=True)
+        except ValidationError as error:
+            raise InvalidPayload(self._what, issues(error)) from None
+        return value
+
+    def from_json(self, value: JsonValue) -> T:
+        """Read a value from parsed JSON.
+
+        Raises:
+            InvalidPayload: it does not match the type.
+        """
+        return self.decode(encode_json(value))
+
+    def to_json(self, value: T) -> JsonValue:
+        """Write a value as parsed JSON; fields that were never set stay absent.
+
+        Raises:
+            InvalidPayload: the value does not match the type.
+        """
+        try:
+            checked = self._adapter.validate_python(value, strict=True)
+            written: JsonValue = self._adapter.dump_python(checked, mode="json", by_alias=True, exclude_unset=True)
+        except ValidationError as error:
+            raise InvalidPayload(self._what, issues(error)) from None
+        except pydantic_core.PydanticSerializationError as error:
+            raise InvalidPayload(self._what, [("#", str(error))]) from None
+        return written
+
+    def encode(self, value: T) -> bytes:
+        """Write a value as JSON text; fields that were never set stay absent.
+
+        Raises:
+            InvalidPayload: the value does not match the type.
+        """
+        try:
+            return encode_json(self.to_json(value))
+        except ValueError as error:
+            raise InvalidPayload(self._what, [("#", str(error))]) from None
+
+
+def issues(error: ValidationError) -> list[tuple[str, str]]:
+    """List the places and rules of a validation error, without the values."""
+    return [
+        ("/".join(("#", *(str(part) for part in item["loc"]))), item["msg"])
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def decode_json(data: bytes) -> JsonValue:
+    """Parse JSON text. Its depth is bounded by the parser, and NaN and infinities are refused.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    parsed: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
+    return parsed
+
+
+def encode_json(value: JsonValue) -> bytes:
+    """Write JSON text without white space.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

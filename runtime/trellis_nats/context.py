@@ -1,0 +1,95 @@
+"""The request and trace that a job, a call or an event belongs to."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from trellis_nats.ids import new_id
+
+try:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError:  # the `otel` extra is not installed: contexts are always fresh or inherited
+    TraceContextTextMapPropagator = None
+
+__all__ = ["Context", "current_context", "new_context", "within"]
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,512}")
+"""What may travel in a header: printable ASCII. tracestate is at most 512 characters (W3C Trace Context, 3.3.1.5)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """The request and the trace that something belongs to. It never changes and crosses the wire."""
+
+    request_id: str
+    trace_id: str
+    """32 lower-case hexadecimal digits."""
+    traceparent: str
+    """As in W3C Trace Context."""
+    tracestate: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Write the context as message headers."""
+        headers = {"request-id": self.request_id, "traceparent": self.traceparent}
+        if self.tracestate is not None:
+            headers["tracestate"] = self.tracestate
+        return headers
+
+    @classmethod
+    def of_headers(cls, headers: Mapping[str, str]) -> Context:
+        """Read the context of a message; what is missing or malformed is made fresh."""
+        return _context(headers.get("request-id"), headers.get("traceparent"), headers.get("tracestate"))
+
+
+_current: ContextVar[Context | None] = ContextVar("trellis_context", default=None)
+
+
+def current_context() -> Context | None:
+    """Return the context of the handler that is running, if one is."""
+    return _current.get()
+
+
+@contextmanager
+def within(context: Context) -> Iterator[None]:
+    """Make a context the current one for the length of a `with` block."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def new_context() -> Context:
+    """Make the context of something that begins here.
+
+    Inside a handler it is the handler's; else it joins the caller's OpenTelemetry span, where there is one; else it
+    is fresh.
+    """
+    inherited = _current.get()
+    if inherited is not None:
+        return inherited
+    carrier: dict[str, str] = {}
+    if TraceContextTextMapPropagator is not None:
+        TraceContextTextMapPropagator().inject(carrier)
+    return _context(None, carrier.get("traceparent"), carrier.get("tracestate"))
+
+
+def _context(request_id: str | None, traceparent: str | None, tracestate: str | None) -> Context:
+    if request_id is None or not _HEADER_TEXT.fullmatch(request_id):
+        request_id = new_id()
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
+    if match is None:
+        trace_id = secrets.token_hex(16)
+        return Context(
+            request_id=request_id, trace_id=trace_id, traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-01"
+        )
+    if tracestate is not None and not _HEADER_TEXT.fullmatch(tracestate):
+        tracestate = None
+    return Context(request_id=request_id, trace_id=match[1], traceparent=match[0], tracestate=tracestate)

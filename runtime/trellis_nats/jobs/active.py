@@ -1,0 +1,141 @@
+"""The job that a handler is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from trellis_nats.clock import now, timestamp
+from trellis_nats.context import Context
+from trellis_nats.errors import JobCancelled
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.event import JobLogEntry, JobProgress
+
+__all__ = ["ActiveJob", "JobFacts"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFacts:
+    """What does not change while a try runs."""
+
+    queue: str
+    context: Context
+    deadline: datetime | None
+    max_tries: int
+    redelivery_count: int
+
+
+class ActiveJob(Generic[PayloadT, ResultT]):
+    """A job while its handler runs.
+
+    Heartbeats go out by themselves, also while the handler blocks the event loop: however long it runs, the job is
+    not given to another worker as long as this process lives.
+    """
+
+    def __init__(
+        self, payload: PayloadT, attempt: Attempt, facts: JobFacts, beat: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._payload = payload
+        self._attempt = attempt
+        self._facts = facts
+        self._beat = beat
+
+    def __repr__(self) -> str:
+        return f"<ActiveJob {self._facts.queue} {self.id} try {self.tries} of {self.max_tries}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id, a ULID."""
+        return self._attempt.identity.job_id
+
+    @property
+    def queue(self) -> str:
+        """The queue's name in the contract."""
+        return self._facts.queue
+
+    @property
+    def payload(self) -> PayloadT:
+        """What the job was created with."""
+        return self._payload
+
+    @property
+    def context(self) -> Context:
+        """The request and trace that the job belongs to. Jobs created by the handler inherit it."""
+        return self._facts.context
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the job expires; None for never."""
+        return self._facts.deadline
+
+    @property
+    def tries(self) -> int:
+        """The number of this try, from 1."""
+        return self._attempt.tries
+
+    @property
+    def max_tries(self) -> int:
+        """How many tries there are. After the last one the job is dead."""
+        return self._facts.max_tries
+
+    @property
+    def is_redelivery(self) -> bool:
+        """Whether a handler may have worked on this job before, in part or in whole."""
+        return self._facts.redelivery_count > 0
+
+    @property
+    def redelivery_count(self) -> int:
+        """How often the job was given to a worker before this time."""
+        return self._facts.redelivery_count
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether someone cancelled the job. What the handler returns or raises then no longer matters."""
+        return self._attempt.cancelled.is_set()
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """Set when someone cancels the job: `await job.cancelled.wait()`."""
+        return self._attempt.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Leave the handler if the job was cancelled.
+
+        Raises:
+            JobCancelled: it was.
+        """
+        if self.is_cancelled:
+            raise JobCancelled(f"job {self.id} was cancelled")
+
+    async def progress(
+        self,
+        *,
+        step: str | None = None,
+        message: str | None = None,
+        current: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Tell how far the handler is. The newest progress replaces the one before.
+
+        A report never fails the job: while NATS cannot be reached it is dropped, with a line in the log.
+        """
+        await self._attempt.progress(
+            JobProgress(step=step, message=message, current=current, total=total),
+        )
+
+    async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
+        """Write a line into the job's history. It is kept for as long as the job is; put no secrets there.
+
+        Like `progress`, it never fails the job.
+        """
+        await self._attempt.logged(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
+
+    async def heartbeat(self) -> None:
+        """Tell the server at once that the job is alive. Seldom needed: the runtime does so by itself."""
+        await self._beat()

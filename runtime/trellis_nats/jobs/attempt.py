@@ -1,0 +1,80 @@
+"""One try of one job, as its worker writes it: every event fenced on the one before."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trellis_nats.clock import now
+from trellis_nats.errors import InvalidPayload, TransportError
+from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
+from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.states import EventType
+
+__all__ = ["Attempt"]
+
+_log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """The state that a running try shares with its worker: what was written last, and who stopped it."""
+
+    def __init__(self, history: JobHistory, identity: JobIdentity, started: StoredEvent) -> None:
+        self.identity = identity
+        self.tries = started.event.tries
+        self.cancelled = asyncio.Event()
+        """Set once the history says that the job is cancelled."""
+        self.superseded = asyncio.Event()
+        """Set once the history says that somebody else has the job, or that it ended some other way."""
+        self._history = history
+        self._sequence = started.sequence
+        self._writing = asyncio.Lock()
+
+    async def progress(self, progress: JobProgress) -> None:
+        """Write how far the handler is."""
+        await self._report(self.identity.progress(progress, tries=self.tries, at=now()))
+
+    async def logged(self, entry: JobLogEntry) -> None:
+        """Write a line of the handler."""
+        await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
+
+    async def append(self, event: LifecycleEvent) -> None:
+        """Write the end of the try.
+
+        Raises:
+            Overtaken: the job is cancelled or somebody else has it; the flags say which.
+            TransportError: NATS did not answer.
+        """
+        async with self._writing:
+            try:
+                self._sequence = (await self._history.append(event, after=self._sequence)).sequence
+            except Overtaken as overtaken:
+                self.see(overtaken.newest)
+                raise
+
+    def see(self, newest: StoredEvent | None) -> bool:
+        """Take note of the newest event of the job. Return whether it ends this try."""
+        if newest is None or newest.sequence <= self._sequence:
+            return False
+        if newest.event.event_type == EventType.CANCELLED:
+            self.cancelled.set()
+        else:
+            self.superseded.set()
+        return True
+
+    async def look(self) -> bool:
+        """Read the newest event and take note of it. Return whether it ends this try."""
+        async with self._writing:
+            return self.see(await self._history.newest(self.identity.job_id))
+
+    async def _report(self, event: LifecycleEvent) -> None:
+        """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
+        if self.cancelled.is_set() or self.superseded.is_set():
+            return
+        try:
+            await self.append(event)
+        except Overtaken:
+            return
+        except (TransportError, InvalidPayload) as error:
+            _log.warning("job %s: %s was not stored: %s", self.identity.job_id, event.event_type, error)

@@ -1,0 +1,241 @@
+"""Takes one work message to its end: admission, the handler, the event, the acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from trellis_nats._nats.pull import WorkMessage
+from trellis_nats.binding import QueueBinding
+from trellis_nats.clock import now, parse_timestamp
+from trellis_nats.errors import InvalidPayload, TransportError
+from trellis_nats.jobs.active import ActiveJob, JobFacts
+from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, admit, is_outdated
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.handling import run_handler
+from trellis_nats.jobs.lineage import origin_of
+from trellis_nats.jobs.history import Overtaken, StoredEvent
+from trellis_nats.jobs.outcome import (
+    Acknowledgement,
+    Cancelled,
+    Completed,
+    Ending,
+    Failed,
+    Settlement,
+    Superseded,
+    settle,
+)
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.ref import QueueAccess
+from trellis_nats.jobs.states import EventType, JobState
+
+__all__ = ["Executor"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+_log = logging.getLogger(__name__)
+
+_NOT_STORED_YET: Final = timedelta(seconds=1)
+"""How long a message rests whose job no replica knows yet."""
+_DELIVERIES_UNKNOWN_MAX: Final = 5
+"""After so many deliveries a job without a history is no job: its history was purged, or the message is forged."""
+_WRITE_AGAIN: Final = timedelta(seconds=1)
+"""The pause between writes of an outcome while NATS cannot take it."""
+
+
+class Executor(Generic[PayloadT, ResultT]):
+    """Works the messages of one queue, each in its own call of `execute`."""
+
+    def __init__(
+        self,
+        access: QueueAccess[PayloadT, ResultT],
+        binding: QueueBinding,
+        handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+        *,
+        stopping: asyncio.Event,
+        grace_over: asyncio.Event,
+    ) -> None:
+        self._access = access
+        self._history = access.history
+        self._binding = binding
+        self._handler = handler
+        self._stopping = stopping
+        self._grace_over = grace_over
+        self.attempts: dict[str, Attempt] = {}
+        """The tries that run now, by job id."""
+
+    async def execute(self, message: WorkMessage) -> None:
+        """Take one message to its end.
+
+        Raises:
+            TransportError: NATS failed before the handler began; the message is still unanswered.
+        """
+        work = LifecycleEvent.parse(message.data)
+        problem = self._problem(work)
+        if work is None or problem is not None:
+            _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
+            await message.term(problem or "not a job")
+            return
+        while not self._stopping.is_set():
+            newest = await self._history.newest(work.job_id)
+            try:
+                await self._decide(message, work, newest)
+            except Overtaken:
+                continue
+            return
+        await message.nak()
+
+    @property
+    def _queue(self) -> str:
+        return self._binding.queue_type
+
+    def _problem(self, work: LifecycleEvent | None) -> str | None:
+        """Say why a message is no job of this queue; None when it is one."""
+        if work is None:
+            return "its body is not a lifecycle event"
+        if work.event_type not in (EventType.CREATED, EventType.RETRIED):
+            return f'its event is "{work.event_type}", not created or retried'
+        if work.job_type != self._queue:
+            return f'it is for queue "{work.job_type}"'
+        if not work.has_payload:
+            return "it has no payload"
+        if self._access.subjects.parse(self._access.subjects.event(work.job_id, work.event_type)) is None:
+            return "its job id may not stand in a subject"
+        return None
+
+    async def _decide(self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent | None) -> None:
+        if newest is None:
+            await self._without_history(message, work)
+            return
+        identity = JobIdentity(
+            job_id=work.job_id, service=work.service, queue=work.job_type, context=work.job_context()
+        )
+        admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
+        match admission:
+            case Finished():
+                await message.ack()
+            case Overdue(previous, tries):
+                await self._end(
+                    message, newest, identity, EventType.EXPIRED, previous, tries, "job exceeded deadline"
+                )
+            case Exhausted(previous, tries, error):
+                await self._end(message, newest, identity, EventType.DEAD, previous, tries, error)
+            case Start(previous, tries):
+                if previous is not JobState.PENDING and await self._was_retried(work):
+                    await message.ack()
+                    return
+                started = await self._history.append(
+                    identity.started(previous=previous, tries=tries, at=now()), after=newest.sequence
+                )
+                await self._work(message, work, Attempt(self._history, identity, started))
+
+    async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
+        if message.delivered < _DELIVERIES_UNKNOWN_MAX:
+            await message.nak(_NOT_STORED_YET)
+            return
+        _log.error("queue %s: job %s has no history and was removed", self._queue, work.job_id)
+        await message.term("the job has no history")
+
+    async def _was_retried(self, work: LifecycleEvent) -> bool:
+        """Say whether an operator sent the job again after this message; another message stands for that."""
+        retried = await self._history.newest_of(work.job_id, EventType.RETRIED)
+        return retried is not None and is_outdated(work, retried.event)
+
+    async def _end(
+        self,
+        message: WorkMessage,
+        newest: StoredEvent,
+        identity: JobIdentity,
+        event: EventType,
+        previous: JobState,
+        tries: int,
+        error: str,
+    ) -> None:
+        """Write the end of a job that no handler works on, then acknowledge."""
+        await self._history.append(
+            identity.ended(event, previous=previous, tries=tries, error=error, at=now()), after=newest.sequence
+        )
+        await message.ack_confirmed()
+        _log.warning("job %s of queue %s is %s: %s", identity.job_id, self._queue, event, error)
+
+    async def _work(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> None:
+        """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
+        job_id = work.job_id
+        self.attempts[job_id] = attempt
+        try:
+            ending = await self._run(message, work, attempt)
+            settlement = await self._settle(ending, attempt, work.max_tries)
+        finally:
+            del self.attempts[job_id]
+        match settlement.acknowledgement:
+            case Acknowledgement.CONFIRMED:
+                await message.ack_confirmed()
+            case Acknowledgement.AGAIN:
+                await message.nak(settlement.delay)
+            case Acknowledgement.LEAVE:
+                _log.warning("job %s of queue %s: another worker has it now", job_id, self._queue)
+
+    async def _run(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> Ending:
+        try:
+            payload = self._access.payload.from_json(work.payload)
+        except InvalidPayload as error:
+            return Failed(str(error))
+        facts = JobFacts(
+            queue=self._queue,
+            context=work.job_context(),
+            deadline=None if work.deadline is None else parse_timestamp(work.deadline),
+            max_tries=work.max_tries or self._binding.max_deliver,
+            redelivery_count=max(message.delivered, attempt.tries) - 1,
+        )
+        job = ActiveJob[PayloadT, ResultT](payload, attempt, facts, message.in_progress)
+        return await run_handler(
+            self._handler,
+            job,
+            attempt,
+            origin=origin_of(work),
+            result=self._access.result,
+            grace_over=self._grace_over,
+        )
+
+    async def _settle(self, ending: Ending, attempt: Attempt, max_tries: int | None) -> Settlement:
+        """Write the end of a try. What ran must not run again because NATS was away for a moment."""
+        while True:
+            if attempt.superseded.is_set():
+                ending = Superseded()
+            elif attempt.cancelled.is_set():
+                ending = Cancelled()
+            settlement = settle(
+                ending,
+                tries=attempt.tries,
+                max_deliver=max_tries or self._binding.max_deliver,
+                backoff=self._binding.backoff,
+            )
+            if settlement.event is None:
+                return settlement
+            result = ending.result if isinstance(ending, Completed) else None
+            try:
+                await attempt.append(
+                    attempt.identity.settled(
+                        settlement,
+                        settlement.event,
+                        result=result,
+                        has_result=isinstance(ending, Completed) and ending.has_result,
+                        at=now(),
+                    )
+                )
+            except Overtaken:
+                continue
+            except TransportError as error:
+                if self._grace_over.is_set():
+                    raise
+                _log.warning(
+                    "job %s: %s is not stored yet: %s", attempt.identity.job_id, settlement.event, error
+                )
+                await asyncio.sleep(_WRITE_AGAIN.total_seconds())
+            else:
+                return settlement

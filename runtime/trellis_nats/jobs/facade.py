@@ -1,0 +1,120 @@
+"""All queues of a service together: the base of the generated `JobsFacade`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TypeVar
+
+from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
+from trellis_nats.jobs.executor import Executor
+from trellis_nats.jobs.queue import JobQueue
+from trellis_nats.jobs.worker import Worker
+from trellis_nats.runtime import Runtime
+
+__all__ = ["Jobs", "WorkerHost"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+
+class WorkerHost:
+    """The running workers of this process."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def stop(self, *, grace: timedelta | None = None) -> None:
+        """Stop fetching at once, let running handlers end within the grace, and give the rest back.
+
+        `grace` defaults to `Options.shutdown_grace`. A job that is given back keeps its tries. Stopping twice is
+        harmless.
+        """
+        await self._jobs.stop(self._jobs.runtime.options.shutdown_grace if grace is None else grace)
+
+
+class Jobs:
+    """The job queues of one service."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._workers: list[Worker] = []
+        self._heartbeats: ProgressThread | None = None
+        runtime.workloads.append(self)
+
+    async def start_workers(self) -> WorkerHost:
+        """Start to work every queue that has a handler, and return what stops them again.
+
+        `service.run()` does this around SIGTERM.
+
+        Raises:
+            ConfigurationError: the workers run already, or no queue has a handler.
+            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
+            ProvisioningError: a consumer is missing.
+        """
+        if not self._handled():
+            raise ConfigurationError("no queue has a handler: register one before start_workers()")
+        await self.start()
+        return WorkerHost(self)
+
+    async def start(self) -> None:
+        """Start to work every queue that has a handler; nothing to do when none has.
+
+        Raises:
+            ConfigurationError: the workers run already.
+            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
+            ProvisioningError: a consumer is missing.
+        """
+        if self._heartbeats is not None:
+            raise ConfigurationError("the job workers of this service run already")
+        handled = self._handled()
+        for queue in handled:
+            if queue.spec.key is not None or queue.binding.key_concurrency is not None:
+                raise KeyedQueueUnsupported(queue.spec.name)
+        for queue in self._queues():
+            queue.seal()
+        if not handled:
+            return
+        self._heartbeats = ProgressThread(self.runtime.connection.settings)
+        await self._heartbeats.start()
+        try:
+            for queue in handled:
+                worker = self._worker(queue, self._heartbeats)
+                await worker.start()
+                self._workers.append(worker)
+        except BaseException:
+            await self.stop(timedelta(0))
+            raise
+
+    async def stop(self, grace: timedelta) -> None:
+        """Stop every worker, all at the same time."""
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(worker.stop(grace) for worker in workers))
+        heartbeats, self._heartbeats = self._heartbeats, None
+        if heartbeats is not None:
+            await heartbeats.stop()
+
+    def _queues(self) -> list[JobQueue[object, object]]:
+        return [each for each in vars(self).values() if isinstance(each, JobQueue)]
+
+    def _handled(self) -> list[JobQueue[object, object]]:
+        return [queue for queue in self._queues() if queue.handler is not None]
+
+    def _worker(self, queue: JobQueue[PayloadT, ResultT], heartbeats: ProgressThread) -> Worker:
+        stopping, grace_over = asyncio.Event(), asyncio.Event()
+        jobs = self.runtime.binding.jobs
+        if queue.handler is None or jobs is None:
+            raise ConfigurationError(f'job "{queue.spec.name}" has no handler')
+        executor = Executor(
+            queue.access, queue.binding, queue.handler, stopping=stopping, grace_over=grace_over
+        )
+        return Worker(
+            self.runtime.connection,
+            queue.binding,
+            executor,
+            heartbeats,
+            work_stream=jobs.work_stream,
+            stopping=stopping,
+            grace_over=grace_over,
+        )

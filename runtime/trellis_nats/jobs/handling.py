@@ -1,0 +1,80 @@
+"""Calls a handler and says how it ended; stops it when the job was lost or the host's grace is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from trellis_nats.codec import Codec
+from trellis_nats.context import within
+from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetry
+from trellis_nats.jobs.active import ActiveJob
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.lineage import Origin, working_on
+from trellis_nats.jobs.outcome import Completed, Ending, Failed, Raised, Released, Superseded, Withdrawn
+
+__all__ = ["run_handler"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+_log = logging.getLogger(__name__)
+
+_UNWIND: Final = timedelta(seconds=5)
+"""How long a cancelled handler may take to clean up."""
+
+
+async def run_handler(
+    handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+    job: ActiveJob[PayloadT, ResultT],
+    attempt: Attempt,
+    *,
+    origin: Origin,
+    result: Codec[ResultT] | None,
+    grace_over: asyncio.Event,
+) -> Ending:
+    """Run a handler to its end, or until the job is lost or the grace is over."""
+    running = asyncio.create_task(_call(handler, job, origin, result), name=f"job {job.queue} {job.id}")
+    lost = asyncio.create_task(attempt.superseded.wait())
+    stopped = asyncio.create_task(grace_over.wait())
+    try:
+        await asyncio.wait((running, lost, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            return running.result()
+        running.cancel()
+        await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
+        if not running.done():
+            _log.error("%r did not end within %s of being cancelled", job, _UNWIND)
+        return Superseded() if attempt.superseded.is_set() else Released()
+    finally:
+        for task in (running, lost, stopped):
+            task.cancel()
+
+
+async def _call(
+    handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+    job: ActiveJob[PayloadT, ResultT],
+    origin: Origin,
+    result: Codec[ResultT] | None,
+) -> Ending:
+    try:
+        with within(job.context), working_on(origin):
+            value = await handler(job)
+    except JobCancelled as error:
+        return Withdrawn(str(error) or "cancelled")
+    except JobFailed as error:
+        return Failed(str(error) or "failed")
+    except JobRetry as error:
+        return Raised(str(error), after=error.after)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is an outcome
+        _log.warning("%r raised", job, exc_info=True)
+        return Raised(f"{type(error).__name__}: {error}")
+    if result is None:
+        return Completed(None, has_result=False)
+    try:
+        return Completed(result.to_json(value), has_result=True)
+    except InvalidPayload as error:
+        return Failed(str(error))

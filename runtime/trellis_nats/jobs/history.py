@@ -1,0 +1,130 @@
+"""The history of jobs in stream JOBS: read the newest event, append the next one, one writer at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
+from trellis_nats._nats.streams import StoredMessage, last_message
+from trellis_nats.errors import JobError, WriteUnknown, WrongLastSequence
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.subjects import STREAM, JobSubjects
+
+__all__ = ["JobHistory", "Overtaken", "StoredEvent"]
+
+_MESSAGE_ID = "Nats-Msg-Id"
+_REPEATS_DEFAULT = 3
+"""How often a write is repeated whose answer was lost. Each one waits for a full request timeout first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event and its place in the stream."""
+
+    event: LifecycleEvent
+    sequence: int
+    message_id: str | None
+
+
+class Overtaken(JobError):
+    """Somebody else wrote to the job first; `newest` is what the history says now."""
+
+    def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
+        said = "nothing" if newest is None else newest.event.event_type
+        super().__init__(f"job {job_id}: another writer was faster; its newest event is {said}")
+        self.newest = newest
+
+
+class JobHistory:
+    """Reads and writes the events of one queue's jobs."""
+
+    def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
+        self._connection = connection
+        self._subjects = subjects
+        self._timeout = timeout
+
+    async def newest(self, job_id: str) -> StoredEvent | None:
+        """Return the newest event of a job; None when there is none."""
+        return await self._read(self._subjects.job(job_id))
+
+    async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
+        """Return the newest event of one type of a job; None when there is none."""
+        return await self._read(self._subjects.event(job_id, event))
+
+    async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
+        """Return the newest event of each of the given types that the job has, oldest first."""
+        found = await asyncio.gather(*(self.newest_of(job_id, event) for event in events))
+        return sorted((each for each in found if each is not None), key=lambda each: each.sequence)
+
+    async def create(self, event: LifecycleEvent) -> StoredEvent:
+        """Store the event that creates a job. Return only after JetStream has acknowledged it.
+
+        Raises:
+            WriteUnknown: no answer came to any of the repeated writes; the job may exist.
+        """
+        return await self._publish(event, f"{event.job_id}.created", expected=None)
+
+    async def append(self, event: LifecycleEvent, *, after: int) -> StoredEvent:
+        """Store the next event of a job, if `after` is still the sequence of its newest one.
+
+        Raises:
+            Overtaken: somebody else wrote first.
+            WriteUnknown: no answer came to any of the repeated writes, nor to a read.
+        """
+        message_id = f"{event.job_id}.{event.event_type}.{new_id()}"
+        expected = None
+        if supports_fence(self._connection):
+            expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
+        else:
+            newest = await self.newest(event.job_id)
+            if newest is not None and newest.sequence != after:
+                raise Overtaken(event.job_id, newest)
+        return await self._publish(event, message_id, expected=expected)
+
+    async def _publish(
+        self, event: LifecycleEvent, message_id: str, *, expected: ExpectedLast | None
+    ) -> StoredEvent:
+        subject = self._subjects.event(event.job_id, event.event_type)
+        body = event.encode()
+        headers = event.job_context().headers()
+        for attempt in range(1, _REPEATS_DEFAULT + 1):
+            try:
+                ack = await publish_acked(
+                    self._connection,
+                    subject,
+                    body,
+                    headers=headers,
+                    message_id=message_id,
+                    expected_last=expected,
+                    timeout=self._timeout,
+                )
+            except WriteUnknown:
+                if attempt == _REPEATS_DEFAULT:
+                    raise
+            except WrongLastSequence:
+                return await self._whose(event, message_id)
+            else:
+                return StoredEvent(event, ack.sequence, message_id)
+        raise WriteUnknown(f'"{subject}": no answer to {_REPEATS_DEFAULT} writes')
+
+    async def _whose(self, event: LifecycleEvent, message_id: str) -> StoredEvent:
+        """Find out after a refusal whether an earlier, unanswered write of ours had succeeded."""
+        own = await self.newest_of(event.job_id, event.event_type)
+        if own is not None and own.message_id == message_id:
+            return own
+        raise Overtaken(event.job_id, await self.newest(event.job_id))
+
+    async def _read(self, subject: str) -> StoredEvent | None:
+        message = await last_message(self._connection, STREAM, subject, timeout=self._timeout)
+        return None if message is None else _stored(message)
+
+
+def _stored(message: StoredMessage) -> StoredEvent | None:
+    event = LifecycleEvent.parse(message.data)
+    if event is None:
+        return None
+    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID))

@@ -1,0 +1,171 @@
+"""One job queue, as generated code declares it and user code holds it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import ClassVar, Generic, TypeVar
+
+from trellis_nats.binding import QueueBinding
+from trellis_nats.clock import now
+from trellis_nats.codec import Codec
+from trellis_nats.context import new_context
+from trellis_nats.errors import ConfigurationError, HandlerConflict, KeyedQueueUnsupported
+from trellis_nats.ids import checked_token, new_id
+from trellis_nats.jobs.active import ActiveJob
+from trellis_nats.jobs.lineage import current_origin
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.ref import JobRef, QueueAccess
+from trellis_nats.jobs.subjects import JobSubjects
+from trellis_nats.jobs.submission import Accepted, Submission
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import JobSpec
+
+__all__ = ["JobQueue"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+
+class JobQueue(Generic[PayloadT, ResultT]):
+    """A queue of jobs with one payload type and one result type."""
+
+    spec: ClassVar[JobSpec]
+    """What the contract says about the queue."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]] | None = None
+        self._started = False
+        runtime.queues.append(self.spec)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spec.name}>"
+
+    async def create(self, payload: PayloadT) -> JobRef[PayloadT, ResultT]:
+        """Create a job, and return once it is stored: from then on it is not lost.
+
+        Called by a handler, the job inherits the handler's request and trace.
+
+        Raises:
+            InvalidPayload: the payload does not match its schema; nothing was sent.
+            PayloadTooLarge: the server would not take it; nothing was sent.
+            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            WriteUnknown: no answer came; the job may have been stored.
+            TransportError: NATS did not take it.
+        """
+        binding = self._unkeyed_binding()
+        body = self._access.payload.to_json(payload)
+        if body is None:
+            raise ConfigurationError(
+                f'queue "{self.spec.name}": a payload of null is not a job to other runtimes'
+            )
+        origin = current_origin()
+        identity = JobIdentity(
+            job_id=new_id(), service=self._service, queue=self.spec.name, context=new_context()
+        )
+        event = identity.created(
+            body,
+            max_tries=binding.max_deliver,
+            deadline=binding.default_deadline,
+            trigger={"kind": "serviceCode"} if origin is None else origin.trigger(),
+            lineage=None if origin is None else origin.lineage(),
+            at=now(),
+        )
+        await self._access.history.create(event)
+        return JobRef(self._access, identity.job_id)
+
+    async def submit(self, payload: PayloadT) -> Submission[PayloadT, ResultT]:
+        """Create a job, or say why not. A queue without a concurrency key always accepts.
+
+        Raises:
+            InvalidPayload: the payload does not match its schema; nothing was sent.
+            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            TransportError: as for `create`.
+        """
+        return Accepted(ref=await self.create(payload))
+
+    def ref(self, job_id: str) -> JobRef[PayloadT, ResultT]:
+        """Return a handle on a job that was created before, by this process or another. It reads nothing yet.
+
+        Raises:
+            ConfigurationError: this cannot be a job id.
+        """
+        return JobRef(self._access, checked_token("job id", job_id))
+
+    def handle(
+        self, handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]]
+    ) -> Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]]:
+        """Register the queue's handler: `@queue.handle` or `queue.handle(function)`. Returns it unchanged.
+
+        Returning ends the job as completed. Any exception has it tried again after the queue's backoff, until its
+        tries are used; `JobFailed` ends it at once.
+
+        Raises:
+            HandlerConflict: the queue has a handler, or its worker has started.
+            ConfigurationError: the handler is not an `async def`.
+        """
+        if self._handler is not None:
+            raise HandlerConflict(f'job "{self.spec.name}" already has a handler')
+        if self._started:
+            raise HandlerConflict(f'job "{self.spec.name}": register its handler before the workers start')
+        if not inspect.iscoroutinefunction(inspect.unwrap(handler)) and not inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)
+        ):
+            raise ConfigurationError(
+                f'job "{self.spec.name}": the handler {handler!r} must be an `async def`'
+            )
+        self._handler = handler
+        return handler
+
+    @property
+    def handler(self) -> Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]] | None:
+        """The registered handler, if there is one."""
+        return self._handler
+
+    def seal(self) -> None:
+        """Take no handler from now on: the workers start."""
+        self._started = True
+
+    @property
+    def access(self) -> QueueAccess[PayloadT, ResultT]:
+        """Where the queue's events are, and how they are read."""
+        return self._access
+
+    @property
+    def binding(self) -> QueueBinding:
+        """The queue's names and numbers on the server.
+
+        Raises:
+            ConfigurationError: the binding that was given does not have the queue.
+        """
+        jobs = self._runtime.binding.jobs
+        binding = None if jobs is None else jobs.queues.get(self.spec.name)
+        if binding is None:
+            raise ConfigurationError(f'the binding has no queue "{self.spec.name}"')
+        return binding
+
+    @property
+    def _service(self) -> str:
+        jobs = self._runtime.binding.jobs
+        return self._runtime.contract.name if jobs is None else jobs.service
+
+    def _unkeyed_binding(self) -> QueueBinding:
+        if self.spec.key is not None or self.binding.key_concurrency is not None:
+            raise KeyedQueueUnsupported(self.spec.name)
+        return self.binding
+
+    @cached_property
+    def _access(self) -> QueueAccess[PayloadT, ResultT]:
+        spec = self.spec
+        return QueueAccess(
+            self._runtime.connection,
+            JobSubjects(self.binding.publish_prefix),
+            queue=spec.name,
+            payload=Codec[PayloadT](spec.payload, what=f'the payload of job "{spec.name}"'),
+            result=None
+            if spec.result is None
+            else Codec[ResultT](spec.result, what=f'the result of job "{spec.name}"'),
+            timeout=self._runtime.options.request_timeout,
+        )

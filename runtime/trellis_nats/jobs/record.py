@@ -1,0 +1,131 @@
+"""How each event of a job is written. Pure: the caller gives the instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+
+from trellis_nats.clock import parse_timestamp, timestamp
+from trellis_nats.context import Context
+from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent, wire_context
+from trellis_nats.jobs.outcome import Settlement
+from trellis_nats.jobs.states import EventType, JobState
+
+__all__ = ["JobIdentity"]
+
+ERROR_BYTES_MAX = 8 * 1024
+"""How much of an error's text is kept: it stays in the stream for as long as the job does (faults.md, E.3)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobIdentity:
+    """What every event of one job repeats."""
+
+    job_id: str
+    service: str
+    queue: str
+    context: Context
+
+    def created(
+        self,
+        payload: JsonValue,
+        *,
+        max_tries: int,
+        deadline: timedelta | None,
+        trigger: JsonValue,
+        lineage: JsonValue,
+        at: datetime,
+    ) -> LifecycleEvent:
+        """The job exists."""
+        fields: dict[str, JsonValue] = {"payload": payload, "maxTries": max_tries}
+        if deadline is not None:
+            fields["deadline"] = timestamp(at + deadline)
+        if trigger is not None:
+            fields["trigger"] = trigger
+        if lineage is not None:
+            fields["lineage"] = lineage
+        return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields)
+
+    def started(self, *, previous: JobState, tries: int, at: datetime) -> LifecycleEvent:
+        """A handler begins its try."""
+        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, {})
+
+    def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> LifecycleEvent:
+        """The handler says how far it is."""
+        body = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return self._event(
+            EventType.PROGRESS, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"progress": body}
+        )
+
+    def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> LifecycleEvent:
+        """The handler writes a line."""
+        body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
+        return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
+
+    def settled(
+        self,
+        settlement: Settlement,
+        event: EventType,
+        *,
+        result: JsonValue,
+        has_result: bool,
+        at: datetime,
+    ) -> LifecycleEvent:
+        """The try ended."""
+        fields: dict[str, JsonValue] = {}
+        if settlement.error is not None:
+            fields["error"] = bounded(settlement.error)
+        if has_result:
+            fields["result"] = result
+        return self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
+
+    def ended(
+        self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
+    ) -> LifecycleEvent:
+        """The job ends without a handler: cancelled, expired, dead, or failed before it began."""
+        return self._event(event, JobState(event.value), previous, tries, at, {"error": bounded(error)})
+
+    def _event(
+        self,
+        event: EventType,
+        state: JobState,
+        previous: JobState | None,
+        tries: int,
+        at: datetime,
+        fields: dict[str, JsonValue],
+    ) -> LifecycleEvent:
+        body: dict[str, JsonValue] = {
+            "jobId": self.job_id,
+            "service": self.service,
+            "jobType": self.queue,
+            "eventType": event.value,
+            "state": state.value,
+            "tries": tries,
+            "context": wire_context(self.context),
+            "timestamp": timestamp(at),
+            **fields,
+        }
+        if previous is not None:
+            body["previousState"] = previous.value
+        return LifecycleEvent.model_validate(body)
+
+
+def bounded(text: str) -> str:
+    """Cut a text that is kept for ever, and take control characters out of it."""
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    data = clean.encode(errors="replace")
+    if len(data) <= ERROR_BYTES_MAX:
+        return data.decode()
+    return data[:ERROR_BYTES_MAX].decode(errors="ignore") + " …"
+
+
+def deadline_passed(event: LifecycleEvent, at: datetime) -> bool:
+    """Say whether the job's deadline has passed. A deadline that cannot be read is none."""
+    if event.deadline is None:
+        return False
+    try:
+        return parse_timestamp(event.deadline) <= at
+    except ValueError:
+        return False

@@ -1,0 +1,224 @@
+"""A handle on one job, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats.clock import now
+from trellis_nats.codec import Codec
+from trellis_nats.errors import (
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    JobSkipped,
+    TransportError,
+)
+from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
+from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.jobs.subjects import JobSubjects
+
+__all__ = ["JobRef", "QueueAccess"]
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+
+_LOOK_AGAIN: Final = timedelta(seconds=15)
+"""How long a waiter trusts that it was told of every event. A message may be dropped; a stored event is not."""
+_STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
+"""Seconds between looks after an event was heard: it is heard before it is stored, on replicas well before."""
+
+
+class QueueAccess(Generic[PayloadT, ResultT]):
+    """What a ref needs of its queue: where its events are, and how they are read."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        subjects: JobSubjects,
+        *,
+        queue: str,
+        payload: Codec[PayloadT],
+        result: Codec[ResultT] | None,
+        timeout: timedelta,
+    ) -> None:
+        self.connection = connection
+        self.subjects = subjects
+        self.queue = queue
+        self.payload = payload
+        self.result = result
+        self.history = JobHistory(connection, subjects, timeout=timeout)
+
+
+class JobRef(Generic[PayloadT, ResultT]):
+    """A handle on one job. It holds no resources, and may be made again from the id alone."""
+
+    def __init__(self, access: QueueAccess[PayloadT, ResultT], job_id: str) -> None:
+        self._access = access
+        self._id = job_id
+
+    def __repr__(self) -> str:
+        return f"<JobRef {self._access.queue} {self._id}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id, a ULID."""
+        return self._id
+
+    @property
+    def queue(self) -> str:
+        """The queue's name in the contract."""
+        return self._access.queue
+
+    async def get(self) -> JobSnapshot[PayloadT, ResultT]:
+        """Read the job as it stands now.
+
+        Raises:
+            JobNotFound: no such job is stored.
+            InvalidPayload: what is stored does not match its schema.
+            TransportError: NATS did not answer.
+        """
+        await self._newest()
+        events = await self._access.history.latest_by_type(self._id, SNAPSHOT_EVENTS)
+        snapshot = snapshot_of(events, payload=self._access.payload, result=self._access.result)
+        if snapshot is None:
+            raise self._not_found()
+        return snapshot
+
+    async def wait(self, *, timeout: timedelta | None = None) -> JobSnapshot[PayloadT, ResultT]:
+        """Wait until the job ends, in whatever way, and return how it stands then.
+
+        With no timeout, wait for as long as it takes, through reconnects. Giving up does not cancel the job.
+
+        Raises:
+            JobNotFound: no such job is stored.
+            TimeoutError: `timeout` passed first; the job goes on.
+        """
+        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            return await self._until_terminal()
+
+    async def result(self, *, timeout: timedelta | None = None) -> ResultT:
+        """Wait until the job ends and return its result.
+
+        With no timeout, wait for as long as the job takes. Waiting does not keep the job alive, and giving up does
+        not cancel it.
+
+        Raises:
+            JobFailed: the handler gave up, or every try was used.
+            JobCancelled: someone cancelled the job.
+            JobExpired: its deadline passed first.
+            JobSkipped: a newer job of its key took its place.
+            JobNotFound: no such job is stored.
+            TimeoutError: `timeout` passed first; the job goes on.
+        """
+        snapshot = await self.wait(timeout=timeout)
+        if snapshot.state is JobState.COMPLETED:
+            return snapshot.result  # type: ignore[return-value]  # None only where ResultT is None
+        raise _failure(snapshot.state, snapshot.last_error or f"job {self._id} is {snapshot.state}")
+
+    async def cancel(self, reason: str = "cancelled") -> JobSnapshot[PayloadT, ResultT]:
+        """Cancel the job, unless it has ended, and return how it stands now.
+
+        A job that waits never starts; a running handler sees `job.is_cancelled`, and what it returns no longer
+        matters. Cancelling twice is harmless.
+
+        Raises:
+            JobNotFound: no such job is stored.
+            TransportError: NATS did not answer.
+        """
+        history = self._access.history
+        newest: StoredEvent | None = await self._newest()
+        while newest is not None and not newest.event.is_terminal:
+            event = newest.event
+            identity = JobIdentity(
+                job_id=self._id, service=event.service, queue=event.job_type, context=event.job_context()
+            )
+            cancelled = identity.ended(
+                EventType.CANCELLED,
+                previous=event.effective_state,
+                tries=event.tries,
+                error=reason,
+                at=now(),
+            )
+            try:
+                await history.append(cancelled, after=newest.sequence)
+            except Overtaken as overtaken:
+                newest = overtaken.newest
+            else:
+                break
+        return await self.get()
+
+    async def _until_terminal(self) -> JobSnapshot[PayloadT, ResultT]:
+        async with self._heard() as heard:
+            while True:
+                if await self._has_ended():
+                    return await self.get()
+                try:
+                    await asyncio.wait_for(heard.wait(), _LOOK_AGAIN.total_seconds())
+                except TimeoutError:
+                    continue
+                heard.clear()
+                for pause in _STORED_WITHIN:
+                    await asyncio.sleep(pause)
+                    if await self._has_ended():
+                        return await self.get()
+
+    async def _has_ended(self) -> bool:
+        try:
+            return (await self._newest()).event.is_terminal
+        except TransportError:
+            await self._access.connection.wait_connected()
+            return False
+
+    async def _newest(self) -> StoredEvent:
+        """Read the newest event. A replica may know a fresh job a moment later than its creator."""
+        for pause in _STORED_WITHIN:
+            await asyncio.sleep(pause)
+            newest = await self._access.history.newest(self._id)
+            if newest is not None:
+                return newest
+        raise self._not_found()
+
+    def _not_found(self) -> JobNotFound:
+        return JobNotFound(f'no job "{self._id}" is stored in queue "{self._access.queue}"')
+
+    @asynccontextmanager
+    async def _heard(self) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set when something may have ended the job.
+
+        What is heard is only a reason to read: a subscriber also hears an event that the stream then refused.
+        """
+        connection, subjects = self._access.connection, self._access.subjects
+        heard = asyncio.Event()
+        endings = {subjects.event(self._id, ending) for ending in TERMINAL_EVENTS}
+        subscription = await connection.subscribe(
+            subjects.event(self._id, "*"),
+            lambda message: heard.set() if message.subject in endings else None,
+        )
+        forget = connection.on_reconnect(heard.set)
+        try:
+            await connection.flush()
+            yield heard
+        finally:
+            forget()
+            await subscription.unsubscribe()
+
+
+def _failure(state: JobState, message: str) -> JobError:
+    match state:
+        case JobState.CANCELLED:
+            return JobCancelled(message)
+        case JobState.EXPIRED:
+            return JobExpired(message)
+        case JobState.SKIPPED:
+            return JobSkipped(message)
+        case _:
+            return JobFailed(message)

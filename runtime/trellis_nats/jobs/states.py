@@ -1,0 +1,74 @@
+"""The states of a job and the events that change them, as the wire names them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    PENDING = "pending"
+    """Created, or sent again by an operator; no handler has begun."""
+    ACTIVE = "active"
+    """A handler runs, or its worker died with it."""
+    RETRY = "retry"
+    """A try failed, and the next one waits for its time."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """The handler gave up, or the payload or the result does not match its schema."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """The deadline passed first."""
+    SKIPPED = "skipped"
+    """A newer job of the same key took its place."""
+    STALE = "stale"
+    """Its lease on the key was taken over."""
+    DEAD = "dead"
+    """Every try was used."""
+    DISMISSED = "dismissed"
+    """An operator put a dead job away."""
+
+
+class EventType(StrEnum):
+    """What happens to a job."""
+
+    CREATED = "created"
+    STARTED = "started"
+    PROGRESS = "progress"
+    LOGGED = "logged"
+    RETRY = "retry"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+    STALE = "stale"
+    HEARTBEAT = "heartbeat"
+    STALE_COMPLETION_IGNORED = "staleCompletionIgnored"
+    RETRIED = "retried"
+    DEAD = "dead"
+    DISMISSED = "dismissed"
+    WAITING = "waiting"
+    RESUMED = "resumed"
+
+
+TERMINAL_EVENTS: Final = frozenset(
+    {
+        EventType.COMPLETED,
+        EventType.FAILED,
+        EventType.CANCELLED,
+        EventType.EXPIRED,
+        EventType.SKIPPED,
+        EventType.STALE,
+        EventType.DEAD,
+        EventType.DISMISSED,
+    }
+)
+"""The events that end a job. Judge by these, never by the state that an event carries: other runtimes write
+`staleCompletionIgnored` with the state `stale` while the job goes on (reference, 8.6)."""
+
+TERMINAL_STATES: Final = frozenset(JobState(event.value) for event in TERMINAL_EVENTS)

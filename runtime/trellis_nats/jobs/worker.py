@@ -1,0 +1,164 @@
+"""Works one queue in this process: as many handlers at a time as the queue's concurrency allows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Final, Protocol
+
+from trellis_nats._nats.connection import Connection, Subscription
+from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats._nats.message import Message
+from trellis_nats._nats.pull import Pull, WorkMessage
+from trellis_nats._nats.streams import consumer_info
+from trellis_nats.binding import QueueBinding
+from trellis_nats.errors import ProvisioningError, TransportError
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.subjects import JobSubjects
+
+__all__ = ["Execute", "Worker"]
+
+_log = logging.getLogger(__name__)
+
+_INFRASTRUCTURE_DELAY: Final = timedelta(seconds=1)
+"""How long a message rests that NATS did not let us begin."""
+_HEARTBEATS_PER_ACK_WAIT: Final = 3
+"""Two may be lost before the server gives a job to somebody else (faults.md, R3)."""
+_CANCEL_STORED_WITHIN: Final = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Seconds between looks after a cancellation was heard: it is heard before it is stored."""
+_SETTLING: Final = timedelta(seconds=10)
+"""How long released jobs may take to be written down after the grace."""
+
+
+class Execute(Protocol):
+    """Takes one message to its end."""
+
+    @property
+    def attempts(self) -> dict[str, Attempt]:
+        """The tries that run now, by job id."""
+        ...
+
+    async def execute(self, message: WorkMessage) -> None:
+        """Take one message to its end."""
+        ...
+
+
+class Worker:
+    """Pulls the messages of one queue and executes them. It never has more in hand than it can run."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        binding: QueueBinding,
+        executor: Execute,
+        heartbeats: ProgressThread,
+        *,
+        work_stream: str,
+        stopping: asyncio.Event,
+        grace_over: asyncio.Event,
+    ) -> None:
+        self._connection = connection
+        self._binding = binding
+        self._executor = executor
+        self._heartbeats = heartbeats
+        self._stream = work_stream
+        self._stopping = stopping
+        self._grace_over = grace_over
+        self._subjects = JobSubjects(binding.publish_prefix)
+        self._running: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._cancellations: Subscription | None = None
+        self._pull = Pull(
+            connection, stream=work_stream, consumer=binding.consumer_name, deliver=self._take, on_state=None
+        )
+
+    async def start(self) -> None:
+        """Begin to pull.
+
+        Raises:
+            ProvisioningError: the queue's consumer does not exist.
+        """
+        info = await consumer_info(self._connection, self._stream, self._binding.consumer_name)
+        if info is None:
+            raise ProvisioningError(
+                [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
+            )
+        self._interval = _effective_ack_wait(info, self._binding.ack_wait) / _HEARTBEATS_PER_ACK_WAIT
+        self._cancellations = await self._connection.subscribe(
+            self._subjects.cancellations(), self._heard_cancellation
+        )
+        self._pull.start()
+        self._pull.want(self._binding.concurrency)
+
+    async def stop(self, grace: timedelta) -> None:
+        """Stop pulling at once, let handlers end within the grace, then release what is left."""
+        self._stopping.set()
+        await self._pull.stop()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace.total_seconds())
+        self._grace_over.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_SETTLING.total_seconds())
+        for task in (*self._running, *self._looking):
+            task.cancel()
+        if self._cancellations is not None:
+            await self._cancellations.unsubscribe()
+
+    def _take(self, message: WorkMessage) -> None:
+        task = asyncio.create_task(self._execute(message), name=f"work {self._binding.queue_type}")
+        self._running.add(task)
+        task.add_done_callback(self._taken)
+
+    def _taken(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
+        if not self._stopping.is_set():
+            self._pull.want(self._binding.concurrency - len(self._running))
+
+    async def _execute(self, message: WorkMessage) -> None:
+        hold = self._heartbeats.hold(message.reply, self._interval)
+        try:
+            await self._executor.execute(message)
+        except TransportError as error:
+            _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
+            await self._put_back(message)
+        finally:
+            hold.release()
+
+    async def _put_back(self, message: WorkMessage) -> None:
+        try:
+            await message.nak(_INFRASTRUCTURE_DELAY)
+        except TransportError:
+            _log.debug("the server will deliver the message again after the ack wait")
+
+    def _heard_cancellation(self, message: Message) -> None:
+        parsed = self._subjects.parse(message.subject)
+        attempt = None if parsed is None else self._executor.attempts.get(parsed[0])
+        if attempt is not None:
+            task = asyncio.create_task(_confirm_cancellation(attempt))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+
+async def _confirm_cancellation(attempt: Attempt) -> None:
+    """Look whether a cancellation that was heard is stored: one that came too late is refused by the stream."""
+    for pause in _CANCEL_STORED_WITHIN:
+        await asyncio.sleep(pause)
+        try:
+            if await attempt.look():
+                return
+        except TransportError as error:
+            _log.debug("cannot look for a cancellation: %s", error)
+
+
+def _effective_ack_wait(info: dict[str, object], fallback: timedelta) -> timedelta:
+    """Return how long the server really waits: `backoff` replaces `ack_wait` (faults.md, fact 1)."""
+    config = info.get("config")
+    if not isinstance(config, dict):
+        return fallback
+    waits = config.get("backoff") or [config.get("ack_wait")]
+    known = [wait for wait in waits if isinstance(wait, int) and wait > 0]
+    return timedelta(microseconds=min(known) / 1000) if known else fallback

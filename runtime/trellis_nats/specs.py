@@ -1,0 +1,109 @@
+"""What generated code states about each surface of its contract: names, types and numbers, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+from trellis_nats.errors import DeclaredError
+
+__all__ = ["BACKOFF_DEFAULT", "BucketSpec", "EventSpec", "JobSpec", "KeySpec", "RpcSpec"]
+
+BACKOFF_DEFAULT: Final = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(minutes=30),
+)
+"""The waits between tries where the contract is silent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeySpec:
+    """How many jobs of one key may be active at a time, and what happens to those that come too many."""
+
+    template: tuple[str, ...]
+    """Literals, and JSON pointers into the payload, which begin with `/`."""
+    max_active: int = 1
+    heartbeat_interval: timedelta | None = None
+    """How often an active job renews its slot. None: a third of the ack wait, at most 30 s."""
+    lease: timedelta | None = None
+    """How long a slot is held without renewal. None: the ack wait, at least three intervals."""
+    stale_policy: Literal["fail-stale", "block"] = "fail-stale"
+    max_queued: int = 0
+    """How many jobs of a key may wait while its slots are taken."""
+    when_full: Literal["reject", "coalesce", "replace-oldest"] = "reject"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSpec:
+    """One job queue."""
+
+    name: str
+    """The queue's name in the contract."""
+    payload: object
+    """The payload's type, as pydantic understands it."""
+    result: object = None
+    """The result's type; None where the queue declares none."""
+    update: object = None
+    """The type of live updates; None where the queue declares none."""
+    max_deliver: int = 5
+    """How often a job is tried before it is dead."""
+    backoff: tuple[timedelta, ...] = BACKOFF_DEFAULT
+    """The waits between tries; the last one repeats. Empty: at once."""
+    ack_wait: timedelta = timedelta(seconds=30)
+    """How soon a dead worker is noticed. A live one sends heartbeats, so this does not limit a handler."""
+    default_deadline: timedelta | None = None
+    """How long after its creation a job expires. None: never."""
+    concurrency: int = 1
+    """How many handlers of this queue run at a time in one process."""
+    progress: bool = True
+    logs: bool = True
+    dlq: bool = True
+    key: KeySpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RpcSpec:
+    """One remote procedure."""
+
+    name: str
+    """For example `Orders.Create`."""
+    subject: str
+    input: object
+    output: object
+    errors: tuple[type[DeclaredError], ...] = ()
+    """The errors that the contract declares for it, beside those that every procedure may answer with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventSpec:
+    """One event."""
+
+    name: str
+    """For example `Orders.Shipped`."""
+    subject: str
+    """The subject, with a `{/pointer}` for each of `params`."""
+    event: object
+    """The event's type."""
+    params: tuple[str, ...] = ()
+    """JSON pointers into the event whose values become tokens of the subject."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketSpec:
+    """One key-value bucket."""
+
+    name: str
+    value: object = JsonValue
+    """The type of its values."""
+    required: bool = True
+    history: int = 1
+    """How many revisions of a key are kept."""
+    ttl: timedelta | None = None
+    """How long a value is kept. None: for ever."""
+    max_value_bytes: int | None = None
