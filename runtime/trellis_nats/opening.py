@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.options import Options
+from trellis_nats.options import Credentials, Options
 from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
 from trellis_nats.runtime import Runtime
 
@@ -67,10 +67,18 @@ def _is_loopback(host: str) -> bool:
 
 def _settings(runtime: Runtime) -> ConnectionSettings:
     options = runtime.options
+    login = options.credentials or Credentials()
     return ConnectionSettings(
         name=f"{runtime.contract.id} {runtime.instance_id}",
         inbox_prefix=f"_INBOX_{runtime.contract.name}",
         connect_timeout=options.connect_timeout,
+        user=login.user,
+        password=login.password,
+        token=login.token,
+        credentials=login.file,
+        nkey_seed=login.nkey_seed_file,
+        tls=options.tls,
+        tls_handshake_first=options.tls is not None,
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
 from trellis_nats.jobs.executor import Executor
+from trellis_nats.jobs.follow import JobEvent, followed
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.worker import Worker
 from trellis_nats.runtime import Runtime
@@ -94,6 +97,27 @@ class Jobs:
         heartbeats, self._heartbeats = self._heartbeats, None
         if heartbeats is not None:
             await heartbeats.stop()
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncGenerator[AsyncIterator[JobEvent], None]:
+        """Follow every event of every queue of this service, from now on, in order, through reconnects.
+
+        ```python
+        async with service.jobs.follow() as events:
+            async for event in events:
+                print(event.at, event.queue, event.event)
+        ```
+
+        Raises:
+            PermissionDenied: the account may not make a consumer on stream JOBS. A worker's account need not.
+            ConfigurationError: the contract has no queue.
+        """
+        jobs = self.runtime.binding.jobs
+        if jobs is None or not jobs.queues:
+            raise ConfigurationError(f"{self.runtime.contract.id} has no job queue to follow")
+        prefixes = [queue.publish_prefix for queue in jobs.queues.values()]
+        async with followed(self.runtime.connection, prefixes) as events:
+            yield events
 
     def _queues(self) -> list[JobQueue[object, object]]:
         return [each for each in vars(self).values() if isinstance(each, JobQueue)]

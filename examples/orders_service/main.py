@@ -1,0 +1,136 @@
+"""The orders service: hold the stock, take the payment, tell the warehouse."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+import structlog
+from gateway import PaymentGateway
+from orders_participant import (
+    ChargePaymentJob,
+    ChargePaymentPayload,
+    ChargePaymentResult,
+    CreateOrderRequest,
+    CreateOrderResponse,
+    GetOrderRequest,
+    GetOrderResponse,
+    NotFoundError,
+    NotifyWarehouseJob,
+    NotifyWarehousePayload,
+    NotifyWarehouseResult,
+    Order,
+    OrderShippedEvent,
+    OrdersService,
+    ReserveInventoryJob,
+    ReserveInventoryPayload,
+    ReserveInventoryResult,
+)
+from trellis_nats import RpcContext
+from ulid import ULID
+
+log = structlog.get_logger()
+
+PRICE_CENTS = 1999
+
+
+def register(service: OrdersService, gateway: PaymentGateway) -> None:
+    """Give the service its handlers."""
+
+    async def stored(order_id: str) -> Order:
+        entry = await service.kv.orders.get(order_id)
+        if entry is None:
+            raise NotFoundError(
+                f"order {order_id} not found", resource="order", resource_id=order_id
+            )
+        return entry.value
+
+    @service.rpc.orders.create.handle
+    async def create_order(context: RpcContext, request: CreateOrderRequest) -> CreateOrderResponse:
+        order_id = str(ULID())
+        await service.kv.orders.put(
+            order_id,
+            Order(
+                order_id=order_id,
+                customer_id=request.customer_id,
+                status="pending",
+                items=request.items,
+                created_at=datetime.now(UTC),
+            ),
+        )
+        await service.jobs.reserve_inventory.create(
+            ReserveInventoryPayload(order_id=order_id, items=request.items)
+        )
+        log.info("order accepted", order_id=order_id, request_id=context.request_id)
+        return CreateOrderResponse(order_id=order_id, status="pending")
+
+    @service.rpc.orders.get.handle
+    async def get_order(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
+        order = await stored(request.order_id)
+        log.info("order read", order_id=order.order_id, request_id=context.request_id)
+        return GetOrderResponse.model_validate(order.model_dump())
+
+    @service.jobs.reserve_inventory.handle
+    async def reserve_inventory(job: ReserveInventoryJob) -> ReserveInventoryResult:
+        log.info(
+            "reserve inventory job started",
+            request_id=job.context.request_id,
+            trace_id=job.context.trace_id,
+        )
+        await job.progress(step="reserving", message="Checking inventory", current=0, total=2)
+        order = await stored(job.payload.order_id)
+        job.raise_if_cancelled()
+        await job.progress(step="reserved", message="Stock is held", current=1, total=2)
+        amount = sum(item.quantity for item in job.payload.items) * PRICE_CENTS
+        await service.jobs.charge_payment.create(
+            ChargePaymentPayload(
+                order_id=order.order_id, customer_id=order.customer_id, amount_cents=amount
+            )
+        )
+        return ReserveInventoryResult(reserved=True)
+
+    @service.jobs.charge_payment.handle
+    async def charge_payment(job: ChargePaymentJob) -> ChargePaymentResult:
+        log.info(
+            "charge payment job started",
+            request_id=job.context.request_id,
+            redelivery=job.redelivery_count,
+        )
+        await job.progress(step="charging", message="Asking the payment gateway")
+        # The order's id makes a second attempt harmless: the gateway takes the money once.
+        charge_id = await gateway.charge(job.payload.order_id, job.payload.amount_cents)
+        order = await stored(job.payload.order_id)
+        await service.jobs.notify_warehouse.create(
+            NotifyWarehousePayload(order_id=order.order_id, items=order.items)
+        )
+        return ChargePaymentResult(charge_id=charge_id)
+
+    @service.jobs.notify_warehouse.handle
+    async def notify_warehouse(job: NotifyWarehouseJob) -> NotifyWarehouseResult:
+        log.info("notify warehouse job started", request_id=job.context.request_id)
+        entry = await service.kv.orders.get(job.payload.order_id)
+        if entry is None:
+            raise NotFoundError(
+                "the order is gone", resource="order", resource_id=job.payload.order_id
+            )
+        await service.kv.orders.update(entry, entry.value.model_copy(update={"status": "shipped"}))
+        await service.events.orders.shipped.publish(
+            OrderShippedEvent(
+                order_id=entry.value.order_id,
+                customer_id=entry.value.customer_id,
+                shipped_at=datetime.now(UTC),
+            )
+        )
+        return NotifyWarehouseResult(notified=True)
+
+
+async def main() -> None:
+    """Serve and work until SIGTERM."""
+    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+    async with OrdersService.connect(url) as service:
+        register(service, PaymentGateway())
+        log.info("the orders service works", contract=service.contract.id)
+        await service.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,59 @@
+"""Instants as the wire has them, and what may stand in a subject."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trellis_nats.clock import parse_timestamp, timestamp, to_milliseconds, to_nanoseconds
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.ids import checked_token, is_token, new_id
+
+instants = st.datetimes(
+    min_value=datetime(1970, 1, 2), max_value=datetime(2999, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001 - hypothesis adds the zone
+)
+
+
+@given(instants)
+def test_an_instant_survives_the_wire_to_the_millisecond(instant: datetime) -> None:
+    text = timestamp(instant)
+
+    assert len(text) == len("2026-07-01T10:00:00.000Z")
+    assert abs(parse_timestamp(text) - instant) < timedelta(milliseconds=1)
+
+
+@given(instants, instants)
+def test_text_order_is_time_order(left: datetime, right: datetime) -> None:
+    if timestamp(left) < timestamp(right):
+        assert left < right
+
+
+def test_any_offset_and_precision_is_read() -> None:
+    assert parse_timestamp("2026-07-01T12:00:00.5+02:00") == datetime(2026, 7, 1, 10, 0, 0, 500_000, UTC)
+    assert parse_timestamp("2026-07-01T10:00:00Z") == datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert parse_timestamp("2026-07-01T10:00:00.123456789Z").microsecond == 123_456
+
+
+def test_an_instant_without_an_offset_is_refused() -> None:
+    with pytest.raises(ValueError, match="no offset"):
+        parse_timestamp("2026-07-01T10:00:00")
+
+
+def test_durations_are_whole_units_on_the_wire() -> None:
+    assert to_milliseconds(timedelta(seconds=1.5)) == 1500
+    assert to_nanoseconds(timedelta(microseconds=3)) == 3000
+
+
+def test_a_new_id_is_a_token() -> None:
+    assert is_token(new_id())
+    assert len({new_id() for _ in range(1000)}) == 1000
+
+
+@given(st.text())
+def test_only_what_cannot_change_a_subject_is_a_token(text: str) -> None:
+    if is_token(text):
+        assert not set(text) & set(".*> \t\r\n")
+        assert 1 <= len(text) <= 64
+    else:
+        with pytest.raises(ConfigurationError, match="must be 1 to 64"):
+            checked_token("job id", text)
