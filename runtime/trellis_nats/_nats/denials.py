@@ -1,0 +1,68 @@
+"""What a server says when an account may not use a subject, and who has to hear it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from trellis_nats.errors import PermissionDenied
+
+__all__ = ["Denial", "Denials", "parse_denial"]
+
+_log = logging.getLogger(__name__)
+
+_TEXT: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refused subject. nats-py hands the text over in lower case, so compare without case."""
+
+    operation: Literal["publish to", "subscribe to"]
+    subject: str
+
+
+def parse_denial(text: str) -> Denial | None:
+    """Read the text of a permissions violation; None when it is worded otherwise."""
+    found = _TEXT.search(text.lower())
+    if found is None:
+        return None
+    return Denial("publish to" if found[1] == "publish" else "subscribe to", found[2])
+
+
+class Denials:
+    """Hands denied publishes to who awaits their answer, and keeps denied subscriptions for the next flush."""
+
+    def __init__(self, on_publish: Callable[[str], bool], named: Callable[[str], str]) -> None:
+        """Prepare.
+
+        Args:
+            on_publish: told the subject in lower case; says whether somebody awaited an answer.
+            named: finds the subject of a subscription as it was written.
+        """
+        self._on_publish = on_publish
+        self._named = named
+        self._subscriptions: list[str] = []
+
+    def hear(self, text: str) -> None:
+        """Take a permissions violation as the server words it."""
+        denial = parse_denial(text)
+        if denial is None:
+            _log.error("the server denies: %s", text)
+        elif denial.operation == "subscribe to":
+            self._subscriptions.append(self._named(denial.subject))
+            _log.error('the account may not subscribe to "%s"', self._subscriptions[-1])
+        elif not self._on_publish(denial.subject):
+            _log.error('the account may not publish to "%s"; the message is lost', denial.subject)
+
+    def raise_kept(self) -> None:
+        """Raise the oldest refused subscription, once.
+
+        Raises:
+            PermissionDenied: there is one.
+        """
+        if self._subscriptions:
+            raise PermissionDenied("subscribe to", self._subscriptions.pop(0))

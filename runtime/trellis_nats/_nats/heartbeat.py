@@ -1,0 +1,177 @@
+"""Progress acks from a thread of their own.
+
+A handler may block the event loop for minutes. The server counts the ack wait meanwhile and would give the job to a
+second worker. So `+WPI` is sent by a thread with its own loop and its own connection; the server takes it from any
+connection of the account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.work import IN_PROGRESS
+from trellis_nats.errors import NotConnected, TrellisError
+
+__all__ = ["Hold", "ProgressThread"]
+
+_JOIN: Final = timedelta(seconds=3)
+"""`stop` waits no longer for the thread, which is a daemon and ends with the process."""
+
+
+@dataclass(slots=True)
+class _Held:
+    reply: str
+    seconds: float
+    due: float
+
+
+class Hold:
+    """Keeps one message from being delivered again, until released."""
+
+    def __init__(self, thread: ProgressThread, number: int) -> None:
+        self._thread = thread
+        self._number = number
+
+    def release(self) -> None:
+        """Send no more progress acks. Safe to call twice, from any thread."""
+        self._thread.release(self._number)
+
+
+class ProgressThread:
+    """Sends a progress ack for every held message, every so often, whatever the other threads do."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        """Prepare; `settings` are those of the connection whose messages are held."""
+        self._settings = replace(settings, name=f"{settings.name} heartbeat")
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._held: dict[int, _Held] = {}
+        self._numbers = 0
+        self._lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Run the thread, and return when its connection is open.
+
+        Raises:
+            CannotConnect: it could not connect within the settings' `connect_timeout`.
+        """
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._thread = threading.Thread(
+            target=self._run, args=(asyncio.get_running_loop(), opened), name=self._settings.name, daemon=True
+        )
+        self._thread.start()
+        try:
+            await opened
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End the thread. Holds that are left send no more. Returns within 3 s; safe to call twice."""
+        thread, self._thread = self._thread, None
+        self._stopping = True
+        self._wake()
+        if thread is not None:
+            await asyncio.to_thread(thread.join, _JOIN.total_seconds())
+
+    def hold(self, reply: str, interval: timedelta) -> Hold:
+        """Send a progress ack to the ack subject `reply` every `interval`, first after one interval.
+
+        Callable from any thread.
+        """
+        seconds = interval.total_seconds()
+        with self._lock:
+            self._numbers += 1
+            number = self._numbers
+            self._held[number] = _Held(reply, seconds, time.monotonic() + seconds)
+        self._wake()
+        return Hold(self, number)
+
+    def release(self, number: int) -> None:
+        """Forget a hold; `Hold.release` calls it."""
+        with self._lock:
+            self._held.pop(number, None)
+
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            loop.call_soon_threadsafe(self._changed.set)
+        except RuntimeError:
+            return  # the loop has just been closed: the thread has ended
+
+    # --- in the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self, starter: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
+        asyncio.run(self._main(starter, opened))
+
+    async def _main(self, starter: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            connection = await Connection.open(",".join(self._settings.servers), settings=self._settings)
+        except TrellisError as error:
+            _tell(starter, opened, error)
+            return
+        _tell(starter, opened, None)
+        remove = connection.on_reconnect(self._changed.set)
+        try:
+            await self._beat(connection)
+        finally:
+            remove()
+            await connection.close()
+
+    async def _beat(self, connection: Connection) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            wait = self._send_due(connection)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _send_due(self, connection: Connection) -> float | None:
+        """Send what is due, and return the seconds until something is; None when nothing is held."""
+        now = time.monotonic()
+        with self._lock:
+            due = [held for held in self._held.values() if held.due <= now]
+            for held in due:
+                held.due = now + held.seconds
+            soonest = min((held.due for held in self._held.values()), default=None)
+        for held in due:
+            if not _sent(connection, held.reply):
+                held.due = now  # the reconnect wakes us
+        return None if soonest is None else max(0.0, soonest - time.monotonic())
+
+
+def _sent(connection: Connection, reply: str) -> bool:
+    try:
+        connection.send(reply, IN_PROGRESS)
+    except NotConnected:
+        return False
+    return True
+
+
+def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: TrellisError | None) -> None:
+    def settle() -> None:
+        if opened.done():
+            return
+        if error is None:
+            opened.set_result(None)
+        else:
+            opened.set_exception(error)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        return  # the starter's loop is gone, and with it who waited

@@ -1,0 +1,212 @@
+"""Publishing that JetStream acknowledges: the publish window.
+
+nats-py's own pipelined publishing never reports a server's refusal, and its futures never end after a reconnect
+(nats.py issue 985). Here every publish ends: acknowledged, refused, or unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.message import NO_RESPONDERS, Message
+from trellis_nats.errors import (
+    ApiError,
+    NoResponders,
+    NotConnected,
+    PermissionDenied,
+    TransportError,
+    WriteUnknown,
+    WrongLastSequence,
+)
+
+__all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
+
+_TIMEOUT: Final = timedelta(seconds=5)
+_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+"""The server's codes for a write that came second; the latter comes from replicated streams since 2.12."""
+_FENCE_SINCE: Final = (2, 11, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PubAck:
+    """JetStream has stored the message."""
+
+    stream: str
+    sequence: int
+    duplicate: bool
+    """The stream had a message with this id already; `sequence` is the first one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLast:
+    """A fence: write only if the newest message under a subject filter has this sequence."""
+
+    sequence: int
+    """0: only if there is none."""
+    subject: str
+    """A filter; wildcards are allowed where `supports_fence`."""
+
+
+def supports_fence(connection: Connection) -> bool:
+    """Say whether the server enforces `ExpectedLast` with wildcards: 2.11 does, 2.10 refuses the write."""
+    return connection.server_version >= _FENCE_SINCE
+
+
+async def publish_acked(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    message_id: str | None = None,
+    expected_last: ExpectedLast | None = None,
+    expected_last_on_subject: int | None = None,
+    timeout: timedelta = _TIMEOUT,
+) -> PubAck:
+    """Publish, and return when the message is stored.
+
+    While disconnected, wait for the connection. The same `message_id` within the stream's duplicate window is stored
+    once. `expected_last_on_subject` is the fence for exactly `subject`; 0 means that nothing is there. When cancelled,
+    the message may still be stored.
+
+    Raises:
+        WriteUnknown: no acknowledgement came within `timeout`, or the link ended; it may have been stored.
+        WrongLastSequence: the fence holds something newer.
+        NotConnected: there was no connection within `timeout`; nothing was sent.
+        NoResponders: no stream listens on the subject.
+        PermissionDenied: the account may not publish to the subject.
+        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
+        ApiError: the stream refused the message, for instance because it is full.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + timeout.total_seconds()
+    if not connection.is_connected:
+        try:
+            async with asyncio.timeout_at(due):
+                await connection.wait_connected()
+        except TimeoutError:
+            raise NotConnected(
+                f'no connection to {connection.address}; nothing was sent to "{subject}"'
+            ) from None
+    await connection.writable()
+    return await send_acked(
+        connection,
+        subject,
+        data,
+        headers=headers,
+        message_id=message_id,
+        expected_last=expected_last,
+        expected_last_on_subject=expected_last_on_subject,
+        timeout=timedelta(seconds=max(0.0, due - loop.time())),
+    )
+
+
+def send_acked(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    message_id: str | None = None,
+    expected_last: ExpectedLast | None = None,
+    expected_last_on_subject: int | None = None,
+    timeout: timedelta = _TIMEOUT,
+) -> asyncio.Future[PubAck]:
+    """Send now, and return what will hold the acknowledgement: many can be under way at once.
+
+    The future always ends, with the errors of `publish_acked`. Await `connection.writable()` now and then.
+
+    Raises:
+        NotConnected: there is no connection; nothing was sent.
+        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
+    """
+    written = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    publish = _Publish(subject)
+    connection.exchange(publish, subject, data, written, timeout)
+    return publish.acknowledgement
+
+
+def _with_controls(
+    headers: Mapping[str, str] | None,
+    message_id: str | None,
+    expected_last: ExpectedLast | None,
+    expected_last_on_subject: int | None,
+) -> Mapping[str, str]:
+    written = dict(headers or {})
+    if message_id is not None:
+        written["Nats-Msg-Id"] = message_id
+    if expected_last is not None:
+        written["Nats-Expected-Last-Subject-Sequence"] = str(expected_last.sequence)
+        written["Nats-Expected-Last-Subject-Sequence-Subject"] = expected_last.subject
+    elif expected_last_on_subject is not None:
+        written["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_on_subject)
+    return written
+
+
+class _Publish:
+    """One publish under way."""
+
+    def __init__(self, subject: str) -> None:
+        self.acknowledgement: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
+        self._subject = subject
+
+    def answered(self, message: Message) -> None:
+        if self.acknowledgement.done():
+            return
+        outcome = read_acknowledgement(self._subject, message)
+        if isinstance(outcome, PubAck):
+            self.acknowledgement.set_result(outcome)
+        else:
+            self.acknowledgement.set_exception(outcome)
+
+    def expired(self) -> None:
+        self._fail(
+            WriteUnknown(f'no acknowledgement came for a message to "{self._subject}"; it may be stored')
+        )
+
+    def denied(self) -> None:
+        self._fail(PermissionDenied("publish to", self._subject))
+
+    def disconnected(self) -> bool:
+        self._fail(
+            WriteUnknown(
+                f'the connection ended before a message to "{self._subject}" was acknowledged; it may be stored'
+            )
+        )
+        return True
+
+    def _fail(self, error: TransportError) -> None:
+        if not self.acknowledgement.done():
+            self.acknowledgement.set_exception(error)
+
+
+def read_acknowledgement(subject: str, message: Message) -> PubAck | TransportError:
+    """Tell what a stream's answer to a publish means."""
+    if message.status == NO_RESPONDERS:
+        return NoResponders(f'no stream listens on "{subject}"')
+    try:
+        body = cast("object", json.loads(message.data))
+    except ValueError:
+        body = None
+    match body:
+        case {"error": {"code": int(code), **error}}:
+            err_code = error.get("err_code")
+            known = err_code if isinstance(err_code, int) else 0
+            kind = WrongLastSequence if known in _WRONG_LAST_SEQUENCE else ApiError
+            return kind(
+                request=f'publishing to "{subject}"',
+                code=code,
+                err_code=known,
+                description=str(error.get("description", "")),
+            )
+        case {"stream": str(stream), "seq": int(sequence), **rest}:
+            return PubAck(stream, sequence, duplicate=rest.get("duplicate") is True)
+        case _:
+            # Somebody who is no stream answered: a plain subscriber on the same subject.
+            return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')

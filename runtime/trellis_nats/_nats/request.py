@@ -1,0 +1,92 @@
+"""Ask and wait: core NATS request and reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from trellis_nats._nats.message import NO_RESPONDERS, Message
+from trellis_nats.errors import NoResponders, NotConnected, PermissionDenied, RequestTimeout
+
+if TYPE_CHECKING:
+    from trellis_nats._nats.connection import Connection
+
+__all__ = ["ask"]
+
+
+class _LinkEnded(Exception):
+    """The link ended while the answer to a repeatable request was awaited."""
+
+
+class _Asking:
+    """One request under way."""
+
+    def __init__(self, subject: str, timeout: timedelta, *, repeat: bool) -> None:
+        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._subject = subject
+        self._timeout = timeout
+        self._repeat = repeat
+
+    def answered(self, message: Message) -> None:
+        if not self.answer.done():
+            self.answer.set_result(message)
+
+    def expired(self) -> None:
+        self._fail(
+            RequestTimeout(f'no answer on "{self._subject}" within {self._timeout.total_seconds():g} s')
+        )
+
+    def denied(self) -> None:
+        self._fail(PermissionDenied("publish to", self._subject))
+
+    def disconnected(self) -> bool:
+        if self._repeat:
+            self._fail(_LinkEnded())
+        return self._repeat
+
+    def _fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+async def ask(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    headers: Mapping[str, str] | None,
+    timeout: timedelta,
+    *,
+    repeat: bool,
+) -> Message:
+    """Do what `Connection.request` describes."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + timeout.total_seconds()
+    while True:
+        await _connected_by(connection, due, subject)
+        await connection.writable()
+        asking = _Asking(subject, timeout, repeat=repeat)
+        left = timedelta(seconds=max(0.0, due - loop.time()))
+        reply = connection.exchange(asking, subject, data, headers, left)
+        try:
+            message = await asking.answer
+        except _LinkEnded:
+            continue
+        finally:
+            connection.forget(reply)
+        if message.status == NO_RESPONDERS and not message.data:
+            raise NoResponders(f'nobody listens on "{subject}"')
+        return message
+
+
+async def _connected_by(connection: Connection, due: float, subject: str) -> None:
+    if connection.is_connected:
+        return
+    try:
+        async with asyncio.timeout_at(due):
+            await connection.wait_connected()
+    except TimeoutError:
+        raise NotConnected(
+            f'no connection to {connection.address}; nothing was sent to "{subject}"'
+        ) from None

@@ -1,0 +1,146 @@
+"""Keeps a link alive: dials, notices the end, dials again, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, cast
+
+from trellis_nats._nats.backoff import Backoff
+from trellis_nats._nats.dialing import DialFailed, dial
+from trellis_nats._nats.link import Link, Routes
+from trellis_nats._nats.servers import ServerPool
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats.errors import CannotConnect
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+_ATTEMPT: Final = timedelta(seconds=4)
+"""No later attempt may take longer: a silent address must not delay the next, reachable one."""
+_STABLE: Final = timedelta(seconds=1)
+"""A link that lived so long begins the next outage with the shortest wait."""
+
+
+class Supervisor:
+    """Owns the one link of a connection. CLOSED is not the end here; only `stop` is."""
+
+    def __init__(
+        self,
+        pool: ServerPool,
+        settings: ConnectionSettings,
+        *,
+        routes: Routes,
+        on_up: Callable[[Link], None],
+        on_down: Callable[[], None],
+        on_denied: Callable[[str], None],
+    ) -> None:
+        self.link: Link | None = None
+        """The link in use; None while there is none."""
+        self.connected = asyncio.Event()
+        self._pool = pool
+        self._settings = settings
+        self._routes = routes
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_denied = on_denied
+        self._stopping = False
+        self._backoff = Backoff(settings.reconnect_wait, settings.max_reconnect_wait)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect for the first time, then keep connected in a task of its own.
+
+        Raises:
+            CannotConnect: no server was reached within the settings' `connect_timeout`, or one refused for good.
+        """
+        limit = self._settings.connect_timeout
+        reason = "no attempt was made"
+        address = self._pool.addresses()[0]
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                while self.link is None:
+                    address = self._pool.next()
+                    try:
+                        self._begin(await self._dial(address, limit))
+                    except DialFailed as failure:
+                        reason = failure.reason
+                        if failure.final:
+                            raise CannotConnect(f"cannot connect to {address}: {reason}") from failure
+                        await asyncio.sleep(self._backoff.next().total_seconds())
+        except TimeoutError:
+            raise CannotConnect(
+                f"cannot connect to {address} within {limit.total_seconds():g} s: {reason}"
+            ) from None
+        self._task = asyncio.create_task(self._run(), name=f"{self._settings.name}: connection")
+
+    async def stop(self) -> None:
+        """End the link and do not dial again. Never waits for the network."""
+        self._stopping = True
+        self.connected.clear()
+        if self.link is not None:
+            self.link.shut("closed")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait(
+                [self._task], timeout=1
+            )  # a dial may swallow the cancellation; it sees `_stopping`
+        if self.link is not None:  # a dial that swallowed the cancellation may have brought a link
+            self.link.shut("closed")
+            self.link = None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            link = cast("Link", self.link)
+            since = loop.time()
+            await asyncio.wait([link.lost])
+            self.link = None
+            self.connected.clear()
+            self._on_down()
+            if self._stopping:
+                return
+            _log.warning("connection lost: %s", link.lost.result())
+            if loop.time() - since > _STABLE.total_seconds():
+                self._backoff.reset()
+            else:
+                await self._pause()
+            await self._redial()
+
+    async def _redial(self) -> None:
+        while not self._stopping and self.link is None:
+            address = self._pool.next()
+            try:
+                link = await self._dial(address, _ATTEMPT)
+            except DialFailed as failure:
+                _log.warning("cannot connect to %s: %s", address, failure.reason)
+                await self._pause()
+            else:
+                _log.info("connected to %s again", address)
+                self._begin(link)
+
+    async def _dial(self, address: str, limit: timedelta) -> Link:
+        return await dial(
+            address,
+            self._settings,
+            routes=self._routes,
+            on_denied=self._on_denied,
+            limit=min(limit, _ATTEMPT),
+        )
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._backoff.next().total_seconds())
+
+    def _begin(self, link: Link) -> None:
+        if self._stopping:
+            link.shut("closed")
+            return
+        self.link = link
+        urls = link.info.get("connect_urls")
+        if isinstance(urls, list):
+            self._pool.learn(str(each) for each in cast("list[object]", urls))
+        self.connected.set()
+        self._on_up(link)

@@ -1,0 +1,41 @@
+"""The TCP connection below a link: nats-py's transport with a way to end it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import timedelta
+from typing import cast
+
+from nats.aio.transport import TcpTransport
+
+from trellis_nats.clock import to_milliseconds
+
+__all__ = ["LinkTransport"]
+
+
+class LinkTransport(TcpTransport):
+    """nats-py's TCP transport, whose `close` waits for unsent bytes; `abort` does not (nats.py issue 671)."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the operating system has not taken yet."""
+        writer = self._writer()
+        return 0 if writer is None else writer.transport.get_write_buffer_size()
+
+    def bound_silence(self, limit: timedelta) -> None:
+        """Let the kernel end the connection when sent bytes stay unacknowledged for so long, where it can (Linux)."""
+        writer = self._writer()
+        sock = None if writer is None else cast("socket.socket | None", writer.get_extra_info("socket"))
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, to_milliseconds(limit))
+
+    def abort(self) -> None:
+        """End the connection at once; unsent bytes are lost."""
+        writer = self._writer()
+        if writer is not None:
+            writer.transport.abort()
+            writer.close()
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        return self._io_writer

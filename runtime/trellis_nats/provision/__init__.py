@@ -1,0 +1,9 @@
+"""What streams, consumers and buckets must look like, and seeing to it.
+
+`plan` says what is wanted, `compare` says what differs, `apply` looks and creates. Nothing that exists is altered.
+"""
+
+from trellis_nats.provision.apply import provision
+from trellis_nats.provision.requirements import BucketNeed, QueueNeed, Requirements
+
+__all__ = ["BucketNeed", "QueueNeed", "Requirements", "provision"]
