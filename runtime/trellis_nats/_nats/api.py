@@ -10,12 +10,15 @@ from typing import Final, cast
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats.errors import ApiError
+from trellis_nats.errors import ApiError, WrongLastSequence
 
-__all__ = ["API_TIMEOUT", "JsonObject", "call"]
+__all__ = ["API_TIMEOUT", "JsonObject", "call", "read_object", "refusal"]
 
 API_TIMEOUT: Final = timedelta(seconds=5)
 """nats-py's default too. A leader election takes one to a few seconds."""
+
+_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+"""The server's codes for a write that came second; the latter comes from replicated streams since 2.12."""
 
 JsonObject = dict[str, JsonValue]
 
@@ -39,15 +42,32 @@ async def call(
     """
     data = b"" if body is None else json.dumps(body).encode()
     answer = await connection.request(f"$JS.API.{request}", data, timeout=timeout, repeat=repeat)
-    content = cast("JsonObject", json.loads(answer.data))
-    match content.get("error"):
-        case {"code": int(code), **error}:
-            err_code = error.get("err_code")
-            raise ApiError(
-                request=request,
-                code=code,
-                err_code=err_code if isinstance(err_code, int) else 0,
-                description=str(error.get("description", "")),
-            )
-        case _:
-            return content
+    content = read_object(answer.data)
+    refused = refusal(request, content)
+    if refused is not None:
+        raise refused
+    return content
+
+
+def read_object(data: bytes) -> JsonObject:
+    """Read a JSON object; anything else counts as an empty one."""
+    try:
+        content = cast("JsonValue", json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def refusal(request: str, content: JsonObject) -> ApiError | None:
+    """Return the error that an answer holds; None when it holds none."""
+    error = content.get("error")
+    if not isinstance(error, dict):
+        return None
+    code, err_code = error.get("code"), error.get("err_code")
+    kind = WrongLastSequence if err_code in _WRONG_LAST_SEQUENCE else ApiError
+    return kind(
+        request=request,
+        code=code if isinstance(code, int) else 0,
+        err_code=err_code if isinstance(err_code, int) else 0,
+        description=str(error.get("description", "")),
+    )

@@ -87,8 +87,9 @@ class Link(Client):
         """
         connect = cast("Callable[..., Any]", self.connect)  # pyright: ignore[reportExplicitAny] - options are data here
         await connect(address, allow_reconnect=False, error_cb=_ignore, **options)
-        if self._reading_task is not None:
-            self._reading_task.add_done_callback(lambda _: self.shut("the reader ended"))
+        reader = self._tasks()[0]
+        if reader is not None:
+            reader.add_done_callback(lambda _: self.shut("the reader ended"))
         if not self.is_connected:
             # A second INFO came before the PONG of the handshake, which is therefore still to come.
             self._awaited_pongs.appendleft(asyncio.get_running_loop().create_future())
@@ -99,12 +100,17 @@ class Link(Client):
             return
         self.lost.set_result(reason)
         self._status = Client.CLOSED
-        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+        for task in self._tasks():
             if task is not None:
                 task.cancel()
         self._wire.abort()
         while self._awaited_pongs:
             _settle(self._awaited_pongs.popleft(), answered=False)
+
+    def _tasks(self) -> tuple[asyncio.Task[None] | None, ...]:
+        """Return nats-py's tasks, the reader first; it leaves their type open."""
+        tasks = (self._reading_task, self._ping_interval_task, self._flusher_task)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - see above
+        return cast("tuple[asyncio.Task[None] | None, ...]", tasks)
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -121,13 +127,13 @@ class Link(Client):
             return
         self._write_out()
         try:
-            await self._wire.drain()
+            await self._wire.sent()
         except OSError as error:
             self.shut(f"writing failed: {error}")
 
     def _write_out(self) -> None:
         if self._outgoing and self.usable:
-            self._wire.write(b"".join(self._outgoing))
+            self._wire.send(b"".join(self._outgoing))
         self._outgoing.clear()
         self._outgoing_bytes = 0
 

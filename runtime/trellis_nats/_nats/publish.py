@@ -7,29 +7,19 @@ nats-py's own pipelined publishing never reports a server's refusal, and its fut
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final
 
+from trellis_nats._nats.api import read_object, refusal
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import NO_RESPONDERS, Message
-from trellis_nats.errors import (
-    ApiError,
-    NoResponders,
-    NotConnected,
-    PermissionDenied,
-    TransportError,
-    WriteUnknown,
-    WrongLastSequence,
-)
+from trellis_nats.errors import NoResponders, NotConnected, PermissionDenied, TransportError, WriteUnknown
 
 __all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
 
 _TIMEOUT: Final = timedelta(seconds=5)
-_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
-"""The server's codes for a write that came second; the latter comes from replicated streams since 2.12."""
 _FENCE_SINCE: Final = (2, 11, 0)
 
 
@@ -190,23 +180,13 @@ def read_acknowledgement(subject: str, message: Message) -> PubAck | TransportEr
     """Tell what a stream's answer to a publish means."""
     if message.status == NO_RESPONDERS:
         return NoResponders(f'no stream listens on "{subject}"')
-    try:
-        body = cast("object", json.loads(message.data))
-    except ValueError:
-        body = None
+    body = read_object(message.data)
+    refused = refusal(f'publishing to "{subject}"', body)
+    if refused is not None:
+        return refused
     match body:
-        case {"error": {"code": int(code), **error}}:
-            err_code = error.get("err_code")
-            known = err_code if isinstance(err_code, int) else 0
-            kind = WrongLastSequence if known in _WRONG_LAST_SEQUENCE else ApiError
-            return kind(
-                request=f'publishing to "{subject}"',
-                code=code,
-                err_code=known,
-                description=str(error.get("description", "")),
-            )
-        case {"stream": str(stream), "seq": int(sequence), **rest}:
-            return PubAck(stream, sequence, duplicate=rest.get("duplicate") is True)
+        case {"stream": str(stream), "seq": int(sequence)}:
+            return PubAck(stream, sequence, duplicate=body.get("duplicate") is True)
         case _:
             # Somebody who is no stream answered: a plain subscriber on the same subject.
             return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')

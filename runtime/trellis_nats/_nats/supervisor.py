@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPT: Final = timedelta(seconds=4)
 """No later attempt may take longer: a silent address must not delay the next, reachable one."""
-_STABLE: Final = timedelta(seconds=1)
-"""A link that lived so long begins the next outage with the shortest wait."""
+_STABLE: Final = timedelta(milliseconds=250)
+"""A link that lived so long is followed by another at once, and by the shortest waits."""
 
 
 class Supervisor:

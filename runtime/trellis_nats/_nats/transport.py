@@ -17,6 +17,9 @@ __all__ = ["LinkTransport"]
 class LinkTransport(TcpTransport):
     """nats-py's TCP transport, whose `close` waits for unsent bytes; `abort` does not (nats.py issue 671)."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py forgot the annotation
+
     @property
     def unsent_bytes(self) -> int:
         """How much the operating system has not taken yet."""
@@ -29,6 +32,22 @@ class LinkTransport(TcpTransport):
         sock = None if writer is None else cast("socket.socket | None", writer.get_extra_info("socket"))
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, to_milliseconds(limit))
+
+    def send(self, data: bytes) -> None:
+        """Hand bytes to the operating system, or keep them until it takes them."""
+        writer = self._writer()
+        if writer is not None:
+            writer.write(data)
+
+    async def sent(self) -> None:
+        """Wait until the operating system has taken most of it.
+
+        Raises:
+            OSError: the connection ended.
+        """
+        writer = self._writer()
+        if writer is not None:
+            await writer.drain()
 
     def abort(self) -> None:
         """End the connection at once; unsent bytes are lost."""

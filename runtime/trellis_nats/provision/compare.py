@@ -86,17 +86,15 @@ def consumer_differences(wanted: ConsumerPlan, existing: Config) -> list[str]:
 
 
 def _difference(field: str, wanted: Config, existing: Config) -> str | None:
-    want, have = wanted.get(field), existing.get(field)
-    if isinstance(want, list) and isinstance(have, list):
-        same = sorted(map(str, cast("list[object]", want))) == sorted(map(str, cast("list[object]", have)))
-    else:
-        same = have == want or (_absent(want) and _absent(have))
-    return None if same else f"{field} is {_shown(field, existing)}, not {_shown(field, wanted)}"
+    want, have = _comparable(wanted.get(field)), _comparable(existing.get(field))
+    return None if want == have else f"{field} is {_shown(field, existing)}, not {_shown(field, wanted)}"
 
 
-def _absent(value: object) -> bool:
-    """Say whether the value means "no limit" or "off": servers leave such fields out, or write 0 or -1."""
-    return value in {None, 0, -1}
+def _comparable(value: object) -> object:
+    if isinstance(value, list):
+        return sorted(map(str, cast("list[object]", value)))
+    # No limit, or off: servers leave such fields out, or write 0 or -1.
+    return None if value in {0, -1} else value
 
 
 def _shown(field: str, config: Config) -> str:
