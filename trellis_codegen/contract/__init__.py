@@ -1,0 +1,1 @@
+"""The contract document, understood: read, checked, located, and reduced to its digest."""

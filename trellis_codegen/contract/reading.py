@@ -1,0 +1,194 @@
+"""Bytes → Manifest, or every problem at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import NoneType, UnionType
+from typing import Any, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from trellis_codegen.contract import text as json_text
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.rules import check
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, did_you_mean
+
+__all__ = ["Reading", "read_manifest"]
+
+Details: TypeAlias = Any  # reportExplicitAny: pydantic_core.ErrorDetails holds Any; only documented keys are read
+
+_KINDS = {
+    "bool_type": "true or false", "dict_type": "an object", "int_type": "an integer", "list_type": "a list",
+    "model_type": "an object", "string_type": "a string",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """A contract that can be used, and what its author should know about it."""
+
+    manifest: Manifest
+    source: str
+    """The text of the document, for positions."""
+    warnings: tuple[Problem, ...] = ()
+
+
+def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
+    """Read a contract.
+
+    A member that the format does not have is a warning, because the format is open; with `strict` it is an error.
+
+    Raises:
+        ProblemsFound: every problem of the document, located and sorted.
+    """
+    source = json_text.decode(data)
+    value = json_text.parse(source)
+    unknown_severity = Severity.ERROR if strict else Severity.WARNING
+    manifest, problems = _validate(value, unknown_severity)
+    if manifest is not None:
+        problems += check(manifest)
+    problems = located(problems, source)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ProblemsFound(problems)
+    if manifest is None:
+        raise ProblemsFound([Problem(pointer=(), what="not a contract", line=1, column=1)])
+    return Reading(manifest=manifest, source=source, warnings=tuple(problems))
+
+
+def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | None, list[Problem]]:
+    """Fit the value into the format: twice if it has unknown members, the second time without them."""
+    problems = [*_nulls(value, ())]
+    try:
+        return Manifest.model_validate(value), problems
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    unknown = [_pointer(each) for each in details if each["type"] == "extra_forbidden"]
+    faults = [_fault(each, value) for each in details if each["type"] != "extra_forbidden"]
+    faults = [fault for fault in faults if not any(fault.pointer == null.pointer for null in problems)]
+    faults, explained = _explain_missing(faults, unknown)
+    problems += faults
+    problems += [_unknown_field(pointer, unknown_severity) for pointer in unknown if pointer not in explained]
+    if faults:
+        return None, problems
+    try:
+        return Manifest.model_validate(_without(value, unknown)), problems
+    except ValidationError as error:
+        return None, problems + [_fault(each, value) for each in error.errors(include_url=False)]
+
+
+def _fault(details: Details, document: JsonValue) -> Problem:
+    """Say in the words of the house what pydantic found."""
+    pointer, context = _pointer(details), details.get("ctx", {})
+    given = _value_at(document, pointer)
+    match details["type"]:
+        case "missing":
+            return Problem(pointer=pointer[:-1], what=f'missing field "{pointer[-1]}"')
+        case "literal_error":
+            wanted = str(context["expected"]).replace("'", '"')
+            hint = did_you_mean(given, wanted.split('"')[1::2]) if isinstance(given, str) else None
+            return Problem(pointer=pointer, what=f"expected {wanted}, got {_shown(given)}", hint=hint)
+        case "string_too_short" | "too_short":
+            return Problem(pointer=pointer, what="must not be empty", on_key=isinstance(details["input"], str) and details["loc"][-1] == "[key]")
+        case "greater_than_equal":
+            return Problem(pointer=pointer, what=f"must be at least {context['ge']}, got {_shown(given)}")
+        case "string_pattern_mismatch":
+            return Problem(pointer=pointer, what=f"{_shown(given)} does not match {context['pattern']}")
+        case kind if kind in _KINDS:
+            return Problem(pointer=pointer, what=f"expected {_KINDS[kind]}, got {_shown(given)}")
+        case _:
+            return Problem(pointer=pointer, what=str(details["msg"])[:1].lower() + str(details["msg"])[1:])
+
+
+def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[list[Problem], set[Pointer]]:
+    """Say of a missing member that a misspelt one is there, in one problem instead of two."""
+    explained: set[Pointer] = set()
+    result: list[Problem] = []
+    for fault in faults:
+        missing = fault.what.removeprefix('missing field "').removesuffix('"')
+        siblings = {str(each[-1]): each for each in unknown if each[:-1] == fault.pointer and each not in explained}
+        if missing != fault.what and (hint := did_you_mean(missing, siblings)):
+            misspelt = siblings[hint.split('"')[1]]
+            explained.add(misspelt)
+            what = f'{fault.what}, but there is "{misspelt[-1]}"'
+            fault = replace(fault, pointer=misspelt, what=what, hint=f'did you mean "{missing}"?', on_key=True)
+        result.append(fault)
+    return result, explained
+
+
+def _unknown_field(pointer: Pointer, severity: Severity) -> Problem:
+    hint = did_you_mean(str(pointer[-1]), _members_at(pointer[:-1]))
+    return Problem(pointer=pointer, what="unknown field", hint=hint, on_key=True, severity=severity)
+
+
+def _nulls(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
+    """Find nulls: the format has none, except inside embedded schemas."""
+    if value is None:
+        yield Problem(pointer=pointer, what="null is not allowed here; leave the field out")
+    elif isinstance(value, dict) and pointer[:1] != ("schemas",):
+        for name, each in value.items():
+            yield from _nulls(each, (*pointer, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _nulls(each, (*pointer, index))
+
+
+def _members_at(pointer: Pointer) -> list[str]:
+    """Return the members that the format has at a place."""
+    annotation: object = Manifest
+    for step in pointer:
+        annotation = _bare(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = {field.alias: field.annotation for field in annotation.model_fields.values()}
+            annotation = fields.get(str(step))
+        else:
+            annotation = next(reversed(get_args(annotation)), None)
+    annotation = _bare(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [field.alias for field in annotation.model_fields.values() if field.alias]
+    return []
+
+
+def _bare(annotation: object) -> object:
+    """Return `X` for `X | None`."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(each for each in get_args(annotation) if each is not NoneType)
+    return annotation
+
+
+def _pointer(details: Details) -> Pointer:
+    return tuple(step for step in details["loc"] if step != "[key]")
+
+
+def _value_at(document: JsonValue, pointer: Pointer) -> JsonValue:
+    for step in pointer:
+        if isinstance(document, dict):
+            document = document.get(str(step))
+        elif isinstance(document, list) and isinstance(step, int) and step < len(document):
+            document = document[step]
+    return document
+
+
+def _shown(value: JsonValue) -> str:
+    match value:
+        case None | bool():
+            return str(value).lower().replace("none", "null")
+        case str():
+            return f'"{value[:40]}"'
+        case int() | float():
+            return str(value)
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _without(value: JsonValue, pointers: list[Pointer]) -> JsonValue:
+    result = copy.deepcopy(value)
+    for pointer in pointers:
+        parent = _value_at(result, pointer[:-1])
+        if isinstance(parent, dict):
+            parent.pop(str(pointer[-1]), None)
+    return result

@@ -1,0 +1,135 @@
+"""Bytes → a JSON value, or what keeps them from being one.
+
+Stricter than `json.loads`: no duplicate names, no `NaN`, no number that overflows, no half characters, and bounded in
+size and depth, so that a hostile file costs neither time nor memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NoReturn
+
+from pydantic import JsonValue
+
+from trellis_codegen.contract.positions import Positions, located, position_at
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound
+
+__all__ = ["MAX_DEPTH", "MAX_SIZE_BYTES", "decode", "parse"]
+
+MAX_SIZE_BYTES = 5_000_000
+"""A contract larger than this is refused unread."""
+MAX_DEPTH = 100
+"""Objects and arrays may be nested this deep."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:Infinity|NaN|[0-9][-+.eE0-9]*)')
+_MAX_NUMBER_LENGTH = 400
+
+
+def decode(data: bytes) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ProblemsFound: it is too large, starts with a byte order mark, or is not UTF-8.
+    """
+    if len(data) > MAX_SIZE_BYTES:
+        _refuse(f"the file has {len(data):,} bytes; at most {MAX_SIZE_BYTES:,} are read")
+    if data.startswith(_BYTE_ORDER_MARK):
+        _refuse("the file starts with a byte order mark", hint="save it as UTF-8 without one")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        _refuse(f"byte 0x{data[error.start]:02x} is not UTF-8", text=before, offset=len(before))
+
+
+def parse(text: str) -> JsonValue:
+    """Return the value of a JSON text.
+
+    Raises:
+        ProblemsFound: it is not JSON, or not JSON that means one thing everywhere.
+    """
+    duplicates: list[str] = []
+
+    def members(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            duplicates.extend(name for name, _ in pairs)
+        return result
+
+    _check_numbers(text)
+    try:
+        value: JsonValue = json.loads(text, object_pairs_hook=members, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        _refuse(_plain(error.msg), text=text, offset=error.pos)
+    except RecursionError:
+        _refuse(f"nested more than {MAX_DEPTH} levels deep")
+    problems = list(_deep_or_broken(value, ()))
+    if problems:
+        raise ProblemsFound(located(problems[:1], text))
+    if duplicates:
+        raise ProblemsFound(_duplicates(text))
+    return value
+
+
+def _check_numbers(text: str) -> None:
+    """Refuse what JSON has no number for, before anything is computed from it."""
+    for match in _NUMBER.finditer(text):
+        token = match.group()
+        if token.startswith('"'):
+            continue
+        if token.endswith(("Infinity", "NaN")):
+            _refuse(f"{token} is not JSON", text=text, offset=match.start())
+        if len(token) > _MAX_NUMBER_LENGTH or "e" in token.lower() and _overflows(token):
+            _refuse(f"the number {token[:20]}{'…' * (len(token) > 20)} is too large", text=text, offset=match.start())
+
+
+def _overflows(token: str) -> bool:
+    try:
+        return abs(float(token)) == float("inf")
+    except ValueError:
+        return False
+
+
+def _integer(token: str) -> int | float:
+    """Keep the sign of `-0`, as the reference implementation does."""
+    return -0.0 if token == "-0" else int(token)
+
+
+def _deep_or_broken(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
+    if len(pointer) > MAX_DEPTH:
+        yield Problem(pointer=pointer, what=f"nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, str) and _is_broken(value):
+        yield Problem(pointer=pointer, what="the text holds half of a character (a lone surrogate)")
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if _is_broken(name):
+                yield Problem(pointer=pointer, what="a name holds half of a character (a lone surrogate)")
+            yield from _deep_or_broken(each, (*pointer, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _deep_or_broken(each, (*pointer, index))
+
+
+def _is_broken(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _duplicates(text: str) -> list[Problem]:
+    found: list[Problem] = []
+    for pointer, offset in Positions(text).duplicates:
+        position = position_at(text, offset)
+        what = f'"{pointer[-1]}" is given twice'
+        found.append(Problem(pointer=pointer, what=what, line=position.line, column=position.column))
+    return found
+
+
+def _plain(message: str) -> str:
+    return f"not JSON: {message[0].lower()}{message[1:]}"
+
+
+def _refuse(what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:
+    position = position_at(text, offset)
+    raise ProblemsFound([Problem(pointer=(), what=what, hint=hint, line=position.line, column=position.column)])

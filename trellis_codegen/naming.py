@@ -1,0 +1,88 @@
+"""Turns the names of a contract into Python names.
+
+One rule for all of them: a name is split into words, and the words are joined again as `snake_case` for attributes,
+functions and modules, or as `PascalCase` for classes. What no word can be made of has no Python name.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+
+__all__ = ["attribute", "constant", "contract_stem", "field", "pascal", "singular", "snake"]
+
+_CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+
+# A model's field may not hide a method of pydantic's BaseModel, nor a type that the annotations beside it use.
+_PYDANTIC_NAMES = frozenset(
+    "construct copy dict from_orm json parse_file parse_obj parse_raw schema schema_json update_forward_refs validate"
+    " model_computed_fields model_config model_construct model_copy model_dump model_dump_json model_extra model_fields"
+    " model_fields_set model_json_schema model_parametrized_name model_post_init model_rebuild model_validate"
+    " model_validate_json model_validate_strings".split(),
+)
+_ANNOTATION_NAMES = frozenset("bool bytes date float int list str time timedelta tuple".split())
+
+
+def snake(name: str) -> str:
+    """Return `name` in snake_case, or an empty string when no letter or digit is left of it.
+
+    `reserve-inventory`, `reserveInventory` and `Reserve.Inventory` all become `reserve_inventory`; `HTTPServer` becomes
+    `http_server`. A leading digit gets an `n`: `2fa` becomes `n2fa`. Accents are dropped, other scripts are separators.
+    """
+    words = (word for part in _parts(name) for word in _CAMEL_HUMP.split(part))
+    return _letter_first("_".join(words).lower())
+
+
+def pascal(name: str) -> str:
+    """Return `name` in PascalCase, keeping its own capitals: `list-DLQ` becomes `ListDLQ`."""
+    return _letter_first("".join(part[0].upper() + part[1:] for part in _parts(name)), digit_prefix="N")
+
+
+def attribute(name: str) -> str:
+    """Return the name of an attribute, function or module: snake_case, and a keyword gets a trailing underscore."""
+    return _unreserved(snake(name), frozenset())
+
+
+def field(name: str) -> str:
+    """Return the name of a model's field: an attribute that hides nothing of pydantic's and no type."""
+    return _unreserved(snake(name), _PYDANTIC_NAMES | _ANNOTATION_NAMES)
+
+
+def constant(name: str) -> str:
+    """Return the name of a module's constant: `Orders.Create` becomes `ORDERS_CREATE`."""
+    return snake(name).upper()
+
+
+def contract_stem(contract_id: str) -> str:
+    """Return what is left of a contract id without `@vN` and a trailing `-service`."""
+    name = contract_id.partition("@")[0]
+    return name.removesuffix("-service") or name
+
+
+def singular(name: str) -> str:
+    """Return the PascalCase name of one element of the array `name`: `items` becomes `Item`, `history` `HistoryItem`."""
+    word = pascal(name)
+    if word.endswith("ies") and len(word) > len("ties"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 1:
+        return word[:-1]
+    return f"{word}Item"
+
+
+def _parts(name: str) -> list[str]:
+    """Split at everything that is no ASCII letter or digit, after folding look-alikes and dropping accents."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    bare = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return [part for part in _SEPARATORS.split(bare) if part]
+
+
+def _letter_first(name: str, *, digit_prefix: str = "n") -> str:
+    return digit_prefix + name if name[:1].isdigit() else name
+
+
+def _unreserved(name: str, reserved: frozenset[str]) -> str:
+    return f"{name}_" if keyword.iskeyword(name) or name in reserved else name

@@ -1,0 +1,63 @@
+"""How a package on disk differs from the one that would be generated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from trellis_codegen.output.files import Files, read_files
+from trellis_codegen.output.index import INDEX_NAME, read_index
+from trellis_codegen.output.pruning import stale_files
+
+__all__ = ["Change", "Drift", "find_drift", "unified_diff"]
+
+
+class Change(StrEnum):
+    """What a run would do to a file."""
+
+    MISSING = "missing"
+    """It would be written."""
+    CHANGED = "changed"
+    """It would be written again."""
+    STALE = "stale"
+    """It would be deleted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """One file that is not as it would be generated."""
+
+    name: str
+    change: Change
+    old: str
+    new: str
+
+
+def find_drift(folder: Path, files: Files) -> list[Drift]:
+    """Return what differs, sorted by name; nothing is written.
+
+    Raises:
+        OutputRefused: the folder holds something that we may not write over.
+    """
+    on_disk = read_files(folder, [*files, INDEX_NAME])
+    drift = [
+        Drift(name=name, change=Change.CHANGED if name in on_disk else Change.MISSING, old=on_disk.get(name, ""), new=text)
+        for name, text in files.items()
+        if on_disk.get(name) != text
+    ]
+    stale = stale_files(folder, read_index(on_disk.get(INDEX_NAME)), files)
+    drift += [Drift(name=name, change=Change.STALE, old=text, new="") for name, text in stale.items()]
+    return sorted(drift, key=lambda each: each.name)
+
+
+def unified_diff(folder: str, drift: list[Drift]) -> Iterator[str]:
+    """Yield the lines of a diff from what is on disk to what would be generated."""
+    for each in drift:
+        path = f"{folder}/{each.name}"
+        before = "/dev/null" if each.change is Change.MISSING else path
+        after = "/dev/null" if each.change is Change.STALE else path
+        lines = [*difflib.unified_diff(each.old.splitlines(), each.new.splitlines(), before, after, lineterm="")]
+        yield from lines or [f"--- {before}", f"+++ {after}"]

@@ -1,0 +1,52 @@
+"""A package as text, and as it stands on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+__all__ = ["Files", "OutputRefused", "path_of", "read_files"]
+
+Files: TypeAlias = Mapping[str, str]
+"""File name, relative to the package and with slashes → text."""
+
+
+class OutputRefused(Exception):  # noqa: N818 - it is a refusal, as the message says
+    """The output folder is not one that we may write to."""
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """Return where the file `name` of a package stands.
+
+    Raises:
+        OutputRefused: the name leads out of the package, or a symbolic link is on the way.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts:
+        raise OutputRefused(f"{name!r} is no name of a generated file")
+    path = folder
+    for part in parts:
+        if path.is_symlink():
+            raise OutputRefused(f"{path} is a symbolic link; generated files are not written through links")
+        path /= part
+    if path.is_symlink():
+        raise OutputRefused(f"{path} is a symbolic link; generated files are not written through links")
+    return path
+
+
+def read_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return those of the named files that exist; bytes that are no text read as replacement characters.
+
+    Raises:
+        OutputRefused: a name leads out of the package, or something that is no file has its place.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        path = path_of(folder, name)
+        if path.is_file():
+            found[name] = path.read_bytes().decode("utf-8", errors="replace")
+        elif os.path.lexists(path):
+            raise OutputRefused(f"{path} is not a file")
+    return found

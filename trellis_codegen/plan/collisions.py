@@ -1,0 +1,43 @@
+"""Two contract names, one Python name: an error that names both, never a silent suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trellis_codegen.problems import Pointer, Problem
+
+__all__ = ["Claim", "collisions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something of the contract wants a Python name."""
+
+    python_name: str
+    """The name as people write it: `jobs.reserve_inventory`."""
+    pointer: Pointer
+    """What wants it; the last step is its contract name."""
+
+
+def collisions(claims: Iterable[Claim]) -> list[Problem]:
+    """Return a problem for each claim whose name is taken or has no letter in it."""
+    owners: dict[str, Claim] = {}
+    problems: list[Problem] = []
+    for claim in claims:
+        wanted = str(claim.pointer[-1])
+        if not claim.python_name.rpartition(".")[2]:
+            what = f'nothing of "{wanted}" can be part of a Python name'
+            problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
+            continue
+        owner = owners.setdefault(claim.python_name, claim)
+        if owner.pointer != claim.pointer:
+            what = f"{_named(owner, claim)} and {_named(claim, owner)} would both become {claim.python_name}"
+            problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
+    return problems
+
+
+def _named(claim: Claim, other: Claim) -> str:
+    """Name a claimant; with its section when the two stand in different ones."""
+    section = "" if claim.pointer[:-1] == other.pointer[:-1] else f"{'/'.join(map(str, claim.pointer[:-1]))} "
+    return f'{section}"{claim.pointer[-1]}"'

@@ -1,0 +1,45 @@
+"""What a contract has and a generated package does not yet: said on every run, never dropped silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.problems import Pointer, Problem, Severity
+
+__all__ = ["gaps"]
+
+
+def gaps(manifest: Manifest) -> list[Problem]:
+    """Return a warning for each surface that is not generated yet, and for each bucket without a schema."""
+    return [*_not_generated(manifest), *_any_json(manifest)]
+
+
+def _not_generated(manifest: Manifest) -> Iterator[Problem]:
+    resources, uses = manifest.resources, manifest.uses
+    sections: list[tuple[Pointer, Iterable[str] | None]] = [
+        (("operations",), manifest.operations),
+        (("feeds",), manifest.feeds),
+        (("state",), manifest.state),
+        (("eventConsumers",), manifest.event_consumers),
+        (("resources", "store"), resources.store if resources else None),
+        (("uses", "required"), uses.required if uses else None),
+        (("uses", "optional"), uses.optional if uses else None),
+    ]
+    for pointer, names in sections:
+        for name in names or ():
+            yield _warning((*pointer, name), "not generated yet")
+    for name, rpc in (manifest.rpc or {}).items():
+        if rpc.transfer:
+            yield _warning(("rpc", name, "transfer"), "not generated yet; the RPC itself is")
+
+
+def _any_json(manifest: Manifest) -> Iterator[Problem]:
+    buckets = (manifest.resources.kv if manifest.resources else None) or {}
+    for name, bucket in buckets.items():
+        if bucket.schema_ref is None:
+            yield _warning(("resources", "kv", name), "no schema: its values are any JSON")
+
+
+def _warning(pointer: Pointer, what: str) -> Problem:
+    return Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING)

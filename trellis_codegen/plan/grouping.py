@@ -1,0 +1,82 @@
+"""Logical names with dots → groups of attributes: `Orders.Create` becomes `orders.create`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from trellis_codegen import naming
+from trellis_codegen.plan.collisions import Claim
+
+__all__ = ["Group", "Member", "Surface", "group_claims", "grouped"]
+
+PlanT = TypeVar("PlanT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member(Generic[PlanT]):
+    """One attribute, and what it stands for."""
+
+    attribute: str
+    constant: str
+    """The name of its spec."""
+    plan: PlanT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group(Generic[PlanT]):
+    """All names with one first part."""
+
+    name: str
+    """As the contract writes it: `Orders`."""
+    attribute: str
+    stem: str
+    """What the names of its classes start with: `Orders`."""
+    members: tuple[Member[PlanT], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surface(Generic[PlanT]):
+    """All names of one surface."""
+
+    groups: tuple[Group[PlanT], ...]
+    direct: tuple[Member[PlanT], ...]
+    """Names without a dot."""
+
+    @property
+    def members(self) -> tuple[Member[PlanT], ...]:
+        """Every member, sorted by the name of its constant."""
+        inside = [member for group in self.groups for member in group.members]
+        return tuple(sorted([*inside, *self.direct], key=lambda member: member.constant))
+
+
+def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
+    """Sort the plans of a surface, each with its logical name, into groups."""
+    groups: dict[str, list[Member[PlanT]]] = {}
+    direct: list[Member[PlanT]] = []
+    for name, plan in sorted(plans, key=lambda each: each[0]):
+        first, dot, rest = name.partition(".")
+        member = Member(attribute=naming.attribute(rest or first), constant=naming.constant(name), plan=plan)
+        (groups.setdefault(first, []) if dot else direct).append(member)
+    return Surface(
+        groups=tuple(
+            Group(name=name, attribute=naming.attribute(name), stem=naming.pascal(name), members=tuple(members))
+            for name, members in groups.items()
+        ),
+        direct=tuple(direct),
+    )
+
+
+def group_claims(section: str, names: Iterable[str]) -> Iterator[Claim]:
+    """Yield the Python names that a surface's names want: groups, attributes and constants."""
+    groups: set[str] = set()
+    for name in sorted(names):
+        first, dot, rest = name.partition(".")
+        pointer = (section, name)
+        if dot and first not in groups:
+            groups.add(first)
+            yield Claim(f"{section}.{naming.attribute(first)}", pointer)
+        leaf = f"{naming.attribute(first)}.{naming.attribute(rest)}" if dot else naming.attribute(first)
+        yield Claim(f"{section}.{leaf}", pointer)
+        yield Claim(f"{section}.{naming.constant(name)}", pointer)

@@ -1,0 +1,157 @@
+"""The job queues: one class and one attribute each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trellis_codegen import naming
+from trellis_codegen.contract.manifest import Job, KeyConcurrency, KeyQueue, Manifest
+from trellis_codegen.plan.collisions import Claim
+from trellis_codegen.plan.models import ModelsPlan
+from trellis_codegen.plan.wording import duration_code, duration_words, text_of
+
+__all__ = ["Argument", "QueuePlan", "job_claims", "plan_jobs"]
+
+Argument = tuple[str, str]
+"""A keyword argument: its name and its value as Python text."""
+
+DEFAULT_MAX_DELIVER = 5
+DEFAULT_BACKOFF_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000)
+
+# What the facade has of its own: a queue of that name gets a trailing underscore.
+_FACADE_NAMES = frozenset(["start_workers"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueuePlan:
+    """One queue."""
+
+    name: str
+    attribute: str
+    queue_class: str
+    job_alias: str
+    docstring: str
+    payload: str
+    result: str | None
+    spec: tuple[Argument, ...]
+    """What the contract says of the queue; the runtime has the defaults for the rest."""
+    key: tuple[Argument, ...]
+    """The arguments of its `KeySpec`; empty for a queue without keys."""
+
+
+def job_claims(manifest: Manifest) -> Iterator[Claim]:
+    """Yield the Python names that the queues want."""
+    for name in manifest.jobs or {}:
+        yield Claim(f"jobs.{_attribute(name)}", ("jobs", name))
+
+
+def plan_jobs(manifest: Manifest, models: ModelsPlan) -> tuple[QueuePlan, ...]:
+    """Plan the queues, sorted by name."""
+    return tuple(_queue(name, job, models) for name, job in sorted((manifest.jobs or {}).items()))
+
+
+def retries_in_words(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
+    """Say how often a job is tried, and after which waits: only those that can be reached.
+
+    `Tried at most 5 times: again after 5 s, 30 s, then every 2 min.`
+    """
+    retries = max_deliver - 1
+    if not retries:
+        return "Tried once."
+    times = f"Tried at most {'twice' if max_deliver == 2 else f'{max_deliver} times'}"  # noqa: PLR2004 - English
+    waits = [duration_words(each) if each else "no time" for each in backoff_ms[:retries]]
+    if not waits:
+        return f"{times}: again at once."
+    if len(waits) < retries:
+        return f"{times}: again {_after(waits[:-1], 'then ')}every {waits[-1]}."
+    return f"{times}: again {_after(waits[:-1], 'then ') or 'after '}{waits[-1]}."
+
+
+def _after(waits: list[str], joint: str) -> str:
+    return f"after {', '.join(waits)}, {joint}" if waits else ""
+
+
+def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
+    stem = naming.pascal(name)
+    payload = models.type_name(job.payload.schema_name)
+    result = models.type_name(job.result.schema_name) if job.result else None
+    return QueuePlan(
+        name=name,
+        attribute=_attribute(name),
+        queue_class=f"{stem}Queue",
+        job_alias=f"{stem}Job",
+        docstring="\n\n".join([text_of(job.docs, f"The `{name}` jobs."), _numbers(job)]),
+        payload=payload,
+        result=result,
+        spec=tuple(_spec(name, job, models)),
+        key=tuple(_key_spec(job.key_concurrency, job.queue)) if job.key_concurrency else (),
+    )
+
+
+def _attribute(name: str) -> str:
+    attribute = naming.attribute(name)
+    return f"{attribute}_" if attribute in _FACADE_NAMES else attribute
+
+
+def _spec(name: str, job: Job, models: ModelsPlan) -> Iterator[Argument]:
+    yield "name", repr(name)
+    yield "payload", models.type_name(job.payload.schema_name)
+    if job.result:
+        yield "result", models.type_name(job.result.schema_name)
+    if job.update:
+        yield "update", models.type_name(job.update.schema_name)
+    if job.max_deliver is not None:
+        yield "max_deliver", str(job.max_deliver)
+    if job.backoff_ms is not None:
+        steps = [duration_code(each) for each in job.backoff_ms]
+        yield "backoff", f"({', '.join(steps)}{',' * (len(steps) == 1)})"
+    if job.ack_wait_ms is not None:
+        yield "ack_wait", duration_code(job.ack_wait_ms)
+    if job.default_deadline_ms is not None:
+        yield "default_deadline", duration_code(job.default_deadline_ms)
+    if job.concurrency is not None:
+        yield "concurrency", str(job.concurrency)
+    for flag in ("progress", "logs", "dlq"):
+        if (value := getattr(job, flag)) is not None:
+            yield flag, str(value)
+
+
+def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]:
+    yield "template", f"({', '.join(map(repr, key.key))}{',' * (len(key.key) == 1)})"
+    if key.max_active is not None:
+        yield "max_active", str(key.max_active)
+    if key.heartbeat_interval_ms is not None:
+        yield "heartbeat_interval", duration_code(key.heartbeat_interval_ms)
+    if key.heartbeat_ttl_ms is not None:
+        yield "lease", duration_code(key.heartbeat_ttl_ms)
+    if key.stale_policy is not None:
+        yield "stale_policy", repr(key.stale_policy)
+    if queue and queue.max_queued_per_key is not None:
+        yield "max_queued", str(queue.max_queued_per_key)
+    if queue and queue.when_full is not None:
+        yield "when_full", repr(queue.when_full)
+
+
+def _numbers(job: Job) -> str:
+    """Say in words what the numbers of the queue mean for a job."""
+    max_deliver = DEFAULT_MAX_DELIVER if job.max_deliver is None else job.max_deliver
+    backoff = DEFAULT_BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
+    sentences = [retries_in_words(max_deliver, backoff)]
+    if job.ack_wait_ms is not None:
+        sentences.append(f"A worker that is silent for {duration_words(job.ack_wait_ms)} is taken for dead.")
+    if job.default_deadline_ms is not None:
+        sentences.append(f"Given up {duration_words(job.default_deadline_ms)} after it was created.")
+    if job.concurrency is not None:
+        sentences.append(f"At most {job.concurrency} at a time in one process.")
+    if job.key_concurrency is not None:
+        sentences.append(_key_in_words(job.key_concurrency, job.queue))
+    return " ".join(sentences)
+
+
+def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
+    waiting = queue.max_queued_per_key or 0 if queue else 0
+    when_full = (queue.when_full if queue else None) or "reject"
+    ends = {"reject": "is rejected", "coalesce": "joins the newest of them", "replace-oldest": "replaces the oldest of them"}
+    wait = f"{waiting} may wait, and one more {ends[when_full]}" if waiting else "one more is rejected"
+    return f"At most {key.max_active or 1} at a time per key {':'.join(key.key)}; {wait}."

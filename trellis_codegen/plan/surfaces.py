@@ -1,0 +1,198 @@
+"""RPCs, events, buckets and errors: what each is called and what it carries."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trellis_codegen import naming
+from trellis_codegen.contract.manifest import ErrorDeclaration, Event, KvResource, Manifest, Rpc
+from trellis_codegen.plan.collisions import Claim
+from trellis_codegen.plan.grouping import Member, Surface, grouped
+from trellis_codegen.plan.jobs import Argument
+from trellis_codegen.plan.models import ModelsPlan
+from trellis_codegen.plan.wording import duration_code, text_of
+from trellis_codegen.schemas.models import ModelField
+
+__all__ = [
+    "BucketPlan", "ErrorPlan", "EventPlan", "RpcPlan", "error_claims", "kv_claims", "plan_errors", "plan_events", "plan_kv", "plan_rpc",
+]  # fmt: skip
+
+# What every error of the wire has: the runtime's business.
+_COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
+# What the class has of its own or inherits: a field of that name gets a trailing underscore.
+_ERROR_NAMES = frozenset(["add_note", "args", "data_type", "error_type", "fields", "self", "with_traceback"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RpcPlan:
+    """One RPC."""
+
+    input: str
+    output: str
+    errors: tuple[str, ...]
+    """The classes of the errors that the contract declares."""
+    spec: tuple[Argument, ...]
+    docstring: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventPlan:
+    """One event."""
+
+    event: str
+    spec: tuple[Argument, ...]
+    docstring: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketPlan:
+    """One bucket."""
+
+    value: str
+    """The type of its values."""
+    has_schema: bool
+    spec: tuple[Argument, ...]
+    docstring: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorField:
+    """What one error carries beside its message."""
+
+    name: str
+    wire_name: str
+    annotation: str
+    optional: bool
+    docstring: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorPlan:
+    """One error."""
+
+    error_type: str
+    class_name: str
+    data: str | None
+    message: str
+    """What it says when it is raised without words."""
+    docstring: str
+    fields: tuple[ErrorField, ...]
+    passed: tuple[str, ...]
+    """How the fields are passed on, under the names that they have on the wire."""
+
+
+def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
+    """Plan the RPCs."""
+    declared = {each.error_type for each in (manifest.errors or {}).values()}
+    return grouped((name, _rpc(name, rpc, models, declared)) for name, rpc in (manifest.rpc or {}).items())
+
+
+def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan:
+    input_type, output_type = models.type_name(rpc.input.schema_name), models.type_name(rpc.output.schema_name)
+    errors = tuple(sorted({naming.pascal(each.error_type) for each in rpc.errors or [] if each.error_type in declared}))
+    spec = [("name", repr(name)), ("subject", repr(rpc.subject)), ("input", input_type), ("output", output_type)]
+    if errors:
+        spec.append(("errors", f"({', '.join(errors)}{',' * (len(errors) == 1)})"))
+    return RpcPlan(
+        input=input_type, output=output_type, errors=errors, spec=tuple(spec), docstring=text_of(rpc.docs, f"The `{name}` RPC."),
+    )  # fmt: skip
+
+
+def plan_events(manifest: Manifest, models: ModelsPlan) -> Surface[EventPlan]:
+    """Plan the events."""
+    return grouped((name, _event(name, event, models)) for name, event in (manifest.events or {}).items())
+
+
+def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
+    event_type = models.type_name(event.event.schema_name)
+    spec = [("name", repr(name)), ("subject", repr(event.subject)), ("event", event_type)]
+    if event.params:
+        spec.append(("params", f"({', '.join(map(repr, event.params))}{',' * (len(event.params) == 1)})"))
+    return EventPlan(event=event_type, spec=tuple(spec), docstring=text_of(event.docs, f"The `{name}` event."))
+
+
+def kv_claims(manifest: Manifest) -> Iterator[Claim]:
+    """Yield the Python names that the buckets want."""
+    for name in manifest.resources.kv or {} if manifest.resources else {}:
+        yield Claim(f"kv.{naming.attribute(name)}", ("resources", "kv", name))
+
+
+def plan_kv(manifest: Manifest, models: ModelsPlan) -> tuple[Member[BucketPlan], ...]:
+    """Plan the buckets, sorted by name."""
+    buckets = (manifest.resources.kv if manifest.resources else None) or {}
+    return tuple(
+        Member(attribute=naming.attribute(name), constant=naming.constant(name), plan=_bucket(name, bucket, models))
+        for name, bucket in sorted(buckets.items())
+    )
+
+
+def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
+    value = models.type_name(bucket.schema_ref.schema_name) if bucket.schema_ref else "JsonValue"
+    spec = [("name", repr(name))]
+    if bucket.schema_ref:
+        spec.append(("value", value))
+    if bucket.required is not None:
+        spec.append(("required", str(bucket.required)))
+    if bucket.history is not None:
+        spec.append(("history", str(bucket.history)))
+    if bucket.ttl_ms:
+        spec.append(("ttl", duration_code(bucket.ttl_ms)))
+    if bucket.max_value_bytes is not None:
+        spec.append(("max_value_bytes", str(bucket.max_value_bytes)))
+    return BucketPlan(
+        value=value, has_schema=bucket.schema_ref is not None, spec=tuple(spec), docstring=text_of(bucket.docs, bucket.purpose),
+    )  # fmt: skip
+
+
+def error_claims(manifest: Manifest) -> Iterator[Claim]:
+    """Yield the class names that the errors want."""
+    for name, error in _declared(manifest):
+        yield Claim(naming.pascal(error.error_type), ("errors", name))
+
+
+def plan_errors(manifest: Manifest, models: ModelsPlan) -> tuple[ErrorPlan, ...]:
+    """Plan the errors, sorted by name."""
+    return tuple(_error(error, models) for _, error in _declared(manifest))
+
+
+def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
+    """Return the declared errors; of several with one type the first, as the digest has it."""
+    first: dict[str, tuple[str, ErrorDeclaration]] = {}
+    for name, error in sorted((manifest.errors or {}).items()):
+        first.setdefault(error.error_type, (name, error))
+    return list(first.values())
+
+
+def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
+    words = naming.snake(error.error_type).removesuffix("_error").replace("_", " ")
+    data = models.classes[error.schema_ref.schema_name] if error.schema_ref else None
+    fields = data.fields if data else ()
+    own = tuple(_error_field(field) for field in fields if field.wire_name not in _COMMON_ERROR_FIELDS)
+    return ErrorPlan(
+        error_type=error.error_type,
+        class_name=naming.pascal(error.error_type),
+        data=data.name if data else None,
+        message=words or error.error_type,
+        docstring=(data.docstring if data else None) or f"The `{error.error_type}` error of the contract.",
+        fields=own,
+        passed=_passed(own),
+    )
+
+
+def _passed(fields: tuple[ErrorField, ...]) -> tuple[str, ...]:
+    """Pass names that Python could not write as keywords in a dictionary."""
+    if all(field.wire_name.isidentifier() and not keyword.iskeyword(field.wire_name) for field in fields):
+        return tuple(f"{field.wire_name}={field.name}" for field in fields)
+    return (f"**{{{', '.join(f'{field.wire_name!r}: {field.name}' for field in fields)}}}",)
+
+
+def _error_field(field: ModelField) -> ErrorField:
+    return ErrorField(
+        name=f"{field.name}_" if field.name in _ERROR_NAMES else field.name,
+        wire_name=field.wire_name,
+        annotation=field.plain_type,
+        optional=field.default is not None,
+        docstring=field.docstring,
+    )

@@ -1,0 +1,63 @@
+"""What is wrong with a contract, and where: values that the rules return and the command line prints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+__all__ = ["Pointer", "Problem", "ProblemsFound", "Severity", "did_you_mean", "place"]
+
+Pointer: TypeAlias = tuple[str | int, ...]
+"""The way from the document's root to a value: names of members and numbers of elements."""
+
+
+class Severity(StrEnum):
+    """How bad a problem is."""
+
+    ERROR = "error"
+    """Nothing is generated."""
+    WARNING = "warning"
+    """The package is generated, and something of the contract is not in it or not as meant."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing to tell the author of a contract."""
+
+    pointer: Pointer
+    """The value that is at fault."""
+    what: str
+    """One clause, lower case, without a full stop; values are quoted."""
+    hint: str | None = None
+    """What to do about it, if there is something to say."""
+    on_key: bool = False
+    """Whether the name of the value is at fault, not the value: the position is then the name's."""
+    severity: Severity = Severity.ERROR
+    line: int | None = None
+    """Counted from 1; None until the problem has been located in the source."""
+    column: int | None = None
+    """Counted from 1, in characters."""
+
+
+class ProblemsFound(Exception):  # noqa: N818 - the word of the house; it is the result of reading a document
+    """A contract can't be used; carries every problem that was found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problem.what for problem in self.problems))
+
+
+def place(pointer: Pointer) -> str:
+    """Return a pointer as people read it: `jobs/reserve-inventory/payload`, without the `schema` of a reference."""
+    steps = pointer[:-1] if len(pointer) > 1 and pointer[-1] == "schema" else pointer
+    return "/".join(str(step) for step in steps)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names what `name` resembles most, or None when it resembles nothing."""
+    candidates = {each.casefold(): each for each in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(name.casefold(), candidates, n=1, cutoff=0.6)
+    return f'did you mean "{candidates[close[0]]}"?' if close else None

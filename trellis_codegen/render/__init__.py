@@ -1,0 +1,1 @@
+"""Plan → files in memory. Nothing here touches the disk, except to read the templates."""

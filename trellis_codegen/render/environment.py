@@ -1,0 +1,29 @@
+"""The templates and the rules they run under: an undefined name is an error, and there is no escaping but ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from trellis_codegen.render.filters import docstring, inline, literal, summary
+
+__all__ = ["environment"]
+
+_PACKAGE = Path(__file__).parent.parent
+_TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
+"""In an installed wheel, in a checkout."""
+
+
+def environment() -> Environment:
+    """Return the environment that renders the templates."""
+    result = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is Python; every text goes through `literal` or `docstring`
+    )
+    result.filters |= {"docstring": docstring, "inline": inline, "literal": literal, "summary": summary}
+    return result

@@ -1,0 +1,67 @@
+"""Text of a contract → text of a Python file. Nothing of a contract gets into a file by another way."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+
+__all__ = ["docstring", "inline", "literal", "summary"]
+
+_WIDTH = 106
+_KEEP_AS_IS = re.compile(r"\s|[-*+>|#`]|\d+[.)] ")
+"""Lines of Markdown that mean something by how they start: never re-wrapped."""
+
+
+def literal(value: str) -> str:
+    """Return a string literal in double quotes that holds nothing but printable ASCII and letters of any script."""
+    escaped = "".join(_visible(character) for character in value.replace("\\", "\\\\").replace('"', '\\"'))
+    return f'"{escaped}"'
+
+
+def docstring(text: str, indent: int = 0) -> str:
+    """Return a docstring: one line where it fits, else its lines wrapped and indented by `indent` spaces.
+
+    No text can end it early: quotes and backslashes are escaped, and what can't be seen is spelled out.
+    """
+    lines = [wrapped for line in _lines(text) for wrapped in _wrap(line, _WIDTH - indent)]
+    margin = " " * indent
+    if len(lines) == 1:
+        end = "\\\"" if lines[0].endswith('"') else lines[0][-1:]
+        return f'"""{lines[0][:-1]}{end}"""'
+    body = "\n".join(f"{margin}{line}" if line else "" for line in lines[1:])
+    return f'"""{lines[0]}\n{body}\n{margin}"""'
+
+
+def summary(text: str) -> str:
+    """Return the first paragraph of a text, on one line."""
+    return " ".join(text.strip().partition("\n\n")[0].split())
+
+
+def inline(text: str) -> str:
+    """Return a text as a part of a one-line docstring."""
+    return _escaped(summary(text).replace('"', "'")) or "the participant"
+
+
+def _lines(text: str) -> list[str]:
+    lines = [_escaped(line.rstrip()) for line in text.strip().expandtabs(4).splitlines()]
+    return lines or ["-"]
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    if len(line) <= width or _KEEP_AS_IS.match(line):
+        return [line]
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _escaped(line: str) -> str:
+    spelled = "".join(_visible(character) for character in line.replace("\\", "\\\\"))
+    return spelled.replace('"""', '\\"\\"\\"')
+
+
+def _visible(character: str) -> str:
+    """Spell out control characters, invisible ones and those that reorder text; keep letters of any script."""
+    if unicodedata.category(character)[0] != "C" and character not in "\u2028\u2029":
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - widths of escapes

@@ -1,0 +1,1 @@
+"""Named JSON Schemas → declarations of Python types."""

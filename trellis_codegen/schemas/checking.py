@@ -1,0 +1,147 @@
+"""Looks at an embedded schema before anything else does: bounded, self-contained, and free of keys that steer.
+
+A schema can make the model generator read files and import modules of its choosing. What passes here cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from pydantic import JsonValue
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+from trellis_codegen.naming import field
+from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.schemas.keywords import CONSTRAINTS, DESCRIPTIVE, STRUCTURAL, is_steering
+
+__all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "subschemas"]
+
+MAX_SCHEMA_DEPTH = 64
+"""Schemas may be nested this deep."""
+MAX_SCHEMA_NODES = 2000
+"""A named schema may have this many schemas inside."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+_MAPS = frozenset(["properties", "patternProperties", "$defs", "definitions"])
+_LISTS = frozenset(["anyOf", "oneOf", "allOf", "prefixItems"])
+_SINGLES = frozenset(["items", "additionalProperties"])
+
+
+def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
+    """Return what is wrong with one named schema, and what of it the models will not enforce."""
+    problems: list[Problem] = []
+    nodes = 0
+    for node, place in _walk(schema, pointer):
+        nodes += 1
+        if len(place) - len(pointer) > 2 * MAX_SCHEMA_DEPTH or nodes > MAX_SCHEMA_NODES:
+            limit = f"{MAX_SCHEMA_DEPTH} levels deep" if nodes <= MAX_SCHEMA_NODES else f"{MAX_SCHEMA_NODES} schemas"
+            return [*problems, Problem(pointer=pointer, what=f"the schema is too large: at most {limit}")]
+        if isinstance(node, dict):
+            problems += _check_node(node, place, schema)
+        elif not isinstance(node, bool):
+            problems.append(Problem(pointer=place, what="a schema must be an object or a boolean"))
+    return problems
+
+
+def subschemas(node: JsonObject) -> Iterator[tuple[Pointer, JsonValue]]:
+    """Yield the schemas directly inside one, with their way from it."""
+    for keyword, value in node.items():
+        if keyword in _MAPS and isinstance(value, dict):
+            yield from (((keyword, name), each) for name, each in value.items())
+        elif (keyword in _LISTS or keyword == "items") and isinstance(value, list):
+            yield from (((keyword, index), each) for index, each in enumerate(value))
+        elif keyword in _SINGLES:
+            yield (keyword,), value
+
+
+def _walk(schema: JsonValue, pointer: Pointer) -> Iterator[tuple[JsonValue, Pointer]]:
+    yield schema, pointer
+    if isinstance(schema, dict):
+        for way, each in subschemas(schema):
+            yield from _walk(each, (*pointer, *way))
+
+
+def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
+    for keyword in node:
+        if is_steering(keyword):
+            yield _note(pointer, keyword, f'"{keyword}" steers code generation and is ignored')
+        elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
+            yield _note(pointer, keyword, f'"{keyword}" is not enforced by the models')
+    yield from _check_shapes(node, pointer)
+    yield from _check_reference(node, pointer, root)
+    yield from _check_pattern(node, pointer)
+    yield from _check_fields(node, pointer)
+
+
+def _check_shapes(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
+    """Check that the structural keywords hold what they must."""
+    for keyword, value in node.items():
+        wanted = _wanted(keyword)
+        if wanted and not isinstance(value, wanted):
+            kind = " or ".join({dict: "an object", list: "a list", str: "a string", bool: "a boolean"}[each] for each in wanted)
+            yield Problem(pointer=(*pointer, keyword), what=f"must be {kind}")
+    if node.get("enum") == []:
+        yield Problem(pointer=(*pointer, "enum"), what="must not be empty")
+
+
+def _wanted(keyword: str) -> tuple[type, ...]:
+    if keyword in _MAPS:
+        return (dict,)
+    if keyword in _LISTS or keyword in ("required", "enum"):
+        return (list,)
+    return {"type": (str, list), "$ref": (str,), "pattern": (str,), "format": (str,), "description": (str,)}.get(keyword, ())
+
+
+def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
+    reference = node.get("$ref")
+    if not isinstance(reference, str):
+        return
+    if reference != "#" and not reference.startswith("#/"):
+        hint = 'only references inside the schema itself are followed: "#/$defs/…"'
+        yield Problem(pointer=(*pointer, "$ref"), what=f'reference to "{reference}" is refused', hint=hint)
+    elif resolve(root, reference) is None:
+        yield Problem(pointer=(*pointer, "$ref"), what=f'nothing at "{reference}" in this schema')
+
+
+def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
+    """Return the schema that a local reference points to, or None when there is none."""
+    target = root
+    for step in reference.removeprefix("#").split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(target, dict) and name in target:
+            target = target[name]
+        elif isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+            target = target[int(name)]
+        else:
+            return None
+    return target if isinstance(target, dict | bool) else None
+
+
+def _check_pattern(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
+    if isinstance(pattern := node.get("pattern"), str):
+        try:
+            SchemaValidator(core_schema.str_schema(pattern=pattern))
+        except SchemaError:
+            hint = "look-around and back-references are not supported" if "(?" in pattern or "\\" in pattern else None
+            yield Problem(pointer=(*pointer, "pattern"), what=f'pattern "{pattern}" can\'t be compiled', hint=hint)
+
+
+def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
+    """Check that each property gets a field of its own."""
+    properties = node.get("properties")
+    owners: dict[str, str] = {}
+    for name in properties if isinstance(properties, dict) else ():
+        attribute = field(name)
+        place = (*pointer, "properties", name)
+        if not attribute:
+            yield Problem(pointer=place, what=f'nothing of "{name}" can be part of a Python name', on_key=True)
+        elif attribute in owners:
+            what = f'"{owners[attribute]}" and "{name}" would both become the field {attribute}'
+            yield Problem(pointer=place, what=what, on_key=True)
+        owners.setdefault(attribute, name)
+
+
+def _note(pointer: Pointer, keyword: str, what: str) -> Problem:
+    return Problem(pointer=(*pointer, keyword), what=what, on_key=True, severity=Severity.WARNING)

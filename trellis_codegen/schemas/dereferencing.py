@@ -1,0 +1,91 @@
+"""Writes out what a schema refers to, so that equal shapes look equal; only recursion keeps its references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from pydantic import JsonValue
+
+from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, resolve, subschemas
+from trellis_codegen.schemas.keywords import is_steering
+
+__all__ = ["dereferenced", "recursive_references"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+def recursive_references(schema: JsonValue) -> frozenset[str]:
+    """Return the references that lead back to themselves."""
+    edges: dict[str, set[str]] = {}
+    pending = {"#"}
+    while pending:
+        source = pending.pop()
+        edges[source] = _references(resolve(schema, source))
+        pending |= edges[source] - edges.keys()
+    return frozenset(each for each in edges if each in _reached(each, edges))
+
+
+def dereferenced(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> JsonValue:
+    """Return `schema`, a part of `root`, with every reference replaced by its target, except those in `keep`.
+
+    Raises:
+        ProblemsFound: the result would be too large.
+    """
+    count = 0
+
+    def expand(node: JsonValue) -> JsonValue:
+        nonlocal count
+        count += 1
+        if count > MAX_SCHEMA_NODES:
+            what = f"the schema is too large with its references written out: at most {MAX_SCHEMA_NODES} schemas"
+            raise ProblemsFound([Problem(pointer=(), what=what)])
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        beside = {key: each for key, each in node.items() if key not in ("$ref", "$defs", "definitions")}
+        if isinstance(reference, str) and reference not in keep:
+            target = resolve(root, reference)
+            return expand({**target, **beside}) if isinstance(target, dict) else target
+        if isinstance(reference, str):
+            return node
+        return _with_inside({key: each for key, each in beside.items() if not is_steering(key)}, expand)
+
+    return expand(schema)
+
+
+def _with_inside(node: JsonObject, change: Callable[[JsonValue], JsonValue]) -> JsonObject:
+    """Replace the schemas inside `node`, wherever a keyword holds some."""
+    result = dict(node)
+    for way, each in subschemas(node):
+        new = change(each)
+        match way:
+            case (str(keyword),):
+                result[keyword] = new
+            case (str(keyword), str(name)):
+                result[keyword] = {**cast("JsonObject", result[keyword]), name: new}
+            case (str(keyword), int(index)):
+                old = cast("list[JsonValue]", result[keyword])
+                result[keyword] = [*old[:index], new, *old[index + 1 :]]
+            case _:
+                pass
+    return result
+
+
+def _references(node: JsonValue) -> set[str]:
+    if not isinstance(node, dict):
+        return set()
+    inside = {each for way, child in subschemas(node) if way[0] not in ("$defs", "definitions") for each in _references(child)}
+    reference = node.get("$ref")
+    return inside | ({reference} if isinstance(reference, str) else set())
+
+
+def _reached(start: str, edges: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    pending = set(edges[start])
+    while pending:
+        each = pending.pop()
+        reached.add(each)
+        pending |= edges[each] - reached
+    return reached
