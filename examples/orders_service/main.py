@@ -39,9 +39,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
     async def stored(order_id: str) -> Order:
         entry = await service.kv.orders.get(order_id)
         if entry is None:
-            raise NotFoundError(
-                f"order {order_id} not found", resource="order", resource_id=order_id
-            )
+            raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
         return entry.value
 
     @service.rpc.orders.create.handle
@@ -82,9 +80,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
         await job.progress(step="reserved", message="Stock is held", current=1, total=2)
         amount = sum(item.quantity for item in job.payload.items) * PRICE_CENTS
         await service.jobs.charge_payment.create(
-            ChargePaymentPayload(
-                order_id=order.order_id, customer_id=order.customer_id, amount_cents=amount
-            )
+            ChargePaymentPayload(order_id=order.order_id, customer_id=order.customer_id, amount_cents=amount)
         )
         return ReserveInventoryResult(reserved=True)
 
@@ -109,9 +105,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
         log.info("notify warehouse job started", request_id=job.context.request_id)
         entry = await service.kv.orders.get(job.payload.order_id)
         if entry is None:
-            raise NotFoundError(
-                "the order is gone", resource="order", resource_id=job.payload.order_id
-            )
+            raise NotFoundError("the order is gone", resource="order", resource_id=job.payload.order_id)
         await service.kv.orders.update(entry, entry.value.model_copy(update={"status": "shipped"}))
         await service.events.orders.shipped.publish(
             OrderShippedEvent(

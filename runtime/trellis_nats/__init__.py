@@ -73,6 +73,7 @@ from trellis_nats.service import Service
 from trellis_nats.specs import BucketSpec, EventSpec, JobSpec, KeySpec, RpcSpec
 
 __all__ = [
+    "RUNTIME_API",
     "Accepted",
     "ActiveJob",
     "ApiError",
@@ -125,7 +126,6 @@ __all__ = [
     "PermissionDenied",
     "ProvisioningError",
     "PublishedEvent",
-    "RUNTIME_API",
     "ReceivedEvent",
     "Rejected",
     "RemoteError",

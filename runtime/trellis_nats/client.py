@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 
@@ -24,7 +24,7 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str, *, options: Options | None = None) -> AsyncIterator[Self]:
+    async def connect(cls, url: str, *, options: Options | None = None) -> AsyncGenerator[Self]:
         """Connect for the length of an `async with` block; reconnect for ever within it.
 
         Raises:

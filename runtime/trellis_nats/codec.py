@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import pydantic_core
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -28,8 +28,9 @@ class Codec(Generic[T]):
         self._what = what
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:  # Any: a type known only at run time; the class's T is the promise
-        return TypeAdapter(self._shape)
+    def _adapter(self) -> TypeAdapter[T]:
+        # What generated code states is a type expression, which no annotation can name before Python 3.15 (PEP 747).
+        return TypeAdapter(cast("type[T]", self._shape))
 
     def decode(self, data: bytes) -> T:
         """Read a value from JSON text.
@@ -38,10 +39,9 @@ class Codec(Generic[T]):
             InvalidPayload: it is not JSON, or does not match the type.
         """
         try:
-            value: T = self._adapter.validate_json(data, strict=True)
+            return self._adapter.validate_json(data, strict=True)
         except ValidationError as error:
             raise InvalidPayload(self._what, issues(error)) from None
-        return value
 
     def from_json(self, value: JsonValue) -> T:
         """Read a value from parsed JSON.
@@ -59,7 +59,9 @@ class Codec(Generic[T]):
         """
         try:
             checked = self._adapter.validate_python(value, strict=True)
-            written: JsonValue = self._adapter.dump_python(checked, mode="json", by_alias=True, exclude_unset=True)
+            written: JsonValue = self._adapter.dump_python(
+                checked, mode="json", by_alias=True, exclude_unset=True
+            )
         except ValidationError as error:
             raise InvalidPayload(self._what, issues(error)) from None
         except pydantic_core.PydanticSerializationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def current_context() -> Context | None:
 
 
 @contextmanager
-def within(context: Context) -> Iterator[None]:
+def within(context: Context) -> Generator[None]:
     """Make a context the current one for the length of a `with` block."""
     token = _current.set(context)
     try:

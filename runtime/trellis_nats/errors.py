@@ -150,7 +150,9 @@ class PayloadTooLarge(TransportError):
     """The message is larger than the server takes. Nothing was sent."""
 
     def __init__(self, subject: str, *, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(f'{size_bytes} bytes for "{subject}" are more than the {limit_bytes} that the server takes')
+        super().__init__(
+            f'{size_bytes} bytes for "{subject}" are more than the {limit_bytes} that the server takes'
+        )
         self.subject = subject
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes

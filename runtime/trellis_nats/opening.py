@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats.clock import from_milliseconds
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.options import Credentials, Options
-from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
+from trellis_nats.provision import QueueNeed, Requirements, provision
 from trellis_nats.runtime import Runtime
 
 __all__ = ["opened"]
 
 
 @asynccontextmanager
-async def opened(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncIterator[None]:
+async def opened(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncGenerator[None]:
     """Give a runtime its connection for the length of an `async with` block.
 
     Raises:
@@ -91,7 +92,15 @@ def _requirements(runtime: Runtime, connection: Connection) -> Requirements:
             QueueNeed(consumer=each.consumer_name, work_subject=each.work_subject, ack_wait=each.ack_wait)
             for each in queues
         ),
-        buckets=tuple(binding.kv.values()),
+        buckets=tuple(
+            BucketNeed(
+                bucket=each.bucket,
+                history=each.history,
+                ttl=from_milliseconds(each.ttl_ms),
+                max_value_bytes=each.max_value_bytes,
+            )
+            for each in binding.kv.values()
+        ),
         events=bool(runtime.events),
         replicas=replicas,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Self
@@ -33,7 +33,7 @@ class Service:
     @asynccontextmanager
     async def connect(
         cls, url: str, *, options: Options | None = None, binding: Binding | None = None
-    ) -> AsyncIterator[Self]:
+    ) -> AsyncGenerator[Self]:
         """Connect for the length of an `async with` block; reconnect for ever within it.
 
         What the contract needs on the server is made where the account may, and verified. With a `binding` that a

@@ -122,6 +122,11 @@ class Connection:
         """How many servers the cluster has, as the server tells; 1 when it stands alone."""
         return max(1, len(self._pool.discovered))
 
+    @property
+    def awaited_answers(self) -> int:
+        """How many requests and publishes wait for their answer."""
+        return len(self._replies)
+
     async def wait_connected(self) -> None:
         """Wait until there is a link.
 

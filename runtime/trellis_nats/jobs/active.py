@@ -39,7 +39,7 @@ class ActiveJob(Generic[PayloadT, ResultT]):
     """
 
     def __init__(
-        self, payload: PayloadT, attempt: Attempt, facts: JobFacts, beat: Callable[[], Awaitable[None]]
+        self, payload: PayloadT, attempt: Attempt, facts: JobFacts, beat: Callable[[], Awaitable[object]]
     ) -> None:
         self._payload = payload
         self._attempt = attempt

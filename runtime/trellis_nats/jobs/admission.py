@@ -64,7 +64,9 @@ def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at:
         return Overdue(state, used)
     if used >= (work.max_tries or max_deliver):
         reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
-        return Exhausted(state, used, f"every try is used ({used} of {work.max_tries or max_deliver}): {reason}")
+        return Exhausted(
+            state, used, f"every try is used ({used} of {work.max_tries or max_deliver}): {reason}"
+        )
     return Start(state, used + 1)
 
 

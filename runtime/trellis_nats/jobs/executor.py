@@ -17,8 +17,8 @@ from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, adm
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
-from trellis_nats.jobs.lineage import origin_of
 from trellis_nats.jobs.history import Overtaken, StoredEvent
+from trellis_nats.jobs.lineage import origin_of
 from trellis_nats.jobs.outcome import (
     Acknowledgement,
     Cancelled,
@@ -120,11 +120,14 @@ class Executor(Generic[PayloadT, ResultT]):
             case Finished():
                 await message.ack()
             case Overdue(previous, tries):
-                await self._end(
-                    message, newest, identity, EventType.EXPIRED, previous, tries, "job exceeded deadline"
+                late = "job exceeded deadline"
+                ended = identity.ended(
+                    EventType.EXPIRED, previous=previous, tries=tries, error=late, at=now()
                 )
+                await self._end(message, newest, ended)
             case Exhausted(previous, tries, error):
-                await self._end(message, newest, identity, EventType.DEAD, previous, tries, error)
+                ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
+                await self._end(message, newest, ended)
             case Start(previous, tries):
                 if previous is not JobState.PENDING and await self._was_retried(work):
                     await message.ack()
@@ -146,22 +149,11 @@ class Executor(Generic[PayloadT, ResultT]):
         retried = await self._history.newest_of(work.job_id, EventType.RETRIED)
         return retried is not None and is_outdated(work, retried.event)
 
-    async def _end(
-        self,
-        message: WorkMessage,
-        newest: StoredEvent,
-        identity: JobIdentity,
-        event: EventType,
-        previous: JobState,
-        tries: int,
-        error: str,
-    ) -> None:
+    async def _end(self, message: WorkMessage, newest: StoredEvent, ended: LifecycleEvent) -> None:
         """Write the end of a job that no handler works on, then acknowledge."""
-        await self._history.append(
-            identity.ended(event, previous=previous, tries=tries, error=error, at=now()), after=newest.sequence
-        )
+        await self._history.append(ended, after=newest.sequence)
         await message.ack_confirmed()
-        _log.warning("job %s of queue %s is %s: %s", identity.job_id, self._queue, event, error)
+        _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
 
     async def _work(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> None:
         """Run the handler, then write what became of the try until it is stored or somebody else was faster."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def current_origin() -> Origin | None:
 
 
 @contextmanager
-def working_on(origin: Origin) -> Iterator[None]:
+def working_on(origin: Origin) -> Generator[None]:
     """Mark the job that a handler works on."""
     token = _current.set(origin)
     try:

@@ -110,9 +110,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
             raise HandlerConflict(f'job "{self.spec.name}" already has a handler')
         if self._started:
             raise HandlerConflict(f'job "{self.spec.name}": register its handler before the workers start')
-        if not inspect.iscoroutinefunction(inspect.unwrap(handler)) and not inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)
-        ):
+        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
             raise ConfigurationError(
                 f'job "{self.spec.name}": the handler {handler!r} must be an `async def`'
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
@@ -179,8 +179,8 @@ class JobRef(Generic[PayloadT, ResultT]):
             return False
 
     async def _newest(self) -> StoredEvent:
-        """Read the newest event. A replica may know a fresh job a moment later than its creator."""
-        for pause in _STORED_WITHIN:
+        """Read the newest event. In a cluster, a replica may know a fresh job a moment later than its creator."""
+        for pause in _STORED_WITHIN if self._access.connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
             newest = await self._access.history.newest(self._id)
             if newest is not None:
@@ -191,7 +191,7 @@ class JobRef(Generic[PayloadT, ResultT]):
         return JobNotFound(f'no job "{self._id}" is stored in queue "{self._access.queue}"')
 
     @asynccontextmanager
-    async def _heard(self) -> AsyncIterator[asyncio.Event]:
+    async def _heard(self) -> AsyncGenerator[asyncio.Event]:
         """Give an event that is set when something may have ended the job.
 
         What is heard is only a reason to read: a subscriber also hears an event that the stream then refused.

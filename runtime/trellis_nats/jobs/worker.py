@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, Protocol
 
-from trellis_nats._nats.connection import Connection, Subscription
+from pydantic import JsonValue
+
+from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.pull import Pull, WorkMessage
 from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.subscription import Subscription
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import ProvisioningError, TransportError
 from trellis_nats.jobs.attempt import Attempt
@@ -129,10 +133,8 @@ class Worker:
             hold.release()
 
     async def _put_back(self, message: WorkMessage) -> None:
-        try:
-            await message.nak(_INFRASTRUCTURE_DELAY)
-        except TransportError:
-            _log.debug("the server will deliver the message again after the ack wait")
+        if not await message.nak(_INFRASTRUCTURE_DELAY):
+            _log.debug("not connected; the server delivers the message again after the ack wait")
 
     def _heard_cancellation(self, message: Message) -> None:
         parsed = self._subjects.parse(message.subject)
@@ -154,11 +156,12 @@ async def _confirm_cancellation(attempt: Attempt) -> None:
             _log.debug("cannot look for a cancellation: %s", error)
 
 
-def _effective_ack_wait(info: dict[str, object], fallback: timedelta) -> timedelta:
+def _effective_ack_wait(info: Mapping[str, JsonValue], fallback: timedelta) -> timedelta:
     """Return how long the server really waits: `backoff` replaces `ack_wait` (faults.md, fact 1)."""
     config = info.get("config")
     if not isinstance(config, dict):
         return fallback
-    waits = config.get("backoff") or [config.get("ack_wait")]
+    backoff = config.get("backoff")
+    waits = backoff if isinstance(backoff, list) and backoff else [config.get("ack_wait")]
     known = [wait for wait in waits if isinstance(wait, int) and wait > 0]
     return timedelta(microseconds=min(known) / 1000) if known else fallback

@@ -96,9 +96,7 @@ def test_no_backoff_means_no_wait() -> None:
     assert backoff_delay((), 1) == timedelta(0)
 
 
-@given(
-    st.lists(st.timedeltas(min_value=timedelta(0)), min_size=1), st.integers(min_value=1, max_value=10**6)
-)
+@given(st.lists(st.timedeltas(min_value=timedelta(0)), min_size=1), st.integers(min_value=1, max_value=10**6))
 def test_the_last_step_of_a_backoff_repeats(backoff: list[timedelta], tries: int) -> None:
     expected = backoff[tries - 1] if tries <= len(backoff) else backoff[-1]
 

@@ -107,9 +107,7 @@ def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
         "tries": 1,
         "result": {"ok": True},
     }
-    assert written(
-        JOB.settled(failed, EventType.FAILED, result=None, has_result=False, at=AT)
-    ) == COMMON | {
+    assert written(JOB.settled(failed, EventType.FAILED, result=None, has_result=False, at=AT)) == COMMON | {
         "eventType": "failed",
         "state": "failed",
         "previousState": "active",
@@ -123,9 +121,9 @@ def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
         "tries": 1,
         "error": "boom",
     }
-    assert (
-        JOB.settled(released, EventType.RETRY, result=None, has_result=False, at=AT).tries == 0
-    ), "a release gives the try back"
+    assert JOB.settled(released, EventType.RETRY, result=None, has_result=False, at=AT).tries == 0, (
+        "a release gives the try back"
+    )
 
 
 def test_what_other_runtimes_write_is_read() -> None:

@@ -80,7 +80,9 @@ def test_the_first_ending_counts_where_the_server_stored_a_second_one() -> None:
         EventType.CANCELLED, previous=JobState.ACTIVE, tries=1, error="no longer wanted", at=AT
     )
 
-    found = snapshot(created(), JOB.started(previous=JobState.PENDING, tries=1, at=AT), cancelled, completed(1))
+    found = snapshot(
+        created(), JOB.started(previous=JobState.PENDING, tries=1, at=AT), cancelled, completed(1)
+    )
 
     assert found is not None
     assert found.state is JobState.CANCELLED
@@ -99,7 +101,10 @@ def test_a_dead_job_may_be_dismissed() -> None:
 
 def test_an_operators_retry_opens_a_job_again() -> None:
     failed = JOB.ended(EventType.FAILED, previous=JobState.ACTIVE, tries=1, error="declined", at=AT)
-    body = created().model_dump(by_alias=True, exclude_unset=True) | {"eventType": "retried", "payload": {"n": 2}}
+    body = created().model_dump(by_alias=True, exclude_unset=True) | {
+        "eventType": "retried",
+        "payload": {"n": 2},
+    }
     retried = LifecycleEvent.model_validate(body)
 
     found = snapshot(created(), failed, retried)

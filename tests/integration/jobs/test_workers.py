@@ -1,0 +1,296 @@
+"""Workers: how many run at a time, what becomes of poison, and who may register what when."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from trellis_nats import (
+    Binding,
+    ConfigurationError,
+    HandlerConflict,
+    JobFailed,
+    JobState,
+    KeyedQueueUnsupported,
+    parse_binding,
+)
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.streams import stream_info
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
+
+SOON = timedelta(seconds=10)
+
+
+async def work_left(shop: Shop) -> int:
+    info = await stream_info(shop.jobs.runtime.connection, "JOBS_WORK")
+    assert info is not None
+    state = info["state"]
+    assert isinstance(state, dict)
+    messages = state["messages"]
+    assert isinstance(messages, int)
+    return messages
+
+
+async def test_no_more_handlers_run_at_a_time_than_the_contract_allows(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        running = most = 0
+        three = asyncio.Event()
+        go_on = asyncio.Event()
+
+        @shop.jobs.sort.handle
+        async def sort(job: object) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            if running == 3:
+                three.set()
+            await go_on.wait()
+            running -= 1
+
+        await shop.jobs.start_workers()
+        refs = [await shop.jobs.sort.create(Parcel(number=n)) for n in range(3)]
+        await asyncio.wait_for(three.wait(), 10)
+        refs += [await shop.jobs.sort.create(Parcel(number=n)) for n in range(5)]
+        go_on.set()
+        ended = [await ref.wait(timeout=SOON) for ref in refs]
+
+    assert most == 3
+    assert {snapshot.state for snapshot in ended} <= {JobState.COMPLETED, JobState.EXPIRED}
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [b"", b"not json", b"null", b"[" * 50_000, b'{"jobId":"a.b.c"}', b"\xff\xfe", b'{"eventType":"created"}'],
+)
+async def test_a_message_that_is_no_job_is_removed_and_work_goes_on(
+    nats_server: NatsServer, poison: bytes
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        connection = shop.jobs.runtime.connection
+        await publish_acked(connection, "trellis.work.shop.pack", poison)
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        assert await ref.result(timeout=SOON) == Receipt(total=1)
+        await eventually(lambda: work_left(shop), 0)
+
+
+async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        stored = await shop.jobs.pack.access.history.newest(ref.id)
+        assert stored is not None
+        body = json.loads(stored.event.encode()) | {"jobId": "OTHER", "payload": {"number": "seven"}}
+        await publish_acked(
+            shop.jobs.runtime.connection, "trellis.jobs.shop.pack.OTHER.created", json.dumps(body).encode()
+        )
+        worked: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            worked.append(job.id)
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        await ref.result(timeout=SOON)
+        newest = await eventually(lambda: shop.jobs.pack.access.history.newest("OTHER"), is_failed)
+
+    assert worked == [ref.id]
+    assert newest is not None
+    assert newest.event.tries == 1
+    assert newest.event.error is not None
+    assert "#/number" in newest.event.error
+    assert "seven" not in newest.event.error, "the value may be secret"
+
+
+def is_failed(stored: object) -> bool:
+    return getattr(getattr(stored, "event", None), "event_type", None) == "failed"
+
+
+async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: NatsServer) -> None:
+    """Servers before 2.15 deliver acknowledged work once more after a restart."""
+    async with Shop.connect(nats_server.url) as shop:
+        runs: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            runs.append(job.id)
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        created = await shop.jobs.pack.access.history.newest(ref.id)
+        await ref.result(timeout=SOON)
+        assert created is not None
+        await publish_acked(shop.jobs.runtime.connection, "trellis.work.shop.pack", created.event.encode())
+        await eventually(lambda: work_left(shop), 0)
+
+    assert runs == [ref.id]
+
+
+async def test_a_keyed_queue_is_refused_instead_of_run_without_its_limit(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with pytest.raises(KeyedQueueUnsupported, match='"ship" declares keyConcurrency'):
+            await shop.jobs.ship.create(Parcel(number=1))
+        with pytest.raises(KeyedQueueUnsupported):
+            await shop.jobs.ship.submit(Parcel(number=1))
+
+        @shop.jobs.ship.handle
+        async def ship(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        with pytest.raises(KeyedQueueUnsupported):
+            await shop.jobs.start_workers()
+
+
+async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> None:
+    async def pack(job: ParcelJob) -> Receipt:
+        return Receipt(total=1)
+
+    async with Shop.connect(nats_server.url) as shop:
+        assert shop.jobs.pack.handle(pack) is pack
+
+        with pytest.raises(HandlerConflict, match='job "pack" already has a handler'):
+            shop.jobs.pack.handle(pack)
+        await shop.jobs.start_workers()
+        with pytest.raises(HandlerConflict, match="before the workers start"):
+            shop.jobs.sort.handle(lambda job: asyncio.sleep(0))
+        with pytest.raises(ConfigurationError, match="run already"):
+            await shop.jobs.start_workers()
+
+
+async def test_a_handler_must_be_async(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with pytest.raises(ConfigurationError, match="async def"):
+            shop.jobs.pack.handle(print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - the mistake under test
+
+
+async def test_starting_without_a_handler_says_so(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with pytest.raises(ConfigurationError, match="no queue has a handler"):
+            await shop.jobs.start_workers()
+
+
+async def test_a_job_created_by_a_handler_inherits_its_context_and_knows_its_parent(
+    nats_server: NatsServer,
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        children: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            children.append((await shop.jobs.sort.create(Parcel(number=2))).id)
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        parent = await shop.jobs.pack.create(Parcel(number=1))
+        await parent.result(timeout=SOON)
+        child = await shop.jobs.sort.access.history.newest(children[0])
+
+        assert child is not None
+        assert child.event.job_context() == (await parent.get()).context
+        assert child.event.trigger == {"kind": "parentJob", "parentJobId": parent.id}
+        assert child.event.lineage == {"parentJobId": parent.id, "rootJobId": parent.id}
+
+
+async def test_a_job_joins_the_callers_trace(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with TracerProvider().get_tracer("test").start_as_current_span("checkout") as span:
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+        context = (await ref.get()).context
+        stored = await shop.jobs.pack.access.history.newest(ref.id)
+
+    assert context.trace_id == f"{span.get_span_context().trace_id:032x}"
+    assert context.traceparent.startswith(f"00-{context.trace_id}-")
+    assert stored is not None
+
+
+async def test_progress_and_log_lines_are_stored_and_seen(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            await job.progress(step="packing", message="half way", current=1, total=2)
+            await job.log("the box is too small", level="warn")
+            await job.heartbeat()
+            return Receipt(total=1)
+
+        async with shop.jobs.follow() as events:
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await shop.jobs.start_workers()
+            seen = {event.event: event async for event in up_to("completed", events)}
+        progress = (await ref.get()).progress
+
+    assert progress is not None
+    assert (progress.step, progress.message, progress.current, progress.total) == (
+        "packing",
+        "half way",
+        1,
+        2,
+    )
+    assert seen["progress"].progress == progress
+    assert [(line.level, line.message) for line in seen["logged"].logs] == [("warn", "the box is too small")]
+
+
+async def test_a_given_binding_names_everything(nats_server: NatsServer) -> None:
+    """A control plane chose opaque names, and made the resources: the service only verifies them."""
+    binding = renamed()
+    async with Shop.connect(nats_server.url):
+        pass  # makes the streams
+    with pytest.raises(ConfigurationError, match="tr_jobs_x_q1"):
+        async with Shop.connect(nats_server.url, binding=binding):
+            pass
+
+
+def renamed() -> Binding:
+    return parse_binding(
+        json.dumps(
+            {
+                "jobs": {
+                    "namespace": "tr_jobs_x",
+                    "workStream": "JOBS_WORK",
+                    "queues": {
+                        "pack": {
+                            "queueType": "pack",
+                            "publishPrefix": "trellis.jobs.tr_jobs_x.q1",
+                            "workSubject": "trellis.work.tr_jobs_x.q1",
+                            "consumerName": "tr_jobs_x_q1",
+                            "payload": {"schema": "Parcel"},
+                            "maxDeliver": 3,
+                            "backoffMs": [50],
+                            "ackWaitMs": 1000,
+                            "progress": True,
+                            "logs": True,
+                            "dlq": True,
+                            "concurrency": 1,
+                        }
+                    },
+                }
+            }
+        )
+    )
+
+
+async def test_a_failed_job_may_be_looked_up_by_its_id_alone(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            raise JobFailed("no box")
+
+        await shop.jobs.start_workers()
+        job_id = (await shop.jobs.pack.create(Parcel(number=1))).id
+
+        with pytest.raises(JobFailed, match="no box"):
+            await shop.jobs.pack.ref(job_id).result(timeout=SOON)
+        with pytest.raises(ConfigurationError, match="job id"):
+            shop.jobs.pack.ref("a.b")

@@ -1,0 +1,86 @@
+"""A worker of the shop in a process of its own, to be killed.
+
+It says `working` when it pulls, then `began <job> <try>` for each handler, which then takes as many seconds as the
+payload's number says; a negative number blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+
+from trellis_nats import Options
+
+from tests.support.shop import ParcelJob, Receipt, Shop
+
+ROOT = Path(__file__).parents[2]
+
+
+def say(*words: object) -> None:
+    """Tell the test something."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+async def main(url: str) -> None:
+    """Work until SIGTERM."""
+    options = Options(shutdown_grace=timedelta(milliseconds=200))
+    async with Shop.connect(url, options=options) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            say("began", job.id, job.tries)
+            if job.payload.number < 0:
+                time.sleep(-job.payload.number)  # noqa: ASYNC251 - it blocks on purpose
+            await asyncio.sleep(max(0, job.payload.number))
+            return Receipt(total=job.tries)
+
+        running = asyncio.create_task(shop.run())
+        say("working")
+        await running
+
+
+class ShopProcess:
+    """The process, as the test sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def heard(self, word: str) -> list[str]:
+        """Wait for the next line that begins with a word, and return its other words.
+
+        Raises:
+            RuntimeError: the process ended without it.
+        """
+        if self.process.stdout is None:
+            raise RuntimeError("the process has no output")
+        async for line in self.process.stdout:
+            first, *rest = line.decode().split()
+            if first == word:
+                return rest
+        raise RuntimeError(f'the worker ended without saying "{word}"')
+
+
+@contextlib.asynccontextmanager
+async def shop_process(url: str) -> AsyncGenerator[ShopProcess, None]:
+    """Run a worker for the length of an `async with` block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.shop_process", url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    shop = ShopProcess(process)
+    try:
+        await shop.heard("working")
+        yield shop
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
