@@ -14,19 +14,23 @@ _EVERY: Final = 0.005
 _WITHIN: Final = timedelta(seconds=5)
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], *, within: timedelta = _WITHIN) -> T:
-    """Return the first true value of the condition, which may be a coroutine function.
+async def eventually(
+    read: Callable[[], T | Awaitable[T]], wanted: object = bool, *, within: timedelta = _WITHIN
+) -> T:
+    """Read again and again until the value is the wanted one, and return it.
+
+    `wanted` is a value or a predicate; by default any true value will do. `read` may be a coroutine function.
 
     Raises:
-        AssertionError: it did not become true in time; the message has its last value.
+        AssertionError: it did not become so in time; the message has the last value.
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + within.total_seconds()
     while True:
-        value = condition()
-        settled = cast("T", await value if inspect.isawaitable(value) else value)
-        if settled:
-            return settled
+        given = read()
+        value = cast("T", await given if inspect.isawaitable(given) else given)
+        if wanted(value) if callable(wanted) else value == wanted:
+            return value
         if loop.time() > due:
-            raise AssertionError(f"not within {within.total_seconds():g} s; last value: {settled!r}")
+            raise AssertionError(f"not within {within.total_seconds():g} s; last value: {value!r}")
         await asyncio.sleep(_EVERY)

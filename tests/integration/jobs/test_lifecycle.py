@@ -170,7 +170,9 @@ async def test_a_queue_without_a_result_completes_with_none(nats_server: NatsSer
         ref = await shop.jobs.sort.create(Parcel(number=1))
         await shop.jobs.start_workers()
 
-        assert await ref.result(timeout=SOON) is None
+        await ref.result(timeout=SOON)
+        assert (await ref.get()).state is JobState.COMPLETED
+        assert (await ref.get()).result is None
 
 
 async def test_a_job_past_its_deadline_expires_and_never_runs(nats_server: NatsServer) -> None:

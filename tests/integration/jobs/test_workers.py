@@ -25,14 +25,12 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
 SOON = timedelta(seconds=10)
 
 
-async def work_left(shop: Shop) -> int:
+async def no_work_is_left(shop: Shop) -> bool:
     info = await stream_info(shop.jobs.runtime.connection, "JOBS_WORK")
     assert info is not None
     state = info["state"]
     assert isinstance(state, dict)
-    messages = state["messages"]
-    assert isinstance(messages, int)
-    return messages
+    return state["messages"] == 0
 
 
 async def test_no_more_handlers_run_at_a_time_than_the_contract_allows(nats_server: NatsServer) -> None:
@@ -81,7 +79,7 @@ async def test_a_message_that_is_no_job_is_removed_and_work_goes_on(
         ref = await shop.jobs.pack.create(Parcel(number=1))
 
         assert await ref.result(timeout=SOON) == Receipt(total=1)
-        await eventually(lambda: work_left(shop), 0)
+        await eventually(lambda: no_work_is_left(shop))
 
 
 async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_server: NatsServer) -> None:
@@ -102,18 +100,14 @@ async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_serv
 
         await shop.jobs.start_workers()
         await ref.result(timeout=SOON)
-        newest = await eventually(lambda: shop.jobs.pack.access.history.newest("OTHER"), is_failed)
+        failed = await eventually(lambda: shop.jobs.pack.access.history.newest_of("OTHER", "failed"))
 
     assert worked == [ref.id]
-    assert newest is not None
-    assert newest.event.tries == 1
-    assert newest.event.error is not None
-    assert "#/number" in newest.event.error
-    assert "seven" not in newest.event.error, "the value may be secret"
-
-
-def is_failed(stored: object) -> bool:
-    return getattr(getattr(stored, "event", None), "event_type", None) == "failed"
+    assert failed is not None
+    assert failed.event.tries == 1
+    assert failed.event.error is not None
+    assert "#/number" in failed.event.error
+    assert "seven" not in failed.event.error, "the value may be secret"
 
 
 async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: NatsServer) -> None:
@@ -132,7 +126,7 @@ async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: N
         await ref.result(timeout=SOON)
         assert created is not None
         await publish_acked(shop.jobs.runtime.connection, "trellis.work.shop.pack", created.event.encode())
-        await eventually(lambda: work_left(shop), 0)
+        await eventually(lambda: no_work_is_left(shop))
 
     assert runs == [ref.id]
 
