@@ -6,31 +6,37 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar, cast, overload
+
+__all__ = ["eventually"]
 
 T = TypeVar("T")
 
 _EVERY: Final = 0.005
-_WITHIN: Final = timedelta(seconds=5)
+_WITHIN: Final = timedelta(seconds=10)
 
 
-async def eventually(
-    read: Callable[[], T | Awaitable[T]], wanted: object = bool, *, within: timedelta = _WITHIN
-) -> T:
-    """Read again and again until the value is the wanted one, and return it.
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], *, within: timedelta = _WITHIN) -> T: ...
 
-    `wanted` is a value or a predicate; by default any true value will do. `read` may be a coroutine function.
+
+@overload
+async def eventually(condition: Callable[[], T], *, within: timedelta = _WITHIN) -> T: ...
+
+
+async def eventually(condition: Callable[[], object], *, within: timedelta = _WITHIN) -> object:
+    """Return the first true value of the condition, which may be a coroutine function.
 
     Raises:
-        AssertionError: it did not become so in time; the message has the last value.
+        AssertionError: it did not become true in time; the message has its last value.
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + within.total_seconds()
     while True:
-        given = read()
-        value = cast("T", await given if inspect.isawaitable(given) else given)
-        if wanted(value) if callable(wanted) else value == wanted:
-            return value
+        value = condition()
+        settled = cast("object", await value if inspect.isawaitable(value) else value)
+        if settled:
+            return settled
         if loop.time() > due:
-            raise AssertionError(f"not within {within.total_seconds():g} s; last value: {value!r}")
+            raise AssertionError(f"not within {within.total_seconds():g} s; last value: {settled!r}")
         await asyncio.sleep(_EVERY)

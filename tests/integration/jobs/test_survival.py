@@ -237,7 +237,7 @@ async def test_racing_cancellations_and_completions_have_one_winner(
             go_on.set()
             await asyncio.gather(*(ref.cancel(f"writer {n}") for n in range(writers)))
             after = await shop.jobs.sort.create(Parcel(number=0))
-            seen = []
+            seen: list[str] = []
             async for event in events:
                 if event.job_id == after.id:
                     break

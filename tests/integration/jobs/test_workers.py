@@ -157,7 +157,7 @@ async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> N
             shop.jobs.pack.handle(pack)
         await shop.jobs.start_workers()
         with pytest.raises(HandlerConflict, match="before the workers start"):
-            shop.jobs.sort.handle(lambda job: asyncio.sleep(0))
+            shop.jobs.sort.handle(lambda _: asyncio.sleep(0))
         with pytest.raises(ConfigurationError, match="run already"):
             await shop.jobs.start_workers()
 
