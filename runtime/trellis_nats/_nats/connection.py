@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final
 
 from nats.nuid import NUID
 
 from trellis_nats._nats.denials import Denials
-from trellis_nats._nats.link import Link
+from trellis_nats._nats.link import Link, settled
 from trellis_nats._nats.listeners import Listeners
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.outgoing import encode_publish
 from trellis_nats._nats.replies import Exchange, Replies
 from trellis_nats._nats.request import ask
+from trellis_nats._nats.server_info import ServerInfo
 from trellis_nats._nats.servers import ServerPool, parse_servers
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats._nats.subscription import Subscription, Subscriptions
@@ -28,8 +28,6 @@ __all__ = ["Connection", "Subscription"]
 _CLOSE_FLUSH: Final = timedelta(seconds=2)
 _FLUSH: Final = timedelta(seconds=5)
 _PROBE: Final = timedelta(seconds=2)
-_DEFAULT_MAX_PAYLOAD_BYTES: Final = 1024 * 1024  # the server's own default
-_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class Connection:
@@ -43,7 +41,6 @@ class Connection:
         """What it takes to connect once more, to the same servers with the same credentials."""
         self.address = settings.servers[0]
         """The first server; without credentials."""
-        self._pool = pool
         self._names = NUID()
         self._subscriptions = Subscriptions()
         self._replies = Replies(self.new_inbox())
@@ -52,7 +49,8 @@ class Connection:
         self._up = Listeners()
         self._down = Listeners()
         self._closed = False
-        self._info: Mapping[str, object] = {}
+        self._info = ServerInfo()
+        self._was_up = False
         self._supervisor = Supervisor(
             pool,
             settings,
@@ -109,18 +107,17 @@ class Connection:
     @property
     def server_version(self) -> tuple[int, int, int]:
         """The version of the server last connected to."""
-        found = _VERSION.match(str(self._info.get("version", "")))
-        return (0, 0, 0) if found is None else (int(found[1]), int(found[2]), int(found[3]))
+        return self._info.version
 
     @property
     def max_payload(self) -> int:
         """The most bytes that the server takes in one message, headers included."""
-        return cast("int", self._info.get("max_payload", _DEFAULT_MAX_PAYLOAD_BYTES))
+        return self._info.max_payload_bytes
 
     @property
     def server_count(self) -> int:
         """How many servers the cluster has, as the server tells; 1 when it stands alone."""
-        return max(1, len(self._pool.discovered))
+        return max(1, len(self._info.cluster_hosts))
 
     @property
     def awaited_answers(self) -> int:
@@ -156,11 +153,7 @@ class Connection:
     def pong(self) -> asyncio.Future[bool]:
         """Ping. The future holds True when the server has read all that was sent before, False when the link ended."""
         link = self._live()
-        if link is not None:
-            return link.ping()
-        silent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        silent.set_result(False)
-        return silent
+        return settled(answered=False) if link is None else link.ping()
 
     # --- messages --------------------------------------------------------------------------------------------------
 
@@ -290,11 +283,11 @@ class Connection:
         return link if link is not None and link.usable else None
 
     def _on_up(self, link: Link) -> None:
-        first = not self._info
         self._info = link.info
         self._subscriptions.restore(link)
-        if not first:
+        if self._was_up:
             self._up.tell()
+        self._was_up = True
 
     def _on_down(self) -> None:
         self._replies.on_disconnect()

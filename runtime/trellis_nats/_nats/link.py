@@ -24,10 +24,11 @@ from nats.aio.client import Client, Srv
 from nats.errors import Error
 
 from trellis_nats._nats.message import Message, read_message
+from trellis_nats._nats.server_info import ServerInfo, read_info
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats._nats.transport import LinkTransport
 
-__all__ = ["Link", "Routes"]
+__all__ = ["Link", "Routes", "settled"]
 
 Routes = Mapping[int, Callable[[Message], None]]
 """Subscription number → who gets its messages. None of them may raise."""
@@ -68,9 +69,9 @@ class Link(Client):
         self._silent_pings = 0
 
     @property
-    def info(self) -> Mapping[str, object]:
+    def info(self) -> ServerInfo:
         """What the server told about itself."""
-        return cast("Mapping[str, object]", self._server_info)
+        return read_info(cast("Mapping[str, object]", self._server_info))
 
     @property
     def usable(self) -> bool:
@@ -141,12 +142,11 @@ class Link(Client):
 
     def ping(self) -> asyncio.Future[bool]:
         """Ask for a sign of life: True when the server has read all that was sent before, False when the link ended."""
+        if not self.usable:
+            return settled(answered=False)
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if self.usable:
-            self._awaited_pongs.append(pong)
-            self.send(b"PING\r\n")
-        else:
-            pong.set_result(False)
+        self._awaited_pongs.append(pong)
+        self.send(b"PING\r\n")
         return pong
 
     def probe(self, limit: timedelta) -> None:
@@ -229,6 +229,13 @@ class Link(Client):
 
     async def _flusher(self) -> None:
         """Do nothing: `send` flushes."""
+
+
+def settled(*, answered: bool) -> asyncio.Future[bool]:
+    """Return a pong that is known already."""
+    pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    pong.set_result(answered)
+    return pong
 
 
 def _settle(pong: asyncio.Future[bool], *, answered: bool) -> None:

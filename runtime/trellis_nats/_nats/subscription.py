@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from itertools import count
 
-from trellis_nats._nats.link import Link
+from trellis_nats._nats.link import Link, settled
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.outgoing import checked_subject, encode_subscribe, encode_unsubscribe
 
@@ -50,10 +50,8 @@ class Subscription:
         self._owner.retire(self._number)
         link = self._tell()
         if link is None:
-            settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            settled.set_result(False)
             self._owner.remove(self._number)
-            return settled
+            return settled(answered=False)
         pong = link.ping()
         pong.add_done_callback(lambda _: self._owner.remove(self._number))
         return pong

@@ -139,8 +139,6 @@ class Supervisor:
             link.shut("closed")
             return
         self.link = link
-        urls = link.info.get("connect_urls")
-        if isinstance(urls, list):
-            self._pool.learn(str(each) for each in cast("list[object]", urls))
+        self._pool.learn(link.info.cluster_hosts)
         self.connected.set()
         self._on_up(link)

@@ -1,0 +1,37 @@
+"""What a server tells about itself in its greeting; no network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+__all__ = ["ServerInfo", "read_info"]
+
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The parts of an INFO that matter here."""
+
+    version: tuple[int, int, int] = (0, 0, 0)
+    max_payload_bytes: int = 1024 * 1024
+    """The server's own default."""
+    cluster_hosts: tuple[str, ...] = ()
+    """`host:port` of every server of the cluster; empty for one that stands alone."""
+
+
+def read_info(info: Mapping[str, object]) -> ServerInfo:
+    """Read an INFO; what is missing or of another type keeps its default."""
+    version = _VERSION.match(str(info.get("version", "")))
+    limit = info.get("max_payload")
+    hosts = info.get("connect_urls")
+    return ServerInfo(
+        version=(int(version[1]), int(version[2]), int(version[3]))
+        if version is not None
+        else ServerInfo().version,
+        max_payload_bytes=limit if isinstance(limit, int) else ServerInfo().max_payload_bytes,
+        cluster_hosts=tuple(map(str, cast("list[object]", hosts))) if isinstance(hosts, list) else (),
+    )
