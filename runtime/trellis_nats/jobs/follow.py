@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from trellis_nats._nats.api import JsonObject
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.pull import Pull, WorkMessage
 from trellis_nats._nats.streams import create_consumer, delete_consumer
 from trellis_nats.clock import parse_timestamp, to_nanoseconds
-from trellis_nats.errors import TransportError
+from trellis_nats.errors import ApiError, NoResponders, NotConnected, RequestTimeout, TransportError
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
 from trellis_nats.jobs.states import JobState
@@ -23,8 +24,10 @@ __all__ = ["JobEvent", "followed"]
 
 _IN_HAND_MAX: Final = 256
 """How many events wait in memory for the reader; the server keeps the rest."""
-_ABANDONED: Final = timedelta(minutes=5)
+_ABANDONED: Final = timedelta(minutes=1)
 """When the server removes the consumer of a follower that died."""
+_AGAIN: Final = timedelta(milliseconds=100)
+"""The pause between attempts to go on after a reconnect, while the stream has no leader."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,7 @@ class JobEvent:
 async def followed(
     connection: Connection, prefixes: Iterable[str]
 ) -> AsyncGenerator[AsyncIterator[JobEvent], None]:
-    """Give every event that is stored under the prefixes from now on, in the order of the stream.
+    """Give every event that is stored under the prefixes from now on, once, in the order of the stream.
 
     It comes from the stream, through reconnects: a plain subscriber would also hear events that the stream refused.
 
@@ -56,29 +59,12 @@ async def followed(
         PermissionDenied: the account may not make a consumer on the stream.
         ApiError: JetStream refused the consumer.
     """
-    consumer = f"follow_{new_id()}"
-    await create_consumer(
-        connection,
-        STREAM,
-        {
-            "durable_name": consumer,
-            "filter_subject": _common(prefixes),
-            "deliver_policy": "new",
-            "ack_policy": "explicit",
-            "max_ack_pending": _IN_HAND_MAX,
-            "inactive_threshold": to_nanoseconds(_ABANDONED),
-            "mem_storage": False,
-        },
-    )
-    arrived: asyncio.Queue[WorkMessage] = asyncio.Queue()
-    pull = Pull(connection, stream=STREAM, consumer=consumer, deliver=arrived.put_nowait)
-    pull.start()
-    pull.want(_IN_HAND_MAX)
+    follower = _Follower(connection, _common(prefixes))
+    await follower.open()
     try:
-        yield _events(arrived, pull)
+        yield follower.events()
     finally:
-        await pull.stop()
-        await _removed(connection, consumer)
+        await follower.close()
 
 
 def _common(prefixes: Iterable[str]) -> str:
@@ -92,21 +78,95 @@ def _common(prefixes: Iterable[str]) -> str:
     return ".".join((*shared, ">"))
 
 
-async def _events(arrived: asyncio.Queue[WorkMessage], pull: Pull) -> AsyncGenerator[JobEvent, None]:
-    while True:
-        message = await arrived.get()
-        event = LifecycleEvent.parse(message.data)
-        if event is not None:
-            yield _job_event(event)
-        await message.ack()
-        pull.want(_IN_HAND_MAX - arrived.qsize())
+class _Follower:
+    """Reads the stream through one short-lived consumer after another, each from where the last one ended."""
+
+    def __init__(self, connection: Connection, subject: str) -> None:
+        self._connection = connection
+        self._subject = subject
+        self._sequence: int | None = None
+        self._arrived: asyncio.Queue[WorkMessage | None] = asyncio.Queue()
+        self._pull: Pull | None = None
+        self._consumer = ""
+        self._forget = connection.on_reconnect(self._mark_gap)
+
+    async def open(self) -> None:
+        """Make a consumer that begins after the last event that was read, and pull from it."""
+        self._consumer = f"follow_{new_id()}"
+        self._arrived = asyncio.Queue()
+        start: JsonObject = {"deliver_policy": "new"}
+        if self._sequence is not None:
+            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._sequence + 1}
+        info = await create_consumer(
+            self._connection,
+            STREAM,
+            {
+                "durable_name": self._consumer,
+                "filter_subject": self._subject,
+                "ack_policy": "none",
+                "inactive_threshold": to_nanoseconds(_ABANDONED),
+                "mem_storage": True,
+                "num_replicas": 1,
+                **start,
+            },
+        )
+        if self._sequence is None:
+            self._sequence = _last_before(info)
+        self._pull = Pull(
+            self._connection, stream=STREAM, consumer=self._consumer, deliver=self._arrived.put_nowait
+        )
+        self._pull.start()
+        self._pull.want(_IN_HAND_MAX)
+
+    async def events(self) -> AsyncGenerator[JobEvent, None]:
+        while True:
+            message = await self._arrived.get()
+            if message is None:
+                await self._reopen()
+                continue
+            self._sequence = message.stream_sequence
+            event = LifecycleEvent.parse(message.data)
+            if event is not None:
+                yield _job_event(event)
+            if self._pull is not None:
+                self._pull.want(_IN_HAND_MAX - self._arrived.qsize())
+
+    async def close(self) -> None:
+        """Stop reading. The consumer is removed now, or by the server a while after the last pull."""
+        self._forget()
+        await self._end()
+
+    def _mark_gap(self) -> None:
+        # What was under way when the link ended is lost, and a consumer without acks does not send it again.
+        self._arrived.put_nowait(None)
+
+    async def _reopen(self) -> None:
+        await self._end()
+        while True:
+            try:
+                await self.open()
+            except (RequestTimeout, NoResponders, NotConnected, ApiError):
+                await self._connection.wait_connected()
+                await asyncio.sleep(_AGAIN.total_seconds())
+            else:
+                return
+
+    async def _end(self) -> None:
+        if self._pull is not None:
+            await self._pull.stop()
+        try:
+            await delete_consumer(self._connection, STREAM, self._consumer)
+        except TransportError:
+            return
 
 
-async def _removed(connection: Connection, consumer: str) -> None:
-    try:
-        await delete_consumer(connection, STREAM, consumer)
-    except TransportError:
-        return  # the server removes it by itself, `_ABANDONED` after the last pull
+def _last_before(info: JsonObject) -> int | None:
+    """Return the sequence after which a new consumer begins."""
+    match info.get("delivered"):
+        case {"stream_seq": int(sequence)}:
+            return sequence
+        case _:
+            return None
 
 
 def _job_event(event: LifecycleEvent) -> JobEvent:
