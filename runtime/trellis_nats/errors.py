@@ -268,6 +268,8 @@ class ValidationError(RpcError):
         super().__init__(message)
         self.issues = tuple(issues)
         """Pairs of place and sentence."""
+        self.id: str | None = None
+        """The id that the service gave it; None until it has crossed the wire."""
 
 
 class AuthError(RpcError):
@@ -276,6 +278,8 @@ class AuthError(RpcError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"Auth failed: {reason}")
         self.reason = reason
+        self.id: str | None = None
+        """The id that the service gave it; None until it has crossed the wire."""
 
 
 class RemoteError(RpcError):

@@ -1,0 +1,7 @@
+"""Events: what a service publishes and anybody may listen to."""
+
+from trellis_nats.events.envelope import ReceivedEvent
+from trellis_nats.events.publisher import EventPublisher, PublishedEvent
+from trellis_nats.events.source import EventSource, EventSubscription
+
+__all__ = ["EventPublisher", "EventSource", "EventSubscription", "PublishedEvent", "ReceivedEvent"]

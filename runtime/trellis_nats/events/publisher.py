@@ -1,0 +1,103 @@
+"""One event, as the service that owns it publishes it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from trellis_nats._nats.publish import PubAck, publish_acked
+from trellis_nats.clock import now, parse_timestamp, timestamp
+from trellis_nats.codec import Codec, encode_json
+from trellis_nats.context import new_context
+from trellis_nats.errors import InvalidPayload, TransportError, WriteUnknown
+from trellis_nats.events.envelope import stamped
+from trellis_nats.events.source import EventSource, EventSubscription
+from trellis_nats.events.subjects import event_subject
+from trellis_nats.ids import new_id
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import EventSpec
+
+__all__ = ["EventPublisher", "PublishedEvent"]
+
+EventT = TypeVar("EventT")
+
+_WRITES_MAX: Final = 3
+"""How often an event is sent whose acknowledgement was lost. The stream stores it once all the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedEvent:
+    """An event that is stored."""
+
+    id: str
+    """A ULID. Listeners see the same one."""
+    time: datetime
+    sequence: int
+    """Its place in the stream of events."""
+
+
+class EventPublisher(Generic[EventT]):
+    """An event to be published, and to be listened to."""
+
+    def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
+        self.spec = spec
+        """What the contract says about the event."""
+        self._runtime = runtime
+        self._source = EventSource[EventT](runtime, spec)
+        self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
+        runtime.events.append(spec)
+
+    def __repr__(self) -> str:
+        return f"<EventPublisher {self.spec.name}>"
+
+    async def publish(self, event: EventT) -> PublishedEvent:
+        """Publish an event, and return once it is stored: from then on it is not lost.
+
+        Published by a handler, it carries the handler's request and trace.
+
+        Raises:
+            InvalidPayload: the event does not match its schema, or has no value that its subject needs; nothing was
+                sent.
+            PayloadTooLarge: the server would not take it; nothing was sent.
+            WriteUnknown: no acknowledgement came to any of three tries; the event may have been stored.
+            TransportError: NATS did not take it.
+        """
+        what = f'event "{self.spec.name}"'
+        body = self._codec.to_json(event)
+        if not isinstance(body, dict):
+            raise InvalidPayload(what, [("#", "an event must be a JSON object")])
+        event_id, time = new_id(), parse_timestamp(timestamp(now()))
+        written = stamped(body, event_id=event_id, time=time)
+        try:
+            data = encode_json(written)
+        except ValueError:
+            raise InvalidPayload(what, [("#", "it cannot be written as JSON text")]) from None
+        ack = await self._store(event_subject(self.spec, written), data, event_id)
+        return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
+
+    def subscribe(self) -> AbstractAsyncContextManager[EventSubscription[EventT]]:
+        """Listen to the event, as `EventSource.subscribe` does."""
+        return self._source.subscribe()
+
+    async def _store(self, subject: str, data: bytes, event_id: str) -> PubAck:
+        headers = new_context().headers()
+        unknown: WriteUnknown | None = None
+        for _ in range(_WRITES_MAX):
+            try:
+                return await publish_acked(
+                    self._runtime.connection,
+                    subject,
+                    data,
+                    headers=headers,
+                    message_id=event_id,
+                    timeout=self._runtime.options.request_timeout,
+                )
+            except WriteUnknown as error:
+                unknown = error
+            except TransportError:
+                if unknown is None:
+                    raise
+                break
+        raise WriteUnknown(f'event "{self.spec.name}" {event_id} may have been stored: {unknown}')

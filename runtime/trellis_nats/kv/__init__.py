@@ -1,0 +1,6 @@
+"""Key-value buckets of a service."""
+
+from trellis_nats.kv.bucket import Bucket
+from trellis_nats.kv.entry import Entry
+
+__all__ = ["Bucket", "Entry"]

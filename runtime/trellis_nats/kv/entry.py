@@ -1,0 +1,23 @@
+"""What is stored under a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+__all__ = ["Entry"]
+
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry(Generic[ValueT]):
+    """A value of a bucket, as it was at one revision."""
+
+    key: str
+    value: ValueT
+    revision: int
+    """Grows with every write to the bucket."""
+    created: datetime | None = None
+    """When the server stored this revision. None where it was written and not read."""

@@ -1,0 +1,87 @@
+"""One remote procedure, as others call it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from trellis_nats._nats.message import Message
+from trellis_nats.codec import Codec
+from trellis_nats.context import new_context
+from trellis_nats.errors import NoResponders
+from trellis_nats.ids import new_id
+from trellis_nats.rpc.headers import is_error, write_timeout
+from trellis_nats.rpc.wire import ErrorCodec
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import RpcSpec
+
+__all__ = ["RpcCall"]
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+_NO_RESPONDERS_PAUSES: Final = (timedelta(milliseconds=200), timedelta(milliseconds=400))
+"""The waits before the second and the third try where nobody listens (reference, 5.4)."""
+
+
+class RpcCall(Generic[RequestT, ResponseT]):
+    """A procedure to be called."""
+
+    def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
+        self.spec = spec
+        """What the contract says about the procedure."""
+        self._runtime = runtime
+        self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
+        self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
+        self._errors = ErrorCodec(spec)
+
+    def __repr__(self) -> str:
+        return f"<RpcCall {self.spec.name}>"
+
+    async def __call__(self, request: RequestT, *, timeout: timedelta | None = None) -> ResponseT:
+        """Call the procedure and return its response.
+
+        With no timeout, wait for `Options.request_timeout`. The service learns how long the caller waits, and
+        cancels its handler after that. A call is sent once: when it times out, it may have been done. Called by a
+        handler, it inherits the handler's trace.
+
+        Raises:
+            InvalidPayload: the request does not match its schema, and nothing was sent; or the reply does not.
+            DeclaredError: the service raised one of the errors of its contract; as the generated class.
+            ValidationError: the service refuses the request, or answered it with something invalid.
+            AuthError: the caller may not do this.
+            UnexpectedError: the handler failed; the service's log has the details under the error's id.
+            RemoteError: the service raised an error that this contract does not know.
+            NoResponders: nobody serves the procedure.
+            RequestTimeout: no answer came in time.
+            TransportError: NATS could not send the request.
+        """
+        data = self._request.encode(request)
+        limit = self._runtime.options.request_timeout if timeout is None else timeout
+        context = replace(new_context(), request_id=new_id())  # the wire wants one for each request
+        answer = await self._ask(data, context.headers(), limit)
+        if is_error(answer.headers):
+            raise self._errors.decode(answer.data)
+        return self._response.decode(answer.data)
+
+    async def _ask(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+        """Ask until somebody listens, three times at most, all within the limit."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + limit.total_seconds()
+        for pause in _NO_RESPONDERS_PAUSES:
+            try:
+                return await self._ask_once(data, headers, limit)
+            except NoResponders:
+                if loop.time() + pause.total_seconds() > due:
+                    raise
+            await asyncio.sleep(pause.total_seconds())
+            limit = timedelta(seconds=due - loop.time())
+        return await self._ask_once(data, headers, limit)
+
+    async def _ask_once(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+        return await self._runtime.connection.request(
+            self.spec.subject, data, headers={**headers, **write_timeout(limit)}, timeout=limit
+        )

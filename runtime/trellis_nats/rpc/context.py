@@ -1,0 +1,26 @@
+"""What a handler is told about the call that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+__all__ = ["RpcContext"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RpcContext:
+    """The call that a handler answers. Jobs and events that the handler makes inherit its request and trace."""
+
+    request_id: str
+    """The caller's id of this call."""
+    trace_id: str
+    """32 lower-case hexadecimal digits."""
+    traceparent: str
+    """As in W3C Trace Context."""
+    tracestate: str | None = None
+    deadline: datetime | None = None
+    """When the caller stops waiting; the handler is cancelled then. None: the caller did not say."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """As the caller sent them. In open mode nobody has checked them."""

@@ -1,0 +1,42 @@
+"""The headers of calls and replies; no network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from trellis_nats.clock import from_milliseconds, to_milliseconds
+
+__all__ = ["ERROR_HEADERS", "is_error", "is_reply_subject", "read_timeout", "write_timeout"]
+
+ERROR_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"status": "error"})
+"""On every error reply. A success has no header at all."""
+
+_TIMEOUT: Final = "trellis-timeout-ms"
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+_NEVER_REPLY_SUBJECTS: Final = ("$", "events.", "feeds.", "operations.", "rpc.", "transfer.", "trellis.")
+"""A caller that named one of these would have the service publish there with its own rights."""
+
+
+def is_error(headers: Mapping[str, str]) -> bool:
+    """Say whether a reply is an error."""
+    return headers.get("status") == "error"
+
+
+def is_reply_subject(subject: str) -> bool:
+    """Say whether a reply may go to the subject that a caller has named."""
+    return bool(subject) and not subject.startswith(_NEVER_REPLY_SUBJECTS)
+
+
+def write_timeout(timeout: timedelta) -> dict[str, str]:
+    """Write how long the caller waits."""
+    return {_TIMEOUT: str(max(1, to_milliseconds(timeout)))}
+
+
+def read_timeout(headers: Mapping[str, str]) -> timedelta | None:
+    """Read how long the caller waits; None when it does not say, or not understandably."""
+    text = headers.get(_TIMEOUT, "")
+    return from_milliseconds(int(text)) if _MILLISECONDS.fullmatch(text) else None

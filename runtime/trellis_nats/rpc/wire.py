@@ -1,0 +1,151 @@
+"""Errors as the bodies of replies, both ways (reference, 5.2); no network.
+
+Places in a `ValidationError` are those in the value, such as `#/items/0/quantity`, so that a caller sees which of many
+items is meant. Other runtimes name the place in the schema instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats.codec import decode_json, encode_json
+from trellis_nats.errors import (
+    AuthError,
+    DeclaredError,
+    InvalidPayload,
+    RemoteError,
+    RpcError,
+    UnexpectedError,
+    ValidationError,
+)
+from trellis_nats.rpc.declared import DeclaredCodec, read_common
+from trellis_nats.specs import RpcSpec
+
+__all__ = ["CallFacts", "ErrorCodec", "invalid_request", "invalid_response"]
+
+_UNEXPECTED: Final = "An unexpected error has occurred"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallFacts:
+    """What an error reply says about the call that it answers."""
+
+    method: str
+    request_id: str
+    service: str
+    contract_id: str
+    contract_digest: str
+    trace_id: str
+
+    def context(self) -> dict[str, JsonValue]:
+        """Write the `context` member."""
+        return {
+            "method": self.method,
+            "requestId": self.request_id,
+            "service": self.service,
+            "contractId": self.contract_id,
+            "contractDigest": self.contract_digest,
+        }
+
+
+class ErrorCodec:
+    """Writes and reads the error replies of one procedure."""
+
+    def __init__(self, spec: RpcSpec) -> None:
+        self._what = f'the error reply of rpc "{spec.name}"'
+        self._declared = {each.error_type: DeclaredCodec(each) for each in spec.errors}
+
+    def encode(self, error: RpcError, call: CallFacts, *, error_id: str) -> bytes:
+        """Write an error. What is neither declared for the procedure nor built in becomes an `UnexpectedError`.
+
+        Raises:
+            InvalidPayload: the fields of a declared error do not match its schema, or cannot be written as JSON.
+        """
+        common: dict[str, JsonValue] = {
+            "id": error_id,
+            "type": "UnexpectedError",
+            "message": _UNEXPECTED,
+            "context": call.context(),
+            "traceId": call.trace_id,
+        }
+        own: Mapping[str, JsonValue] = {}
+        match error:
+            case DeclaredError(error_type=name) if (codec := self._declared.get(name)) is not None:
+                context = {**codec.context(error), **call.context()}
+                common |= {"type": name, "message": error.message, "context": context}
+                own = codec.fields(error, common)
+            case ValidationError():
+                common |= {"type": "ValidationError", "message": str(error)}
+                own = {"issues": [{"path": path, "message": text} for path, text in error.issues]}
+            case AuthError():
+                common |= {"type": "AuthError", "message": str(error)}
+                own = {"reason": error.reason}
+            case _:
+                pass
+        try:
+            return encode_json({**common, **own})
+        except ValueError:
+            raise InvalidPayload(self._what, [("#", "it cannot be written as JSON text")]) from None
+
+    def decode(self, data: bytes) -> RpcError:
+        """Read an error as one of the declared or the built-in ones, else as a `RemoteError`.
+
+        Raises:
+            InvalidPayload: it is no error object.
+        """
+        try:
+            body = decode_json(data)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise InvalidPayload(self._what, [("#", "an error must be a JSON object")])
+        name = body.get("type")
+        codec = self._declared.get(name) if isinstance(name, str) else None
+        read = _read_built_in(body) if codec is None else codec.read(body)
+        return read or RemoteError(body)
+
+
+def invalid_request(issues: Sequence[tuple[str, str]]) -> ValidationError:
+    """Make the answer to a request that does not match its schema."""
+    return ValidationError(_lines("Validation failed.", issues), issues)
+
+
+def invalid_response(issues: Sequence[tuple[str, str]]) -> ValidationError:
+    """Make the answer to a good request for which the handler returned something that does not match the schema."""
+    return ValidationError(_lines("Validation of the response failed.", issues), issues)
+
+
+def _lines(opening: str, issues: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{opening} {path}: {message}." for path, message in issues)
+
+
+def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
+    common = read_common(body)
+    match body:
+        case {"type": "UnexpectedError"}:
+            return UnexpectedError(common.message or _UNEXPECTED, id=common.id)
+        case {"type": "ValidationError"}:
+            validation = ValidationError(common.message, _read_issues(body.get("issues")))
+            validation.id = common.id
+            return validation
+        case {"type": "AuthError", "reason": str(reason)}:
+            auth = AuthError(reason)
+            auth.id = common.id
+            return auth
+        case _:
+            return None
+
+
+def _read_issues(issues: JsonValue) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for issue in issues if isinstance(issues, list) else ():
+        match issue:
+            case {"path": str(path), "message": str(message)}:
+                found.append((path, message))
+            case _:
+                pass
+    return found
