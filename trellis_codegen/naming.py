@@ -10,19 +10,32 @@ import keyword
 import re
 import unicodedata
 
-__all__ = ["attribute", "constant", "contract_stem", "field", "pascal", "singular", "snake"]
+__all__ = ["attribute", "class_name", "constant", "contract_stem", "field", "pascal", "singular", "snake"]
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
-# A model's field may not hide a method of pydantic's BaseModel, nor a type that the annotations beside it use.
-_PYDANTIC_NAMES = frozenset(
-    "construct copy dict from_orm json parse_file parse_obj parse_raw schema schema_json update_forward_refs validate"
-    " model_computed_fields model_config model_construct model_copy model_dump model_dump_json model_extra model_fields"
-    " model_fields_set model_json_schema model_parametrized_name model_post_init model_rebuild model_validate"
-    " model_validate_json model_validate_strings".split(),
+# A model's field may not hide what pydantic's BaseModel has, nor a type that the annotations beside it use.
+_FIELD_NAMES = frozenset(
+    """
+    construct copy dict from_orm json parse_file parse_obj parse_raw schema schema_json update_forward_refs validate
+    model_computed_fields model_config model_construct model_copy model_dump model_dump_json model_extra model_fields
+    model_fields_set model_json_schema model_parametrized_name model_post_init model_rebuild model_validate
+    model_validate_json model_validate_strings
+    bool date float int list str tuple
+    """.split(),  # noqa: SIM905 - so many words read better as words
 )
-_ANNOTATION_NAMES = frozenset("bool bytes date float int list str time timedelta tuple".split())
+
+# A class may not hide what the generated modules import, nor the containers that each surface has.
+_CLASS_NAMES = frozenset(
+    """
+    False None True
+    Annotated AwareDatetime ClassVar Field Final JsonValue Literal Never TypeAlias UUID
+    ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec JobQueue JobSpec Jobs
+    KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
+    Buckets EventPublishers EventSources JobsFacade RpcCalls RpcEndpoints
+    """.split(),  # noqa: SIM905 - likewise
+)
 
 
 def snake(name: str) -> str:
@@ -47,7 +60,12 @@ def attribute(name: str) -> str:
 
 def field(name: str) -> str:
     """Return the name of a model's field: an attribute that hides nothing of pydantic's and no type."""
-    return _unreserved(snake(name), _PYDANTIC_NAMES | _ANNOTATION_NAMES)
+    return _unreserved(snake(name), _FIELD_NAMES)
+
+
+def class_name(name: str) -> str:
+    """Return the name of a class: PascalCase, and what generated modules import gets a trailing underscore."""
+    return _unreserved(pascal(name), _CLASS_NAMES)
 
 
 def constant(name: str) -> str:

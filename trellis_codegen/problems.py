@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-__all__ = ["Pointer", "Problem", "ProblemsFound", "Severity", "did_you_mean", "place"]
+__all__ = ["Pointer", "Problem", "ProblemsFound", "Severity", "closest", "did_you_mean", "place"]
 
 Pointer: TypeAlias = tuple[str | int, ...]
 """The way from the document's root to a value: names of members and numbers of elements."""
@@ -42,7 +42,7 @@ class Problem:
     """Counted from 1, in characters."""
 
 
-class ProblemsFound(Exception):  # noqa: N818 - the word of the house; it is the result of reading a document
+class ProblemsFound(Exception):
     """A contract can't be used; carries every problem that was found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -58,6 +58,12 @@ def place(pointer: Pointer) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """Return a hint that names what `name` resembles most, or None when it resembles nothing."""
+    match = closest(name, known)
+    return None if match is None else f'did you mean "{match}"?'
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` resembles most, whatever the case of its letters."""
     candidates = {each.casefold(): each for each in sorted(known, reverse=True)}
-    close = difflib.get_close_matches(name.casefold(), candidates, n=1, cutoff=0.6)
-    return f'did you mean "{candidates[close[0]]}"?' if close else None
+    matches = difflib.get_close_matches(name.casefold(), candidates, n=1)
+    return candidates[matches[0]] if matches else None

@@ -30,7 +30,9 @@ def main() -> None:
 @application.callback()
 def _root(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
 ) -> None:
     """Generate a typed Python package from a Trellis contract.
 

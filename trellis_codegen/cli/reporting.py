@@ -51,7 +51,10 @@ def problem_text(source: str, problem: Problem) -> str:
 
 def _printable(text: str) -> str:
     """Spell out what could move the cursor or start a line of its own."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def _printable_lines(text: str) -> str:

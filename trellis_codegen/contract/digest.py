@@ -13,7 +13,8 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.contract.manifest import ErrorRef, Manifest
+from trellis_codegen.contract.exchange import ErrorRef
+from trellis_codegen.contract.manifest import Manifest
 
 __all__ = ["contract_digest", "projection"]
 
@@ -44,12 +45,17 @@ def projection(manifest: Manifest) -> JsonObject:
     sections["uses"] = _uses(_object(document.get("uses")))
     sections["resources"] = _without_empty(
         {
-            kind: {name: _without_docs(each) for name, each in _members(_object(document.get("resources")).get(kind))}
+            kind: {
+                name: _without_docs(each)
+                for name, each in _members(_object(document.get("resources")).get(kind))
+            }
             for kind in ("kv", "store")
         },
     )
     reachable = _reachable(sections, errors)
-    sections["schemas"] = {name: each for name, each in _object(document.get("schemas")).items() if name in reachable}
+    sections["schemas"] = {
+        name: each for name, each in _object(document.get("schemas")).items() if name in reachable
+    }
     return result | _without_empty(sections)
 
 

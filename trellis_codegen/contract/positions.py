@@ -14,7 +14,7 @@ from trellis_codegen.problems import Pointer, Problem
 
 __all__ = ["Position", "Positions", "located", "position_at"]
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +45,32 @@ class Positions:
         return position_at(self._text, self._values.get(pointer, 0))
 
     def _scan(self) -> None:
-        """Walk the tokens with a stack of open containers: member names as strings, element numbers as integers."""
+        """Walk the lexemes with a stack of open containers: member names as strings, element numbers as integers."""
         path: list[str | int] = []
         in_object: list[bool] = []
         expects_key = False
-        for offset, token in _tokens(self._text):
-            if token == ",":
+        for offset, lexeme in _lexemes(self._text):
+            if lexeme == ",":
                 expects_key = in_object[-1]
                 if not expects_key:
                     path[-1] = int(path[-1]) + 1
-            elif token == ":":
+            elif lexeme == ":":
                 expects_key = False
-            elif token in "}]":
+            elif lexeme in "}]":
                 path.pop()
                 in_object.pop()
                 expects_key = False
             elif expects_key:
-                path[-1] = str(json.loads(token))
+                path[-1] = str(json.loads(lexeme))
                 if tuple(path) in self._keys:
                     self.duplicates.append((tuple(path), offset))
                 self._keys[tuple(path)] = offset
             else:
                 self._values[tuple(path)] = offset
-                if token in "{[":
-                    in_object.append(token == "{")
-                    path.append("" if token == "{" else 0)
-                    expects_key = token == "{"
+                if lexeme in "{[":
+                    in_object.append(lexeme == "{")
+                    path.append("" if lexeme == "{" else 0)
+                    expects_key = lexeme == "{"
 
 
 def located(problems: list[Problem], text: str) -> list[Problem]:
@@ -98,6 +98,6 @@ def _reading_order(problem: Problem) -> tuple[int, int, str]:
     return (problem.line or 0, problem.column or 0, problem.what)
 
 
-def _tokens(text: str) -> Iterator[tuple[int, str]]:
-    for match in _TOKEN.finditer(text):
+def _lexemes(text: str) -> Iterator[tuple[int, str]]:
+    for match in _LEXEME.finditer(text):
         yield match.start(), match.group()

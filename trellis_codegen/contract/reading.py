@@ -6,24 +6,28 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.rules import check
-from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, did_you_mean
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, closest, did_you_mean
 
 __all__ = ["Reading", "read_manifest"]
 
-Details: TypeAlias = Any  # reportExplicitAny: pydantic_core.ErrorDetails holds Any; only documented keys are read
 
 _KINDS = {
-    "bool_type": "true or false", "dict_type": "an object", "int_type": "an integer", "list_type": "a list",
-    "model_type": "an object", "string_type": "a string",
-}  # fmt: skip
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "int_type": "an integer",
+    "list_type": "a list",
+    "model_type": "an object",
+    "string_type": "a string",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +83,7 @@ def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | 
         return None, problems + [_fault(each, value) for each in error.errors(include_url=False)]
 
 
-def _fault(details: Details, document: JsonValue) -> Problem:
+def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
     """Say in the words of the house what pydantic found."""
     pointer, context = _pointer(details), details.get("ctx", {})
     given = _value_at(document, pointer)
@@ -91,7 +95,7 @@ def _fault(details: Details, document: JsonValue) -> Problem:
             hint = did_you_mean(given, wanted.split('"')[1::2]) if isinstance(given, str) else None
             return Problem(pointer=pointer, what=f"expected {wanted}, got {_shown(given)}", hint=hint)
         case "string_too_short" | "too_short":
-            return Problem(pointer=pointer, what="must not be empty", on_key=isinstance(details["input"], str) and details["loc"][-1] == "[key]")
+            return Problem(pointer=pointer, what="must not be empty", on_key=details["loc"][-1] == "[key]")
         case "greater_than_equal":
             return Problem(pointer=pointer, what=f"must be at least {context['ge']}, got {_shown(given)}")
         case "string_pattern_mismatch":
@@ -108,13 +112,16 @@ def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[lis
     result: list[Problem] = []
     for fault in faults:
         missing = fault.what.removeprefix('missing field "').removesuffix('"')
-        siblings = {str(each[-1]): each for each in unknown if each[:-1] == fault.pointer and each not in explained}
-        if missing != fault.what and (hint := did_you_mean(missing, siblings)):
-            misspelt = siblings[hint.split('"')[1]]
-            explained.add(misspelt)
-            what = f'{fault.what}, but there is "{misspelt[-1]}"'
-            fault = replace(fault, pointer=misspelt, what=what, hint=f'did you mean "{missing}"?', on_key=True)
-        result.append(fault)
+        others = [each for each in unknown if each[:-1] == fault.pointer and each not in explained]
+        close = closest(missing, [str(each[-1]) for each in others]) if missing != fault.what else None
+        if close is None:
+            result.append(fault)
+            continue
+        misspelt = (*fault.pointer, close)
+        explained.add(misspelt)
+        what = f'{fault.what}, but there is "{close}"'
+        hint = f'did you mean "{missing}"?'
+        result.append(replace(fault, pointer=misspelt, what=what, hint=hint, on_key=True))
     return result, explained
 
 
@@ -158,7 +165,7 @@ def _bare(annotation: object) -> object:
     return annotation
 
 
-def _pointer(details: Details) -> Pointer:
+def _pointer(details: ErrorDetails) -> Pointer:
     return tuple(step for step in details["loc"] if step != "[key]")
 
 

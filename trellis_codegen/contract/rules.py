@@ -6,18 +6,29 @@ Each rule is a function from a manifest to problems; `check` runs them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
-from trellis_codegen.contract.manifest import Manifest, SchemaRef
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
 __all__ = ["BUILT_IN_ERRORS", "check"]
 
 BUILT_IN_ERRORS = frozenset(
-    "AuthError KVError OperationAlreadyTerminalError OperationMismatchError OperationNotFoundError StoreError"
-    " TransferError TransportError UnexpectedError ValidationError".split(),
+    [
+        "AuthError",
+        "KVError",
+        "OperationAlreadyTerminalError",
+        "OperationMismatchError",
+        "OperationNotFoundError",
+        "StoreError",
+        "TransferError",
+        "TransportError",
+        "UnexpectedError",
+        "ValidationError",
+    ]
 )
 """Errors that every runtime understands; a contract may list them without declaring them."""
 
@@ -65,12 +76,12 @@ def _schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, st
     """Yield every schema reference of the document with the place of its name."""
     if isinstance(value, SchemaRef):
         yield (*pointer, "schema"), value.schema_name
-    elif isinstance(value, Manifest | BaseModel):
+    elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             if name in value.model_fields_set and field.alias != "schemas":
                 yield from _schema_names(getattr(value, name), (*pointer, str(field.alias)))
     elif isinstance(value, dict):
-        for name, each in value.items():
+        for name, each in cast("dict[str, object]", value).items():
             yield from _schema_names(each, (*pointer, name))
 
 

@@ -7,6 +7,7 @@ size and depth, so that a hostile file costs neither time nor memory.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import NoReturn
@@ -20,12 +21,13 @@ __all__ = ["MAX_DEPTH", "MAX_SIZE_BYTES", "decode", "parse"]
 
 MAX_SIZE_BYTES = 5_000_000
 """A contract larger than this is refused unread."""
-MAX_DEPTH = 100
+MAX_DEPTH = 160
 """Objects and arrays may be nested this deep."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:Infinity|NaN|[0-9][-+.eE0-9]*)')
 _MAX_NUMBER_LENGTH = 400
+_SHOWN_DIGITS = 20
 
 
 def decode(data: bytes) -> str:
@@ -77,25 +79,27 @@ def parse(text: str) -> JsonValue:
 def _check_numbers(text: str) -> None:
     """Refuse what JSON has no number for, before anything is computed from it."""
     for match in _NUMBER.finditer(text):
-        token = match.group()
-        if token.startswith('"'):
+        number = match.group()
+        if number.startswith('"'):
             continue
-        if token.endswith(("Infinity", "NaN")):
-            _refuse(f"{token} is not JSON", text=text, offset=match.start())
-        if len(token) > _MAX_NUMBER_LENGTH or "e" in token.lower() and _overflows(token):
-            _refuse(f"the number {token[:20]}{'…' * (len(token) > 20)} is too large", text=text, offset=match.start())
+        if number.endswith(("Infinity", "NaN")):
+            _refuse(f"{number} is not JSON", text=text, offset=match.start())
+        if _is_too_large(number):
+            _refuse(f"the number {number[:_SHOWN_DIGITS]}… is too large", text=text, offset=match.start())
 
 
-def _overflows(token: str) -> bool:
+def _is_too_large(number: str) -> bool:
+    if len(number) > _MAX_NUMBER_LENGTH:
+        return True
     try:
-        return abs(float(token)) == float("inf")
+        return math.isinf(float(number))
     except ValueError:
         return False
 
 
-def _integer(token: str) -> int | float:
+def _integer(number: str) -> int | float:
     """Keep the sign of `-0`, as the reference implementation does."""
-    return -0.0 if token == "-0" else int(token)
+    return -0.0 if number == "-0" else int(number)
 
 
 def _deep_or_broken(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
@@ -132,4 +136,6 @@ def _plain(message: str) -> str:
 
 def _refuse(what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:
     position = position_at(text, offset)
-    raise ProblemsFound([Problem(pointer=(), what=what, hint=hint, line=position.line, column=position.column)])
+    raise ProblemsFound(
+        [Problem(pointer=(), what=what, hint=hint, line=position.line, column=position.column)]
+    )

@@ -44,7 +44,12 @@ def find_drift(folder: Path, files: Files) -> list[Drift]:
     """
     on_disk = read_files(folder, [*files, INDEX_NAME])
     drift = [
-        Drift(name=name, change=Change.CHANGED if name in on_disk else Change.MISSING, old=on_disk.get(name, ""), new=text)
+        Drift(
+            name=name,
+            change=Change.CHANGED if name in on_disk else Change.MISSING,
+            old=on_disk.get(name, ""),
+            new=text,
+        )
         for name, text in files.items()
         if on_disk.get(name) != text
     ]
@@ -59,5 +64,7 @@ def unified_diff(folder: str, drift: list[Drift]) -> Iterator[str]:
         path = f"{folder}/{each.name}"
         before = "/dev/null" if each.change is Change.MISSING else path
         after = "/dev/null" if each.change is Change.STALE else path
-        lines = [*difflib.unified_diff(each.old.splitlines(), each.new.splitlines(), before, after, lineterm="")]
+        lines = [
+            *difflib.unified_diff(each.old.splitlines(), each.new.splitlines(), before, after, lineterm="")
+        ]
         yield from lines or [f"--- {before}", f"+++ {after}"]

@@ -13,7 +13,7 @@ Files: TypeAlias = Mapping[str, str]
 """File name, relative to the package and with slashes → text."""
 
 
-class OutputRefused(Exception):  # noqa: N818 - it is a refusal, as the message says
+class OutputRefused(Exception):
     """The output folder is not one that we may write to."""
 
 

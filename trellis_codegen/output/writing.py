@@ -32,7 +32,9 @@ def write_drift(folder: Path, drift: list[Drift]) -> None:
             _write(path_of(folder, each.name), each.new)
         prune(folder, [each.name for each in drift if each.change is Change.STALE])
     except OSError as error:
-        raise OutputRefused(f"{error.filename or folder}: {(error.strerror or str(error)).lower()}") from error
+        raise OutputRefused(
+            f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from trellis_codegen import naming
 from trellis_codegen.plan.collisions import Claim
 
-__all__ = ["Group", "Member", "Surface", "group_claims", "grouped"]
+__all__ = ["Group", "Member", "Surface", "group_claims", "group_class_claims", "grouped"]
 
 PlanT = TypeVar("PlanT")
 
@@ -18,6 +18,8 @@ PlanT = TypeVar("PlanT")
 class Member(Generic[PlanT]):
     """One attribute, and what it stands for."""
 
+    name: str
+    """As the contract writes it: `Orders.Create`."""
     attribute: str
     constant: str
     """The name of its spec."""
@@ -57,11 +59,15 @@ def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
     direct: list[Member[PlanT]] = []
     for name, plan in sorted(plans, key=lambda each: each[0]):
         first, dot, rest = name.partition(".")
-        member = Member(attribute=naming.attribute(rest or first), constant=naming.constant(name), plan=plan)
+        member = Member(
+            name=name, attribute=naming.attribute(rest or first), constant=naming.constant(name), plan=plan
+        )
         (groups.setdefault(first, []) if dot else direct).append(member)
     return Surface(
         groups=tuple(
-            Group(name=name, attribute=naming.attribute(name), stem=naming.pascal(name), members=tuple(members))
+            Group(
+                name=name, attribute=naming.attribute(name), stem=naming.pascal(name), members=tuple(members)
+            )
             for name, members in groups.items()
         ),
         direct=tuple(direct),
@@ -80,3 +86,12 @@ def group_claims(section: str, names: Iterable[str]) -> Iterator[Claim]:
         leaf = f"{naming.attribute(first)}.{naming.attribute(rest)}" if dot else naming.attribute(first)
         yield Claim(f"{section}.{leaf}", pointer)
         yield Claim(f"{section}.{naming.constant(name)}", pointer)
+
+
+def group_class_claims(section: str, surface: Surface[PlanT], suffixes: tuple[str, ...]) -> Iterator[Claim]:
+    """Yield the names that a surface's file wants for classes and constants, each claimed by one name of the group."""
+    for group in surface.groups:
+        for suffix in suffixes:
+            yield Claim(naming.class_name(f"{group.stem}{suffix}"), (section, group.members[0].name))
+    for member in surface.members:
+        yield Claim(member.constant, (section, member.name))

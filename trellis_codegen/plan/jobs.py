@@ -79,8 +79,8 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
     return QueuePlan(
         name=name,
         attribute=_attribute(name),
-        queue_class=f"{stem}Queue",
-        job_alias=f"{stem}Job",
+        queue_class=naming.class_name(f"{stem}Queue"),
+        job_alias=naming.class_name(f"{stem}Job"),
         docstring="\n\n".join([text_of(job.docs, f"The `{name}` jobs."), _numbers(job)]),
         payload=payload,
         result=result,
@@ -152,6 +152,10 @@ def _numbers(job: Job) -> str:
 def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
     waiting = queue.max_queued_per_key or 0 if queue else 0
     when_full = (queue.when_full if queue else None) or "reject"
-    ends = {"reject": "is rejected", "coalesce": "joins the newest of them", "replace-oldest": "replaces the oldest of them"}
+    ends = {
+        "reject": "is rejected",
+        "coalesce": "joins the newest of them",
+        "replace-oldest": "replaces the oldest of them",
+    }
     wait = f"{waiting} may wait, and one more {ends[when_full]}" if waiting else "one more is rejected"
     return f"At most {key.max_active or 1} at a time per key {':'.join(key.key)}; {wait}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -11,13 +12,16 @@ from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim, collisions
 from trellis_codegen.plan.imports import Imports, imports_of
-from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
+from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
-from trellis_codegen.schemas.models import ModelClass, translate
+from trellis_codegen.schemas.drafts import SchemaDraft
+from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.shapes import Shape
-from trellis_codegen.schemas.splitting import SchemaDraft, split
+from trellis_codegen.schemas.splitting import split
 
 __all__ = ["ModelModule", "ModelsPlan", "ShapeImport", "plan_models"]
+
+_NAMES_IN_DOCSTRING = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,9 @@ class ModelModule:
     @property
     def exported(self) -> tuple[str, ...]:
         """The names that users may import from this module."""
-        return tuple(sorted({*(each.name for each in self.classes), *(each.local_name for each in self.shapes)}))
+        return tuple(
+            sorted({*(each.name for each in self.classes), *(each.local_name for each in self.shapes)})
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,23 +81,31 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
         ProblemsFound: a schema can't be generated, or two of them would share a name.
     """
     schemas = dict(sorted((manifest.schemas or {}).items()))
-    problems = [problem for name, schema in schemas.items() for problem in check_schema(schema, ("schemas", name))]
-    problems += collisions(Claim(naming.pascal(name), ("schemas", name)) for name in schemas)
+    problems = [
+        problem for name, schema in schemas.items() for problem in check_schema(schema, ("schemas", name))
+    ]
+    problems += collisions(Claim(naming.class_name(name), ("schemas", name)) for name in schemas)
     problems += collisions(Claim(f"models.{naming.snake(name)}", ("schemas", name)) for name in schemas)
-    if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ProblemsFound(problems)
+    _raise_errors(problems)
     modules: dict[str, ModelModule] = {}
     shapes: dict[Shape, ModelModule] = {}
     for index, (name, schema) in enumerate(schemas.items()):
-        drafts = _drafts(naming.pascal(name), schema, f"S{index}", known=set(shapes), pointer=("schemas", name))
-        translated = translate(drafts.values())
+        try:
+            drafts = _take_apart(naming.class_name(name), schema, f"S{index}", known=shapes.keys())
+            translated = translate(drafts.values())
+        except ProblemsFound as error:
+            problems += [replace(each, pointer=("schemas", name), on_key=True) for each in error.problems]
+            continue
+        except TranslationFailed as error:
+            what = f"datamodel-code-generator can't make a model of it: {error}"
+            problems.append(Problem(pointer=("schemas", name), what=what, on_key=True))
+            continue
         for shape, draft in drafts.items():
-            classes = translated[draft.key]
-            if isinstance(shape, Shape):
-                shapes[shape] = _module(shape.module, draft, classes, "An object that others are made of.", prefix=".")
+            if shape is None:
+                modules[name] = _named_module(name, draft, translated[draft.key])
             else:
-                docstring = f"The `{name}` schema of the contract."
-                modules[name] = _module(naming.attribute(name), draft, classes, docstring, prefix="._shapes.")
+                shapes[shape] = _shape_module(shape, draft, translated[draft.key])
+    _raise_errors(problems)
     exported, hidden = _exported(modules)
     plan = ModelsPlan(
         modules=tuple(modules.values()),
@@ -102,38 +116,68 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     return plan, problems + hidden
 
 
-def _drafts(
-    name: str, schema: JsonValue, key: str, *, known: set[Shape], pointer: Pointer,
-) -> dict[Shape | None, SchemaDraft]:  # fmt: skip
-    """Take a schema and the shapes inside it apart; the schema itself stands under None."""
-    try:
-        result: dict[Shape | None, SchemaDraft] = {None: split(name, schema, key=key)}
-        pending = [result[None]]
-        while pending:
-            for shape, nested in pending.pop().nested.items():
-                if shape not in known and shape not in result:
-                    result[shape] = split(shape.class_name, nested, key=f"{key}N{len(result)}")
-                    pending.append(result[shape])
-    except ProblemsFound as error:
-        raise ProblemsFound([replace(problem, pointer=pointer, on_key=True) for problem in error.problems]) from None
+def _raise_errors(problems: list[Problem]) -> None:
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ProblemsFound(problems)
+
+
+def _take_apart(
+    name: str, schema: JsonValue, key: str, *, known: AbstractSet[Shape]
+) -> dict[Shape | None, SchemaDraft]:
+    """Take a schema apart, and the shapes inside it that nobody has seen before; the schema itself stands under None."""
+    result: dict[Shape | None, SchemaDraft] = {None: split(name, schema, key=key)}
+    pending = list(result[None].nested.items())
+    while pending:
+        shape, nested = pending.pop()
+        if shape not in known and shape not in result:
+            result[shape] = split(shape.class_name, nested, key=f"{key}N{len(result)}")
+            pending += result[shape].nested.items()
     return result
 
 
-def _module(module: str, draft: SchemaDraft, classes: tuple[ModelClass, ...], docstring: str, *, prefix: str) -> ModelModule:
-    annotations = [*_annotations(classes)]
-    used = {name for name, _ in draft.shapes.items()}
+def _named_module(name: str, draft: SchemaDraft, classes: tuple[ModelClass, ...]) -> ModelModule:
+    own = replace(classes[0], docstring=classes[0].docstring or f"The `{name}` of the contract.")
+    return _module(
+        naming.attribute(name),
+        f"The `{name}` schema of the contract.",
+        (own, *map(_described, classes[1:])),
+        [_import(shape, local_name, "._shapes.") for local_name, shape in draft.shapes.items()],
+    )
+
+
+def _shape_module(shape: Shape, draft: SchemaDraft, classes: tuple[ModelClass, ...]) -> ModelModule:
+    return _module(
+        shape.module,
+        "A shape that models of the contract have inside.",
+        tuple(map(_described, classes)),
+        [_import(inner, local_name, ".") for local_name, inner in draft.shapes.items()],
+    )
+
+
+def _import(shape: Shape, local_name: str, package: str) -> ShapeImport:
+    return ShapeImport(module=f"{package}{shape.module}", class_name=shape.class_name, local_name=local_name)
+
+
+def _module(
+    module: str, docstring: str, classes: tuple[ModelClass, ...], shapes: list[ShapeImport]
+) -> ModelModule:
     return ModelModule(
         module=module,
         docstring=docstring,
-        imports=imports_of(annotations),
-        shapes=tuple(
-            ShapeImport(module=f"{prefix}{shape.module}", class_name=shape.class_name, local_name=name)
-            for name, shape in sorted(draft.shapes.items())
-            if name in used
-        ),
+        imports=imports_of(_annotations(classes)),
+        shapes=tuple(sorted(shapes, key=lambda each: (each.module, each.local_name))),
         classes=classes,
         uses_model=any(each.alias_of is None for each in classes),
     )
+
+
+def _described(model: ModelClass) -> ModelClass:
+    """Say of a class without a description which members it has."""
+    names = [f"`{field.wire_name}`" for field in model.fields]
+    if len(names) > _NAMES_IN_DOCSTRING:
+        names = [*names[: _NAMES_IN_DOCSTRING - 1], "more"]
+    words = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return replace(model, docstring=model.docstring or f"An object with {words or 'no members'}.")
 
 
 def _annotations(classes: tuple[ModelClass, ...]) -> Iterator[str]:
@@ -144,7 +188,9 @@ def _annotations(classes: tuple[ModelClass, ...]) -> Iterator[str]:
         yield from (field.annotation for field in each.fields)
 
 
-def _exported(modules: dict[str, ModelModule]) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], list[Problem]]:
+def _exported(
+    modules: dict[str, ModelModule],
+) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], list[Problem]]:
     """Decide what `models` exports: a named schema goes before a nested object of the same name."""
     owners = {module.classes[0].name: module for module in modules.values()}
     problems: list[Problem] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
@@ -10,11 +11,20 @@ from trellis_codegen.contract.digest import contract_digest
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim, collisions
 from trellis_codegen.plan.gaps import gaps
-from trellis_codegen.plan.grouping import Member, Surface, group_claims
+from trellis_codegen.plan.grouping import Member, Surface, group_claims, group_class_claims
 from trellis_codegen.plan.jobs import QueuePlan, job_claims, plan_jobs
 from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.plan.surfaces import (
-    BucketPlan, ErrorPlan, EventPlan, RpcPlan, error_claims, kv_claims, plan_errors, plan_events, plan_kv, plan_rpc,
+    BucketPlan,
+    ErrorPlan,
+    EventPlan,
+    RpcPlan,
+    error_claims,
+    kv_claims,
+    plan_errors,
+    plan_events,
+    plan_kv,
+    plan_rpc,
 )  # fmt: skip
 from trellis_codegen.plan.wording import text_of
 from trellis_codegen.problems import Problem, ProblemsFound
@@ -78,13 +88,17 @@ def plan_package(
         ProblemsFound: the contract can't become a package.
     """
     problems = collisions(_claims(manifest))
+    stem = naming.pascal(naming.contract_stem(manifest.id))
+    if not stem:
+        problems.append(
+            Problem(pointer=("id",), what=f'nothing of "{manifest.id}" can be part of a Python name')
+        )
     try:
         models, remarks = plan_models(manifest)
     except ProblemsFound as error:
         raise ProblemsFound([*problems, *error.problems]) from None
     if problems:
         raise ProblemsFound([*problems, *remarks])
-    stem = naming.pascal(naming.contract_stem(manifest.id))
     plan = PackagePlan(
         package=package or default_package(manifest.id),
         source=source,
@@ -92,7 +106,10 @@ def plan_package(
         runtime_api=RUNTIME_API,
         contract_id=manifest.id,
         digest=contract_digest(manifest),
-        contract_json=canonical_json(manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})) + "\n",
+        contract_json=canonical_json(
+            manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})
+        )
+        + "\n",
         title=manifest.display_name,
         docstring=text_of(manifest.docs, manifest.description),
         service_class=f"{stem}Service",
@@ -104,7 +121,7 @@ def plan_package(
         kv=plan_kv(manifest, models),
         errors=plan_errors(manifest, models),
     )
-    clashes = collisions(_class_claims(manifest, plan))
+    clashes = [problem for claims in _namespaces(manifest, plan) for problem in collisions(claims)]
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
     return plan, [*remarks, *gaps(manifest)]
@@ -118,14 +135,16 @@ def _claims(manifest: Manifest) -> list[Claim]:
     return claims
 
 
-def _class_claims(manifest: Manifest, plan: PackagePlan) -> list[Claim]:
-    """Return the names that would meet in the package's `__init__.py`."""
-    claims = [
-        Claim(plan.service_class, ("id",)),
-        Claim(plan.client_class, ("id",)),
-        *error_claims(manifest),
+def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
+    """Yield the names that meet in one file: first in the package's `__init__.py`, then in that of each surface."""
+    models = [Claim(each.name, ("schemas", name)) for name, each in plan.models.classes.items()]
+    errors = [*error_claims(manifest)]
+    jobs = [
+        Claim(name, ("jobs", queue.name))
+        for queue in plan.jobs
+        for name in (queue.queue_class, queue.job_alias)
     ]
-    for queue in plan.jobs:
-        claims += [Claim(queue.queue_class, ("jobs", queue.name)), Claim(queue.job_alias, ("jobs", queue.name))]
-    claims += [Claim(each.name, ("schemas", name)) for name, each in plan.models.classes.items()]
-    return claims
+    yield [Claim(plan.service_class, ("id",)), Claim(plan.client_class, ("id",)), *errors, *jobs, *models]
+    yield [*models, *errors, *group_class_claims("rpc", plan.rpc, ("Endpoints", "Calls"))]
+    yield [*models, *group_class_claims("events", plan.events, ("Publishers", "Sources"))]
+    yield [*models, *(Claim(each.constant, ("resources", "kv", each.name)) for each in plan.kv)]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.manifest import ErrorDeclaration, Event, KvResource, Manifest, Rpc
+from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Rpc
+from trellis_codegen.contract.manifest import KvResource, Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member, Surface, grouped
 from trellis_codegen.plan.jobs import Argument
@@ -22,7 +23,20 @@ __all__ = [
 # What every error of the wire has: the runtime's business.
 _COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
 # What the class has of its own or inherits: a field of that name gets a trailing underscore.
-_ERROR_NAMES = frozenset(["add_note", "args", "data_type", "error_type", "fields", "self", "with_traceback"])
+_ERROR_NAMES = frozenset(
+    [
+        "add_note",
+        "args",
+        "context",
+        "data_type",
+        "error_type",
+        "fields",
+        "id",
+        "message",
+        "self",
+        "with_traceback",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +104,21 @@ def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
 
 
 def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan:
-    input_type, output_type = models.type_name(rpc.input.schema_name), models.type_name(rpc.output.schema_name)
-    errors = tuple(sorted({naming.pascal(each.error_type) for each in rpc.errors or [] if each.error_type in declared}))
-    spec = [("name", repr(name)), ("subject", repr(rpc.subject)), ("input", input_type), ("output", output_type)]
+    input_type, output_type = (
+        models.type_name(rpc.input.schema_name),
+        models.type_name(rpc.output.schema_name),
+    )
+    errors = tuple(
+        sorted(
+            {naming.class_name(each.error_type) for each in rpc.errors or [] if each.error_type in declared}
+        )
+    )
+    spec = [
+        ("name", repr(name)),
+        ("subject", repr(rpc.subject)),
+        ("input", input_type),
+        ("output", output_type),
+    ]
     if errors:
         spec.append(("errors", f"({', '.join(errors)}{',' * (len(errors) == 1)})"))
     return RpcPlan(
@@ -110,7 +136,9 @@ def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
     spec = [("name", repr(name)), ("subject", repr(event.subject)), ("event", event_type)]
     if event.params:
         spec.append(("params", f"({', '.join(map(repr, event.params))}{',' * (len(event.params) == 1)})"))
-    return EventPlan(event=event_type, spec=tuple(spec), docstring=text_of(event.docs, f"The `{name}` event."))
+    return EventPlan(
+        event=event_type, spec=tuple(spec), docstring=text_of(event.docs, f"The `{name}` event.")
+    )
 
 
 def kv_claims(manifest: Manifest) -> Iterator[Claim]:
@@ -123,7 +151,12 @@ def plan_kv(manifest: Manifest, models: ModelsPlan) -> tuple[Member[BucketPlan],
     """Plan the buckets, sorted by name."""
     buckets = (manifest.resources.kv if manifest.resources else None) or {}
     return tuple(
-        Member(attribute=naming.attribute(name), constant=naming.constant(name), plan=_bucket(name, bucket, models))
+        Member(
+            name=name,
+            attribute=naming.attribute(name),
+            constant=naming.constant(name),
+            plan=_bucket(name, bucket, models),
+        )
         for name, bucket in sorted(buckets.items())
     )
 
@@ -149,7 +182,7 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
 def error_claims(manifest: Manifest) -> Iterator[Claim]:
     """Yield the class names that the errors want."""
     for name, error in _declared(manifest):
-        yield Claim(naming.pascal(error.error_type), ("errors", name))
+        yield Claim(naming.class_name(error.error_type), ("errors", name))
 
 
 def plan_errors(manifest: Manifest, models: ModelsPlan) -> tuple[ErrorPlan, ...]:
@@ -172,7 +205,7 @@ def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
     own = tuple(_error_field(field) for field in fields if field.wire_name not in _COMMON_ERROR_FIELDS)
     return ErrorPlan(
         error_type=error.error_type,
-        class_name=naming.pascal(error.error_type),
+        class_name=naming.class_name(error.error_type),
         data=data.name if data else None,
         message=words or error.error_type,
         docstring=(data.docstring if data else None) or f"The `{error.error_type}` error of the contract.",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from trellis_codegen.contract.manifest import Docs
+from trellis_codegen.contract.parts import Docs
 
 __all__ = ["duration_code", "duration_words", "text_of"]
 
-_CODE_UNITS = (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1000), ("milliseconds", 1))
+_CODE_UNITS = (
+    ("days", 86_400_000),
+    ("hours", 3_600_000),
+    ("minutes", 60_000),
+    ("seconds", 1000),
+    ("milliseconds", 1),
+)
 _WORD_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
 
 
@@ -14,7 +20,10 @@ def text_of(docs: Docs | None, otherwise: str) -> str:
     """Return a docstring's text: the summary, then the explanation."""
     if docs is None:
         return otherwise
-    return "\n\n".join(part.strip() for part in (docs.summary, docs.markdown) if part and part.strip()) or otherwise
+    return (
+        "\n\n".join(part.strip() for part in (docs.summary, docs.markdown) if part and part.strip())
+        or otherwise
+    )
 
 
 def duration_code(milliseconds: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from trellis_codegen.naming import class_name
 from trellis_codegen.render.filters import docstring, inline, literal, summary
 
 __all__ = ["environment"]
@@ -25,5 +26,11 @@ def environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - the output is Python; every text goes through `literal` or `docstring`
     )
-    result.filters |= {"docstring": docstring, "inline": inline, "literal": literal, "summary": summary}
+    result.filters |= {
+        "class_name": class_name,
+        "docstring": docstring,
+        "inline": inline,
+        "literal": literal,
+        "summary": summary,
+    }
     return result

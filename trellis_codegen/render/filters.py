@@ -6,11 +6,16 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["docstring", "inline", "literal", "summary"]
+__all__ = ["comment", "docstring", "inline", "literal", "summary"]
 
 _WIDTH = 106
 _KEEP_AS_IS = re.compile(r"\s|[-*+>|#`]|\d+[.)] ")
 """Lines of Markdown that mean something by how they start: never re-wrapped."""
+
+
+def comment(text: str) -> str:
+    """Return a text as a part of a comment: nothing in it ends the line."""
+    return "".join(_visible(character) for character in text)
 
 
 def literal(value: str) -> str:
@@ -27,7 +32,7 @@ def docstring(text: str, indent: int = 0) -> str:
     lines = [wrapped for line in _lines(text) for wrapped in _wrap(line, _WIDTH - indent)]
     margin = " " * indent
     if len(lines) == 1:
-        end = "\\\"" if lines[0].endswith('"') else lines[0][-1:]
+        end = '\\"' if lines[0].endswith('"') else lines[0][-1:]
         return f'"""{lines[0][:-1]}{end}"""'
     body = "\n".join(f"{margin}{line}" if line else "" for line in lines[1:])
     return f'"""{lines[0]}\n{body}\n{margin}"""'

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 
-import black
+from black import format_str
+from black.mode import Mode, TargetVersion
+from black.parsing import InvalidInput
 
 __all__ = ["formatted"]
 
-_MODE = black.Mode(target_versions={black.TargetVersion.PY311}, line_length=110)
+_MODE = Mode(target_versions={TargetVersion.PY311}, line_length=110)
 
 
 def formatted(name: str, text: str) -> str:
@@ -18,8 +20,8 @@ def formatted(name: str, text: str) -> str:
         RuntimeError: it is not Python; a bug of the templates, never the contract's fault.
     """
     try:
-        result = black.format_str(text, mode=_MODE)
+        result = format_str(text, mode=_MODE)
         ast.parse(result, filename=name)
-    except (black.InvalidInput, SyntaxError) as error:
+    except (InvalidInput, SyntaxError) as error:
         raise RuntimeError(f"{name} would not be Python: {error}\n{text}") from error
     return result

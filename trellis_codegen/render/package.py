@@ -12,6 +12,7 @@ from trellis_codegen.plan.imports import Imports, imports_of
 from trellis_codegen.plan.models import ModelModule
 from trellis_codegen.plan.package import PackagePlan
 from trellis_codegen.render.environment import environment
+from trellis_codegen.render.filters import comment
 from trellis_codegen.render.formatting import formatted
 
 __all__ = ["HEADER_START", "render_package"]
@@ -52,7 +53,7 @@ _SIDES = (
 def render_package(plan: PackagePlan) -> dict[str, str]:
     """Return every file of the package: its name, relative to the package and with slashes, and its text."""
     files = _Renderer(plan).files()
-    header = f"{HEADER_START}{plan.source}. DO NOT EDIT.\n\n"
+    header = f"{HEADER_START}{comment(plan.source)}. DO NOT EDIT.\n\n"
     result = {name: formatted(name, header + text) for name, text in files.items()}
     return dict(sorted({**result, "contract.json": plan.contract_json, "py.typed": ""}.items()))
 
@@ -66,7 +67,12 @@ class _Renderer:
 
     def files(self) -> dict[str, str]:
         plan = self._plan
-        present = {"jobs": bool(plan.jobs), "rpc": bool(plan.rpc.members), "events": bool(plan.events.members), "kv": bool(plan.kv)}
+        present = {
+            "jobs": bool(plan.jobs),
+            "rpc": bool(plan.rpc.members),
+            "events": bool(plan.events.members),
+            "kv": bool(plan.kv),
+        }
         sides = [side for side in _SIDES if present[side.module]]
         names = sorted({name for _, names in plan.exported for name in names}, key=_all_order)
         files = {
@@ -81,7 +87,9 @@ class _Renderer:
             files["rpc.py"] = self._rpc()
         if present["events"]:
             members = [member.plan for member in plan.events.members]
-            files["events.py"] = self._render("events.py", model_names=_sorted(each.event for each in members))
+            files["events.py"] = self._render(
+                "events.py", model_names=_sorted(each.event for each in members)
+            )
         if plan.kv:
             files["kv.py"] = self._kv()
         if plan.errors:
@@ -94,7 +102,9 @@ class _Renderer:
     def _jobs(self) -> str:
         jobs = self._plan.jobs
         values = [value for queue in jobs for _, value in (*queue.spec, *queue.key)]
-        used = {"timedelta" for value in values if "timedelta(" in value} | {"KeySpec" for queue in jobs if queue.key}
+        used = {"timedelta" for value in values if "timedelta(" in value} | {
+            "KeySpec" for queue in jobs if queue.key
+        }
         types = [name for queue in jobs for key, name in queue.spec if key in ("payload", "result", "update")]
         exported = ["JobsFacade", *(name for queue in jobs for name in (queue.job_alias, queue.queue_class))]
         return self._render("jobs.py", used=used, model_names=_sorted(types), exported=_sorted(exported))
@@ -111,7 +121,9 @@ class _Renderer:
         buckets = [member.plan for member in self._plan.kv]
         used = {"timedelta" for bucket in buckets for key, _ in bucket.spec if key == "ttl"}
         used |= {"JsonValue" for bucket in buckets if not bucket.has_schema}
-        return self._render("kv.py", used=used, model_names=_sorted(each.value for each in buckets if each.has_schema))
+        return self._render(
+            "kv.py", used=used, model_names=_sorted(each.value for each in buckets if each.has_schema)
+        )
 
     def _errors(self) -> str:
         errors = self._plan.errors

@@ -27,17 +27,19 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 _MAPS = frozenset(["properties", "patternProperties", "$defs", "definitions"])
 _LISTS = frozenset(["anyOf", "oneOf", "allOf", "prefixItems"])
 _SINGLES = frozenset(["items", "additionalProperties"])
+_STRINGS = frozenset(["$ref", "description", "format", "pattern"])
+_KIND_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
 
 
 def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
     """Return what is wrong with one named schema, and what of it the models will not enforce."""
     problems: list[Problem] = []
-    nodes = 0
-    for node, place in _walk(schema, pointer):
-        nodes += 1
-        if len(place) - len(pointer) > 2 * MAX_SCHEMA_DEPTH or nodes > MAX_SCHEMA_NODES:
-            limit = f"{MAX_SCHEMA_DEPTH} levels deep" if nodes <= MAX_SCHEMA_NODES else f"{MAX_SCHEMA_NODES} schemas"
-            return [*problems, Problem(pointer=pointer, what=f"the schema is too large: at most {limit}")]
+    for count, (node, place, depth) in enumerate(_walk(schema, pointer, 1), start=1):
+        if depth > MAX_SCHEMA_DEPTH or count > MAX_SCHEMA_NODES:
+            what = f"nested more than {MAX_SCHEMA_DEPTH} schemas deep"
+            if depth <= MAX_SCHEMA_DEPTH:
+                what = f"more than {MAX_SCHEMA_NODES} schemas inside"
+            return [*problems, Problem(pointer=pointer, what=what, on_key=True)]
         if isinstance(node, dict):
             problems += _check_node(node, place, schema)
         elif not isinstance(node, bool):
@@ -56,11 +58,11 @@ def subschemas(node: JsonObject) -> Iterator[tuple[Pointer, JsonValue]]:
             yield (keyword,), value
 
 
-def _walk(schema: JsonValue, pointer: Pointer) -> Iterator[tuple[JsonValue, Pointer]]:
-    yield schema, pointer
+def _walk(schema: JsonValue, pointer: Pointer, depth: int) -> Iterator[tuple[JsonValue, Pointer, int]]:
+    yield schema, pointer, depth
     if isinstance(schema, dict):
         for way, each in subschemas(schema):
-            yield from _walk(each, (*pointer, *way))
+            yield from _walk(each, (*pointer, *way), depth + 1)
 
 
 def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
@@ -80,8 +82,8 @@ def _check_shapes(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
     for keyword, value in node.items():
         wanted = _wanted(keyword)
         if wanted and not isinstance(value, wanted):
-            kind = " or ".join({dict: "an object", list: "a list", str: "a string", bool: "a boolean"}[each] for each in wanted)
-            yield Problem(pointer=(*pointer, keyword), what=f"must be {kind}")
+            kinds = " or ".join(_KIND_NAMES[each] for each in wanted)
+            yield Problem(pointer=(*pointer, keyword), what=f"must be {kinds}")
     if node.get("enum") == []:
         yield Problem(pointer=(*pointer, "enum"), what="must not be empty")
 
@@ -91,7 +93,9 @@ def _wanted(keyword: str) -> tuple[type, ...]:
         return (dict,)
     if keyword in _LISTS or keyword in ("required", "enum"):
         return (list,)
-    return {"type": (str, list), "$ref": (str,), "pattern": (str,), "format": (str,), "description": (str,)}.get(keyword, ())
+    if keyword in _STRINGS:
+        return (str,)
+    return (str, list) if keyword == "type" else ()
 
 
 def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
@@ -124,8 +128,14 @@ def _check_pattern(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
         try:
             SchemaValidator(core_schema.str_schema(pattern=pattern))
         except SchemaError:
-            hint = "look-around and back-references are not supported" if "(?" in pattern or "\\" in pattern else None
-            yield Problem(pointer=(*pointer, "pattern"), what=f'pattern "{pattern}" can\'t be compiled', hint=hint)
+            hint = (
+                "look-around and back-references are not supported"
+                if "(?" in pattern or "\\" in pattern
+                else None
+            )
+            yield Problem(
+                pointer=(*pointer, "pattern"), what=f'pattern "{pattern}" can\'t be compiled', hint=hint
+            )
 
 
 def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
@@ -136,7 +146,9 @@ def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
         attribute = field(name)
         place = (*pointer, "properties", name)
         if not attribute:
-            yield Problem(pointer=place, what=f'nothing of "{name}" can be part of a Python name', on_key=True)
+            yield Problem(
+                pointer=place, what=f'nothing of "{name}" can be part of a Python name', on_key=True
+            )
         elif attribute in owners:
             what = f'"{owners[attribute]}" and "{name}" would both become the field {attribute}'
             yield Problem(pointer=place, what=what, on_key=True)

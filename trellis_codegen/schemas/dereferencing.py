@@ -39,7 +39,9 @@ def dereferenced(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) ->
         nonlocal count
         count += 1
         if count > MAX_SCHEMA_NODES:
-            what = f"the schema is too large with its references written out: at most {MAX_SCHEMA_NODES} schemas"
+            what = (
+                f"the schema is too large with its references written out: at most {MAX_SCHEMA_NODES} schemas"
+            )
             raise ProblemsFound([Problem(pointer=(), what=what)])
         if not isinstance(node, dict):
             return node
@@ -76,7 +78,12 @@ def _with_inside(node: JsonObject, change: Callable[[JsonValue], JsonValue]) -> 
 def _references(node: JsonValue) -> set[str]:
     if not isinstance(node, dict):
         return set()
-    inside = {each for way, child in subschemas(node) if way[0] not in ("$defs", "definitions") for each in _references(child)}
+    inside = {
+        each
+        for way, child in subschemas(node)
+        if way[0] not in ("$defs", "definitions")
+        for each in _references(child)
+    }
     reference = node.get("$ref")
     return inside | ({reference} if isinstance(reference, str) else set())
 

@@ -5,19 +5,60 @@ from __future__ import annotations
 __all__ = ["CONSTRAINTS", "DESCRIPTIVE", "ENFORCED_FORMATS", "MERGEABLE", "STRUCTURAL", "is_steering"]
 
 STRUCTURAL = frozenset(
-    "$ref $defs definitions type properties required additionalProperties patternProperties items prefixItems anyOf oneOf"
-    " allOf enum const".split(),
+    [
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "definitions",
+        "enum",
+        "items",
+        "oneOf",
+        "patternProperties",
+        "prefixItems",
+        "properties",
+        "required",
+        "type",
+    ]
 )
 """Keywords that decide which Python type is declared."""
 
 CONSTRAINTS = frozenset(
-    "minLength maxLength pattern minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems format".split(),
+    [
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "maxItems",
+        "maxLength",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "multipleOf",
+        "pattern",
+    ]
 )
 """Keywords that narrow a type; the models check them."""
 
 DESCRIPTIVE = frozenset(
-    "title description $comment $schema $id $anchor examples example default deprecated readOnly writeOnly"
-    " contentEncoding contentMediaType".split(),
+    [
+        "$anchor",
+        "$comment",
+        "$id",
+        "$schema",
+        "contentEncoding",
+        "contentMediaType",
+        "default",
+        "deprecated",
+        "description",
+        "example",
+        "examples",
+        "readOnly",
+        "title",
+        "writeOnly",
+    ]
 )
 """Keywords that forbid nothing. `description` becomes a docstring; `default` of a plain value becomes the field's."""
 

@@ -12,13 +12,20 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from datamodel_code_generator import DataModelType, GenerateConfig, InputFileType, LiteralType, PythonVersion, generate
-from datamodel_code_generator.enums import NamingStrategy
+from datamodel_code_generator import (
+    Error,
+    GenerateConfig,
+    InputFileType,
+    LiteralType,
+    PythonVersion,
+    generate,
+)
+from datamodel_code_generator.enums import DataModelType, NamingStrategy
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.splitting import ClassDraft, FieldDraft, SchemaDraft
+from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
 
-__all__ = ["ModelClass", "ModelField", "translate"]
+__all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 
 _STUB: JsonValue = {"type": "object", "properties": {"stub": {"type": "string"}}}
 _RUNTIME_NAMES = {"Any": "JsonValue"}
@@ -50,15 +57,24 @@ class ModelClass:
     alias_of: str | None = None
 
 
+class TranslationFailed(Exception):
+    """The model generator did not make what it was asked for; its words are the message."""
+
+
 def translate(drafts: Iterable[SchemaDraft]) -> dict[str, tuple[ModelClass, ...]]:
     """Return the classes of each draft, by the draft's key.
 
     Raises:
-        RuntimeError: the generator did not produce what it was asked for; a bug, never the contract's fault.
+        TranslationFailed: the generator refused the schema, or made something else of it.
     """
     drafts = list(drafts)
-    generated = _annotations(_document(drafts))
-    return {draft.key: _classes(draft, generated) for draft in drafts}
+    try:
+        generated = _annotations(_document(drafts))
+        return {draft.key: _classes(draft, generated) for draft in drafts}
+    except (Error, Warning, ValueError, SyntaxError, RecursionError) as error:
+        raise TranslationFailed(str(error)) from error
+    except KeyError as error:
+        raise TranslationFailed(f"nothing was made of {error}") from error
 
 
 def _document(drafts: list[SchemaDraft]) -> JsonValue:
@@ -67,8 +83,12 @@ def _document(drafts: list[SchemaDraft]) -> JsonValue:
     for draft in drafts:
         definitions |= dict.fromkeys((*draft.references, *draft.parts), _STUB)
         for index, each in enumerate(draft.classes):
-            definitions[_class_key(draft, index)] = _object({field.name: field.schema for field in each.fields})
-        definitions[f"{draft.key}Parts"] = _object({_part_field(key): each for key, each in draft.parts.items()})
+            definitions[_class_key(draft, index)] = _object(
+                {field.name: field.schema for field in each.fields}
+            )
+        definitions[f"{draft.key}Parts"] = _object(
+            {_part_field(key): each for key, each in draft.parts.items()}
+        )
     return {"type": "object", "properties": {}, "$defs": definitions}
 
 
@@ -99,7 +119,7 @@ def _annotations(document: JsonValue) -> dict[str, dict[str, ast.expr]]:
         warnings.simplefilter("error")
         text = generate(json.dumps(document), config=config)
     if not isinstance(text, str):
-        raise RuntimeError(f"datamodel-code-generator returned {type(text).__name__}, not a module")
+        raise TranslationFailed(f"made {type(text).__name__}, not one module")
     return {
         node.name: {
             field.target.id: field.annotation
@@ -145,7 +165,9 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
             arguments += [ast.keyword(each.arg, _whole(each.value)) for each in call.keywords]
         case inner:
             pass
-    declared = ast.BinOp(inner, ast.BitOr(), ast.Constant(None)) if optional and not _allows_none(inner) else inner
+    declared = (
+        ast.BinOp(inner, ast.BitOr(), ast.Constant(None)) if optional and not _allows_none(inner) else inner
+    )
     plain_type = ast.unparse(declared)
     if arguments:
         call = ast.Call(ast.Name("Field"), [], arguments)
@@ -184,7 +206,7 @@ def _renamed(annotation: ast.expr, names: dict[str, ast.expr]) -> ast.expr:
     """Return the annotation with each placeholder replaced by what it stands for."""
 
     class Renaming(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - the name is ast's
+        def visit_Name(self, node: ast.Name) -> ast.expr:  # the name is ast's
             return names.get(node.id, node)
 
     result: ast.expr = Renaming().visit(annotation)

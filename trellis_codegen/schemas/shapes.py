@@ -1,20 +1,22 @@
 """Nested objects of identical shape are one type: where it lives and what it is called.
 
-Both depend on the shape alone, never on who uses it: see docs/decisions/0002-shapes-have-a-home.md.
+Both depend on the shape alone, never on who uses it: docs/decisions has the page on it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.naming import pascal, snake
+from trellis_codegen.naming import class_name, pascal, singular, snake
+from trellis_codegen.schemas.forms import letter, properties_of
 
-__all__ = ["Shape", "shape_of", "variant_names"]
+__all__ = ["Shape", "element_names", "shape_of", "variant_names"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -38,55 +40,58 @@ def shape_of(schema: JsonObject) -> Shape:
     The order of members does not count; descriptions do, because they become docstrings.
     """
     digest = hashlib.sha256(canonical_json(schema).encode()).hexdigest()[:_DIGEST_LENGTH]
-    class_name = _field_names(list(_properties(schema)))
-    return Shape(class_name, f"{snake(class_name)}_{digest}")
+    name = _joined(properties_of(schema)) or "Empty"
+    return Shape(class_name(name), f"{snake(name)}_{digest}")
 
 
-def variant_names(members: list[JsonValue]) -> list[str]:
-    """Return a name for each member of a union of objects, told apart by what tells the objects apart.
+def element_names(properties: JsonObject) -> dict[str, str]:
+    """Return what one element of each property is called, if the property is a list.
 
-    That is a constant that each has in the same field; else the title; else the fields that no other member has; else a letter.
+    `items` holds an `Item`, unless the same object has a property `item`: then it holds an `ItemsItem`.
     """
-    objects = [member if isinstance(member, dict) else {} for member in members]
-    for names in (_discriminators(objects), _titles(objects), _own_fields(objects)):
-        if all(names) and len(set(names)) == len(names):
+    taken = {pascal(name) for name in properties}
+    names = {name: singular(name) for name in properties}
+    return {name: each if each not in taken else f"{pascal(name)}Item" for name, each in names.items()}
+
+
+def variant_names(objects: list[JsonObject]) -> list[str]:
+    """Return a name for each object of a union, made of what tells the objects apart.
+
+    That is a constant that each has in the same field; else the title; else the fields that no other object has; else a
+    letter. A single object needs no name.
+    """
+    if len(objects) <= 1:
+        return [""] * len(objects)
+    for names in (_constants(objects), _titles(objects), _own_fields(objects)):
+        if all(names) and len(set(names)) == len(objects):
             return names
-    return [f"Option{chr(ord('A') + index % 26) * (1 + index // 26)}" for index in range(len(objects))]
+    return [f"Option{letter(index)}" for index in range(len(objects))]
 
 
-def _discriminators(objects: list[JsonObject]) -> list[str]:
-    shared = set.intersection(*({*_properties(each)} for each in objects))
-    for name in sorted(shared):
-        constants = [_constant(_properties(each)[name]) for each in objects]
-        if all(constants):
-            return [pascal(each) for each in constants]
-    return [""]
+def _constants(objects: list[JsonObject]) -> list[str]:
+    for name in sorted(properties_of(objects[0])):
+        names = [_constant(properties_of(each).get(name)) for each in objects]
+        if all(names):
+            return names
+    return []
 
 
 def _constant(schema: JsonValue) -> str:
     value = schema.get("const") if isinstance(schema, dict) else None
-    return value if isinstance(value, str) else ""
+    return pascal(value) if isinstance(value, str) else ""
 
 
 def _titles(objects: list[JsonObject]) -> list[str]:
-    return [pascal(title) if isinstance(title := each.get("title"), str) else "" for each in objects]
+    titles = [each.get("title") for each in objects]
+    return [pascal(title) if isinstance(title, str) else "" for title in titles]
 
 
 def _own_fields(objects: list[JsonObject]) -> list[str]:
-    result: list[str] = []
-    for each in objects:
-        others = {name for other in objects if other is not each for name in _properties(other)}
-        own = [name for name in _properties(each) if name not in others]
-        result.append(_field_names(own) if own else "")
-    return result
+    names = [set(properties_of(each)) for each in objects]
+    others = [set[str]().union(*names[:index], *names[index + 1 :]) for index in range(len(names))]
+    return [_joined(own - rest) for own, rest in zip(names, others, strict=True)]
 
 
-def _field_names(names: list[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     words = [pascal(name) for name in sorted(names)]
-    more = ["AndMore"] if len(words) > _FIELDS_IN_NAME else []
-    return "".join([*words[:_FIELDS_IN_NAME], *more]) or "Empty"
-
-
-def _properties(schema: JsonObject) -> JsonObject:
-    properties = schema.get("properties")
-    return properties if isinstance(properties, dict) else {}
+    return "".join(words[:_FIELDS_IN_NAME]) + ("AndMore" if len(words) > _FIELDS_IN_NAME else "")

@@ -12,198 +12,176 @@ from pydantic import JsonValue
 
 from trellis_codegen import naming
 from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.schemas import forms
 from trellis_codegen.schemas.checking import resolve
 from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
-from trellis_codegen.schemas.forms import (
-    description_of, has_reference, is_map, is_object, literal, map_value, plain_default, unwrapped,
-)  # fmt: skip
+from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
 from trellis_codegen.schemas.keywords import CONSTRAINTS, ENFORCED_FORMATS, MERGEABLE
-from trellis_codegen.schemas.shapes import Shape, shape_of, variant_names
+from trellis_codegen.schemas.shapes import Shape, element_names, shape_of, variant_names
 
-__all__ = ["ClassDraft", "FieldDraft", "SchemaDraft", "split"]
+__all__ = ["split"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-ROOT_FIELD = "value"
-"""The field of a draft whose schema is not an object: its annotation is the type."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FieldDraft:
-    """One field, its type still a schema."""
-
-    name: str
-    wire_name: str
-    schema: JsonValue
-    required: bool
-    default: JsonValue
-    description: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassDraft:
-    """One class, its fields still schemas."""
-
-    name: str
-    fields: tuple[FieldDraft, ...]
-    description: str | None
-    closed: bool
-    is_alias: bool = False
-    """Whether this stands for a schema that is not an object; its only field then has the type."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SchemaDraft:
-    """What becomes of one named schema, or of one shape."""
-
-    key: str
-    name: str
-    classes: tuple[ClassDraft, ...]
-    """The class of the schema itself, then those that refer to themselves."""
-    parts: dict[str, JsonValue]
-    """Narrowed values inside lists, maps and unions, by placeholder."""
-    references: dict[str, str]
-    """The name in this module of what a placeholder stands for; none for those in `parts`."""
-    shapes: dict[str, Shape]
-    """The nested objects of this module: path name → shape."""
-    nested: dict[Shape, JsonObject]
-    """The schemas of those shapes."""
+_ALIAS_FIELD = "value"
 
 
 def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:
     """Take the schema of the class `name` apart; placeholders start with `key`.
 
     Raises:
-        ProblemsFound: two nested objects get one name, or the schema is too large with its references written out.
+        ProblemsFound: two nested objects get one name, or the schema can't be written as Python types.
     """
-    return _Splitter(name, schema, key).draft()
+    splitter = _Splitter(name, schema, recursive_references(schema), key)
+    splitter.add_root()
+    return SchemaDraft(
+        key=key,
+        name=name,
+        classes=tuple(splitter.classes.values()),
+        parts=splitter.parts,
+        references=splitter.references,
+        shapes=splitter.shapes,
+        nested=splitter.nested,
+    )
 
 
 @dataclass(slots=True)
 class _Splitter:
+    """Collects what a schema is made of, on one walk."""
+
     name: str
     source: JsonValue
+    recursive: frozenset[str]
     key: str
-    recursive: frozenset[str] = frozenset()
     classes: dict[str, ClassDraft] = field(default_factory=dict[str, ClassDraft])
     parts: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     references: dict[str, str] = field(default_factory=dict[str, str])
     shapes: dict[str, Shape] = field(default_factory=dict[str, Shape])
     nested: dict[Shape, JsonObject] = field(default_factory=dict[Shape, JsonObject])
 
-    def draft(self) -> SchemaDraft:
-        self.recursive = recursive_references(self.source)
-        root = unwrapped(dereferenced(self.source, self.source, keep=self.recursive))
-        if isinstance(root, dict) and is_object(root):
+    def add_root(self) -> None:
+        root = self._written_out(self.source)
+        if forms.is_object(root):
             self._add_class(self.name, root)
+        elif "#" in self.recursive:
+            self._refuse("a schema that contains itself must be an object")
         else:
             self._add_alias(root)
-        return SchemaDraft(
-            key=self.key, name=self.name, classes=tuple(self.classes.values()), parts=self.parts, references=self.references,
-            shapes=self.shapes, nested=self.nested,
-        )  # fmt: skip
 
     def _add_alias(self, root: JsonValue) -> None:
-        if "#" in self.recursive:
-            self._refuse("a schema that contains itself must be an object")
-        value = FieldDraft(
-            name=ROOT_FIELD, wire_name=ROOT_FIELD, schema=self._leaf(root, self.name), required=True, default=None, description=None,
-        )  # fmt: skip
-        draft = ClassDraft(name=self.name, fields=(value,), description=description_of(root), closed=False, is_alias=True)
-        self.classes = {self.name: draft} | self.classes
+        value = FieldDraft(name=_ALIAS_FIELD, wire_name=_ALIAS_FIELD, schema=self._flat(root, self.name))
+        description = forms.description_of(root)
+        alias = ClassDraft(name=self.name, fields=(value,), description=description, is_alias=True)
+        self.classes = {self.name: alias, **self.classes}
 
     def _add_class(self, name: str, schema: JsonObject) -> None:
-        properties = cast("JsonObject", schema.get("properties", {}))
+        draft = ClassDraft(
+            name=name,
+            description=forms.description_of(schema),
+            closed=schema.get("additionalProperties") is False,
+        )
+        # It has its place before its fields are looked at, because they may lead back to it.
+        self.classes[name] = draft
+        properties = forms.properties_of(schema)
+        elements = element_names(properties)
         required = cast("list[JsonValue]", schema.get("required", []))
-        closed = schema.get("additionalProperties") is False
-        self.classes[name] = ClassDraft(name=name, fields=(), description=description_of(schema), closed=closed)
         fields = [
-            self._field(name, wire_name, each, required=wire_name in required, siblings=properties)
+            self._field(name, wire_name, each, element=elements[wire_name], required=wire_name in required)
             for wire_name, each in sorted(properties.items())
         ]
-        self.classes[name] = ClassDraft(name=name, fields=tuple(fields), description=description_of(schema), closed=closed)
+        self.classes[name] = draft.with_fields(fields)
 
-    def _field(self, owner: str, wire_name: str, schema: JsonValue, *, required: bool, siblings: JsonObject) -> FieldDraft:
-        path, element = f"{owner}{naming.pascal(wire_name)}", naming.singular(wire_name)
-        if element in {naming.pascal(each) for each in siblings}:
-            element = f"{naming.pascal(wire_name)}Item"
-        bare = unwrapped(schema)
+    def _field(
+        self, owner: str, wire_name: str, schema: JsonValue, *, element: str, required: bool
+    ) -> FieldDraft:
+        bare = forms.unwrapped(schema)
         return FieldDraft(
             name=naming.field(wire_name),
             wire_name=wire_name,
-            schema=self._leaf(bare, path, f"{owner}{element}"),
+            schema=self._flat(bare, f"{owner}{naming.pascal(wire_name)}", element=f"{owner}{element}"),
             required=required,
-            default=plain_default(bare),
-            description=description_of(schema) or description_of(bare),
+            default=forms.plain_default(bare),
+            description=forms.description_of(schema) or forms.description_of(bare),
         )
 
-    def _leaf(self, schema: JsonValue, name: str, element: str | None = None, *, inner: bool = False) -> JsonValue:
-        """Return `schema` without objects: each is a class of its own, and a placeholder here."""
-        schema = unwrapped(schema)
-        element = element or f"{name}Item"
+    def _flat(self, schema: JsonValue, name: str, *, element: str = "", inner: bool = False) -> JsonValue:
+        """Return `schema` without objects: each is a class of its own, and a placeholder here.
+
+        `name` is what an object at this place is called, `element` what one in a list at this place is called. A narrowed
+        value inside something else becomes a placeholder too: the model generator would make a class of it.
+        """
+        schema = forms.unwrapped(schema)
         if schema is False:
             return self._placeholder("Never")
         if not isinstance(schema, dict):
             return {}
         if isinstance(reference := schema.get("$ref"), str):
             return self._placeholder(self._recursive_class(reference))
-        if is_object(schema):
+        if forms.is_object(schema):
             return self._placeholder(self._object(schema, name))
-        result = {key: each for key, each in schema.items() if key in MERGEABLE}
-        if "enum" in result or "const" in result:
-            return literal(result)
+        if "enum" in schema or "const" in schema:
+            return forms.literal(schema)
+        members = schema.get("anyOf", schema.get("oneOf"))
+        if isinstance(members, list):
+            return {"anyOf": self._union(members, name)}
+        if forms.is_map(schema):
+            value = self._flat(forms.map_value(schema), f"{name}Value", inner=True)
+            return {"type": "object", "additionalProperties": value}
+        result = self._with_flat_items(schema, name, element or f"{name}Item")
+        return self._part(result) if inner and result.keys() & CONSTRAINTS else result
+
+    def _with_flat_items(self, schema: JsonObject, name: str, element: str) -> JsonObject:
+        result = {keyword: each for keyword, each in schema.items() if keyword in MERGEABLE}
         if result.get("format") not in ENFORCED_FORMATS:
             result.pop("format", None)
-        if isinstance(members := result.get("anyOf", result.get("oneOf")), list):
-            return {"anyOf": self._union(members, name)}
-        if is_map(result):
-            return {"type": "object", "additionalProperties": self._leaf(map_value(result), f"{name}Value", inner=True)}
         if isinstance(prefix := result.get("prefixItems"), list):
-            result["prefixItems"] = [self._leaf(each, f"{name}{chr(ord('A') + index % 26)}", inner=True) for index, each in enumerate(prefix)]
-        if "items" in result and result["items"] is not False:
-            result["items"] = self._leaf(result["items"], element, inner=True)
-        if inner and result.keys() & CONSTRAINTS:
-            return self._part(result)
+            places = [f"{name}{forms.letter(index)}" for index in range(len(prefix))]
+            result["prefixItems"] = [
+                self._flat(each, place, inner=True) for each, place in zip(prefix, places, strict=True)
+            ]
+        if isinstance(items := result.get("items"), list):
+            return self._with_flat_items({**result, "prefixItems": items, "items": True}, name, element)
+        if result.get("items") not in (None, False):
+            result["items"] = self._flat(result["items"], element, inner=True)
         return result
 
     def _union(self, members: list[JsonValue], name: str) -> list[JsonValue]:
-        objects = [each for each in map(unwrapped, members) if isinstance(each, dict) and is_object(each)]
-        names = iter([name] if len(objects) == 1 else [f"{name}{each}" for each in variant_names(list(objects))] if objects else [])
-        return [
-            self._leaf(each, next(names) if isinstance(each, dict) and is_object(each) else name, inner=True)
-            for each in map(unwrapped, members)
-        ]
+        bare = [forms.unwrapped(member) for member in members]
+        variants = iter(variant_names([each for each in bare if forms.is_object(each)]))
+        names = [f"{name}{next(variants)}" if forms.is_object(each) else name for each in bare]
+        return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
 
     def _object(self, schema: JsonObject, name: str) -> str:
-        """Return the name of the class for a nested object."""
-        if has_reference(schema):
-            self._claim(name, None)
-            self._add_class(name, schema)
-            return name
-        shape = shape_of(schema)
-        self._claim(name, shape)
-        self.shapes[name] = shape
-        self.nested[shape] = schema
-        return name
-
-    def _claim(self, name: str, shape: Shape | None) -> None:
+        """Return the name of the class for a nested object: a shape, unless it is part of a recursion."""
+        name = naming.class_name(name)
+        shape = None if forms.has_reference(schema) else shape_of(schema)
         if name in self.classes or self.shapes.get(name, shape) != shape:
             self._refuse(f"two different objects inside would both become the class {name}")
+        if shape is None:
+            self._add_class(name, schema)
+        else:
+            self.shapes[name] = shape
+            self.nested[shape] = schema
+        return name
 
     def _recursive_class(self, reference: str) -> str:
         """Return the name of the class for something that contains itself."""
         if reference == "#":
             return self.name
-        name = self.name + naming.pascal(reference.rpartition("/")[2])
+        name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))
         if name not in self.classes:
-            target = unwrapped(dereferenced(resolve(self.source, reference), self.source, keep=self.recursive))
-            if not isinstance(target, dict) or not is_object(target):
+            target = self._written_out(resolve(self.source, reference))
+            if not forms.is_object(target):
                 self._refuse(f'"{reference}" contains itself, so it must be an object')
             self._add_class(name, target)
         return name
 
+    def _written_out(self, schema: JsonValue) -> JsonValue:
+        return forms.unwrapped(dereferenced(schema, self.source, keep=self.recursive))
+
     def _placeholder(self, target: str) -> JsonValue:
-        key = next((key for key, each in self.references.items() if each == target), self._new_key())
+        known = (key for key, each in self.references.items() if each == target)
+        key = next(known, None) or self._new_key()
         self.references[key] = target
         return {"$ref": f"#/$defs/{key}"}
 

@@ -13,6 +13,6 @@ __all__ = ["ChargePaymentResult"]
 
 
 class ChargePaymentResult(Model):
-    """The `ChargePaymentResult` object."""
+    """The `ChargePaymentResult` of the contract."""
 
     charge_id: Annotated[str, Field(alias="chargeId")]

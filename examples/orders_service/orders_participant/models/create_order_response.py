@@ -13,7 +13,7 @@ __all__ = ["CreateOrderResponse"]
 
 
 class CreateOrderResponse(Model):
-    """The `CreateOrderResponse` object."""
+    """The `CreateOrderResponse` of the contract."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

@@ -13,6 +13,6 @@ __all__ = ["GetOrderRequest"]
 
 
 class GetOrderRequest(Model):
-    """The `GetOrderRequest` object."""
+    """The `GetOrderRequest` of the contract."""
 
     order_id: Annotated[str, Field(alias="orderId")]

@@ -13,7 +13,7 @@ __all__ = ["NotFoundErrorData"]
 
 
 class NotFoundErrorData(Model):
-    """The `NotFoundErrorData` object."""
+    """The `NotFoundErrorData` of the contract."""
 
     context: dict[str, JsonValue] | None = None
     id: str

@@ -15,7 +15,7 @@ __all__ = ["NotifyWarehousePayload", "NotifyWarehousePayloadItem"]
 
 
 class NotifyWarehousePayload(Model):
-    """The `NotifyWarehousePayload` object."""
+    """The `NotifyWarehousePayload` of the contract."""
 
     items: list[NotifyWarehousePayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]

@@ -11,6 +11,6 @@ __all__ = ["NotifyWarehouseResult"]
 
 
 class NotifyWarehouseResult(Model):
-    """The `NotifyWarehouseResult` object."""
+    """The `NotifyWarehouseResult` of the contract."""
 
     notified: bool

@@ -15,7 +15,7 @@ __all__ = ["Order", "OrderItem"]
 
 
 class Order(Model):
-    """The `Order` object."""
+    """The `Order` of the contract."""
 
     created_at: Annotated[AwareDatetime, Field(alias="createdAt")]
     customer_id: Annotated[str, Field(alias="customerId")]

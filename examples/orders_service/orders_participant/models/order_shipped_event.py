@@ -13,7 +13,7 @@ __all__ = ["OrderShippedEvent"]
 
 
 class OrderShippedEvent(Model):
-    """The `OrderShippedEvent` object."""
+    """The `OrderShippedEvent` of the contract."""
 
     customer_id: Annotated[str, Field(alias="customerId")]
     order_id: Annotated[str, Field(alias="orderId")]

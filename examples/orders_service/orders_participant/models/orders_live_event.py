@@ -16,7 +16,7 @@ __all__ = ["OrdersLiveEvent", "OrdersLiveEventEvent"]
 
 
 class OrdersLiveEvent(Model):
-    """The `OrdersLiveEvent` object."""
+    """The `OrdersLiveEvent` of the contract."""
 
     event: OrdersLiveEventEvent
     name: Literal["Orders.Shipped"]

@@ -13,6 +13,6 @@ __all__ = ["OrdersLiveRequest"]
 
 
 class OrdersLiveRequest(Model):
-    """The `OrdersLiveRequest` object."""
+    """The `OrdersLiveRequest` of the contract."""
 
     customer_id: Annotated[str | None, Field(alias="customerId")] = None

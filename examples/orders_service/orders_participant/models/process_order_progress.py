@@ -11,7 +11,7 @@ __all__ = ["ProcessOrderProgress"]
 
 
 class ProcessOrderProgress(Model):
-    """The `ProcessOrderProgress` object."""
+    """The `ProcessOrderProgress` of the contract."""
 
     message: str
     step: str

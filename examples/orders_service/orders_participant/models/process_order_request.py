@@ -13,6 +13,6 @@ __all__ = ["ProcessOrderRequest"]
 
 
 class ProcessOrderRequest(Model):
-    """The `ProcessOrderRequest` object."""
+    """The `ProcessOrderRequest` of the contract."""
 
     order_id: Annotated[str, Field(alias="orderId")]

@@ -13,7 +13,7 @@ __all__ = ["ProcessOrderResult"]
 
 
 class ProcessOrderResult(Model):
-    """The `ProcessOrderResult` object."""
+    """The `ProcessOrderResult` of the contract."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

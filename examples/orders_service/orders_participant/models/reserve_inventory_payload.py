@@ -15,7 +15,7 @@ __all__ = ["ReserveInventoryPayload", "ReserveInventoryPayloadItem"]
 
 
 class ReserveInventoryPayload(Model):
-    """The `ReserveInventoryPayload` object."""
+    """The `ReserveInventoryPayload` of the contract."""
 
     items: list[ReserveInventoryPayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]

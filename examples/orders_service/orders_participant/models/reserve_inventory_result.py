@@ -11,6 +11,6 @@ __all__ = ["ReserveInventoryResult"]
 
 
 class ReserveInventoryResult(Model):
-    """The `ReserveInventoryResult` object."""
+    """The `ReserveInventoryResult` of the contract."""
 
     reserved: bool

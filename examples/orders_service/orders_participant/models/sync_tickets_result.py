@@ -13,7 +13,7 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """The `SyncTicketsResult` object."""
+    """The `SyncTicketsResult` of the contract."""
 
     synced: Annotated[int, Field(ge=0)]
     """Tickets written."""
