@@ -8,13 +8,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orders_participant import CreateOrderRequest, CreateOrderRequestItem, OrdersClient, OrdersService
 from rich.console import Console
+from rich.markup import escape
 from trellis_nats import JobEvent, NoResponders, TrellisError
 from trellis_nats.testing import NatsServer
 
@@ -53,14 +54,14 @@ async def main() -> int:
 async def run(console: Console) -> None:
     """Start a server and the service, place an order, follow it until it has shipped."""
     async with asyncio.timeout(PATIENCE.total_seconds()), NatsServer() as server:
-        console.print(f"nats-server {server.version} on {server.url}, store in {server.store_dir}")
+        console.print(f"nats-server, process {server.pid}, on {server.url}")
         async with service_process(server.url) as process:
             console.print(f"orders service, process {process.pid}\n")
             await follow_one_order(console, server.url, process)
 
 
 @asynccontextmanager
-async def service_process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def service_process(url: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Run the service as its own process. What it says on stderr is shown when it ends too early."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -130,9 +131,11 @@ async def print_jobs(console: Console, events: AsyncIterator[JobEvent], began: d
         if event.progress is not None:
             detail = event.progress.message or ""
         colour = COLOURS.get(event.event, "default")
+        attempt = f"try {event.tries}" if event.tries else ""
         console.print(
-            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] "
-            f"try {event.tries}  [dim]{detail}[/dim]"
+            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] {attempt:<6}",
+            f"[dim]{escape(detail)}[/dim]",
+            soft_wrap=True,
         )
         if event.queue == "notify-warehouse" and event.event == "completed":
             return

@@ -12,7 +12,7 @@ from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.clock import from_milliseconds
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.options import Credentials, Options
-from trellis_nats.provision import QueueNeed, Requirements, provision
+from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
 from trellis_nats.runtime import Runtime
 
 __all__ = ["opened"]

@@ -1,0 +1,98 @@
+"""The demo as a newcomer runs it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO = [sys.executable, str(ROOT / "examples/orders_service/demo.py")]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ended(pids: list[int]) -> bool:
+    due = time.monotonic() + 10
+    while time.monotonic() < due:
+        if not any(map(is_alive, pids)):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None:
+    began = time.monotonic()
+    run = subprocess.run(
+        DEMO, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}, check=False
+    )
+    taken = time.monotonic() - began
+
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
+    seen = re.findall(r"(\S+) +(created|started|retry|completed)\b", run.stdout)
+    assert (
+        seen
+        == [
+            ("reserve-inventory", "created"),
+            ("reserve-inventory", "started"),
+            *sorted(seen[2:4]),  # the handler's last act and the next queue's first race, as they may
+            ("charge-payment", "started"),
+            ("charge-payment", "retry"),
+            ("charge-payment", "started"),
+            *sorted(seen[7:9], reverse=True),
+            ("notify-warehouse", "started"),
+            ("notify-warehouse", "completed"),
+        ]
+    )
+    assert "Orders.Shipped" in run.stdout
+    assert "stored as shipped" in run.stdout
+    assert taken < 20
+    assert list(tmp_path.iterdir()) == [], "it leaves a file behind"
+    assert ended([int(pid) for pid in re.findall(r"process (\d+)", run.stdout)]), "it leaves a process behind"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, sent: signal.Signals) -> None:
+    demo = subprocess.Popen(
+        DEMO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    if demo.stdout is None:
+        raise RuntimeError("no output")
+    heard = ""
+    while "retry" not in heard:
+        line = demo.stdout.readline()
+        assert line, f"it ended too early: {heard}"
+        heard += line
+    demo.send_signal(sent)
+    rest, errors = demo.communicate(timeout=20)
+
+    assert (demo.returncode, errors) == (130, "")
+    assert "interrupted" in rest
+    assert list(tmp_path.iterdir()) == []
+    assert ended([int(pid) for pid in re.findall(r"process (\d+)", heard)])
+
+
+def test_a_demo_whose_service_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "structlog.py").write_text('raise RuntimeError("no logs today")')
+    run = subprocess.run(
+        DEMO, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=False
+    )
+
+    assert run.returncode == 1
+    assert "the demo failed: the service ended with code 1" in run.stdout
+    assert "no logs today" in run.stdout
+    assert "Traceback" not in run.stderr

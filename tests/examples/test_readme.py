@@ -1,0 +1,83 @@
+"""The README says what is true."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`?make ([a-z]+)", README))
+
+    assert {"demo", "test"} <= named
+    assert {target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)} == set()
+
+
+def test_make_alone_lists_every_target() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607 - as the user types it
+
+    for target in (
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "check",
+        "format",
+        "verify",
+        "bench",
+        "faults",
+        "build",
+        "clean",
+    ):
+        assert f"make {target} " in listed
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if "trellis-gen" in each])
+def test_the_generator_commands_run_and_find_the_example_fresh(command: str) -> None:
+    run = subprocess.run(
+        [*shlex.split(command), "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_error_that_is_shown_is_the_error_that_is_printed(tmp_path: Path) -> None:
+    contract = tmp_path / "contracts" / "orders_service.manifest.json"
+    contract.parent.mkdir()
+    text = (ROOT / "contracts" / contract.name).read_text()
+    broken = text.replace('"schema": "ReserveInventoryPayload"', '"schema": "ReserveInventoryPaylaod"')
+    assert json.loads(broken) != json.loads(text)
+    contract.write_text(broken)
+    shown = re.search(r"```\n(contracts/orders_service.*?)```", README, re.DOTALL)
+    assert shown is not None
+
+    run = subprocess.run(
+        [ROOT / ".venv/bin/trellis-gen", "facade", f"contracts/{contract.name}", "--out", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 3
+    assert run.stderr == shown[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["contracts"]
+
+
+def test_the_tree_that_is_described_is_there() -> None:
+    described = re.findall(r"^\| `([^`]+)`", README, re.MULTILINE)
+
+    assert described
+    assert [name for name in described if name != "what" and not (ROOT / name).exists()] == []
