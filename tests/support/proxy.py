@@ -21,6 +21,8 @@ class Proxy:
         """Seconds that every chunk waits, in each direction."""
         self.accepted = 0
         """How many connections there have been."""
+        self.sent_to_server = bytearray()
+        """Everything that was forwarded to the server."""
         self._server_port = server_port
         self._listener: asyncio.Server | None = None
         self._open: dict[Direction, asyncio.Event] = {each: asyncio.Event() for each in _BOTH}
@@ -91,6 +93,8 @@ class Proxy:
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._open[direction].wait()
+                if direction == "to_server":
+                    self.sent_to_server += chunk
                 writer.write(chunk)
                 await writer.drain()
         except OSError:

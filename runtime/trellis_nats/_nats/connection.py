@@ -95,9 +95,15 @@ class Connection:
     # --- state -----------------------------------------------------------------------------------------------------
 
     @property
+    def link(self) -> Link | None:
+        """The link in use; None while there is none."""
+        link = self._supervisor.link
+        return link if link is not None and link.usable else None
+
+    @property
     def is_connected(self) -> bool:
         """Whether there is a link now, as far as anyone can know."""
-        return self._live() is not None
+        return self.link is not None
 
     @property
     def is_closed(self) -> bool:
@@ -146,13 +152,13 @@ class Connection:
 
     def suspect(self) -> None:
         """Doubt the link: it ends, to be replaced, if the server does not answer within 2 s."""
-        link = self._live()
+        link = self.link
         if link is not None:
             link.probe(_PROBE)
 
     def pong(self) -> asyncio.Future[bool]:
         """Ping. The future holds True when the server has read all that was sent before, False when the link ended."""
-        link = self._live()
+        link = self.link
         return settled(answered=False) if link is None else link.ping()
 
     # --- messages --------------------------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ class Connection:
             ValueError: the subject or a header is malformed.
         """
         command = encode_publish(subject, data, headers, reply, self.max_payload)
-        link = self._live()
+        link = self.link
         if link is None:
             raise NotConnected(f'no connection to {self.address}; nothing was sent to "{subject}"')
         link.send(command)
@@ -192,7 +198,7 @@ class Connection:
 
     async def writable(self) -> None:
         """Wait while the socket is full."""
-        link = self._live()
+        link = self.link
         if link is not None:
             await link.writable()
 
@@ -255,7 +261,7 @@ class Connection:
     def listen(self, subject: str, on_message: Callable[[Message], None], *, queue: str = "") -> Subscription:
         """Subscribe without a coroutine; otherwise as `subscribe`."""
         subscription = self._subscriptions.add(subject, queue, on_message)
-        subscription.attach(self._live)
+        subscription.attach(lambda: self.link)
         return subscription
 
     async def flush(self, timeout: timedelta = _FLUSH) -> None:
@@ -270,17 +276,13 @@ class Connection:
                 answered = False
                 while not answered:
                     await self.wait_connected()
-                    link = self._live()
+                    link = self.link
                     answered = link is not None and await asyncio.shield(link.ping())
         except TimeoutError:
             raise RequestTimeout(f"{self.address} did not answer a ping within {timeout}") from None
         self._denials.raise_kept()
 
     # --- the supervisor's calls ------------------------------------------------------------------------------------
-
-    def _live(self) -> Link | None:
-        link = self._supervisor.link
-        return link if link is not None and link.usable else None
 
     def _on_up(self, link: Link) -> None:
         self._info = link.info

@@ -155,21 +155,19 @@ class _Publish:
         else:
             self.acknowledgement.set_exception(outcome)
 
-    def expired(self) -> None:
-        self._fail(
-            WriteUnknown(f'no acknowledgement came for a message to "{self._subject}"; it may be stored')
-        )
+    def expired(self, *, closed: bool) -> None:
+        self._unknown("before the connection was closed" if closed else "in time")
 
     def denied(self) -> None:
         self._fail(PermissionDenied("publish to", self._subject))
 
     def disconnected(self) -> bool:
-        self._fail(
-            WriteUnknown(
-                f'the connection ended before a message to "{self._subject}" was acknowledged; it may be stored'
-            )
-        )
+        self._unknown("before the connection was lost")
         return True
+
+    def _unknown(self, when: str) -> None:
+        text = f'no acknowledgement came {when} for a message to "{self._subject}"; it may be stored'
+        self._fail(WriteUnknown(text))
 
     def _fail(self, error: TransportError) -> None:
         if not self.acknowledgement.done():

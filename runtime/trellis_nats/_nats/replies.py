@@ -22,8 +22,8 @@ class Exchange(Protocol):
         """The answer is here."""
         ...
 
-    def expired(self) -> None:
-        """The deadline passed first."""
+    def expired(self, *, closed: bool) -> None:
+        """The deadline passed first, or the connection was closed."""
         ...
 
     def denied(self) -> None:
@@ -81,11 +81,11 @@ class Replies:
                 self._waiting.pop(token, None)
 
     def close(self) -> None:
-        """Expire everything."""
+        """End every exchange: the connection is being closed."""
         if self._sweep is not None:
             self._sweep.cancel()
         while self._waiting:
-            self._waiting.popitem()[1][2].expired()
+            self._waiting.popitem()[1][2].expired(closed=True)
 
     def _sweep_by(self, due: float) -> None:
         # One timer for all: a timer per publish would cost more than the publish.
@@ -104,6 +104,6 @@ class Replies:
             self._sweep = loop.call_at(now + _LATE, self._expire)
             return
         for token in [token for token, (due, _, _) in self._waiting.items() if due <= now]:
-            self._waiting.pop(token)[2].expired()
+            self._waiting.pop(token)[2].expired(closed=False)
         if self._waiting:
             self._sweep_by(min(due for due, _, _ in self._waiting.values()))

@@ -33,10 +33,9 @@ class _Asking:
         if not self.answer.done():
             self.answer.set_result(message)
 
-    def expired(self) -> None:
-        self._fail(
-            RequestTimeout(f'no answer on "{self._subject}" within {self._timeout.total_seconds():g} s')
-        )
+    def expired(self, *, closed: bool) -> None:
+        when = "before the connection was closed" if closed else f"within {self._timeout.total_seconds():g} s"
+        self._fail(RequestTimeout(f'no answer on "{self._subject}" {when}'))
 
     def denied(self) -> None:
         self._fail(PermissionDenied("publish to", self._subject))

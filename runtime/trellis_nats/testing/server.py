@@ -34,18 +34,21 @@ class NatsServer:
     Use it as `with`, as `async with`, or by `start` and `stop`. It ends with this process, however that ends.
     """
 
-    def __init__(self, *, config: str = "", binary: Path | None = None, jetstream: bool = True) -> None:
+    def __init__(
+        self, *, config: str = "", port: int | None = None, binary: Path | None = None, jetstream: bool = True
+    ) -> None:
         """Prepare a server; nothing runs before `start`.
 
         Args:
             config: more text for the server's configuration file: accounts, permissions, limits.
+            port: by default one that the system gives; it is the same after a `restart`.
             binary: the program; by default `nats-server` of the Python environment, else of the PATH.
             jetstream: whether streams can be stored.
         """
         self._config = config
         self._binary = binary
         self._jetstream = jetstream
-        self._port = _ANY_PORT
+        self._port = _ANY_PORT if port is None else port
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
