@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _source_name(manifest: Path) -> str:
 
     The project is the nearest folder above with a pyproject.toml or a .git; without one, the file name has to do.
     """
-    path = manifest.absolute()
+    path = Path(os.path.abspath(manifest))  # noqa: PTH100 - resolve() would follow links, and so name another file
     for folder in path.parents:
         if any((folder / mark).exists() for mark in _PROJECT_MARKS):
             return path.relative_to(folder).as_posix()

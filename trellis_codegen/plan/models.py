@@ -15,6 +15,7 @@ from trellis_codegen.plan.imports import Imports, imports_of
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.drafts import SchemaDraft
+from trellis_codegen.schemas.forms import description_of
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.shapes import Shape
 from trellis_codegen.schemas.splitting import split
@@ -63,6 +64,8 @@ class ModelsPlan:
     """For `models/__init__.py`: each module with the names taken from it."""
     classes: dict[str, ModelClass]
     """Named schema → its class."""
+    descriptions: dict[str, str]
+    """Named schema → what the contract says of it; only those that it says something of."""
 
     def type_name(self, schema_name: str) -> str:
         """Return the Python name of a named schema's type."""
@@ -112,6 +115,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
         shapes=tuple(sorted(shapes.values(), key=lambda each: each.module)),
         exported=exported,
         classes={name: module.classes[0] for name, module in modules.items()},
+        descriptions={name: text for name, each in schemas.items() if (text := description_of(each))},
     )
     return plan, problems + hidden
 

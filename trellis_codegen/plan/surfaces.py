@@ -78,7 +78,8 @@ class ErrorField:
     name: str
     wire_name: str
     annotation: str
-    optional: bool
+    default: str | None
+    """Python text, as for a model's field."""
     docstring: str | None
 
 
@@ -200,7 +201,8 @@ def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
 
 def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
     words = naming.snake(error.error_type).removesuffix("_error").replace("_", " ")
-    data = models.classes[error.schema_ref.schema_name] if error.schema_ref else None
+    schema_name = error.schema_ref.schema_name if error.schema_ref else ""
+    data = models.classes.get(schema_name)
     fields = data.fields if data else ()
     own = tuple(_error_field(field) for field in fields if field.wire_name not in _COMMON_ERROR_FIELDS)
     return ErrorPlan(
@@ -208,7 +210,7 @@ def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
         class_name=naming.class_name(error.error_type),
         data=data.name if data else None,
         message=words or error.error_type,
-        docstring=(data.docstring if data else None) or f"The `{error.error_type}` error of the contract.",
+        docstring=models.descriptions.get(schema_name) or f"The `{error.error_type}` error of the contract.",
         fields=own,
         passed=_passed(own),
     )
@@ -226,6 +228,6 @@ def _error_field(field: ModelField) -> ErrorField:
         name=f"{field.name}_" if field.name in _ERROR_NAMES else field.name,
         wire_name=field.wire_name,
         annotation=field.plain_type,
-        optional=field.default is not None,
+        default=field.default,
         docstring=field.docstring,
     )

@@ -14,7 +14,7 @@ __all__ = ["NotFoundError"]
 
 
 class NotFoundError(DeclaredError):
-    """The `NotFoundErrorData` of the contract."""
+    """The `NotFoundError` error of the contract."""
 
     error_type: ClassVar[str] = "NotFoundError"
     data_type: ClassVar[object] = NotFoundErrorData

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-
 from trellis_nats import Model
 
 __all__ = ["ReserveInventoryResult"]
