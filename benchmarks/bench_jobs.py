@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
-import nats
+from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 from trellis_nats import RUNTIME_API, ActiveJob, Contract, JobQueue, Jobs, JobSpec, Model, Runtime, Service
@@ -127,7 +127,7 @@ async def by_hand(concurrency: int) -> tuple[float, float]:
     with NatsServer() as server:
         async with Bench.connect(server.url):
             pass  # makes the streams and consumers
-        client = nats.NATS()
+        client = Client()
         await client.connect(server.url)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves it untyped
         stream = client.jetstream()  # pyright: ignore[reportUnknownMemberType] - likewise
         name = {1: "one", 16: "some", 256: "many"}[concurrency]
