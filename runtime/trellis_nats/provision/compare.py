@@ -98,20 +98,23 @@ def _comparable(value: object) -> object:
 
 
 def _shown(field: str, config: Config) -> str:
-    value = config.get(field)
-    if field in _DURATIONS and isinstance(value, int):
-        return _duration(value)
-    if isinstance(value, list):
-        return ", ".join(map(str, cast("list[object]", value)))
-    return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    match config.get(field):
+        case None:
+            return "not set"
+        case bool() as value:
+            return str(value).lower()
+        case 0 | -1:
+            return "unlimited"
+        case int() as value if field in _DURATIONS:
+            return _duration(value)
+        case list():
+            return ", ".join(map(str, cast("list[object]", config[field])))
+        case value:
+            return str(value)
 
 
 def _duration(nanoseconds: int) -> str:
-    return (
-        "unlimited"
-        if nanoseconds == 0
-        else f"{timedelta(microseconds=nanoseconds / 1000).total_seconds():g} s"
-    )
+    return f"{timedelta(microseconds=nanoseconds / 1000).total_seconds():g} s"
 
 
 def _number(config: Config, field: str) -> int:

@@ -72,6 +72,13 @@ class NatsServer:
         return self._running().pid
 
     @property
+    def store(self) -> Path:
+        """The directory that holds everything of this server; removed by `stop`."""
+        if self._directory is None:
+            raise RuntimeError("the server has not been started")
+        return self._directory
+
+    @property
     def is_running(self) -> bool:
         """Whether the process runs, or is paused."""
         return self._process is not None and self._process.poll() is None

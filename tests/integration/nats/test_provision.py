@@ -1,0 +1,262 @@
+"""What a service needs is made where it may be, and every problem is told at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import JsonValue
+from trellis_nats._nats.api import JsonObject, call
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats.errors import ProvisioningError
+from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+
+QUEUE = QueueNeed(
+    consumer="shop__pack", work_subject="trellis.work.shop.pack", ack_wait=timedelta(seconds=30)
+)
+NEEDS = Requirements(
+    queues=(QUEUE,),
+    buckets=(BucketNeed(bucket="shop", history=2, ttl=timedelta(hours=1), max_value_bytes=1000),),
+    events=True,
+)
+
+BY_ANOTHER = (
+    "it has backoff 5 s, 30 s, which replaces the ack wait and it has max_deliver 5, after which the server strands a "
+    "job; retries are counted and delayed by the worker here, so that the server must do neither"
+)
+
+ACCOUNTS = """
+authorization { users: [
+  { user: all, password: all },
+  { user: worker, password: worker, permissions: {
+      publish: ["$JS.API.CONSUMER.INFO.JOBS_WORK.shop__pack", "$JS.API.DIRECT.GET.KV_shop.$KV.shop.>"],
+      subscribe: ["_INBOX_worker.>"] } },
+  { user: reader, password: reader, permissions: {
+      publish: ["$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.>"], subscribe: ["_INBOX_reader.>"] } },
+] }
+"""
+
+
+async def as_user(server: NatsServer, user: str) -> Connection:
+    return await Connection.open(
+        f"nats://{user}:{user}@127.0.0.1:{server.port}",
+        settings=ConnectionSettings(inbox_prefix=f"_INBOX_{user}"),
+    )
+
+
+def config_of(info: JsonObject | None) -> JsonObject:
+    assert info is not None
+    config = info["config"]
+    assert isinstance(config, dict)
+    return config
+
+
+async def test_everything_is_made_as_the_design_says(connection: Connection) -> None:
+    await provision(connection, NEEDS, create=True)
+
+    jobs = config_of(await stream_info(connection, "JOBS"))
+    work = config_of(await stream_info(connection, "JOBS_WORK"))
+    consumer = config_of(await consumer_info(connection, "JOBS_WORK", "shop__pack"))
+    bucket = config_of(await stream_info(connection, "KV_shop"))
+    assert jobs["subjects"] == ["trellis.jobs.>"]
+    assert jobs["max_age"] == 90 * 24 * 3600 * 10**9
+    assert jobs["allow_direct"] is True
+    assert work["retention"] == "workqueue"
+    assert consumer["ack_wait"] == 30 * 10**9
+    assert consumer["max_deliver"] == -1
+    assert consumer["max_ack_pending"] == 10_000
+    assert "backoff" not in consumer
+    assert (bucket["max_msgs_per_subject"], bucket["max_msg_size"]) == (2, 1000)
+    assert (bucket["discard"], bucket["deny_delete"], bucket["allow_rollup_hdrs"]) == ("new", True, True)
+    assert config_of(await stream_info(connection, "JOBS_ADVISORIES"))["max_age"] == 7 * 24 * 3600 * 10**9
+    assert config_of(await stream_info(connection, "trellis"))["subjects"] == ["events.>"]
+
+
+async def test_a_created_job_becomes_work(connection: Connection) -> None:
+    await provision(connection, NEEDS, create=True)
+
+    for event in ("created", "started", "retried"):
+        await publish_acked(connection, f"trellis.jobs.shop.pack.J1.{event}", b"{}")
+
+    async def pending() -> bool:
+        info = await consumer_info(connection, "JOBS_WORK", "shop__pack")
+        return info is not None and info["num_pending"] == 2
+
+    await eventually(pending)
+
+
+async def test_provisioning_again_changes_nothing(connection: Connection) -> None:
+    await provision(connection, NEEDS, create=True)
+    before = await stream_info(connection, "JOBS")
+
+    await provision(connection, replace(NEEDS, jobs_max_age=timedelta(days=1)), create=True)
+    await provision(connection, NEEDS, create=False)
+
+    assert config_of(await stream_info(connection, "JOBS")) == config_of(before)
+
+
+async def test_many_that_start_at_once_do_not_disturb_each_other(nats_server: NatsServer) -> None:
+    connections = await asyncio.gather(
+        *(Connection.open(nats_server.url, settings=ConnectionSettings()) for _ in range(8))
+    )
+
+    await asyncio.gather(*(provision(each, NEEDS, create=True) for each in connections))
+
+    await asyncio.gather(*(each.close() for each in connections))
+
+
+async def test_without_leave_to_create_everything_missing_is_told(connection: Connection) -> None:
+    with pytest.raises(ProvisioningError) as failure:
+        await provision(connection, NEEDS, create=False)
+
+    missing = [
+        'stream "JOBS"',
+        'stream "JOBS_WORK"',
+        'stream "JOBS_ADVISORIES"',
+        'stream "trellis"',
+        'bucket "shop"',
+    ]
+    assert len(failure.value.problems) == len(missing)
+    for what, problem in zip(missing, failure.value.problems, strict=True):
+        assert problem.startswith(f"{what} does not exist; whoever provisions this server must create it")
+    assert await stream_info(connection, "JOBS") is None
+
+
+async def test_what_the_account_may_not_create_is_told_with_the_subject() -> None:
+    async with NatsServer(config=ACCOUNTS) as server:
+        reader = await as_user(server, "reader")
+
+        with pytest.raises(ProvisioningError) as failure:
+            await provision(reader, NEEDS, create=True)
+
+        assert len(failure.value.problems) == 5
+        assert 'may not publish to "$JS.API.STREAM.CREATE.JOBS"' in failure.value.problems[0]
+        assert "an operator must create it" in failure.value.problems[0]
+        await reader.close()
+
+
+async def test_a_workers_account_is_content_with_its_consumer() -> None:
+    async with NatsServer(config=ACCOUNTS) as server:
+        owner, worker = await as_user(server, "all"), await as_user(server, "worker")
+
+        with pytest.raises(ProvisioningError) as failure:
+            await provision(worker, NEEDS, create=False)
+        await provision(owner, NEEDS, create=True)
+        await provision(worker, NEEDS, create=False)
+        await provision(worker, NEEDS, create=True)
+
+        assert {problem.partition(" does not exist")[0] for problem in failure.value.problems} == {
+            'consumer "shop__pack" of stream "JOBS_WORK"',
+            'bucket "shop"',
+        }
+        await owner.close()
+        await worker.close()
+
+
+async def test_what_differs_is_told_and_left_as_it_is(connection: Connection) -> None:
+    await create_stream(
+        connection, {"name": "JOBS", "subjects": ["trellis.jobs.>"], "storage": "memory", "max_msgs": 9}
+    )
+    await create_stream(connection, {"name": "JOBS_WORK", "subjects": ["trellis.work.>"]})
+    await create_stream(
+        connection,
+        {"name": "KV_shop", "subjects": ["$KV.shop.>"], "max_msgs_per_subject": 5, "allow_direct": True},
+    )
+
+    with pytest.raises(ProvisioningError) as failure:
+        await provision(connection, NEEDS, create=True)
+
+    assert failure.value.problems == (
+        'stream "JOBS" differs: storage is memory, not file',
+        'stream "JOBS" differs: allow_direct is false, not true',
+        'stream "JOBS" differs: max_msgs is 9, not unlimited',
+        'stream "JOBS_WORK" differs: retention is limits, not workqueue',
+        'stream "JOBS_WORK" differs: it has no source JOBS that turns "trellis.jobs.*.*.*.created" into "trellis.work.$1.$2"',
+        'stream "JOBS_WORK" differs: it has no source JOBS that turns "trellis.jobs.*.*.*.retried" into "trellis.work.$1.$2"',
+        'bucket "shop" differs: max_msgs_per_subject is 5, not 2',
+        'bucket "shop" differs: max_age is unlimited, not 3600 s',
+        'bucket "shop" differs: max_msg_size is unlimited, not 1000',
+    )
+    assert config_of(await stream_info(connection, "JOBS"))["storage"] == "memory"
+
+
+async def test_both_ways_to_write_the_sources_will_do(connection: Connection) -> None:
+    await create_stream(connection, {"name": "JOBS", "subjects": ["trellis.jobs.>"], "allow_direct": True})
+    sources: list[JsonValue] = [
+        {
+            "name": "JOBS",
+            "subject_transforms": [{"src": f"trellis.jobs.*.*.*.{event}", "dest": "trellis.work.$1.$2"}],
+        }
+        for event in ("created", "retried")
+    ]
+    await call(
+        connection,
+        "STREAM.CREATE.JOBS_WORK",
+        {
+            "name": "JOBS_WORK",
+            "subjects": ["trellis.work.>"],
+            "retention": "workqueue",
+            "sources": sources,
+        },
+    )
+
+    await provision(connection, NEEDS, create=True)
+
+
+async def test_a_consumer_of_another_runtime_is_recognised(connection: Connection) -> None:
+    await provision(
+        connection,
+        replace(NEEDS, queues=(replace(QUEUE, consumer="other", work_subject="trellis.work.a.b"),)),
+        create=True,
+    )
+    await create_consumer(
+        connection,
+        "JOBS_WORK",
+        {
+            "durable_name": "shop__pack",
+            "filter_subject": "trellis.work.shop.pack",
+            "ack_policy": "explicit",
+            "backoff": [5 * 10**9, 30 * 10**9],
+            "max_deliver": 5,
+            "max_ack_pending": 1,
+        },
+    )
+
+    with pytest.raises(ProvisioningError) as failure:
+        await provision(connection, NEEDS, create=True)
+
+    consumer = 'consumer "shop__pack" of stream "JOBS_WORK" differs: '
+    assert failure.value.problems == (
+        f"{consumer}max_ack_pending is 1, less than 10000: retries that wait would stop the queue",
+        f"{consumer}it was made by another runtime: {BY_ANOTHER}",
+    )
+
+
+async def test_a_subject_that_another_stream_has_taken_is_told(connection: Connection) -> None:
+    await create_stream(connection, {"name": "MINE", "subjects": ["trellis.>"]})
+
+    with pytest.raises(ProvisioningError) as failure:
+        await provision(connection, NEEDS, create=True)
+
+    assert (
+        failure.value.problems[0]
+        == 'stream "JOBS" cannot be created: subjects overlap with an existing stream'
+    )
+
+
+async def test_a_server_without_jetstream_is_named() -> None:
+    async with NatsServer(jetstream=False) as server:
+        connection = await Connection.open(server.url, settings=ConnectionSettings())
+
+        with pytest.raises(ProvisioningError, match=f"JetStream does not run on {server.url}"):
+            await provision(connection, NEEDS, create=True)
+
+        await connection.close()
