@@ -1,0 +1,49 @@
+"""Permission violations: read, handed on, told once."""
+
+from __future__ import annotations
+
+import pytest
+from trellis_nats._nats.denials import Denial, Denials, parse_denial
+from trellis_nats.errors import PermissionDenied
+
+
+@pytest.mark.parametrize(
+    ("text", "denial"),
+    [
+        ("'permissions violation for publish to \"$js.api.info\"'", Denial("publish to", "$js.api.info")),
+        ("'Permissions Violation for Publish to \"A.b\"'", Denial("publish to", "a.b")),
+        ("'permissions violation for subscription to \"a.>\"'", Denial("subscribe to", "a.>")),
+        (
+            '\'permissions violation for subscription to "a" using queue "q"\'',
+            Denial("subscribe to", "a"),
+        ),
+        ("'permissions violation'", None),
+    ],
+)
+def test_the_text_of_a_server_is_read(text: str, denial: Denial | None) -> None:
+    assert parse_denial(text) == denial
+
+
+def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
+    denials = Denials(lambda _: False, str.upper)
+
+    denials.hear("'permissions violation for subscription to \"a.>\"'")
+
+    with pytest.raises(PermissionDenied, match=r'subscribe to "A\.>"'):
+        denials.raise_kept()
+    denials.raise_kept()
+
+
+def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    def nobody_awaits(subject: str) -> bool:
+        asked.append(subject)
+        return False
+
+    denials = Denials(nobody_awaits, str)
+
+    denials.hear("'permissions violation for publish to \"$js.ack.a\"'")
+
+    assert asked == ["$js.ack.a"]
+    assert "$js.ack.a" in caplog.text

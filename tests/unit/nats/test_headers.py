@@ -1,0 +1,49 @@
+"""Headers survive the wire, and cannot be forged."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trellis_nats._nats.headers import encode_headers, parse_headers
+
+NAMES = st.from_regex(r"[A-Za-z0-9-]{1,20}", fullmatch=True)
+VALUES = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).map(str.strip)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_what_is_written_is_read(headers: dict[str, str]) -> None:
+    assert parse_headers(encode_headers(headers)) == (0, "", headers)
+
+
+@pytest.mark.parametrize(
+    ("block", "status", "description"),
+    [
+        (b"NATS/1.0\r\n\r\n", 0, ""),
+        (b"NATS/1.0 503\r\n\r\n", 503, ""),
+        (b"NATS/1.0 404 No Messages\r\n\r\n", 404, "No Messages"),
+        (b"NATS/1.0 409 Leadership Change\r\nNats-Pending-Messages: 5\r\n\r\n", 409, "Leadership Change"),
+        (b"NATS/1.0 503\r\nNats-Subject: a\r\n\r\n", 503, ""),
+        (b"NATS/1.0 nonsense\r\n\r\n", 0, "nonsense"),
+    ],
+)
+def test_the_status_is_read_from_the_first_line(block: bytes, status: int, description: str) -> None:
+    code, words, _ = parse_headers(block)
+
+    assert code == status
+    if status:
+        assert words == description
+
+
+def test_a_header_called_status_is_no_status() -> None:
+    assert parse_headers(encode_headers({"Status": "503"})) == (0, "", {"Status": "503"})
+
+
+def test_a_value_may_hold_colons_and_bytes_that_are_no_text() -> None:
+    assert parse_headers(b"NATS/1.0\r\na: b:c\r\nd:\xff\r\n\r\n")[2] == {"a": "b:c", "d": "�"}
+
+
+@pytest.mark.parametrize("headers", [{"a b": "1"}, {"": "1"}, {"a:": "1"}, {"a": "1\n"}, {"a": "1\rb"}])
+def test_a_header_that_could_be_read_otherwise_is_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"header"):
+        encode_headers(headers)

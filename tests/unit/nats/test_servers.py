@@ -1,0 +1,85 @@
+"""Addresses in, secrets out of sight, every server in turn."""
+
+from __future__ import annotations
+
+import pytest
+from trellis_nats._nats.server_info import ServerInfo, read_info
+from trellis_nats._nats.servers import ServerPool, parse_servers
+from trellis_nats._nats.settings import ConnectionSettings
+
+PLAIN = ConnectionSettings()
+
+
+@pytest.mark.parametrize(
+    ("url", "servers"),
+    [
+        ("localhost", ("nats://localhost:4222",)),
+        ("nats://a", ("nats://a:4222",)),
+        ("tls://a:1", ("tls://a:1",)),
+        ("nats://a:1, nats://b:2,nats://a:1", ("nats://a:1", "nats://b:2")),
+        ("nats://[::1]:7", ("nats://[::1]:7",)),
+        ("nats://user:secret@a:1", ("nats://a:1",)),
+    ],
+)
+def test_addresses_are_completed_and_stripped(url: str, servers: tuple[str, ...]) -> None:
+    pool, settings = parse_servers(url, PLAIN)
+
+    assert pool.addresses() == servers
+    assert settings.servers == servers
+
+
+def test_credentials_of_the_address_go_to_the_settings() -> None:
+    _, named = parse_servers("nats://ada:p%40ss@a", PLAIN)
+    _, token = parse_servers("nats://t0ken@a", PLAIN)
+
+    assert (named.user, named.password, named.token) == ("ada", "p@ss", None)
+    assert (token.user, token.password, token.token) == (None, None, "t0ken")
+
+
+def test_credentials_of_the_settings_win() -> None:
+    given = ConnectionSettings(user="bob", password="b", token="t")  # noqa: S106 - none
+
+    _, named = parse_servers("nats://ada:a@a", given)
+    _, token = parse_servers("nats://other@a", given)
+
+    assert named.user == "bob"
+    assert token.token == "t"  # noqa: S105 - none
+
+
+def test_servers_take_turns_and_discovered_ones_join() -> None:
+    pool = ServerPool(("nats://a:1", "nats://b:1"))
+
+    first = [pool.next() for _ in range(3)]
+    pool.learn(["b:1", "c:1"])
+
+    assert first == ["nats://a:1", "nats://b:1", "nats://a:1"]
+    assert pool.addresses() == ("nats://a:1", "nats://b:1", "nats://c:1")
+    assert {pool.next() for _ in range(3)} == set(pool.addresses())
+
+    pool.learn([])
+
+    assert pool.addresses() == ("nats://a:1", "nats://b:1")
+
+
+def test_discovered_servers_keep_tls() -> None:
+    pool = ServerPool(("tls://a:1",))
+
+    pool.learn(["b:1"])
+
+    assert pool.addresses() == ("tls://a:1", "tls://b:1")
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({}, ServerInfo()),
+        ({"version": "2.12.0-RC.1"}, ServerInfo(version=(2, 12, 0))),
+        ({"version": "none", "max_payload": "big", "connect_urls": "no"}, ServerInfo()),
+        (
+            {"version": "2.10.26", "max_payload": 7, "connect_urls": ["a:1", "b:1"]},
+            ServerInfo((2, 10, 26), 7, ("a:1", "b:1")),
+        ),
+    ],
+)
+def test_a_greeting_is_read_leniently(info: dict[str, object], expected: ServerInfo) -> None:
+    assert read_info(info) == expected
