@@ -20,7 +20,7 @@ from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
 from trellis_nats.jobs.states import JobState
 from trellis_nats.jobs.subjects import STREAM
 
-__all__ = ["JobEvent", "followed"]
+__all__ = ["JobEvent", "followed", "history_of", "job_event"]
 
 _IN_HAND_MAX: Final = 256
 """How many events wait in memory for the reader; the server keeps the rest."""
@@ -59,7 +59,27 @@ async def followed(
         PermissionDenied: the account may not make a consumer on the stream.
         ApiError: JetStream refused the consumer.
     """
-    follower = _Follower(connection, _common(prefixes))
+    async with _reading(connection, _common(prefixes), after=None) as events:
+        yield (job_event(event) async for event in events)
+
+
+async def history_of(connection: Connection, filter_subject: str) -> AsyncGenerator[LifecycleEvent, None]:
+    """Give every event under a filter, from the first one that is stored on; it does not end by itself.
+
+    Raises:
+        PermissionDenied: the account may not make a consumer on the stream.
+        ApiError: JetStream refused the consumer.
+    """
+    async with _reading(connection, filter_subject, after=0) as events:
+        async for event in events:
+            yield event
+
+
+@asynccontextmanager
+async def _reading(
+    connection: Connection, filter_subject: str, *, after: int | None
+) -> AsyncGenerator[AsyncGenerator[LifecycleEvent, None], None]:
+    follower = _Follower(connection, filter_subject, after)
     await follower.open()
     try:
         yield follower.events()
@@ -81,10 +101,11 @@ def _common(prefixes: Iterable[str]) -> str:
 class _Follower:
     """Reads the stream through one short-lived consumer after another, each from where the last one ended."""
 
-    def __init__(self, connection: Connection, subject: str) -> None:
+    def __init__(self, connection: Connection, subject: str, after: int | None) -> None:
         self._connection = connection
         self._subject = subject
-        self._sequence: int | None = None
+        self._sequence = after
+        """The last event that was read; None for "what is new", before the first consumer said where that begins."""
         self._arrived: asyncio.Queue[WorkMessage | None] = asyncio.Queue()
         self._pull: Pull | None = None
         self._consumer = ""
@@ -118,7 +139,8 @@ class _Follower:
         self._pull.start()
         self._pull.want(_IN_HAND_MAX)
 
-    async def events(self) -> AsyncGenerator[JobEvent, None]:
+    async def events(self) -> AsyncGenerator[LifecycleEvent, None]:
+        """Give the events, and mend the consumer between them."""
         while True:
             message = await self._arrived.get()
             if message is None:
@@ -127,7 +149,7 @@ class _Follower:
             self._sequence = message.stream_sequence
             event = LifecycleEvent.parse(message.data)
             if event is not None:
-                yield _job_event(event)
+                yield event
             if self._pull is not None:
                 self._pull.want(_IN_HAND_MAX - self._arrived.qsize())
 
@@ -169,7 +191,8 @@ def _last_before(info: JsonObject) -> int | None:
             return None
 
 
-def _job_event(event: LifecycleEvent) -> JobEvent:
+def job_event(event: LifecycleEvent) -> JobEvent:
+    """Give an event the form that users see."""
     return JobEvent(
         job_id=event.job_id,
         queue=event.job_type,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
@@ -20,10 +20,12 @@ from trellis_nats.errors import (
     JobSkipped,
     TransportError,
 )
+from trellis_nats.jobs.follow import JobEvent, history_of, job_event
 from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
+from trellis_nats.jobs.lifecycle import JobLife, apply
 from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
-from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.jobs.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.subjects import JobSubjects
 
 __all__ = ["JobRef", "QueueAccess"]
@@ -123,6 +125,29 @@ class JobRef(Generic[PayloadT, ResultT]):
         if snapshot.state is JobState.COMPLETED:
             return snapshot.result  # type: ignore[return-value]  # None only where ResultT is None
         raise _failure(snapshot.state, snapshot.last_error or f"job {self._id} is {snapshot.state}")
+
+    async def events(self) -> AsyncGenerator[JobEvent, None]:
+        """Give the job's events, from its creation on, and end with the job.
+
+        They come from the stream, in order, through reconnects, and late subscribers get the whole history. Events
+        that are not legal where they stand are left out.
+
+        Raises:
+            PermissionDenied: the account may not make a consumer on stream JOBS. A worker's account need not.
+            JobNotFound: no such job is stored.
+        """
+        await self._newest()
+        life: JobLife | None = None
+        async with aclosing(
+            history_of(self._access.connection, self._access.subjects.job(self._id))
+        ) as history:
+            async for event in history:
+                before, life = life, apply(life, event)
+                if life is before or life is None:
+                    continue
+                yield job_event(event)
+                if life.state in TERMINAL_STATES:
+                    return
 
     async def cancel(self, reason: str = "cancelled") -> JobSnapshot[PayloadT, ResultT]:
         """Cancel the job, unless it has ended, and return how it stands now.

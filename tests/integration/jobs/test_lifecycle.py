@@ -274,3 +274,40 @@ async def test_a_job_that_completed_cannot_be_cancelled(nats_server: NatsServer)
         await ref.result(timeout=SOON)
 
         assert (await ref.cancel()).state is JobState.COMPLETED
+
+
+async def test_a_late_subscriber_gets_the_whole_history_of_a_job(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.tries == 1:
+                raise ConnectionError("the belt stands still")
+            await job.progress(step="packing")
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        await ref.result(timeout=SOON)
+
+        assert [(event.event, event.tries) async for event in ref.events()] == [
+            ("created", 0),
+            ("started", 1),
+            ("retry", 1),
+            ("started", 2),
+            ("progress", 2),
+            ("completed", 2),
+        ]
+
+
+async def test_the_events_of_a_job_that_is_cancelled_live_end_with_it(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        seen: list[str] = []
+
+        async for event in ref.events():
+            seen.append(event.event)
+            if event.event == "created":
+                await ref.cancel()
+
+    assert seen == ["created", "cancelled"]
