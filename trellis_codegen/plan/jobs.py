@@ -11,7 +11,7 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.wording import duration_code, duration_words, text_of
 
-__all__ = ["Argument", "QueuePlan", "job_claims", "plan_jobs"]
+__all__ = ["Argument", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
 
 Argument = tuple[str, str]
 """A keyword argument: its name and its value as Python text."""
@@ -60,8 +60,8 @@ def retries_in_words(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
     if not retries:
         return "Tried once."
     times = f"Tried at most {'twice' if max_deliver == 2 else f'{max_deliver} times'}"  # noqa: PLR2004 - English
-    waits = [duration_words(each) if each else "no time" for each in backoff_ms[:retries]]
-    if not waits:
+    waits = [duration_words(each) for each in backoff_ms[:retries]]
+    if not any(backoff_ms[:retries]):
         return f"{times}: again at once."
     if len(waits) < retries:
         return f"{times}: again {_after(waits[:-1], 'then ')}every {waits[-1]}."

@@ -6,6 +6,7 @@ from trellis_codegen.contract.parts import Docs
 
 __all__ = ["duration_code", "duration_words", "text_of"]
 
+_SECOND = 1000
 _CODE_UNITS = (
     ("days", 86_400_000),
     ("hours", 3_600_000),
@@ -36,5 +37,9 @@ def duration_code(milliseconds: int) -> str:
 
 def duration_words(milliseconds: int) -> str:
     """Return a duration as people say it: `2 min`, `90 s`, `1.5 s`."""
-    unit, size = next((each for each in _WORD_UNITS if milliseconds % each[1] == 0), _WORD_UNITS[-1])
+    if not milliseconds:
+        return "0 s"
+    if milliseconds > _SECOND and milliseconds % _SECOND:
+        return f"{milliseconds / _SECOND:g} s"
+    unit, size = next(each for each in _WORD_UNITS if milliseconds % each[1] == 0)
     return f"{milliseconds // size} {unit}"

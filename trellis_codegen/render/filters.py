@@ -9,6 +9,8 @@ import unicodedata
 __all__ = ["comment", "docstring", "inline", "literal", "summary"]
 
 _WIDTH = 106
+_DANGEROUS_QUOTES = re.compile(r'"{2,}|"$')
+"""Those that could end a docstring: more than one in a row, or one at the end."""
 _KEEP_AS_IS = re.compile(r"\s|[-*+>|#`]|\d+[.)] ")
 """Lines of Markdown that mean something by how they start: never re-wrapped."""
 
@@ -32,8 +34,7 @@ def docstring(text: str, indent: int = 0) -> str:
     lines = [wrapped for line in _lines(text) for wrapped in _wrap(line, _WIDTH - indent)]
     margin = " " * indent
     if len(lines) == 1:
-        end = '\\"' if lines[0].endswith('"') else lines[0][-1:]
-        return f'"""{lines[0][:-1]}{end}"""'
+        return f'"""{lines[0]}"""'
     body = "\n".join(f"{margin}{line}" if line else "" for line in lines[1:])
     return f'"""{lines[0]}\n{body}\n{margin}"""'
 
@@ -61,7 +62,7 @@ def _wrap(line: str, width: int) -> list[str]:
 
 def _escaped(line: str) -> str:
     spelled = "".join(_visible(character) for character in line.replace("\\", "\\\\"))
-    return spelled.replace('"""', '\\"\\"\\"')
+    return _DANGEROUS_QUOTES.sub(lambda quotes: '\\"' * len(quotes.group()), spelled)
 
 
 def _visible(character: str) -> str:

@@ -139,6 +139,8 @@ class _Splitter:
             result["prefixItems"] = [
                 self._flat(each, place, inner=True) for each, place in zip(prefix, places, strict=True)
             ]
+            if result.get("items") is False:
+                result["maxItems"] = len(prefix)
         if isinstance(items := result.get("items"), list):
             return self._with_flat_items({**result, "prefixItems": items, "items": True}, name, element)
         if result.get("items") not in (None, False):

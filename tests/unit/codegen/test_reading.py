@@ -1,0 +1,91 @@
+"""A contract is read whole, or every problem of it is named at once."""
+
+import pytest
+from pydantic import JsonValue
+
+from tests.unit.codegen.contracts import contract, job, problems, rpc
+from trellis_codegen.problems import Severity, place
+
+
+def test_a_sound_contract_has_no_problems() -> None:
+    assert problems(contract(jobs={"keep": job()})) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "where", "what", "hint"),
+    [
+        ([], "", "expected an object, got a list", None),
+        (contract(kind="servise"), "kind", '"servise"', 'did you mean "service"?'),
+        (contract(id=3), "id", "expected a string, got 3", None),
+        (contract(displayName=""), "displayName", "must not be empty", None),
+        (contract(docs=None), "docs", "null is not allowed here", None),
+        (contract(jobs=[]), "jobs", "expected an object, got a list", None),
+        (contract(jobs={"a": {}}), "jobs/a", 'missing field "payload"', None),
+        (contract(jobs={"a": job("Thign")}), "jobs/a/payload", "no schema named", 'did you mean "Thing"?'),
+        (contract(jobs={"a": job(maxDeliver=0)}), "jobs/a/maxDeliver", "must be at least 1, got 0", None),
+        (
+            contract(jobs={"a": job(maxDeliver=1.0)}),
+            "jobs/a/maxDeliver",
+            "expected an integer, got 1.0",
+            None,
+        ),
+        (contract(jobs={"a": job(progress=1)}), "jobs/a/progress", "expected true or false, got 1", None),
+        (contract(jobs={"a": job(queue={})}), "jobs/a/queue", 'needs "keyConcurrency"', None),
+        (contract(jobs={"": job()}), "jobs/", "must not be empty", None),
+        (contract(rpc={"A": rpc("A", version="1")}), "rpc/A/version", "does not match ^v[0-9]+$", None),
+        (
+            contract(rpc={"A": rpc("A", errors=[{"type": "ValidatonError"}])}),
+            "rpc/A/errors/0/type",
+            'no error of type "ValidatonError"',
+            'did you mean "ValidationError"?',
+        ),
+        (
+            contract(exports={"schemas": ["Thinks"]}),
+            "exports/schemas/0",
+            "no schema named",
+            'did you mean "Thing"?',
+        ),
+    ],
+)
+def test_it_says_what_is_wrong_and_what_may_have_been_meant(
+    document: JsonValue, where: str, what: str, hint: str | None
+) -> None:
+    found = problems(document)
+
+    assert [(place(each.pointer), each.hint) for each in found] == [(where, hint)]
+    assert what in found[0].what
+
+
+def test_all_problems_are_found_at_once_in_the_order_of_the_text() -> None:
+    found = problems(contract(kind="x", jobs={"b": {"payload": {}}, "a": job(maxDeliver="5")}))
+
+    assert [place(each.pointer) for each in found] == ["kind", "jobs/b/payload", "jobs/a/maxDeliver"]
+    assert [each.line for each in found] == sorted(each.line or 0 for each in found)
+
+
+def test_a_misspelt_field_explains_the_missing_one() -> None:
+    found = problems(contract(jobs={"a": {"paylaod": {"schema": "Thing"}}}))
+
+    assert [(each.what, each.hint) for each in found] == [
+        ('missing field "payload", but there is "paylaod"', 'did you mean "payload"?')
+    ]
+
+
+def test_an_unknown_field_is_a_warning_because_the_format_is_open() -> None:
+    (found,) = problems(contract(jobs={"a": job(maxDelivers=3)}))
+
+    assert (found.severity, found.what, found.hint) == (
+        Severity.WARNING,
+        "unknown field",
+        'did you mean "maxDeliver"?',
+    )
+
+
+def test_an_unknown_field_is_an_error_when_strict() -> None:
+    (found,) = problems(contract(future=True), strict=True)
+
+    assert found.severity is Severity.ERROR
+
+
+def test_embedded_schemas_may_hold_anything() -> None:
+    assert problems(contract(schemas={"Thing": {"const": None, "unheardOf": 1}})) == []

@@ -1,0 +1,41 @@
+"""Numbers of a contract, said in words and written as Python."""
+
+import pytest
+
+from trellis_codegen.plan.jobs import retries_in_words
+from trellis_codegen.plan.wording import duration_code, duration_words
+
+
+@pytest.mark.parametrize(
+    ("max_deliver", "backoff_ms", "expected"),
+    [
+        (1, (5_000,), "Tried once."),
+        (2, (5_000, 30_000), "Tried at most twice: again after 5 s."),
+        (3, (5_000, 30_000, 120_000), "Tried at most 3 times: again after 5 s, then 30 s."),
+        (5, (5_000, 30_000, 120_000), "Tried at most 5 times: again after 5 s, 30 s, then every 2 min."),
+        (4, (5_000,), "Tried at most 4 times: again every 5 s."),
+        (3, (), "Tried at most 3 times: again at once."),
+        (3, (0,), "Tried at most 3 times: again at once."),
+        (3, (0, 1_500), "Tried at most 3 times: again after 0 s, then 1.5 s."),
+    ],
+)
+def test_retries_are_said_as_far_as_they_can_be_reached(
+    max_deliver: int, backoff_ms: tuple[int, ...], expected: str
+) -> None:
+    assert retries_in_words(max_deliver, backoff_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words", "code"),
+    [
+        (0, "0 s", "timedelta()"),
+        (250, "250 ms", "timedelta(milliseconds=250)"),
+        (1_500, "1.5 s", "timedelta(milliseconds=1500)"),
+        (90_000, "90 s", "timedelta(seconds=90)"),
+        (120_000, "2 min", "timedelta(minutes=2)"),
+        (7_200_000, "2 h", "timedelta(hours=2)"),
+        (86_400_000, "1 d", "timedelta(days=1)"),
+    ],
+)
+def test_a_duration_is_said_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
+    assert (duration_words(milliseconds), duration_code(milliseconds)) == (words, code)
