@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.message import Message
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats._nats.work import IN_PROGRESS
 from trellis_nats.errors import NotConnected, TrellisError
@@ -55,8 +58,16 @@ class ProgressThread:
         self._changed = asyncio.Event()
         self._stopping = False
         self._held: dict[int, _Held] = {}
+        self._answers: dict[str, Callable[[bytes], bytes]] = {}
         self._numbers = 0
         self._lock = threading.Lock()
+
+    def answer(self, subject: str, reply: Callable[[bytes], bytes]) -> None:
+        """Answer requests on a subject from the thread. Say so before `start`.
+
+        `reply` is called in the thread; it must be quick and must not raise.
+        """
+        self._answers[subject] = reply
 
     async def start(self) -> None:
         """Run the thread, and return when its connection is open.
@@ -122,6 +133,8 @@ class ProgressThread:
         except TrellisError as error:
             _tell(starter, opened, error)
             return
+        for subject, reply in self._answers.items():
+            connection.listen(subject, partial(_answered, connection, reply))
         _tell(starter, opened, None)
         remove = connection.on_reconnect(self._changed.set)
         try:
@@ -160,6 +173,11 @@ def _sent(connection: Connection, reply: str) -> bool:
     except NotConnected:
         return False
     return True
+
+
+def _answered(connection: Connection, reply: Callable[[bytes], bytes], request: Message) -> None:
+    if request.reply:
+        connection.send(request.reply, reply(request.data))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: TrellisError | None) -> None:

@@ -64,6 +64,8 @@ class LifecycleEvent(_Wire):
     deadline: str | None = None
     trigger: JsonValue = None
     lineage: JsonValue = None
+    worker: JsonValue = None
+    """Who began the try: `{"instanceId": …}`. Ours alone; other runtimes ignore it."""
     timestamp: str
 
     @classmethod
@@ -97,6 +99,12 @@ class LifecycleEvent(_Wire):
     def has_payload(self) -> bool:
         """Whether the event carries a payload. A null is none, as in the Rust runtime (reference, 5.3)."""
         return self.payload is not None
+
+    @property
+    def instance_id(self) -> str | None:
+        """The process that began the try, where the event says so."""
+        found = self.worker.get("instanceId") if isinstance(self.worker, dict) else None
+        return found if isinstance(found, str) else None
 
     def job_context(self) -> Context:
         """Return the context of the job, which every one of its events repeats."""

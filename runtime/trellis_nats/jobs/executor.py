@@ -15,6 +15,7 @@ from trellis_nats.errors import InvalidPayload, TransportError
 from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.history import Overtaken, StoredEvent
@@ -57,10 +58,12 @@ class Executor(Generic[PayloadT, ResultT]):
         binding: QueueBinding,
         handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
         *,
+        claims: Claims,
         stopping: asyncio.Event,
         grace_over: asyncio.Event,
     ) -> None:
         self._access = access
+        self._claims = claims
         self._history = access.history
         self._binding = binding
         self._handler = handler
@@ -132,8 +135,13 @@ class Executor(Generic[PayloadT, ResultT]):
                 if previous is not JobState.PENDING and await self._was_retried(work):
                     await message.ack()
                     return
+                if previous is JobState.ACTIVE and await self._is_held(work.job_id):
+                    _log.info("job %s of queue %s came again, and its worker lives", work.job_id, self._queue)
+                    return
+                instance = self._claims.instance_id
                 started = await self._history.append(
-                    identity.started(previous=previous, tries=tries, at=now()), after=newest.sequence
+                    identity.started(previous=previous, tries=tries, instance_id=instance, at=now()),
+                    after=newest.sequence,
                 )
                 await self._work(message, work, Attempt(self._history, identity, started))
 
@@ -149,6 +157,11 @@ class Executor(Generic[PayloadT, ResultT]):
         retried = await self._history.newest_of(work.job_id, EventType.RETRIED)
         return retried is not None and is_outdated(work, retried.event)
 
+    async def _is_held(self, job_id: str) -> bool:
+        """Ask the process that began the newest try. The message is left to it: its heartbeats keep it."""
+        started = await self._history.newest_of(job_id, EventType.STARTED)
+        return started is not None and await self._claims.is_held(job_id, started.event.instance_id)
+
     async def _end(self, message: WorkMessage, newest: StoredEvent, ended: LifecycleEvent) -> None:
         """Write the end of a job that no handler works on, then acknowledge."""
         await self._history.append(ended, after=newest.sequence)
@@ -159,11 +172,13 @@ class Executor(Generic[PayloadT, ResultT]):
         """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
         job_id = work.job_id
         self.attempts[job_id] = attempt
+        self._claims.hold(job_id)
         try:
             ending = await self._run(message, work, attempt)
             settlement = await self._settle(ending, attempt, work.max_tries)
         finally:
             del self.attempts[job_id]
+            self._claims.release(job_id)
         match settlement.acknowledgement:
             case Acknowledgement.CONFIRMED:
                 await message.ack_confirmed()

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
+from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.executor import Executor
 from trellis_nats.jobs.follow import JobEvent, followed
 from trellis_nats.jobs.queue import JobQueue
@@ -79,11 +80,13 @@ class Jobs:
             queue.seal()
         if not handled:
             return
+        claims = self._claims()
         self._heartbeats = ProgressThread(self.runtime.connection.settings)
+        claims.answer_from(self._heartbeats)
         await self._heartbeats.start()
         try:
             for queue in handled:
-                worker = self._worker(queue, self._heartbeats)
+                worker = self._worker(queue, self._heartbeats, claims)
                 await worker.start()
                 self._workers.append(worker)
         except BaseException:
@@ -125,13 +128,28 @@ class Jobs:
     def _handled(self) -> list[JobQueue[object, object]]:
         return [queue for queue in self._queues() if queue.handler is not None]
 
-    def _worker(self, queue: JobQueue[PayloadT, ResultT], heartbeats: ProgressThread) -> Worker:
+    def _claims(self) -> Claims:
+        jobs = self.runtime.binding.jobs
+        return Claims(
+            self.runtime.connection,
+            namespace=self.runtime.contract.name if jobs is None else jobs.namespace,
+            instance_id=self.runtime.instance_id,
+        )
+
+    def _worker(
+        self, queue: JobQueue[PayloadT, ResultT], heartbeats: ProgressThread, claims: Claims
+    ) -> Worker:
         stopping, grace_over = asyncio.Event(), asyncio.Event()
         jobs = self.runtime.binding.jobs
         if queue.handler is None or jobs is None:
             raise ConfigurationError(f'job "{queue.spec.name}" has no handler')
         executor = Executor(
-            queue.access, queue.binding, queue.handler, stopping=stopping, grace_over=grace_over
+            queue.access,
+            queue.binding,
+            queue.handler,
+            claims=claims,
+            stopping=stopping,
+            grace_over=grace_over,
         )
         return Worker(
             self.runtime.connection,

@@ -48,9 +48,10 @@ class JobIdentity:
             fields["lineage"] = lineage
         return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields)
 
-    def started(self, *, previous: JobState, tries: int, at: datetime) -> LifecycleEvent:
-        """A handler begins its try."""
-        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, {})
+    def started(self, *, previous: JobState, tries: int, instance_id: str, at: datetime) -> LifecycleEvent:
+        """A handler begins its try in the process with the given id."""
+        worker: dict[str, JsonValue] = {"worker": {"instanceId": instance_id}}
+        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, worker)
 
     def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> LifecycleEvent:
         """The handler says how far it is."""

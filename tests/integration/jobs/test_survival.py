@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobState, Options
+from trellis_nats._nats.publish import publish_acked
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
@@ -246,3 +247,27 @@ async def test_racing_cancellations_and_completions_have_one_winner(
         endings = [event for event in seen if event in {"completed", "cancelled"}]
         assert len(endings) == 1
         assert (await ref.wait(timeout=SOON)).state == endings[0]
+
+
+@pytest.mark.parametrize("number", [2, -2])
+async def test_a_job_that_comes_again_while_its_worker_lives_runs_once(
+    nats_server: NatsServer, number: int
+) -> None:
+    """As after a server that forgot a delivery, or a work stream made anew; the event loop may be blocked."""
+    async with Shop.connect(nats_server.url) as shop, shop_process(nats_server.url) as holder:
+        ref = await shop.jobs.pack.create(Parcel(number=number))
+        created = await shop.jobs.pack.access.history.newest_of(ref.id, "created")
+        await holder.heard("began")
+        runs: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            runs.append(job.id)
+            return Receipt(total=100)
+
+        await shop.jobs.start_workers()
+        assert created is not None
+        await publish_acked(shop.jobs.runtime.connection, "trellis.work.shop.pack", created.event.encode())
+
+        assert await ref.result(timeout=SOON) == Receipt(total=1)
+        assert runs == []

@@ -67,11 +67,12 @@ def test_a_child_job_names_its_parent() -> None:
 
 
 def test_started_carries_the_state_before_it() -> None:
-    assert written(JOB.started(previous=JobState.RETRY, tries=2, at=AT)) == COMMON | {
+    assert written(JOB.started(previous=JobState.RETRY, tries=2, instance_id="w1", at=AT)) == COMMON | {
         "eventType": "started",
         "state": "active",
         "previousState": "retry",
         "tries": 2,
+        "worker": {"instanceId": "w1"},
     }
 
 

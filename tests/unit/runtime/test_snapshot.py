@@ -52,7 +52,7 @@ def test_a_completed_job_has_its_result_and_its_times() -> None:
     found = snapshot(
         created(),
         retry(1),
-        JOB.started(previous=JobState.RETRY, tries=2, at=AT + timedelta(seconds=5)),
+        JOB.started(previous=JobState.RETRY, tries=2, instance_id="w1", at=AT + timedelta(seconds=5)),
         JOB.progress(JobProgress(step="half"), tries=2, at=AT),
         completed(2, AT + timedelta(seconds=9)),
     )
@@ -68,7 +68,9 @@ def test_a_completed_job_has_its_result_and_its_times() -> None:
 
 
 def test_a_job_that_waits_for_its_next_try_tells_the_last_error() -> None:
-    found = snapshot(created(), JOB.started(previous=JobState.PENDING, tries=1, at=AT), retry(1))
+    found = snapshot(
+        created(), JOB.started(previous=JobState.PENDING, tries=1, instance_id="w1", at=AT), retry(1)
+    )
 
     assert found is not None
     assert (found.state, found.last_error, found.tries) == (JobState.RETRY, "boom", 1)
@@ -81,7 +83,10 @@ def test_the_first_ending_counts_where_the_server_stored_a_second_one() -> None:
     )
 
     found = snapshot(
-        created(), JOB.started(previous=JobState.PENDING, tries=1, at=AT), cancelled, completed(1)
+        created(),
+        JOB.started(previous=JobState.PENDING, tries=1, instance_id="w1", at=AT),
+        cancelled,
+        completed(1),
     )
 
     assert found is not None

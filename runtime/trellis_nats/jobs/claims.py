@@ -1,0 +1,68 @@
+"""Is the worker of this job still alive? Asked before a job is taken whose history says that it is active.
+
+A server that was killed may have forgotten that it delivered a message, and a work stream that was made anew delivers
+everything again. The message alone therefore never shows that a worker is dead: its process is asked. It answers from
+the heartbeat thread, so that a handler which blocks the event loop is still defended.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats.errors import NoResponders, RequestTimeout
+from trellis_nats.ids import is_token
+
+__all__ = ["Claims"]
+
+_HELD: Final = b"held"
+_FREE: Final = b"free"
+_ANSWER_WITHIN: Final = timedelta(seconds=1)
+"""A live process answers in a millisecond; a dead one has no subscription, which the server says at once."""
+
+
+class Claims:
+    """What this process works on, and the question to another one."""
+
+    def __init__(self, connection: Connection, *, namespace: str, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self._connection = connection
+        self._namespace = namespace
+        self._held: set[str] = set()
+
+    def answer_from(self, thread: ProgressThread) -> None:
+        """Let the heartbeat thread answer for this process."""
+        thread.answer(self._subject(self.instance_id), self._answer)
+
+    def hold(self, job_id: str) -> None:
+        """Say from now on that this process works on a job."""
+        self._held.add(job_id)
+
+    def release(self, job_id: str) -> None:
+        """Say so no longer."""
+        self._held.discard(job_id)
+
+    async def is_held(self, job_id: str, instance_id: str | None) -> bool:
+        """Ask the process that started a job whether it still works on it.
+
+        Raises:
+            TransportError: NATS did not take the question.
+        """
+        if instance_id is None or not is_token(instance_id):
+            return False
+        try:
+            answer = await self._connection.request(
+                self._subject(instance_id), job_id.encode(), timeout=_ANSWER_WITHIN
+            )
+        except (NoResponders, RequestTimeout):
+            return False
+        return answer.data == _HELD
+
+    def _subject(self, instance_id: str) -> str:
+        # Outside `trellis.jobs.>`: the stream there would store the question, and answer it.
+        return f"trellis.job_claims.{self._namespace}.{instance_id}"
+
+    def _answer(self, job_id: bytes) -> bytes:
+        return _HELD if job_id.decode(errors="replace") in self._held else _FREE
