@@ -1,0 +1,169 @@
+"""Events on their way to who listens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from trellis_nats import PermissionDenied, RpcContext
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats.events import source as event_source
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.orders import (
+    REQUEST,
+    CreateRequest,
+    CreateResponse,
+    Moved,
+    OrdersClient,
+    OrdersService,
+    Shipped,
+    greet,
+)
+from tests.support.proxy import Proxy
+
+
+@pytest.fixture
+async def service(nats_server: NatsServer) -> AsyncIterator[OrdersService]:
+    async with OrdersService.connect(nats_server.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer, service: OrdersService) -> AsyncIterator[OrdersClient]:
+    async with OrdersClient.connect(nats_server.url) as connected:
+        yield connected
+
+
+async def test_a_listener_gets_the_event_as_it_was_published(
+    service: OrdersService, client: OrdersClient
+) -> None:
+    async with client.shipped.subscribe() as events:
+        published = await service.shipped.publish(Shipped(order_id="o1"))
+        received = await anext(events)
+
+    assert received.event == Shipped(order_id="o1")
+    assert (received.id, received.time) == (published.id, published.time)
+    assert received.subject == "events.v1.Orders.Shipped"
+
+
+async def test_the_service_can_listen_to_its_own_events(service: OrdersService) -> None:
+    async with service.shipped.subscribe() as events:
+        await service.shipped.publish(Shipped(order_id="o1"))
+
+        assert (await anext(events)).event == Shipped(order_id="o1")
+
+
+async def test_events_of_every_value_come_in_order(service: OrdersService, client: OrdersClient) -> None:
+    async with client.moved.subscribe() as events:
+        for region in ("eu", "us east.1", ""):
+            await service.moved.publish(Moved(order_id="o1", region=region))
+
+        received = [await anext(events) for _ in range(3)]
+
+    assert [each.event.region for each in received] == ["eu", "us east.1", ""]
+    assert received[1].subject == "events.v1.Orders.Moved.us~20~east~2E~1"
+
+
+async def test_an_event_carries_the_request_that_caused_it(
+    service: OrdersService, client: OrdersClient
+) -> None:
+    contexts: list[RpcContext] = []
+
+    @service.create.handle
+    async def create(context: RpcContext, request: CreateRequest) -> CreateResponse:
+        contexts.append(context)
+        await service.shipped.publish(Shipped(order_id="o1"))
+        return await greet(context, request)
+
+    await service.start()
+    async with client.shipped.subscribe() as events:
+        await client.create(REQUEST)
+        received = await anext(events)
+
+    assert received.context.request_id == contexts[0].request_id
+    assert received.context.traceparent == contexts[0].traceparent
+
+
+async def test_an_event_that_breaks_its_schema_is_skipped_and_logged(
+    nats_server: NatsServer, service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
+    async with client.shipped.subscribe() as events:
+        for data in (b"", b"\xff", b"[]", b'{"orderId":"secret value","orderId":7}'):
+            await connection.publish("events.v1.Orders.Shipped", data)
+        await connection.flush()
+        await service.shipped.publish(Shipped(order_id="o2"))
+        received = await anext(events)
+    await connection.close()
+
+    assert received.event == Shipped(order_id="o2")
+    assert caplog.text.count("was skipped") == 4
+    assert "#/orderId" in caplog.text
+    assert "secret value" not in caplog.text
+
+
+async def test_a_slow_listener_loses_the_oldest_events_and_is_told(
+    service: OrdersService,
+    client: OrdersClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(event_source, "_MESSAGES_MAX", 2)
+    async with client.shipped.subscribe() as events:
+        for number in range(5):
+            await service.shipped.publish(Shipped(order_id=f"o{number}"))
+        await eventually(lambda: events.dropped == 3)
+
+        received = [(await anext(events)).event.order_id for _ in range(2)]
+
+    assert received == ["o3", "o4"]
+    assert 'event "Orders.Shipped": the listener is too slow' in caplog.text
+
+
+async def test_a_subscription_lasts_through_a_reconnect(
+    nats_server: NatsServer, service: OrdersService, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        Proxy(nats_server.port) as proxy,
+        OrdersClient.connect(proxy.url) as client,
+        client.shipped.subscribe() as events,
+    ):
+        proxy.cut()
+        await eventually(lambda: "connection lost" in caplog.text)
+
+        async def heard() -> bool:
+            await service.shipped.publish(Shipped(order_id="o1"))
+            try:
+                async with asyncio.timeout(0.1):
+                    return (await anext(events)).event == Shipped(order_id="o1")
+            except TimeoutError:
+                return False
+
+        assert await eventually(heard)
+
+
+async def test_a_loop_in_another_task_ends_with_its_subscription(
+    service: OrdersService, client: OrdersClient
+) -> None:
+    async with client.shipped.subscribe() as events:
+        collecting = asyncio.create_task(collect(client_events=events))
+        await service.shipped.publish(Shipped(order_id="o1"))
+        await asyncio.sleep(0)
+
+    assert await asyncio.wait_for(collecting, timedelta(seconds=5).total_seconds()) in ([], ["o1"])
+
+
+async def collect(client_events: event_source.EventSubscription[Shipped]) -> list[str]:
+    return [received.event.order_id async for received in client_events]
+
+
+async def test_who_may_not_listen_is_told_at_once() -> None:
+    config = 'authorization { users = [ { user: a, password: b, permissions { subscribe { deny: "events.>" } } } ] }'
+    with NatsServer(config=config) as server:
+        async with OrdersClient.connect(server.url.replace("nats://", "nats://a:b@")) as client:
+            with pytest.raises(PermissionDenied, match=r'may not subscribe to "events.v1.Orders.Shipped"'):
+                async with client.shipped.subscribe():
+                    pass

@@ -1,0 +1,164 @@
+"""Calls that are answered, and how the load is shared."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from trellis_nats import (
+    NoResponders,
+    RpcContext,
+)
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.message import Message
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats.clock import now
+from trellis_nats.testing import NatsServer
+
+from tests.support.orders import (
+    REQUEST,
+    CreateRequest,
+    CreateResponse,
+    OrdersClient,
+    OrdersService,
+    greet,
+    raw_call,
+)
+
+
+async def test_a_call_gets_its_typed_response(nats_server: NatsServer) -> None:
+    async with (
+        OrdersService.connect(nats_server.url) as service,
+        OrdersClient.connect(nats_server.url) as client,
+    ):
+        service.create.handle(greet)
+        await service.start()
+
+        response = await client.create(REQUEST)
+
+    assert response == CreateResponse(order_id="c1-1")
+
+
+async def test_a_success_is_bare_json_without_a_header(nats_server: NatsServer) -> None:
+    async with OrdersService.connect(nats_server.url) as service:
+        service.create.handle(greet)
+        await service.start()
+
+        answer = await raw_call(nats_server, b'{"customerId":"c1","items":[],"unknown":1}')
+
+    assert answer.data == b'{"orderId":"c1-0"}'
+    assert dict(answer.headers) == {}
+
+
+async def test_a_call_carries_its_request_trace_and_timeout(nats_server: NatsServer) -> None:
+    seen: list[Message] = []
+    connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
+    async with OrdersClient.connect(nats_server.url) as client:
+        await connection.subscribe("rpc.v1.Orders.Create", seen.append)
+        await connection.flush()
+
+        call = asyncio.create_task(client.create(REQUEST, timeout=timedelta(milliseconds=1500)))
+        while not seen:
+            await connection.flush()
+        call.cancel()
+    await connection.close()
+
+    assert seen[0].data == b'{"customerId":"c1","items":[{"productId":"p1","quantity":2}]}'
+    assert set(seen[0].headers) == {"request-id", "traceparent", "trellis-timeout-ms"}
+    assert len(seen[0].headers["request-id"]) == 26
+    assert 1000 < int(seen[0].headers["trellis-timeout-ms"]) <= 1500
+    assert seen[0].reply.startswith("_INBOX_orders-service.")
+
+
+async def test_the_handler_is_told_about_its_call(nats_server: NatsServer) -> None:
+    contexts: list[RpcContext] = []
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async with OrdersService.connect(nats_server.url) as service:
+
+        @service.create.handle
+        async def create(context: RpcContext, request: CreateRequest) -> CreateResponse:
+            contexts.append(context)
+            return await greet(context, request)
+
+        await service.start()
+        headers = {"request-id": "r1", "traceparent": traceparent, "tracestate": "a=b", "x-more": "yes"}
+        await raw_call(nats_server, b'{"customerId":"c1"}', headers | {"trellis-timeout-ms": "60000"})
+        await raw_call(nats_server, b'{"customerId":"c1"}')
+
+    told, untold = contexts
+    assert (told.request_id, told.trace_id) == ("r1", "0af7651916cd43dd8448eb211c80319c")
+    assert (told.traceparent, told.tracestate, told.headers["x-more"]) == (traceparent, "a=b", "yes")
+    assert told.deadline is not None
+    assert timedelta(seconds=50) < told.deadline - now() < timedelta(seconds=60)
+    assert untold.deadline is None
+    assert (len(untold.request_id), len(untold.trace_id)) == (26, 32)
+
+
+async def test_a_call_made_by_a_handler_stays_in_its_trace_with_an_id_of_its_own(
+    nats_server: NatsServer,
+) -> None:
+    contexts: list[RpcContext] = []
+
+    async with (
+        OrdersService.connect(nats_server.url) as service,
+        OrdersClient.connect(nats_server.url) as client,
+    ):
+
+        @service.create.handle
+        async def create(context: RpcContext, request: CreateRequest) -> CreateResponse:
+            contexts.append(context)
+            return await service.call_peek(request)
+
+        @service.peek.handle
+        async def peek(context: RpcContext, request: CreateRequest) -> CreateResponse:
+            contexts.append(context)
+            return await greet(context, request)
+
+        await service.start()
+        await client.create(REQUEST)
+
+    outer, inner = contexts
+    assert outer.trace_id == inner.trace_id
+    assert outer.request_id != inner.request_id
+
+
+async def test_a_call_that_nobody_serves_is_tried_again_and_then_fails(nats_server: NatsServer) -> None:
+    loop = asyncio.get_running_loop()
+
+    async with (
+        OrdersService.connect(nats_server.url) as service,
+        OrdersClient.connect(nats_server.url) as client,
+    ):
+        service.create.handle(greet)
+        before = loop.time()
+        with pytest.raises(NoResponders, match=r"rpc.v1.Orders.Create"):
+            await client.create(REQUEST)
+        waited = loop.time() - before
+        call = asyncio.create_task(client.create(REQUEST))
+        await asyncio.sleep(0.1)
+        await service.start()
+
+        assert await call == CreateResponse(order_id="c1-1")
+
+    assert 0.6 <= waited < 2
+
+
+async def test_a_call_without_a_safe_reply_subject_is_ignored(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
+    stolen: list[Message] = []
+
+    async with OrdersService.connect(nats_server.url) as service:
+        service.create.handle(greet)
+        await service.start()
+        await connection.subscribe("events.v1.Orders.Shipped", stolen.append)
+        for reply in ("", "events.v1.Orders.Shipped"):
+            await connection.publish("rpc.v1.Orders.Create", b'{"customerId":"c1"}', reply=reply)
+        await raw_call(nats_server, b'{"customerId":"c1"}')
+        await connection.flush()
+    await connection.close()
+
+    assert stolen == []
+    assert 'rpc "Orders.Create": ignored a call that asks for its reply on ""' in caplog.text
+    assert 'ignored a call that asks for its reply on "events.v1.Orders.Shipped"' in caplog.text

@@ -1,0 +1,167 @@
+"""Timeouts, the end of a service, too many calls, and a connection that goes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from trellis_nats import Options, RequestTimeout, RpcContext, UnexpectedError
+from trellis_nats.rpc import server as rpc_server
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.orders import REQUEST, CreateRequest, CreateResponse, OrdersClient, OrdersService, greet
+from tests.support.proxy import Proxy
+
+
+class Slow:
+    """A handler that waits, and tells what became of it."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.cancelled = 0
+        self.finished = 0
+
+    async def __call__(self, context: RpcContext, request: CreateRequest) -> CreateResponse:
+        self.began.set()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        self.finished += 1
+        return await greet(context, request)
+
+
+@pytest.fixture
+async def service(nats_server: NatsServer) -> AsyncIterator[OrdersService]:
+    async with OrdersService.connect(nats_server.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[OrdersClient]:
+    async with OrdersClient.connect(nats_server.url) as connected:
+        yield connected
+
+
+async def test_the_handler_is_cancelled_when_its_caller_stops_waiting(
+    service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+
+    with pytest.raises(RequestTimeout, match=r"rpc.v1.Orders.Create"):
+        await client.create(REQUEST, timeout=timedelta(milliseconds=200))
+
+    await eventually(lambda: slow.cancelled == 1)
+    await eventually(lambda: "waited no longer than 0:00:00.2" in caplog.text)
+
+
+async def test_the_options_say_how_long_a_call_waits_by_default(
+    nats_server: NatsServer, service: OrdersService
+) -> None:
+    service.create.handle(Slow())
+    await service.start()
+
+    options = Options(request_timeout=timedelta(milliseconds=100))
+    async with OrdersClient.connect(nats_server.url, options=options) as client:
+        with pytest.raises(RequestTimeout):
+            await client.create(REQUEST)
+
+
+async def test_a_running_call_ends_within_the_grace(service: OrdersService, client: OrdersClient) -> None:
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+    call = asyncio.create_task(client.create(REQUEST))
+    await slow.began.wait()
+
+    stopping = asyncio.create_task(service.stop(grace=timedelta(seconds=5)))
+    await asyncio.sleep(0)
+    slow.go_on.set()
+
+    assert await call == CreateResponse(order_id="c1-1")
+    await stopping
+    assert (slow.finished, slow.cancelled) == (1, 0)
+
+
+async def test_a_call_that_outlasts_the_grace_is_cancelled_and_answered(
+    service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+    call = asyncio.create_task(client.create(REQUEST))
+    await slow.began.wait()
+
+    await service.stop(grace=timedelta(milliseconds=50))
+
+    with pytest.raises(UnexpectedError) as caught:
+        await call
+    assert slow.cancelled == 1
+    assert caught.value.id is not None
+    assert f"{caught.value.id}: the service stopped before the handler ended" in caplog.text
+
+
+async def test_a_stopped_service_can_start_again(service: OrdersService, client: OrdersClient) -> None:
+    service.create.handle(greet)
+
+    for _ in range(2):
+        await service.start()
+        assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+        await service.stop()
+        await service.stop()
+
+
+async def test_more_calls_than_can_wait_are_refused_at_once(
+    service: OrdersService, client: OrdersClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_server, "_RUNNING_MAX", 1)
+    monkeypatch.setattr(rpc_server, "_WAITING_MAX", 1)
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+    calls = [asyncio.create_task(client.create(REQUEST)) for _ in range(3)]
+
+    (refused,), _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    slow.go_on.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(refused.exception(), UnexpectedError)
+    assert outcomes.count(CreateResponse(order_id="c1-1")) == 2
+
+
+async def test_a_call_survives_a_connection_that_is_cut_in_the_middle(
+    nats_server: NatsServer, client: OrdersClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = Slow()
+    async with Proxy(nats_server.port) as proxy, OrdersService.connect(proxy.url) as service:
+        service.create.handle(slow)
+        await service.start()
+        call = asyncio.create_task(client.create(REQUEST))
+        await slow.began.wait()
+
+        proxy.cut()
+        await eventually(lambda: "connection lost" in caplog.text)
+        slow.go_on.set()
+
+        assert await call == CreateResponse(order_id="c1-1")
+        assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+    assert slow.finished == 2
+
+
+async def test_a_service_answers_again_after_the_server_came_back(
+    nats_server: NatsServer, service: OrdersService, client: OrdersClient
+) -> None:
+    service.create.handle(greet)
+    await service.start()
+
+    await asyncio.to_thread(nats_server.restart)
+
+    async def answered() -> bool:
+        return await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+
+    assert await eventually(answered)
