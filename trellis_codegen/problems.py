@@ -14,6 +14,9 @@ Pointer: TypeAlias = tuple[str | int, ...]
 """The way from the document's root to a value: names of members and numbers of elements."""
 
 
+_STEPS_SHOWN = 24
+
+
 class Severity(StrEnum):
     """How bad a problem is."""
 
@@ -53,6 +56,8 @@ class ProblemsFound(Exception):
 def place(pointer: Pointer) -> str:
     """Return a pointer as people read it: `jobs/reserve-inventory/payload`, without the `schema` of a reference."""
     steps = pointer[:-1] if len(pointer) > 1 and pointer[-1] == "schema" else pointer
+    if len(steps) > _STEPS_SHOWN:
+        steps = (*steps[: _STEPS_SHOWN - 1], "…")
     return "/".join(str(step) for step in steps)
 
 

@@ -43,8 +43,8 @@ def _root(
         raise typer.Exit
 
 
-@application.command()
-def facade(
+@application.command("facade")
+def _facade(
     manifest: Annotated[Path, typer.Argument(help="The contract: a trellis.contract.v1 manifest.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option(help="The folder that the package is written into.", show_default="the current one")] = Path(),

@@ -27,7 +27,7 @@ _PROJECT_MARKS = ("pyproject.toml", ".git")
 
 def run(manifest: Path, *, out: Path, package: str | None, check: bool, strict: bool) -> ExitCode:
     """Generate the package of `manifest` into `out`, or compare it with what is there."""
-    if package is not None and (not package.isascii() or naming.attribute(package) != package):
+    if package is not None and (not package or naming.attribute(package) != package):
         report_refusal(
             f'--package: "{package}" is no name for a package; try "{naming.attribute(package) or "orders"}"'
         )

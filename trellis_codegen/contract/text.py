@@ -131,7 +131,8 @@ def _duplicates(text: str) -> list[Problem]:
 
 
 def _plain(message: str) -> str:
-    return f"not JSON: {message[0].lower()}{message[1:]}"
+    words = message.removesuffix(" starting at")
+    return f"not JSON: {words[0].lower()}{words[1:]}"
 
 
 def _refuse(what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:

@@ -21,8 +21,9 @@ class Claim:
 
 
 def collisions(claims: Iterable[Claim]) -> list[Problem]:
-    """Return a problem for each claim whose name is taken or has no letter in it."""
+    """Return a problem for each claim whose name is taken or has no letter in it; one for each two that meet."""
     owners: dict[str, Claim] = {}
+    reported: set[tuple[Pointer, Pointer]] = set()
     problems: list[Problem] = []
     for claim in claims:
         wanted = str(claim.pointer[-1])
@@ -31,7 +32,9 @@ def collisions(claims: Iterable[Claim]) -> list[Problem]:
             problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
             continue
         owner = owners.setdefault(claim.python_name, claim)
-        if owner.pointer != claim.pointer:
+        meeting = (owner.pointer, claim.pointer)
+        if owner.pointer != claim.pointer and meeting not in reported:
+            reported.add(meeting)
             what = f"{_named(owner, claim)} and {_named(claim, owner)} would both become {claim.python_name}"
             problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
     return problems

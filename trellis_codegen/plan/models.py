@@ -87,8 +87,9 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     problems = [
         problem for name, schema in schemas.items() for problem in check_schema(schema, ("schemas", name))
     ]
-    problems += collisions(Claim(naming.class_name(name), ("schemas", name)) for name in schemas)
-    problems += collisions(Claim(f"models.{naming.snake(name)}", ("schemas", name)) for name in schemas)
+    classes = [Claim(naming.class_name(name), ("schemas", name)) for name in schemas]
+    files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
+    problems += collisions([*classes, *files])
     _raise_errors(problems)
     modules: dict[str, ModelModule] = {}
     shapes: dict[Shape, ModelModule] = {}

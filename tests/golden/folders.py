@@ -1,0 +1,55 @@
+"""The golden cases: a folder each, with a manifest and what becomes of it.
+
+`cases/<name>/` has the package under `expected/` and what was said in `expected.txt`, if anything was; `rejects/<name>/` has
+what was said and nothing else.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from trellis_codegen.cli.facade import run
+from trellis_codegen.cli.reporting import ExitCode
+
+HERE = Path(__file__).parent
+MANIFEST = "manifest.json"
+EXPECTED = "expected"
+EXPECTED_TEXT = "expected.txt"
+
+
+def folders(kind: str) -> list[Path]:
+    """Return the case folders of a kind: `cases` or `rejects`."""
+    return sorted(path.parent for path in (HERE / kind).glob(f"*/{MANIFEST}"))
+
+
+def generate(case: Path, out: Path) -> tuple[ExitCode, str]:
+    """Run the generator inside a case folder, and return how it ended and what it said."""
+    said = io.StringIO()
+    with inside(case), contextlib.redirect_stderr(said):
+        code = run(Path(MANIFEST), out=out, package=None, check=False, strict=False)
+    return code, said.getvalue()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def expected_text(case: Path) -> str:
+    """Return what a case is expected to say."""
+    path = case / EXPECTED_TEXT
+    return path.read_text() if path.exists() else ""
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in `folder`, so that messages name the manifest as its author would."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,34 @@
+"""Write what the generator makes today into the golden folders; the reviewer reads the diff.
+
+Run as `python -m tests.golden.refresh`.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.golden.folders import EXPECTED, EXPECTED_TEXT, folders, generate
+
+
+def refresh() -> None:
+    """Replace what every case expects."""
+    for case in folders("cases"):
+        shutil.rmtree(case / EXPECTED, ignore_errors=True)
+        _, said = generate(case, case / EXPECTED)
+        _say(case, said)
+    for case in folders("rejects"):
+        with tempfile.TemporaryDirectory() as nowhere:
+            code, said = generate(case, Path(nowhere))
+        _say(case, f"{said}exit {code}\n")
+
+
+def _say(case: Path, said: str) -> None:
+    path = case / EXPECTED_TEXT
+    if said:
+        path.write_text(said)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    refresh()

@@ -1,0 +1,179 @@
+"""The command `trellis-gen facade`: its exit codes, its streams, and the same bytes everywhere."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.codegen.contracts import contract, job, rpc
+from trellis_codegen.cli import facade, reporting
+
+ROOT = Path(__file__).parents[3]
+ExitCode = reporting.ExitCode
+
+
+def write(path: Path, **sections: object) -> Path:
+    path.write_text(json.dumps({**contract(), **sections}, indent=2))
+    return path
+
+
+def run(
+    manifest: Path, out: Path, *, package: str | None = None, check: bool = False, strict: bool = False
+) -> int:
+    return facade.run(manifest, out=out, package=package, check=check, strict=strict)
+
+
+def test_a_package_is_generated_and_then_found_fresh(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write(tmp_path / "things.json", jobs={"keep": job()})
+
+    assert run(manifest, tmp_path, check=True) == ExitCode.DRIFT
+    assert not (tmp_path / "things_participant").exists()
+    assert "+class KeepQueue(JobQueue[Thing, None]):" in capsys.readouterr().out
+    assert run(manifest, tmp_path) == ExitCode.FINE
+    assert run(manifest, tmp_path, check=True) == ExitCode.FINE
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_edit_of_one_queue_changes_its_file_and_the_contract(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(write(tmp_path / "things.json", jobs={"keep": job()}, rpc={"Get": rpc("Get")}), tmp_path)
+    manifest = write(tmp_path / "things.json", jobs={"keep": job(maxDeliver=3)}, rpc={"Get": rpc("Get")})
+
+    run(manifest, tmp_path, check=True)
+
+    changed = [
+        line.split("/", 1)[1] for line in capsys.readouterr().out.splitlines() if line.startswith("+++")
+    ]
+    assert changed == [".trellis-gen.json", "_contract.py", "contract.json", "jobs.py"]
+
+
+def test_the_package_can_have_another_name(tmp_path: Path) -> None:
+    assert run(write(tmp_path / "x.json"), tmp_path, package="stuff") == ExitCode.FINE
+    assert (tmp_path / "stuff" / "service.py").exists()
+
+
+@pytest.mark.parametrize("name", ["two words", "../up", "class", "Stuff", "", "ünï"])
+def test_a_name_that_is_no_package_is_a_usage_error(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write(tmp_path / "x.json"), tmp_path, package=name) == ExitCode.USAGE
+    assert "is no name for a package" in capsys.readouterr().err
+
+
+def test_a_manifest_that_is_not_there_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "none.json", tmp_path) == ExitCode.USAGE
+    assert run(tmp_path, tmp_path) == ExitCode.USAGE
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path}/none.json: no such file or directory",
+        f"error: {tmp_path}: is a directory",
+    ]
+
+
+def test_an_output_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert run(write(tmp_path / "x.json"), tmp_path / "file") == ExitCode.REFUSED
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_invalid_manifest_writes_nothing_and_says_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write(tmp_path / "x.json", kind="servise", jobs={"a-b": job("None"), "aB": {}})
+
+    assert run(manifest, tmp_path) == ExitCode.INVALID
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[-1] == "2 problems; nothing was written"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_strict_makes_unknown_fields_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = write(tmp_path / "x.json", future=1)
+
+    assert run(manifest, tmp_path) == ExitCode.FINE
+    assert "warning: future: unknown field" in capsys.readouterr().err
+    assert run(manifest, tmp_path, strict=True) == ExitCode.INVALID
+
+
+def test_what_is_not_generated_is_said_on_every_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thing = {"schema": "Thing"}
+    feed = {"version": "v1", "subject": "feeds.v1.Live", "input": thing, "event": thing}
+    manifest = write(tmp_path / "x.json", feeds={"Live": feed}, resources={"kv": {"b": {"purpose": "x"}}})
+
+    for _ in range(2):
+        assert run(manifest, tmp_path) == ExitCode.FINE
+        assert [line.partition("warning: ")[2] for line in capsys.readouterr().err.splitlines()] == [
+            "feeds/Live: not generated yet",
+            "resources/kv/b: no schema: its values are any JSON",
+        ]
+
+
+def test_the_order_of_a_manifests_members_changes_nothing(tmp_path: Path) -> None:
+    def backwards(value: object) -> object:
+        return (
+            dict(reversed([(name, backwards(each)) for name, each in value.items()]))
+            if isinstance(value, dict)
+            else value
+        )
+
+    document = contract(jobs={"b": job(), "a": job(maxDeliver=2)}, rpc={"X.B": rpc("X.B"), "X.A": rpc("X.A")})
+    for folder, each in (("one", document), ("two", backwards(document))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.json").write_text(json.dumps(each))
+        run(tmp_path / folder / "x.json", tmp_path / folder)
+
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.parametrize(("seed", "locale"), [("0", "C"), ("1", "C.UTF-8")])
+def test_the_example_is_fresh_whatever_the_hash_seed_locale_and_folder(
+    tmp_path: Path, seed: str, locale: str
+) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": locale, "PYTHONUTF8": "0"}
+    command = [
+        sys.executable,
+        "-m",
+        "trellis_codegen",
+        "facade",
+        str(ROOT / "contracts/orders_service.manifest.json"),
+    ]
+
+    ended = subprocess.run(
+        [*command, "--out", str(ROOT / "examples/orders_service"), "--check"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.FINE)
+
+
+def test_help_loads_no_heavy_library() -> None:
+    heavy = ("pydantic", "jinja2", "black", "datamodel_code_generator")
+    code = f"import sys, trellis_codegen.cli; sys.exit(bool({{*{heavy}}} & sys.modules.keys()))"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "x.json"]
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
