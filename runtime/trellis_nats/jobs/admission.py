@@ -7,13 +7,13 @@ after a restart (faults.md, fact 3). The history decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.record import deadline_passed
+from trellis_nats.jobs.record import instant
 from trellis_nats.jobs.states import EventType, JobState
 
-__all__ = ["Admission", "Exhausted", "Finished", "Overdue", "Start", "admit", "is_outdated"]
+__all__ = ["Admission", "Exhausted", "Finished", "Overdue", "Start", "TooEarly", "admit", "is_outdated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,14 @@ class Start:
     """The number of the try that begins."""
 
 
-Admission = Finished | Overdue | Exhausted | Start
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """The job may not begin yet: give the message back until then. No try is used."""
+
+    delay: timedelta
+
+
+Admission = Finished | Overdue | Exhausted | TooEarly | Start
 
 
 def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at: datetime) -> Admission:
@@ -60,8 +67,11 @@ def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at:
     if newest.event_type == EventType.RETRIED and is_outdated(work, newest):
         return Finished()
     state, used = newest.effective_state, newest.tries
-    if deadline_passed(work, at):
+    deadline, not_before = instant(work.deadline), instant(work.not_before)
+    if deadline is not None and deadline <= at:
         return Overdue(state, used)
+    if not_before is not None and not_before > at:
+        return TooEarly(not_before - at)
     if used >= (work.max_tries or max_deliver):
         reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
         return Exhausted(

@@ -62,6 +62,8 @@ class LifecycleEvent(_Wire):
     payload: JsonValue = None
     result: JsonValue = None
     deadline: str | None = None
+    not_before: str | None = None
+    """When the job may begin at the earliest. Ours alone; other runtimes begin at once."""
     trigger: JsonValue = None
     lineage: JsonValue = None
     worker: JsonValue = None

@@ -10,10 +10,10 @@ from typing import Final, Generic, TypeVar
 
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
-from trellis_nats.clock import now, parse_timestamp
+from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload, TransportError
 from trellis_nats.jobs.active import ActiveJob, JobFacts
-from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, admit, is_outdated
+from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.event import LifecycleEvent
@@ -30,7 +30,7 @@ from trellis_nats.jobs.outcome import (
     Superseded,
     settle,
 )
-from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.record import JobIdentity, instant
 from trellis_nats.jobs.ref import QueueAccess
 from trellis_nats.jobs.states import EventType, JobState
 
@@ -131,6 +131,8 @@ class Executor(Generic[PayloadT, ResultT]):
             case Exhausted(previous, tries, error):
                 ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
                 await self._end(message, newest, ended)
+            case TooEarly(delay):
+                await message.nak(delay)
             case Start(previous, tries):
                 if previous is not JobState.PENDING and await self._was_retried(work):
                     await message.ack()
@@ -195,7 +197,7 @@ class Executor(Generic[PayloadT, ResultT]):
         facts = JobFacts(
             queue=self._queue,
             context=work.job_context(),
-            deadline=None if work.deadline is None else parse_timestamp(work.deadline),
+            deadline=instant(work.deadline),
             max_tries=work.max_tries or self._binding.max_deliver,
             redelivery_count=max(message.delivered, attempt.tries) - 1,
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from trellis_nats._nats.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.streams import StoredMessage, last_message
@@ -61,12 +63,48 @@ class JobHistory:
         return sorted((each for each in found if each is not None), key=lambda each: each.sequence)
 
     async def create(self, event: LifecycleEvent) -> StoredEvent:
-        """Store the event that creates a job. Return only after JetStream has acknowledged it.
+        """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
 
         Raises:
+            Overtaken: the job exists.
             WriteUnknown: no answer came to any of the repeated writes; the job may exist.
         """
-        return await self._publish(event, f"{event.job_id}.created", expected=None)
+        subject = self._subjects.event(event.job_id, event.event_type)
+        expected = ExpectedLast(sequence=0, subject=subject)
+        return await self._publish(event, f"{event.job_id}.created", expected=expected)
+
+    async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
+        """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
+
+        Raises:
+            WriteUnknown: no answer came to any of the repeated writes; the thousand may be stored.
+        """
+        for start in range(0, len(events), BATCH_MAX):
+            chunk = events[start : start + BATCH_MAX]
+            if supports_batch(self._connection):
+                await self._create_batch(chunk)
+            else:
+                await asyncio.gather(*(self.create(event) for event in chunk))
+
+    async def _create_batch(self, events: Sequence[LifecycleEvent]) -> None:
+        messages = [
+            BatchMessage(
+                self._subjects.event(event.job_id, event.event_type),
+                event.encode(),
+                event.job_context().headers(),
+            )
+            for event in events
+        ]
+        for attempt in range(1, _REPEATS_DEFAULT + 1):
+            try:
+                await publish_batch(self._connection, messages, timeout=self._timeout)
+            except WriteUnknown:
+                if attempt == _REPEATS_DEFAULT:
+                    raise
+            except WrongLastSequence:
+                return  # an earlier, unanswered batch of ours was stored: the ids are new, so nobody else wrote them
+            else:
+                return
 
     async def append(self, event: LifecycleEvent, *, after: int) -> StoredEvent:
         """Store the next event of a job, if `after` is still the sequence of its newest one.

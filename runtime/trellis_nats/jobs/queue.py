@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import ClassVar, Generic, TypeVar
 
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.codec import Codec
-from trellis_nats.context import new_context
 from trellis_nats.errors import ConfigurationError, HandlerConflict, KeyedQueueUnsupported
-from trellis_nats.ids import checked_token, new_id
+from trellis_nats.ids import checked_token
 from trellis_nats.jobs.active import ActiveJob
-from trellis_nats.jobs.lineage import current_origin
-from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.creation import Creation, draft
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import Overtaken
 from trellis_nats.jobs.ref import JobRef, QueueAccess
 from trellis_nats.jobs.subjects import JobSubjects
 from trellis_nats.jobs.submission import Accepted, Submission
@@ -43,40 +44,66 @@ class JobQueue(Generic[PayloadT, ResultT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"
 
-    async def create(self, payload: PayloadT) -> JobRef[PayloadT, ResultT]:
+    async def create(
+        self,
+        payload: PayloadT,
+        *,
+        idempotency_key: str | None = None,
+        deadline: timedelta | datetime | None = None,
+        delay: timedelta | None = None,
+    ) -> JobRef[PayloadT, ResultT]:
         """Create a job, and return once it is stored: from then on it is not lost.
 
-        Called by a handler, the job inherits the handler's request and trace.
+        Called by a handler, the job inherits the handler's request and trace. With an idempotency key there is one
+        job of the queue for the key: a second call returns the first job's ref, for as long as that job's history is
+        kept. `deadline` is an instant or a time from now, instead of the contract's default; a job that has not ended
+        by then expires. `delay` is how long it waits at least before it begins; other runtimes' workers do not wait.
 
         Raises:
             InvalidPayload: the payload does not match its schema; nothing was sent.
             PayloadTooLarge: the server would not take it; nothing was sent.
+            ConfigurationError: the key is empty, the delay negative, or the deadline before the job could begin.
             KeyedQueueUnsupported: the queue declares `keyConcurrency`.
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not take it.
         """
-        binding = self._unkeyed_binding()
-        body = self._access.payload.to_json(payload)
-        if body is None:
-            raise ConfigurationError(
-                f'queue "{self.spec.name}": a payload of null is not a job to other runtimes'
-            )
-        origin = current_origin()
-        identity = JobIdentity(
-            job_id=new_id(), service=self._service, queue=self.spec.name, context=new_context()
+        event = self._draft(
+            payload, Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
         )
-        event = identity.created(
-            body,
-            max_tries=binding.max_deliver,
-            deadline=binding.default_deadline,
-            trigger={"kind": "serviceCode"} if origin is None else origin.trigger(),
-            lineage=None if origin is None else origin.lineage(),
-            at=now(),
-        )
-        await self._access.history.create(event)
-        return JobRef(self._access, identity.job_id)
+        try:
+            await self._access.history.create(event)
+        except Overtaken:
+            if idempotency_key is None:
+                raise
+        return JobRef(self._access, event.job_id)
 
-    async def submit(self, payload: PayloadT) -> Submission[PayloadT, ResultT]:
+    async def create_many(
+        self, payloads: Iterable[PayloadT], *, delay: timedelta | None = None
+    ) -> list[JobRef[PayloadT, ResultT]]:
+        """Create jobs, all of a thousand or none, and return once all are stored.
+
+        Every payload is checked before the first one is sent. Servers before 2.12 have no batches: there, the jobs
+        are stored one by one, and an error may leave some of them.
+
+        Raises:
+            InvalidPayload: a payload does not match its schema; nothing was sent.
+            PayloadTooLarge: the server would not take one of them; nothing of its thousand was stored.
+            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            WriteUnknown: no answer came; the thousand may have been stored.
+            TransportError: NATS did not take them.
+        """
+        events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
+        await self._access.history.create_many(events)
+        return [JobRef(self._access, event.job_id) for event in events]
+
+    async def submit(
+        self,
+        payload: PayloadT,
+        *,
+        idempotency_key: str | None = None,
+        deadline: timedelta | datetime | None = None,
+        delay: timedelta | None = None,
+    ) -> Submission[PayloadT, ResultT]:
         """Create a job, or say why not. A queue without a concurrency key always accepts.
 
         Raises:
@@ -84,7 +111,20 @@ class JobQueue(Generic[PayloadT, ResultT]):
             KeyedQueueUnsupported: the queue declares `keyConcurrency`.
             TransportError: as for `create`.
         """
-        return Accepted(ref=await self.create(payload))
+        ref = await self.create(payload, idempotency_key=idempotency_key, deadline=deadline, delay=delay)
+        return Accepted(ref=ref)
+
+    def _draft(self, payload: PayloadT, creation: Creation) -> LifecycleEvent:
+        binding = self._unkeyed_binding()
+        return draft(
+            self._access.payload.to_json(payload),
+            creation,
+            service=self._service,
+            queue=self.spec.name,
+            max_tries=binding.max_deliver,
+            default_deadline=binding.default_deadline,
+            at=now(),
+        )
 
     def ref(self, job_id: str) -> JobRef[PayloadT, ResultT]:
         """Return a handle on a job that was created before, by this process or another. It reads nothing yet.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import JsonValue
 
@@ -33,15 +33,18 @@ class JobIdentity:
         payload: JsonValue,
         *,
         max_tries: int,
-        deadline: timedelta | None,
+        deadline: datetime | None,
         trigger: JsonValue,
         lineage: JsonValue,
         at: datetime,
+        not_before: datetime | None = None,
     ) -> LifecycleEvent:
         """The job exists."""
         fields: dict[str, JsonValue] = {"payload": payload, "maxTries": max_tries}
         if deadline is not None:
-            fields["deadline"] = timestamp(at + deadline)
+            fields["deadline"] = timestamp(deadline)
+        if not_before is not None:
+            fields["notBefore"] = timestamp(not_before)
         if trigger is not None:
             fields["trigger"] = trigger
         if lineage is not None:
@@ -122,11 +125,11 @@ def bounded(text: str) -> str:
     return data[:ERROR_BYTES_MAX].decode(errors="ignore") + " …"
 
 
-def deadline_passed(event: LifecycleEvent, at: datetime) -> bool:
-    """Say whether the job's deadline has passed. A deadline that cannot be read is none."""
-    if event.deadline is None:
-        return False
+def instant(text: str | None) -> datetime | None:
+    """Read an instant of an event. One that cannot be read is none."""
+    if text is None:
+        return None
     try:
-        return parse_timestamp(event.deadline) <= at
+        return parse_timestamp(text)
     except ValueError:
-        return False
+        return None

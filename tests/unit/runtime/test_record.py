@@ -38,7 +38,12 @@ def written(event: LifecycleEvent) -> object:
 
 def test_created_is_written_as_in_the_worked_example() -> None:
     event = JOB.created(
-        {"documentId": "d1"}, max_tries=5, deadline=timedelta(minutes=1), trigger=None, lineage=None, at=AT
+        {"documentId": "d1"},
+        max_tries=5,
+        deadline=AT + timedelta(minutes=1),
+        trigger=None,
+        lineage=None,
+        at=AT,
     )
 
     assert written(event) == COMMON | {

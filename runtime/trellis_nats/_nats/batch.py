@@ -1,0 +1,67 @@
+"""Atomic batches: a stream stores all of up to a thousand messages, or none (nats-server 2.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import PubAck, publish_acked
+from trellis_nats.ids import new_id
+
+__all__ = ["BATCH_MAX", "BatchMessage", "publish_batch", "supports_batch"]
+
+BATCH_MAX: Final = 1000
+"""How many messages a server takes in one batch."""
+_BATCH_SINCE: Final = (2, 12, 0)
+"""Older servers ignore the headers and store the messages one by one (faults.md, B.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMessage:
+    """One message of a batch."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+
+
+def supports_batch(connection: Connection) -> bool:
+    """Say whether the server knows atomic batches."""
+    return connection.server_version >= _BATCH_SINCE
+
+
+async def publish_batch(
+    connection: Connection, messages: Sequence[BatchMessage], *, timeout: timedelta
+) -> PubAck:
+    """Publish up to `BATCH_MAX` messages, and return when all are stored.
+
+    The last one is stored only if nothing is on its subject yet, so that a batch can be repeated whose answer was
+    lost: the second one is refused as a whole when the first one was stored.
+
+    Raises:
+        WriteUnknown: no acknowledgement came; all may be stored, or none.
+        WrongLastSequence: something is on the last message's subject; nothing was stored.
+        ApiError: the stream refused the batch; nothing was stored.
+        PayloadTooLarge: a message is larger than the server takes; nothing was stored.
+        NotConnected: there was no connection; nothing was stored.
+        ValueError: the batch is empty or too long.
+    """
+    if not 1 <= len(messages) <= BATCH_MAX:
+        raise ValueError(f"a batch has 1 to {BATCH_MAX} messages, got {len(messages)}")
+    batch = {"Nats-Batch-Id": new_id()}
+    for number, message in enumerate(messages[:-1], start=1):
+        numbered = {**message.headers, **batch, "Nats-Batch-Sequence": str(number)}
+        await connection.publish(message.subject, message.data, headers=numbered)
+    last = messages[-1]
+    closing = {"Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
+    return await publish_acked(
+        connection,
+        last.subject,
+        last.data,
+        headers={**last.headers, **batch, **closing},
+        expected_last_on_subject=0,
+        timeout=timeout,
+    )

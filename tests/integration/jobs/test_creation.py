@@ -1,0 +1,122 @@
+"""What a caller may ask for when it creates jobs."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from trellis_nats import ConfigurationError, InvalidPayload, JobExpired, JobState, PayloadTooLarge
+from trellis_nats._nats.streams import stream_info
+from trellis_nats.testing import NatsServer
+
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+SOON = timedelta(seconds=10)
+
+
+async def stored(shop: Shop) -> object:
+    info = await stream_info(shop.jobs.runtime.connection, "JOBS")
+    assert info is not None
+    assert isinstance(info["state"], dict)
+    return info["state"]["messages"]
+
+
+async def test_an_idempotency_key_makes_one_job(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        runs: list[int] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            runs.append(job.payload.number)
+            return Receipt(total=job.payload.number)
+
+        refs = await asyncio.gather(
+            *(shop.jobs.pack.create(Parcel(number=n), idempotency_key="order 7") for n in range(5))
+        )
+        await shop.jobs.start_workers()
+        first = await refs[0].result(timeout=SOON)
+        later = await shop.jobs.pack.create(Parcel(number=9), idempotency_key="order 7")
+
+        assert {ref.id for ref in (*refs, later)} == {refs[0].id}
+        assert await later.result(timeout=SOON) == first
+        assert len(runs) == 1
+        other = await shop.jobs.sort.create(Parcel(number=9), idempotency_key="order 7")
+        assert other.id != later.id, "the key is the queue's own"
+
+
+async def test_a_delayed_job_waits_without_using_a_try(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=job.tries)
+
+        await shop.jobs.start_workers()
+        late = await shop.jobs.pack.create(Parcel(number=1), delay=timedelta(milliseconds=300))
+        soon = await shop.jobs.pack.create(Parcel(number=2))
+
+        assert await soon.result(timeout=SOON) == Receipt(total=1)
+        assert (await late.get()).state is JobState.PENDING
+        assert await late.result(timeout=SOON) == Receipt(total=1)
+        snapshot = await late.get()
+        assert snapshot.started_at is not None
+        assert snapshot.started_at - snapshot.created_at >= timedelta(milliseconds=299)
+
+
+async def test_a_deadline_may_be_given_as_a_time_or_an_instant(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        in_an_hour = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+        ref = await shop.jobs.pack.create(Parcel(number=1), deadline=in_an_hour)
+        short = await shop.jobs.pack.create(Parcel(number=1), deadline=timedelta(milliseconds=1))
+        await asyncio.sleep(0.002)
+        await shop.jobs.start_workers()
+
+        assert (await ref.get()).deadline == in_an_hour
+        with pytest.raises(JobExpired):
+            await short.result(timeout=SOON)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"idempotency_key": ""}, "must not be empty"),
+        ({"delay": timedelta(seconds=-1)}, "must not be negative"),
+        ({"deadline": timedelta(0)}, "is not after"),
+        ({"deadline": timedelta(seconds=1), "delay": timedelta(seconds=2)}, "when the job could begin"),
+        ({"deadline": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001 - the mistake under test
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(
+    nats_server: NatsServer, options: dict[str, object], said: str
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with pytest.raises(ConfigurationError, match=said):
+            await shop.jobs.pack.create(Parcel(number=1), **options)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - one of each
+        assert await stored(shop) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 2_500])
+async def test_many_jobs_are_created_at_once(nats_server: NatsServer, count: int) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        refs = await shop.jobs.pack.create_many(Parcel(number=n) for n in range(count))
+
+        assert await stored(shop) == count
+        assert len({ref.id for ref in refs}) == count
+        if refs:
+            assert (await refs[-1].get()).payload == Parcel(number=count - 1)
+
+
+async def test_of_many_jobs_all_are_created_or_none(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        good = [Parcel(number=n) for n in range(20)]
+
+        with pytest.raises(InvalidPayload):
+            await shop.jobs.pack.create_many([*good, {"number": "x"}])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType] - the mistake under test
+        with pytest.raises(PayloadTooLarge):
+            await shop.jobs.pack.create_many([*good, Parcel(number=1, note="x" * 2_000_000), *good])
+
+        assert await stored(shop) == 0
