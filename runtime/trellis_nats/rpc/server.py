@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
@@ -102,7 +103,7 @@ class RpcServer:
             self._serve(call, due), name=f"rpc {self._spec.name} {call.context.request_id}"
         )
         self._serving.add(task)
-        task.add_done_callback(self._served)
+        task.add_done_callback(partial(self._served, call))
 
     async def _serve(self, call: IncomingCall, due: float | None) -> None:
         try:
@@ -117,11 +118,6 @@ class RpcServer:
                 call.context.request_id,
                 call.timeout,
             )
-        except asyncio.CancelledError:
-            self._reply_now(
-                call, self._responder.refuse(call, "the service stopped before the handler ended")
-            )
-            raise
 
     async def _reply(self, call: IncomingCall, reply: Reply) -> None:
         """Send a reply; while the connection is gone for a moment, so is the caller's, and it still waits."""
@@ -153,7 +149,10 @@ class RpcServer:
     def _lost(self, call: IncomingCall) -> None:
         _log.warning('rpc "%s", request %s: the reply is lost', self._spec.name, call.context.request_id)
 
-    def _served(self, task: asyncio.Task[None]) -> None:
+    def _served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            reason = "the service stopped before the handler ended"
+            self._reply_now(call, self._responder.refuse(call, reason))
+        elif (error := task.exception()) is not None:
             _log.error('rpc "%s": a call ended in an error of ours', self._spec.name, exc_info=error)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from trellis_nats import Options, RequestTimeout, RpcContext, UnexpectedError
+from trellis_nats import NoResponders, Options, RequestTimeout, RpcContext, UnexpectedError
 from trellis_nats.rpc import server as rpc_server
 from trellis_nats.testing import NatsServer
 
@@ -104,6 +104,23 @@ async def test_a_call_that_outlasts_the_grace_is_cancelled_and_answered(
     assert slow.cancelled == 1
     assert caught.value.id is not None
     assert f"{caught.value.id}: the service stopped before the handler ended" in caplog.text
+
+
+async def test_a_stop_without_a_grace_answers_every_call_that_was_taken(
+    service: OrdersService, client: OrdersClient
+) -> None:
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+    calls = [asyncio.create_task(client.create(REQUEST)) for _ in range(150)]
+    await slow.began.wait()
+
+    await service.stop(grace=timedelta(0))
+
+    async with asyncio.timeout(3):
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(each) for each in outcomes} <= {UnexpectedError, NoResponders}
+    assert slow.finished == 0
 
 
 async def test_a_stopped_service_can_start_again(service: OrdersService, client: OrdersClient) -> None:
