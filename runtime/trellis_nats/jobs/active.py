@@ -12,6 +12,7 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import JobCancelled
 from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.blocking import BlockingReports
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
 
 __all__ = ["ActiveJob", "JobFacts"]
@@ -45,9 +46,15 @@ class ActiveJob(Generic[PayloadT, ResultT]):
         self._attempt = attempt
         self._facts = facts
         self._beat = beat
+        self._blocking = BlockingReports(asyncio.get_running_loop(), progress=self.progress, log=self.log)
 
     def __repr__(self) -> str:
         return f"<ActiveJob {self._facts.queue} {self.id} try {self.tries} of {self.max_tries}>"
+
+    @property
+    def blocking(self) -> BlockingReports:
+        """The reports for a plain `def` handler, which cannot `await`: `job.blocking.progress(step="…")`."""
+        return self._blocking
 
     @property
     def id(self) -> str:

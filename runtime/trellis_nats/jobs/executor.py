@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
@@ -32,6 +31,7 @@ from trellis_nats.jobs.outcome import (
 )
 from trellis_nats.jobs.record import JobIdentity, instant
 from trellis_nats.jobs.ref import QueueAccess
+from trellis_nats.jobs.registration import Registration
 from trellis_nats.jobs.states import EventType, JobState
 
 __all__ = ["Executor"]
@@ -56,7 +56,7 @@ class Executor(Generic[PayloadT, ResultT]):
         self,
         access: QueueAccess[PayloadT, ResultT],
         binding: QueueBinding,
-        handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+        registration: Registration[PayloadT, ResultT],
         *,
         claims: Claims,
         stopping: asyncio.Event,
@@ -66,7 +66,7 @@ class Executor(Generic[PayloadT, ResultT]):
         self._claims = claims
         self._history = access.history
         self._binding = binding
-        self._handler = handler
+        self._registration = registration
         self._stopping = stopping
         self._grace_over = grace_over
         self.attempts: dict[str, Attempt] = {}
@@ -203,7 +203,7 @@ class Executor(Generic[PayloadT, ResultT]):
         )
         job = ActiveJob[PayloadT, ResultT](payload, attempt, facts, message.in_progress)
         return await run_handler(
-            self._handler,
+            self._registration,
             job,
             attempt,
             origin=origin_of(work),

@@ -126,7 +126,7 @@ class Jobs:
         return [each for each in vars(self).values() if isinstance(each, JobQueue)]
 
     def _handled(self) -> list[JobQueue[object, object]]:
-        return [queue for queue in self._queues() if queue.handler is not None]
+        return [queue for queue in self._queues() if queue.registration is not None]
 
     def _claims(self) -> Claims:
         jobs = self.runtime.binding.jobs
@@ -141,12 +141,13 @@ class Jobs:
     ) -> Worker:
         stopping, grace_over = asyncio.Event(), asyncio.Event()
         jobs = self.runtime.binding.jobs
-        if queue.handler is None or jobs is None:
+        registration = queue.registration
+        if registration is None or jobs is None:
             raise ConfigurationError(f'job "{queue.spec.name}" has no handler')
         executor = Executor(
             queue.access,
             queue.binding,
-            queue.handler,
+            registration,
             claims=claims,
             stopping=stopping,
             grace_over=grace_over,
@@ -156,6 +157,7 @@ class Jobs:
             queue.binding,
             executor,
             heartbeats,
+            concurrency=registration.concurrency or queue.binding.concurrency,
             work_stream=jobs.work_stream,
             stopping=stopping,
             grace_over=grace_over,

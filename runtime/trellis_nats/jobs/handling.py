@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -15,6 +14,7 @@ from trellis_nats.jobs.active import ActiveJob
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.lineage import Origin, working_on
 from trellis_nats.jobs.outcome import Completed, Ending, Failed, Raised, Released, Superseded, Withdrawn
+from trellis_nats.jobs.registration import Registration
 
 __all__ = ["run_handler"]
 
@@ -28,7 +28,7 @@ _UNWIND: Final = timedelta(seconds=5)
 
 
 async def run_handler(
-    handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+    registration: Registration[PayloadT, ResultT],
     job: ActiveJob[PayloadT, ResultT],
     attempt: Attempt,
     *,
@@ -37,13 +37,16 @@ async def run_handler(
     grace_over: asyncio.Event,
 ) -> Ending:
     """Run a handler to its end, or until the job is lost or the grace is over."""
-    running = asyncio.create_task(_call(handler, job, origin, result), name=f"job {job.queue} {job.id}")
+    running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
     lost = asyncio.create_task(attempt.superseded.wait())
     stopped = asyncio.create_task(grace_over.wait())
     try:
         await asyncio.wait((running, lost, stopped), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            return running.result()
+            # A handler may cancel itself, by a scope of its own that leaks: an outcome like any other.
+            return (
+                Raised("the handler was cancelled from within") if running.cancelled() else running.result()
+            )
         running.cancel()
         await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
         if not running.done():
@@ -55,14 +58,14 @@ async def run_handler(
 
 
 async def _call(
-    handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]],
+    registration: Registration[PayloadT, ResultT],
     job: ActiveJob[PayloadT, ResultT],
     origin: Origin,
     result: Codec[ResultT] | None,
 ) -> Ending:
     try:
         with within(job.context), working_on(origin):
-            value = await handler(job)
+            value = await _in_time(registration, job)
     except JobCancelled as error:
         return Withdrawn(str(error) or "cancelled")
     except JobFailed as error:
@@ -78,3 +81,18 @@ async def _call(
         return Completed(result.to_json(value), has_result=True)
     except InvalidPayload as error:
         return Failed(str(error))
+
+
+async def _in_time(
+    registration: Registration[PayloadT, ResultT], job: ActiveJob[PayloadT, ResultT]
+) -> ResultT:
+    """Call the handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
+    limit = registration.timeout
+    clock = asyncio.timeout(None if limit is None else limit.total_seconds())
+    try:
+        async with clock:
+            return await registration.call(job)
+    except TimeoutError as error:
+        if clock.expired():
+            raise TimeoutError(f"the handler ran longer than its timeout of {limit}") from error
+        raise

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import ClassVar, Generic, TypeVar
+from functools import cached_property, partial
+from typing import ClassVar, Generic, TypeVar, overload
 
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.codec import Codec
 from trellis_nats.errors import ConfigurationError, HandlerConflict, KeyedQueueUnsupported
 from trellis_nats.ids import checked_token
-from trellis_nats.jobs.active import ActiveJob
 from trellis_nats.jobs.creation import Creation, draft
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.history import Overtaken
 from trellis_nats.jobs.ref import JobRef, QueueAccess
+from trellis_nats.jobs.registration import Handler, Registration, registered
 from trellis_nats.jobs.subjects import JobSubjects
 from trellis_nats.jobs.submission import Accepted, Submission
 from trellis_nats.runtime import Runtime
@@ -37,7 +36,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]] | None = None
+        self._registration: Registration[PayloadT, ResultT] | None = None
         self._started = False
         runtime.queues.append(self.spec)
 
@@ -134,33 +133,53 @@ class JobQueue(Generic[PayloadT, ResultT]):
         """
         return JobRef(self._access, checked_token("job id", job_id))
 
+    @overload
+    def handle(self, handler: Handler[PayloadT, ResultT], /) -> Handler[PayloadT, ResultT]: ...
+
+    @overload
     def handle(
-        self, handler: Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]]
-    ) -> Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]]:
-        """Register the queue's handler: `@queue.handle` or `queue.handle(function)`. Returns it unchanged.
+        self, /, *, concurrency: int | None = None, timeout: timedelta | None = None
+    ) -> Callable[[Handler[PayloadT, ResultT]], Handler[PayloadT, ResultT]]: ...
+
+    def handle(
+        self,
+        handler: Handler[PayloadT, ResultT] | None = None,
+        /,
+        *,
+        concurrency: int | None = None,
+        timeout: timedelta | None = None,
+    ) -> object:
+        """Register the queue's handler: `@queue.handle`, `@queue.handle(timeout=…)` or `queue.handle(function)`.
 
         Returning ends the job as completed. Any exception has it tried again after the queue's backoff, until its
-        tries are used; `JobFailed` ends it at once.
+        tries are used; `JobFailed` ends it at once. A plain `def` runs in a thread; it reports through
+        `job.blocking`. `concurrency` is how many run at a time in this process, instead of the contract's number.
+        A handler that runs longer than `timeout` is cancelled, as if it had raised; None lets it run for ever.
 
         Raises:
             HandlerConflict: the queue has a handler, or its worker has started.
-            ConfigurationError: the handler is not an `async def`.
+            ConfigurationError: the handler cannot be called, a number is not positive, or a plain `def` is given a
+                timeout: a thread cannot be stopped.
         """
-        if self._handler is not None:
-            raise HandlerConflict(f'job "{self.spec.name}" already has a handler')
+        if handler is None:
+            return partial(self._register, concurrency=concurrency, timeout=timeout)
+        return self._register(handler, concurrency=concurrency, timeout=timeout)
+
+    def _register(
+        self, handler: Handler[PayloadT, ResultT], *, concurrency: int | None, timeout: timedelta | None
+    ) -> Handler[PayloadT, ResultT]:
+        name = self.spec.name
+        if self._registration is not None:
+            raise HandlerConflict(f'job "{name}" already has a handler')
         if self._started:
-            raise HandlerConflict(f'job "{self.spec.name}": register its handler before the workers start')
-        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
-            raise ConfigurationError(
-                f'job "{self.spec.name}": the handler {handler!r} must be an `async def`'
-            )
-        self._handler = handler
+            raise HandlerConflict(f'job "{name}": register its handler before the workers start')
+        self._registration = registered(name, handler, concurrency=concurrency, timeout=timeout)
         return handler
 
     @property
-    def handler(self) -> Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]] | None:
+    def registration(self) -> Registration[PayloadT, ResultT] | None:
         """The registered handler, if there is one."""
-        return self._handler
+        return self._registration
 
     def seal(self) -> None:
         """Take no handler from now on: the workers start."""

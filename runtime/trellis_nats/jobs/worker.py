@@ -58,6 +58,7 @@ class Worker:
         executor: Execute,
         heartbeats: ProgressThread,
         *,
+        concurrency: int,
         work_stream: str,
         stopping: asyncio.Event,
         grace_over: asyncio.Event,
@@ -67,6 +68,7 @@ class Worker:
         self._executor = executor
         self._heartbeats = heartbeats
         self._stream = work_stream
+        self._concurrency = concurrency
         self._stopping = stopping
         self._grace_over = grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
@@ -94,7 +96,7 @@ class Worker:
             self._subjects.cancellations(), self._heard_cancellation
         )
         self._pull.start()
-        self._pull.want(self._binding.concurrency)
+        self._pull.want(self._concurrency)
 
     async def stop(self, grace: timedelta) -> None:
         """Stop pulling at once, let handlers end within the grace, then release what is left."""
@@ -120,7 +122,7 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
         if not self._stopping.is_set():
-            self._pull.want(self._binding.concurrency - len(self._running))
+            self._pull.want(self._concurrency - len(self._running))
 
     async def _execute(self, message: WorkMessage) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)

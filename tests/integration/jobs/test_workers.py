@@ -162,12 +162,6 @@ async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> N
             await shop.jobs.start_workers()
 
 
-async def test_a_handler_must_be_async(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        with pytest.raises(ConfigurationError, match="async def"):
-            shop.jobs.pack.handle(print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - the mistake under test
-
-
 async def test_starting_without_a_handler_says_so(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         with pytest.raises(ConfigurationError, match="no queue has a handler"):
