@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, cast
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import ApiError, WrongLastSequence
@@ -52,8 +53,8 @@ async def call(
 def read_object(data: bytes) -> JsonObject:
     """Read a JSON object; anything else counts as an empty one."""
     try:
-        content = cast("JsonValue", json.loads(data))
-    except (ValueError, RecursionError):
+        content = cast("JsonValue", from_json(data))  # several times as quick as the standard library's
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 

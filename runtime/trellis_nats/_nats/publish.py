@@ -179,12 +179,11 @@ def read_acknowledgement(subject: str, message: Message) -> PubAck | TransportEr
     if message.status == NO_RESPONDERS:
         return NoResponders(f'no stream listens on "{subject}"')
     body = read_object(message.data)
-    refused = refusal(f'publishing to "{subject}"', body)
-    if refused is not None:
+    refused = refusal(f'publishing to "{subject}"', body) if "error" in body else None
+    if refused is not None:  # a refusal names the stream as well, and sequence 0
         return refused
-    match body:
-        case {"stream": str(stream), "seq": int(sequence)}:
-            return PubAck(stream, sequence, duplicate=body.get("duplicate") is True)
-        case _:
-            # Somebody who is no stream answered: a plain subscriber on the same subject.
-            return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')
+    stream, sequence = body.get("stream"), body.get("seq")
+    if isinstance(stream, str) and isinstance(sequence, int):
+        return PubAck(stream, sequence, duplicate=body.get("duplicate") is True)
+    # It comes from somebody who is no stream: a plain subscriber on the same subject.
+    return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')

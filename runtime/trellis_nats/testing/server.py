@@ -42,7 +42,8 @@ class NatsServer:
         Args:
             config: more text for the server's configuration file: accounts, permissions, limits.
             port: by default one that the system gives; it is the same after a `restart`.
-            binary: the program; by default `nats-server` of the Python environment, else of the PATH.
+            binary: the program; by default what the environment variable TRELLIS_NATS_SERVER names, else `nats-server` of
+                the Python environment, else of the PATH.
             jetstream: whether streams can be stored.
         """
         self._config = config
@@ -198,6 +199,9 @@ class NatsServer:
 
 
 def _find_binary() -> str:
+    named = os.environ.get("TRELLIS_NATS_SERVER")
+    if named:
+        return named
     installed = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = str(installed) if installed.exists() else shutil.which("nats-server")
     if found is None:

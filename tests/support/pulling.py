@@ -1,0 +1,79 @@
+"""A worker of the work queue: its hands, and the pull engine that fills them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from trellis_nats._nats.api import JsonObject
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.pull import Pull, PullState, WorkMessage
+from trellis_nats._nats.streams import consumer_info
+
+from tests.support.work_queue import CONSUMER, STREAM
+
+HEARTBEAT = timedelta(milliseconds=200)
+"""A tenth of the default, so that silence is noticed within a test."""
+
+
+class Hands:
+    """A worker's hands: what is in them, and what was ever delivered."""
+
+    def __init__(self) -> None:
+        self.arrived: asyncio.Queue[WorkMessage] = asyncio.Queue()
+        self.names: list[str] = []
+
+    def take(self, message: WorkMessage) -> None:
+        """Be delivered to."""
+        self.names.append(message.data.decode())
+        self.arrived.put_nowait(message)
+
+    async def next(self, within: float = 5.0) -> WorkMessage:
+        """Wait for the next message, for so many seconds."""
+        async with asyncio.timeout(within):
+            return await self.arrived.get()
+
+
+@asynccontextmanager
+async def pulling(
+    connection: Connection,
+    hands: Hands,
+    free: int,
+    *,
+    expires: timedelta = timedelta(seconds=30),
+    on_state: Callable[[PullState], None] | None = None,
+    accept: Callable[[JsonObject], str | None] | None = None,
+) -> AsyncGenerator[Pull, None]:
+    """Pull into the hands, of which `free` are free at the start."""
+    pull = Pull(
+        connection,
+        stream=STREAM,
+        consumer=CONSUMER,
+        deliver=hands.take,
+        expires=expires,
+        idle_heartbeat=HEARTBEAT,
+        on_state=on_state,
+        accept=accept,
+    )
+    pull.start()
+    pull.want(free)
+    try:
+        yield pull
+    finally:
+        await pull.stop()
+
+
+async def in_hand(connection: Connection) -> int:
+    """Return how many messages the server counts as delivered and not answered."""
+    info = await consumer_info(connection, STREAM, CONSUMER)
+    count = None if info is None else info["num_ack_pending"]
+    if not isinstance(count, int):
+        raise TypeError(f"no consumer, or another answer than expected: {info}")
+    return count
+
+
+async def has_in_hand(connection: Connection, count: int) -> bool:
+    """Say whether that many messages are delivered and not answered."""
+    return await in_hand(connection) == count
