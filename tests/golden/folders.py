@@ -7,7 +7,7 @@ what was said and nothing else.
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from trellis_codegen.cli.facade import run
@@ -45,7 +45,7 @@ def expected_text(case: Path) -> str:
 
 
 @contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
+def inside(folder: Path) -> Generator[None]:
     """Work in `folder`, so that messages name the manifest as its author would."""
     before = Path.cwd()
     os.chdir(folder)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import contract, job, rpc
 from trellis_codegen.cli import facade, reporting
@@ -124,13 +125,6 @@ def test_what_is_not_generated_is_said_on_every_run(
 
 
 def test_the_order_of_a_manifests_members_changes_nothing(tmp_path: Path) -> None:
-    def backwards(value: object) -> object:
-        return (
-            dict(reversed([(name, backwards(each)) for name, each in value.items()]))
-            if isinstance(value, dict)
-            else value
-        )
-
     document = contract(jobs={"b": job(), "a": job(maxDeliver=2)}, rpc={"X.B": rpc("X.B"), "X.A": rpc("X.A")})
     for folder, each in (("one", document), ("two", backwards(document))):
         (tmp_path / folder).mkdir()
@@ -170,6 +164,12 @@ def test_help_loads_no_heavy_library() -> None:
     code = f"import sys, trellis_codegen.cli; sys.exit(bool({{*{heavy}}} & sys.modules.keys()))"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def backwards(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: backwards(value[name]) for name in reversed(value)}
+    return value
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -5,24 +5,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from tests.unit.codegen.contracts import TEXT, contract, manifest
+from tests.unit.codegen.contracts import TEXT, JsonObject, contract, manifest
 from trellis_codegen.plan.models import ModelModule, ModelsPlan, plan_models
 from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
 from trellis_codegen.schemas.models import ModelField
 
 NUMBER: JsonValue = {"type": "number"}
-LINE: JsonValue = {
+LINE: JsonObject = {
     "type": "object",
     "properties": {"productId": TEXT, "quantity": NUMBER},
     "required": ["quantity"],
 }
 
 
-def record(*required: str, **properties: JsonValue) -> JsonValue:
+def record(*required: str, **properties: JsonValue) -> JsonObject:
     return {"type": "object", "properties": properties, "required": list[JsonValue](required)}
 
 
-def listed(schema: JsonValue) -> JsonValue:
+def listed(schema: JsonValue) -> JsonObject:
     return {"type": "array", "items": schema}
 
 
@@ -132,7 +132,7 @@ def test_shapes_that_differ_in_a_limit_are_two_types_of_one_name() -> None:
     limited: JsonValue = {
         **LINE,
         "properties": {"productId": TEXT, "quantity": {"type": "number", "minimum": 1}},
-    }  # type: ignore[dict-item]  # LINE is an object
+    }
     plan = models(A=record(lines=listed(LINE)), B=record(lines=listed(limited)))
 
     assert [each.classes[0].name for each in plan.shapes] == ["ProductIdQuantity", "ProductIdQuantity"]

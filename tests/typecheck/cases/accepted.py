@@ -1,0 +1,90 @@
+"""What users write, as the guide has it: both checkers must accept every line."""
+
+from datetime import UTC, datetime
+from typing import Literal, assert_type
+
+from orders_participant import (
+    ChargePaymentJob,
+    ChargePaymentPayload,
+    ChargePaymentResult,
+    CreateOrderRequest,
+    CreateOrderRequestItem,
+    CreateOrderResponse,
+    GetOrderRequest,
+    GetOrderResponse,
+    NotFoundError,
+    NotFoundErrorData,
+    NotifyWarehousePayload,
+    Order,
+    OrdersClient,
+    OrderShippedEvent,
+    OrdersService,
+    ReserveInventoryJob,
+    ReserveInventoryPayload,
+    ReserveInventoryPayloadItem,
+    ReserveInventoryResult,
+)
+from trellis_nats import RpcContext
+
+
+async def serve(url: str) -> None:
+    async with OrdersService.connect(url) as service:
+
+        @service.rpc.orders.create.handle
+        async def create_order(context: RpcContext, request: CreateOrderRequest) -> CreateOrderResponse:
+            await service.jobs.reserve_inventory.create(
+                ReserveInventoryPayload(order_id="1", items=request.items)
+            )
+            return CreateOrderResponse(order_id="1", status="pending")
+
+        @service.rpc.orders.get.handle
+        async def get_order(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
+            entry = await service.kv.orders.get(request.order_id)
+            if entry is None:
+                raise NotFoundError("no such order", resource="order", resource_id=request.order_id)
+            assert_type(entry.value, Order)
+            return GetOrderResponse(
+                order_id=entry.value.order_id, customer_id="1", status=entry.value.status, items=[]
+            )
+
+        @service.jobs.reserve_inventory.handle
+        async def reserve_inventory(job: ReserveInventoryJob) -> ReserveInventoryResult:
+            assert_type(job.payload, ReserveInventoryPayload)
+            assert_type(job.payload.items[0].quantity, float)
+            await job.progress(step="reserving", message="Checking inventory")
+            await service.events.orders.shipped.publish(
+                OrderShippedEvent(
+                    order_id=job.payload.order_id, customer_id="1", shipped_at=datetime.now(UTC)
+                )
+            )
+            return ReserveInventoryResult(reserved=not job.is_cancelled)
+
+        async def charge_payment(job: ChargePaymentJob) -> ChargePaymentResult:
+            return ChargePaymentResult(charge_id=job.payload.order_id)
+
+        service.jobs.charge_payment.handle(charge_payment)
+        await service.run()
+
+
+async def call(url: str) -> float:
+    async with OrdersClient.connect(url) as client:
+        created = await client.rpc.orders.create(
+            CreateOrderRequest(customer_id="1", items=[CreateOrderRequestItem(product_id="1", quantity=2)])
+        )
+        assert_type(created, CreateOrderResponse)
+        try:
+            order = await client.rpc.orders.get(GetOrderRequest(order_id=created.order_id))
+        except NotFoundError as error:
+            assert_type(error.resource_id, str)
+            raise
+        return order.items[0].quantity
+
+
+def path_names_of_one_shape(item: ReserveInventoryPayloadItem) -> NotifyWarehousePayload:
+    asked: list[CreateOrderRequestItem] = [item]
+    return NotifyWarehousePayload(order_id="1", items=asked)
+
+
+def wire_values(data: NotFoundErrorData, payload: ChargePaymentPayload) -> tuple[str | None, float]:
+    assert_type(data.type, Literal["NotFoundError"])
+    return data.trace_id, payload.amount_cents

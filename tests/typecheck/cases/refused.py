@@ -1,0 +1,81 @@
+"""What users get wrong: both checkers must refuse the marked lines and no others.
+
+A line marked for one checker is one that the other accepts.
+"""
+
+from orders_participant import (
+    ChargePaymentJob,
+    ChargePaymentResult,
+    CreateOrderRequest,
+    CreateOrderResponse,
+    GetOrderRequest,
+    GetOrderResponseItem,
+    NotFoundError,
+    Order,
+    OrdersClient,
+    OrdersService,
+    ReserveInventoryJob,
+    ReserveInventoryPayload,
+    ReserveInventoryPayloadItem,
+    ReserveInventoryResult,
+)
+from trellis_nats import RpcContext
+
+
+async def wrong_types(service: OrdersService, client: OrdersClient, order: Order) -> None:
+    await service.jobs.charge_payment.create(ReserveInventoryPayload(order_id="1", items=[]))  # refused
+    await service.kv.orders.put("1", "shipped")  # refused
+    await service.events.orders.shipped.publish(order)  # refused
+    await client.rpc.orders.get(CreateOrderRequest(customer_id="1", items=[]))  # refused
+    ReserveInventoryPayload(order_id=1, items=[])  # refused
+    ReserveInventoryPayload(order_id="1")  # refused
+    ReserveInventoryPayloadItem(product_id="1", quantity="2")  # refused
+    raise NotFoundError("no such order", resource="order")  # refused
+
+
+def other_shape(items: list[GetOrderResponseItem]) -> ReserveInventoryPayload:
+    return ReserveInventoryPayload(order_id="1", items=items)  # refused
+
+
+def mistyped_literal(order: Order) -> bool:
+    return order.status == "shiped"  # refused
+
+
+async def missing_await(service: OrdersService, client: OrdersClient) -> str:
+    service.jobs.reserve_inventory.create(ReserveInventoryPayload(order_id="1", items=[]))  # refused
+    order = client.rpc.orders.get(GetOrderRequest(order_id="1"))
+    return order.status  # refused
+
+
+async def not_in_the_contract(service: OrdersService, client: OrdersClient) -> None:
+    await service.jobs.refund_payment.create()  # refused
+    await service.rpc.orders.cancel.handle()  # refused
+    await client.jobs.reserve_inventory.create()  # refused
+    await client.kv.orders.get("1")  # refused
+
+
+def rebound(service: OrdersService, other: OrdersService) -> None:
+    service.jobs = other.jobs  # refused
+    service.jobs.reserve_inventory = other.jobs.reserve_inventory  # refused
+
+
+def wrong_handlers(service: OrdersService) -> None:
+    @service.jobs.reserve_inventory.handle  # refused
+    async def another_job(job: ChargePaymentJob) -> ChargePaymentResult:
+        return ChargePaymentResult(charge_id=job.payload.order_id)
+
+    @service.jobs.charge_payment.handle  # refused
+    async def another_result(job: ChargePaymentJob) -> ReserveInventoryResult:
+        return ReserveInventoryResult(reserved=bool(job.payload.order_id))
+
+    @service.rpc.orders.create.handle  # refused
+    async def another_request(context: RpcContext, request: GetOrderRequest) -> CreateOrderResponse:
+        return CreateOrderResponse(order_id=request.order_id, status=context.request_id)
+
+    @service.jobs.reserve_inventory.handle  # refused by pyright
+    async def no_annotation(job) -> ReserveInventoryResult:  # refused
+        return ReserveInventoryResult(reserved=True)
+
+    @service.jobs.reserve_inventory.handle
+    async def wrong_return(job: ReserveInventoryJob) -> ReserveInventoryResult:
+        return job.payload  # refused

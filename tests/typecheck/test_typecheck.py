@@ -1,0 +1,94 @@
+"""Generated packages and what users write with them, under pyright strict and mypy --strict.
+
+Each checker runs once over everything. A line marked `# refused` must be refused, and no other line may be; one marked
+`# refused by pyright` must be refused by that checker alone.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "tests" / "typecheck" / "cases"
+EXAMPLE = ROOT / "examples" / "orders_service" / "orders_participant"
+GOLDEN = ROOT / "tests" / "golden" / "cases"
+MARK = "  # refused"
+
+Line: TypeAlias = tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every generated package, under a name of its own, and the users' files."""
+    folder = tmp_path_factory.mktemp("typecheck")
+    packages = {EXAMPLE.name: EXAMPLE}
+    packages |= {f"{path.parts[-3]}_package": path for path in sorted(GOLDEN.glob("*/expected/*"))}
+    for name, path in packages.items():
+        shutil.copytree(path, folder / name)
+    for case in CASES.glob("*.py"):
+        shutil.copy(case, folder)
+    return folder
+
+
+def refused(project: Path, checker: str) -> set[Line]:
+    """Return the lines that are marked for a checker."""
+    return {
+        (path.name, number)
+        for path in project.glob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if line.endswith((MARK, f"{MARK} by {checker}"))
+    }
+
+
+def test_pyright_strict_refuses_the_marked_lines_and_no_others(project: Path) -> None:
+    settings = {
+        "typeCheckingMode": "strict",
+        "pythonVersion": "3.11",
+        "include": ["."],
+        "extraPaths": [str(ROOT / "runtime")],
+    }
+    (project / "pyrightconfig.json").write_text(json.dumps(settings))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson", "-p", "."],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = json.loads(ended.stdout)["generalDiagnostics"]
+    said = {
+        (Path(each["file"]).relative_to(project).as_posix(), each["range"]["start"]["line"] + 1): each[
+            "message"
+        ]
+        for each in found
+        if each["severity"] == "error"
+    }
+    assert_exactly(said, refused(project, "pyright"))
+
+
+def test_mypy_strict_refuses_the_marked_lines_and_no_others(project: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null", "."],
+        cwd=project,
+        env={"MYPYPATH": str(ROOT / "runtime")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    lines = [re.match(r"(.+?):(\d+): error: (.*)", line) for line in ended.stdout.splitlines()]
+    assert_exactly({(line[1], int(line[2])): line[3] for line in lines if line}, refused(project, "mypy"))
+
+
+def assert_exactly(said: dict[Line, str], marked: set[Line]) -> None:
+    """Fail with what was said beyond the marks, and with the marks that nothing was said about."""
+    assert {line: message for line, message in said.items() if line not in marked} == {}
+    assert marked - said.keys() == set()

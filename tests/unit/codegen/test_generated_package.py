@@ -1,0 +1,90 @@
+"""A generated package runs: what it reads and writes is what its contract says."""
+
+from datetime import UTC, datetime
+
+import pytest
+from orders_participant import (
+    CONTRACT,
+    CreateOrderRequest,
+    CreateOrderRequestItem,
+    NotFoundError,
+    Order,
+    OrdersLiveEvent,
+    ReserveInventoryPayload,
+    ReserveInventoryPayloadItem,
+    SyncTicketsPayload,
+)
+from orders_participant.jobs import ReserveInventoryQueue, SyncTicketsQueue
+from pydantic import ValidationError
+from trellis_nats import RUNTIME_API
+
+
+def test_the_runtime_speaks_the_packages_interface() -> None:
+    assert CONTRACT.runtime_api == RUNTIME_API
+    assert CONTRACT.id == "orders-service@v1"
+
+
+def test_the_items_of_a_request_are_those_of_a_payload() -> None:
+    request = CreateOrderRequest.model_validate_json(
+        '{"customerId": "c", "items": [{"productId": "p", "quantity": 2}]}'
+    )
+
+    payload = ReserveInventoryPayload(order_id="o", items=request.items)
+
+    assert CreateOrderRequestItem is ReserveInventoryPayloadItem
+    assert payload.model_dump_json() == '{"items":[{"productId":"p","quantity":2.0}],"orderId":"o"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"customerId": 1, "items": []}',
+        '{"customerId": "c"}',
+        '{"customerId": "c", "items": [{"productId": "p", "quantity": 0}]}',
+        '{"customerId": "c", "items": [{"productId": "p", "quantity": "2"}]}',
+    ],
+)
+def test_what_the_schema_forbids_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        CreateOrderRequest.model_validate_json(text)
+
+
+def test_instants_are_aware_and_literals_are_checked() -> None:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+
+    assert Order(order_id="o", customer_id="c", status="pending", items=[], created_at=at).created_at == at
+    with pytest.raises(ValidationError):
+        Order.model_validate(
+            {"orderId": "o", "customerId": "c", "status": "sent", "items": [], "createdAt": at}
+        )
+    with pytest.raises(ValidationError):
+        SyncTicketsPayload.model_validate_json('{"origin": "o", "since": "2026-11-23T00:00:00"}')
+
+
+def test_what_was_absent_stays_absent() -> None:
+    assert SyncTicketsPayload(origin="o").model_dump_json(exclude_unset=True) == '{"origin":"o"}'
+
+
+def test_a_union_of_one_is_its_member() -> None:
+    event = OrdersLiveEvent.model_validate(
+        {
+            "name": "Orders.Shipped",
+            "event": {"orderId": "o", "customerId": "c", "shippedAt": datetime.now(UTC)},
+        }
+    )
+
+    assert event.event.order_id == "o"
+
+
+def test_a_declared_error_carries_its_fields() -> None:
+    error = NotFoundError(resource="order", resource_id="o")
+
+    assert (str(error), error.resource, error.resource_id) == ("not found", "order", "o")
+    assert error.fields == {"resource": "order", "resourceId": "o"}
+
+
+def test_docstrings_tell_what_the_numbers_mean() -> None:
+    assert "Tried at most 5 times: again after 5 s, 30 s, then every 2 min." in (
+        ReserveInventoryQueue.__doc__ or ""
+    )
+    assert "At most 1 at a time per key zendesk:/origin:tickets" in (SyncTicketsQueue.__doc__ or "")
