@@ -35,6 +35,8 @@ class QueueBinding(_Wire):
     """Lifecycle events go to `<publish_prefix>.<job id>.<event>`."""
     work_subject: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     consumer_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    updates_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+    """Live updates go to `<updates_prefix>.<job id>`. None: the queue has none."""
     max_deliver: int = Field(default=5, ge=1)
     backoff_ms: tuple[int, ...] = ()
     ack_wait_ms: int = Field(default=30_000, ge=1)
@@ -114,6 +116,7 @@ def _local_queue(service: str, spec: JobSpec) -> QueueBinding:
         publish_prefix=f"trellis.jobs.{service}.{queue}",
         work_subject=f"trellis.work.{service}.{queue}",
         consumer_name=f"{service}__{queue}",
+        updates_prefix=None if spec.update is None else f"trellis.job_updates.{service}.{queue}",
         max_deliver=spec.max_deliver,
         backoff_ms=tuple(map(to_milliseconds, spec.backoff)),
         ack_wait_ms=to_milliseconds(spec.ack_wait),

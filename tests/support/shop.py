@@ -65,6 +65,27 @@ class SortQueue(JobQueue[Parcel, None]):
     )
 
 
+class Weight(Model):
+    """A live update."""
+
+    grams: int
+
+
+WeighJob = ActiveJob[Parcel, Receipt, Weight]
+
+
+class WeighQueue(JobQueue[Parcel, Receipt, Weight]):
+    """Tells the weight while it works."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="weigh",
+        payload=Parcel,
+        result=Receipt,
+        update=Weight,
+        backoff=(timedelta(milliseconds=10),),
+    )
+
+
 class ShipQueue(JobQueue[Parcel, Receipt]):
     """At most one job for each number."""
 
@@ -80,6 +101,7 @@ class ShopJobs(Jobs):
         super().__init__(runtime)
         self.pack: Final = PackQueue(runtime)
         self.sort: Final = SortQueue(runtime)
+        self.weigh: Final = WeighQueue(runtime)
         self.ship: Final = ShipQueue(runtime)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal
 
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
@@ -14,11 +14,10 @@ from trellis_nats.errors import JobCancelled
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.blocking import BlockingReports
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
+from trellis_nats.jobs.updates import Updates
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["ActiveJob", "JobFacts"]
-
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +31,7 @@ class JobFacts:
     redelivery_count: int
 
 
-class ActiveJob(Generic[PayloadT, ResultT]):
+class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     """A job while its handler runs.
 
     Heartbeats go out by themselves, also while the handler blocks the event loop: however long it runs, the job is
@@ -40,12 +39,20 @@ class ActiveJob(Generic[PayloadT, ResultT]):
     """
 
     def __init__(
-        self, payload: PayloadT, attempt: Attempt, facts: JobFacts, beat: Callable[[], Awaitable[object]]
+        self,
+        payload: PayloadT,
+        attempt: Attempt,
+        facts: JobFacts,
+        *,
+        updates: Updates[UpdateT],
+        beat: Callable[[], Awaitable[object]],
     ) -> None:
         self._payload = payload
         self._attempt = attempt
         self._facts = facts
         self._beat = beat
+        self._updates = updates
+        self._updates_sent = 0
         self._blocking = BlockingReports(asyncio.get_running_loop(), progress=self.progress, log=self.log)
 
     def __repr__(self) -> str:
@@ -142,6 +149,22 @@ class ActiveJob(Generic[PayloadT, ResultT]):
         Like `progress`, it never fails the job.
         """
         await self._attempt.logged(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
+
+    async def emit_update(self, value: UpdateT) -> None:
+        """Send a live update to whoever follows the job with `ref.updates()`. It is not stored.
+
+        Raises:
+            ConfigurationError: the queue declares no `update`.
+            InvalidPayload: the value does not match its schema.
+        """
+        self._updates_sent += 1
+        await self._updates.emit(
+            value,
+            job_id=self.id,
+            attempt=self.tries,
+            sequence=self._updates_sent,
+            context=self.context,
+        )
 
     async def heartbeat(self) -> None:
         """Tell the server at once that the job is alive. Seldom needed: the runtime does so by itself."""

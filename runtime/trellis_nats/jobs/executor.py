@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
@@ -33,11 +33,10 @@ from trellis_nats.jobs.record import JobIdentity, instant
 from trellis_nats.jobs.ref import QueueAccess
 from trellis_nats.jobs.registration import Registration
 from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Executor"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +48,14 @@ _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of an outcome while NATS cannot take it."""
 
 
-class Executor(Generic[PayloadT, ResultT]):
+class Executor(Generic[PayloadT, ResultT, UpdateT]):
     """Works the messages of one queue, each in its own call of `execute`."""
 
     def __init__(
         self,
-        access: QueueAccess[PayloadT, ResultT],
+        access: QueueAccess[PayloadT, ResultT, UpdateT],
         binding: QueueBinding,
-        registration: Registration[PayloadT, ResultT],
+        registration: Registration[PayloadT, ResultT, UpdateT],
         *,
         claims: Claims,
         stopping: asyncio.Event,
@@ -201,7 +200,9 @@ class Executor(Generic[PayloadT, ResultT]):
             max_tries=work.max_tries or self._binding.max_deliver,
             redelivery_count=max(message.delivered, attempt.tries) - 1,
         )
-        job = ActiveJob[PayloadT, ResultT](payload, attempt, facts, message.in_progress)
+        job = ActiveJob[PayloadT, ResultT, UpdateT](
+            payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
+        )
         return await run_handler(
             self._registration,
             job,

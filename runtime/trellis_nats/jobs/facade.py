@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TypeVar
 
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
@@ -14,13 +13,11 @@ from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.executor import Executor
 from trellis_nats.jobs.follow import JobEvent, followed
 from trellis_nats.jobs.queue import JobQueue
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.worker import Worker
 from trellis_nats.runtime import Runtime
 
 __all__ = ["Jobs", "WorkerHost"]
-
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
 
 class WorkerHost:
@@ -137,7 +134,7 @@ class Jobs:
         )
 
     def _worker(
-        self, queue: JobQueue[PayloadT, ResultT], heartbeats: ProgressThread, claims: Claims
+        self, queue: JobQueue[PayloadT, ResultT, UpdateT], heartbeats: ProgressThread, claims: Claims
     ) -> Worker:
         stopping, grace_over = asyncio.Event(), asyncio.Event()
         jobs = self.runtime.binding.jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from trellis_nats.codec import Codec
 from trellis_nats.context import within
@@ -15,11 +15,10 @@ from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.lineage import Origin, working_on
 from trellis_nats.jobs.outcome import Completed, Ending, Failed, Raised, Released, Superseded, Withdrawn
 from trellis_nats.jobs.registration import Registration
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["run_handler"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ _UNWIND: Final = timedelta(seconds=5)
 
 
 async def run_handler(
-    registration: Registration[PayloadT, ResultT],
-    job: ActiveJob[PayloadT, ResultT],
+    registration: Registration[PayloadT, ResultT, UpdateT],
+    job: ActiveJob[PayloadT, ResultT, UpdateT],
     attempt: Attempt,
     *,
     origin: Origin,
@@ -58,8 +57,8 @@ async def run_handler(
 
 
 async def _call(
-    registration: Registration[PayloadT, ResultT],
-    job: ActiveJob[PayloadT, ResultT],
+    registration: Registration[PayloadT, ResultT, UpdateT],
+    job: ActiveJob[PayloadT, ResultT, UpdateT],
     origin: Origin,
     result: Codec[ResultT] | None,
 ) -> Ending:
@@ -84,7 +83,7 @@ async def _call(
 
 
 async def _in_time(
-    registration: Registration[PayloadT, ResultT], job: ActiveJob[PayloadT, ResultT]
+    registration: Registration[PayloadT, ResultT, UpdateT], job: ActiveJob[PayloadT, ResultT, UpdateT]
 ) -> ResultT:
     """Call the handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
     limit = registration.timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import ClassVar, Generic, TypeVar, overload
+from typing import ClassVar, Generic, overload
 
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
@@ -19,16 +19,15 @@ from trellis_nats.jobs.ref import JobRef, QueueAccess
 from trellis_nats.jobs.registration import Handler, Registration, registered
 from trellis_nats.jobs.subjects import JobSubjects
 from trellis_nats.jobs.submission import Accepted, Submission
+from trellis_nats.jobs.updates import Updates
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import JobSpec
 
 __all__ = ["JobQueue"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
-
-class JobQueue(Generic[PayloadT, ResultT]):
+class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
     """A queue of jobs with one payload type and one result type."""
 
     spec: ClassVar[JobSpec]
@@ -36,7 +35,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._registration: Registration[PayloadT, ResultT] | None = None
+        self._registration: Registration[PayloadT, ResultT, UpdateT] | None = None
         self._started = False
         runtime.queues.append(self.spec)
 
@@ -50,7 +49,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
         idempotency_key: str | None = None,
         deadline: timedelta | datetime | None = None,
         delay: timedelta | None = None,
-    ) -> JobRef[PayloadT, ResultT]:
+    ) -> JobRef[PayloadT, ResultT, UpdateT]:
         """Create a job, and return once it is stored: from then on it is not lost.
 
         Called by a handler, the job inherits the handler's request and trace. With an idempotency key there is one
@@ -78,7 +77,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
 
     async def create_many(
         self, payloads: Iterable[PayloadT], *, delay: timedelta | None = None
-    ) -> list[JobRef[PayloadT, ResultT]]:
+    ) -> list[JobRef[PayloadT, ResultT, UpdateT]]:
         """Create jobs, all of a thousand or none, and return once all are stored.
 
         Every payload is checked before the first one is sent. Servers before 2.12 have no batches: there, the jobs
@@ -102,7 +101,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
         idempotency_key: str | None = None,
         deadline: timedelta | datetime | None = None,
         delay: timedelta | None = None,
-    ) -> Submission[PayloadT, ResultT]:
+    ) -> Submission[PayloadT, ResultT, UpdateT]:
         """Create a job, or say why not. A queue without a concurrency key always accepts.
 
         Raises:
@@ -125,7 +124,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
             at=now(),
         )
 
-    def ref(self, job_id: str) -> JobRef[PayloadT, ResultT]:
+    def ref(self, job_id: str) -> JobRef[PayloadT, ResultT, UpdateT]:
         """Return a handle on a job that was created before, by this process or another. It reads nothing yet.
 
         Raises:
@@ -134,16 +133,18 @@ class JobQueue(Generic[PayloadT, ResultT]):
         return JobRef(self._access, checked_token("job id", job_id))
 
     @overload
-    def handle(self, handler: Handler[PayloadT, ResultT], /) -> Handler[PayloadT, ResultT]: ...
+    def handle(
+        self, handler: Handler[PayloadT, ResultT, UpdateT], /
+    ) -> Handler[PayloadT, ResultT, UpdateT]: ...
 
     @overload
     def handle(
         self, /, *, concurrency: int | None = None, timeout: timedelta | None = None
-    ) -> Callable[[Handler[PayloadT, ResultT]], Handler[PayloadT, ResultT]]: ...
+    ) -> Callable[[Handler[PayloadT, ResultT, UpdateT]], Handler[PayloadT, ResultT, UpdateT]]: ...
 
     def handle(
         self,
-        handler: Handler[PayloadT, ResultT] | None = None,
+        handler: Handler[PayloadT, ResultT, UpdateT] | None = None,
         /,
         *,
         concurrency: int | None = None,
@@ -166,8 +167,12 @@ class JobQueue(Generic[PayloadT, ResultT]):
         return self._register(handler, concurrency=concurrency, timeout=timeout)
 
     def _register(
-        self, handler: Handler[PayloadT, ResultT], *, concurrency: int | None, timeout: timedelta | None
-    ) -> Handler[PayloadT, ResultT]:
+        self,
+        handler: Handler[PayloadT, ResultT, UpdateT],
+        *,
+        concurrency: int | None,
+        timeout: timedelta | None,
+    ) -> Handler[PayloadT, ResultT, UpdateT]:
         name = self.spec.name
         if self._registration is not None:
             raise HandlerConflict(f'job "{name}" already has a handler')
@@ -177,7 +182,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
         return handler
 
     @property
-    def registration(self) -> Registration[PayloadT, ResultT] | None:
+    def registration(self) -> Registration[PayloadT, ResultT, UpdateT] | None:
         """The registered handler, if there is one."""
         return self._registration
 
@@ -186,7 +191,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
         self._started = True
 
     @property
-    def access(self) -> QueueAccess[PayloadT, ResultT]:
+    def access(self) -> QueueAccess[PayloadT, ResultT, UpdateT]:
         """Where the queue's events are, and how they are read."""
         return self._access
 
@@ -214,7 +219,7 @@ class JobQueue(Generic[PayloadT, ResultT]):
         return self.binding
 
     @cached_property
-    def _access(self) -> QueueAccess[PayloadT, ResultT]:
+    def _access(self) -> QueueAccess[PayloadT, ResultT, UpdateT]:
         spec = self.spec
         return QueueAccess(
             self._runtime.connection,
@@ -224,5 +229,13 @@ class JobQueue(Generic[PayloadT, ResultT]):
             result=None
             if spec.result is None
             else Codec[ResultT](spec.result, what=f'the result of job "{spec.name}"'),
+            updates=Updates(
+                self._runtime.connection,
+                queue=spec.name,
+                prefix=self.binding.updates_prefix,
+                codec=None
+                if spec.update is None
+                else Codec[UpdateT](spec.update, what=f'an update of job "{spec.name}"'),
+            ),
             timeout=self._runtime.options.request_timeout,
         )

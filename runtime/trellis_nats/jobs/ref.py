@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
@@ -27,11 +27,11 @@ from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
 from trellis_nats.jobs.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.subjects import JobSubjects
+from trellis_nats.jobs.updates import UpdateInbox, Updates
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["JobRef", "QueueAccess"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
 _LOOK_AGAIN: Final = timedelta(seconds=15)
 """How long a waiter trusts that it was told of every event. A message may be dropped; a stored event is not."""
@@ -39,7 +39,7 @@ _STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
 """Seconds between looks after an event was heard: it is heard before it is stored, on replicas well before."""
 
 
-class QueueAccess(Generic[PayloadT, ResultT]):
+class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
     """What a ref needs of its queue: where its events are, and how they are read."""
 
     def __init__(
@@ -50,6 +50,7 @@ class QueueAccess(Generic[PayloadT, ResultT]):
         queue: str,
         payload: Codec[PayloadT],
         result: Codec[ResultT] | None,
+        updates: Updates[UpdateT],
         timeout: timedelta,
     ) -> None:
         self.connection = connection
@@ -57,13 +58,14 @@ class QueueAccess(Generic[PayloadT, ResultT]):
         self.queue = queue
         self.payload = payload
         self.result = result
+        self.updates = updates
         self.history = JobHistory(connection, subjects, timeout=timeout)
 
 
-class JobRef(Generic[PayloadT, ResultT]):
+class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     """A handle on one job. It holds no resources, and may be made again from the id alone."""
 
-    def __init__(self, access: QueueAccess[PayloadT, ResultT], job_id: str) -> None:
+    def __init__(self, access: QueueAccess[PayloadT, ResultT, UpdateT], job_id: str) -> None:
         self._access = access
         self._id = job_id
 
@@ -148,6 +150,35 @@ class JobRef(Generic[PayloadT, ResultT]):
                 yield job_event(event)
                 if life.state in TERMINAL_STATES:
                     return
+
+    async def updates(self) -> AsyncGenerator[UpdateT, None]:
+        """Give the updates that the job's handler sends from now on, and end with the job.
+
+        They are live: what was sent before, or while there was no connection, is gone. After a failed try the next
+        one's updates follow. Of a thousand that wait for a slow reader, the oldest are dropped.
+
+        Raises:
+            ConfigurationError: the queue declares no `update`.
+            JobNotFound: no such job is stored.
+        """
+        updates, inbox = self._access.updates, UpdateInbox(self._id)
+        subscription = await self._access.connection.subscribe(updates.subject(self._id), inbox.hear)
+        ended = asyncio.create_task(self.wait())
+        try:
+            await self._access.connection.flush()
+            inbox.begin((await self._newest()).event.tries)
+            while not ended.done() or inbox.arrived.is_set():
+                arrived = asyncio.create_task(inbox.arrived.wait())
+                await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
+                arrived.cancel()
+                for frame in inbox.take():
+                    value = updates.decode(frame)
+                    if value is not None:
+                        yield value
+            await ended
+        finally:
+            ended.cancel()
+            await subscription.unsubscribe()
 
     async def cancel(self, reason: str = "cancelled") -> JobSnapshot[PayloadT, ResultT]:
         """Cancel the job, unless it has ended, and return how it stands now.

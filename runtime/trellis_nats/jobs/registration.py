@@ -6,29 +6,28 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar, cast
+from typing import Generic, cast
 
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.active import ActiveJob
 from trellis_nats.jobs.threads import in_thread
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["AsyncHandler", "Handler", "Registration", "registered"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
 
-AsyncHandler = Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT]]
+AsyncHandler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT]]
 """A handler that runs on the event loop."""
 
-Handler = Callable[[ActiveJob[PayloadT, ResultT]], Awaitable[ResultT] | ResultT]
+Handler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT] | ResultT]
 """A handler: an `async def`, or a plain `def`, which runs in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Registration(Generic[PayloadT, ResultT]):
+class Registration(Generic[PayloadT, ResultT, UpdateT]):
     """A handler, ready to be awaited."""
 
-    call: AsyncHandler[PayloadT, ResultT]
+    call: AsyncHandler[PayloadT, ResultT, UpdateT]
     concurrency: int | None
     """How many run at a time in this process; None for the contract's number."""
     timeout: timedelta | None
@@ -36,8 +35,12 @@ class Registration(Generic[PayloadT, ResultT]):
 
 
 def registered(
-    queue: str, handler: Handler[PayloadT, ResultT], *, concurrency: int | None, timeout: timedelta | None
-) -> Registration[PayloadT, ResultT]:
+    queue: str,
+    handler: Handler[PayloadT, ResultT, UpdateT],
+    *,
+    concurrency: int | None,
+    timeout: timedelta | None,
+) -> Registration[PayloadT, ResultT, UpdateT]:
     """Check a handler and its options.
 
     Raises:
@@ -50,14 +53,14 @@ def registered(
     if timeout is not None and timeout <= timedelta(0):
         raise ConfigurationError(f'job "{queue}": a timeout must be positive, got {timeout}')
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
-        return Registration(cast("AsyncHandler[PayloadT, ResultT]", handler), concurrency, timeout)
+        return Registration(cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout)
     if timeout is not None:
         raise ConfigurationError(
             f'job "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
         )
-    plain = cast("Callable[[ActiveJob[PayloadT, ResultT]], ResultT]", handler)
+    plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
 
-    async def call(job: ActiveJob[PayloadT, ResultT]) -> ResultT:
+    async def call(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> ResultT:
         return await in_thread(plain, job)
 
     return Registration(call, concurrency, timeout)

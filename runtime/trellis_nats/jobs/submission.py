@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal
 
 from trellis_nats.jobs.ref import JobRef
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Accepted", "Coalesced", "Rejected", "Replaced", "Submission"]
 
-PayloadT = TypeVar("PayloadT")
-ResultT = TypeVar("ResultT")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted(Generic[PayloadT, ResultT]):
+class Accepted(Generic[PayloadT, ResultT, UpdateT]):
     """The job is stored and will run."""
 
-    ref: JobRef[PayloadT, ResultT]
+    ref: JobRef[PayloadT, ResultT, UpdateT]
     key: str | None = None
     """The concurrency key, for queues that have one."""
 
@@ -34,23 +32,26 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Coalesced(Generic[PayloadT, ResultT]):
+class Coalesced(Generic[PayloadT, ResultT, UpdateT]):
     """The key is full, and a job that is already there stands for this one."""
 
-    existing: JobRef[PayloadT, ResultT]
+    existing: JobRef[PayloadT, ResultT, UpdateT]
     key: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Replaced(Generic[PayloadT, ResultT]):
+class Replaced(Generic[PayloadT, ResultT, UpdateT]):
     """The job is stored and took the place of the oldest one that waited."""
 
-    ref: JobRef[PayloadT, ResultT]
-    replaced: JobRef[PayloadT, ResultT]
+    ref: JobRef[PayloadT, ResultT, UpdateT]
+    replaced: JobRef[PayloadT, ResultT, UpdateT]
     key: str
 
 
 Submission = (
-    Accepted[PayloadT, ResultT] | Rejected | Coalesced[PayloadT, ResultT] | Replaced[PayloadT, ResultT]
+    Accepted[PayloadT, ResultT, UpdateT]
+    | Rejected
+    | Coalesced[PayloadT, ResultT, UpdateT]
+    | Replaced[PayloadT, ResultT, UpdateT]
 )
 """Match it. A queue without a concurrency key always accepts."""

@@ -1,0 +1,91 @@
+"""Live updates: typed, in order, gone when nobody listens."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from trellis_nats import ConfigurationError, InvalidPayload, JobState
+from trellis_nats.testing import NatsServer
+
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
+
+SOON = timedelta(seconds=10)
+
+
+async def test_updates_arrive_in_order_and_end_with_the_job(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        listening = asyncio.Event()
+
+        @shop.jobs.weigh.handle
+        async def weigh(job: WeighJob) -> Receipt:
+            await listening.wait()
+            for grams in range(5):
+                await job.emit_update(Weight(grams=grams))
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+        updates = ref.updates()
+        first = asyncio.ensure_future(anext(updates))
+        await shop.jobs.runtime.connection.flush()
+        listening.set()
+
+        assert [await first, *[update async for update in updates]] == [Weight(grams=n) for n in range(5)]
+        assert (await ref.get()).state is JobState.COMPLETED
+
+
+async def test_a_new_try_begins_its_updates_anew(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        listening = asyncio.Event()
+
+        @shop.jobs.weigh.handle
+        async def weigh(job: WeighJob) -> Receipt:
+            await listening.wait()
+            await job.emit_update(Weight(grams=job.tries))
+            if job.tries == 1:
+                raise ConnectionError("the scales are off")
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+        updates = ref.updates()
+        first = asyncio.ensure_future(anext(updates))
+        await shop.jobs.runtime.connection.flush()
+        listening.set()
+
+        assert [await first, *[update async for update in updates]] == [Weight(grams=1), Weight(grams=2)]
+
+
+async def test_a_queue_without_updates_says_so(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        said: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            with pytest.raises(ConfigurationError, match="declares no `update`") as caught:
+                await job.emit_update(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - the mistake under test
+            said.append(str(caught.value))
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        await ref.result(timeout=SOON)
+
+        with pytest.raises(ConfigurationError, match='queue "pack"'):
+            await anext(ref.updates())
+        assert said
+
+
+async def test_an_update_of_another_schema_is_refused_where_it_is_sent(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.weigh.handle
+        async def weigh(job: WeighJob) -> Receipt:
+            with pytest.raises(InvalidPayload, match="an update of job"):
+                await job.emit_update({"grams": "many"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - likewise
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+
+        assert await ref.result(timeout=SOON) == Receipt(total=1)
