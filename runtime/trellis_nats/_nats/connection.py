@@ -10,7 +10,7 @@ from typing import Final
 from nats.nuid import NUID
 
 from trellis_nats._nats.denials import Denials
-from trellis_nats._nats.link import Link, settled
+from trellis_nats._nats.link import Link
 from trellis_nats._nats.listeners import Listeners
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.outgoing import encode_publish
@@ -106,11 +106,6 @@ class Connection:
         return self.link is not None
 
     @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    @property
     def server_version(self) -> tuple[int, int, int]:
         """The version of the server last connected to."""
         return self._info.version
@@ -142,6 +137,19 @@ class Connection:
             await asyncio.sleep(0)  # a link that ended in this very turn has not cleared the event yet
             await self._supervisor.connected.wait()
 
+    async def wait_ready(self, due: float, subject: str) -> None:
+        """Wait until a message can be sent, until the loop's time `due` at most.
+
+        Raises:
+            NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
+        """
+        try:
+            async with asyncio.timeout_at(due):
+                await self.wait_connected()
+                await self.writable()
+        except TimeoutError:
+            raise NotConnected(f'no connection to {self.address}; nothing was sent to "{subject}"') from None
+
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after each reconnect, with every subscription in place. Returns the remover."""
         return self._up.add(callback)
@@ -155,11 +163,6 @@ class Connection:
         link = self.link
         if link is not None:
             link.probe(_PROBE)
-
-    def pong(self) -> asyncio.Future[bool]:
-        """Ping. The future holds True when the server has read all that was sent before, False when the link ended."""
-        link = self.link
-        return settled(answered=False) if link is None else link.ping()
 
     # --- messages --------------------------------------------------------------------------------------------------
 

@@ -53,8 +53,10 @@ class Denials:
         if denial is None:
             _log.error("the server denies: %s", text)
         elif denial.operation == "subscribe to":
-            self._subscriptions.append(self._named(denial.subject))
-            _log.error('the account may not subscribe to "%s"', self._subscriptions[-1])
+            subject = self._named(denial.subject)
+            if subject not in self._subscriptions:  # each reconnect brings it again
+                self._subscriptions.append(subject)
+            _log.error('the account may not subscribe to "%s"', subject)
         elif not self._on_publish(denial.subject):
             _log.error('the account may not publish to "%s"; the message is lost', denial.subject)
 

@@ -20,7 +20,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats._nats.work import IN_PROGRESS
-from trellis_nats.errors import NotConnected, TrellisError
+from trellis_nats.errors import NotConnected
 
 __all__ = ["Hold", "ProgressThread"]
 
@@ -130,7 +130,7 @@ class ProgressThread:
         self._loop = asyncio.get_running_loop()
         try:
             connection = await Connection.open(",".join(self._settings.servers), settings=self._settings)
-        except TrellisError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the starter waits for it
             _tell(starter, opened, error)
             return
         for subject, reply in self._answers.items():
@@ -180,7 +180,7 @@ def _answered(connection: Connection, reply: Callable[[bytes], bytes], request: 
         connection.send(request.reply, reply(request.data))
 
 
-def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: TrellisError | None) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: Exception | None) -> None:
     def settle() -> None:
         if opened.done():
             return

@@ -15,7 +15,7 @@ from typing import Final
 from trellis_nats._nats.api import read_object, refusal
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import NO_RESPONDERS, Message
-from trellis_nats.errors import NoResponders, NotConnected, PermissionDenied, TransportError, WriteUnknown
+from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
 
 __all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
 
@@ -76,15 +76,7 @@ async def publish_acked(
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout.total_seconds()
-    if not connection.is_connected:
-        try:
-            async with asyncio.timeout_at(due):
-                await connection.wait_connected()
-        except TimeoutError:
-            raise NotConnected(
-                f'no connection to {connection.address}; nothing was sent to "{subject}"'
-            ) from None
-    await connection.writable()
+    await connection.wait_ready(due, subject)
     return await send_acked(
         connection,
         subject,

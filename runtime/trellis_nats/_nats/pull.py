@@ -169,7 +169,9 @@ class Pull:
             if not pong.cancelled() and pong.result() and self._round is begun and self._refusals == 0:
                 self._report(PullState(consuming=True))
 
-        self._connection.pong().add_done_callback(on_pong)
+        link = self._connection.link
+        if link is not None:
+            link.ping().add_done_callback(on_pong)
 
     def _top_up(self) -> None:
         self._topping_up = None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from trellis_nats._nats.message import NO_RESPONDERS, Message
-from trellis_nats.errors import NoResponders, NotConnected, PermissionDenied, RequestTimeout
+from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
 if TYPE_CHECKING:
     from trellis_nats._nats.connection import Connection
@@ -63,8 +63,7 @@ async def ask(
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout.total_seconds()
     while True:
-        await _connected_by(connection, due, subject)
-        await connection.writable()
+        await connection.wait_ready(due, subject)
         asking = _Asking(subject, timeout, repeat=repeat)
         left = timedelta(seconds=max(0.0, due - loop.time()))
         reply = connection.exchange(asking, subject, data, headers, left)
@@ -77,15 +76,3 @@ async def ask(
         if message.status == NO_RESPONDERS and not message.data:
             raise NoResponders(f'nobody listens on "{subject}"')
         return message
-
-
-async def _connected_by(connection: Connection, due: float, subject: str) -> None:
-    if connection.is_connected:
-        return
-    try:
-        async with asyncio.timeout_at(due):
-            await connection.wait_connected()
-    except TimeoutError:
-        raise NotConnected(
-            f'no connection to {connection.address}; nothing was sent to "{subject}"'
-        ) from None

@@ -111,12 +111,20 @@ class Supervisor:
             await self._redial()
 
     async def _redial(self) -> None:
+        told = ""
         while not self._stopping and self.link is None:
             address = self._pool.next()
             try:
                 link = await self._dial(address, _ATTEMPT)
             except DialFailed as failure:
-                _log.warning("cannot connect to %s: %s", address, failure.reason)
+                # An outage may last for hours: the same words are a warning once.
+                _log.log(
+                    logging.DEBUG if failure.reason == told else logging.WARNING,
+                    "cannot connect to %s: %s",
+                    address,
+                    failure.reason,
+                )
+                told = failure.reason
                 await self._pause()
             else:
                 _log.info("connected to %s again", address)

@@ -222,3 +222,16 @@ async def test_an_answer_of_somebody_who_is_no_stream_is_no_acknowledgement(conn
 
     with pytest.raises(WriteUnknown, match="no acknowledgement"):
         await publish_acked(connection, "plain", b"")
+
+
+async def test_a_publish_into_a_full_socket_ends_in_time_and_was_not_sent(
+    proxied: Connection, proxy: Proxy
+) -> None:
+    proxied.send("fill", b"x" * 900_000)
+    proxy.blackhole()
+    for _ in range(20):
+        proxied.send("fill", b"x" * 900_000)
+
+    with pytest.raises(NotConnected, match="nothing was sent"):
+        async with asyncio.timeout(0.5):
+            await publish_acked(proxied, "log.a", b"", timeout=timedelta(milliseconds=100))

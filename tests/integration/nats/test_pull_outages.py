@@ -9,6 +9,8 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.pull import PullState
+from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats._nats.streams import delete_consumer
 from trellis_nats.testing import NatsServer
 
@@ -125,3 +127,37 @@ async def test_a_silent_network_is_left_for_another(
         await add_work(connection, "one")
 
         assert (await hands.next()).data == b"one"
+
+
+async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
+    connection: Connection, proxy: Proxy
+) -> None:
+    unhurried = await Connection.open(proxy.url, settings=ConnectionSettings())
+    await create_work_queue(connection)
+    hands = Hands()
+
+    async with pulling(unhurried, hands, 1) as pull:
+        await eventually(lambda: pull.consuming)
+        proxy.blackhole("to_client")
+        await eventually(lambda: not pull.consuming, within=timedelta(seconds=1))
+        await eventually(lambda: proxy.accepted == 2, within=timedelta(seconds=4))
+        proxy.heal()
+        await add_work(connection, "one")
+
+        assert (await hands.next()).data == b"one"
+
+    await unhurried.close()
+
+
+async def test_a_blocked_event_loop_is_no_silence(connection: Connection) -> None:
+    await create_work_queue(connection)
+    states: list[PullState] = []
+    hands = Hands()
+
+    async with pulling(connection, hands, 1, on_state=states.append) as pull:
+        await eventually(lambda: pull.consuming)
+        time.sleep(1.5)  # noqa: ASYNC251 - blocking is the point: longer than two heartbeats
+        await add_work(connection, "one")
+        await hands.next()
+
+    assert [state.reason for state in states] == [None, "stopped"]
