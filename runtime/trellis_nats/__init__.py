@@ -46,7 +46,7 @@ from trellis_nats.errors import (
     WriteUnknown,
     WrongLastSequence,
 )
-from trellis_nats.events import EventPublisher, EventSource, PublishedEvent, ReceivedEvent
+from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
 from trellis_nats.jobs import (
     Accepted,
     ActiveJob,
@@ -93,6 +93,7 @@ __all__ = [
     "EventPublisher",
     "EventSource",
     "EventSpec",
+    "EventSubscription",
     "HandlerConflict",
     "IncompatiblePackage",
     "InvalidKey",

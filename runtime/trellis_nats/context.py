@@ -13,9 +13,9 @@ from typing import Final
 from trellis_nats.ids import new_id
 
 try:
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    from opentelemetry.trace.propagation import tracecontext
 except ImportError:  # the `otel` extra is not installed: contexts are always fresh or inherited
-    TraceContextTextMapPropagator = None
+    tracecontext = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
 __all__ = ["Context", "current_context", "new_context", "within"]
 
@@ -76,8 +76,8 @@ def new_context() -> Context:
     if inherited is not None:
         return inherited
     carrier: dict[str, str] = {}
-    if TraceContextTextMapPropagator is not None:
-        TraceContextTextMapPropagator().inject(carrier)
+    if tracecontext is not None:
+        tracecontext.TraceContextTextMapPropagator().inject(carrier)
     return _context(None, carrier.get("traceparent"), carrier.get("tracestate"))
 
 

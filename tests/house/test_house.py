@@ -51,11 +51,11 @@ def test_no_handwritten_file_has_more_than_300_lines() -> None:
     assert {name: length for name, length in lengths.items() if length > LINES_MAX} == {}
 
 
-def test_the_public_names_of_the_runtime_are_sorted_and_complete() -> None:
+def test_the_public_names_of_the_runtime_are_those_that_it_lists() -> None:
     public = {name for name in vars(trellis_nats) if not name.startswith("_")}
     packages = {path.stem for path in (ROOT / "runtime/trellis_nats").iterdir()}
 
-    assert list(trellis_nats.__all__) == sorted(trellis_nats.__all__)
+    assert len(trellis_nats.__all__) == len(set(trellis_nats.__all__))
     assert public - packages == set(trellis_nats.__all__)
 
 

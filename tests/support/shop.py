@@ -53,6 +53,14 @@ class PackQueue(JobQueue[Parcel, Receipt]):
     )
 
 
+class ChargeQueue(JobQueue[Parcel, Receipt]):
+    """Waits a second before it is tried again."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="charge", payload=Parcel, result=Receipt, backoff=(timedelta(seconds=1),), ack_wait=ACK_WAIT
+    )
+
+
 class SortQueue(JobQueue[Parcel, None]):
     """No result, three at a time, and a deadline."""
 
@@ -100,6 +108,7 @@ class ShopJobs(Jobs):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self.pack: Final = PackQueue(runtime)
+        self.charge: Final = ChargeQueue(runtime)
         self.sort: Final = SortQueue(runtime)
         self.weigh: Final = WeighQueue(runtime)
         self.ship: Final = ShipQueue(runtime)

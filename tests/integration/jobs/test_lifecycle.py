@@ -8,7 +8,6 @@ import pytest
 from trellis_nats import (
     Accepted,
     InvalidPayload,
-    JobCancelled,
     JobExpired,
     JobFailed,
     JobNotFound,
@@ -215,65 +214,6 @@ async def test_a_job_that_never_was_is_not_found(nats_server: NatsServer) -> Non
     async with Shop.connect(nats_server.url) as shop:
         with pytest.raises(JobNotFound, match="NEVER"):
             await shop.jobs.pack.ref("NEVER").get()
-
-
-async def test_a_cancelled_job_that_waits_never_starts(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        worked: list[int] = []
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            worked.append(job.payload.number)
-            return Receipt(total=0)
-
-        cancelled = await shop.jobs.pack.create(Parcel(number=1))
-        assert (await cancelled.cancel("no longer wanted")).state is JobState.CANCELLED
-        assert (await cancelled.cancel("again")).last_error == "no longer wanted"
-        after = await shop.jobs.pack.create(Parcel(number=2))
-        await shop.jobs.start_workers()
-        await after.result(timeout=SOON)
-
-        with pytest.raises(JobCancelled, match="no longer wanted"):
-            await cancelled.result()
-    assert worked == [2]
-
-
-async def test_a_running_handler_sees_its_cancellation_and_its_result_is_dropped(
-    nats_server: NatsServer,
-) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        running = asyncio.Event()
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            assert not job.is_cancelled
-            running.set()
-            await job.cancelled.wait()
-            assert job.is_cancelled
-            return Receipt(total=1)
-
-        host = await shop.jobs.start_workers()
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await running.wait()
-        snapshot = await ref.cancel("stop it")
-        await host.stop()
-
-        assert snapshot.state is JobState.CANCELLED
-        assert (await ref.get()).state is JobState.CANCELLED
-
-
-async def test_a_job_that_completed_cannot_be_cancelled(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            return Receipt(total=1)
-
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await shop.jobs.start_workers()
-        await ref.result(timeout=SOON)
-
-        assert (await ref.cancel()).state is JobState.COMPLETED
 
 
 async def test_a_late_subscriber_gets_the_whole_history_of_a_job(nats_server: NatsServer) -> None:

@@ -1,0 +1,113 @@
+"""Every error of the runtime, in one tree.
+
+TrellisError
+├── ConfigurationError            the program or its settings are wrong; retrying does not help
+│   ├── IncompatiblePackage       the generated package and this runtime do not fit together
+│   ├── HandlerConflict           a second handler, or one registered after the start
+│   ├── KeyedQueueUnsupported     a queue with keyConcurrency, which this version cannot run yet
+│   └── ProvisioningError         streams, consumers or buckets are missing or differ
+├── TransportError                NATS could not do what was asked
+│   ├── CannotConnect             the first connection failed
+│   ├── NotConnected              there is no connection now; nothing was sent
+│   ├── RequestTimeout            nobody answered in time
+│   ├── NoResponders              nobody listens on the subject
+│   ├── PermissionDenied          the account may not use the subject
+│   ├── PayloadTooLarge           the server would refuse the message; nothing was sent
+│   ├── ApiError                  JetStream answered with an error
+│   │   └── WrongLastSequence     somebody else wrote first (compare-and-set)
+│   └── WriteUnknown              the answer to a write was lost; it may have been stored
+├── InvalidPayload                a value does not match its schema
+├── JobError
+│   ├── JobFailed                 raise it in a handler to fail without a retry; raised by `result()`
+│   ├── JobRetry                  raise it in a handler to be tried again after a given time
+│   ├── JobCancelled              raise it in a handler that stops early; raised by `result()`
+│   ├── JobExpired                the job's deadline passed
+│   ├── JobSkipped                a newer job took its place
+│   └── JobNotFound               no such job is stored
+├── RpcError                      a call was answered with an error
+│   ├── DeclaredError             the base of the errors that a contract declares
+│   ├── UnexpectedError           the handler failed; details are in the service's log under `id`
+│   ├── ValidationError           the request or the response does not match its schema
+│   ├── AuthError                 the caller may not do this
+│   └── RemoteError               an error of a type this contract does not declare
+└── KvError
+    ├── KeyExists                 `create` found the key
+    ├── RevisionMismatch          `update` found another revision
+    └── InvalidKey                NATS does not allow the key
+"""
+
+from trellis_nats.errors.configuration import (
+    ConfigurationError,
+    HandlerConflict,
+    IncompatiblePackage,
+    KeyedQueueUnsupported,
+    ProvisioningError,
+)
+from trellis_nats.errors.job import (
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    JobRetry,
+    JobSkipped,
+)
+from trellis_nats.errors.kv import InvalidKey, KeyExists, KvError, RevisionMismatch
+from trellis_nats.errors.root import InvalidPayload, TrellisError
+from trellis_nats.errors.rpc import (
+    AuthError,
+    DeclaredError,
+    RemoteError,
+    RpcError,
+    UnexpectedError,
+    ValidationError,
+)
+from trellis_nats.errors.transport import (
+    ApiError,
+    CannotConnect,
+    NoResponders,
+    NotConnected,
+    PayloadTooLarge,
+    PermissionDenied,
+    RequestTimeout,
+    TransportError,
+    WriteUnknown,
+    WrongLastSequence,
+)
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "CannotConnect",
+    "ConfigurationError",
+    "DeclaredError",
+    "HandlerConflict",
+    "IncompatiblePackage",
+    "InvalidKey",
+    "InvalidPayload",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobNotFound",
+    "JobRetry",
+    "JobSkipped",
+    "KeyExists",
+    "KeyedQueueUnsupported",
+    "KvError",
+    "NoResponders",
+    "NotConnected",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "ProvisioningError",
+    "RemoteError",
+    "RequestTimeout",
+    "RevisionMismatch",
+    "RpcError",
+    "TransportError",
+    "TrellisError",
+    "UnexpectedError",
+    "ValidationError",
+    "WriteUnknown",
+    "WrongLastSequence",
+]

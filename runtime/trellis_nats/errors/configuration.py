@@ -1,0 +1,47 @@
+"""The program or its settings are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trellis_nats.errors.root import TrellisError
+
+__all__ = [
+    "ConfigurationError",
+    "HandlerConflict",
+    "IncompatiblePackage",
+    "KeyedQueueUnsupported",
+    "ProvisioningError",
+]
+
+
+class ConfigurationError(TrellisError):
+    """The program or its settings are wrong; trying again does not help."""
+
+
+class IncompatiblePackage(ConfigurationError):
+    """The generated package was made for another version of the runtime's interface."""
+
+
+class HandlerConflict(ConfigurationError):
+    """A surface has a handler already, or its worker was started before the handler came."""
+
+
+class KeyedQueueUnsupported(ConfigurationError):
+    """The queue declares `keyConcurrency`, and this version cannot keep its limit yet."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f'queue "{queue}" declares keyConcurrency, which this version of trellis-nats does not run yet; '
+            "jobs of this queue are neither created nor worked, so that its limit is never broken"
+        )
+        self.queue = queue
+
+
+class ProvisioningError(ConfigurationError):
+    """Streams, consumers or buckets that the contract needs are missing or differ."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+        """One sentence for each resource."""

@@ -1,0 +1,75 @@
+"""What a call can be answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from trellis_nats.errors.root import TrellisError
+
+__all__ = ["AuthError", "DeclaredError", "RemoteError", "RpcError", "UnexpectedError", "ValidationError"]
+
+
+class RpcError(TrellisError):
+    """A call was answered with an error."""
+
+
+class DeclaredError(RpcError):
+    """The base of the error classes that are generated from a contract's `errors`.
+
+    A handler raises one; the caller's `await` raises the same class with the same fields.
+    """
+
+    error_type: ClassVar[str]
+    """The name on the wire."""
+    data_type: ClassVar[object] = None
+    """The type of the error's body; None when the contract gives no schema."""
+
+    def __init__(self, message: str, /, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: Mapping[str, object] = dict(fields)
+        """The error's own fields, under their wire names."""
+        self.id: str | None = None
+        """The id that the service gave it; None until it has crossed the wire."""
+        self.context: Mapping[str, object] = {}
+        """What the service told beside the declared fields."""
+
+
+class UnexpectedError(RpcError):
+    """The handler failed in a way that the contract does not declare."""
+
+    def __init__(self, message: str = "An unexpected error has occurred", *, id: str | None = None) -> None:  # noqa: A002 - the wire's name
+        super().__init__(message if id is None else f"{message} (id {id})")
+        self.id = id
+        """Look for it in the service's log."""
+
+
+class ValidationError(RpcError):
+    """The request or the response does not match its schema."""
+
+    def __init__(self, message: str, issues: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.issues = tuple(issues)
+        """Pairs of place and sentence."""
+        self.id: str | None = None
+        """The id that the service gave it; None until it has crossed the wire."""
+
+
+class AuthError(RpcError):
+    """The caller may not do this."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Auth failed: {reason}")
+        self.reason = reason
+        self.id: str | None = None
+        """The id that the service gave it; None until it has crossed the wire."""
+
+
+class RemoteError(RpcError):
+    """The service answered with an error of a type that this contract does not declare."""
+
+    def __init__(self, error: Mapping[str, object]) -> None:
+        super().__init__(f"Remote error: {error.get('type')}: {error.get('message')}")
+        self.error = dict(error)
+        """The object as received."""

@@ -1,0 +1,79 @@
+"""NATS could not do what was asked."""
+
+from __future__ import annotations
+
+from trellis_nats.errors.root import TrellisError
+
+__all__ = [
+    "ApiError",
+    "CannotConnect",
+    "NoResponders",
+    "NotConnected",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "RequestTimeout",
+    "TransportError",
+    "WriteUnknown",
+    "WrongLastSequence",
+]
+
+
+class TransportError(TrellisError):
+    """NATS could not do what was asked."""
+
+
+class CannotConnect(TransportError):
+    """The first connection failed. The text names the server, never a credential."""
+
+
+class NotConnected(TransportError):
+    """There is no connection to the server now. Nothing was sent."""
+
+
+class RequestTimeout(TransportError):
+    """Nobody answered in time."""
+
+
+class NoResponders(TransportError):
+    """Nobody listens on the subject, or the stream behind it does not exist."""
+
+
+class PermissionDenied(TransportError):
+    """The account may not publish or subscribe to the subject."""
+
+    def __init__(self, operation: str, subject: str) -> None:
+        super().__init__(f'the account may not {operation} "{subject}"')
+        self.operation = operation
+        """`publish to` or `subscribe to`."""
+        self.subject = subject
+
+
+class PayloadTooLarge(TransportError):
+    """The message is larger than the server takes. Nothing was sent."""
+
+    def __init__(self, subject: str, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f'{size_bytes} bytes for "{subject}" are more than the {limit_bytes} that the server takes'
+        )
+        self.subject = subject
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class ApiError(TransportError):
+    """JetStream answered with an error."""
+
+    def __init__(self, *, request: str, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"{request}: {description} (code {code}, err_code {err_code})")
+        self.request = request
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class WrongLastSequence(ApiError):
+    """Somebody else wrote first, so that a compare-and-set write was refused."""
+
+
+class WriteUnknown(TransportError):
+    """The answer to a write was lost. The write may have been stored, now or a moment later."""
