@@ -13,6 +13,7 @@ from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.errors import NoResponders, NotConnected, PayloadTooLarge, PermissionDenied, RequestTimeout
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
 
 SECOND = timedelta(seconds=1)
@@ -139,6 +140,7 @@ async def test_a_request_while_disconnected_waits_and_then_says_that_nothing_was
     connection: Connection, nats_server: NatsServer
 ) -> None:
     await asyncio.to_thread(nats_server.kill)
+    await eventually(lambda: not connection.is_connected)
 
     with pytest.raises(NotConnected, match="nothing was sent"):
         await connection.request("service.echo", timeout=timedelta(milliseconds=100))
