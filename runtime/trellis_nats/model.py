@@ -23,4 +23,6 @@ class Model(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         hide_input_in_errors=True,
+        # `model_copy(update=…)` and `model_construct` check nothing; what goes out is checked all the same.
+        revalidate_instances="always",
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import supports_fence
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.clock import from_milliseconds
 from trellis_nats.errors import ConfigurationError
@@ -16,6 +18,8 @@ from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provisio
 from trellis_nats.runtime import Runtime
 
 __all__ = ["opened"]
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -37,9 +41,19 @@ async def opened(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncGener
                 _requirements(runtime, connection),
                 create=runtime.options.provision and not runtime.has_given_binding,
             )
+            _warn_without_fences(runtime, connection)
         yield
     finally:
         await connection.close()
+
+
+def _warn_without_fences(runtime: Runtime, connection: Connection) -> None:
+    if runtime.queues and not supports_fence(connection):
+        _log.warning(
+            "nats-server %s does not fence job events: of two writers at the same instant both are stored, and "
+            "readers go by the first one; servers from 2.11 on refuse the second",
+            ".".join(map(str, connection.server_version)),
+        )
 
 
 def refuse_unsigned(url: str, options: Options) -> None:
