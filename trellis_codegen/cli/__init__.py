@@ -6,6 +6,8 @@ The modules of the verbs are imported when their verb runs, so that `--help` and
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +26,10 @@ application = typer.Typer(
 
 def main() -> None:
     """Run `trellis-gen`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a letter gets its code, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     application()
 
 

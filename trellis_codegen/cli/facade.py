@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from trellis_codegen import naming
-from trellis_codegen.cli.reporting import ExitCode, report_problems, report_refusal
+from trellis_codegen.cli.reporting import ExitCode, report_drift, report_problems, report_refusal
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.contract.text import MAX_SIZE_BYTES
@@ -73,9 +73,12 @@ def _deliver(plan: PackagePlan, out: Path, *, check: bool) -> ExitCode:
 
 
 def _show(plan: PackagePlan, drift: list[Drift]) -> ExitCode:
+    if not drift:
+        return ExitCode.FINE
     for line in unified_diff(plan.package, drift):
         sys.stdout.write(f"{line}\n")
-    return ExitCode.DRIFT if drift else ExitCode.FINE
+    report_drift(plan.package, len(drift))
+    return ExitCode.DRIFT
 
 
 def _source_name(manifest: Path) -> str:

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from trellis_codegen.problems import Problem, Severity, place
 
-__all__ = ["ExitCode", "problem_text", "report_problems", "report_refusal"]
+__all__ = ["ExitCode", "problem_text", "report_drift", "report_problems", "report_refusal"]
 
 
 class ExitCode(IntEnum):
@@ -33,6 +33,12 @@ def report_problems(source: str, problems: Iterable[Problem], *, written: bool) 
     if not written:
         count = sum(problem.severity is Severity.ERROR for problem in problems)
         _say(f"{count} problem{'s' * (count != 1)}; nothing was written")
+
+
+def report_drift(package: str, count: int) -> None:
+    """Print how many files of a package would change, and what to do."""
+    files = "1 file differs" if count == 1 else f"{count} files differ"
+    _say(f"{package}: {files}; run the same command without --check to write")
 
 
 def report_refusal(message: str) -> None:

@@ -19,7 +19,6 @@ _HOMES = {
     "date": "datetime",
     "Annotated": "typing",
     "Literal": "typing",
-    "Never": "typing",
     "TypeAlias": "typing",
 }
 

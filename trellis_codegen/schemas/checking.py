@@ -14,6 +14,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 from trellis_codegen.naming import field
 from trellis_codegen.problems import Pointer, Problem, Severity
 from trellis_codegen.schemas.keywords import CONSTRAINTS, DESCRIPTIVE, STRUCTURAL, is_steering
+from trellis_codegen.schemas.wellformed import check_values
 
 __all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "subschemas"]
 
@@ -27,8 +28,6 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 _MAPS = frozenset(["properties", "patternProperties", "$defs", "definitions"])
 _LISTS = frozenset(["anyOf", "oneOf", "allOf", "prefixItems"])
 _SINGLES = frozenset(["items", "additionalProperties"])
-_STRINGS = frozenset(["$ref", "description", "format", "pattern"])
-_KIND_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
 
 
 def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
@@ -71,31 +70,10 @@ def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator
             yield _note(pointer, keyword, f'"{keyword}" steers code generation and is ignored')
         elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
             yield _note(pointer, keyword, f'"{keyword}" is not enforced by the models')
-    yield from _check_shapes(node, pointer)
+    yield from check_values(node, pointer)
     yield from _check_reference(node, pointer, root)
     yield from _check_pattern(node, pointer)
     yield from _check_fields(node, pointer)
-
-
-def _check_shapes(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
-    """Check that the structural keywords hold what they must."""
-    for keyword, value in node.items():
-        wanted = _wanted(keyword)
-        if wanted and not isinstance(value, wanted):
-            kinds = " or ".join(_KIND_NAMES[each] for each in wanted)
-            yield Problem(pointer=(*pointer, keyword), what=f"must be {kinds}")
-    if node.get("enum") == []:
-        yield Problem(pointer=(*pointer, "enum"), what="must not be empty")
-
-
-def _wanted(keyword: str) -> tuple[type, ...]:
-    if keyword in _MAPS:
-        return (dict,)
-    if keyword in _LISTS or keyword in ("required", "enum"):
-        return (list,)
-    if keyword in _STRINGS:
-        return (str,)
-    return (str, list) if keyword == "type" else ()
 
 
 def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ __all__ = [
     "has_reference",
     "is_map",
     "is_object",
+    "is_text",
     "letter",
     "literal",
     "map_value",
@@ -67,6 +68,11 @@ def _split_kinds(schema: JsonObject) -> JsonValue:
 def is_object(schema: JsonValue) -> TypeGuard[JsonObject]:
     """Whether a class is made of this schema: it says which members its objects have."""
     return isinstance(schema, dict) and "properties" in schema and schema.get("type", "object") == "object"
+
+
+def is_text(schema: JsonObject) -> bool:
+    """Whether this is a string, or a string or null."""
+    return schema.get("type") in ("string", ["string"], ["string", "null"], ["null", "string"])
 
 
 def is_map(schema: JsonObject) -> bool:

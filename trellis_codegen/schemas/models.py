@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from datamodel_code_generator import (
@@ -52,7 +52,8 @@ class ModelClass:
 
     name: str
     docstring: str | None
-    closed: bool
+    config: tuple[tuple[str, str], ...]
+    """What the class is configured with, beyond the runtime's base: name and Python text."""
     fields: tuple[ModelField, ...]
     alias_of: str | None = None
 
@@ -151,10 +152,18 @@ def _class(draft: ClassDraft, fields: list[ModelField]) -> ModelClass:
     return ModelClass(
         name=draft.name,
         docstring=draft.description,
-        closed=draft.closed,
+        config=tuple(_config(draft)),
         fields=() if draft.is_alias else tuple(fields),
         alias_of=alias_of,
     )
+
+
+def _config(draft: ClassDraft) -> Iterator[tuple[str, str]]:
+    if draft.closed:
+        yield "extra", repr("forbid")
+    if any(field.name.startswith("model_") for field in draft.fields):
+        # Else pydantic warns on import. Its own names are no danger: naming keeps fields away from them.
+        yield "protected_namespaces", "()"
 
 
 def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:

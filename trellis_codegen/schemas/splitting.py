@@ -24,6 +24,8 @@ __all__ = ["split"]
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 _ALIAS_FIELD = "value"
+_NOTHING: JsonObject = {"type": "string", "minLength": 1, "maxLength": 0}
+"""What `false` becomes: pydantic has no type for a value that can't exist, so it is a text that can't exist."""
 
 
 def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:
@@ -112,7 +114,7 @@ class _Splitter:
         """
         schema = forms.unwrapped(schema)
         if schema is False:
-            return self._placeholder("Never")
+            return self._part(_NOTHING) if inner else _NOTHING
         if not isinstance(schema, dict):
             return {}
         if isinstance(reference := schema.get("$ref"), str):
@@ -132,7 +134,7 @@ class _Splitter:
 
     def _with_flat_items(self, schema: JsonObject, name: str, element: str) -> JsonObject:
         result = {keyword: each for keyword, each in schema.items() if keyword in MERGEABLE}
-        if result.get("format") not in ENFORCED_FORMATS:
+        if result.get("format") not in ENFORCED_FORMATS or not forms.is_text(result):
             result.pop("format", None)
         if isinstance(prefix := result.get("prefixItems"), list):
             places = [f"{name}{forms.letter(index)}" for index in range(len(prefix))]

@@ -35,7 +35,9 @@ def test_a_package_is_generated_and_then_found_fresh(
 
     assert run(manifest, tmp_path, check=True) == ExitCode.DRIFT
     assert not (tmp_path / "things_participant").exists()
-    assert "+class KeepQueue(JobQueue[Thing, None]):" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "+class KeepQueue(JobQueue[Thing, None]):" in output.out
+    assert output.err.endswith("files differ; run the same command without --check to write\n")
     assert run(manifest, tmp_path) == ExitCode.FINE
     assert run(manifest, tmp_path, check=True) == ExitCode.FINE
     assert capsys.readouterr() == ("", "")

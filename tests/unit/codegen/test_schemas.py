@@ -78,7 +78,7 @@ def shapes(module: ModelModule) -> dict[str, str]:
         ),
         ({}, "JsonValue"),
         (True, "JsonValue"),
-        (False, "Never"),
+        (False, "Annotated[str, Field(max_length=0, min_length=1)]"),
     ],
 )
 def test_each_kind_of_schema_has_its_type(schema: JsonValue, expected: str) -> None:
@@ -205,7 +205,7 @@ def test_a_named_schema_goes_before_a_nested_object_of_its_name() -> None:
         (record(名=TEXT), "/properties/名", "can be part of a Python name"),
         ({"type": "string", "pattern": "(?<=a)b"}, "/pattern", "can't be compiled"),
         ({"properties": []}, "/properties", "must be an object"),
-        ({"enum": []}, "/enum", "must not be empty"),
+        ({"enum": []}, "/enum", "a list that is not empty"),
         ({"items": 3}, "/items", "must be an object or a boolean"),
         ({"anyOf": [TEXT, {"$ref": "#"}]}, "", "must be an object"),
     ],

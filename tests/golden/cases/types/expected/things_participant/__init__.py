@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ._contract import CONTRACT
 from .client import ThingsClient
-from .models import Anything, Everything, Fields, Labels, Maybe, Never_, Status, Tags, Text
+from .models import Anything, Everything, Fields, Labels, Maybe, Never, Status, Tags, Text
 from .service import ThingsService
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Fields",
     "Labels",
     "Maybe",
-    "Never_",
+    "Never",
     "Status",
     "Tags",
     "Text",

@@ -13,7 +13,7 @@ from trellis_nats import Model
 __all__ = ["Runtime_"]
 
 
-class Runtime_(Model):
+class Runtime_(Model, protected_namespaces=()):
     """The `Runtime` of the contract."""
 
     n2fa: Annotated[bool | None, Field(alias="2fa")] = None

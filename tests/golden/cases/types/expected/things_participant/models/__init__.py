@@ -9,7 +9,7 @@ from .everything import Everything
 from .fields import Fields
 from .labels import Labels
 from .maybe import Maybe
-from .never import Never_
+from .never import Never
 from .status import Status
 from .tags import Tags
 from .text import Text
@@ -20,7 +20,7 @@ __all__ = [
     "Fields",
     "Labels",
     "Maybe",
-    "Never_",
+    "Never",
     "Status",
     "Tags",
     "Text",

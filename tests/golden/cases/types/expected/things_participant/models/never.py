@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Never, TypeAlias
+from typing import Annotated, TypeAlias
 
-__all__ = ["Never_"]
+from pydantic import Field
 
-Never_: TypeAlias = Never
+__all__ = ["Never"]
+
+Never: TypeAlias = Annotated[str, Field(max_length=0, min_length=1)]
 """The `Never` of the contract."""
