@@ -33,20 +33,24 @@ def main() -> None:
     application()
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"trellis-gen {importlib.metadata.version('trellis-codegen')}")
+        raise typer.Exit
+
+
 @application.callback()
 def _root(
     *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Generate a typed Python package from a Trellis contract.
 
     Exit codes: 0 fine, 1 drift found, 2 usage, 3 invalid contract, 5 output refused.
     """
-    if version:
-        typer.echo(f"trellis-gen {importlib.metadata.version('trellis-codegen')}")
-        raise typer.Exit
 
 
 @application.command("facade")

@@ -37,7 +37,7 @@ def decode(data: bytes) -> str:
         ProblemsFound: it is too large, starts with a byte order mark, or is not UTF-8.
     """
     if len(data) > MAX_SIZE_BYTES:
-        _refuse(f"the file has {len(data):,} bytes; at most {MAX_SIZE_BYTES:,} are read")
+        _refuse(f"the file is larger than {MAX_SIZE_BYTES:,} bytes")
     if data.startswith(_BYTE_ORDER_MARK):
         _refuse("the file starts with a byte order mark", hint="save it as UTF-8 without one")
     try:

@@ -1,6 +1,7 @@
 """The command `trellis-gen facade`: its exit codes, its streams, and the same bytes everywhere."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -172,6 +173,14 @@ def backwards(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {name: backwards(value[name]) for name in reversed(value)}
     return value
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "trellis_codegen", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout == f"trellis-gen {importlib.metadata.version('trellis-codegen')}\n"
 
 
 def contents(folder: Path) -> dict[str, str]:

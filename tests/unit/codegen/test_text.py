@@ -28,7 +28,7 @@ def refusal(data: bytes) -> Problem:
         (b'{"a": "\\ud800"}', (1, 7), "half of a character"),
         (b"[" * 100_000, (1, 1), "levels deep"),
         (b'{"a":' * 200 + b"1" + b"}" * 200, (1, 1 + 5 * 161), "levels deep"),
-        (b" " * (json_text.MAX_SIZE_BYTES + 1), (1, 1), "at most 5,000,000"),
+        (b" " * (json_text.MAX_SIZE_BYTES + 1), (1, 1), "larger than 5,000,000"),
     ],
 )
 def test_it_says_what_and_where(data: bytes, position: tuple[int, int], what: str) -> None:
