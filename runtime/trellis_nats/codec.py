@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import pydantic_core
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -14,6 +14,10 @@ from trellis_nats.errors import InvalidPayload
 __all__ = ["Codec", "decode_json", "encode_json"]
 
 T = TypeVar("T")
+
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+)
 
 
 class Codec(Generic[T]):
@@ -104,4 +108,4 @@ def encode_json(value: JsonValue) -> bytes:
     Raises:
         ValueError: the value holds NaN or an infinity.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()

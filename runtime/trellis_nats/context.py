@@ -36,11 +36,11 @@ class Context:
     tracestate: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Write the context as message headers."""
+        """Write the context as message headers; a text that may not stand in one is left out."""
         headers = {"request-id": self.request_id, "traceparent": self.traceparent}
         if self.tracestate is not None:
             headers["tracestate"] = self.tracestate
-        return headers
+        return {name: text for name, text in headers.items() if _HEADER_TEXT.fullmatch(text)}
 
     @classmethod
     def of_headers(cls, headers: Mapping[str, str]) -> Context:

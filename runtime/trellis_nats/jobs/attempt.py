@@ -25,8 +25,10 @@ class Attempt:
         self.tries = started.event.tries
         self.cancelled = asyncio.Event()
         """Set once the history says that the job is cancelled."""
-        self.superseded = asyncio.Event()
-        """Set once the history says that somebody else has the job, or that it ended some other way."""
+        self.superseded = False
+        """Whether the history says that somebody else has the job, or that it ended some other way."""
+        self.interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the handler has to stop: the job is superseded, or the host's grace is over."""
         self._history = history
         self._sequence = started.sequence
         self._writing = asyncio.Lock()
@@ -60,8 +62,14 @@ class Attempt:
         if newest.event.event_type == EventType.CANCELLED:
             self.cancelled.set()
         else:
-            self.superseded.set()
+            self.superseded = True
+            self.interrupt()
         return True
+
+    def interrupt(self) -> None:
+        """Have the handler stopped."""
+        if not self.interrupted.done():
+            self.interrupted.set_result(None)
 
     async def look(self) -> bool:
         """Read the newest event and take note of it. Return whether it ends this try."""
@@ -70,7 +78,7 @@ class Attempt:
 
     async def _report(self, event: LifecycleEvent) -> None:
         """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
-        if self.cancelled.is_set() or self.superseded.is_set():
+        if self.cancelled.is_set() or self.superseded:
             return
         try:
             await self.append(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Generic
 
@@ -71,8 +72,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self.attempts: dict[str, Attempt] = {}
         """The tries that run now, by job id."""
 
-    async def execute(self, message: WorkMessage) -> None:
-        """Take one message to its end.
+    async def execute(self, message: WorkMessage, free: Callable[[], None]) -> None:
+        """Take one message to its end. Call `free` once its outcome is stored: another handler may begin then.
 
         Raises:
             TransportError: NATS failed before the handler began; the message is still unanswered.
@@ -83,14 +84,27 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
             await message.term(problem or "not a job")
             return
+        newest = self._assumed(message, work)
         while not self._stopping.is_set():
-            newest = await self._history.newest(work.job_id)
+            if newest is None:
+                newest = await self._history.newest(work.job_id)
             try:
-                await self._decide(message, work, newest)
+                await self._decide(message, work, newest, free)
             except Overtaken:
+                newest = None
                 continue
             return
         await message.nak()
+
+    def _assumed(self, message: WorkMessage, work: LifecycleEvent) -> StoredEvent | None:
+        """Assume of a first delivery that nothing happened since: where it is not so, the fence says it.
+
+        That saves a read for almost every job. None where there is no fence, or no place in the stream to fence on.
+        """
+        fresh = message.delivered == 1 and work.event_type == EventType.CREATED
+        if not fresh or message.source_sequence is None or not self._history.is_fenced:
+            return None
+        return StoredEvent(work, message.source_sequence, None)
 
     @property
     def _queue(self) -> str:
@@ -110,7 +124,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return "its job id may not stand in a subject"
         return None
 
-    async def _decide(self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent | None) -> None:
+    async def _decide(
+        self,
+        message: WorkMessage,
+        work: LifecycleEvent,
+        newest: StoredEvent | None,
+        free: Callable[[], None],
+    ) -> None:
         if newest is None:
             await self._without_history(message, work)
             return
@@ -144,7 +164,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                     identity.started(previous=previous, tries=tries, instance_id=instance, at=now()),
                     after=newest.sequence,
                 )
-                await self._work(message, work, Attempt(self._history, identity, started))
+                settlement = await self._work(message, work, Attempt(self._history, identity, started))
+                free()
+                await self._acknowledge(message, work, settlement)
 
     async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
         if message.delivered < _DELIVERIES_UNKNOWN_MAX:
@@ -169,24 +191,28 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         await message.ack_confirmed()
         _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
 
-    async def _work(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> None:
+    async def _work(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> Settlement:
         """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
         job_id = work.job_id
+        if self._grace_over.is_set():
+            attempt.interrupt()
         self.attempts[job_id] = attempt
         self._claims.hold(job_id)
         try:
             ending = await self._run(message, work, attempt)
-            settlement = await self._settle(ending, attempt, work.max_tries)
+            return await self._settle(ending, attempt, work.max_tries)
         finally:
             del self.attempts[job_id]
             self._claims.release(job_id)
+
+    async def _acknowledge(self, message: WorkMessage, work: LifecycleEvent, settlement: Settlement) -> None:
         match settlement.acknowledgement:
             case Acknowledgement.CONFIRMED:
                 await message.ack_confirmed()
             case Acknowledgement.AGAIN:
                 await message.nak(settlement.delay)
             case Acknowledgement.LEAVE:
-                _log.warning("job %s of queue %s: another worker has it now", job_id, self._queue)
+                _log.warning("job %s of queue %s: another worker has it now", work.job_id, self._queue)
 
     async def _run(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> Ending:
         try:
@@ -209,13 +235,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             attempt,
             origin=origin_of(work),
             result=self._access.result,
-            grace_over=self._grace_over,
         )
 
     async def _settle(self, ending: Ending, attempt: Attempt, max_tries: int | None) -> Settlement:
         """Write the end of a try. What ran must not run again because NATS was away for a moment."""
         while True:
-            if attempt.superseded.is_set():
+            if attempt.superseded:
                 ending = Superseded()
             elif attempt.cancelled.is_set():
                 ending = Cancelled()

@@ -33,14 +33,11 @@ async def run_handler(
     *,
     origin: Origin,
     result: Codec[ResultT] | None,
-    grace_over: asyncio.Event,
 ) -> Ending:
-    """Run a handler to its end, or until the job is lost or the grace is over."""
+    """Run a handler to its end, or until the try is interrupted: the job is lost, or the host's grace is over."""
     running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
-    lost = asyncio.create_task(attempt.superseded.wait())
-    stopped = asyncio.create_task(grace_over.wait())
     try:
-        await asyncio.wait((running, lost, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((running, attempt.interrupted), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             # A handler may cancel itself, by a scope of its own that leaks: an outcome like any other.
             return (
@@ -50,10 +47,9 @@ async def run_handler(
         await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
         if not running.done():
             _log.error("%r did not end within %s of being cancelled", job, _UNWIND)
-        return Superseded() if attempt.superseded.is_set() else Released()
+        return Superseded() if attempt.superseded else Released()
     finally:
-        for task in (running, lost, stopped):
-            task.cancel()
+        running.cancel()
 
 
 async def _call(

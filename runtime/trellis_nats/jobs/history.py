@@ -49,6 +49,11 @@ class JobHistory:
         self._subjects = subjects
         self._timeout = timeout
 
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the server refuses a write that does not know the newest event."""
+        return supports_fence(self._connection)
+
     async def newest(self, job_id: str) -> StoredEvent | None:
         """Return the newest event of a job; None when there is none."""
         return await self._read(self._subjects.job(job_id))
@@ -115,7 +120,7 @@ class JobHistory:
         """
         message_id = f"{event.job_id}.{event.event_type}.{new_id()}"
         expected = None
-        if supports_fence(self._connection):
+        if self.is_fenced:
             expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
         else:
             newest = await self.newest(event.job_id)

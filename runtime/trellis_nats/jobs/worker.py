@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -43,8 +43,8 @@ class Execute(Protocol):
         """The tries that run now, by job id."""
         ...
 
-    async def execute(self, message: WorkMessage) -> None:
-        """Take one message to its end."""
+    async def execute(self, message: WorkMessage, free: Callable[[], None]) -> None:
+        """Take one message to its end. Call `free` once another handler may begin."""
         ...
 
 
@@ -73,6 +73,8 @@ class Worker:
         self._grace_over = grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
         self._running: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        """Messages whose outcome is not stored yet. Those after it only wait for their acknowledgement."""
         self._looking: set[asyncio.Task[None]] = set()
         self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
@@ -105,6 +107,8 @@ class Worker:
         if self._running:
             await asyncio.wait(self._running, timeout=grace.total_seconds())
         self._grace_over.set()
+        for attempt in self._executor.attempts.values():
+            attempt.interrupt()
         if self._running:
             await asyncio.wait(self._running, timeout=_SETTLING.total_seconds())
         for task in (*self._running, *self._looking):
@@ -115,24 +119,37 @@ class Worker:
     def _take(self, message: WorkMessage) -> None:
         task = asyncio.create_task(self._execute(message), name=f"work {self._binding.queue_type}")
         self._running.add(task)
+        self._busy += 1
         task.add_done_callback(self._taken)
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
-        if not self._stopping.is_set():
-            self._pull.want(self._concurrency - len(self._running))
 
     async def _execute(self, message: WorkMessage) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
+        busy = True
+
+        def free() -> None:
+            nonlocal busy
+            if busy:
+                busy = False
+                self._busy -= 1
+                self._want()
+
         try:
-            await self._executor.execute(message)
+            await self._executor.execute(message, free)
         except TransportError as error:
             _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
             await self._put_back(message)
         finally:
             hold.release()
+            free()
+
+    def _want(self) -> None:
+        if not self._stopping.is_set():
+            self._pull.want(self._concurrency - self._busy)
 
     async def _put_back(self, message: WorkMessage) -> None:
         if not await message.nak(_INFRASTRUCTURE_DELAY):
