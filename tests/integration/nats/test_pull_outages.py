@@ -124,6 +124,8 @@ async def test_a_silent_network_is_left_for_another(
         await eventually(lambda: not pull.consuming, within=timedelta(seconds=2))
         proxy.cut()
         proxy.heal()
+        # Only then has the server forgotten the old link, to which it would send a message in vain.
+        await eventually(lambda: pull.consuming)
         await add_work(connection, "one")
 
         assert (await hands.next()).data == b"one"
@@ -142,6 +144,7 @@ async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
         await eventually(lambda: not pull.consuming, within=timedelta(seconds=1))
         await eventually(lambda: proxy.accepted == 2, within=timedelta(seconds=4))
         proxy.heal()
+        await eventually(lambda: pull.consuming)
         await add_work(connection, "one")
 
         assert (await hands.next()).data == b"one"
