@@ -17,7 +17,6 @@ __all__ = ["application", "main"]
 
 application = typer.Typer(
     name="trellis-gen",
-    help="Generate a typed Python package from a Trellis contract.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -55,15 +54,28 @@ def _root(
 
 @application.command("facade")
 def _facade(
-    manifest: Annotated[Path, typer.Argument(help="The contract: a trellis.contract.v1 manifest.", show_default=False)],
+    manifest: Annotated[
+        Path, typer.Argument(help="The contract: a trellis.contract.v1 manifest.", show_default=False)
+    ],
     *,
-    out: Annotated[Path, typer.Option(help="The folder that the package is written into.", show_default="the current one")] = Path(),
+    out: Annotated[
+        Path,
+        typer.Option(help="The folder that the package is written into.", show_default="the current one"),
+    ] = Path(),
     package: Annotated[
-        str | None, typer.Option(help="The package's name.", show_default="the contract's id, as in orders_participant"),
+        str | None,
+        typer.Option(help="The package's name.", show_default="the contract's id, as in orders_participant"),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; print what would change, and exit with 1 if anything would.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Treat fields that the format does not have as errors.")] = False,
-) -> None:  # fmt: skip
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; print what would change, and exit with 1 if anything would."
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Treat fields that the format does not have as errors.")
+    ] = False,
+) -> None:
     """Generate the package of a contract, or check that it is up to date."""
     from trellis_codegen.cli.facade import run  # noqa: PLC0415 - keeps --help quick: this loads pydantic, jinja2, black
 

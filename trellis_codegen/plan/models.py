@@ -64,6 +64,8 @@ class ModelsPlan:
     """For `models/__init__.py`: each module with the names taken from it."""
     classes: dict[str, ModelClass]
     """Named schema → its class."""
+    nested: dict[str, tuple[str, ...]]
+    """Named schema → the names of the objects inside it, as far as they are exported."""
     descriptions: dict[str, str]
     """Named schema → what the contract says of it; only those that it says something of."""
 
@@ -116,6 +118,10 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
         shapes=tuple(sorted(shapes.values(), key=lambda each: each.module)),
         exported=exported,
         classes={name: module.classes[0] for name, module in modules.items()},
+        nested={
+            name: tuple(each for each in names if each != modules[name].classes[0].name)
+            for name, (_, names) in zip(modules, exported, strict=True)
+        },
         descriptions={name: text for name, each in schemas.items() if (text := description_of(each))},
     )
     return plan, problems + hidden

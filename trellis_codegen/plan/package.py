@@ -25,9 +25,9 @@ from trellis_codegen.plan.surfaces import (
     plan_events,
     plan_kv,
     plan_rpc,
-)  # fmt: skip
+)
 from trellis_codegen.plan.wording import text_of
-from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.problems import Problem, ProblemsFound, Severity
 
 __all__ = ["PackagePlan", "default_package", "plan_package"]
 
@@ -62,16 +62,22 @@ class PackagePlan:
     @property
     def exported(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """For `__init__.py`: each module with the names taken from it."""
-        jobs = tuple(sorted(name for queue in self.jobs for name in (queue.job_alias, queue.queue_class)))
-        exports = (
-            ("_contract", ("CONTRACT",)),
-            ("client", (self.client_class,)),
-            ("errors", tuple(sorted(error.class_name for error in self.errors))),
-            ("jobs", jobs),
-            ("models", self.models.names),
-            ("service", (self.service_class,)),
-        )
-        return tuple((module, names) for module, names in exports if names)
+        exports = {
+            "_contract": ["CONTRACT"],
+            "client": [self.client_class],
+            "errors": [error.class_name for error in self.errors],
+            "jobs": [name for queue in self.jobs for name in (queue.job_alias, queue.queue_class)],
+            "service": [self.service_class],
+        }
+        taken = {name for names in exports.values() for name in names}
+        exports["models"] = [name for name in self.models.names if name not in taken]
+        return tuple((module, tuple(sorted(names))) for module, names in sorted(exports.items()) if names)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Nested objects that `__init__.py` does not export, because something else has their name."""
+        others = {name for module, names in self.exported if module != "models" for name in names}
+        return tuple(name for name in self.models.names if name in others)
 
 
 def default_package(contract_id: str) -> str:
@@ -80,8 +86,8 @@ def default_package(contract_id: str) -> str:
 
 
 def plan_package(
-    manifest: Manifest, *, source: str, package: str | None, generator: str,
-) -> tuple[PackagePlan, list[Problem]]:  # fmt: skip
+    manifest: Manifest, *, source: str, package: str | None, generator: str
+) -> tuple[PackagePlan, list[Problem]]:
     """Decide every name of a package, and say what of the contract is not in it.
 
     Raises:
@@ -124,7 +130,15 @@ def plan_package(
     clashes = [problem for claims in _namespaces(manifest, plan) for problem in collisions(claims)]
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
-    return plan, [*remarks, *gaps(manifest)]
+    return plan, [*remarks, *_hidden(plan), *gaps(manifest)]
+
+
+def _hidden(plan: PackagePlan) -> Iterator[Problem]:
+    owners = {name: schema for schema, names in plan.models.nested.items() for name in names}
+    for name in plan.hidden:
+        what = f"the name of its nested {name} is taken; import it from {plan.package}.models"
+        pointer = ("schemas", owners[name])
+        yield Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING)
 
 
 def _claims(manifest: Manifest) -> list[Claim]:
@@ -145,6 +159,10 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         for name in (queue.queue_class, queue.job_alias)
     ]
     yield [Claim(plan.service_class, ("id",)), Claim(plan.client_class, ("id",)), *errors, *jobs, *models]
+    nested = [
+        Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
+    ]
+    yield [*errors, *models, *nested]
     yield [*models, *errors, *group_class_claims("rpc", plan.rpc, ("Endpoints", "Calls"))]
     yield [*models, *group_class_claims("events", plan.events, ("Publishers", "Sources"))]
     yield [*models, *(Claim(each.constant, ("resources", "kv", each.name)) for each in plan.kv)]

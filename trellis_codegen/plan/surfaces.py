@@ -17,8 +17,17 @@ from trellis_codegen.plan.wording import duration_code, text_of
 from trellis_codegen.schemas.models import ModelField
 
 __all__ = [
-    "BucketPlan", "ErrorPlan", "EventPlan", "RpcPlan", "error_claims", "kv_claims", "plan_errors", "plan_events", "plan_kv", "plan_rpc",
-]  # fmt: skip
+    "BucketPlan",
+    "ErrorPlan",
+    "EventPlan",
+    "RpcPlan",
+    "error_claims",
+    "kv_claims",
+    "plan_errors",
+    "plan_events",
+    "plan_kv",
+    "plan_rpc",
+]
 
 # What every error of the wire has: the runtime's business.
 _COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
@@ -123,8 +132,12 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
     if errors:
         spec.append(("errors", f"({', '.join(errors)}{',' * (len(errors) == 1)})"))
     return RpcPlan(
-        input=input_type, output=output_type, errors=errors, spec=tuple(spec), docstring=text_of(rpc.docs, f"The `{name}` RPC."),
-    )  # fmt: skip
+        input=input_type,
+        output=output_type,
+        errors=errors,
+        spec=tuple(spec),
+        docstring=text_of(rpc.docs, f"The `{name}` RPC."),
+    )
 
 
 def plan_events(manifest: Manifest, models: ModelsPlan) -> Surface[EventPlan]:
@@ -176,8 +189,11 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
     if bucket.max_value_bytes is not None:
         spec.append(("max_value_bytes", str(bucket.max_value_bytes)))
     return BucketPlan(
-        value=value, has_schema=bucket.schema_ref is not None, spec=tuple(spec), docstring=text_of(bucket.docs, bucket.purpose),
-    )  # fmt: skip
+        value=value,
+        has_schema=bucket.schema_ref is not None,
+        spec=tuple(spec),
+        docstring=text_of(bucket.docs, bucket.purpose),
+    )
 
 
 def error_claims(manifest: Manifest) -> Iterator[Claim]:

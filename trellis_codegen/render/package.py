@@ -34,20 +34,34 @@ class _Side:
 
 _SIDES = (
     _Side(
-        module="jobs", service_class="JobsFacade", service_words="The job queues.", client_class=None, client_words="",
+        module="jobs",
+        service_class="JobsFacade",
+        service_words="The job queues.",
+        client_class=None,
+        client_words="",
     ),
     _Side(
-        module="rpc", service_class="RpcEndpoints", service_words="The RPCs that the service serves.",
-        client_class="RpcCalls", client_words="The RPCs that the service serves, to be called.",
+        module="rpc",
+        service_class="RpcEndpoints",
+        service_words="The RPCs that the service serves.",
+        client_class="RpcCalls",
+        client_words="The RPCs that the service serves, to be called.",
     ),
     _Side(
-        module="events", service_class="EventPublishers", service_words="The events that the service publishes.",
-        client_class="EventSources", client_words="The events that the service publishes, to be received.",
+        module="events",
+        service_class="EventPublishers",
+        service_words="The events that the service publishes.",
+        client_class="EventSources",
+        client_words="The events that the service publishes, to be received.",
     ),
     _Side(
-        module="kv", service_class="Buckets", service_words="The key-value buckets.", client_class=None, client_words="",
+        module="kv",
+        service_class="Buckets",
+        service_words="The key-value buckets.",
+        client_class=None,
+        client_words="",
     ),
-)  # fmt: skip
+)
 
 
 def render_package(plan: PackagePlan) -> dict[str, str]:

@@ -5,7 +5,7 @@ from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import TEXT, THING, contract, job, manifest, rpc
 from trellis_codegen.plan.package import plan_package
-from trellis_codegen.problems import ProblemsFound, place
+from trellis_codegen.problems import ProblemsFound, Severity, place
 
 
 def clashes(**sections: JsonValue) -> list[tuple[str, str]]:
@@ -61,6 +61,17 @@ def clashes(**sections: JsonValue) -> list[tuple[str, str]]:
 )
 def test_both_names_are_named(sections: dict[str, JsonValue], where: str, what: str) -> None:
     assert (where, what) in clashes(**sections)
+
+
+def test_a_nested_object_yields_its_name_to_a_queue() -> None:
+    keep: JsonValue = {"type": "object", "properties": {"job": THING}}
+    document = contract(schemas={"Thing": THING, "Keep": keep}, jobs={"keep": job()})
+
+    plan, remarks = plan_package(manifest(document), source="x.json", package=None, generator="0")
+
+    exported = dict(plan.exported)
+    assert ("KeepJob" in exported["jobs"], "KeepJob" in exported["models"]) == (True, False)
+    assert [(place(each.pointer), each.severity) for each in remarks] == [("schemas/Keep", Severity.WARNING)]
 
 
 def test_names_of_different_surfaces_do_not_collide() -> None:
