@@ -8,6 +8,7 @@ connection of the account.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class ProgressThread:
         self._changed = asyncio.Event()
         self._stopping = False
         self._held: dict[int, _Held] = {}
+        self._shortest = math.inf
+        """Seconds. The thread looks at least this often, so that a hold need not wake it: most end before that."""
         self._answers: dict[str, Callable[[bytes], bytes]] = {}
         self._numbers = 0
         self._lock = threading.Lock()
@@ -104,7 +107,10 @@ class ProgressThread:
             self._numbers += 1
             number = self._numbers
             self._held[number] = _Held(reply, seconds, time.monotonic() + seconds)
-        self._wake()
+            shorter = seconds < self._shortest
+            self._shortest = min(seconds, self._shortest)
+        if shorter:
+            self._wake()
         return Hold(self, number)
 
     def release(self, number: int) -> None:
@@ -154,7 +160,7 @@ class ProgressThread:
                 continue
 
     def _send_due(self, connection: Connection) -> float | None:
-        """Send what is due, and return the seconds until something is; None when nothing is held."""
+        """Send what is due, and return the seconds until something can be; None when nothing was ever held."""
         now = time.monotonic()
         with self._lock:
             due = [held for held in self._held.values() if held.due <= now]
@@ -164,7 +170,9 @@ class ProgressThread:
         for held in due:
             if not _sent(connection, held.reply):
                 held.due = now  # the reconnect wakes us
-        return None if soonest is None else max(0.0, soonest - time.monotonic())
+        if soonest is None:
+            return None if math.isinf(self._shortest) else self._shortest
+        return min(self._shortest, max(0.0, soonest - time.monotonic()))
 
 
 def _sent(connection: Connection, reply: str) -> bool:
