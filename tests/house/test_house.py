@@ -1,6 +1,7 @@
 """The habits that a machine can check."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -81,3 +82,12 @@ def test_no_file_names_a_registry_host() -> None:
     ]
 
     assert named == []
+
+
+def test_every_test_that_a_guarantee_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text())
+
+    assert len(named) > 10
+    assert [
+        f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text()
+    ] == []

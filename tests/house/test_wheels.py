@@ -1,0 +1,67 @@
+"""The built wheels, in an environment that holds nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GENERATOR_ONLY = {"jinja2", "black", "typer", "datamodel-code-generator", "trellis-codegen"}
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def installed(python: Path) -> set[str]:
+    listed = json.loads(run(python, "-m", "pip", "list", "--format", "json"))
+    return {each["name"].lower() for each in listed}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("wheels")
+    for source in (".", "runtime"):
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
+    return {path.name.partition("-")[0]: path for path in out.glob("*.whl")}
+
+
+def install(python: Path, wheel: Path) -> None:
+    run(python, "-m", "pip", "install", "-qq", "--constraint", ROOT / "constraints/dev.txt", wheel)
+
+
+@pytest.mark.timeout(180)
+def test_the_wheels_work_in_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """The runtime alone brings nothing of the generator; the generator brings its templates."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+
+    install(python, wheels["trellis_nats"])
+    with_runtime = installed(python)
+    install(python, wheels["trellis_codegen"])
+    manifest = tmp_path / "orders_service.manifest.json"
+    manifest.write_text((ROOT / "contracts/orders_service.manifest.json").read_text())
+    run(tmp_path / "venv/bin/trellis-gen", "facade", manifest.name, cwd=tmp_path)
+    queue = run(
+        python,
+        "-c",
+        "from orders_participant.jobs import ReserveInventoryQueue as Q; print(Q.spec.name)",
+        cwd=tmp_path,
+    )
+
+    assert with_runtime & GENERATOR_ONLY == set()
+    assert {"trellis-nats", "nats-py", "pydantic"} <= with_runtime
+    assert queue.strip() == "reserve-inventory"
+
+
+def test_both_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:
+    for wheel in wheels.values():
+        names = run(sys.executable, "-m", "zipfile", "-l", wheel)
+
+        assert "LICENSE" in names
+        assert "METADATA" in names
+    assert "trellis_nats/py.typed" in run(sys.executable, "-m", "zipfile", "-l", wheels["trellis_nats"])
