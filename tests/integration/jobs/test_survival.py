@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats import JobState, Options
 from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.streams import consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
@@ -38,6 +39,14 @@ async def test_a_job_whose_worker_is_killed_is_finished_by_another(nats_server: 
         assert began[0] - killed < 2 * ACK_WAIT.total_seconds()
 
 
+async def deliveries(shop: Shop) -> object:
+    """How often the server gave out a message of the queue: heartbeats are what keeps it from doing so again."""
+    info = await consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
+    assert info is not None
+    assert isinstance(info["delivered"], dict)
+    return info["delivered"]["consumer_seq"]
+
+
 async def test_a_long_job_runs_once(nats_server: NatsServer) -> None:
     """A second worker stands by, ready to take what the first one would lose."""
     async with Shop.connect(nats_server.url) as shop, shop.jobs.follow() as events:
@@ -55,6 +64,7 @@ async def test_a_long_job_runs_once(nats_server: NatsServer) -> None:
         async with shop_process(nats_server.url):
             assert await ref.result(timeout=SOON) == Receipt(total=100)
 
+        assert await deliveries(shop) == 1
         assert [event.event async for event in up_to("completed", events)] == [
             "created",
             "started",
@@ -79,6 +89,7 @@ async def test_a_handler_that_blocks_the_event_loop_runs_once(nats_server: NatsS
         await shop.jobs.start_workers()
 
         assert await ref.result(timeout=SOON) == Receipt(total=1)
+        assert await deliveries(shop) == 1
         assert [event.event async for event in up_to("completed", events)] == [
             "created",
             "started",
