@@ -76,11 +76,11 @@ async def publish_theirs(server: NatsServer) -> float:
     await (await prepared(server)).close()
     client, stream = await helpers(server)
     began = time.perf_counter()
-    window: deque[asyncio.Future[object]] = deque()
+    window: deque[Awaitable[object]] = deque()
     for _ in range(MESSAGES):
         if len(window) == WINDOW:
             await window.popleft()
-        window.append(await stream.publish_async(SUBJECT, BODY))  # pyright: ignore[reportArgumentType, reportUnknownMemberType] - partly untyped
+        window.append(await stream.publish_async(SUBJECT, BODY))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves it untyped
     await asyncio.gather(*window)
     taken = time.perf_counter() - began
     await client.close()
