@@ -1,0 +1,26 @@
+"""The guides show code that parses and names that exist."""
+
+import ast
+import re
+from pathlib import Path
+
+import orders_participant
+import pytest
+import trellis_nats
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_is_python_and_names_what_exists(block: str) -> None:
+    tree = compile(block, "block", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()}
+    known = set(orders_participant.__all__) | set(trellis_nats.__all__)
+
+    assert names - known == set()
