@@ -47,6 +47,7 @@ from trellis_nats.errors import (
     WrongLastSequence,
 )
 from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
+from trellis_nats.health import CheckResult, Health, HealthReport, HealthStatus
 from trellis_nats.jobs import (
     Accepted,
     ActiveJob,
@@ -82,6 +83,7 @@ __all__ = [
     "Bucket",
     "BucketSpec",
     "CannotConnect",
+    "CheckResult",
     "Client",
     "Coalesced",
     "ConfigurationError",
@@ -95,6 +97,9 @@ __all__ = [
     "EventSpec",
     "EventSubscription",
     "HandlerConflict",
+    "Health",
+    "HealthReport",
+    "HealthStatus",
     "IncompatiblePackage",
     "InvalidKey",
     "InvalidPayload",

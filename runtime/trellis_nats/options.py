@@ -43,6 +43,12 @@ class Options:
     """How long a call, a read or a write waits for its answer."""
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may go on after the stop began. Then it is cancelled, and its job released."""
+    health_listen: str | None = None
+    """Where to answer the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: nowhere.
+
+    A port, on loopback then, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
+    (`service.health.address`). The answers hold the texts of failing checks and need no login.
+    """
     provision: bool = True
     """Create missing streams, consumers and buckets where the account may. What exists is never altered."""
     replicas: int | None = None

@@ -10,6 +10,8 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats.binding import Binding, local_binding
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.grace import Grace
+from trellis_nats.health.facade import Health, Phase
 from trellis_nats.ids import new_id
 from trellis_nats.options import Options
 from trellis_nats.specs import BucketSpec, EventSpec, JobSpec
@@ -24,7 +26,7 @@ class Workload(Protocol):
         """Begin to work. Only what has a handler does."""
         ...
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self, grace: Grace) -> None:
         """Take nothing new at once, and end what runs within the grace."""
         ...
 
@@ -38,6 +40,7 @@ class Runtime:
         self.options = options
         self.instance_id = new_id()
         """Tells this process from the others that run the same service."""
+        self.health = Health()
         self.queues: list[JobSpec] = []
         self.buckets: list[BucketSpec] = []
         self.events: list[EventSpec] = []
@@ -45,6 +48,7 @@ class Runtime:
         self._given_binding = binding
         self._binding: Binding | None = None
         self._connection: Connection | None = None
+        self._grace: Grace | None = None
 
     @property
     def connection(self) -> Connection:
@@ -76,16 +80,27 @@ class Runtime:
     def attach(self, connection: Connection) -> None:
         """Give the runtime its connection."""
         self._connection = connection
+        self.health.attach(connection)
 
     async def start(self) -> None:
         """Start every workload; when one cannot start, stop those that did."""
+        self.health.enter(Phase.STARTING)
         try:
             for workload in self.workloads:
                 await workload.start()
         except BaseException:
             await self.stop(timedelta(0))
             raise
+        self.health.enter(Phase.WORKING)
 
     async def stop(self, grace: timedelta) -> None:
         """Stop every workload, all at the same time."""
-        await asyncio.gather(*(workload.stop(grace) for workload in self.workloads))
+        self.health.enter(Phase.STOPPING)
+        self._grace = Grace(grace)
+        await asyncio.gather(*(workload.stop(self._grace) for workload in self.workloads))
+        self.health.enter(Phase.STOPPED)
+
+    def hurry(self) -> None:
+        """End the grace of a stop that is under way, and wait no longer than needed for what is left."""
+        if self._grace is not None:
+            self._grace.end()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Self
 
 from trellis_nats.binding import Binding
 from trellis_nats.contract import Contract
+from trellis_nats.health.facade import Health
+from trellis_nats.health.listener import listening
 from trellis_nats.opening import opened
 from trellis_nats.options import Options
 from trellis_nats.runtime import Runtime
+from trellis_nats.signals import StopSignals, ending_the_process
 
 __all__ = ["Service"]
 
@@ -28,6 +30,12 @@ class Service:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._signals = StopSignals(runtime.hurry)
+
+    @property
+    def health(self) -> Health:
+        """Whether the service is well and ready; add checks of your own to it."""
+        return self._runtime.health
 
     @classmethod
     @asynccontextmanager
@@ -38,7 +46,8 @@ class Service:
 
         What the contract needs on the server is made where the account may, and verified. With a `binding` that a
         control plane gave, its names are used, and everything is only verified. Workers that still run at the end
-        of the block are stopped first.
+        of the block are stopped first. SIGTERM or SIGINT while connecting ends the process with code 0, unless the
+        program handles the signal itself.
 
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
@@ -47,11 +56,14 @@ class Service:
         """
         runtime = Runtime(cls.contract, options or Options(), binding)
         service = cls(runtime)
-        async with opened(runtime, url, provisioned=True):
-            try:
-                yield service
-            finally:
-                await service.stop()
+        async with AsyncExitStack() as stack:
+            # Signals that `run` caught stay caught until the connection is closed.
+            stack.callback(lambda: service._signals.remove())  # noqa: PLW0108 - `run` replaces the object
+            with ending_the_process():
+                await stack.enter_async_context(listening(runtime.health, runtime.options.health_listen))
+                await stack.enter_async_context(opened(runtime, url, provisioned=True))
+            stack.push_async_callback(service.stop)
+            yield service
 
     async def start(self) -> None:
         """Serve every RPC and work every queue that has a handler. Returns once all are up.
@@ -71,21 +83,36 @@ class Service:
         await self._runtime.stop(self._runtime.options.shutdown_grace if grace is None else grace)
 
     async def run(self) -> None:
-        """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does.
+        """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does; a second signal ends the grace at once.
+
+        Both are seen when the event loop runs: a handler that blocks it delays them.
 
         Raises:
             ConfigurationError: it was started before.
             KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
-        loop, asked = asyncio.get_running_loop(), asyncio.Event()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for each in signals:
-            loop.add_signal_handler(each, asked.set)
+        signals = self._signals = StopSignals(self._runtime.hurry)
+        signals.install()
         try:
-            await self.start()
-            await asked.wait()
-            await self.stop()
+            if await self._started_before(signals.asked):
+                await signals.asked.wait()
+                await self.stop()
         finally:
-            for each in signals:
-                loop.remove_signal_handler(each)
+            if not signals.asked.is_set():
+                signals.remove()
+
+    async def _started_before(self, asked: asyncio.Event) -> bool:
+        """Start, unless asked to stop before all is up; what had started then is stopped again."""
+        starting = asyncio.create_task(self.start(), name="start")
+        stopping = asyncio.create_task(asked.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            starting.cancel()
+            await asyncio.wait((starting,))
+        if starting.cancelled():
+            return False
+        starting.result()
+        return True

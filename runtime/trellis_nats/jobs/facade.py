@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
+from trellis_nats.grace import Grace
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.executor import Executor
 from trellis_nats.jobs.follow import JobEvent, followed
@@ -32,7 +33,7 @@ class WorkerHost:
         `grace` defaults to `Options.shutdown_grace`. A job that is given back keeps its tries. Stopping twice is
         harmless.
         """
-        await self._jobs.stop(self._jobs.runtime.options.shutdown_grace if grace is None else grace)
+        await self._jobs.stop(Grace(self._jobs.runtime.options.shutdown_grace if grace is None else grace))
 
 
 class Jobs:
@@ -87,10 +88,10 @@ class Jobs:
                 await worker.start()
                 self._workers.append(worker)
         except BaseException:
-            await self.stop(timedelta(0))
+            await self.stop(Grace(timedelta(0)))
             raise
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self, grace: Grace) -> None:
         """Stop every worker, all at the same time."""
         workers, self._workers = self._workers, []
         await asyncio.gather(*(worker.stop(grace) for worker in workers))
@@ -154,6 +155,7 @@ class Jobs:
             queue.binding,
             executor,
             heartbeats,
+            self.runtime.health,
             concurrency=registration.concurrency or queue.binding.concurrency,
             work_stream=jobs.work_stream,
             stopping=stopping,

@@ -10,8 +10,8 @@ from typing import Generic, cast
 
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.active import ActiveJob
-from trellis_nats.jobs.threads import in_thread
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+from trellis_nats.threads import in_thread
 
 __all__ = ["AsyncHandler", "Handler", "Registration", "registered"]
 

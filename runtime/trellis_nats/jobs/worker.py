@@ -18,6 +18,9 @@ from trellis_nats._nats.streams import consumer_info
 from trellis_nats._nats.subscription import Subscription
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import ProvisioningError, TransportError
+from trellis_nats.grace import Grace
+from trellis_nats.health.consumption import Consumption
+from trellis_nats.health.facade import Health
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.subjects import JobSubjects
 
@@ -57,6 +60,7 @@ class Worker:
         binding: QueueBinding,
         executor: Execute,
         heartbeats: ProgressThread,
+        health: Health,
         *,
         concurrency: int,
         work_stream: str,
@@ -67,6 +71,7 @@ class Worker:
         self._binding = binding
         self._executor = executor
         self._heartbeats = heartbeats
+        self._health = health
         self._stream = work_stream
         self._concurrency = concurrency
         self._stopping = stopping
@@ -78,8 +83,19 @@ class Worker:
         self._looking: set[asyncio.Task[None]] = set()
         self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
+        self._unwatch: Callable[[], None] | None = None
+        self._consumption = Consumption(
+            binding.queue_type,
+            work_stream,
+            binding.consumer_name,
+            has_free_hands=lambda: self._busy < concurrency,
+        )
         self._pull = Pull(
-            connection, stream=work_stream, consumer=binding.consumer_name, deliver=self._take, on_state=None
+            connection,
+            stream=work_stream,
+            consumer=binding.consumer_name,
+            deliver=self._take,
+            on_state=self._consumption.heard,
         )
 
     async def start(self) -> None:
@@ -99,24 +115,26 @@ class Worker:
         )
         self._pull.start()
         self._pull.want(self._concurrency)
+        self._unwatch = self._health.watch(self._consumption)
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self, grace: Grace) -> None:
         """Stop pulling at once, let handlers end within the grace, then release what is left."""
         self._stopping.set()
         await self._pull.stop()
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace.total_seconds())
+        await grace.wait(self._running)
         self._grace_over.set()
         for attempt in self._executor.attempts.values():
             attempt.interrupt()
-        if self._running:
-            await asyncio.wait(self._running, timeout=_SETTLING.total_seconds())
+        await grace.settle(self._running, _SETTLING)
         for task in (*self._running, *self._looking):
             task.cancel()
         if self._cancellations is not None:
             await self._cancellations.unsubscribe()
+        if self._unwatch is not None:
+            self._unwatch()
 
     def _take(self, message: WorkMessage) -> None:
+        self._consumption.took()
         task = asyncio.create_task(self._execute(message), name=f"work {self._binding.queue_type}")
         self._running.add(task)
         self._busy += 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Generic, TypeVar
 
 from trellis_nats.errors import ConfigurationError, HandlerConflict
+from trellis_nats.grace import Grace
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.rpc.responder import Responder
 from trellis_nats.rpc.server import RpcServer
@@ -85,7 +85,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
         )
         await self._server.start()
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self, grace: Grace) -> None:
         """Take no more calls, let those that run end within the grace, then cancel them. Safe to call twice.
 
         A caller whose handler is cancelled gets an `UnexpectedError`.

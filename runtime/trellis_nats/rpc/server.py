@@ -13,6 +13,7 @@ from trellis_nats._nats.message import Message
 from trellis_nats._nats.subscription import Subscription
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
+from trellis_nats.grace import Grace
 from trellis_nats.rpc.headers import is_reply_subject
 from trellis_nats.rpc.incoming import IncomingCall, read_call
 from trellis_nats.rpc.responder import Reply
@@ -67,24 +68,21 @@ class RpcServer:
         self._subscription = await self._connection.subscribe(subject, self._take, queue=subject)
         await self._connection.flush()
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self, grace: Grace) -> None:
         """Take no new calls, let those that were taken end within the grace, then cancel them."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await asyncio.wait((subscription.withdraw(),), timeout=_WITHDRAWAL.total_seconds())
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=grace.total_seconds())
+        await grace.wait(self._serving)
         for task in self._serving:
             task.cancel()
+        await grace.settle(self._serving, _UNWIND)
         if self._serving:
-            _, left = await asyncio.wait(self._serving, timeout=_UNWIND.total_seconds())
-            if left:
-                _log.error(
-                    'rpc "%s": %d handlers did not end within %s of being cancelled',
-                    self._spec.name,
-                    len(left),
-                    _UNWIND,
-                )
+            _log.error(
+                'rpc "%s": %d handlers did not end after they were cancelled',
+                self._spec.name,
+                len(self._serving),
+            )
 
     def _take(self, message: Message) -> None:
         if not is_reply_subject(message.reply):

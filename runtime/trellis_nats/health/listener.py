@@ -1,0 +1,161 @@
+"""Answers the probes of an orchestrator over HTTP.
+
+`/livez` says 200 as long as the event loop runs; nothing about NATS, because a restart would not mend NATS. `/readyz`
+says 200 when the service would do work, else 503, with the report as JSON.
+
+It runs in the service's event loop on purpose: an answer proves that the loop turns. So it is silent while a handler
+blocks the loop; such a handler is better written as a plain `def`, which runs in a thread, or the probe given more
+patience (`periodSeconds` times `failureThreshold`) than the handler takes. It cannot tell a loop that is blocked for a
+minute from one that is blocked for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.health.facade import Health
+from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, write_answer
+from trellis_nats.health.report import HealthReport
+
+__all__ = ["listening", "parse_address"]
+
+_log = logging.getLogger(__name__)
+
+_HEAD_BYTES: Final = 8192
+"""Of a request; what web servers allow by default."""
+_SECONDS: Final = 5.0
+"""For a request to arrive, and as long again for its answer to be taken."""
+_OPEN_MAX: Final = 32
+"""Connections at a time; a probe needs one. More are closed unanswered."""
+_FRESH: Final = 1.0
+"""Seconds that a report is given to everybody who asks, so that many who ask do not make many checks."""
+_PORT_MAX: Final = 65535
+_LOOPBACK: Final = "127.0.0.1"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read `port`, which means loopback, or `host:port`; an IPv6 host stands in brackets.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else _LOOPBACK
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > _PORT_MAX:
+        raise ConfigurationError(
+            f'cannot listen on "{text}": say a port, which is then on loopback, or host:port'
+        )
+    return host, int(port)
+
+
+@asynccontextmanager
+async def listening(health: Health, address: str | None) -> AsyncGenerator[None]:
+    """Answer probes for the length of an `async with` block; nothing to do when there is no address.
+
+    Raises:
+        ConfigurationError: the address is malformed, not of this machine, or in use.
+    """
+    if address is None:
+        yield
+        return
+    host, port = parse_address(address)
+    listener = Listener(health)
+    try:
+        server = await asyncio.start_server(listener.connected, host, port, limit=_HEAD_BYTES)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from error
+    bound_host, bound_port = server.sockets[0].getsockname()[:2]
+    health.address = f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"
+    try:
+        yield
+    finally:
+        health.address = None
+        server.close()
+        await listener.stop()
+
+
+class Listener:
+    """Takes connections, one request each."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._serving: set[asyncio.Task[None]] = set()
+        self._reporting = asyncio.Lock()
+        self._report: HealthReport | None = None
+        self._reported_at = 0.0
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection."""
+        if len(self._serving) >= _OPEN_MAX:
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._serve(reader, writer), name="health probe")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def stop(self) -> None:
+        """End every connection."""
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            answer = await self._answer(reader)
+            async with asyncio.timeout(_SECONDS):
+                writer.write(answer)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, EOFError, TimeoutError) as error:
+            _log.debug("a probe did not ask, or did not take its answer: %r", error)
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                head = await reader.readuntil(HEAD_END)
+        except asyncio.LimitOverrunError:
+            return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except TimeoutError:
+            return _refused(HTTPStatus.REQUEST_TIMEOUT)
+        request = read_head(head)
+        if isinstance(request, Refusal):
+            return _refused(request.status)
+        match request.path:
+            case "/livez":
+                return write_answer(HTTPStatus.OK, b"alive\n", wants_body=request.wants_body)
+            case "/readyz":
+                return await self._readiness(request)
+            case _:
+                return _refused(HTTPStatus.NOT_FOUND, wants_body=request.wants_body)
+
+    async def _readiness(self, request: Request) -> bytes:
+        report = await self._fresh_report()
+        return write_answer(
+            HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE,
+            json.dumps(report.to_wire()).encode() + b"\n",
+            content_type="application/json",
+            wants_body=request.wants_body,
+        )
+
+    async def _fresh_report(self) -> HealthReport:
+        loop = asyncio.get_running_loop()
+        async with self._reporting:
+            if self._report is None or loop.time() - self._reported_at >= _FRESH:
+                self._report = await self._health.report()
+                self._reported_at = loop.time()
+            return self._report
+
+
+def _refused(status: HTTPStatus, *, wants_body: bool = True) -> bytes:
+    return write_answer(status, f"{status.phrase.lower()}\n".encode(), wants_body=wants_body)

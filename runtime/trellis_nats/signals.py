@@ -1,0 +1,108 @@
+"""SIGTERM and SIGINT, as a service understands them: once means stop, twice means now."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+__all__ = ["StopSignals", "ending_the_process"]
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+_Handler = (
+    Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+)  # Any: what the standard library says
+
+
+class StopSignals:
+    """The wish to stop, from outside. A third signal does to the process what it does by default."""
+
+    def __init__(self, on_second: Callable[[], None]) -> None:
+        """Prepare; nothing is caught before `install`.
+
+        Args:
+            on_second: called at the second signal.
+        """
+        self.asked = asyncio.Event()
+        """Set by the first signal."""
+        self._on_second = on_second
+        self._caught: dict[signal.Signals, _Handler] = {}
+
+    def install(self) -> None:
+        """Catch both signals. In a thread other than the main one, where Python cannot, do nothing."""
+        self._caught = _caught(_SIGNALS, self._hear)
+
+    def remove(self) -> None:
+        """Give the signals back to who had them. Safe to call twice."""
+        caught, self._caught = self._caught, {}
+        _give_back(caught)
+
+    def _hear(self) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            return
+        self.remove()
+        self._on_second()
+
+
+@contextmanager
+def ending_the_process() -> Generator[None]:
+    """Let SIGTERM and SIGINT cancel what is awaited in the block, and then end the process with code 0.
+
+    Only signals that the program does not handle itself are caught.
+
+    Raises:
+        SystemExit: a signal came.
+    """
+    task, heard = asyncio.current_task(), asyncio.Event()
+
+    def hear() -> None:
+        if not heard.is_set() and task is not None:
+            task.cancel()
+        heard.set()
+
+    caught = _caught([each for each in _SIGNALS if _is_free(each)], hear)
+    try:
+        yield
+    except BaseException:
+        if not heard.is_set():
+            raise
+    finally:
+        _give_back(caught)
+    if heard.is_set():
+        raise SystemExit(0)
+
+
+def _is_free(each: signal.Signals) -> bool:
+    """Say whether a signal does what it does without the program's doing; asyncio's runner takes SIGINT by itself."""
+    handler = signal.getsignal(each)
+    if isinstance(handler, functools.partial):
+        return isinstance(getattr(handler.func, "__self__", None), asyncio.Runner)
+    return handler in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def _caught(
+    signals: Iterable[signal.Signals], callback: Callable[[], None]
+) -> dict[signal.Signals, _Handler]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, _Handler] = {}
+    for each in signals:
+        before[each] = signal.getsignal(each)
+        loop.add_signal_handler(each, callback)
+    return before
+
+
+def _give_back(caught: dict[signal.Signals, _Handler]) -> None:
+    loop = asyncio.get_running_loop()
+    for each, handler in caught.items():
+        loop.remove_signal_handler(each)
+        if handler is not None:
+            signal.signal(each, handler)
