@@ -1,0 +1,110 @@
+"""Values to JSON and back: strict, bounded, and silent about what they hold."""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AwareDatetime, Field, JsonValue
+from trellis_nats import InvalidPayload, Model
+from trellis_nats.codec import Codec, decode_json
+
+
+class Item(Model):
+    number: Annotated[int, Field(alias="theNumber", ge=0)]
+    price: float = 0.0
+    note: str | None = None
+
+
+class Basket(Model):
+    items: list[Item]
+    kind: Literal["small", "large"] = "small"
+    at: AwareDatetime | None = None
+
+
+BASKET = Codec[Basket](Basket, what="the basket")
+JSON = Codec[JsonValue](JsonValue, what="a value")
+
+items = st.builds(
+    Item,
+    number=st.integers(0, 10**30),
+    price=st.floats(allow_nan=False, allow_infinity=False),
+    note=st.none() | st.text(st.characters(codec="utf-8")),
+)
+
+
+@given(
+    st.builds(
+        Basket,
+        items=st.lists(items, max_size=5),
+        kind=st.sampled_from(["small", "large"]),
+        at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    )
+)
+def test_a_value_survives_the_wire(basket: Basket) -> None:
+    assert BASKET.decode(BASKET.encode(basket)) == basket
+
+
+def test_what_was_never_set_stays_absent_and_names_are_those_of_the_wire() -> None:
+    basket = Basket(items=[Item(number=1)])
+
+    assert BASKET.to_json(basket) == {"items": [{"theNumber": 1}]}
+
+
+def test_a_copy_with_a_wrong_value_is_not_sent() -> None:
+    item = Item(number=1)
+    basket = Basket(items=[item]).model_copy(update={"items": [item.model_copy(update={"number": "secret"})]})
+
+    with pytest.raises(InvalidPayload, match=r"the basket .*#/items/0/") as caught:
+        BASKET.encode(basket)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not json",
+        b"\xff",
+        b'{"items":[{"theNumber":"7"}]}',
+        b'{"items":[{"theNumber":-1}]}',
+        b'{"items":[{"theNumber":true}]}',
+        b'{"items":{}}',
+        b'{"items":[],"kind":"medium"}',
+        b'{"items":[],"at":"2026-07-01T10:00:00"}',
+        b"[" * 100_000,
+        b'{"items":' + b"[" * 100_000,
+        b'{"items":[],"kind":"\\ud800"}',
+    ],
+)
+def test_what_does_not_match_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidPayload, match="the basket does not match its schema"):
+        BASKET.decode(data)
+
+
+def test_the_offending_value_is_never_in_the_error() -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        BASKET.decode(b'{"items":[{"theNumber":"hunter2"}],"kind":"hunter3"}')
+
+    assert "hunter" not in str(caught.value)
+    assert [place for place, _ in caught.value.issues] == ["#/items/0/theNumber", "#/kind"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [math.nan], {"deep": [-math.inf]}])
+def test_numbers_that_json_does_not_have_are_refused(value: JsonValue) -> None:
+    with pytest.raises(InvalidPayload, match="a value"):
+        JSON.encode(value)
+
+
+@pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"{", b"[" * 100_000])
+def test_text_that_is_no_json_is_an_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match="column"):
+        decode_json(data)
+
+
+def test_an_aware_instant_keeps_its_instant() -> None:
+    basket = BASKET.decode(b'{"items":[],"at":"2026-07-01T12:00:00+02:00"}')
+
+    assert basket.at == datetime(2026, 7, 1, 10, tzinfo=UTC)
