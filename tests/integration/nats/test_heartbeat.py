@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.errors import CannotConnect
 from trellis_nats.testing import NatsServer
 
+from tests.integration.nats.conftest import QUICK
 from tests.support.eventually import eventually
 from tests.support.work_queue import CONSUMER, STREAM, add_work, create_work_queue
 
@@ -84,6 +86,27 @@ async def test_progress_is_sent_until_released_also_across_a_restart(
     await asyncio.sleep(0.1)
     assert len(heard) == after
     await heartbeats.stop()
+
+
+async def test_progress_that_fell_into_an_outage_is_sent_at_its_end(nats_server: NatsServer) -> None:
+    # Who listens must be back before who speaks.
+    first = replace(QUICK, reconnect_wait=INTERVAL / 20, max_reconnect_wait=INTERVAL / 20)
+    second = replace(QUICK, reconnect_wait=INTERVAL, max_reconnect_wait=INTERVAL, servers=(nats_server.url,))
+    connection = await Connection.open(nats_server.url, settings=first)
+    heard = asyncio.Event()
+    await connection.subscribe("ack.me", lambda _: heard.set())
+    heartbeats = ProgressThread(second)
+    await heartbeats.start()
+
+    heartbeats.hold("ack.me", timedelta(seconds=1))
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.sleep(1.1)  # past the moment at which it was due
+    await asyncio.to_thread(nats_server.start)
+    await connection.flush()
+
+    await asyncio.wait_for(heard.wait(), 0.5)
+    await heartbeats.stop()
+    await connection.close()
 
 
 async def test_many_holds_of_several_threads_are_kept(connection: Connection) -> None:

@@ -53,6 +53,7 @@ async def test_a_flush_that_timed_out_leaves_a_working_connection(nats_server: N
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await connection.flush()
+    link.ping().cancel()
     nats_server.resume()
 
     assert await works(connection)

@@ -119,7 +119,7 @@ async def test_a_lost_acknowledgement_is_unknown_and_the_repeat_shows_that_it_wa
     await eventually(lambda: stored(connection))
     proxy.cut()
     with pytest.raises(WriteUnknown, match="may be stored"):
-        await publish
+        await asyncio.wait_for(publish, 1)
     proxy.heal()
     repeat = await publish_acked(proxied, "log.a", b"", message_id="1")
 
@@ -182,7 +182,8 @@ async def test_all_publishes_under_way_are_unknown_when_the_server_dies(
     under_way = [send_acked(connection, "log.a", b"") for _ in range(100)]
 
     await asyncio.to_thread(nats_server.kill)
-    outcomes = await asyncio.gather(*under_way, return_exceptions=True)
+    async with asyncio.timeout(1):
+        outcomes = await asyncio.gather(*under_way, return_exceptions=True)
 
     assert {type(outcome) for outcome in outcomes} == {WriteUnknown}
     assert connection.awaited_answers == 0

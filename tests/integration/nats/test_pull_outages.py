@@ -16,7 +16,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
-from tests.support.pulling import Hands, pulling
+from tests.support.pulling import HEARTBEAT, Hands, pulling
 from tests.support.work_queue import (
     CONSUMER,
     STREAM,
@@ -58,7 +58,7 @@ async def test_a_deleted_consumer_is_noticed_at_once_and_worked_again_when_it_is
     async with pulling(connection, hands, 1) as pull:
         await eventually(lambda: pull.consuming)
         await delete_consumer(connection, STREAM, CONSUMER)
-        await eventually(lambda: not pull.consuming, within=timedelta(seconds=1))
+        await eventually(lambda: not pull.consuming, within=HEARTBEAT)
         assert pull.last_error is not None
         assert CONSUMER in pull.last_error
         await create_work_consumer(connection)
