@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,13 +13,14 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.streams import StoredMessage, last_message
 from trellis_nats.errors import JobError, WriteUnknown, WrongLastSequence
-from trellis_nats.ids import new_id
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.subjects import STREAM, JobSubjects
 
 __all__ = ["JobHistory", "Overtaken", "StoredEvent"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
+_TOKEN_BYTES = 12
+"""96 random bits tell two writers of one event apart; a ULID, which sorts by time too, takes ten times as long."""
 _REPEATS_DEFAULT = 3
 """How often a write is repeated whose answer was lost. Each one waits for a full request timeout first."""
 
@@ -118,7 +120,7 @@ class JobHistory:
             Overtaken: somebody else wrote first.
             WriteUnknown: no answer came to any of the repeated writes, nor to a read.
         """
-        message_id = f"{event.job_id}.{event.event_type}.{new_id()}"
+        message_id = f"{event.job_id}.{event.event_type}.{secrets.token_urlsafe(_TOKEN_BYTES)}"
         expected = None
         if self.is_fenced:
             expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
