@@ -1,82 +1,23 @@
 """The command line of the generator: one verb, one module.
 
-The modules of the verbs are imported when their verb runs, so that `--help` and completion answer at once.
+Whatever happens, a run ends with an exit code and a sentence, never with a traceback.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import io
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import typer
+from trellis_codegen.cli.exits import ExitCode
 
-__all__ = ["application", "main"]
-
-application = typer.Typer(
-    name="trellis-gen",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+__all__ = ["main"]
 
 
 def main() -> None:
     """Run `trellis-gen`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a letter gets its code, not a traceback.
-            stream.reconfigure(errors="backslashreplace")
-    application()
+    try:
+        from trellis_codegen.cli import guard  # noqa: PLC0415 - Ctrl-C while typer loads is Ctrl-C too
+        from trellis_codegen.cli.application import application  # noqa: PLC0415 - likewise
 
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"trellis-gen {importlib.metadata.version('trellis-codegen')}")
-        raise typer.Exit
-
-
-@application.callback()
-def _root(
-    *,
-    _version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
-    ] = False,
-) -> None:
-    """Generate a typed Python package from a Trellis contract.
-
-    Exit codes: 0 fine, 1 drift found, 2 usage, 3 invalid contract, 5 output refused.
-    """
-
-
-@application.command("facade")
-def _facade(
-    manifest: Annotated[
-        Path, typer.Argument(help="The contract: a trellis.contract.v1 manifest.", show_default=False)
-    ],
-    *,
-    out: Annotated[
-        Path,
-        typer.Option(help="The folder that the package is written into.", show_default="the current one"),
-    ] = Path(),
-    package: Annotated[
-        str | None,
-        typer.Option(help="The package's name.", show_default="the contract's id, as in orders_participant"),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Write nothing; print what would change, and exit with 1 if anything would."
-        ),
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Treat fields that the format does not have as errors.")
-    ] = False,
-) -> None:
-    """Generate the package of a contract, or check that it is up to date."""
-    from trellis_codegen.cli.facade import run  # noqa: PLC0415 - keeps --help quick: this loads pydantic, jinja2, black
-
-    raise typer.Exit(run(manifest, out=out, package=package, check=check, strict=strict))
+        sys.exit(guard.guarded(application))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from enum import IntEnum
 
+from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.problems import Problem, Severity, place
 
 __all__ = ["ExitCode", "problem_text", "report_drift", "report_problems", "report_refusal"]
-
-
-class ExitCode(IntEnum):
-    """How a run ended."""
-
-    FINE = 0
-    DRIFT = 1
-    """`--check` found a difference."""
-    USAGE = 2
-    """The command line names something that is not there."""
-    INVALID = 3
-    """The contract has errors."""
-    REFUSED = 5
-    """The output can't be written, or must not be."""
 
 
 def report_problems(source: str, problems: Iterable[Problem], *, written: bool) -> None:
