@@ -137,19 +137,6 @@ class Connection:
             await asyncio.sleep(0)  # a link that ended in this very turn has not cleared the event yet
             await self._supervisor.connected.wait()
 
-    async def wait_ready(self, due: float, subject: str) -> None:
-        """Wait until a message can be sent, until the loop's time `due` at most.
-
-        Raises:
-            NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
-        """
-        try:
-            async with asyncio.timeout_at(due):
-                await self.wait_connected()
-                await self.writable()
-        except TimeoutError:
-            raise NotConnected(f'no connection to {self.address}; nothing was sent to "{subject}"') from None
-
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after each reconnect, with every subscription in place. Returns the remover."""
         return self._up.add(callback)

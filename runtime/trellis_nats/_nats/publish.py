@@ -15,6 +15,7 @@ from typing import Final
 from trellis_nats._nats.api import read_object, refusal
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import NO_RESPONDERS, Message
+from trellis_nats._nats.patience import outlast_election, wait_ready
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
 
 __all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
@@ -61,7 +62,7 @@ async def publish_acked(
 ) -> PubAck:
     """Publish, and return when the message is stored.
 
-    While disconnected, wait for the connection. The same `message_id` within the stream's duplicate window is stored
+    While disconnected, wait for the connection; while a cluster elects a leader, for that. The same `message_id` within the stream's duplicate window is stored
     once. `expected_last_on_subject` is the fence for exactly `subject`; 0 means that nothing is there. When cancelled,
     the message may still be stored.
 
@@ -76,17 +77,22 @@ async def publish_acked(
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout.total_seconds()
-    await connection.wait_ready(due, subject)
-    return await send_acked(
-        connection,
-        subject,
-        data,
-        headers=headers,
-        message_id=message_id,
-        expected_last=expected_last,
-        expected_last_on_subject=expected_last_on_subject,
-        timeout=timedelta(seconds=max(0.0, due - loop.time())),
-    )
+    while True:
+        await wait_ready(connection, due, subject)
+        try:
+            return await send_acked(
+                connection,
+                subject,
+                data,
+                headers=headers,
+                message_id=message_id,
+                expected_last=expected_last,
+                expected_last_on_subject=expected_last_on_subject,
+                timeout=timedelta(seconds=max(0.0, due - loop.time())),
+            )
+        except NoResponders:
+            if not await outlast_election(connection, due):
+                raise
 
 
 def send_acked(

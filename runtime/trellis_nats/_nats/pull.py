@@ -34,6 +34,8 @@ _STOP: Final = 0.1
 _RETRY_FIRST: Final = timedelta(milliseconds=50)
 _RETRY_LONGEST: Final = timedelta(seconds=2)
 """A recreated consumer shall be worked within 5 s."""
+_LOOK_UP: Final = timedelta(seconds=1)
+"""A look-up into an election is never answered, and must not outlast it."""
 _REFUSED: Final = timedelta(seconds=5)
 _MISSING_AFTER: Final = 5
 """Refusals in a row after which the consumer is looked up: an election takes fewer, a deleted consumer never ends."""
@@ -276,7 +278,7 @@ class Pull:
 
     async def _missing(self) -> str | None:
         try:
-            info = await consumer_info(self._connection, self._stream, self._consumer)
+            info = await consumer_info(self._connection, self._stream, self._consumer, timeout=_LOOK_UP)
         except TransportError as error:
             return str(error)
         if info is None:

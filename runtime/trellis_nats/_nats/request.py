@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from trellis_nats._nats.message import NO_RESPONDERS, Message
+from trellis_nats._nats.patience import outlast_election, wait_ready
 from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ async def ask(
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout.total_seconds()
     while True:
-        await connection.wait_ready(due, subject)
+        await wait_ready(connection, due, subject)
         asking = _Asking(subject, timeout, repeat=repeat)
         left = timedelta(seconds=max(0.0, due - loop.time()))
         reply = connection.exchange(asking, subject, data, headers, left)
@@ -73,6 +74,7 @@ async def ask(
             continue
         finally:
             connection.forget(reply)
-        if message.status == NO_RESPONDERS and not message.data:
+        if message.status != NO_RESPONDERS or message.data:
+            return message
+        if not repeat or not await outlast_election(connection, due):
             raise NoResponders(f'nobody listens on "{subject}"')
-        return message

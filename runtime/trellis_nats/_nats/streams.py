@@ -101,12 +101,14 @@ async def stream_info(connection: Connection, stream: str) -> JsonObject | None:
     return await _found(connection, f"STREAM.INFO.{stream}")
 
 
-async def consumer_info(connection: Connection, stream: str, consumer: str) -> JsonObject | None:
+async def consumer_info(
+    connection: Connection, stream: str, consumer: str, *, timeout: timedelta = API_TIMEOUT
+) -> JsonObject | None:
     """Look a consumer up: the server's answer as it is, or None when there is none, or no stream of this name.
 
     Raises as `leader_last_message`.
     """
-    return await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}")
+    return await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}", timeout=timeout)
 
 
 async def create_stream(connection: Connection, config: Mapping[str, JsonValue]) -> JsonObject:
