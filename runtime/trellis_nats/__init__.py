@@ -60,6 +60,7 @@ from trellis_nats.jobs import (
     Jobs,
     JobSnapshot,
     JobState,
+    ReconcileReport,
     Rejected,
     Replaced,
     Submission,
@@ -67,7 +68,7 @@ from trellis_nats.jobs import (
 )
 from trellis_nats.kv import Bucket, Entry
 from trellis_nats.model import Model
-from trellis_nats.options import Credentials, Options
+from trellis_nats.options import Credentials, Duties, Options, Retention
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
@@ -91,6 +92,7 @@ __all__ = [
     "Contract",
     "Credentials",
     "DeclaredError",
+    "Duties",
     "Entry",
     "EventPublisher",
     "EventSource",
@@ -133,10 +135,12 @@ __all__ = [
     "ProvisioningError",
     "PublishedEvent",
     "ReceivedEvent",
+    "ReconcileReport",
     "Rejected",
     "RemoteError",
     "Replaced",
     "RequestTimeout",
+    "Retention",
     "RevisionMismatch",
     "RpcCall",
     "RpcContext",

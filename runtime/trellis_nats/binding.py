@@ -74,6 +74,11 @@ class JobsBinding(_Wire):
         """What events call the service."""
         return self.service_name or self.namespace
 
+    @property
+    def keys_bucket(self) -> str:
+        """The bucket for the records by which instances agree: concurrency keys, and the lease of the duties."""
+        return f"JOBS_KEYS_{self.namespace}"
+
 
 class BucketBinding(_Wire):
     """One key-value bucket."""

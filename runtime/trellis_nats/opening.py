@@ -106,14 +106,17 @@ def _requirements(runtime: Runtime, connection: Connection) -> Requirements:
             QueueNeed(consumer=each.consumer_name, work_subject=each.work_subject, ack_wait=each.ack_wait)
             for each in queues
         ),
-        buckets=tuple(
-            BucketNeed(
-                bucket=each.bucket,
-                history=each.history,
-                ttl=from_milliseconds(each.ttl_ms),
-                max_value_bytes=each.max_value_bytes,
-            )
-            for each in binding.kv.values()
+        buckets=(
+            *(
+                BucketNeed(
+                    bucket=each.bucket,
+                    history=each.history,
+                    ttl=from_milliseconds(each.ttl_ms),
+                    max_value_bytes=each.max_value_bytes,
+                )
+                for each in binding.kv.values()
+            ),
+            *(() if binding.jobs is None else (BucketNeed(bucket=binding.jobs.keys_bucket),)),
         ),
         events=bool(runtime.events),
         replicas=replicas,

@@ -1,6 +1,7 @@
 """Jobs: create, submit, handle, follow."""
 
 from trellis_nats.jobs.active import ActiveJob
+from trellis_nats.jobs.duties.report import ReconcileReport
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.facade import Jobs, WorkerHost
 from trellis_nats.jobs.follow import JobEvent
@@ -22,6 +23,7 @@ __all__ = [
     "JobSnapshot",
     "JobState",
     "Jobs",
+    "ReconcileReport",
     "Rejected",
     "Replaced",
     "Submission",

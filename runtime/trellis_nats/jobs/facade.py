@@ -11,11 +11,15 @@ from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
 from trellis_nats.grace import Grace
 from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.duties.host import DutyHost
+from trellis_nats.jobs.duties.presence import WorkedQueue
+from trellis_nats.jobs.duties.report import ReconcileReport
 from trellis_nats.jobs.executor import Executor
 from trellis_nats.jobs.follow import JobEvent, followed
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.worker import Worker
+from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
 __all__ = ["Jobs", "WorkerHost"]
@@ -43,6 +47,7 @@ class Jobs:
         self.runtime = runtime
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
+        self._duty_host: DutyHost | None = None
         runtime.workloads.append(self)
 
     async def start_workers(self) -> WorkerHost:
@@ -87,6 +92,7 @@ class Jobs:
                 worker = self._worker(queue, self._heartbeats, claims)
                 await worker.start()
                 self._workers.append(worker)
+            self._duties().start(map(self._worked, handled))
         except BaseException:
             await self.stop(Grace(timedelta(0)))
             raise
@@ -98,6 +104,45 @@ class Jobs:
         heartbeats, self._heartbeats = self._heartbeats, None
         if heartbeats is not None:
             await heartbeats.stop()
+        if self._duty_host is not None:
+            await self._duty_host.stop()
+
+    async def reconcile(self) -> ReconcileReport:
+        """Find accepted jobs that no worker will ever get, and enqueue them again; now, whoever has the duty.
+
+        A server can lose a job's message between its streams, and an operator can purge the one that workers read.
+        A job is lost when it has not ended, has no work message, and `Options.duties.lost_after` has passed since its
+        newest event, and if it is active, its ack wait too, and no process answers that it works on it.
+
+        Raises:
+            PermissionDenied: the account may not list stream JOBS, or may not publish work. A worker's account need not.
+            ConfigurationError: the contract has no queue.
+            TransportError: NATS did not answer.
+        """
+        return await self._duties().reconcile()
+
+    async def purge_ended(self, retention: Retention | None = None, *, limit: int = 10_000) -> int:
+        """Purge the histories of jobs that ended long enough ago, `limit` at most, and return how many it was.
+
+        `retention` defaults to that of `Options.duties`. Ages are judged by the server's clock alone. What is purged
+        is not found any more by `ref`, and its idempotency key may make a new job.
+
+        Raises:
+            PermissionDenied: the account may not list or purge stream JOBS. A worker's account need not.
+            ConfigurationError: the contract has no queue.
+            TransportError: NATS did not answer; what was purged until then stays purged.
+        """
+        return await self._duties().purge_ended(retention, limit=limit)
+
+    @property
+    def last_reconcile(self) -> ReconcileReport | None:
+        """What was found when this process last looked for lost jobs; None when it never did."""
+        return None if self._duty_host is None else self._duty_host.last_report
+
+    @property
+    def has_duties(self) -> bool:
+        """Whether this instance has the duties of its service now: one at a time has."""
+        return self._duty_host is not None and self._duty_host.holds_lease
 
     @asynccontextmanager
     async def follow(self) -> AsyncGenerator[AsyncIterator[JobEvent], None]:
@@ -125,6 +170,29 @@ class Jobs:
 
     def _handled(self) -> list[JobQueue[object, object]]:
         return [queue for queue in self._queues() if queue.registration is not None]
+
+    def _duties(self) -> DutyHost:
+        if self._duty_host is None:
+            runtime = self.runtime
+            jobs = runtime.binding.jobs
+            if jobs is None or not jobs.queues:
+                raise ConfigurationError(f"{runtime.contract.id} has no job queue")
+            self._duty_host = DutyHost(
+                runtime.connection, jobs, runtime.options.duties, instance_id=runtime.instance_id
+            )
+        return self._duty_host
+
+    def _worked(self, queue: JobQueue[object, object]) -> WorkedQueue:
+        jobs, registration = self.runtime.binding.jobs, queue.registration
+        name = self.runtime.contract.name
+        return WorkedQueue(
+            namespace=name if jobs is None else jobs.namespace,
+            service=name if jobs is None else jobs.service,
+            queue=queue.binding.queue_type,
+            instance_id=self.runtime.instance_id,
+            concurrency=(None if registration is None else registration.concurrency)
+            or queue.binding.concurrency,
+        )
 
     def _claims(self) -> Claims:
         jobs = self.runtime.binding.jobs

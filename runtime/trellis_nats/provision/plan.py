@@ -38,6 +38,9 @@ _ADVISORIES_MAX_AGE: Final = timedelta(days=7)
 _MAX_ACK_PENDING: Final = 10_000
 """Retries that wait hold slots, so the server's default of 1000 would let them block new work."""
 _UNLIMITED: Final = -1
+_DUPLICATE_WINDOW: Final = timedelta(minutes=2)
+"""The default of servers before 2.15, which has none for a stream with sources (measured): without one, two
+reconcilers at once would enqueue a job twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ def _jobs_work(requirements: Requirements) -> StreamPlan:
             "storage": "file",
             "discard": "old",
             "allow_direct": True,
+            "duplicate_window": to_nanoseconds(_DUPLICATE_WINDOW),
             "num_replicas": requirements.replicas,
         },
     )

@@ -1,0 +1,217 @@
+"""Finds accepted jobs that no worker will ever get, and enqueues them again.
+
+A server can lose a message between JOBS and JOBS_WORK, and an operator can purge the latter (faults.md, fact 4).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.streams import StoredMessage, last_message
+from trellis_nats.binding import JobsBinding, QueueBinding
+from trellis_nats.errors import ApiError
+from trellis_nats.ids import is_token
+from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.duties.backlog import Backlog
+from trellis_nats.jobs.duties.judgement import Judgement, judge
+from trellis_nats.jobs.duties.listing import listing, probe_listing
+from trellis_nats.jobs.duties.openness import SCANNED, OpenJobs, Seed
+from trellis_nats.jobs.duties.pace import Pace
+from trellis_nats.jobs.duties.parallel import each_of
+from trellis_nats.jobs.duties.report import ReconcileReport
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.states import EventType
+from trellis_nats.jobs.subjects import STREAM, JobSubjects
+
+__all__ = ["Reconciler"]
+
+_log = logging.getLogger(__name__)
+
+_OPEN_MAX: Final = 10_000
+"""How many open jobs of a queue are held in memory, about 3 MB."""
+_LOGGED_MAX: Final = 20
+"""How many jobs of one round get a log line of their own."""
+_FROM_THE_START: Final = timedelta(hours=1)
+"""How often everything is read again: what was read may have been rolled back by a power cut since."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """An open job that is lost if it has no work message."""
+
+    seed: Seed
+    newest: int
+    """The sequence of its newest event."""
+    judgement: Judgement
+
+
+class Reconciler:
+    """Reconciles every queue of a service. It remembers how far it has read, so a second round is cheap."""
+
+    def __init__(
+        self, connection: Connection, jobs: JobsBinding, claims: Claims, *, lost_after: timedelta
+    ) -> None:
+        pace = Pace()
+        self._connection = connection
+        self._queues = [
+            _QueueReconciler(connection, jobs, queue, claims, pace=pace, lost_after=lost_after)
+            for queue in jobs.queues.values()
+        ]
+
+    async def probe(self) -> None:
+        """See whether the account may do this, as far as that can be seen without doing it.
+
+        Raises:
+            PermissionDenied: it may not.
+            TransportError: NATS did not answer.
+        """
+        for queue in self._queues:
+            await queue.probe()
+
+    async def run(self, may_go_on: Callable[[], bool] = lambda: True) -> ReconcileReport:
+        """Look at every open job once; stop early when `may_go_on` says no. Return what was found.
+
+        Raises:
+            PermissionDenied: the account may not do this.
+            TransportError: NATS did not answer. The next round begins where this one ended.
+        """
+        report = ReconcileReport()
+        for queue in self._queues:
+            report += await queue.run(may_go_on)
+        if report.enqueued > _LOGGED_MAX:
+            _log.warning("%d lost jobs were enqueued again", report.enqueued)
+        return report
+
+
+class _QueueReconciler:
+    """Reconciles one queue."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        jobs: JobsBinding,
+        queue: QueueBinding,
+        claims: Claims,
+        *,
+        pace: Pace,
+        lost_after: timedelta,
+    ) -> None:
+        self._connection = connection
+        self._queue = queue
+        self._subjects = JobSubjects(queue.publish_prefix)
+        self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED]
+        self._backlog = Backlog(connection, jobs.work_stream, queue, pace)
+        self._claims = claims
+        self._pace = pace
+        self._lost_after = lost_after
+        self._open = OpenJobs(_OPEN_MAX)
+        self._began_at = float("-inf")
+
+    async def probe(self) -> None:
+        await probe_listing(self._connection, self._filters)
+        await self._backlog.probe()
+
+    async def run(self, may_go_on: Callable[[], bool]) -> ReconcileReport:
+        if monotonic() - self._began_at >= _FROM_THE_START.total_seconds():
+            self._open, self._began_at = OpenJobs(_OPEN_MAX), monotonic()
+        report = ReconcileReport()
+        after = self._open.position
+        async with listing(self._connection, self._filters, pace=self._pace, after=after) as found:
+            async for page in found.pages():
+                for entry in page:
+                    parsed = self._subjects.parse(entry.subject)
+                    if parsed is not None and is_token(parsed[0]):
+                        self._open.see(Seed(*parsed, entry.sequence, entry.time))
+                if self._open.is_full:
+                    report += await self._settle(found.now, may_go_on)
+                    self._open.make_room()
+                if not may_go_on():
+                    break
+        report += await self._settle(found.now, may_go_on)
+        self._open.rewind()
+        return report
+
+    async def _settle(self, at: datetime, may_go_on: Callable[[], bool]) -> ReconcileReport:
+        """Deal with the open jobs that are in memory."""
+        old = self._open.older_than(at - self._lost_after)
+        suspects = [
+            suspect for suspect in await each_of(old, lambda seed: self._suspect(seed, at)) if suspect
+        ]
+        ids = {suspect.seed.job_id for suspect in suspects}
+        try:
+            missing = await self._backlog.without_message(ids)
+        except ApiError as error:
+            _log.warning("queue %s cannot be reconciled: %s", self._queue.queue_type, error)
+            return ReconcileReport(examined=len(old), undecided=len(suspects))
+        report = ReconcileReport(examined=len(old), waiting=len(ids) - len(missing))
+        for suspect in suspects:
+            if suspect.seed.job_id in missing and may_go_on():
+                await self._pace.spend(1)
+                report += await self._rescue(suspect, logged=report.enqueued < _LOGGED_MAX)
+        return report
+
+    async def _suspect(self, seed: Seed, at: datetime) -> _Suspect | None:
+        newest = await self._newest(seed.job_id)
+        event = None if newest is None else LifecycleEvent.parse(newest.data)
+        if newest is None or event is None:
+            self._open.drop(seed.job_id)  # purged since, or nothing that a worker could read
+            return None
+        verdict = judge(
+            event,
+            age=at - newest.time,
+            ack_wait=self._queue.ack_wait,
+            backoff=self._queue.backoff,
+            lost_after=self._lost_after,
+        )
+        if verdict is Judgement.ENDED:
+            self._open.drop(seed.job_id)
+        if verdict in {Judgement.ENDED, Judgement.YOUNG}:
+            return None
+        return _Suspect(seed, newest.sequence, verdict)
+
+    async def _rescue(self, suspect: _Suspect, *, logged: bool) -> ReconcileReport:
+        """Enqueue a job again that has no work message, unless something happened to it meanwhile."""
+        job_id = suspect.seed.job_id
+        if suspect.judgement is Judgement.LOST_WITHOUT_WORKER and await self._is_running(job_id):
+            return ReconcileReport(running=1)
+        newest = await self._newest(job_id)
+        seed = await self._read(self._subjects.event(job_id, suspect.seed.event))
+        if newest is None or newest.sequence != suspect.newest:
+            return ReconcileReport()
+        if seed is None or seed.sequence != suspect.seed.sequence:
+            return ReconcileReport()
+        event = LifecycleEvent.parse(seed.data)
+        if event is None or event.job_id != job_id:
+            return ReconcileReport()
+        ack = await publish_acked(
+            self._connection,
+            self._queue.work_subject,
+            seed.data,
+            headers=event.job_context().headers(),
+            message_id=f"{job_id}.reconciled.{seed.sequence}",
+        )
+        if (
+            ack.duplicate
+        ):  # enqueued a moment ago, and lost again: the stream takes the id again a little later
+            return ReconcileReport(undecided=1)
+        if logged:
+            _log.warning("job %s of queue %s was lost and is enqueued again", job_id, self._queue.queue_type)
+        return ReconcileReport(enqueued=1)
+
+    async def _is_running(self, job_id: str) -> bool:
+        started = await self._read(self._subjects.event(job_id, EventType.STARTED))
+        event = None if started is None else LifecycleEvent.parse(started.data)
+        return event is not None and await self._claims.is_held(job_id, event.instance_id)
+
+    async def _newest(self, job_id: str) -> StoredMessage | None:
+        return await self._read(self._subjects.job(job_id))
+
+    async def _read(self, subject: str) -> StoredMessage | None:
+        return await last_message(self._connection, STREAM, subject)
