@@ -14,6 +14,8 @@ from typing import Any, Final
 __all__ = ["StopSignals", "ending_the_process"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_CANCEL_EVERY: Final = 0.5
+"""Seconds. Python 3.11's `wait_for` swallows a cancellation that comes when what it waits for is just done."""
 
 _Handler = (
     Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
@@ -60,22 +62,31 @@ def ending_the_process() -> Generator[None]:
     Raises:
         SystemExit: a signal came.
     """
-    task, heard = asyncio.current_task(), asyncio.Event()
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    cancelling: asyncio.TimerHandle | None = None
 
     def hear() -> None:
-        if not heard.is_set() and task is not None:
+        nonlocal cancelling
+        if cancelling is None:
+            cancel()
+
+    def cancel() -> None:
+        nonlocal cancelling
+        if task is not None:
             task.cancel()
-        heard.set()
+        cancelling = loop.call_later(_CANCEL_EVERY, cancel)
 
     caught = _caught([each for each in _SIGNALS if _is_free(each)], hear)
     try:
         yield
     except BaseException:
-        if not heard.is_set():
+        if cancelling is None:
             raise
     finally:
         _give_back(caught)
-    if heard.is_set():
+        if cancelling is not None:
+            cancelling.cancel()
+    if cancelling is not None:
         raise SystemExit(0)
 
 

@@ -58,7 +58,7 @@ class Health:
         timeout: timedelta = timedelta(seconds=2),
         critical: bool = True,
     ) -> None:
-        """Add a check of your own, run at each report; a plain function runs in a thread.
+        """Add a check of your own, run at each report, but once a second at most; a plain function runs in a thread.
 
         It fails by raising, by returning False, or by taking longer than `timeout`; a text that it returns is its
         summary. Orchestrators see what it raises: put no secret there. When a critical check fails the service is

@@ -34,8 +34,6 @@ _SECONDS: Final = 5.0
 """For a request to arrive, and as long again for its answer to be taken."""
 _OPEN_MAX: Final = 32
 """Connections at a time; a probe needs one. More are closed unanswered."""
-_FRESH: Final = 1.0
-"""Seconds that a report is given to everybody who asks, so that many who ask do not make many checks."""
 _PORT_MAX: Final = 65535
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -89,7 +87,7 @@ class Listener:
         self._serving: set[asyncio.Task[None]] = set()
         self._reporting = asyncio.Lock()
         self._report: HealthReport | None = None
-        self._reported_at = 0.0
+        self._began = 0.0
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a connection."""
@@ -149,11 +147,13 @@ class Listener:
         )
 
     async def _fresh_report(self) -> HealthReport:
+        """Return a report that began after this call, and share it with who else waits for one."""
         loop = asyncio.get_running_loop()
+        asked = loop.time()
         async with self._reporting:
-            if self._report is None or loop.time() - self._reported_at >= _FRESH:
+            if self._report is None or self._began < asked:
+                self._began = loop.time()
                 self._report = await self._health.report()
-                self._reported_at = loop.time()
             return self._report
 
 

@@ -16,6 +16,8 @@ __all__ = ["CheckFunction", "OwnCheck"]
 
 _log = logging.getLogger(__name__)
 
+_FRESH: Final = 1.0
+"""Seconds that a result counts: many who ask shall not make much work for what is checked."""
 _TEXT_MAX: Final = 500
 """Characters of an error or summary: enough for a sentence, and no dump for whoever reads the probe's answer."""
 
@@ -33,13 +35,18 @@ class OwnCheck:
         self._critical = critical
         self._is_async = inspect.iscoroutinefunction(function)
         self._running: asyncio.Task[str | bool | None] | None = None
+        self._last: CheckResult | None = None
+        self._last_at = 0.0
 
     async def run(self) -> CheckResult:
-        """Run the check, unless the last run still goes on: then that is the result."""
+        """Run the check, unless it ran within the last second, or the last run still goes on."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        if self._last is not None and began - self._last_at < _FRESH:
+            return self._last
         error, summary = await self._outcome()
-        return CheckResult(
+        self._last_at = began
+        self._last = CheckResult(
             name=self.name,
             ok=error is None,
             latency=timedelta(seconds=loop.time() - began),
@@ -48,6 +55,7 @@ class OwnCheck:
             critical=self._critical,
             needed=self._critical,
         )
+        return self._last
 
     def stop(self) -> None:
         """Cancel a run that goes on."""

@@ -1,0 +1,125 @@
+"""A worker of the shop in a process of its own, to be stopped in every state.
+
+It says `connected <health address>` and waits for a line; then it runs. It says `began <job>` for each handler, which
+takes as many seconds as the payload's number, `cancelled <job>` when that is cut short, and then takes a second more if
+the payload's note says so. Its errors go to a file, where nothing may be left that a user would have to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+
+from trellis_nats import Options
+
+from tests.support.shop import ParcelJob, Receipt, Shop
+from tests.support.shop_process import ROOT, say
+
+SLOW_TO_CLEAN = "slow to clean"
+UNREADABLE = ("Traceback", "was destroyed", "never retrieved", "never awaited", "ResourceWarning")
+
+
+async def main(url: str, grace: str) -> None:
+    """Work until SIGTERM."""
+    options = Options(
+        shutdown_grace=timedelta(seconds=float(grace)),
+        health_listen="0",
+        connect_timeout=timedelta(seconds=20),
+    )
+    async with Shop.connect(url, options=options) as shop:
+
+        async def work(job: ParcelJob) -> Receipt:
+            say("began", job.id)
+            try:
+                await asyncio.sleep(job.payload.number)
+            except asyncio.CancelledError:
+                say("cancelled", job.id)
+                if job.payload.note == SLOW_TO_CLEAN:
+                    await asyncio.sleep(1)
+                raise
+            return Receipt(total=job.tries)
+
+        shop.jobs.pack.handle(work)
+        shop.jobs.charge.handle(work)
+        say("connected", shop.health.address)
+        await asyncio.to_thread(sys.stdin.readline)
+        asyncio.get_running_loop().call_soon(say, "runs")  # when `run` waits for the first time
+        await shop.run()
+    say("ended")
+
+
+class StoppingProcess:
+    """The process, as the test sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+        self.errors = errors
+        self._process = process
+
+    async def heard(self, word: str) -> list[str]:
+        """Wait for the next line that begins with a word, and return its other words.
+
+        Raises:
+            RuntimeError: the process ended without it.
+        """
+        if self._process.stdout is None:
+            raise RuntimeError("the process has no output")
+        async for line in self._process.stdout:
+            first, *rest = line.decode().split()
+            if first == word:
+                return rest
+        raise RuntimeError(f'no "{word}"; on stderr: {self.errors.read_text()}')
+
+    def go_on(self) -> None:
+        """Let it run."""
+        if self._process.stdin is not None:
+            self._process.stdin.write(b"\n")
+
+    def send(self, which: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self._process.send_signal(which)
+
+    async def ended(self, within: float) -> float:
+        """Return the seconds until it ended, after checking that it ended well.
+
+        Raises:
+            AssertionError: it did not end in time, or with another code than 0, or left something to read.
+        """
+        began = time.monotonic()
+        async with asyncio.timeout(within):
+            code = await self._process.wait()
+        took = time.monotonic() - began
+        left = self.errors.read_text()
+        unreadable = [words for words in UNREADABLE if words in left]
+        if code != 0 or unreadable:
+            raise AssertionError(f"code {code}, and on stderr:\n{left}")
+        return took
+
+
+@contextlib.asynccontextmanager
+async def stopping_process(url: str, *, grace: float = 20) -> AsyncGenerator[StoppingProcess, None]:
+    """Have a worker for the length of an `async with` block; in development mode, so that asyncio tells all."""
+    with tempfile.NamedTemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "dev", "-m", "tests.support.stopping_process", url, str(grace)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors.fileno(),
+        )
+        try:
+            yield StoppingProcess(process, Path(errors.name))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))
