@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trellis_nats._nats.headers import encode_headers, parse_headers
 
@@ -11,6 +11,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9-]{1,20}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).map(str.strip)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_what_is_written_is_read(headers: dict[str, str]) -> None:
     assert parse_headers(encode_headers(headers)) == (0, "", headers)
