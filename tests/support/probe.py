@@ -48,4 +48,4 @@ async def probe(address: str, path: str, *, method: str = "GET") -> Answer:
 
 async def is_ready(address: str) -> bool:
     """Say whether the service would do work."""
-    return (await probe(address, "/readyz")).status == 200  # noqa: PLR2004 - HTTP's number for yes
+    return (await probe(address, "/readyz")).status == 200

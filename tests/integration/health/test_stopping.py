@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.eventually import eventually
 from tests.support.probe import is_ready, probe
 from tests.support.proxy import Proxy
-from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.stopping_process import SLOW_TO_CLEAN, StoppingProcess, stopping_process
 
 LONG = 60
@@ -23,7 +23,7 @@ LONG = 60
 
 
 @asynccontextmanager
-async def working(url: str, *, grace: float = 20) -> AsyncIterator[tuple[StoppingProcess, str]]:
+async def working(url: str, *, grace: float = 20) -> AsyncGenerator[tuple[StoppingProcess, str]]:
     async with stopping_process(url, grace=grace) as worker:
         (address,) = await worker.heard("connected")
         worker.go_on()
@@ -114,14 +114,13 @@ async def test_after_the_grace_handlers_are_cancelled_and_their_jobs_released(
         assert await finished_by_another(shop, ref) == Receipt(total=1)
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-async def test_a_second_signal_ends_the_grace(nats_server: NatsServer, second: signal.Signals) -> None:
+async def test_a_second_signal_ends_the_grace(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url) as (worker, address):
         ref = await shop.jobs.pack.create(Parcel(number=LONG))
         await worker.heard("began")
         worker.send()
         await eventually(lambda: is_stopping(address))
-        worker.send(second)
+        worker.send(signal.SIGINT)
 
         assert await worker.ended(within=5) < 1
         assert ((await ref.get()).state, (await ref.get()).tries) == (JobState.RETRY, 0)
@@ -160,7 +159,6 @@ async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServ
             assert await finished_by_another(shop, again) == Receipt(total=2), (
                 "the try that was cut off counts"
             )
-    assert ACK_WAIT < timedelta(seconds=10)
 
 
 async def is_stopping(address: str) -> bool:

@@ -1,0 +1,166 @@
+"""The HTTP listener: right answers to probes, short answers to all else, and no harm from either."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from pydantic_core import from_json
+from trellis_nats import CannotConnect, ConfigurationError, Options
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.probe import exchanged, is_ready, probe
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+LISTENING = Options(health_listen="0")
+
+
+async def address_of(shop: Shop) -> str:
+    assert shop.health.address is not None
+    return shop.health.address
+
+
+async def test_nothing_listens_unless_asked(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        assert shop.health.address is None
+
+
+async def test_it_listens_on_loopback_unless_told_otherwise(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        host, _, port = (await address_of(shop)).rpartition(":")
+
+    assert host == "127.0.0.1"
+    assert int(port) > 0
+
+
+async def test_a_service_that_works_is_alive_and_ready(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        address = await address_of(shop)
+        before = await probe(address, "/readyz")
+        await shop.start()
+        await eventually(lambda: is_ready(address))
+        alive, ready = await probe(address, "/livez"), await probe(address, "/readyz")
+
+    assert (before.status, before.errors()) == (503, {"service": "the service is not started"})
+    assert (alive.status, alive.body) == (200, b"alive\n")
+    report = from_json(ready.body)
+    assert (report["status"], report["ready"]) == ("healthy", True)
+    assert [check["name"] for check in report["checks"]] == ["service", "nats", "jobs.pack"]
+    assert ready.headers["content-type"] == "application/json"
+    assert ready.headers["connection"] == "close"
+    assert int(ready.headers["content-length"]) == len(ready.body)
+
+
+async def test_a_service_whose_server_is_gone_is_alive(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        await shop.start()
+        address = await address_of(shop)
+        nats_server.kill()
+        await eventually(lambda: says_disconnected(address))
+
+        assert (await probe(address, "/livez")).status == 200
+
+
+async def says_disconnected(address: str) -> bool:
+    return (await probe(address, "/readyz")).errors().get("nats") == "disconnected"
+
+
+async def test_head_has_the_head_of_get(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        address = await address_of(shop)
+        answer = await probe(address, "/livez?verbose", method="HEAD")
+
+    assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "6")
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        ("POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
+        ("nonsense\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\n\r\n", 400),
+        ("GET /livez HTTP/2\r\nHost: x\r\n\r\n", 505),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nA: " + 20_000 * "a" + "\r\n\r\n", 431),
+    ],
+)
+async def test_other_requests_are_refused(nats_server: NatsServer, request_text: str, status: int) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        raw = await exchanged(await address_of(shop), request_text.encode())
+
+    assert raw.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_connections_that_say_nothing_do_not_keep_others_out_for_long(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        address = await address_of(shop)
+        host, _, port = address.rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(64)]
+        for reader, _ in silent[32:]:
+            assert await reader.read() == b"", "beyond 32, connections are closed"
+        for _, writer in silent[:16]:
+            writer.close()
+
+        await eventually(lambda: answers(address))
+        began = time.monotonic()
+        for _, writer in silent:
+            writer.close()
+    assert time.monotonic() - began < 3
+
+
+async def answers(address: str) -> bool:
+    try:
+        return (await probe(address, "/livez")).status == 200
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+async def test_probes_are_answered_while_connecting() -> None:
+    probed: list[int] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        probed.append((await probe(listen, "/livez")).status)
+        probed.append((await probe(listen, "/readyz")).status)
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    free = await asyncio.start_server(silent, "127.0.0.1", 0)
+    listen = f"127.0.0.1:{free.sockets[0].getsockname()[1]}"
+    free.close()
+    options = Options(health_listen=listen, connect_timeout=timedelta(seconds=0.5))
+    async with server:
+        with pytest.raises(CannotConnect):
+            async with Shop.connect(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", options=options):
+                pass
+
+    assert probed[:2] == [200, 503]
+
+
+async def test_an_address_in_use_is_an_error(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+        options = Options(health_listen=await address_of(shop))
+        with pytest.raises(ConfigurationError, match="cannot listen on"):
+            async with Shop.connect(nats_server.url, options=options):
+                pass
+
+
+async def test_jobs_run_while_probes_storm(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=LISTENING) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        await shop.start()
+        address = await address_of(shop)
+        storm = asyncio.gather(*(answers(address) for _ in range(300)))
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        assert await ref.result(timeout=timedelta(seconds=5)) == Receipt(total=1)
+        await storm
