@@ -15,6 +15,7 @@ from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.rules import check
+from trellis_codegen.contract.unsupported import unsupported
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, closest, did_you_mean
 
 __all__ = ["Reading", "read_manifest"]
@@ -73,6 +74,9 @@ def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | 
     faults = [_fault(each, value) for each in details if each["type"] != "extra_forbidden"]
     faults = [fault for fault in faults if not any(fault.pointer == null.pointer for null in problems)]
     faults, explained = _explain_missing(faults, unknown)
+    problems = [each for each in problems if not any(each.pointer[: len(way)] == way for way in unknown)]
+    faults += [fault for pointer in unknown if (fault := unsupported(pointer, _value_at(value, pointer)))]
+    explained |= {fault.pointer for fault in faults}
     problems += faults
     problems += [_unknown_field(pointer, unknown_severity) for pointer in unknown if pointer not in explained]
     if faults:

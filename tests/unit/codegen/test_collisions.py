@@ -55,7 +55,7 @@ def clashes(**sections: JsonValue) -> list[tuple[str, str]]:
             "schemas/KeepJob",
             'jobs "keep" and schemas "KeepJob" would both become KeepJob',
         ),
-        ({"jobs": {"名": job()}}, "jobs/名", 'nothing of "名" can be part of a Python name'),
+        ({"rpc": {"名": rpc("名")}}, "rpc/名", 'nothing of "名" can be part of a Python name'),
         ({"id": "名@v1"}, "id", 'nothing of "名@v1" can be part of a Python name'),
     ],
 )

@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="OkJENOP-7ITkE6h-tsF_ZGCuiNPW81Qzzq51CxxgO_k",
+    digest="bYoTx7IkzgDaG1z82qhFP5TtyPfvvjiZV-giJzylEuw",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

@@ -13,12 +13,11 @@ from .models import Thing
 __all__ = ["EventPublishers", "EventSources"]
 
 X_Y: Final = EventSpec(
-    name='x\n"""y',
-    subject='events.v1."""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #',
+    name='x"""y',
+    subject='events.v1.""";import\'os\';os.system("true");\\%raw%\'"\\"#',
     event=Thing,
-    params=('/"""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #',),
 )
-"""The `x \"\"\"y` event."""
+"""The `x\"\"\"y` event."""
 
 
 class EventPublishers:
@@ -26,9 +25,7 @@ class EventPublishers:
 
     def __init__(self, runtime: Runtime) -> None:
         self.x_y: Final = EventPublisher[Thing](runtime, X_Y)
-        """The `x
-        \"\"\"y` event.
-        """
+        """The `x\"\"\"y` event."""
 
 
 class EventSources:
@@ -36,6 +33,4 @@ class EventSources:
 
     def __init__(self, runtime: Runtime) -> None:
         self.x_y: Final = EventSource[Thing](runtime, X_Y)
-        """The `x
-        \"\"\"y` event.
-        """
+        """The `x\"\"\"y` event."""

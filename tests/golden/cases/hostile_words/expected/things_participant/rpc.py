@@ -14,7 +14,7 @@ __all__ = ["RpcCalls", "RpcEndpoints"]
 
 THINGS_GET: Final = RpcSpec(
     name='Things.Get"""',
-    subject='rpc.v1."""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #',
+    subject='rpc.v1.""";import;os.system("true");\\{{7-7}}{%raw%}\'"\\"#',
     input=Thing,
     output=Thing,
 )

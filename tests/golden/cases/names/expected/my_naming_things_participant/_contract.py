@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="my.naming-things-service@v2",
-    digest="RD679v1wz4p7EyRKVqhdPrQFluncjVK3YG3Bzsr2kh0",
+    digest="gtQeLY0fYPemXcLm81KbS5WKgLOPgdeGvR6krfR0oxc",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

@@ -13,8 +13,8 @@ from .models import CamelThing, KebabThing, Order, Runtime_
 __all__ = [
     "CamelCaseJobJob",
     "CamelCaseJobQueue",
-    "DottedJobJob",
-    "DottedJobQueue",
+    "DashedJobJob",
+    "DashedJobQueue",
     "ImportJob",
     "ImportQueue",
     "JobJob",
@@ -40,18 +40,18 @@ class CamelCaseJobQueue(JobQueue[Order, None]):
     )
 
 
-DottedJobJob: TypeAlias = ActiveJob[Order, None]
-"""One `dotted.job` job, as its handler gets it."""
+DashedJobJob: TypeAlias = ActiveJob[Order, None]
+"""One `dashed-job` job, as its handler gets it."""
 
 
-class DottedJobQueue(JobQueue[Order, None]):
-    """The `dotted.job` jobs.
+class DashedJobQueue(JobQueue[Order, None]):
+    """The `dashed-job` jobs.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
-        name="dotted.job",
+        name="dashed-job",
         payload=Order,
     )
 
@@ -111,8 +111,8 @@ class JobsFacade(Jobs):
         super().__init__(runtime)
         self.camel_case_job: Final = CamelCaseJobQueue(runtime)
         """The `camelCaseJob` jobs."""
-        self.dotted_job: Final = DottedJobQueue(runtime)
-        """The `dotted.job` jobs."""
+        self.dashed_job: Final = DashedJobQueue(runtime)
+        """The `dashed-job` jobs."""
         self.import_: Final = ImportQueue(runtime)
         """The `import` jobs."""
         self.job: Final = JobQueue_(runtime)

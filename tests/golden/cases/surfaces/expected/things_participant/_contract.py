@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="HeHAeWErPFw2w_8Mu1oj_Fckv6rl9wxZucieSbefeKk",
+    digest="bl-XWf7CcCSf8Hoz45TLgHtFEEkm0rD7Cf3nxU3npQc",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

@@ -18,6 +18,7 @@ class Thing(Model):
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #
     """
 
+    import_os_7_7: Annotated[str, Field(alias='""";import os\n~\x07\u202e{{ 7*7 }}')]
     a_b: Annotated[str | None, Field(alias='a"""b', pattern="\"\"\"'''")] = None
     """\"\"\"
     import os; os.system("true")

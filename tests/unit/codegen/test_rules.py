@@ -1,0 +1,204 @@
+"""What a contract refers to exists, what it names is legal, and what it counts fits."""
+
+import pytest
+from pydantic import JsonValue
+
+from tests.unit.codegen.contracts import JsonObject, contract, job, problems, rpc
+from trellis_codegen.problems import Severity, place
+
+THING: JsonValue = {"schema": "Thing"}
+LEAVES: JsonObject = {
+    "text": {"type": "string"},
+    "count": {"type": "integer"},
+    "flag": {"type": "boolean"},
+    "ratio": {"type": "number"},
+    "anything": {},
+    "list": {"type": "array", "items": {"type": "string"}},
+    "maybe": {"type": ["string", "null"]},
+    "a/b~c": {"const": "x"},
+    "kind": {"anyOf": [{"const": "a"}, {"const": "b"}]},
+    "inner": {"type": "object", "properties": {"id": {"$ref": "#/$defs/id"}}, "required": ["id"]},
+    "map": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+PAYLOAD: JsonObject = {
+    "type": "object",
+    "properties": LEAVES,
+    "required": list[JsonValue](LEAVES),
+    "$defs": {"id": {"type": "string"}},
+}
+
+
+def keyed(*template: str, **members: JsonValue) -> JsonObject:
+    key: JsonObject = {"key": list[JsonValue](template), **members}
+    return contract(schemas={"Thing": PAYLOAD}, jobs={"keep": job(keyConcurrency=key)})
+
+
+def event(subject: str = "events.v1.Kept", **members: JsonValue) -> JsonObject:
+    return {"version": "v1", "subject": subject, "event": THING, **members}
+
+
+def happening(**events: JsonValue) -> JsonObject:
+    return contract(schemas={"Thing": PAYLOAD}, events=events)
+
+
+def operation(**members: JsonValue) -> JsonObject:
+    return {"version": "v1", "subject": "operations.v1.Run", "input": THING, "output": THING, **members}
+
+
+def upload(**members: JsonValue) -> JsonObject:
+    transfer: JsonObject = {"direction": "send", "store": "files", "key": "/text", **members}
+    return contract(
+        schemas={"Thing": PAYLOAD},
+        operations={"Run": operation(transfer=transfer)},
+        resources={"store": {"files": {"purpose": "x"}}},
+    )
+
+
+def consumer(**group: JsonValue) -> JsonObject:
+    use: JsonObject = {"contract": "other@v1", "events": {"subscribe": ["Other.Done"]}}
+    return contract(
+        schemas={"Thing": PAYLOAD},
+        events={"Kept": event()},
+        uses={"required": {"other": use}, "optional": {"more": {"contract": "more@v1"}}},
+        eventConsumers={"work": group},
+    )
+
+
+def guarded(capability: str, **sections: JsonValue) -> JsonObject:
+    return contract(rpc={"Get": rpc("Get", capabilities={"call": [capability]})}, **sections)
+
+
+RIGHT: JsonObject = {"displayName": "R", "description": "r"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        keyed("zendesk", "/text", "/count", "/flag", "/kind", "/a~1b~0c", "/inner/id"),
+        keyed("a", heartbeatIntervalMs=1000, heartbeatTtlMs=1001),
+        happening(Kept=event("events.v1.Kept.{/text}.{/ratio}", params=["/text", "/ratio"])),
+        upload(contentType="/kind", metadata="/map"),
+        consumer(self=["Kept"], uses={"other": ["Other.Done"]}, concurrency=1),
+        guarded("admin"),
+        guarded("other::read"),
+        guarded("read", capabilities={"things-service::read": RIGHT}),
+        guarded("things-service::read", capabilities={"things-service::read": RIGHT}),
+        guarded("read", capabilities={"read": RIGHT}),
+        contract(jobs={"a" * 64: job(), "A-b_9": job(maxDeliver=3, backoffMs=[1, 2])}),
+        contract(exports={"schemas": ["Thing"]}),
+        contract(operations={"Run": operation(signals={"Stop": {"input": THING}}, cancel=True)}),
+        contract(**{"$schema": "manifest.schema.json"}),
+    ],
+)
+def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
+    assert problems(document, strict=True) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "where", "what"),
+    [
+        (keyed("/~2"), "jobs/keep/keyConcurrency/key/0", "is no JSON pointer"),
+        (keyed("/nope"), "jobs/keep/keyConcurrency/key/0", 'the schema has nothing at "/nope"'),
+        (keyed("/list"), "jobs/keep/keyConcurrency/key/0", "may be an array"),
+        (keyed("/inner"), "jobs/keep/keyConcurrency/key/0", "may be an object"),
+        (keyed("/ratio"), "jobs/keep/keyConcurrency/key/0", "may be a number"),
+        (keyed("/anything"), "jobs/keep/keyConcurrency/key/0", "may be an array"),
+        (keyed("/text/more"), "jobs/keep/keyConcurrency/key/0", "nothing at"),
+        (keyed(), "jobs/keep/keyConcurrency/key", "must not be empty"),
+        (keyed(""), "jobs/keep/keyConcurrency/key/0", "must not be empty"),
+        (keyed("a", heartbeatIntervalMs=30, heartbeatTtlMs=30), "jobs/keep/keyConcurrency/heartbeatTtlMs", "a lease of 30 ms"),
+        (keyed("a", heartbeatIntervalMs=300_000), "jobs/keep/keyConcurrency/heartbeatIntervalMs", "a lease of 300000 ms"),
+        (keyed("a", stalePolicy="fail"), "jobs/keep/keyConcurrency/stalePolicy", "expected"),
+        (contract(jobs={"a.b": job()}), "jobs/a.b", "can't be the name of a queue"),
+        (contract(jobs={"a" * 65: job()}), f"jobs/{'a' * 65}", "can't be the name of a queue"),
+        (contract(jobs={"a": job(queue={"maxQueuedPerKey": 1})}), "jobs/a/queue", "keyConcurrency"),
+        (contract(jobs={"a": job(update={"schema": "None"})}), "jobs/a/update", "no schema named"),
+        (contract(jobs={"a": job(ackWaitMs=2**60)}), "jobs/a/ackWaitMs", "must be at most"),
+        (contract(jobs={"a": job(concurrency=2**40)}), "jobs/a/concurrency", "must be at most"),
+        (contract(jobs={"a": job(backoffMs=[-1])}), "jobs/a/backoffMs/0", "must be at least 0"),
+        (guarded("read"), "rpc/Get/capabilities/call/0", 'no capability named "read"'),
+        (guarded("things-service::read"), "rpc/Get/capabilities/call/0", "no capability named"),
+        (contract(exports={"schemas": ["Thing", "Thing"]}), "exports/schemas/1", "exported twice"),
+        (contract(rpc={"A b": rpc("A")}), "rpc/A b", "can't be part of a subject"),
+        (contract(rpc={"A..b": rpc("A")}), "rpc/A..b", "can't be part of a subject"),
+        (contract(rpc={"A": rpc("A", subject="rpc.v1.*")}), "rpc/A/subject", "is no subject"),
+        (contract(rpc={"A": rpc("A"), "B": rpc("A")}), "rpc/B/subject", 'rpc "A" has the subject "rpc.v1.A" too'),
+        (contract(feeds={"A": {**rpc("A"), "event": THING, "subject": "feeds.v1.a b"}}), "feeds/A/subject", "is no subject"),
+        (happening(Kept=event(params=["/text"])), "events/Kept/params", "the subject has the parameters none"),
+        (happening(Kept=event("events.v1.Kept.{/text}")), "events/Kept/subject", "and params are none"),
+        (happening(Kept=event("events.v1.Kept.{text}", params=["/text"])), "events/Kept/subject", "is no JSON pointer"),
+        (happening(Kept=event("events.v1.Kept.{/text", params=["/text"])), "events/Kept/subject", "without its partner"),
+        (happening(Kept=event("events.v1.Kept.{/flag}", params=["/flag"])), "events/Kept/params/0", "may be a boolean"),
+        (happening(Kept=event("events.v1.Kept.{/x}", params=["/x"])), "events/Kept/params/0", "nothing at"),
+        (happening(A=event("events.v1.{/text}", params=["/text"]), B=event("events.v1.B")), "events/B/subject", 'events "A"'),
+        (upload(store="nope"), "operations/Run/transfer/store", 'no store named "nope"'),
+        (upload(key="/count"), "operations/Run/transfer/key", "must be a string"),
+        (upload(key="x"), "operations/Run/transfer/key", "does not match"),
+        (upload(direction="receive"), "operations/Run/transfer/direction", "expected"),
+        (consumer(), "eventConsumers/work", "must name an event"),
+        (consumer(self=[]), "eventConsumers/work/self", "must not be empty"),
+        (consumer(self=["Kept"], concurrency=2), "eventConsumers/work/concurrency", "one at a time"),
+        (consumer(self=["Kepd"]), "eventConsumers/work/self/0", 'no event "Kepd"'),
+        (consumer(uses={"none": ["X"]}), "eventConsumers/work/uses/none", 'no contract is used as "none"'),
+        (consumer(uses={"other": ["X"]}), "eventConsumers/work/uses/other/0", "not subscribed to"),
+        (consumer(uses={"more": ["X"]}), "eventConsumers/work/uses/more/0", "not subscribed to"),
+        (contract(subjects={}), "subjects", "raw subjects are not supported"),
+        (contract(resources={"jobs": {}}), "resources/jobs", "is not supported"),
+        (contract(resources={"streams": {}}), "resources/streams", "is not supported"),
+        (contract(uses={"auth": {"contract": "auth@v1"}}), "uses/auth", 'inside "required" or "optional"'),
+        (contract(uses={"required": {"a": {"contract": "a@v1", "subjects": {}}}}), "uses/required/a/subjects", "raw subjects"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_place(document: JsonObject, where: str, what: str) -> None:
+    found = [each for each in problems(document) if each.severity is Severity.ERROR]
+
+    assert [place(each.pointer) for each in found] == [where]
+    assert what in found[0].what
+
+
+@pytest.mark.parametrize(
+    ("document", "where", "what"),
+    [
+        (keyed("/maybe"), "jobs/keep/keyConcurrency/key/0", "may be null"),
+        (keyed("/map/x"), "jobs/keep/keyConcurrency/key/0", "may be absent"),
+        (contract(id="things"), "id", "is not a name with a version"),
+        (contract(kind="device", resources={"kv": {"a": {"purpose": "x"}}}), "resources", "a device can't have"),
+        (contract(rpc={"A": rpc("A", subject="things.a")}), "rpc/A/subject", 'does not start with "rpc.v1."'),
+        (contract(rpc={"A": rpc("A", version="v2")}), "rpc/A/subject", 'does not start with "rpc.v2."'),
+        (contract(jobs={"a": job(maxDeliver=2, backoffMs=[1, 2])}), "jobs/a/backoffMs", "only the first of"),
+        (contract(resources={"kv": {"a": {"purpose": "x", "history": 65}}}), "resources/kv/a/history", "at most 64"),
+        (contract(capabilities={"things-service.read": RIGHT}), "capabilities/things-service.read", "repeats"),
+        (contract(future=None), "future", "unknown field"),
+    ],
+)  # fmt: skip
+def test_what_may_be_meant_so_is_a_warning(document: JsonObject, where: str, what: str) -> None:
+    (found,) = problems(document)
+
+    assert (found.severity, place(found.pointer)) == (Severity.WARNING, where)
+    assert what in found.what
+
+
+@pytest.mark.parametrize("branch", [["anyOf"], ["oneOf"]])
+def test_a_pointer_must_be_sound_in_every_variant(branch: list[str]) -> None:
+    text: JsonValue = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    number: JsonValue = {"type": "object", "properties": {"id": {"type": "number"}}, "required": ["id"]}
+    jobs: JsonValue = {"keep": job(keyConcurrency={"key": ["/id"]})}
+
+    assert problems(contract(schemas={"Thing": {branch[0]: [text, text]}}, jobs=jobs)) == []
+    assert (
+        "may be a number"
+        in problems(contract(schemas={"Thing": {branch[0]: [text, number]}}, jobs=jobs))[0].what
+    )
+    assert (
+        "nothing at"
+        in problems(contract(schemas={"Thing": {branch[0]: [text, {"type": "object"}]}}, jobs=jobs))[0].what
+    )
+    merged: JsonValue = {"allOf": [text, {"type": "object"}]}
+    assert problems(contract(schemas={"Thing": merged}, jobs=jobs)) == []
+
+
+def test_a_pointer_through_a_recursive_schema_ends() -> None:
+    loop: JsonValue = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    jobs: JsonValue = {"keep": job(keyConcurrency={"key": ["/id"]})}
+
+    assert "nothing at" in problems(contract(schemas={"Thing": loop}, jobs=jobs))[0].what

@@ -1,0 +1,186 @@
+"""What a JSON pointer leads to, read off a schema: which kinds of values may stand there, and whether one must.
+
+Where a schema leaves a choice, every branch counts: a pointer is sound when it is sound in each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+__all__ = ["Place", "is_pointer", "look_up", "steps_of"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+_SYNTAX = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+_KINDS = frozenset(["array", "boolean", "integer", "null", "number", "object", "string"])
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a pointer leads to."""
+
+    kinds: frozenset[str]
+    """The JSON types that values there may have; all of them where the schema does not say."""
+    required: bool
+    """Whether every value of the schema has something there."""
+
+
+def is_pointer(text: str) -> bool:
+    """Whether a text is a JSON pointer to something inside a value: `~` stands only in `~0` and `~1`."""
+    return _SYNTAX.fullmatch(text) is not None
+
+
+def steps_of(pointer: str) -> tuple[str, ...]:
+    """Return the names and numbers that a pointer is made of."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def look_up(schema: JsonValue, pointer: str) -> Place | None:
+    """Return what `pointer` leads to in values of `schema`, or None when that schema knows nothing there."""
+    return _Search(schema).find(schema, steps_of(pointer), _MAX_DEPTH)
+
+
+class _Search:
+    """One walk through one schema; its depth is bounded, because a schema may refer to itself."""
+
+    def __init__(self, root: JsonValue) -> None:
+        self._root = root
+
+    def find(self, node: JsonValue, steps: tuple[str, ...], depth: int) -> Place | None:
+        node = self._target(node, depth)
+        if depth <= 0 or not isinstance(node, dict):
+            return None if depth <= 0 or node is False or steps else Place(_KINDS, required=True)
+        if not steps:
+            return Place(self._kinds(node, depth), required=True)
+        branches = [self._union(node, keyword, steps, depth - 1) for keyword in ("anyOf", "oneOf")]
+        parts = node.get("allOf")
+        branches += [self.find(each, steps, depth - 1) for each in (parts if isinstance(parts, list) else [])]
+        found = [each for each in (self._step(node, steps, depth - 1), *branches) if each is not None]
+        if not found:
+            return None
+        kinds = _KINDS.intersection(*(each.kinds for each in found))
+        return Place(kinds, required=any(each.required for each in found))
+
+    def _union(self, node: JsonObject, keyword: str, steps: tuple[str, ...], depth: int) -> Place | None:
+        members = node.get(keyword)
+        if not isinstance(members, list) or not members:
+            return None
+        found = [self.find(each, steps, depth) for each in members]
+        places = [each for each in found if each is not None]
+        if len(places) < len(members):
+            return None
+        kinds = frozenset[str]().union(*(each.kinds for each in places))
+        return Place(kinds, required=all(each.required for each in places))
+
+    def _step(self, node: JsonObject, steps: tuple[str, ...], depth: int) -> Place | None:
+        step, rest = steps[0], steps[1:]
+        if self._is_array(node) and _INDEX.fullmatch(step):
+            place = self.find(_element(node, int(step)), rest, depth)
+            required = int(step) < _count(node.get("minItems"))
+        else:
+            place = self.find(_member(node, step), rest, depth)
+            names = node.get("required")
+            required = isinstance(names, list) and step in names
+        if place is None:
+            return None
+        required = required and node.get("type") in ("object", "array")
+        return Place(place.kinds, required=place.required and required)
+
+    def _is_array(self, node: JsonObject) -> bool:
+        return node.get("type") == "array" or ("properties" not in node and "items" in node)
+
+    def _kinds(self, node: JsonObject, depth: int) -> frozenset[str]:
+        kinds = _KINDS
+        declared = node.get("type")
+        if declared is not None:
+            kinds &= {str(each) for each in (declared if isinstance(declared, list) else [declared])}
+        values = [node["const"]] if "const" in node else node.get("enum")
+        if isinstance(values, list):
+            kinds = _narrowed(kinds, {_kind_of(each) for each in values})
+        for keyword in ("anyOf", "oneOf"):
+            members = node.get(keyword)
+            if isinstance(members, list) and members:
+                inside = [self.find(each, (), depth - 1) for each in members]
+                found = frozenset[str]().union(*(each.kinds for each in inside if each is not None))
+                kinds = _narrowed(kinds, found)
+        parts = node.get("allOf")
+        for part in parts if isinstance(parts, list) else []:
+            place = self.find(part, (), depth - 1)
+            kinds = _narrowed(kinds, place.kinds if place else frozenset())
+        return kinds
+
+    def _target(self, node: JsonValue, depth: int) -> JsonValue:
+        """Follow local references; what leads nowhere knows nothing."""
+        for _ in range(depth):
+            if not isinstance(node, dict) or not isinstance(reference := node.get("$ref"), str):
+                return node
+            node = _resolved(self._root, reference)
+        return False
+
+
+def _narrowed(kinds: frozenset[str], others: frozenset[str] | set[str]) -> frozenset[str]:
+    """Return the kinds that both sides allow; every integer is a number."""
+    result = kinds & others
+    if ("integer" in kinds and "number" in others) or ("number" in kinds and "integer" in others):
+        result |= {"integer"}
+    return frozenset(result)
+
+
+def _member(node: JsonObject, name: str) -> JsonValue:
+    properties, patterns = node.get("properties"), node.get("patternProperties")
+    if isinstance(properties, dict) and name in properties:
+        return properties[name]
+    if isinstance(patterns, dict) and patterns:
+        # Which pattern a name falls under is not computed: one that all names fall under is all there is in practice.
+        return next(iter(patterns.values())) if len(patterns) == 1 else False
+    more = node.get("additionalProperties", False)
+    return more if isinstance(more, dict) else False
+
+
+def _element(node: JsonObject, index: int) -> JsonValue:
+    items = node.get("items", False)
+    prefix = node.get("prefixItems", items if isinstance(items, list) else [])
+    if isinstance(prefix, list) and index < len(prefix):
+        return prefix[index]
+    more = node.get("additionalItems", False) if isinstance(items, list) else items
+    return more if isinstance(more, dict) else False
+
+
+def _resolved(root: JsonValue, reference: str) -> JsonValue:
+    target = root
+    for step in steps_of(reference.removeprefix("#")):
+        if isinstance(target, dict) and step in target:
+            target = target[step]
+        elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
+            target = target[int(step)]
+        else:
+            return False
+    return target if reference.startswith("#") else False
+
+
+def _count(value: JsonValue) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _kind_of(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "integer" if value.is_integer() else "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"

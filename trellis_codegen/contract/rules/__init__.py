@@ -1,0 +1,66 @@
+"""What a schema cannot say: that names exist, agree and are legal. Each rule is a function from a manifest to problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.rules.access import capabilities_exist, capabilities_have_local_names
+from trellis_codegen.contract.rules.consumers import consumers_hear_what_exists
+from trellis_codegen.contract.rules.identity import (
+    devices_have_no_resources,
+    ids_have_versions,
+    names_are_legal,
+)
+from trellis_codegen.contract.rules.numbers import numbers_fit
+from trellis_codegen.contract.rules.parameters import events_have_their_params, transfers_have_their_places
+from trellis_codegen.contract.rules.queues import (
+    keys_can_be_computed,
+    leases_outlive_heartbeats,
+    queues_have_keys,
+    queues_have_legal_names,
+    waits_can_be_reached,
+)
+from trellis_codegen.contract.rules.references import (
+    BUILT_IN_ERRORS,
+    errors_exist,
+    exports_exist,
+    schemas_exist,
+    stores_exist,
+)
+from trellis_codegen.contract.rules.subjects import subjects_are_legal, subjects_do_not_meet
+from trellis_codegen.problems import Problem
+
+__all__ = ["BUILT_IN_ERRORS", "check"]
+
+Rule: TypeAlias = Callable[[Manifest], Iterator[Problem]]
+
+
+def check(manifest: Manifest) -> list[Problem]:
+    """Return what all rules find."""
+    return [problem for rule in _RULES for problem in rule(manifest)]
+
+
+_RULES: tuple[Rule, ...] = (
+    ids_have_versions,
+    names_are_legal,
+    devices_have_no_resources,
+    schemas_exist,
+    exports_exist,
+    errors_exist,
+    stores_exist,
+    capabilities_exist,
+    capabilities_have_local_names,
+    subjects_are_legal,
+    subjects_do_not_meet,
+    events_have_their_params,
+    transfers_have_their_places,
+    consumers_hear_what_exists,
+    queues_have_legal_names,
+    queues_have_keys,
+    keys_can_be_computed,
+    leases_outlive_heartbeats,
+    waits_can_be_reached,
+    numbers_fit,
+)

@@ -1,0 +1,66 @@
+"""Capabilities: what a surface demands of its callers must be declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol, cast
+
+from pydantic import BaseModel
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
+
+__all__ = ["capabilities_exist", "capabilities_have_local_names"]
+
+_BUILT_IN = frozenset(["admin", "service"])
+"""Capabilities that the platform knows by itself."""
+
+
+class _Guarded(Protocol):
+    @property
+    def capabilities(self) -> BaseModel | None: ...
+
+
+def capabilities_exist(manifest: Manifest) -> Iterator[Problem]:
+    """Every demanded capability is declared, built in, or another contract's.
+
+    A name with `::` belongs to the contract before it; a local name stands for one in this contract's namespace.
+    """
+    namespace = _namespace(manifest)
+    declared = manifest.capabilities or {}
+    known = {*declared, *(each.removeprefix(namespace) for each in declared), *_BUILT_IN}
+    for pointer, name in _demands(manifest):
+        if name in known or ("::" in name and not name.startswith(namespace)):
+            continue
+        what = f'no capability named "{name}"'
+        yield Problem(pointer=pointer, what=what, hint=did_you_mean(name, known))
+
+
+def capabilities_have_local_names(manifest: Manifest) -> Iterator[Problem]:
+    """A local name does not repeat the contract's: `orders.read` of `orders@v1` would be `orders::orders.read`."""
+    namespace = manifest.id.partition("@")[0]
+    for name in manifest.capabilities or {}:
+        if "::" not in name and name.startswith(f"{namespace}."):
+            what = f'"{name}" repeats the name of its contract'
+            hint = f'call it "{name.removeprefix(f"{namespace}.")}"'
+            pointer = ("capabilities", name)
+            yield Problem(pointer=pointer, what=what, hint=hint, on_key=True, severity=Severity.WARNING)
+
+
+def _demands(manifest: Manifest) -> Iterator[tuple[Pointer, str]]:
+    sections: dict[str, Mapping[str, _Guarded] | None] = {
+        "rpc": manifest.rpc,
+        "operations": manifest.operations,
+        "events": manifest.events,
+        "feeds": manifest.feeds,
+    }
+    for section, entries in sections.items():
+        for name, entry in (entries or {}).items():
+            roles = entry.capabilities.model_dump(exclude_unset=True) if entry.capabilities else {}
+            for role, names in cast("dict[str, list[str]]", roles).items():
+                for index, each in enumerate(names):
+                    yield (section, name, "capabilities", role, index), each
+
+
+def _namespace(manifest: Manifest) -> str:
+    return f"{manifest.id.partition('@')[0]}::"

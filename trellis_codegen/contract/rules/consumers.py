@@ -1,0 +1,49 @@
+"""Event consumer groups: each hears something, and what it hears exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_codegen.contract.exchange import Use
+from trellis_codegen.contract.manifest import EventConsumer, Manifest
+from trellis_codegen.problems import Pointer, Problem, did_you_mean
+
+__all__ = ["consumers_hear_what_exists"]
+
+
+def consumers_hear_what_exists(manifest: Manifest) -> Iterator[Problem]:
+    """A group names at least one event; each is the contract's own, or subscribed to through `uses`."""
+    required = (manifest.uses.required if manifest.uses else None) or {}
+    optional = (manifest.uses.optional if manifest.uses else None) or {}
+    for name, group in (manifest.event_consumers or {}).items():
+        pointer: Pointer = ("eventConsumers", name)
+        if not group.uses and not group.self_events:
+            yield Problem(pointer=pointer, what='must name an event, in "uses" or in "self"', on_key=True)
+        if (group.concurrency or 1) > 1:
+            what = f"events in strict order are worked one at a time, not {group.concurrency}"
+            yield Problem(pointer=(*pointer, "concurrency"), what=what)
+        yield from _own_events(group, manifest, pointer)
+        yield from _used_events(group, {**optional, **required}, pointer)
+
+
+def _own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer) -> Iterator[Problem]:
+    known = manifest.events or {}
+    for index, event in enumerate(group.self_events or []):
+        if event not in known:
+            what = f'this contract has no event "{event}"'
+            yield Problem(pointer=(*pointer, "self", index), what=what, hint=did_you_mean(event, known))
+
+
+def _used_events(group: EventConsumer, uses: dict[str, Use], pointer: Pointer) -> Iterator[Problem]:
+    for alias, events in (group.uses or {}).items():
+        place: Pointer = (*pointer, "uses", alias)
+        if alias not in uses:
+            what = f'no contract is used as "{alias}"'
+            yield Problem(pointer=place, what=what, hint=did_you_mean(alias, uses), on_key=True)
+            continue
+        selection = uses[alias].events
+        known = (selection.subscribe if selection else None) or []
+        for index, event in enumerate(events):
+            if event not in known:
+                what = f'"{event}" is not subscribed to in uses/{alias}/events'
+                yield Problem(pointer=(*place, index), what=what, hint=did_you_mean(event, known))

@@ -1,0 +1,53 @@
+"""Numbers that NATS, other runtimes or Python could not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from pydantic import BaseModel
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.problems import Pointer, Problem, Severity
+
+__all__ = ["numbers_fit"]
+
+_LONGEST_MS = 9_223_372_036_854
+"""NATS counts durations in nanoseconds, in 64 bits: 292 years."""
+_LARGEST = 2**53 - 1
+"""The largest integer that every runtime holds exactly."""
+_MAX_DELIVER = 2**31 - 1
+_HISTORY = 64
+_LIMITS = {
+    "maxDeliver": _MAX_DELIVER,
+    "concurrency": _MAX_DELIVER,
+    "maxActive": _MAX_DELIVER,
+    "maxValueBytes": _MAX_DELIVER,
+}
+
+
+def numbers_fit(manifest: Manifest) -> Iterator[Problem]:
+    """Every number can be configured on a server; a bucket's history is at most what clients of NATS take."""
+    for pointer, name, number in _numbers(manifest, ()):
+        limit = _LONGEST_MS if name.endswith("Ms") else _LIMITS.get(name, _LARGEST)
+        if number > limit:
+            yield Problem(pointer=pointer, what=f"must be at most {limit}, got {number}")
+        elif name == "history" and number > _HISTORY:
+            what = f"NATS keeps at most {_HISTORY} values of a key, not {number}"
+            yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
+
+
+def _numbers(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str, int]]:
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            if name in value.model_fields_set and field.alias != "schemas":
+                yield from _numbers(getattr(value, name), (*pointer, str(field.alias)))
+    elif isinstance(value, dict):
+        for name, each in cast("dict[str, object]", value).items():
+            yield from _numbers(each, (*pointer, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(cast("list[object]", value)):
+            yield from _numbers(each, (*pointer, index))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        name = next(str(step) for step in reversed(pointer) if isinstance(step, str))
+        yield pointer, name, value

@@ -1,0 +1,80 @@
+"""Pointers into payloads: they lead somewhere, and to something that can stand in a subject or a file name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.pointers import is_pointer, look_up
+from trellis_codegen.problems import Pointer, Problem, Severity
+
+__all__ = ["events_have_their_params", "kinds_in_words", "pointer_problem", "transfers_have_their_places"]
+
+_TOKENS = frozenset(["string", "number", "integer"])
+
+
+def events_have_their_params(manifest: Manifest) -> Iterator[Problem]:
+    """A parameter of an event's subject is taken from a string or a number of its payload, in every variant of it."""
+    for name, event in (manifest.events or {}).items():
+        schema = (manifest.schemas or {}).get(event.event.schema_name)
+        for index, param in enumerate(event.params or []):
+            place: Pointer = ("events", name, "params", index)
+            problem = pointer_problem(param, schema, place, allowed=_TOKENS)
+            if problem:
+                yield problem
+
+
+def transfers_have_their_places(manifest: Manifest) -> Iterator[Problem]:
+    """What an upload reads from its operation's input is there."""
+    for name, operation in (manifest.operations or {}).items():
+        transfer = operation.transfer
+        schema = (manifest.schemas or {}).get(operation.input.schema_name)
+        if transfer is None:
+            continue
+        for field, pointer, allowed in (
+            ("key", transfer.key, frozenset(["string"])),
+            ("contentType", transfer.content_type, frozenset(["string"])),
+            ("metadata", transfer.metadata, frozenset(["object"])),
+        ):
+            place: Pointer = ("operations", name, "transfer", field)
+            problem = pointer and pointer_problem(pointer, schema, place, allowed=allowed)
+            if problem and (field == "key" or problem.severity is Severity.ERROR):
+                yield problem
+
+
+def pointer_problem(
+    pointer: str, schema: JsonValue, place: Pointer, *, allowed: frozenset[str]
+) -> Problem | None:
+    """Say what keeps a pointer from leading to a value of one of the allowed kinds; None when nothing does.
+
+    A schema that is not there is another rule's business.
+    """
+    if not is_pointer(pointer):
+        return Problem(
+            pointer=place, what=f'"{pointer}" is no JSON pointer', hint="~ is written ~0, and / is written ~1"
+        )
+    if schema is None:
+        return None
+    found = look_up(schema, pointer)
+    if found is None:
+        return Problem(pointer=place, what=f'the schema has nothing at "{pointer}"')
+    refused = found.kinds - allowed - {"null"}
+    if not found.kinds & allowed or refused:
+        what = f'"{pointer}" must be {kinds_in_words(allowed)}, and may be {kinds_in_words(refused or found.kinds)}'
+        return Problem(pointer=place, what=what)
+    if "null" in found.kinds or not found.required:
+        what = f'"{pointer}" may be {"null" if "null" in found.kinds else "absent"}: such a value will be refused'
+        return Problem(pointer=place, what=what, severity=Severity.WARNING)
+    return None
+
+
+def kinds_in_words(kinds: frozenset[str]) -> str:
+    """Return kinds of values as people list them: `a boolean, an integer or a string`."""
+    if len(kinds) > 5:  # noqa: PLR2004 - all of them, or nearly
+        return "anything"
+    words = [
+        each if each == "null" else f"{'an' if each[0] in 'aeio' else 'a'} {each}" for each in sorted(kinds)
+    ]
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "nothing"

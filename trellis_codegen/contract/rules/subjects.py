@@ -1,0 +1,100 @@
+"""Subjects: NATS must take them, the platform wants them by its convention, and no two surfaces share one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.pointers import is_pointer
+from trellis_codegen.contract.rules.identity import is_subject_text
+from trellis_codegen.problems import Pointer, Problem, Severity
+
+__all__ = ["subjects_are_legal", "subjects_do_not_meet"]
+
+_PARAMETER = re.compile(r"\{([^{}]*)\}")
+_MAX_LENGTH = 1024
+
+
+class _Addressed(Protocol):
+    @property
+    def subject(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+def subjects_are_legal(manifest: Manifest) -> Iterator[Problem]:
+    """A subject is one that NATS takes; one that does not follow `<section>.<version>.<Name>` gets a warning."""
+    for section, name, entry in _addressed(manifest):
+        pointer: Pointer = (section, name, "subject")
+        bare = _PARAMETER.sub("x", entry.subject) if section == "events" else entry.subject
+        if len(entry.subject) > _MAX_LENGTH:
+            yield Problem(pointer=pointer, what=f"longer than {_MAX_LENGTH} characters")
+        elif section == "events" and ("{" in bare or "}" in bare):
+            yield Problem(pointer=pointer, what=f'"{entry.subject}" has a brace without its partner')
+        elif not is_subject_text(bare):
+            what = f'"{entry.subject}" is no subject: a token is empty, or holds a blank or a wildcard'
+            yield Problem(pointer=pointer, what=what)
+        elif not entry.subject.startswith(prefix := f"{section}.{entry.version}."):
+            hint = f'the platform wants "{prefix}{name}"'
+            what = f'"{entry.subject}" does not start with "{prefix}"'
+            yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
+    yield from _params(manifest)
+
+
+def subjects_do_not_meet(manifest: Manifest) -> Iterator[Problem]:
+    """No message can belong to two surfaces; a parameter matches any token."""
+    literal: dict[str, Pointer] = {}
+    templates: list[tuple[list[str], Pointer]] = []
+    for section, name, entry in _addressed(manifest):
+        subjects = [entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])]
+        for subject in subjects:
+            pointer: Pointer = (section, name, "subject")
+            tokens = _PARAMETER.sub("*", subject).split(".")
+            owner = next((each for known, each in templates if _meet(known, tokens)), None)
+            if "*" in tokens:
+                owner = owner or next(
+                    (literal[each] for each in literal if _meet(tokens, each.split("."))), None
+                )
+                templates.append((tokens, pointer))
+            else:
+                owner = literal.setdefault(subject, pointer) if owner is None else owner
+            if owner is not None and owner != pointer:
+                what = f'{owner[0]} "{owner[1]}" has the subject "{subject}" too'
+                yield Problem(pointer=pointer, what=what)
+
+
+def _params(manifest: Manifest) -> Iterator[Problem]:
+    """An event's `params` are the parameters of its subject, in order."""
+    for name, event in (manifest.events or {}).items():
+        inside = _PARAMETER.findall(event.subject)
+        params = event.params or []
+        wrong = [each for each in inside if not is_pointer(each)]
+        if wrong:
+            what = f'"{{{wrong[0]}}}" is no JSON pointer'
+            yield Problem(pointer=("events", name, "subject"), what=what, hint="write {/customerId}")
+        elif inside != params and event.subject.count("{") == len(inside):
+            where: Pointer = ("events", name, "params" if event.params is not None else "subject")
+            what = f"the subject has the parameters {_listed(inside)}, and params are {_listed(params)}"
+            yield Problem(pointer=where, what=what, hint="they must be the same, in the same order")
+
+
+def _addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
+    sections: dict[str, Mapping[str, _Addressed] | None] = {
+        "rpc": manifest.rpc,
+        "operations": manifest.operations,
+        "events": manifest.events,
+        "feeds": manifest.feeds,
+    }
+    for section, entries in sections.items():
+        for name, entry in (entries or {}).items():
+            yield section, name, entry
+
+
+def _meet(one: list[str], other: list[str]) -> bool:
+    return len(one) == len(other) and all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=True))
+
+
+def _listed(pointers: list[str]) -> str:
+    return ", ".join(pointers) or "none"

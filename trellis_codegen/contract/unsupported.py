@@ -1,0 +1,34 @@
+"""Fields that the format had once, or that look as if they meant something: errors, where other unknown fields are not."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from trellis_codegen.problems import Pointer, Problem
+
+__all__ = ["unsupported"]
+
+_Finding: TypeAlias = tuple[str, str | None]
+
+_PLATFORM: _Finding = ("is not supported", "the platform makes the streams")
+_GONE: dict[Pointer, _Finding] = {
+    ("subjects",): ("raw subjects are not supported", "declare an event, an RPC, an operation or a feed"),
+    ("resources", "jobs"): ("is not supported", 'queues stand in "jobs", at the top'),
+    ("resources", "stream"): _PLATFORM,
+    ("resources", "streams"): _PLATFORM,
+}
+
+
+def unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
+    """Return what is wrong with an unknown field beyond being unknown; None when there is nothing."""
+    found = _GONE.get(pointer)
+    match pointer:
+        case ("uses", "required" | "optional", _, "subjects"):
+            found = ("raw subjects are not supported", "name the RPCs, operations, events and feeds in use")
+        case ("uses", _) if isinstance(value, dict) and "contract" in value:
+            found = ('must stand inside "required" or "optional"', None)
+        case _:
+            pass
+    return found and Problem(pointer=pointer, what=found[0], hint=found[1], on_key=True)
