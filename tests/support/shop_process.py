@@ -14,11 +14,12 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 
-from trellis_nats import Options
+from trellis_nats import Duties, Options
 
 from tests.support.shop import ParcelJob, Receipt, Shop
 
 ROOT = Path(__file__).parents[2]
+LEASE = Duties().lease
 
 
 def say(*words: object) -> None:
@@ -27,9 +28,9 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def main(url: str) -> None:
+async def main(url: str, lease: timedelta) -> None:
     """Work until SIGTERM."""
-    options = Options(shutdown_grace=timedelta(milliseconds=200))
+    options = Options(shutdown_grace=timedelta(milliseconds=200), duties=Duties(lease=lease))
     async with Shop.connect(url, options=options) as shop:
 
         @shop.jobs.pack.handle
@@ -67,10 +68,12 @@ class ShopProcess:
 
 
 @contextlib.asynccontextmanager
-async def shop_process(url: str) -> AsyncGenerator[ShopProcess, None]:
+async def shop_process(url: str, *, lease: timedelta = LEASE) -> AsyncGenerator[ShopProcess, None]:
     """Run a worker for the length of an `async with` block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.shop_process", url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tests.support.shop_process", url, str(lease.total_seconds())),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
     )
     shop = ShopProcess(process)
     try:
@@ -83,4 +86,4 @@ async def shop_process(url: str) -> AsyncGenerator[ShopProcess, None]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], timedelta(seconds=float(sys.argv[2]))))

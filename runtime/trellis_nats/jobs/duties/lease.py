@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from trellis_nats.clock import timestamp
+from trellis_nats.clock import from_milliseconds, timestamp, to_milliseconds
 
 __all__ = ["LEASE_KEY", "LeaseRecord", "Sighting", "Timing", "may_take", "sighted"]
 
@@ -22,34 +22,6 @@ LEASE_KEY: Final = "duty.jobs"
 
 _TURNS: Final = 6
 _TURNS_HELD: Final = 4
-
-
-class LeaseRecord(BaseModel):
-    """What is stored."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
-
-    holder: str | None
-    """The instance; None: it gave the lease back."""
-    renewed_at: str
-    """For people only."""
-
-    @classmethod
-    def of(cls, holder: str | None, at: datetime) -> Self:
-        """Write a record at an instant."""
-        return cls(holder=holder, renewed_at=timestamp(at))
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self | None:
-        """Read a record; None for what is none."""
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError:
-            return None
-
-    def encode(self) -> bytes:
-        """Write the record as JSON."""
-        return self.model_dump_json(by_alias=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +41,58 @@ class Timing:
         return self.turn * _TURNS_HELD
 
 
+class LeaseRecord(BaseModel):
+    """What is stored."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    holder: str | None
+    """The instance; None: it gave the lease back."""
+    held_for_ms: int = Field(ge=0)
+    """How long it is the holder's without another renewal. Others go by this number, whatever their own options say."""
+    renewed_at: str
+    """For people only."""
+
+    @classmethod
+    def of(cls, holder: str | None, timing: Timing, at: datetime) -> Self:
+        """Write a record at an instant."""
+        held_for = to_milliseconds(timing.held_for)
+        return cls(holder=holder, held_for_ms=held_for, renewed_at=timestamp(at))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self | None:
+        """Read a record; None for what is none."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError:
+            return None
+
+    def encode(self) -> bytes:
+        """Write the record as JSON."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """A revision of the record, and since when the observer has seen it."""
 
     revision: int
-    holder: str | None
+    record: LeaseRecord | None
+    """None: what is stored is no record."""
     since: float
     """By the observer's monotonic clock, in seconds."""
 
 
-def sighted(before: Sighting | None, *, revision: int, holder: str | None, at: float) -> Sighting:
+def sighted(before: Sighting | None, *, revision: int, record: LeaseRecord | None, at: float) -> Sighting:
     """Take note of the record as it was read at a moment."""
     if before is not None and before.revision == revision:
         return before
-    return Sighting(revision, holder, at)
+    return Sighting(revision, record, at)
 
 
-def may_take(sighting: Sighting, *, me: str, at: float, timing: Timing) -> bool:
+def may_take(sighting: Sighting, *, me: str, at: float) -> bool:
     """Say whether an instance may write itself into the record."""
-    if sighting.holder is None or sighting.holder == me:
+    record = sighting.record
+    if record is None or record.holder is None or record.holder == me:
         return True
-    return at - sighting.since >= timing.held_for.total_seconds()
+    return at - sighting.since >= from_milliseconds(record.held_for_ms).total_seconds()

@@ -96,7 +96,7 @@ class Leaseholder:
         was_held, self._until = self.is_held, float("-inf")
         if not was_held or self._revision is None:
             return
-        record = LeaseRecord.of(None, now())
+        record = LeaseRecord.of(None, self._timing, now())
         try:
             await self._bucket.update(self._key, record.encode(), self._revision, timeout=_RELEASE)
         except TransportError as error:
@@ -107,7 +107,7 @@ class Leaseholder:
         if over is None:
             return
         asked = self._clock()
-        record = LeaseRecord.of(self._me, now())
+        record = LeaseRecord.of(self._me, self._timing, now())
         try:
             self._revision = await self._bucket.update(
                 self._key, record.encode(), over, timeout=self._timing.turn
@@ -127,6 +127,5 @@ class Leaseholder:
             return 0
         record = LeaseRecord.parse(stored.value)
         at = self._clock()
-        holder = None if record is None else record.holder
-        self._sighting = sighted(self._sighting, revision=stored.revision, holder=holder, at=at)
-        return stored.revision if may_take(self._sighting, me=self._me, at=at, timing=self._timing) else None
+        self._sighting = sighted(self._sighting, revision=stored.revision, record=record, at=at)
+        return stored.revision if may_take(self._sighting, me=self._me, at=at) else None

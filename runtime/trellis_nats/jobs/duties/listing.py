@@ -30,6 +30,8 @@ _PAGE: Final = 1000
 """How many entries are asked for at a time, about 300 kB."""
 _ABANDONED: Final = timedelta(seconds=30)
 """When the server removes the consumer of a listing that died."""
+_BEYOND: Final = 2**62
+"""A sequence that no stream reaches. A message would come under its own subject, which no request waits for."""
 _NO_MORE: Final = (0, 404, 408)
 """A full page, or the statuses of a request that found less than it asked for."""
 _ACK_TOKENS: Final = 9
@@ -153,8 +155,8 @@ async def probe_listing(connection: Connection, filters: Sequence[str]) -> None:
         PermissionDenied: it may not.
         TransportError: JetStream did not answer.
     """
-    async with listing(connection, filters, pace=Pace()) as opened:
-        await opened.probe()
+    async with listing(connection, filters, pace=Pace(), after=_BEYOND) as nothing:
+        await nothing.probe()
 
 
 def _ends_page(size: int, message: Message, count: int) -> bool:
