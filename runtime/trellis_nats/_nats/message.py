@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_nats._nats.headers import parse_headers
 
@@ -17,9 +16,8 @@ NO_RESPONDERS: Final = 503
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of core NATS."""
+class Message(NamedTuple):
+    """One message of core NATS. A tuple, because it is made for every message and a frozen class takes twice as long."""
 
     subject: str
     data: bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,7 +10,7 @@ from trellis_nats.errors import PayloadTooLarge
 
 __all__ = ["checked_subject", "encode_publish", "encode_subscribe", "encode_unsubscribe"]
 
-_SUBJECT: Final = re.compile(r"[^\x00-\x20\x7f]{1,1024}")
+_SUBJECT_MAX: Final = 1024
 """A control line longer than 4096 bytes ends the connection for ever; 1 KiB leaves room for the rest of it."""
 _MARGIN_BYTES: Final = 512
 """Kept free below the server's limit: it counts headers too, and adds its own when it stores and sources."""
@@ -23,7 +22,7 @@ def checked_subject(subject: str) -> str:
     Raises:
         ValueError: it is empty, longer than 1024 characters, or holds white space or a control character.
     """
-    if _SUBJECT.fullmatch(subject) is None:
+    if not 0 < len(subject) <= _SUBJECT_MAX or not subject.isprintable() or " " in subject:
         raise ValueError(f"{subject[:80]!r} is no subject")
     return subject
 
