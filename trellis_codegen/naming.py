@@ -10,7 +10,17 @@ import keyword
 import re
 import unicodedata
 
-__all__ = ["attribute", "class_name", "constant", "contract_stem", "field", "pascal", "singular", "snake"]
+__all__ = [
+    "attribute",
+    "class_name",
+    "constant",
+    "contract_stem",
+    "default_package",
+    "field",
+    "pascal",
+    "singular",
+    "snake",
+]
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
@@ -77,6 +87,11 @@ def contract_stem(contract_id: str) -> str:
     """Return what is left of a contract id without `@vN` and a trailing `-service`."""
     name = contract_id.partition("@")[0]
     return name.removesuffix("-service") or name
+
+
+def default_package(contract_id: str) -> str:
+    """Return the name of a contract's package: `orders-service@v1` gives `orders_participant`."""
+    return f"{snake(contract_stem(contract_id))}_participant"
 
 
 def singular(name: str) -> str:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-__all__ = ["Pointer", "Problem", "ProblemsFound", "Severity", "closest", "did_you_mean", "place"]
+__all__ = [
+    "Pointer",
+    "Problem",
+    "ProblemsFound",
+    "Severity",
+    "closest",
+    "did_you_mean",
+    "json_pointer",
+    "place",
+]
 
 Pointer: TypeAlias = tuple[str | int, ...]
 """The way from the document's root to a value: names of members and numbers of elements."""
@@ -59,6 +68,11 @@ def place(pointer: Pointer) -> str:
     if len(steps) > _STEPS_SHOWN:
         steps = (*steps[: _STEPS_SHOWN - 1], "…")
     return "/".join(str(step) for step in steps)
+
+
+def json_pointer(pointer: Pointer) -> str:
+    """Return a pointer as RFC 6901 writes it: `/jobs/reserve-inventory/payload/schema`; empty for the document."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in pointer)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

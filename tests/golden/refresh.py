@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.golden.folders import EXPECTED, EXPECTED_TEXT, folders, generate
+from tests.golden.folders import EXPECTED, EXPECTED_TEXT, folders, generate, without_build
+from trellis_codegen.output.index import INDEX_NAME
 
 
 def refresh() -> None:
@@ -15,6 +16,8 @@ def refresh() -> None:
     for case in folders("cases"):
         shutil.rmtree(case / EXPECTED, ignore_errors=True)
         _, said = generate(case, case / EXPECTED)
+        for index in (case / EXPECTED).glob(f"*/{INDEX_NAME}"):
+            index.write_bytes(without_build(index.read_bytes()))
         _say(case, said)
     for case in folders("rejects"):
         with tempfile.TemporaryDirectory() as nowhere:

@@ -15,9 +15,21 @@ __all__ = ["main"]
 def main() -> None:
     """Run `trellis-gen`."""
     try:
-        from trellis_codegen.cli import guard  # noqa: PLC0415 - Ctrl-C while typer loads is Ctrl-C too
-        from trellis_codegen.cli.application import application  # noqa: PLC0415 - likewise
+        from trellis_codegen.cli.guard import guarded  # noqa: PLC0415 - Ctrl-C while we load is Ctrl-C too
 
-        sys.exit(guard.guarded(application))
+        sys.exit(guarded(_run))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+
+
+def _run() -> object:
+    from trellis_codegen.cli.requests import plain_request  # noqa: PLC0415 - as in main
+
+    request = plain_request(sys.argv[1:])
+    if request is not None:
+        from trellis_codegen.cli.facade import run  # noqa: PLC0415 - as in main
+
+        return run(request)
+    from trellis_codegen.cli.application import application  # noqa: PLC0415 - typer is slow to load
+
+    return application()

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["application"]
+from trellis_codegen.cli.findings import Format
+from trellis_codegen.cli.guard import guarded
+from trellis_codegen.cli.requests import Mode, Request
+from trellis_codegen.cli.targets import Choices
+
+__all__ = ["FormatOption", "QuietOption", "application"]
+
+FormatOption: TypeAlias = Annotated[
+    Format, typer.Option("--format", help="How problems and results are printed.")
+]
+QuietOption: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors and results only, no warnings.")
+]
 
 application = typer.Typer(
     name="trellis-gen",
@@ -42,16 +54,24 @@ def _root(
 @application.command("facade")
 def _facade(
     manifest: Annotated[
-        Path, typer.Argument(help="The contract: a trellis.contract.v1 manifest.", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(
+            help="The contract: a trellis.contract.v1 manifest.",
+            show_default="those of [tool.trellis-gen] in pyproject.toml",
+        ),
+    ] = None,
     *,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="The folder that the package is written into.", show_default="the current one"),
-    ] = Path(),
+    ] = None,
     package: Annotated[
         str | None,
         typer.Option(help="The package's name.", show_default="the contract's id, as in orders_participant"),
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option("--strict/--no-strict", help="Treat fields that the format does not have as errors."),
     ] = None,
     check: Annotated[
         bool,
@@ -59,11 +79,29 @@ def _facade(
             "--check", help="Write nothing; print what would change, and exit with 1 if anything would."
         ),
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Treat fields that the format does not have as errors.")
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Write nothing; name the files that would be written or deleted."),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: generate again whenever a manifest is saved.")
+    ] = False,
+    form: FormatOption = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Generate the package of a contract, or check that it is up to date."""
-    from trellis_codegen.cli.facade import run  # noqa: PLC0415 - keeps --help quick: this loads pydantic, jinja2, black
+    """Generate the packages of contracts, or check that they are up to date."""
+    if check + dry_run + watch > 1:
+        raise typer.BadParameter("--check, --dry-run and --watch exclude each other")
+    if watch and (as_json or form is not Format.TEXT):
+        raise typer.BadParameter("--watch prints text only")
+    choices = Choices(manifest=manifest, out=out, package=package, strict=strict)
+    if watch:
+        from trellis_codegen.cli.watch import watch as watch_saves  # noqa: PLC0415 - keeps --help quick
 
-    raise typer.Exit(run(manifest, out=out, package=package, check=check, strict=strict))
+        raise typer.Exit(guarded(lambda: watch_saves(choices, quiet=quiet)))
+    from trellis_codegen.cli import facade  # noqa: PLC0415 - likewise
+
+    mode = Mode.CHECK if check else Mode.PREVIEW if dry_run else Mode.WRITE
+    request = Request(choices=choices, mode=mode, form=Format.JSON if as_json else form, quiet=quiet)
+    raise typer.Exit(guarded(lambda: facade.run(request)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +56,8 @@ def _prepare_streams() -> None:
 
 
 def _bug(error: Exception) -> str:
+    import traceback  # noqa: PLC0415 - 10 ms that only a bug needs
+
     places = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -14,19 +14,17 @@ from typing import NoReturn
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.limits import MAX_NUMBER_LENGTH, MAX_SIZE_BYTES
 from trellis_codegen.contract.positions import Positions, located, position_at
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE_BYTES", "decode", "parse"]
 
-MAX_SIZE_BYTES = 5_000_000
-"""A contract larger than this is refused unread."""
 MAX_DEPTH = 160
 """Objects and arrays may be nested this deep."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:Infinity|NaN|[0-9][-+.eE0-9]*)')
-_MAX_NUMBER_LENGTH = 400
 _SHOWN_DIGITS = 20
 
 
@@ -89,7 +87,7 @@ def _check_numbers(text: str) -> None:
 
 
 def _is_too_large(number: str) -> bool:
-    if len(number) > _MAX_NUMBER_LENGTH:
+    if len(number) > MAX_NUMBER_LENGTH:
         return True
     try:
         return math.isinf(float(number))

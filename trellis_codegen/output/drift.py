@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from trellis_codegen.output.files import Files, read_files
-from trellis_codegen.output.index import INDEX_NAME, read_index
+from trellis_codegen.output.index import INDEX_NAME, Index, read_index, text_hash
 from trellis_codegen.output.pruning import stale_files
 
 __all__ = ["Change", "Drift", "find_drift", "unified_diff"]
@@ -34,27 +34,35 @@ class Drift:
     change: Change
     old: str
     new: str
+    edited: bool = False
+    """Whether somebody changed the file since it was generated."""
 
 
 def find_drift(folder: Path, files: Files) -> list[Drift]:
     """Return what differs, sorted by name; nothing is written.
 
+    Of the index, only what says something about the package counts.
+
     Raises:
         OutputRefused: the folder holds something that we may not write over.
     """
     on_disk = read_files(folder, [*files, INDEX_NAME])
+    index = read_index(on_disk.get(INDEX_NAME))
     drift = [
         Drift(
             name=name,
             change=Change.CHANGED if name in on_disk else Change.MISSING,
             old=on_disk.get(name, ""),
             new=text,
+            edited=_is_edited(index, name, on_disk.get(name)),
         )
         for name, text in files.items()
-        if on_disk.get(name) != text
+        if _differs(name, on_disk.get(name), text)
     ]
-    stale = stale_files(folder, read_index(on_disk.get(INDEX_NAME)), files)
-    drift += [Drift(name=name, change=Change.STALE, old=text, new="") for name, text in stale.items()]
+    drift += [
+        Drift(name=name, change=Change.STALE, old=text, new="", edited=_is_edited(index, name, text))
+        for name, text in stale_files(folder, index, files).items()
+    ]
     return sorted(drift, key=lambda each: each.name)
 
 
@@ -68,3 +76,14 @@ def unified_diff(folder: str, drift: list[Drift]) -> Iterator[str]:
             *difflib.unified_diff(each.old.splitlines(), each.new.splitlines(), before, after, lineterm="")
         ]
         yield from lines or [f"--- {before}", f"+++ {after}"]
+
+
+def _differs(name: str, old: str | None, new: str) -> bool:
+    if name == INDEX_NAME and old is not None:
+        return read_index(old).substance != read_index(new).substance
+    return old != new
+
+
+def _is_edited(index: Index, name: str, text: str | None) -> bool:
+    written = index.files.get(name)
+    return written is not None and text is not None and text_hash(text) != written

@@ -1,44 +1,105 @@
-"""The list of our files, kept beside them: what may be deleted when it is no longer generated."""
+"""The index of a package: what was generated, from what, and by what; kept beside the files it names.
+
+It says which files are ours to rewrite and to delete, which of them somebody edited, and when there is nothing to do.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from trellis_codegen.output.files import Files
+from trellis_codegen.problems import Problem, Severity
 
-__all__ = ["INDEX_NAME", "Index", "index_text", "read_index"]
+__all__ = ["INDEX_NAME", "Index", "Inputs", "index_text", "read_index", "text_hash"]
 
 INDEX_NAME = ".trellis-gen.json"
 """The name of the index, in the package."""
+SHAPE_VERSION = 1
+"""Of the index itself. An index with a greater number was written by a newer generator."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """All that decides what a run generates."""
+
+    generator: str = ""
+    """The version of the generator."""
+    build: str = ""
+    """A hash of the generator's own source, so that a checkout is not taken for the release of the same number."""
+    manifest: str = ""
+    """The fingerprint of the manifest."""
+    package: str = ""
+    source: str = ""
+    """The manifest, as the header of each file names it."""
+    strict: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
     """What an earlier run wrote."""
 
-    files: dict[str, str]
+    shape: int = SHAPE_VERSION
+    inputs: Inputs = field(default_factory=Inputs)
+    digest: str = ""
+    """The contract's digest."""
+    warnings: tuple[Problem, ...] = ()
+    """What the run had to say, without lines and columns: said again when there is nothing else to do."""
+    files: dict[str, str] = field(default_factory=dict[str, str])
     """File name → SHA-256 of its text."""
 
+    @property
+    def substance(self) -> object:
+        """What must agree for the package to be fresh; the rest only helps to notice that there is nothing to do."""
+        inputs = self.inputs
+        return (self.shape, inputs.generator, inputs.package, inputs.source, self.digest, self.files)
 
-def index_text(files: Files, *, generator: str, digest: str) -> str:
+
+def index_text(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[Problem, ...] = ()) -> str:
     """Return the index of `files`."""
-    hashes = {name: text_hash(text) for name, text in sorted(files.items())}
-    return json.dumps({"generator": generator, "digest": digest, "files": hashes}, indent=2) + "\n"
+    document = {
+        "version": SHAPE_VERSION,
+        "generator": inputs.generator,
+        "build": inputs.build,
+        "digest": digest,
+        "manifest": inputs.manifest,
+        "options": {"package": inputs.package, "source": inputs.source, "strict": inputs.strict},
+        "warnings": sorted((_warning(each) for each in warnings), key=json.dumps),
+        "files": {name: text_hash(text) for name, text in sorted(files.items())},
+    }
+    return json.dumps(document, indent=2) + "\n"
 
 
 def read_index(text: str | None) -> Index:
     """Return the index with that text; an empty one when there is none or somebody broke it."""
     try:
         value: object = json.loads(text or "{}")
-    except ValueError:
-        return Index({})
-    files = value.get("files") if _is_object(value) else None
-    if not _is_object(files):
-        return Index({})
-    return Index({name: each for name, each in files.items() if isinstance(each, str)})
+    except (ValueError, RecursionError):
+        return Index()
+    if not _is_object(value):
+        return Index()
+    options = value.get("options")
+    options = options if _is_object(options) else {}
+    files, warnings, shape = value.get("files"), value.get("warnings"), value.get("version")
+    inputs = Inputs(
+        generator=_text(value, "generator"),
+        build=_text(value, "build"),
+        manifest=_text(value, "manifest"),
+        package=_text(options, "package"),
+        source=_text(options, "source"),
+        strict=options.get("strict") is True,
+    )
+    return Index(
+        shape=shape if isinstance(shape, int) else 0,
+        inputs=inputs,
+        digest=_text(value, "digest"),
+        warnings=tuple(_problem(each) for each in _list(warnings) if _is_object(each)),
+        files={
+            name: each for name, each in (files if _is_object(files) else {}).items() if isinstance(each, str)
+        },
+    )
 
 
 def text_hash(text: str) -> str:
@@ -46,5 +107,39 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _warning(problem: Problem) -> dict[str, object]:
+    return {
+        "pointer": list(problem.pointer),
+        "what": problem.what,
+        "hint": problem.hint,
+        "onKey": problem.on_key,
+    }
+
+
+def _problem(value: dict[str, object]) -> Problem:
+    pointer = tuple(step for step in _list(value.get("pointer")) if isinstance(step, str | int))
+    hint = value.get("hint")
+    return Problem(
+        pointer=pointer,
+        what=_text(value, "what"),
+        hint=hint if isinstance(hint, str) else None,
+        on_key=value.get("onKey") is True,
+        severity=Severity.WARNING,
+    )
+
+
+def _text(value: dict[str, object], name: str) -> str:
+    member = value.get(name)
+    return member if isinstance(member, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if _is_list(value) else []
+
+
 def _is_object(value: object) -> TypeGuard[dict[str, object]]:
     return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)

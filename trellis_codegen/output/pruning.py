@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trellis_codegen.output.files import Files, OutputRefused, path_of
 from trellis_codegen.output.index import INDEX_NAME, Index, text_hash
-from trellis_codegen.render.package import HEADER_START
+from trellis_codegen.render.header import HEADER_START
 
-__all__ = ["prune", "stale_files"]
+__all__ = ["stale_files"]
 
 
 def stale_files(folder: Path, index: Index, files: Files) -> dict[str, str]:
@@ -30,14 +30,3 @@ def stale_files(folder: Path, index: Index, files: Files) -> dict[str, str]:
         if text.startswith(HEADER_START) or text_hash(text) == written:
             stale[name] = text
     return stale
-
-
-def prune(folder: Path, names: list[str]) -> None:
-    """Delete files, and the folders of the package that are empty then."""
-    for name in names:
-        path = path_of(folder, name)
-        path.unlink(missing_ok=True)
-        for parent in path.parents:
-            if parent == folder or any(parent.iterdir()):
-                break
-            parent.rmdir()

@@ -1,54 +1,142 @@
-"""Writes a package: each file whole or not at all, and none that is already right."""
+"""Writes a package: all of it or nothing, and no file that is already right.
+
+docs/decisions has the reasons and the price, under "A package is swapped, not patched".
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
-from trellis_codegen.output.drift import Change, Drift
-from trellis_codegen.output.files import OutputRefused, path_of
-from trellis_codegen.output.index import INDEX_NAME
-from trellis_codegen.output.pruning import prune
+from trellis_codegen.output.consent import refuse_downgrade, refuse_overwriting
+from trellis_codegen.output.drift import Change, Drift, find_drift
+from trellis_codegen.output.files import Files, OutputRefused, path_of
+from trellis_codegen.output.index import INDEX_NAME, read_index
+from trellis_codegen.output.locking import locked
+from trellis_codegen.output.staging import carry_late, stage
+from trellis_codegen.output.swapping import can_not_swap, swap
 
-__all__ = ["write_drift"]
-
-_FILE_MODE = 0o644
+__all__ = ["changes_allowed", "write_package"]
 
 
-def write_drift(folder: Path, drift: list[Drift]) -> None:
-    """Bring the package on disk up to date.
+def write_package(folder: Path, files: Files) -> list[Drift]:
+    """Bring the package on disk up to date, and return what was changed.
 
-    Files are written first and the index last; only then are stale files deleted. A run that is killed on the way leaves
-    whole files, and the next run finishes its work.
+    A reader of the disk sees the old package or the new one, whenever the run is killed.
 
     Raises:
-        OutputRefused: a file can't be written.
+        OutputRefused: the package can't be written, or must not be; it is as it was.
     """
-    written = [each for each in drift if each.change is not Change.STALE]
     try:
-        for each in sorted(written, key=lambda each: (each.name == INDEX_NAME, each.name)):
-            _write(path_of(folder, each.name), each.new)
-        prune(folder, [each.name for each in drift if each.change is Change.STALE])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.parent):
+            _recover(folder)
+            drift = changes_allowed(folder, files)
+            _write(folder, files, drift)
     except OSError as error:
-        raise OutputRefused(
-            f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        place = error.filename or folder
+        raise OutputRefused(f"{place}: {(error.strerror or str(error)).lower()}") from error
+    return drift
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file beside its place, then move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def changes_allowed(folder: Path, files: Files) -> list[Drift]:
+    """Return what `write_package` would change.
+
+    Raises:
+        OutputRefused: it must not.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputRefused(f"{folder} is not a folder")
+    drift = find_drift(folder, files)
+    path = path_of(folder, INDEX_NAME)
+    index = read_index(path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else None)
+    refuse_downgrade(folder, index, read_index(files.get(INDEX_NAME)).inputs.generator)
+    refuse_overwriting(folder, index, drift)
+    return drift
+
+
+def _write(folder: Path, files: Files, drift: list[Drift]) -> None:
+    write = {each.name: each.new for each in drift if each.change is not Change.STALE}
+    stale = frozenset(each.name for each in drift if each.change is Change.STALE)
+    index = folder / INDEX_NAME
+    if INDEX_NAME in files and (not index.is_file() or index.read_bytes() != files[INDEX_NAME].encode()):
+        write[INDEX_NAME] = files[INDEX_NAME]
+    if not write and not stale:
+        return
+    staging, aside = _beside(folder)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(_FILE_MODE)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+        stage(staging, folder, write=write, leave=stale)
+        if not folder.exists():
+            staging.rename(folder)
+        elif len(write) == 1 and not stale:
+            _replace_each(staging, folder, [*write])
+        else:
+            _swap(staging, folder, aside=aside, write=write, stale=stale)
+        _sync(folder.parent)
+    finally:
+        if folder.exists():
+            for leftover in (staging, aside):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _swap(staging: Path, folder: Path, *, aside: Path, write: dict[str, str], stale: frozenset[str]) -> None:
+    try:
+        old = swap(staging, folder, aside=aside)
+    except OSError as error:
+        if not can_not_swap(error):
+            raise
+        _replace_each(staging, folder, sorted(write, key=_importable_order))
+        for name in sorted(stale):
+            _delete(folder, name)
+        return
+    carry_late(old, folder, leave=stale | write.keys())
+
+
+def _replace_each(staging: Path, folder: Path, names: list[str]) -> None:
+    for name in names:
+        path = path_of(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(path)
+
+
+def _importable_order(name: str) -> tuple[bool, int, bool, str]:
+    """Sort what is imported before what imports it, and the index last."""
+    return (name == INDEX_NAME, -name.count("/"), name.endswith("__init__.py"), name)
+
+
+def _delete(folder: Path, name: str) -> None:
+    """Delete a file, and the folders of the package that are empty then."""
+    path = path_of(folder, name)
+    path.unlink(missing_ok=True)
+    for parent in path.parents:
+        if parent == folder or any(parent.iterdir()):
+            break
+        parent.rmdir()
+
+
+def _recover(folder: Path) -> None:
+    """Finish what a killed run left: nobody else is writing, so what stands beside the package is nobody's."""
+    staging, aside = _beside(folder)
+    for each in (staging, aside):
+        if each.is_symlink() or each.is_file():
+            raise OutputRefused(f"{each} is in the way; trellis-gen builds the new package there")
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+    for each in (staging, aside):
+        if each.exists():
+            shutil.rmtree(each)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Return where the new package is built, and where the old one waits if there is no swapping."""
+    name = f".{folder.name}.trellis-gen"
+    return folder.with_name(f"{name}-new"), folder.with_name(f"{name}-old")
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -29,7 +29,7 @@ from trellis_codegen.plan.surfaces import (
 from trellis_codegen.plan.wording import text_of
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 
-__all__ = ["PackagePlan", "default_package", "plan_package"]
+__all__ = ["PackagePlan", "plan_package"]
 
 RUNTIME_API = 1
 """The interface between generated code and trellis_nats that the templates speak."""
@@ -80,11 +80,6 @@ class PackagePlan:
         return tuple(name for name in self.models.names if name in others)
 
 
-def default_package(contract_id: str) -> str:
-    """Return the name of a contract's package: `orders-service@v1` gives `orders_participant`."""
-    return f"{naming.snake(naming.contract_stem(contract_id))}_participant"
-
-
 def plan_package(
     manifest: Manifest, *, source: str, package: str | None, generator: str
 ) -> tuple[PackagePlan, list[Problem]]:
@@ -106,7 +101,7 @@ def plan_package(
     if problems:
         raise ProblemsFound([*problems, *remarks])
     plan = PackagePlan(
-        package=package or default_package(manifest.id),
+        package=package or naming.default_package(manifest.id),
         source=source,
         generator=generator,
         runtime_api=RUNTIME_API,

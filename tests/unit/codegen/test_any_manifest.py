@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.facade import run
-from trellis_codegen.cli.reporting import ExitCode
+from trellis_codegen.cli.requests import Mode, Request
+from trellis_codegen.cli.targets import Choices
 
 CASES = Path(__file__).parents[2] / "golden" / "cases"
 MANIFESTS: list[JsonValue] = [json.loads(path.read_text()) for path in sorted(CASES.glob("*/manifest.json"))]
@@ -60,7 +62,6 @@ def test_it_becomes_a_package_or_problems(tmp_path: Path, document: JsonValue) -
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps(document))
 
-    assert run(manifest, out=tmp_path, package="odd", check=True, strict=False) in (
-        ExitCode.DRIFT,
-        ExitCode.INVALID,
-    )
+    choices = Choices(manifest=manifest, out=tmp_path, package="odd")
+
+    assert run(Request(choices=choices, mode=Mode.CHECK)) in (ExitCode.DRIFT, ExitCode.INVALID)

@@ -12,10 +12,12 @@ import pytest
 from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import contract, job, rpc
-from trellis_codegen.cli import facade, reporting
+from trellis_codegen.cli import facade
+from trellis_codegen.cli.exits import ExitCode
+from trellis_codegen.cli.requests import Mode, Request
+from trellis_codegen.cli.targets import Choices
 
 ROOT = Path(__file__).parents[3]
-ExitCode = reporting.ExitCode
 
 
 def write(path: Path, **sections: object) -> Path:
@@ -26,7 +28,8 @@ def write(path: Path, **sections: object) -> Path:
 def run(
     manifest: Path, out: Path, *, package: str | None = None, check: bool = False, strict: bool = False
 ) -> int:
-    return facade.run(manifest, out=out, package=package, check=check, strict=strict)
+    choices = Choices(manifest=manifest, out=out, package=package, strict=strict)
+    return facade.run(Request(choices=choices, mode=Mode.CHECK if check else Mode.WRITE))
 
 
 def test_a_package_is_generated_and_then_found_fresh(
@@ -121,7 +124,7 @@ def test_what_is_not_generated_is_said_on_every_run(
 
     for _ in range(2):
         assert run(manifest, tmp_path) == ExitCode.FINE
-        assert [line.partition("warning: ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        assert [text.partition("\n")[0] for text in capsys.readouterr().err.split("warning: ")[1:]] == [
             "feeds/Live: not generated yet",
             "resources/kv/b: no schema: its values are any JSON",
         ]

@@ -1,0 +1,147 @@
+"""`[tool.trellis-gen]` of pyproject.toml: which contracts a project has, and where their packages go."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeGuard
+
+from trellis_codegen.cli.findings import Findings
+from trellis_codegen.cli.targets import Target
+from trellis_codegen.cli.toml_places import place_of
+from trellis_codegen.problems import Pointer, Problem, did_you_mean
+
+__all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configuration"]
+
+FILE_NAME = "pyproject.toml"
+_TABLE = ("tool", "trellis-gen")
+_KEYS: dict[str, type] = {"manifest": str, "out": str, "package": str, "strict": bool}
+_KINDS = {str: "a text", bool: "true or false"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """What a project says."""
+
+    file: Path
+    targets: tuple[Target, ...]
+
+
+class ConfigurationInvalid(Exception):
+    """The table has errors; carries all of them."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        super().__init__("; ".join(problem.what for problem in findings.problems))
+
+
+def find_configuration(start: Path) -> Configuration | None:
+    """Return the configuration of the nearest pyproject.toml, in `start` or above, that has the table.
+
+    Raises:
+        ConfigurationInvalid: the file can't be read, or the table says what it can't.
+    """
+    for folder in (start.absolute(), *start.absolute().parents):
+        file = folder / FILE_NAME
+        try:
+            data = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError):
+            continue
+        if b"trellis-gen" in data:
+            found = _read(file, data.decode("utf-8", errors="replace"))
+            if found is not None:
+                return found
+    return None
+
+
+def _read(file: Path, text: str) -> Configuration | None:
+    shown = os.path.relpath(file).replace(os.sep, "/")
+    try:
+        document: object = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(
+            Findings(file=shown, text=text, problems=(_syntax(str(error)),))
+        ) from error
+    table = document
+    for name in _TABLE:
+        table = table.get(name) if _is_table(table) else None
+    if table is None:
+        return None
+    problems = [*_problems(table)]
+    if problems:
+        placed = sorted(
+            (_placed(text, each) for each in problems), key=lambda each: (each.line or 0, each.column or 0)
+        )
+        raise ConfigurationInvalid(Findings(file=shown, text=text, problems=tuple(placed)))
+    entries = table.get("contracts") if _is_table(table) else None
+    entries = entries if _is_list(entries) else []
+    here = Path(os.path.relpath(file.parent))
+    return Configuration(file=file, targets=tuple(_target(here, each) for each in entries if _is_table(each)))
+
+
+def _target(here: Path, entry: dict[str, object]) -> Target:
+    package = entry.get("package")
+    return Target(
+        manifest=here / str(entry["manifest"]),
+        out=here / str(entry.get("out", "")),
+        package=package if isinstance(package, str) else None,
+        strict=entry.get("strict") is True,
+    )
+
+
+def _problems(table: object) -> Iterator[Problem]:
+    if not _is_table(table):
+        yield Problem(pointer=_TABLE, what="expected a table")
+        return
+    for name in table.keys() - {"contracts"}:
+        hint = did_you_mean(name, ["contracts"])
+        if name in _KEYS:
+            hint = f'"{name}" belongs into a [[tool.trellis-gen.contracts]]'
+        yield Problem(pointer=(*_TABLE, name), what="unknown key", hint=hint, on_key=True)
+    entries = table.get("contracts")
+    if not _is_list(entries):
+        what = 'missing key "contracts"' if entries is None else "expected a list of tables"
+        hint = "write [[tool.trellis-gen.contracts]] for each contract"
+        yield Problem(pointer=(*_TABLE, "contracts"), what=what, hint=hint, on_key=True)
+        return
+    for index, entry in enumerate(entries):
+        yield from _entry_problems(entry, (*_TABLE, "contracts", index))
+
+
+def _entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
+    if not _is_table(entry):
+        yield Problem(pointer=place, what="expected a table")
+        return
+    unknown = sorted(entry.keys() - _KEYS.keys())
+    if "manifest" not in entry:
+        yield Problem(pointer=place, what='missing key "manifest"')
+    for name in unknown:
+        yield Problem(pointer=(*place, name), what="unknown key", hint=did_you_mean(name, _KEYS), on_key=True)
+    for name, kind in _KEYS.items():
+        value = entry.get(name)
+        if name in entry and (not isinstance(value, kind) or value == ""):
+            yield Problem(pointer=(*place, name), what=f"expected {_KINDS[kind]}", on_key=True)
+
+
+def _placed(text: str, problem: Problem) -> Problem:
+    line, column = place_of(text, problem.pointer)
+    return replace(problem, line=line, column=column)
+
+
+def _syntax(message: str) -> Problem:
+    match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    line, column = (int(match[1]), int(match[2])) if match and match[1] else (1, 1)
+    what = message[: match.start()] if match else message
+    return Problem(pointer=(), what=f"not TOML: {what[:1].lower()}{what[1:]}", line=line, column=column)
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)

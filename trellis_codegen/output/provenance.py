@@ -1,0 +1,33 @@
+"""Who we are: the version of the generator, and a hash of what decides its output."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+__all__ = ["generator_build", "generator_version"]
+
+_PACKAGE = Path(__file__).parent.parent
+_SOURCES = ("contract", "schemas", "plan", "render", "naming.py", "problems.py")
+_TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
+"""In an installed wheel, in a checkout."""
+_LENGTH = 16
+
+
+def generator_version() -> str:
+    """Return the version of the installed distribution."""
+    return importlib.metadata.version("trellis-codegen")
+
+
+def generator_build() -> str:
+    """Return a hash of the modules and templates that decide the output, the same for a wheel and its checkout."""
+    total = hashlib.sha256()
+    for name in _SOURCES:
+        root = _PACKAGE / name
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            total.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    templates = next(folder for folder in _TEMPLATES if folder.is_dir())
+    for path in sorted(templates.glob("*.j2")):
+        total.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return total.hexdigest()[:_LENGTH]
