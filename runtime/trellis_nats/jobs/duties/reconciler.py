@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from time import monotonic
 from typing import Final
 
@@ -37,19 +37,21 @@ _log = logging.getLogger(__name__)
 _OPEN_MAX: Final = 10_000
 """How many open jobs of a queue are held in memory, about 3 MB."""
 _LOGGED_MAX: Final = 20
-"""How many jobs of one round get a log line of their own."""
+"""How many lost jobs get a log line of their own; the rest are counted in one."""
+_COST: Final = 5
+"""What a look at a job costs, in messages of a listing: about 0.2 ms (docs/decisions/0008)."""
 _FROM_THE_START: Final = timedelta(hours=1)
 """How often everything is read again: what was read may have been rolled back by a power cut since."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspect:
-    """An open job that is lost if it has no work message."""
+class _Fate(Enum):
+    """What became of a job that has no work message."""
 
-    seed: Seed
-    newest: int
-    """The sequence of its newest event."""
-    judgement: Judgement
+    LEFT = auto()
+    """It has ended, or has had no time to come to a worker."""
+    RUNNING = auto()
+    ENQUEUED = auto()
+    UNDECIDED = auto()
 
 
 class Reconciler:
@@ -85,8 +87,6 @@ class Reconciler:
         report = ReconcileReport()
         for queue in self._queues:
             report += await queue.run(may_go_on)
-        if report.enqueued > _LOGGED_MAX:
-            _log.warning("%d lost jobs were enqueued again", report.enqueued)
         return report
 
 
@@ -141,77 +141,83 @@ class _QueueReconciler:
     async def _settle(self, at: datetime, may_go_on: Callable[[], bool]) -> ReconcileReport:
         """Deal with the open jobs that are in memory."""
         old = self._open.older_than(at - self._lost_after)
-        suspects = [
-            suspect for suspect in await each_of(old, lambda seed: self._suspect(seed, at)) if suspect
-        ]
-        ids = {suspect.seed.job_id for suspect in suspects}
         try:
-            missing = await self._backlog.without_message(ids)
+            missing = await self._backlog.without_message({seed.job_id for seed in old})
         except ApiError as error:
             _log.warning("queue %s cannot be reconciled: %s", self._queue.queue_type, error)
-            return ReconcileReport(examined=len(old), undecided=len(suspects))
-        report = ReconcileReport(examined=len(old), waiting=len(ids) - len(missing))
-        for suspect in suspects:
-            if suspect.seed.job_id in missing and may_go_on():
-                await self._pace.spend(1)
-                report += await self._rescue(suspect, logged=report.enqueued < _LOGGED_MAX)
-        return report
+            return ReconcileReport(examined=len(old), undecided=len(old))
+        without = [seed for seed in old if seed.job_id in missing]
 
-    async def _suspect(self, seed: Seed, at: datetime) -> _Suspect | None:
-        newest = await self._newest(seed.job_id)
+        async def rescue(seed: Seed) -> _Fate:
+            return await self._rescue(seed, at) if may_go_on() else _Fate.LEFT
+
+        fates = await each_of(without, rescue)
+        enqueued = [seed.job_id for seed, fate in zip(without, fates, strict=True) if fate is _Fate.ENQUEUED]
+        self._tell(enqueued)
+        return ReconcileReport(
+            examined=len(old),
+            waiting=len(old) - len(without),
+            running=fates.count(_Fate.RUNNING),
+            enqueued=len(enqueued),
+            undecided=fates.count(_Fate.UNDECIDED),
+        )
+
+    async def _rescue(self, seed: Seed, at: datetime) -> _Fate:
+        """Enqueue a job again that has no work message, if nothing but that explains its history.
+
+        Its newest event is read after its message was missed: had a worker taken the message away, it would show.
+        """
+        job_id = seed.job_id
+        await self._pace.spend(_COST)
+        newest = await self._read(self._subjects.job(job_id))
         event = None if newest is None else LifecycleEvent.parse(newest.data)
         if newest is None or event is None:
-            self._open.drop(seed.job_id)  # purged since, or nothing that a worker could read
-            return None
-        verdict = judge(
+            self._open.drop(job_id)  # purged since, or nothing that a worker could read
+            return _Fate.LEFT
+        judgement = judge(
             event,
             age=at - newest.time,
             ack_wait=self._queue.ack_wait,
             backoff=self._queue.backoff,
             lost_after=self._lost_after,
         )
-        if verdict is Judgement.ENDED:
-            self._open.drop(seed.job_id)
-        if verdict in {Judgement.ENDED, Judgement.YOUNG}:
-            return None
-        return _Suspect(seed, newest.sequence, verdict)
+        match judgement:
+            case Judgement.ENDED:
+                self._open.drop(job_id)
+                return _Fate.LEFT
+            case Judgement.YOUNG:
+                return _Fate.LEFT
+            case Judgement.LOST_WITHOUT_WORKER if await self._is_running(job_id):
+                return _Fate.RUNNING
+            case _:
+                return await self._enqueue(seed)
 
-    async def _rescue(self, suspect: _Suspect, *, logged: bool) -> ReconcileReport:
-        """Enqueue a job again that has no work message, unless something happened to it meanwhile."""
-        job_id = suspect.seed.job_id
-        if suspect.judgement is Judgement.LOST_WITHOUT_WORKER and await self._is_running(job_id):
-            return ReconcileReport(running=1)
-        newest = await self._newest(job_id)
-        seed = await self._read(self._subjects.event(job_id, suspect.seed.event))
-        if newest is None or newest.sequence != suspect.newest:
-            return ReconcileReport()
-        if seed is None or seed.sequence != suspect.seed.sequence:
-            return ReconcileReport()
-        event = LifecycleEvent.parse(seed.data)
-        if event is None or event.job_id != job_id:
-            return ReconcileReport()
+    async def _enqueue(self, seed: Seed) -> _Fate:
+        """Publish the event that made the job work, as it is stored. Workers drop it if it comes too often."""
+        stored = await self._read(self._subjects.event(seed.job_id, seed.event))
+        event = None if stored is None else LifecycleEvent.parse(stored.data)
+        if stored is None or event is None or stored.sequence != seed.sequence or event.job_id != seed.job_id:
+            return _Fate.LEFT
         ack = await publish_acked(
             self._connection,
             self._queue.work_subject,
-            seed.data,
+            stored.data,
             headers=event.job_context().headers(),
-            message_id=f"{job_id}.reconciled.{seed.sequence}",
+            message_id=f"{seed.job_id}.reconciled.{seed.sequence}",
         )
-        if (
-            ack.duplicate
-        ):  # enqueued a moment ago, and lost again: the stream takes the id again a little later
-            return ReconcileReport(undecided=1)
-        if logged:
+        # A duplicate was enqueued a moment ago, and lost again: the stream takes the id again a little later.
+        return _Fate.UNDECIDED if ack.duplicate else _Fate.ENQUEUED
+
+    def _tell(self, enqueued: list[str]) -> None:
+        for job_id in enqueued[:_LOGGED_MAX]:
             _log.warning("job %s of queue %s was lost and is enqueued again", job_id, self._queue.queue_type)
-        return ReconcileReport(enqueued=1)
+        if len(enqueued) > _LOGGED_MAX:
+            _log.warning("queue %s: so were %d others", self._queue.queue_type, len(enqueued) - _LOGGED_MAX)
 
     async def _is_running(self, job_id: str) -> bool:
         started = await self._read(self._subjects.event(job_id, EventType.STARTED))
         event = None if started is None else LifecycleEvent.parse(started.data)
         return event is not None and await self._claims.is_held(job_id, event.instance_id)
-
-    async def _newest(self, job_id: str) -> StoredMessage | None:
-        return await self._read(self._subjects.job(job_id))
 
     async def _read(self, subject: str) -> StoredMessage | None:
         return await last_message(self._connection, STREAM, subject)
