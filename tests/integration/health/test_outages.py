@@ -140,30 +140,26 @@ async def test_a_consumer_that_was_away(
 
 async def test_a_consumer_whose_limit_is_used_up_by_others(nats_server: NatsServer) -> None:
     """The reason of idleness is told; the service stays ready, because it would work if it were let."""
-    async with packer(nats_server.url, nats_server.url) as worker:
-        old = await config(worker.admin, f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
-        await call(
-            worker.admin,
-            f"CONSUMER.CREATE.{STREAM}.{CONSUMER}.{old['filter_subject']}",
-            {"stream_name": STREAM, "config": {**old, "max_ack_pending": 1, "ack_wait": 60_000_000_000}},
-        )
-        await call(
-            worker.admin, f"CONSUMER.PAUSE.{STREAM}.{CONSUMER}", {"pause_until": "2100-01-01T00:00:00Z"}
-        )
-        await eventually(worker.reason)
-        await worker.shop.jobs.pack.create(Parcel(number=1))
-        await worker.shop.jobs.pack.create(Parcel(number=2))
-        held = asyncio.Event()
-        inbox = worker.admin.new_inbox()
-        worker.admin.listen(inbox, lambda _: held.set())
-        await worker.shop.stop()
-        worker.admin.send(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", b"1", reply=inbox)
-        await call(worker.admin, f"CONSUMER.PAUSE.{STREAM}.{CONSUMER}", {})
+    async with Shop.connect(nats_server.url) as admin, Shop.connect(nats_server.url) as shop:
+        connection, held = admin.jobs.runtime.connection, asyncio.Event()
+        old = await config(connection, f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
+        narrow: dict[str, JsonValue] = {**old, "max_ack_pending": 1, "ack_wait": 60_000_000_000}
+        request = f"CONSUMER.CREATE.{STREAM}.{CONSUMER}.{old['filter_subject']}"
+        await call(connection, request, {"stream_name": STREAM, "config": narrow})
+        for number in (1, 2):
+            await shop.jobs.pack.create(Parcel(number=number))
+        inbox = connection.new_inbox()
+        connection.listen(inbox, lambda _: held.set())
+        connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", b"1", reply=inbox)
         await held.wait()
-        await worker.shop.start()
 
-        problems = await eventually(lambda: problems_of(worker.shop), within=RED_WITHIN)
-        report = await worker.shop.health.report()
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        await shop.start()
+        problems = await eventually(lambda: problems_of(shop), within=RED_WITHIN)
+        report = await shop.health.report()
 
     assert "max_ack_pending 1" in problems[0]
     assert (report.status, report.ready) == ("degraded", True)
