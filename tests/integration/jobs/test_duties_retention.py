@@ -6,6 +6,7 @@ from typing import Final
 from trellis_nats import Duties, JobFailed, JobNotFound, JobRef, JobState, Options, Retention
 from trellis_nats._nats.api import call
 from trellis_nats._nats.publish import publish_acked
+from trellis_nats.jobs.duties.purger import Purger
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -80,7 +81,7 @@ async def test_each_state_is_kept_for_its_own_time(nats_server: NatsServer) -> N
         assert await kept(refs) == {JobState.CANCELLED, JobState.PENDING}
         assert await shop.jobs.purge_ended(_only(cancelled=AT_ONCE)) == 1
         assert await kept(refs) == {JobState.PENDING}
-        assert await jobs_messages(shop) == 1, "nothing of the purged jobs is left"
+        assert await subjects(shop, "trellis.jobs.shop.>") == 1, "nothing of the purged jobs is left"
 
 
 def _only(
@@ -102,11 +103,11 @@ def _only(
     )
 
 
-async def jobs_messages(shop: Shop) -> int:
-    """Count the messages of stream JOBS that are not signs of life."""
-    match await call(connection_of(shop), "STREAM.INFO.JOBS", {"subjects_filter": "trellis.jobs.shop.>"}):
-        case {"state": {"subjects": {**subjects}}}:
-            return len(subjects)
+async def subjects(shop: Shop, under: str) -> int:
+    """Count the subjects of stream JOBS that have messages."""
+    match await call(connection_of(shop), "STREAM.INFO.JOBS", {"subjects_filter": under}):
+        case {"state": {"subjects": {**found}}}:
+            return len(found)
         case answer:
             raise AssertionError(f"no stream: {answer}")
 
@@ -171,3 +172,22 @@ async def test_the_holder_of_the_duties_purges_by_itself(nats_server: NatsServer
             return False
 
         await eventually(is_gone)
+
+
+async def test_old_signs_of_life_go_and_nothing_else(nats_server: NatsServer) -> None:
+    """The stream keeps each of them for ninety days otherwise."""
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        connection, jobs = connection_of(shop), shop.jobs.runtime.binding.jobs
+        assert jobs is not None
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        for instance in ("a", "a", "b"):
+            await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", b"{}")
+        await publish_acked(connection, "trellis.jobs.workers.other.pack.c.heartbeat", b"{}")
+        purger = Purger(connection, jobs)
+
+        await purger.clear_presence()
+        assert await subjects(shop, "trellis.jobs.workers.>") == 3
+        await purger.clear_presence(kept=AT_ONCE)
+
+        assert await subjects(shop, "trellis.jobs.workers.>") == 1
+        assert (await ref.get()).state is JobState.PENDING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -175,7 +175,15 @@ def test_reports_add_up() -> None:
     assert one + one == ReconcileReport(examined=2, waiting=4, running=6, enqueued=8, undecided=10)
 
 
-@pytest.mark.parametrize("name", ["presence_every", "reconcile_every", "purge_every", "lease"])
-def test_an_interval_that_is_not_positive_is_refused_by_name(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("presence_every", lambda: Duties(presence_every=timedelta(0))),
+        ("reconcile_every", lambda: Duties(reconcile_every=timedelta(0))),
+        ("purge_every", lambda: Duties(purge_every=timedelta(0))),
+        ("lease", lambda: Duties(lease=timedelta(0))),
+    ],
+)
+def test_an_interval_that_is_not_positive_is_refused_by_name(name: str, made: Callable[[], Duties]) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be positive, got 0:00:00"):
-        replace(Duties(), **{name: timedelta(0)})
+        made()

@@ -1,6 +1,6 @@
 """Lists what stream JOBS holds: subjects, places and times, page by page, without a single body.
 
-A short-lived consumer reads it, which costs the server no memory per subject (docs/decisions/0008).
+A short-lived consumer reads it, which costs the server no memory per subject (docs/decisions/0009).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["Pace"]
 
 PER_SECOND_DEFAULT: Final = 20_000
-"""About a fifth of what one client can list from a server on the same two cores (docs/decisions/0008)."""
+"""About a fifth of what one client can list from a server on the same two cores (docs/decisions/0009)."""
 
 
 class Pace:

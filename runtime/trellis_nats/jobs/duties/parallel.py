@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_A_TIME: Final = 64
-"""Enough to hide the way to the server and back: 5,000 reads took 0.3 s (docs/decisions/0008)."""
+"""Enough to hide the way to the server and back: 5,000 reads took 0.3 s (docs/decisions/0009)."""
 
 
 async def each_of(items: Sequence[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:

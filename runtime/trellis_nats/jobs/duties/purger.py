@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _PER_SECOND: Final = 1_000
 """A purge costs a server 0.4 to 0.9 ms. While a consumer with filters reads the stream it costs more, the more the
-stream holds: 20 ms at 60,000 messages (docs/decisions/0008). So nothing is listed while something is purged."""
+stream holds: 20 ms at 60,000 messages (docs/decisions/0009). So nothing is listed while something is purged."""
 _CHECKED: Final = 64
 """How many are looked at between two looks at the lease."""
 _PRESENCE_KEPT: Final = timedelta(days=1)
@@ -91,12 +91,12 @@ class Purger:
             _log.info("purged %d ended jobs", purged)
         return purged
 
-    async def clear_presence(self) -> None:
+    async def clear_presence(self, *, kept: timedelta = _PRESENCE_KEPT) -> None:
         """Purge the signs of life that are older than a day. Raises as `run`."""
         signs = presence_filter(self._jobs.namespace)
         async with listing(self._connection, [signs], pace=self._listing_pace) as found:
             async for page in found.pages():
-                old = [entry for entry in page if entry.time <= found.now - _PRESENCE_KEPT]
+                old = [entry for entry in page if entry.time <= found.now - kept]
                 if old:
                     await self._purge(signs, up_to=old[-1].sequence)
                 if len(old) < len(page):

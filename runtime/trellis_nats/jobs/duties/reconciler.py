@@ -39,7 +39,7 @@ _OPEN_MAX: Final = 10_000
 _LOGGED_MAX: Final = 20
 """How many lost jobs get a log line of their own; the rest are counted in one."""
 _COST: Final = 5
-"""What a look at a job costs, in messages of a listing: about 0.2 ms (docs/decisions/0008)."""
+"""What a look at a job costs, in messages of a listing: about 0.2 ms (docs/decisions/0009)."""
 _FROM_THE_START: Final = timedelta(hours=1)
 """How often everything is read again: what was read may have been rolled back by a power cut since."""
 
