@@ -129,7 +129,7 @@ def _duplicates(text: str) -> list[Problem]:
 
 
 def _plain(message: str) -> str:
-    words = message.removesuffix(" starting at")
+    words = message.removesuffix(" starting at").removesuffix(" at")
     return f"not JSON: {words[0].lower()}{words[1:]}"
 
 
