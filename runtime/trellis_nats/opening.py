@@ -93,7 +93,6 @@ def _settings(runtime: Runtime) -> ConnectionSettings:
         credentials=login.file,
         nkey_seed=login.nkey_seed_file,
         tls=options.tls,
-        tls_handshake_first=options.tls is not None,
     )
 
 

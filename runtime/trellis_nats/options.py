@@ -81,7 +81,7 @@ class Options:
     """
     credentials: Credentials | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    """For servers with TLS; the handshake then comes first, so that it cannot be stripped."""
+    """For servers with TLS. One that does not offer it is refused before anything secret is sent."""
     connect_timeout: timedelta = timedelta(seconds=5)
     """How long the first connection may take. Later ones are tried for ever."""
     request_timeout: timedelta = timedelta(seconds=5)

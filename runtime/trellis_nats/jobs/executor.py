@@ -16,6 +16,7 @@ from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.delivery import Delivery
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.history import Overtaken, StoredEvent
@@ -69,6 +70,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._registration = registration
         self._stopping = stopping
         self._grace_over = grace_over
+        self.delivery = Delivery(binding.ack_wait)
+        """What the consumer really does; the worker reads it from the server."""
         self.attempts: dict[str, Attempt] = {}
         """The tries that run now, by job id."""
 
@@ -151,7 +154,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
                 await self._end(message, newest, ended)
             case TooEarly(delay):
-                await message.nak(delay)
+                await message.nak(self.delivery.nak_delay(delay, delivered=message.delivered))
             case Start(previous, tries):
                 if previous is not JobState.PENDING and await self._was_retried(work):
                     await message.ack()
@@ -210,7 +213,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             case Acknowledgement.CONFIRMED:
                 await message.ack_confirmed()
             case Acknowledgement.AGAIN:
-                await message.nak(settlement.delay)
+                delay = self.delivery.nak_delay(settlement.delay, delivered=message.delivered)
+                await message.nak(delay)
             case Acknowledgement.LEAVE:
                 _log.warning("job %s of queue %s: another worker has it now", work.job_id, self._queue)
 

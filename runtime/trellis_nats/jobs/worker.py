@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Protocol
-
-from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
@@ -22,6 +20,7 @@ from trellis_nats.grace import Grace
 from trellis_nats.health.consumption import Consumption
 from trellis_nats.health.facade import Health
 from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.delivery import Delivery
 from trellis_nats.jobs.subjects import JobSubjects
 
 __all__ = ["Execute", "Worker"]
@@ -45,6 +44,8 @@ class Execute(Protocol):
     def attempts(self) -> dict[str, Attempt]:
         """The tries that run now, by job id."""
         ...
+
+    delivery: Delivery
 
     async def execute(self, message: WorkMessage, free: Callable[[], None]) -> None:
         """Take one message to its end. Call `free` once another handler may begin."""
@@ -109,7 +110,8 @@ class Worker:
             raise ProvisioningError(
                 [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
             )
-        self._interval = _effective_ack_wait(info, self._binding.ack_wait) / _HEARTBEATS_PER_ACK_WAIT
+        self._executor.delivery = Delivery.of(info, otherwise=self._binding.ack_wait)
+        self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations = await self._connection.subscribe(
             self._subjects.cancellations(), self._heard_cancellation
         )
@@ -191,14 +193,3 @@ async def _confirm_cancellation(attempt: Attempt) -> None:
                 return
         except TransportError as error:
             _log.debug("cannot look for a cancellation: %s", error)
-
-
-def _effective_ack_wait(info: Mapping[str, JsonValue], fallback: timedelta) -> timedelta:
-    """Return how long the server really waits: `backoff` replaces `ack_wait` (faults.md, fact 1)."""
-    config = info.get("config")
-    if not isinstance(config, dict):
-        return fallback
-    backoff = config.get("backoff")
-    waits = backoff if isinstance(backoff, list) and backoff else [config.get("ack_wait")]
-    known = [wait for wait in waits if isinstance(wait, int) and wait > 0]
-    return timedelta(microseconds=min(known) / 1000) if known else fallback

@@ -16,7 +16,7 @@ from trellis_nats._nats.streams import (
     stream_info,
 )
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
-from trellis_nats.provision.compare import consumer_differences, stream_differences
+from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
 from trellis_nats.provision.plan import ConsumerPlan, StreamPlan, plan
 from trellis_nats.provision.requirements import Requirements
 
@@ -107,7 +107,7 @@ async def _consumer_problems(connection: Connection, wanted: ConsumerPlan, *, cr
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
-        return consumer_differences(wanted, _config(info))
+        return _unfit(wanted, _config(info), create=create)
     if not create:
         return [_to_be_made(what)]
     try:
@@ -121,10 +121,20 @@ async def _consumer_problems(connection: Connection, wanted: ConsumerPlan, *, cr
         return (
             [f"{what} cannot be created: {error.description}"]
             if info is None
-            else consumer_differences(wanted, _config(info))
+            else _unfit(wanted, _config(info), create=create)
         )
     _log.info("created %s", what)
     return []
+
+
+def _unfit(wanted: ConsumerPlan, existing: Mapping[str, object], *, create: bool) -> list[str]:
+    """Say why a consumer will not do. Where somebody else provisions, it may be as another runtime makes them."""
+    problems, deviations = consumer_differences(wanted, existing), consumer_deviations(wanted, existing)
+    if create:
+        return problems + deviations
+    for each in deviations:
+        _log.warning("%s", each)
+    return problems
 
 
 def _config(info: JsonObject) -> Mapping[str, object]:

@@ -61,19 +61,20 @@ def stream_differences(wanted: StreamPlan, existing: Config) -> list[str]:
 
 
 def consumer_differences(wanted: ConsumerPlan, existing: Config) -> list[str]:
-    """Say how an existing consumer differs from the wanted one; nothing when it will do."""
-    foreign = _traits_of_another_runtime(existing)
-    found = [
-        text
-        for field in ("ack_policy", "deliver_policy")
-        if (text := _difference(field, wanted.config, existing)) is not None
-    ]
+    """Say what keeps an existing consumer from being worked at all; nothing when it can be."""
+    found = [text for text in (_difference("ack_policy", wanted.config, existing),) if text is not None]
     if _filters(existing) != _filters(wanted.config):
         found.append(
             f"it filters {', '.join(_filters(existing)) or 'nothing'}, not {wanted.config['filter_subject']}"
         )
-    if not foreign and (text := _difference("ack_wait", wanted.config, existing)) is not None:
-        found.append(text)
+    return _told(wanted, found)
+
+
+def consumer_deviations(wanted: ConsumerPlan, existing: Config) -> list[str]:
+    """Say where a consumer that can be worked is not as this runtime makes them: another one may have made it."""
+    foreign = _traits_of_another_runtime(existing)
+    fields = ("deliver_policy",) if foreign else ("deliver_policy", "ack_wait")
+    found = [text for field in fields if (text := _difference(field, wanted.config, existing)) is not None]
     room, needed = _number(existing, "max_ack_pending"), _number(wanted.config, "max_ack_pending")
     if 0 < room < needed:
         found.append(f"max_ack_pending is {room}, less than {needed}: retries that wait would stop the queue")
@@ -82,6 +83,10 @@ def consumer_differences(wanted: ConsumerPlan, existing: Config) -> list[str]:
             f"it was made by another runtime: {' and '.join(foreign)}; retries are counted and delayed by the worker "
             "here, so that the server must do neither"
         )
+    return _told(wanted, found)
+
+
+def _told(wanted: ConsumerPlan, found: list[str]) -> list[str]:
     return [f'consumer "{wanted.name}" of stream "{wanted.stream}" differs: {text}' for text in found]
 
 

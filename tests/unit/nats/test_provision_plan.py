@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from trellis_nats.provision.compare import consumer_differences, stream_differences
+from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
 from trellis_nats.provision.plan import plan
 from trellis_nats.provision.requirements import BucketNeed, QueueNeed, Requirements
 
@@ -38,6 +38,7 @@ def test_old_servers_do_not_hear_of_atomic_batches() -> None:
 def test_the_plan_agrees_with_itself() -> None:
     assert [text for stream in PLAN.streams for text in stream_differences(stream, stream.config)] == []
     assert consumer_differences(CONSUMER, CONSUMER.config) == []
+    assert consumer_deviations(CONSUMER, CONSUMER.config) == []
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def _sources() -> list[object]:
     ],
 )
 def test_a_consumer_that_would_work_otherwise_differs(changed: dict[str, object], sentence: str) -> None:
-    assert consumer_differences(CONSUMER, {**CONSUMER.config, **changed}) == [
+    existing = {**CONSUMER.config, **changed}
+    assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == [
         f'consumer "shop__pack" of stream "JOBS_WORK" differs: {sentence}'
     ]
 
@@ -118,4 +120,5 @@ def test_a_consumer_that_would_work_otherwise_differs(changed: dict[str, object]
     ],
 )
 def test_a_consumer_with_more_room_or_another_spelling_will_do(changed: dict[str, object]) -> None:
-    assert consumer_differences(CONSUMER, {**CONSUMER.config, **changed}) == []
+    existing = {**CONSUMER.config, **changed}
+    assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == []
