@@ -1,0 +1,115 @@
+"""Names and consumers that a control plane gave."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from trellis_nats import Binding, ConfigurationError, parse_binding
+from trellis_nats._nats.streams import create_consumer
+from trellis_nats.provision import BucketNeed, Requirements, provision
+from trellis_nats.testing import NatsServer
+
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+SOON = timedelta(seconds=10)
+
+
+async def test_a_given_binding_names_everything(nats_server: NatsServer) -> None:
+    """A control plane chose opaque names, and made the resources: the service only verifies them."""
+    async with Shop.connect(nats_server.url):
+        pass  # makes the streams
+
+    with pytest.raises(ConfigurationError, match="tr_jobs_x_q1"):
+        async with Shop.connect(nats_server.url, binding=renamed()):
+            pass
+
+
+async def test_a_consumer_that_a_control_plane_made_works_unchanged(nats_server: NatsServer) -> None:
+    """As generation 2 makes them: with a backoff, a limit of deliveries, and as many in hand as run."""
+    async with Shop.connect(nats_server.url) as shop:
+        connection = shop.jobs.runtime.connection
+        keys = Requirements(buckets=(BucketNeed(bucket="JOBS_KEYS_tr_jobs_x"),))
+        await provision(connection, keys, create=True)
+        await create_consumer(
+            connection,
+            "JOBS_WORK",
+            {
+                "durable_name": "tr_jobs_x_q1",
+                "filter_subject": "trellis.work.tr_jobs_x.q1",
+                "ack_policy": "explicit",
+                "ack_wait": 600_000_000_000,
+                "max_deliver": 3,
+                "max_ack_pending": 1,
+                "backoff": [1_000_000_000, 2_000_000_000],
+            },
+        )
+
+    async with Shop.connect(nats_server.url, binding=renamed()) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.tries < 3:
+                raise ConnectionError("the belt stands still")
+            await asyncio.sleep(1.5)
+            return Receipt(total=job.tries)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        assert await ref.result(timeout=SOON) == Receipt(total=3)
+        assert [event.event async for event in ref.events()] == [
+            "created",
+            "started",
+            "retry",
+            "started",
+            "retry",
+            "started",
+            "completed",
+        ]
+
+
+def renamed() -> Binding:
+    return parse_binding(
+        json.dumps(
+            {
+                "jobs": {
+                    "namespace": "tr_jobs_x",
+                    "workStream": "JOBS_WORK",
+                    "queues": {
+                        "pack": {
+                            "queueType": "pack",
+                            "publishPrefix": "trellis.jobs.tr_jobs_x.q1",
+                            "workSubject": "trellis.work.tr_jobs_x.q1",
+                            "consumerName": "tr_jobs_x_q1",
+                            "payload": {"schema": "Parcel"},
+                            "maxDeliver": 3,
+                            "backoffMs": [50],
+                            "ackWaitMs": 1000,
+                            "progress": True,
+                            "logs": True,
+                            "dlq": True,
+                            "concurrency": 1,
+                        }
+                    },
+                }
+            }
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the binding is not valid"),
+        ('{"jobs":{"namespace":"x","queues":{}}}', "#/jobs/workStream"),
+        (
+            '{"jobs":{"namespace":"x","workStream":"JOBS_WORK","queues":{"a":{"queueType":"a"}}}}',
+            "publishPrefix",
+        ),
+        ('{"kv":{"orders":{"bucket":"a.b"}}}', "#/kv/orders/bucket"),
+    ],
+)
+def test_what_is_no_binding_is_refused_with_its_places(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        parse_binding(text)
