@@ -153,7 +153,7 @@ async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServ
         worker.send()
 
         assert await worker.ended(within=10) < 8, (
-            "2 s to release, 3 s for the heartbeat thread, 2 s for the lease"
+            "2 s to release, 3 s for the heartbeat thread, 1 s for the lease"
         )
         nats_server.restart()
         async with Shop.connect(nats_server.url) as shop:
