@@ -37,7 +37,7 @@ class Saves:
 
     def files(self, paths: Iterable[Path]) -> None:
         """Look after these files from now on, as they are now."""
-        for path in {*paths} - self._known.keys():
+        for path in sorted({*paths} - self._known.keys()):
             self._known[path] = self._seen[path] = self._look(path)
 
     def since_last_time(self) -> list[Path]:

@@ -4,7 +4,7 @@ import io
 import json
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped] - it has no types
+import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 from pydantic import JsonValue
 
