@@ -36,9 +36,10 @@ def is_due(
 ) -> bool:
     """Say whether a job whose newest event was stored at an instant has ended long enough ago.
 
-    Only the newest event counts: a job that failed once and was sent again has not ended.
+    `events` are those that end a job, of one age. Only the newest event counts: a job that failed
+    once and was sent again has not ended.
     """
-    return newest is not None and newest.is_terminal and newest.event_type in events and stored <= until
+    return newest is not None and newest.event_type in events and stored <= until
 
 
 def job_filter(subject: str) -> str | None:
