@@ -40,7 +40,7 @@ _FIELD_NAMES = frozenset(
 _CLASS_NAMES = frozenset(
     """
     False None True
-    Annotated AwareDatetime ClassVar Field Final JsonValue Literal TypeAlias UUID
+    Annotated AwareDatetime AwareTime ClassVar Exact Field Final Integer JsonValue Literal NotNull OneOf TypeAlias UUID
     ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec JobQueue JobSpec Jobs
     KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
     Buckets EventPublishers EventSources JobsFacade RpcCalls RpcEndpoints

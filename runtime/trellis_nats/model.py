@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Model"]
@@ -23,6 +25,24 @@ class Model(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         hide_input_in_errors=True,
+        # JSON has no NaN and no infinity.
+        allow_inf_nan=False,
+        # A validator is built when the first value needs it, so that importing a package costs little.
+        defer_build=True,
         # `model_copy(update=…)` and `model_construct` check nothing; what goes out is checked all the same.
         revalidate_instances="always",
     )
+
+    def model_dump(self, *, exclude_unset: bool = True, **options: Any) -> dict[str, Any]:  # pyright: ignore[reportExplicitAny, reportAny] - pydantic's own signature
+        """Return the value as a dictionary, by wire names, without what was never set.
+
+        The other options are those of pydantic's `BaseModel.model_dump`.
+        """
+        return super().model_dump(exclude_unset=exclude_unset, **options)
+
+    def model_dump_json(self, *, exclude_unset: bool = True, **options: Any) -> str:  # pyright: ignore[reportExplicitAny, reportAny] - likewise
+        """Return the value as JSON text, by wire names, without what was never set.
+
+        The other options are those of pydantic's `BaseModel.model_dump_json`.
+        """
+        return super().model_dump_json(exclude_unset=exclude_unset, **options)

@@ -12,8 +12,13 @@ Imports = tuple[tuple[str, tuple[str, ...]], ...]
 
 _HOMES = {
     "AwareDatetime": "pydantic",
+    "AwareTime": "trellis_nats.values",
+    "Exact": "trellis_nats.values",
     "Field": "pydantic",
+    "Integer": "trellis_nats.values",
     "JsonValue": "pydantic",
+    "NotNull": "trellis_nats.values",
+    "OneOf": "trellis_nats.values",
     "StringConstraints": "pydantic",
     "UUID": "uuid",
     "date": "datetime",

@@ -11,7 +11,7 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.wording import duration_code, duration_words, text_of
 
-__all__ = ["Argument", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
+__all__ = ["FACADE_NAMES", "Argument", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
 
 Argument = tuple[str, str]
 """A keyword argument: its name and its value as Python text."""
@@ -19,8 +19,20 @@ Argument = tuple[str, str]
 DEFAULT_MAX_DELIVER = 5
 DEFAULT_BACKOFF_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000)
 
-# What the facade has of its own: a queue of that name gets a trailing underscore.
-_FACADE_NAMES = frozenset(["start_workers"])
+FACADE_NAMES = frozenset(
+    [
+        "follow",
+        "has_duties",
+        "last_reconcile",
+        "purge_ended",
+        "reconcile",
+        "runtime",
+        "start",
+        "start_workers",
+        "stop",
+    ]
+)
+"""What the runtime's `Jobs` has of its own: a queue of that name gets a trailing underscore."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +44,8 @@ class QueuePlan:
     queue_class: str
     job_alias: str
     docstring: str
-    payload: str
-    result: str | None
+    types: str
+    """What the queue is generic in: payload, result, and update if it has one."""
     spec: tuple[Argument, ...]
     """What the contract says of the queue; the runtime has the defaults for the rest."""
     key: tuple[Argument, ...]
@@ -74,16 +86,18 @@ def _after(waits: list[str], joint: str) -> str:
 
 def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
     stem = naming.pascal(name)
-    payload = models.type_name(job.payload.schema_name)
-    result = models.type_name(job.result.schema_name) if job.result else None
+    types = [
+        models.type_name(job.payload.schema_name),
+        models.type_name(job.result.schema_name) if job.result else "None",
+        *([models.type_name(job.update.schema_name)] if job.update else []),
+    ]
     return QueuePlan(
         name=name,
         attribute=_attribute(name),
         queue_class=naming.class_name(f"{stem}Queue"),
         job_alias=naming.class_name(f"{stem}Job"),
         docstring="\n\n".join([text_of(job.docs, f"The `{name}` jobs."), _numbers(job)]),
-        payload=payload,
-        result=result,
+        types=", ".join(types),
         spec=tuple(_spec(name, job, models)),
         key=tuple(_key_spec(job.key_concurrency, job.queue)) if job.key_concurrency else (),
     )
@@ -91,7 +105,7 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
 
 def _attribute(name: str) -> str:
     attribute = naming.attribute(name)
-    return f"{attribute}_" if attribute in _FACADE_NAMES else attribute
+    return f"{attribute}_" if attribute in FACADE_NAMES else attribute
 
 
 def _spec(name: str, job: Job, models: ModelsPlan) -> Iterator[Argument]:

@@ -17,6 +17,7 @@ from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.drafts import SchemaDraft
 from trellis_codegen.schemas.forms import description_of
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
+from trellis_codegen.schemas.reporting import losses_of
 from trellis_codegen.schemas.shapes import Shape
 from trellis_codegen.schemas.splitting import split
 
@@ -93,6 +94,9 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
     problems += collisions([*classes, *files])
     _raise_errors(problems)
+    problems += [
+        problem for name, schema in schemas.items() for problem in losses_of(schema, ("schemas", name))
+    ]
     modules: dict[str, ModelModule] = {}
     shapes: dict[Shape, ModelModule] = {}
     for index, (name, schema) in enumerate(schemas.items()):
@@ -196,6 +200,12 @@ def _annotations(classes: tuple[ModelClass, ...]) -> Iterator[str]:
         if each.alias_of is not None:
             yield "TypeAlias"
             yield each.alias_of
+        if each.more is not None:
+            yield (
+                f"Annotated[{each.more}, Field()]"
+                if "Annotated" in each.more
+                else f"dict[{each.more}, Field]"
+            )
         yield from (field.annotation for field in each.fields)
 
 

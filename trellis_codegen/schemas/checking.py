@@ -12,11 +12,10 @@ from pydantic import JsonValue
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from trellis_codegen.naming import field
-from trellis_codegen.problems import Pointer, Problem, Severity
-from trellis_codegen.schemas.keywords import CONSTRAINTS, DESCRIPTIVE, STRUCTURAL, is_steering
+from trellis_codegen.problems import Pointer, Problem
 from trellis_codegen.schemas.wellformed import check_values
 
-__all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "subschemas"]
+__all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "resolve", "subschemas", "walk"]
 
 MAX_SCHEMA_DEPTH = 64
 """Schemas may be nested this deep."""
@@ -27,13 +26,13 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 _MAPS = frozenset(["properties", "patternProperties", "$defs", "definitions"])
 _LISTS = frozenset(["anyOf", "oneOf", "allOf", "prefixItems"])
-_SINGLES = frozenset(["items", "additionalProperties"])
+_SINGLES = frozenset(["items", "additionalItems", "additionalProperties"])
 
 
 def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
-    """Return what is wrong with one named schema, and what of it the models will not enforce."""
+    """Return what is wrong with one named schema: its size, its keywords, its references, its names."""
     problems: list[Problem] = []
-    for count, (node, place, depth) in enumerate(_walk(schema, pointer, 1), start=1):
+    for count, (node, place, depth) in enumerate(walk(schema, pointer), start=1):
         if depth > MAX_SCHEMA_DEPTH or count > MAX_SCHEMA_NODES:
             what = f"nested more than {MAX_SCHEMA_DEPTH} schemas deep"
             if depth <= MAX_SCHEMA_DEPTH:
@@ -57,19 +56,15 @@ def subschemas(node: JsonObject) -> Iterator[tuple[Pointer, JsonValue]]:
             yield (keyword,), value
 
 
-def _walk(schema: JsonValue, pointer: Pointer, depth: int) -> Iterator[tuple[JsonValue, Pointer, int]]:
+def walk(schema: JsonValue, pointer: Pointer, depth: int = 1) -> Iterator[tuple[JsonValue, Pointer, int]]:
+    """Yield a schema and every schema inside it, with its place and its depth."""
     yield schema, pointer, depth
     if isinstance(schema, dict):
         for way, each in subschemas(schema):
-            yield from _walk(each, (*pointer, *way), depth + 1)
+            yield from walk(each, (*pointer, *way), depth + 1)
 
 
 def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
-    for keyword in node:
-        if is_steering(keyword):
-            yield _note(pointer, keyword, f'"{keyword}" steers code generation and is ignored')
-        elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
-            yield _note(pointer, keyword, f'"{keyword}" is not enforced by the models')
     yield from check_values(node, pointer)
     yield from _check_reference(node, pointer, root)
     yield from _check_pattern(node, pointer)
@@ -131,7 +126,3 @@ def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
             what = f'"{owners[attribute]}" and "{name}" would both become the field {attribute}'
             yield Problem(pointer=place, what=what, on_key=True)
         owners.setdefault(attribute, name)
-
-
-def _note(pointer: Pointer, keyword: str, what: str) -> Problem:
-    return Problem(pointer=(*pointer, keyword), what=what, on_key=True, severity=Severity.WARNING)

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, resolve, subschemas
-from trellis_codegen.schemas.keywords import is_steering
+from trellis_codegen.schemas.keywords import MERGEABLE, is_steering
 
 __all__ = ["dereferenced", "recursive_references"]
 
@@ -49,6 +49,10 @@ def dereferenced(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) ->
         beside = {key: each for key, each in node.items() if key not in ("$ref", "$defs", "definitions")}
         if isinstance(reference, str) and reference not in keep:
             target = resolve(root, reference)
+            if beside.keys() & MERGEABLE:
+                words = {key: each for key, each in beside.items() if key not in MERGEABLE}
+                demands = {key: each for key, each in beside.items() if key in MERGEABLE}
+                return expand({**words, "allOf": [target, demands]})
             return expand({**target, **beside}) if isinstance(target, dict) else target
         if isinstance(reference, str):
             return node

@@ -38,9 +38,12 @@ class ClassDraft:
     is_alias: bool = False
     """Whether this stands for a schema that is not an object; its only field then has the type."""
 
-    def with_fields(self, fields: Iterable[FieldDraft]) -> Self:
-        """Return the same class with these fields."""
-        return replace(self, fields=tuple(fields))
+    more: str | None = None
+    """The placeholder of what members hold that it does not declare; None when that is anything, or nothing."""
+
+    def with_fields(self, fields: Iterable[FieldDraft], *, more: str | None) -> Self:
+        """Return the same class with these fields, and with this for further members."""
+        return replace(self, fields=tuple(fields), more=more)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +56,7 @@ class SchemaDraft:
     classes: tuple[ClassDraft, ...]
     """The class of the schema itself, then those that are part of a recursion."""
     parts: dict[str, JsonValue]
-    """Narrowed values inside lists, maps and unions, by placeholder; a part comes after the parts it holds."""
+    """What was kept aside, by placeholder: a schema, or the text of a type. A part comes after the parts it holds."""
     references: dict[str, str]
     """Classes, by placeholder: their names in this module."""
     shapes: dict[str, Shape]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["CONSTRAINTS", "DESCRIPTIVE", "ENFORCED_FORMATS", "MERGEABLE", "STRUCTURAL", "is_steering"]
+__all__ = [
+    "CONSTRAINTS",
+    "DESCRIPTIVE",
+    "ENFORCED_FORMATS",
+    "KEYWORDS_OF",
+    "MERGEABLE",
+    "STRUCTURAL",
+    "is_steering",
+]
 
 STRUCTURAL = frozenset(
     [
         "$defs",
         "$ref",
+        "additionalItems",
         "additionalProperties",
         "allOf",
         "anyOf",
@@ -62,10 +71,20 @@ DESCRIPTIVE = frozenset(
 )
 """Keywords that forbid nothing. `description` becomes a docstring; `default` of a plain value becomes the field's."""
 
-ENFORCED_FORMATS = frozenset(["date", "date-time", "uuid"])
+ENFORCED_FORMATS = frozenset(["date", "date-time", "time", "uuid"])
 """Formats with a Python type of their own; the others describe."""
 
 MERGEABLE = STRUCTURAL | CONSTRAINTS
+
+KEYWORDS_OF: dict[str, frozenset[str]] = {
+    "array": frozenset(["items", "prefixItems", "additionalItems", "minItems", "maxItems"]),
+    "boolean": frozenset(),
+    "null": frozenset(),
+    "number": frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]),
+    "object": frozenset(["properties", "required", "additionalProperties", "patternProperties"]),
+    "string": frozenset(["minLength", "maxLength", "pattern", "format"]),
+}
+"""For each JSON type the keywords that are about its values, and about no others."""
 
 _STEERING = frozenset(["customTypePath", "customBasePath"])
 

@@ -28,8 +28,8 @@ from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
 __all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 
 _STUB: JsonValue = {"type": "object", "properties": {"stub": {"type": "string"}}}
-_RUNTIME_NAMES = {"Any": "JsonValue"}
-"""What the generator writes → what we write: the runtime and pydantic have a name for any JSON value."""
+_RUNTIME_NAMES = {"Any": "JsonValue", "int": "Integer", "time": "AwareTime"}
+"""What the generator writes → what we write: types that mean what JSON Schema means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +56,8 @@ class ModelClass:
     """What the class is configured with, beyond the runtime's base: name and Python text."""
     fields: tuple[ModelField, ...]
     alias_of: str | None = None
+    more: str | None = None
+    """The type of members that the class does not declare; None when they are ignored or refused."""
 
 
 class TranslationFailed(Exception):
@@ -88,7 +90,7 @@ def _document(drafts: list[SchemaDraft]) -> JsonValue:
                 {field.name: field.schema for field in each.fields}
             )
         definitions[f"{draft.key}Parts"] = _object(
-            {_part_field(key): each for key, each in draft.parts.items()}
+            {_part_field(key): each for key, each in draft.parts.items() if not isinstance(each, str)}
         )
     return {"type": "object", "properties": {}, "$defs": definitions}
 
@@ -137,17 +139,19 @@ def _classes(draft: SchemaDraft, generated: dict[str, dict[str, ast.expr]]) -> t
     names: dict[str, ast.expr] = {key: ast.Name(target) for key, target in draft.references.items()}
     names |= {target: ast.Name(ours) for target, ours in _RUNTIME_NAMES.items()}
     # A part may hold other parts: those were made before it, so its own names are known when it is reached.
-    for key in draft.parts:
-        names[key] = _renamed(parts[_part_field(key)], names)
+    for key, part in draft.parts.items():
+        written = ast.parse(part, mode="eval").body if isinstance(part, str) else parts[_part_field(key)]
+        names[key] = _renamed(written, names)
     result: list[ModelClass] = []
     for index, each in enumerate(draft.classes):
         annotations = generated[_class_key(draft, index)]
         fields = [_field(field, _renamed(annotations[field.name], names)) for field in each.fields]
-        result.append(_class(each, fields))
+        more = None if each.more is None else ast.unparse(names[each.more])
+        result.append(_class(each, fields, more))
     return tuple(result)
 
 
-def _class(draft: ClassDraft, fields: list[ModelField]) -> ModelClass:
+def _class(draft: ClassDraft, fields: list[ModelField], more: str | None) -> ModelClass:
     alias_of = fields[0].annotation if draft.is_alias else None
     return ModelClass(
         name=draft.name,
@@ -155,12 +159,15 @@ def _class(draft: ClassDraft, fields: list[ModelField]) -> ModelClass:
         config=tuple(_config(draft)),
         fields=() if draft.is_alias else tuple(fields),
         alias_of=alias_of,
+        more=more,
     )
 
 
 def _config(draft: ClassDraft) -> Iterator[tuple[str, str]]:
     if draft.closed:
         yield "extra", repr("forbid")
+    elif draft.more is not None:
+        yield "extra", repr("allow")
     if any(field.name.startswith("model_") for field in draft.fields):
         # Else pydantic warns on import. Its own names are no danger: naming keeps fields away from them.
         yield "protected_namespaces", "()"
@@ -169,18 +176,27 @@ def _config(draft: ClassDraft) -> Iterator[tuple[str, str]]:
 def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
     optional = not draft.required and draft.default is None
     arguments = [ast.keyword("alias", ast.Constant(draft.wire_name))] if draft.name != draft.wire_name else []
+    metadata: list[ast.expr] = []
     match annotation:
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Call() as call])):
-            arguments += [ast.keyword(each.arg, _whole(each.value)) for each in call.keywords]
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *given])):
+            for each in given:
+                match each:
+                    case ast.Call(func=ast.Name(id="Field"), keywords=keywords):
+                        arguments += [ast.keyword(one.arg, _whole(one.value)) for one in keywords]
+                    case _:
+                        metadata.append(each)
         case inner:
             pass
-    declared = (
-        ast.BinOp(inner, ast.BitOr(), ast.Constant(None)) if optional and not _allows_none(inner) else inner
-    )
+    declared = inner
+    if optional and not _allows_none(inner):
+        declared = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))
+        # Validators of the value itself must not see the None that an absent member reads as.
+        metadata = [*metadata, ast.Name("NotNull")]
     plain_type = ast.unparse(declared)
     if arguments:
-        call = ast.Call(ast.Name("Field"), [], arguments)
-        declared = ast.Subscript(ast.Name("Annotated"), ast.Tuple([declared, call]))
+        metadata.insert(0, ast.Call(ast.Name("Field"), [], arguments))
+    if metadata:
+        declared = ast.Subscript(ast.Name("Annotated"), ast.Tuple([declared, *metadata]))
     default = "None" if optional else None if draft.required else repr(draft.default)
     return ModelField(
         name=draft.name,

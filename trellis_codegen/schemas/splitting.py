@@ -16,7 +16,9 @@ from trellis_codegen.schemas import forms
 from trellis_codegen.schemas.checking import resolve
 from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
 from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
-from trellis_codegen.schemas.keywords import CONSTRAINTS, ENFORCED_FORMATS, MERGEABLE
+from trellis_codegen.schemas.keywords import CONSTRAINTS
+from trellis_codegen.schemas.normalizing import normalized
+from trellis_codegen.schemas.plain import demands_of, is_tuple, literal_type, map_members
 from trellis_codegen.schemas.shapes import Shape, element_names, shape_of, variant_names
 
 __all__ = ["split"]
@@ -80,7 +82,7 @@ class _Splitter:
         draft = ClassDraft(
             name=name,
             description=forms.description_of(schema),
-            closed=schema.get("additionalProperties") is False,
+            closed=schema.get("additionalProperties") is False and "patternProperties" not in schema,
         )
         # It has its place before its fields are looked at, because they may lead back to it.
         self.classes[name] = draft
@@ -91,12 +93,19 @@ class _Splitter:
             self._field(name, wire_name, each, element=elements[wire_name], required=wire_name in required)
             for wire_name, each in sorted(properties.items())
         ]
-        self.classes[name] = draft.with_fields(fields)
+        self.classes[name] = draft.with_fields(fields, more=self._more(name, schema))
+
+    def _more(self, name: str, schema: JsonObject) -> str | None:
+        """Return the placeholder of what further members of an object hold, if that is limited."""
+        more = schema.get("additionalProperties")
+        if not isinstance(more, dict) or "patternProperties" in schema or normalized(more) in (True, {}):
+            return None
+        return self._named_part(self._flat(more, f"{name}Value", inner=True))
 
     def _field(
         self, owner: str, wire_name: str, schema: JsonValue, *, element: str, required: bool
     ) -> FieldDraft:
-        bare = forms.unwrapped(schema)
+        bare = normalized(schema)
         return FieldDraft(
             name=naming.field(wire_name),
             wire_name=wire_name,
@@ -112,7 +121,7 @@ class _Splitter:
         `name` is what an object at this place is called, `element` what one in a list at this place is called. A narrowed
         value inside something else becomes a placeholder too: the model generator would make a class of it.
         """
-        schema = forms.unwrapped(schema)
+        schema = normalized(schema)
         if schema is False:
             return self._part(_NOTHING) if inner else _NOTHING
         if not isinstance(schema, dict):
@@ -121,36 +130,45 @@ class _Splitter:
             return self._placeholder(self._recursive_class(reference))
         if forms.is_object(schema):
             return self._placeholder(self._object(schema, name))
-        if "enum" in schema or "const" in schema:
-            return forms.literal(schema)
-        members = schema.get("anyOf", schema.get("oneOf"))
-        if isinstance(members, list):
+        if isinstance(values := schema.get("enum"), list):
+            return self._part(literal_type(values))
+        if isinstance(members := schema.get("anyOf"), list):
             return {"anyOf": self._union(members, name)}
-        if forms.is_map(schema):
-            value = self._flat(forms.map_value(schema), f"{name}Value", inner=True)
-            return {"type": "object", "additionalProperties": value}
-        result = self._with_flat_items(schema, name, element or f"{name}Item")
+        if schema.get("type") == "object":
+            return self._map(schema, name)
+        if "prefixItems" in schema:
+            return self._tuple(schema, name, inner=inner)
+        result = demands_of(schema)
+        if "items" in result:
+            result["items"] = self._flat(result["items"], element or f"{name}Item", inner=True)
         return self._part(result) if inner and result.keys() & CONSTRAINTS else result
 
-    def _with_flat_items(self, schema: JsonObject, name: str, element: str) -> JsonObject:
-        result = {keyword: each for keyword, each in schema.items() if keyword in MERGEABLE}
-        if result.get("format") not in ENFORCED_FORMATS or not forms.is_text(result):
-            result.pop("format", None)
-        if isinstance(prefix := result.get("prefixItems"), list):
-            places = [f"{name}{forms.letter(index)}" for index in range(len(prefix))]
-            result["prefixItems"] = [
-                self._flat(each, place, inner=True) for each, place in zip(prefix, places, strict=True)
-            ]
-            if result.get("items") is False:
-                result["maxItems"] = len(prefix)
-        if isinstance(items := result.get("items"), list):
-            return self._with_flat_items({**result, "prefixItems": items, "items": True}, name, element)
-        if result.get("items") not in (None, False):
-            result["items"] = self._flat(result["items"], element, inner=True)
-        return result
+    def _map(self, schema: JsonObject, name: str) -> JsonValue:
+        keys, value = map_members(schema)
+        flat = self._flat(value, f"{name}Value", inner=True)
+        if keys is None:
+            return {"type": "object", "additionalProperties": flat}
+        key = self._named_part({"type": "string", "pattern": keys})
+        return self._part(f"dict[{key}, {self._named_part(flat)}]")
+
+    def _tuple(self, schema: JsonObject, name: str, *, inner: bool) -> JsonValue:
+        """Return a tuple where every position is taken; else a list of whatever may stand anywhere in it."""
+        prefix = cast("list[JsonValue]", schema["prefixItems"])
+        if not is_tuple(schema):
+            more = schema.get("items", True)
+            anything: list[JsonValue] = [*prefix, *([] if more is False else [more])]
+            rest = {key: each for key, each in schema.items() if key != "prefixItems"}
+            if more is False:
+                rest["maxItems"] = min(len(prefix), cast("int", schema.get("maxItems", len(prefix))))
+            return self._flat({**rest, "items": {"anyOf": anything}}, name, inner=inner)
+        places = [
+            self._named_part(self._flat(each, f"{name}{forms.letter(index)}", inner=True))
+            for index, each in enumerate(prefix)
+        ]
+        return self._part(f"tuple[{', '.join(places)}]")
 
     def _union(self, members: list[JsonValue], name: str) -> list[JsonValue]:
-        bare = [forms.unwrapped(member) for member in members]
+        bare = [normalized(member) for member in members]
         variants = iter(variant_names([each for each in bare if forms.is_object(each)]))
         names = [f"{name}{next(variants)}" if forms.is_object(each) else name for each in bare]
         return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
@@ -181,7 +199,7 @@ class _Splitter:
         return name
 
     def _written_out(self, schema: JsonValue) -> JsonValue:
-        return forms.unwrapped(dereferenced(schema, self.source, keep=self.recursive))
+        return normalized(dereferenced(schema, self.source, keep=self.recursive))
 
     def _placeholder(self, target: str) -> JsonValue:
         known = (key for key, each in self.references.items() if each == target)
@@ -189,10 +207,14 @@ class _Splitter:
         self.references[key] = target
         return {"$ref": f"#/$defs/{key}"}
 
-    def _part(self, schema: JsonObject) -> JsonValue:
+    def _part(self, content: JsonValue) -> JsonValue:
+        """Keep something aside: a schema, or a type that is written already. A placeholder stands in its place."""
+        return {"$ref": f"#/$defs/{self._named_part(content)}"}
+
+    def _named_part(self, content: JsonValue) -> str:
         key = self._new_key()
-        self.parts[key] = schema
-        return {"$ref": f"#/$defs/{key}"}
+        self.parts[key] = content
+        return key
 
     def _new_key(self) -> str:
         return f"{self.key}Part{len(self.references) + len(self.parts)}"

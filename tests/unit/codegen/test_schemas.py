@@ -57,13 +57,33 @@ def shapes(module: ModelModule) -> dict[str, str]:
     [
         (TEXT, "str"),
         (NUMBER, "float"),
-        ({"type": "integer", "minimum": 1}, "Annotated[int, Field(ge=1)]"),
+        ({"type": "integer", "minimum": 1}, "Annotated[Integer, Field(ge=1)]"),
         ({"type": "string", "format": "date-time"}, "AwareDatetime"),
         ({"type": "string", "format": "uuid"}, "UUID"),
         ({"type": "string", "format": "email"}, "str"),
         ({"type": ["string", "null"]}, "str | None"),
         ({"const": "a"}, "Literal['a']"),
-        ({"enum": ["a", 1, True]}, "Literal['a', 1, True]"),
+        ({"enum": ["a", None]}, "Literal['a'] | None"),
+        ({"enum": ["a", 1]}, "Annotated[Literal['a', 1], Exact]"),
+        ({"enum": ["a", 1, True]}, "Annotated[JsonValue, OneOf(('a', 1, True))]"),
+        ({"const": 1.5}, "Annotated[float, OneOf((1.5,))]"),
+        ({"const": {"a": [None]}}, "Annotated[JsonValue, OneOf(({'a': [None]},))]"),
+        ({"type": "string", "enum": ["a", 1]}, "Literal['a']"),
+        ({"type": "string", "format": "time"}, "AwareTime"),
+        ({"type": ["integer", "null"], "minimum": 0}, "Annotated[Integer, Field(ge=0)] | None"),
+        (
+            {"type": "integer", "minimum": 0.5, "multipleOf": 1.5},
+            "Annotated[Integer, Field(ge=1, multiple_of=3)]",
+        ),
+        (
+            {"type": "object", "patternProperties": {"^x": TEXT}, "additionalProperties": False},
+            "dict[Annotated[str, Field(pattern='^x')], str]",
+        ),
+        ({"type": "array", "items": [TEXT, NUMBER], "minItems": 2, "maxItems": 2}, "tuple[str, float]"),
+        (
+            {"type": "array", "prefixItems": [TEXT], "items": False},
+            "Annotated[list[str], Field(max_length=1)]",
+        ),
         ({"anyOf": [{"const": "a"}, {"type": "string", "const": "b"}]}, "Literal['a', 'b']"),
         ({"anyOf": [TEXT]}, "str"),
         ({"allOf": [TEXT, {"minLength": 2}]}, "Annotated[str, Field(min_length=2)]"),
@@ -97,8 +117,8 @@ def test_a_field_keeps_its_wire_name_as_alias() -> None:
 def test_an_optional_field_may_be_absent() -> None:
     note, count = fields(record(note=TEXT, aCount={"type": "integer", "default": 3}))[::-1]
 
-    assert (note.annotation, note.default) == ("str | None", "None")
-    assert (count.annotation, count.default) == ("Annotated[int, Field(alias='aCount')]", "3")
+    assert (note.annotation, note.default) == ("Annotated[str | None, NotNull]", "None")
+    assert (count.annotation, count.default) == ("Annotated[Integer, Field(alias='aCount')]", "3")
 
 
 def test_a_schema_that_is_no_object_is_an_alias() -> None:
@@ -152,7 +172,10 @@ def test_what_contains_itself_stays_in_its_module() -> None:
     ).modules
 
     assert [each.name for each in module.classes] == ["Tree", "TreeNode"]
-    assert [each.annotation for each in module.classes[0].fields] == ["TreeNode | None", "Tree | None"]
+    assert [each.annotation for each in module.classes[0].fields] == [
+        "Annotated[TreeNode | None, NotNull]",
+        "Annotated[Tree | None, NotNull]",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +246,7 @@ def test_a_schema_that_has_no_model_is_refused_with_its_place(
 def test_keys_that_steer_the_model_generator_are_ignored_with_a_warning(keyword: str) -> None:
     steered: JsonValue = {"type": "object", "properties": {"a": {"type": "string", keyword: "os.system"}}}
 
-    assert [each.annotation for each in fields(steered)] == ["str | None"]
+    assert [each.annotation for each in fields(steered)] == ["Annotated[str | None, NotNull]"]
     assert [(each.severity, place(each.pointer)) for each in remarks(It=steered)] == [
         (Severity.WARNING, f"schemas/It/properties/a/{keyword}")
     ]

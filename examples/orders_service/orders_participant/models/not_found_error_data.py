@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["NotFoundErrorData"]
 
@@ -15,10 +16,10 @@ __all__ = ["NotFoundErrorData"]
 class NotFoundErrorData(Model):
     """The `NotFoundErrorData` of the contract."""
 
-    context: dict[str, JsonValue] | None = None
+    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
     id: str
     message: str
     resource: str
     resource_id: Annotated[str, Field(alias="resourceId")]
-    trace_id: Annotated[str | None, Field(alias="traceId")] = None
+    trace_id: Annotated[str | None, Field(alias="traceId"), NotNull] = None
     type: Literal["NotFoundError"]

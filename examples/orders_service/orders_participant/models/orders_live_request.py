@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["OrdersLiveRequest"]
 
@@ -15,4 +16,4 @@ __all__ = ["OrdersLiveRequest"]
 class OrdersLiveRequest(Model):
     """The `OrdersLiveRequest` of the contract."""
 
-    customer_id: Annotated[str | None, Field(alias="customerId")] = None
+    customer_id: Annotated[str | None, Field(alias="customerId"), NotNull] = None

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["SyncTicketsPayload"]
 
@@ -17,5 +18,5 @@ class SyncTicketsPayload(Model):
 
     origin: Annotated[str, Field(min_length=1)]
     """Account whose tickets are mirrored."""
-    since: AwareDatetime | None = None
+    since: Annotated[AwareDatetime | None, NotNull] = None
     """Only tickets changed after this instant."""

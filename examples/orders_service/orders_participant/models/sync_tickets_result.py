@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.values import Integer
 
 __all__ = ["SyncTicketsResult"]
 
@@ -15,5 +16,5 @@ __all__ = ["SyncTicketsResult"]
 class SyncTicketsResult(Model):
     """The `SyncTicketsResult` of the contract."""
 
-    synced: Annotated[int, Field(ge=0)]
+    synced: Annotated[Integer, Field(ge=0)]
     """Tickets written."""

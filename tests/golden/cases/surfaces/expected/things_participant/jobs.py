@@ -13,11 +13,11 @@ from .models import Thing
 
 __all__ = ["JobsFacade", "MoveJob", "MoveQueue", "SweepJob", "SweepQueue"]
 
-MoveJob: TypeAlias = ActiveJob[Thing, Thing]
+MoveJob: TypeAlias = ActiveJob[Thing, Thing, Thing]
 """One `move` job, as its handler gets it."""
 
 
-class MoveQueue(JobQueue[Thing, Thing]):
+class MoveQueue(JobQueue[Thing, Thing, Thing]):
     """The `move` jobs.
 
     Tried at most 3 times: again after 0 s, then 1.5 s. A worker that is silent for 1 min is taken for

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from trellis_nats import Model
+from trellis_nats.values import Integer
 
 __all__ = ["SyncTicketsResult"]
 
@@ -12,4 +13,4 @@ __all__ = ["SyncTicketsResult"]
 class SyncTicketsResult(Model):
     """The `SyncTicketsResult` of the contract."""
 
-    synced: int
+    synced: Integer

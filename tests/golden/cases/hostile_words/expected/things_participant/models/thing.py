@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["Thing"]
 
@@ -19,7 +20,7 @@ class Thing(Model):
     """
 
     import_os_7_7: Annotated[str, Field(alias='""";import os\n~\x07\u202e{{ 7*7 }}')]
-    a_b: Annotated[str | None, Field(alias='a"""b', pattern="\"\"\"'''")] = None
+    a_b: Annotated[str | None, Field(alias='a"""b', pattern="\"\"\"'''"), NotNull] = None
     """\"\"\"
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #\"
@@ -28,4 +29,5 @@ class Thing(Model):
     print_x: Annotated[
         Literal['"""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #'] | None,
         Field(alias="print('x')"),
+        NotNull,
     ] = None

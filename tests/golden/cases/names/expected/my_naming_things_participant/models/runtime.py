@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.values import Integer, NotNull
 
 __all__ = ["Runtime_"]
 
@@ -16,13 +17,13 @@ __all__ = ["Runtime_"]
 class Runtime_(Model, protected_namespaces=()):
     """The `Runtime` of the contract."""
 
-    n2fa: Annotated[bool | None, Field(alias="2fa")] = None
-    http_status: Annotated[int | None, Field(alias="HTTPStatus")] = None
+    n2fa: Annotated[bool | None, Field(alias="2fa"), NotNull] = None
+    http_status: Annotated[Integer | None, Field(alias="HTTPStatus"), NotNull] = None
     class_: Annotated[str, Field(alias="class")]
-    copy_: Annotated[str | None, Field(alias="copy")] = None
-    date_: Annotated[date | None, Field(alias="date")] = None
-    kebab_case: Annotated[str | None, Field(alias="kebab-case")] = None
-    list_: Annotated[list[str] | None, Field(alias="list")] = None
-    model_dump_: Annotated[str | None, Field(alias="model_dump")] = None
+    copy_: Annotated[str | None, Field(alias="copy"), NotNull] = None
+    date_: Annotated[date | None, Field(alias="date"), NotNull] = None
+    kebab_case: Annotated[str | None, Field(alias="kebab-case"), NotNull] = None
+    list_: Annotated[list[str] | None, Field(alias="list"), NotNull] = None
+    model_dump_: Annotated[str | None, Field(alias="model_dump"), NotNull] = None
     order_id: Annotated[str, Field(alias="orderId")]
-    type: str | None = None
+    type: Annotated[str | None, NotNull] = None

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as SecondItem
 from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as SecondMain
@@ -16,4 +19,4 @@ class Second(Model):
     """The `Second` of the contract."""
 
     items: list[SecondItem]
-    main: SecondMain | None = None
+    main: Annotated[SecondMain | None, NotNull] = None

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["Tree", "TreeNode"]
 
@@ -13,11 +16,11 @@ class Tree(Model):
     """The `Tree` of the contract."""
 
     root: TreeNode
-    twin: Tree | None = None
+    twin: Annotated[Tree | None, NotNull] = None
 
 
 class TreeNode(Model):
     """An object with `children` and `label`."""
 
-    children: list[TreeNode] | None = None
+    children: Annotated[list[TreeNode] | None, NotNull] = None
     label: str

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 from trellis_nats import Model
+from trellis_nats.values import NotNull
 
 __all__ = ["MissingData"]
 
@@ -16,11 +17,11 @@ class MissingData(Model):
     """The `MissingData` of the contract."""
 
     class_: Annotated[str, Field(alias="class")]
-    context: dict[str, JsonValue] | None = None
-    hint: str | None = None
+    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
+    hint: Annotated[str | None, NotNull] = None
     """What to try."""
     id: str
     message: str
     thing_id: Annotated[str, Field(alias="thing-id")]
-    trace_id: Annotated[str | None, Field(alias="traceId")] = None
+    trace_id: Annotated[str | None, Field(alias="traceId"), NotNull] = None
     type: Literal["Missing"]

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, JsonValue
 from trellis_nats import Model
+from trellis_nats.values import Integer, NotNull, OneOf
 
 __all__ = ["Fields"]
 
@@ -17,20 +18,20 @@ __all__ = ["Fields"]
 class Fields(Model):
     """The `Fields` of the contract."""
 
-    at: AwareDatetime | None = None
-    bag: dict[str, JsonValue] | None = None
-    context: dict[str, JsonValue] | None = None
-    day: date | None = None
-    either: Annotated[int, Field(ge=3)] | str | None = None
+    at: Annotated[AwareDatetime | None, NotNull] = None
+    bag: Annotated[dict[str, JsonValue] | None, NotNull] = None
+    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
+    day: Annotated[date | None, NotNull] = None
+    either: Annotated[Annotated[Integer, Field(ge=3)] | str | None, NotNull] = None
     flag: bool = False
-    id: UUID | None = None
-    mail: str | None = None
-    mixed: Literal["a", 1, True] | None = None
+    id: Annotated[UUID | None, NotNull] = None
+    mail: Annotated[str | None, NotNull] = None
+    mixed: Annotated[JsonValue, OneOf(("a", 1, True, None))] = None
     mode: Literal["fast", "safe"] = "safe"
     named: str = 'say "hi"'
-    pair: tuple[str, int] | None = None
-    ratio: Annotated[float | None, Field(gt=0, multiple_of=0.5)] = None
-    required_int: Annotated[int, Field(alias="requiredInt", ge=0, le=9)]
-    required_or_null: Annotated[int | None, Field(alias="requiredOrNull")] = None
-    retries: int = 3
-    unique: list[str] | None = None
+    pair: Annotated[tuple[str, Integer] | None, NotNull] = None
+    ratio: Annotated[float | None, Field(gt=0, multiple_of=0.5), NotNull] = None
+    required_int: Annotated[Integer, Field(alias="requiredInt", ge=0, le=9)]
+    required_or_null: Annotated[Integer | None, Field(alias="requiredOrNull")] = None
+    retries: Integer = 3
+    unique: Annotated[list[str] | None, NotNull] = None

@@ -1,0 +1,99 @@
+"""Whether a constant of a contract is allowed by the keywords beside it: enumerations and defaults are held against them."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+__all__ = ["fits", "kind_of", "same"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+def fits(value: JsonValue, schema: JsonObject) -> bool:
+    """Whether a value has the type and keeps the limits that a schema gives; what is inside it is not looked at."""
+    kinds = schema.get("type")
+    if kinds is not None and not _is_kind(value, kinds if isinstance(kinds, list) else [kinds]):
+        return False
+    if "const" in schema and not same(value, schema["const"]):
+        return False
+    values = schema.get("enum")
+    if isinstance(values, list) and not any(same(value, each) for each in values):
+        return False
+    match value:
+        case bool() | None:
+            return True
+        case str():
+            return _fits_text(value, schema)
+        case int() | float():
+            return _fits_number(value, schema)
+        case list():
+            return _between(len(value), schema, "Items")
+        case _:
+            return True
+
+
+def kind_of(value: JsonValue) -> str:
+    """Return the JSON type of a value; a whole number is an integer, however it is written."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "integer" if value.is_integer() else "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def same(one: JsonValue, other: JsonValue) -> bool:
+    """Whether JSON Schema takes two values for one: `1` is `1.0`, and neither is `true`."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def _is_kind(value: JsonValue, kinds: list[JsonValue]) -> bool:
+    kind = kind_of(value)
+    return kind in kinds or (kind == "integer" and "number" in kinds)
+
+
+def _fits_text(value: str, schema: JsonObject) -> bool:
+    pattern = schema.get("pattern")
+    if not _between(len(value), schema, "Length"):
+        return False
+    try:
+        return not isinstance(pattern, str) or re.search(pattern, value) is not None
+    except re.error:
+        return True
+
+
+def _fits_number(value: float, schema: JsonObject) -> bool:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    step = schema.get("multipleOf")
+    return (
+        not (isinstance(low, int | float) and value < low)
+        and not (isinstance(high, int | float) and value > high)
+        and not (isinstance(above, int | float) and value <= above)
+        and not (isinstance(below, int | float) and value >= below)
+        and not (isinstance(step, int | float) and step and Fraction(str(value)) % Fraction(str(step)))
+    )
+
+
+def _between(count: int, schema: JsonObject, what: str) -> bool:
+    low, high = schema.get(f"min{what}"), schema.get(f"max{what}")
+    return not (isinstance(low, int) and count < low) and not (isinstance(high, int) and count > high)

@@ -1,0 +1,189 @@
+"""What a schema comes down to: one kind of value, an enumeration, a union, or anything at all.
+
+Nothing that a schema demands is lost on the way: what can't be said in that form is noted, and the author is told.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from trellis_codegen.schemas.fitting import fits
+from trellis_codegen.schemas.keywords import KEYWORDS_OF, MERGEABLE
+from trellis_codegen.schemas.merging import CannotMerge, merged
+
+__all__ = ["Loss", "normalized"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+Loss: TypeAlias = tuple[str, str]
+"""A keyword, and what is not enforced of it."""
+
+_UNIONS = ("anyOf", "oneOf")
+_ROUNDED = {
+    "minimum": math.ceil,
+    "maximum": math.floor,
+    "exclusiveMinimum": math.floor,
+    "exclusiveMaximum": math.ceil,
+}
+
+
+def normalized(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
+    """Return a schema in its simplest form; what it loses is added to `losses`, except what its members lose alone.
+
+    The result is a boolean, a reference, a union without demands of its own, an enumeration, or a schema of one type.
+    """
+    losses = [] if losses is None else losses
+    if not isinstance(schema, dict) or "$ref" in schema:
+        return schema
+    joined = _without_all_of(schema, losses)
+    if not isinstance(joined, dict) or "$ref" in joined:
+        return joined
+    schema = _typed(_positional(joined), losses)
+    for keyword in _UNIONS:
+        if isinstance(members := schema.get(keyword), list):
+            beside = {key: each for key, each in schema.items() if key != keyword}
+            return _union(keyword, members, beside, losses)
+    if "enum" in schema or "const" in schema:
+        return _enumeration(schema, losses)
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and len(kinds) > 1:
+        return {**_words(schema), "anyOf": [_of_kind(schema, kind) for kind in kinds]}
+    if isinstance(kinds, list):
+        return normalized({**schema, "type": kinds[0]})
+    if kinds == "integer":
+        return _whole_limits(schema)
+    return _with_required(schema) if kinds == "object" else schema
+
+
+def _without_all_of(schema: JsonObject, losses: list[Loss]) -> JsonValue:
+    members = schema.get("allOf")
+    if not isinstance(members, list):
+        return schema
+    result: JsonValue = {}
+    for each in [*members, {key: each for key, each in schema.items() if key != "allOf"}]:
+        part = _without_all_of(each, []) if isinstance(each, dict) else each
+        try:
+            result = merged(result, part)
+        except CannotMerge as error:
+            losses.append(("allOf", f'its parts disagree about "{error}"'))
+            return _words(schema)
+    if result is False:
+        losses.append(("allOf", "no value matches it: its parts contradict each other"))
+    return result
+
+
+def _positional(schema: JsonObject) -> JsonObject:
+    """Write a list of `items` as `prefixItems`, its newer name."""
+    if not isinstance(items := schema.get("items"), list):
+        return schema
+    rest = {key: each for key, each in schema.items() if key not in ("items", "additionalItems")}
+    return {**rest, "prefixItems": items, "items": schema.get("additionalItems", True)}
+
+
+def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
+    """Give a schema without a type the one that its keywords are about."""
+    if schema.keys() & {"type", "enum", "const", *_UNIONS}:
+        return schema
+    kinds = [kind for kind, keywords in KEYWORDS_OF.items() if schema.keys() & keywords]
+    if not kinds:
+        return schema
+    first = next(keyword for keyword in schema if any(keyword in KEYWORDS_OF[kind] for kind in kinds))
+    if len(kinds) == 1:
+        losses.append((first, f'without a "type": taken for {kinds[0]} values only'))
+        return {**schema, "type": kinds[0]}
+    losses.append((first, 'without a "type": not enforced'))
+    return _words(schema)
+
+
+def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: list[Loss]) -> JsonValue:
+    """Let what stands beside a union hold for each of its members."""
+    demands = {key: each for key, each in beside.items() if key in MERGEABLE}
+    parts: list[JsonValue] = []
+    for member in members:
+        try:
+            part = normalized(merged(demands, member), losses) if demands else normalized(member)
+        except CannotMerge as error:
+            losses.append((keyword, f'what stands beside it disagrees about "{error}"'))
+            part = normalized(member)
+        if part is not False:
+            parts.append(part)
+    words = _words(beside)
+    if not parts:
+        return False
+    if keyword == "oneOf" and not _exclusive(parts):
+        losses.append(("oneOf", "a value may match more than one of its members"))
+    if len(parts) == 1:
+        return {**parts[0], **words} if isinstance(parts[0], dict) else parts[0]
+    constants = [each["enum"] for each in parts if isinstance(each, dict) and "enum" in each]
+    if len(constants) == len(parts):
+        values = [value for each in constants if isinstance(each, list) for value in each]
+        return {**words, "enum": values}
+    return {**words, "anyOf": parts}
+
+
+def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
+    """Keep of an enumeration what the keywords beside it allow."""
+    values = schema.get("enum", [schema.get("const")])
+    inside = schema.keys() & (KEYWORDS_OF["object"] | KEYWORDS_OF["array"])
+    if inside and isinstance(values, list) and any(isinstance(each, dict | list) for each in values):
+        losses.append((min(inside), "what is inside of constants is not looked at"))
+    allowed = [each for each in values if fits(each, schema)] if isinstance(values, list) else []
+    return {**_words(schema), "enum": allowed} if allowed else False
+
+
+def _of_kind(schema: JsonObject, kind: JsonValue) -> JsonValue:
+    """Return what a schema of several types says of one of them."""
+    about = KEYWORDS_OF["number" if kind == "integer" else str(kind)]
+    return {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in about}}
+
+
+def _whole_limits(schema: JsonObject) -> JsonObject:
+    """Write the limits of an integer as integers."""
+    result = dict(schema)
+    for keyword, rounded in _ROUNDED.items():
+        limit = schema.get(keyword)
+        if isinstance(limit, float):
+            result[keyword] = rounded(limit)
+    step = schema.get("multipleOf")
+    if isinstance(step, float):
+        result["multipleOf"] = Fraction(str(step)).numerator
+    return result
+
+
+def _with_required(schema: JsonObject) -> JsonObject:
+    """Name every required member among the properties."""
+    properties, required = schema.get("properties", {}), schema.get("required")
+    if not isinstance(required, list) or not isinstance(properties, dict) or "patternProperties" in schema:
+        return schema
+    more = schema.get("additionalProperties", True)
+    unnamed = {str(name): more for name in required if name not in properties}
+    return {**schema, "properties": {**properties, **unnamed}} if unnamed else schema
+
+
+def _exclusive(parts: list[JsonValue]) -> bool:
+    """Whether it is plain to see that no value matches two of the parts."""
+    pairs = ((one, other) for index, one in enumerate(parts) for other in parts[index + 1 :])
+    return all(_disjoint(one, other) for one, other in pairs)
+
+
+def _disjoint(one: JsonValue, other: JsonValue) -> bool:
+    try:
+        both = merged(one, other)
+    except CannotMerge:
+        return False
+    if not isinstance(both, dict):
+        return both is False
+    if "enum" in both and normalized(both) is False:
+        return True
+    properties, required = both.get("properties"), both.get("required")
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return False
+    return any(name in required and normalized(each) is False for name, each in properties.items())
+
+
+def _words(schema: JsonObject) -> JsonObject:
+    """Return what describes, without what demands."""
+    return {key: each for key, each in schema.items() if key not in MERGEABLE}

@@ -1,0 +1,72 @@
+"""Values without a class of their own: enumerations, maps, tuples, and narrowed strings, numbers and lists."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, cast
+
+from pydantic import JsonValue
+
+from trellis_codegen.schemas.fitting import kind_of, same
+from trellis_codegen.schemas.keywords import ENFORCED_FORMATS, KEYWORDS_OF
+
+__all__ = ["ALL_NAMES", "demands_of", "is_tuple", "literal_type", "map_members"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
+"""Patterns that every name matches: how tools write a map."""
+
+
+def literal_type(values: list[JsonValue]) -> str:
+    """Return the type of an enumeration: a `Literal` where Python has one, else what its values have in common."""
+    different: list[JsonValue] = []
+    for value in values:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if not any(same(whole, each) for each in different):
+            different.append(whole)
+    kinds = {kind_of(each) for each in different}
+    if kinds <= {"string", "null"}:
+        return _literal(different)
+    if kinds <= {"string", "null", "integer"} or kinds <= {"string", "null", "boolean"}:
+        return f"Annotated[{_literal(different)}, Exact]"
+    common = "float" if kinds <= {"integer", "number"} else "JsonValue"
+    return f"Annotated[{common}, OneOf(({', '.join(map(repr, different))},))]"
+
+
+def map_members(schema: JsonObject) -> tuple[str | None, JsonValue]:
+    """Return the pattern of a map's names, if it is enforced, and the schema of its values."""
+    patterns, more = schema.get("patternProperties"), schema.get("additionalProperties", True)
+    if not isinstance(patterns, dict) or not patterns:
+        return None, more
+    (pattern, value), *others = patterns.items()
+    if not others and pattern in ALL_NAMES:
+        return None, value
+    return (pattern, value) if not others and more is False else (None, True)
+
+
+def is_tuple(schema: JsonObject) -> bool:
+    """Whether every list of a schema has one length, and a schema for each position."""
+    length = len(cast("list[JsonValue]", schema["prefixItems"]))
+    low, high = schema.get("minItems", 0), schema.get("maxItems")
+    return low == length and (schema.get("items") is False or high == length)
+
+
+def demands_of(schema: JsonObject) -> JsonObject:
+    """Return the type and the limits of a string, number, boolean, null or list, as far as they are enforced."""
+    kind = schema.get("type")
+    if not isinstance(kind, str):
+        return {}
+    about = KEYWORDS_OF["number" if kind == "integer" else kind]
+    result = {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in about}}
+    if result.get("format") in ENFORCED_FORMATS:
+        return {"type": kind, "format": result["format"]}
+    result.pop("format", None)
+    if result.get("items") is True or result.get("items") == {}:
+        result.pop("items")
+    return result
+
+
+def _literal(values: list[JsonValue]) -> str:
+    words = [repr(each) for each in values if each is not None]
+    kinds = [f"Literal[{', '.join(words)}]"] if words else []
+    return " | ".join([*kinds, *(["None"] if None in values else [])])
