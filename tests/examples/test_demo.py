@@ -40,20 +40,13 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
 
     assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
     seen = re.findall(r"(\S+) +(created|started|retry|completed)\b", run.stdout)
-    assert (
-        seen
-        == [
-            ("reserve-inventory", "created"),
-            ("reserve-inventory", "started"),
-            *sorted(seen[2:4]),  # the handler's last act and the next queue's first race, as they may
-            ("charge-payment", "started"),
-            ("charge-payment", "retry"),
-            ("charge-payment", "started"),
-            *sorted(seen[7:9], reverse=True),
-            ("notify-warehouse", "started"),
-            ("notify-warehouse", "completed"),
-        ]
-    )
+    # A job's last event and the first ones of the job that its handler created come in either order.
+    by_queue = {queue: [event for name, event in seen if name == queue] for queue, _ in seen}
+    assert by_queue == {
+        "reserve-inventory": ["created", "started", "completed"],
+        "charge-payment": ["created", "started", "retry", "started", "completed"],
+        "notify-warehouse": ["created", "started", "completed"],
+    }
     assert "Orders.Shipped" in run.stdout
     assert "stored as shipped" in run.stdout
     assert taken < 20

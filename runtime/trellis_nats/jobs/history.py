@@ -32,6 +32,8 @@ class StoredEvent:
     event: LifecycleEvent
     sequence: int
     message_id: str | None
+    is_repeated: bool = False
+    """Whether the stream knew the message's id before."""
 
 
 class Overtaken(JobError):
@@ -78,7 +80,11 @@ class JobHistory:
         """
         subject = self._subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
-        return await self._publish(event, f"{event.job_id}.created", expected=expected)
+        stored = await self._publish(event, f"{event.job_id}.created", expected=expected)
+        if stored.is_repeated and await self.newest_of(event.job_id, event.event_type) is None:
+            # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
+            return await self._publish(event, f"{event.job_id}.created.{_token()}", expected=expected)
+        return stored
 
     async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
         """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
@@ -120,7 +126,7 @@ class JobHistory:
             Overtaken: somebody else wrote first.
             WriteUnknown: no answer came to any of the repeated writes, nor to a read.
         """
-        message_id = f"{event.job_id}.{event.event_type}.{secrets.token_urlsafe(_TOKEN_BYTES)}"
+        message_id = f"{event.job_id}.{event.event_type}.{_token()}"
         expected = None
         if self.is_fenced:
             expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
@@ -153,7 +159,7 @@ class JobHistory:
             except WrongLastSequence:
                 return await self._whose(event, message_id)
             else:
-                return StoredEvent(event, ack.sequence, message_id)
+                return StoredEvent(event, ack.sequence, message_id, is_repeated=ack.duplicate)
         raise WriteUnknown(f'"{subject}": no answer to {_REPEATS_DEFAULT} writes')
 
     async def _whose(self, event: LifecycleEvent, message_id: str) -> StoredEvent:
@@ -166,6 +172,10 @@ class JobHistory:
     async def _read(self, subject: str) -> StoredEvent | None:
         message = await last_message(self._connection, STREAM, subject, timeout=self._timeout)
         return None if message is None else _stored(message)
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _stored(message: StoredMessage) -> StoredEvent | None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from trellis_nats import ConfigurationError, InvalidPayload, JobExpired, JobState, PayloadTooLarge
+from trellis_nats._nats.api import JsonObject, call
 from trellis_nats._nats.streams import stream_info
 from trellis_nats.testing import NatsServer
 
@@ -41,6 +42,19 @@ async def test_an_idempotency_key_makes_one_job(nats_server: NatsServer) -> None
         assert len(runs) == 1
         other = await shop.jobs.sort.create(Parcel(number=9), idempotency_key="order 7")
         assert other.id != later.id, "the key is the queue's own"
+
+
+async def test_a_key_whose_job_was_purged_makes_a_new_job(nats_server: NatsServer) -> None:
+    """Within the duplicate window the stream still knows the first job's message id."""
+    async with Shop.connect(nats_server.url) as shop:
+        first = await shop.jobs.pack.create(Parcel(number=1), idempotency_key="order 7")
+        body: JsonObject = {"filter": f"trellis.jobs.shop.pack.{first.id}.>"}
+        await call(shop.jobs.runtime.connection, "STREAM.PURGE.JOBS", body)
+
+        again = await shop.jobs.pack.create(Parcel(number=2), idempotency_key="order 7")
+
+        assert again.id == first.id
+        assert (await again.get()).payload == Parcel(number=2)
 
 
 async def test_a_delayed_job_waits_without_using_a_try(nats_server: NatsServer) -> None:
