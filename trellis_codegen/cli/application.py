@@ -105,3 +105,47 @@ def _facade(
     mode = Mode.CHECK if check else Mode.PREVIEW if dry_run else Mode.WRITE
     request = Request(choices=choices, mode=mode, form=Format.JSON if as_json else form, quiet=quiet)
     raise typer.Exit(guarded(lambda: facade.run(request)))
+
+
+ManifestsArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(help="The contracts: trellis.contract.v1 manifests.", show_default=False)
+]
+
+
+@application.command("validate")
+def _validate(
+    manifests: ManifestsArgument,
+    *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Treat fields that the format does not have as errors.")
+    ] = False,
+    form: FormatOption = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say everything that is wrong with contracts; write nothing."""
+    from trellis_codegen.cli import validate  # noqa: PLC0415 - keeps --help quick
+
+    form = Format.JSON if as_json else form
+    raise typer.Exit(guarded(lambda: validate.run(manifests, strict=strict, form=form, quiet=quiet)))
+
+
+@application.command("digest")
+def _digest(
+    manifests: ManifestsArgument,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print file, id and digest as JSON.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Print the digest of contracts: what they mean on the wire, whatever words and order they have."""
+    from trellis_codegen.cli import digest  # noqa: PLC0415 - keeps --help quick
+
+    raise typer.Exit(guarded(lambda: digest.run(manifests, as_json=as_json, quiet=quiet)))
+
+
+@application.command("schema")
+def _schema() -> None:
+    """Print the JSON Schema of manifests, for editors."""
+    from trellis_codegen.cli import schema  # noqa: PLC0415 - keeps --help quick
+
+    raise typer.Exit(guarded(schema.run))
