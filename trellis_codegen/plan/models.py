@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from pydantic import JsonValue
 
@@ -24,6 +25,11 @@ from trellis_codegen.schemas.splitting import split
 __all__ = ["ModelModule", "ModelsPlan", "ShapeImport", "plan_models"]
 
 _NAMES_IN_DOCSTRING = 4
+_SCHEMAS_AT_ONCE = 40
+"""As many as one call of the model generator gets."""
+
+Parts: TypeAlias = dict[Shape | None, SchemaDraft]
+"""What a schema is made of: itself, under None, and the shapes that no schema before it has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,25 +103,18 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     problems += [
         problem for name, schema in schemas.items() for problem in losses_of(schema, ("schemas", name))
     ]
+    drafts, failures = _drafts(schemas)
+    translated, untranslated = _translated(drafts)
+    problems += failures + untranslated
+    _raise_errors(problems)
     modules: dict[str, ModelModule] = {}
     shapes: dict[Shape, ModelModule] = {}
-    for index, (name, schema) in enumerate(schemas.items()):
-        try:
-            drafts = _take_apart(naming.class_name(name), schema, f"S{index}", known=shapes.keys())
-            translated = translate(drafts.values())
-        except ProblemsFound as error:
-            problems += [replace(each, pointer=("schemas", name), on_key=True) for each in error.problems]
-            continue
-        except TranslationFailed as error:
-            what = f"datamodel-code-generator can't make a model of it: {error}"
-            problems.append(Problem(pointer=("schemas", name), what=what, on_key=True))
-            continue
-        for shape, draft in drafts.items():
+    for name, parts in drafts.items():
+        for shape, draft in parts.items():
             if shape is None:
                 modules[name] = _named_module(name, draft, translated[draft.key])
             else:
                 shapes[shape] = _shape_module(shape, draft, translated[draft.key])
-    _raise_errors(problems)
     exported, hidden = _exported(modules)
     plan = ModelsPlan(
         modules=tuple(modules.values()),
@@ -136,11 +135,47 @@ def _raise_errors(problems: list[Problem]) -> None:
         raise ProblemsFound(problems)
 
 
-def _take_apart(
-    name: str, schema: JsonValue, key: str, *, known: AbstractSet[Shape]
-) -> dict[Shape | None, SchemaDraft]:
+def _drafts(schemas: dict[str, JsonValue]) -> tuple[dict[str, Parts], list[Problem]]:
+    """Take every schema apart; what is wrong with one stands at its name."""
+    drafts: dict[str, Parts] = {}
+    problems: list[Problem] = []
+    known: set[Shape | None] = set()
+    for index, (name, schema) in enumerate(schemas.items()):
+        try:
+            drafts[name] = _take_apart(naming.class_name(name), schema, f"S{index}", known=known)
+        except ProblemsFound as error:
+            problems += [replace(each, pointer=("schemas", name), on_key=True) for each in error.problems]
+            continue
+        known |= drafts[name].keys()
+    return drafts, problems
+
+
+def _translated(drafts: dict[str, Parts]) -> tuple[dict[str, tuple[ModelClass, ...]], list[Problem]]:
+    """Translate every draft: many schemas at a time, because each call costs as much as many schemas do.
+
+    When a call fails, its schemas are tried one by one, to learn whose fault it is.
+    """
+    translated: dict[str, tuple[ModelClass, ...]] = {}
+    problems: list[Problem] = []
+    pending = [
+        [*drafts][start : start + _SCHEMAS_AT_ONCE] for start in range(0, len(drafts), _SCHEMAS_AT_ONCE)
+    ]
+    while pending:
+        names = pending.pop()
+        try:
+            translated |= translate([draft for name in names for draft in drafts[name].values()])
+        except TranslationFailed as error:
+            if len(names) > 1:
+                pending += [[name] for name in names]
+                continue
+            what = f"datamodel-code-generator can't make a model of it: {error}"
+            problems.append(Problem(pointer=("schemas", names[0]), what=what, on_key=True))
+    return translated, problems
+
+
+def _take_apart(name: str, schema: JsonValue, key: str, *, known: AbstractSet[Shape | None]) -> Parts:
     """Take a schema apart, and the shapes inside it that nobody has seen before; the schema itself stands under None."""
-    result: dict[Shape | None, SchemaDraft] = {None: split(name, schema, key=key)}
+    result: Parts = {None: split(name, schema, key=key)}
     pending = list(result[None].nested.items())
     while pending:
         shape, nested = pending.pop()
