@@ -9,7 +9,22 @@ from __future__ import annotations
 
 from ._contract import CONTRACT
 from .client import ThingsClient
-from .models import Anything, Everything, Fields, Labels, Maybe, Never, Status, Tags, Text
+from .models import (
+    Anything,
+    Everything,
+    Fields,
+    Labels,
+    Maybe,
+    Never,
+    Open,
+    Shape,
+    ShapeCircle,
+    ShapeSquare,
+    Status,
+    Tagged,
+    Tags,
+    Text,
+)
 from .service import ThingsService
 
 __all__ = [
@@ -20,7 +35,12 @@ __all__ = [
     "Labels",
     "Maybe",
     "Never",
+    "Open",
+    "Shape",
+    "ShapeCircle",
+    "ShapeSquare",
     "Status",
+    "Tagged",
     "Tags",
     "Text",
     "ThingsClient",

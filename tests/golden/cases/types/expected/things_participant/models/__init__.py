@@ -10,7 +10,10 @@ from .fields import Fields
 from .labels import Labels
 from .maybe import Maybe
 from .never import Never
+from .open import Open
+from .shape import Shape, ShapeCircle, ShapeSquare
 from .status import Status
+from .tagged import Tagged
 from .tags import Tags
 from .text import Text
 
@@ -21,7 +24,12 @@ __all__ = [
     "Labels",
     "Maybe",
     "Never",
+    "Open",
+    "Shape",
+    "ShapeCircle",
+    "ShapeSquare",
     "Status",
+    "Tagged",
     "Tags",
     "Text",
 ]
