@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trellis_codegen.naming import class_name
-from trellis_codegen.render.filters import docstring, inline, literal, summary
+from trellis_codegen.render.filters import docstring, expression, inline, literal, summary
 
 __all__ = ["environment"]
 
@@ -29,6 +29,7 @@ def environment() -> Environment:
     result.filters |= {
         "class_name": class_name,
         "docstring": docstring,
+        "expression": expression,
         "inline": inline,
         "literal": literal,
         "summary": summary,

@@ -6,11 +6,13 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["comment", "docstring", "inline", "literal", "summary"]
+__all__ = ["comment", "docstring", "expression", "inline", "literal", "summary"]
 
 _WIDTH = 106
 _DANGEROUS_QUOTES = re.compile(r'"{2,}|"$')
 """Those that could end a docstring: more than one in a row, or one at the end."""
+_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'([^'"\\]*)'|'(?:[^'\\]|\\.)*'""")
+"""String literals of an expression; the group is one that can take the other quotes as it is."""
 _KEEP_AS_IS = re.compile(r"\s|[-*+>|#`]|\d+[.)] ")
 """Lines of Markdown that mean something by how they start: never re-wrapped."""
 
@@ -42,6 +44,11 @@ def docstring(text: str, indent: int = 0) -> str:
 def summary(text: str) -> str:
     """Return the first paragraph of a text, on one line."""
     return " ".join(text.strip().partition("\n\n")[0].split())
+
+
+def expression(text: str) -> str:
+    """Return an expression quoted as black quotes: where black finds nothing to do, it takes half the time."""
+    return _STRINGS.sub(lambda match: match[0] if match[1] is None else f'"{match[1]}"', text)
 
 
 def inline(text: str) -> str:

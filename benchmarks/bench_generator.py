@@ -1,0 +1,180 @@
+"""How long does generating take, against what it is made of: Python, typer, and a bare datamodel-codegen?
+
+Each row runs two things in turn, so that both see the same machine: a process of ours, and a process to compare it with.
+A ratio is that of the medians. The machine may be busy with other work; the ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from large_contract import (  # type: ignore[import-not-found]  # a neighbour, which scripts find
+    Object,
+    many_queues,
+    many_schemas,
+)
+from pydantic import JsonValue
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+ORDERS = ROOT / "contracts" / "orders_service.manifest.json"
+BIN = Path(sys.executable).parent
+ROUNDS = 5
+QUEUES = (250, 500, 1_000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What one process took."""
+
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """Ours against theirs: medians in milliseconds."""
+
+    question: str
+    ours: float
+    theirs: float
+    bound: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times theirs ours is."""
+        return self.ours / self.theirs
+
+
+def process(*command: object) -> Run:
+    """Run a command to its end; it must succeed."""
+    with Path(os.devnull).open("w") as nowhere:
+        started = time.perf_counter()
+        child = subprocess.Popen([*map(str, command)], stdout=nowhere, stderr=nowhere)  # noqa: S603 - our own commands
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - started
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{command} ended with {child.returncode}")
+    return Run(seconds=seconds, megabytes=usage.ru_maxrss / 1024)
+
+
+def compared(question: str, bound: float, ours: Callable[[], Run], theirs: Callable[[], Run]) -> Row:
+    """Run both in turn, after one round that does not count."""
+    rounds = [(ours().seconds, theirs().seconds) for _ in range(ROUNDS + 1)][1:]
+    first, second = (statistics.median(times) * 1000 for times in zip(*rounds, strict=True))
+    return Row(question=question, ours=first, theirs=second, bound=bound)
+
+
+def unchanged(folder: Path) -> list[Row]:
+    """A run with nothing to do, against importing typer."""
+    command = (BIN / "trellis-gen", "facade", ORDERS, "--out", folder)
+    process(*command)
+    return [
+        compared(
+            f"unchanged: facade{flag}",
+            3.0,
+            partial(process, *command, *flag.split()),
+            partial(process, sys.executable, "-c", "import typer"),
+        )
+        for flag in ("", " --check")
+    ]
+
+
+def generated(question: str, manifest: Path, folder: Path, bound: float) -> Row:
+    """A whole package from nothing, against one datamodel-codegen run on the same schemas."""
+    schemas: JsonValue = json.loads(manifest.read_text())["schemas"]
+    bare = folder / f"{manifest.stem}.schemas.json"
+    bare.write_text(json.dumps({"type": "object", "properties": {}, "$defs": schemas}))
+
+    def ours() -> Run:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        return process(BIN / "trellis-gen", "facade", manifest, "--out", folder / "out")
+
+    options = ("--input-file-type", "jsonschema", "--output-model-type", "pydantic_v2.BaseModel")
+    command = (BIN / "datamodel-codegen", "--input", bare, *options, "--output", folder / "bare.py")
+    return compared(question, bound, ours, lambda: process(*command))
+
+
+def queues(folder: Path) -> list[tuple[int, Run]]:
+    """The package of ever more queues from nothing: time and peak memory, medians of three."""
+    rows: list[tuple[int, Run]] = []
+    for count in QUEUES:
+        manifest = written(folder / f"{count}.json", many_queues(count))
+        runs: list[Run] = []
+        for _ in range(3):
+            shutil.rmtree(folder / "out", ignore_errors=True)
+            runs.append(process(BIN / "trellis-gen", "facade", manifest, "--out", folder / "out"))
+        seconds, megabytes = (
+            statistics.median(getattr(run, name) for run in runs) for name in ("seconds", "megabytes")
+        )
+        rows.append((count, Run(seconds=seconds, megabytes=megabytes)))
+    return rows
+
+
+def written(path: Path, document: Object) -> Path:
+    """Write a manifest."""
+    path.write_text(json.dumps(document, indent=2))
+    return path
+
+
+def main() -> None:
+    """Measure, print, and write bench_generator.json beside this file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        large = written(folder / "large.json", many_schemas(165))
+        rows = [
+            *unchanged(folder / "orders"),
+            generated("orders, all of it, against datamodel-codegen", ORDERS, folder, 2.0),
+            generated("165 schemas, all of it, against datamodel-codegen", large, folder, 1.5),
+        ]
+        growth = queues(folder)
+    console = Console()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    table = Table("", "ours, ms", "theirs, ms", "ratio", "bound", title=f"the generator ({machine})")
+    for row in rows:
+        table.add_row(
+            row.question, f"{row.ours:.0f}", f"{row.theirs:.0f}", f"{row.ratio:.2f}", f"{row.bound}"
+        )
+    console.print(table)
+    table = Table("queues", "seconds", "ms per queue", "MB at the peak", title="ever more queues")
+    for count, run in growth:
+        table.add_row(
+            f"{count}", f"{run.seconds:.2f}", f"{run.seconds / count * 1000:.2f}", f"{run.megabytes:.0f}"
+        )
+    console.print(table)
+    results = {
+        "machine": machine,
+        "load": os.getloadavg()[0],
+        "rows": [
+            {
+                "question": row.question,
+                "ours_ms": row.ours,
+                "theirs_ms": row.theirs,
+                "ratio": row.ratio,
+                "bound": row.bound,
+            }
+            for row in rows
+        ],
+        "queues": [
+            {"count": count, "seconds": run.seconds, "megabytes": run.megabytes} for count, run in growth
+        ],
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
