@@ -24,6 +24,9 @@ Pointer: TypeAlias = tuple[str | int, ...]
 
 
 _STEPS_SHOWN = 24
+_LENGTHS_APART = 2
+_CANDIDATES = 500
+"""Comparing a name with more than this many others takes longer than the hint is worth."""
 
 
 class Severity(StrEnum):
@@ -83,6 +86,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` resembles most, whatever the case of its letters."""
-    candidates = {each.casefold(): each for each in sorted(known, reverse=True)}
+    near = [*known]
+    if len(near) > _CANDIDATES:
+        near = [each for each in near if abs(len(each) - len(name)) <= _LENGTHS_APART]
+    if len(near) > _CANDIDATES:
+        return None
+    candidates = {each.casefold(): each for each in sorted(near, reverse=True)}
     matches = difflib.get_close_matches(name.casefold(), candidates, n=1)
     return candidates[matches[0]] if matches else None

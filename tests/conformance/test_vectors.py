@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.contract.digest import contract_digest
+from trellis_codegen.contract.digest import contract_digest, projection
 from trellis_codegen.contract.reading import read_manifest
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "conformance"
@@ -59,3 +59,26 @@ def test_digests_match_those_of_real_manifests() -> None:
     }
 
     assert found == digests
+
+
+NUMBERS = [
+    ("1.0", "1.0"), ("1", "1"), ("-0", "-0.0"), ("-0.0", "-0.0"), ("0.0", "0.0"), ("1e16", "1e16"), ("1e15", "1000000000000000.0"),
+    ("1E5", "100000.0"), ("1e-7", "1e-7"), ("0.00001", "0.00001"), ("0.000001", "1e-6"), ("1.5e300", "1.5e300"), ("5e-324", "5e-324"),
+    ("123456789012345680.0", "1.2345678901234568e17"), ("9007199254740993", "9007199254740993"), ("0.1", "0.1"), ("100.50", "100.5"),
+    ("18446744073709551615", "18446744073709551615"), ("18446744073709551616", "1.8446744073709552e19"),
+    ("-9223372036854775808", "-9223372036854775808"), ("-9223372036854775809", "-9.223372036854776e18"),
+    ("1.7976931348623157e308", "1.7976931348623157e308"), ("4.35", "4.35"), ("1e21", "1e21"), ("12345.678e3", "12345678.0"),
+]  # fmt: skip
+"""How numbers are written, and how the Rust tool writes them again: text in, canonical text out."""
+
+
+@pytest.mark.parametrize(("written", "canonical"), NUMBERS)
+def test_numbers_keep_the_form_that_rust_gives_them(written: str, canonical: str) -> None:
+    document = f"""{{"format": "trellis.contract.v1", "id": "numbers@v1", "displayName": "N", "description": "N", "kind": "service",
+        "schemas": {{"N": {{"type": "number", "maximum": {written}}}}},
+        "state": {{"n": {{"kind": "value", "schema": {{"schema": "N"}}}}}}}}"""
+
+    manifest = read_manifest(document.encode()).manifest
+
+    expected = '"schemas":{"N":{"maximum":' + canonical + ',"type":"number"}}'
+    assert expected in canonical_json(projection(manifest))

@@ -51,9 +51,20 @@ class _Search:
 
     def __init__(self, root: JsonValue) -> None:
         self._root = root
+        self._found: dict[tuple[int, tuple[str, ...]], Place | None] = {}
 
     def find(self, node: JsonValue, steps: tuple[str, ...], depth: int) -> Place | None:
+        """Look once from each schema for what is left of the pointer; a way that leads back to itself adds nothing."""
         node = self._target(node, depth)
+        if not isinstance(node, dict):
+            return self._search(node, steps, depth)
+        place = (id(node), steps)
+        if place not in self._found:
+            self._found[place] = None
+            self._found[place] = self._search(node, steps, depth)
+        return self._found[place]
+
+    def _search(self, node: JsonValue, steps: tuple[str, ...], depth: int) -> Place | None:
         if depth <= 0 or not isinstance(node, dict):
             return None if depth <= 0 or node is False or steps else Place(_KINDS, required=True)
         if not steps:

@@ -21,6 +21,8 @@ from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, 
 __all__ = ["Reading", "read_manifest"]
 
 
+_MOST_OF_A_KIND = 200
+"""So many unknown fields are told one by one: nobody reads on, and each hint takes time."""
 _KINDS = {
     "bool_type": "true or false",
     "dict_type": "an object",
@@ -78,7 +80,8 @@ def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | 
     faults += [fault for pointer in unknown if (fault := unsupported(pointer, _value_at(value, pointer)))]
     explained |= {fault.pointer for fault in faults}
     problems += faults
-    problems += [_unknown_field(pointer, unknown_severity) for pointer in unknown if pointer not in explained]
+    unexplained = [pointer for pointer in unknown if pointer not in explained]
+    problems += [_unknown_field(pointer, unknown_severity) for pointer in unexplained[:_MOST_OF_A_KIND]]
     if faults:
         return None, problems
     try:

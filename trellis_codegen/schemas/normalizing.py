@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.schemas.fitting import fits
 from trellis_codegen.schemas.keywords import KEYWORDS_OF, MERGEABLE
 from trellis_codegen.schemas.merging import CannotMerge, merged
@@ -22,6 +23,8 @@ Loss: TypeAlias = tuple[str, str]
 """A keyword, and what is not enforced of it."""
 
 _UNIONS = ("anyOf", "oneOf")
+_MANY = 100
+"""Unions of more members are not compared pair by pair."""
 _ROUNDED = {
     "minimum": math.ceil,
     "maximum": math.floor,
@@ -113,13 +116,14 @@ def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: l
     words = _words(beside)
     if not parts:
         return False
-    if keyword == "oneOf" and not _exclusive(parts):
+    constants = [each["enum"] for each in parts if isinstance(each, dict) and "enum" in each]
+    values = [value for each in constants if isinstance(each, list) for value in each]
+    all_constants = len(constants) == len(parts)
+    if keyword == "oneOf" and not (_different(values) if all_constants else _exclusive(parts)):
         losses.append(("oneOf", "a value may match more than one of its members"))
     if len(parts) == 1:
         return {**parts[0], **words} if isinstance(parts[0], dict) else parts[0]
-    constants = [each["enum"] for each in parts if isinstance(each, dict) and "enum" in each]
-    if len(constants) == len(parts):
-        values = [value for each in constants if isinstance(each, list) for value in each]
+    if all_constants:
         return {**words, "enum": values}
     return {**words, "anyOf": parts}
 
@@ -163,8 +167,16 @@ def _with_required(schema: JsonObject) -> JsonObject:
     return {**schema, "properties": {**properties, **unnamed}} if unnamed else schema
 
 
+def _different(values: list[JsonValue]) -> bool:
+    """Whether no value stands there twice."""
+    numbers = [int(each) if isinstance(each, float) and each.is_integer() else each for each in values]
+    return len({canonical_json(each) for each in numbers}) == len(numbers)
+
+
 def _exclusive(parts: list[JsonValue]) -> bool:
     """Whether it is plain to see that no value matches two of the parts."""
+    if len(parts) > _MANY:
+        return False
     pairs = ((one, other) for index, one in enumerate(parts) for other in parts[index + 1 :])
     return all(_disjoint(one, other) for one, other in pairs)
 

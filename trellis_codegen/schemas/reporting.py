@@ -15,7 +15,7 @@ from trellis_codegen.schemas.unenforced import not_enforced
 __all__ = ["losses_of"]
 
 _COMBINED = frozenset(["allOf", "anyOf", "oneOf"])
-_JOINS_AT_MOST = 500
+_JOINS_AT_MOST = 100
 """So many schemas are looked at with their references written out; a schema that needs more is not for people."""
 
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import JsonObject, contract, job, problems, rpc
+from trellis_codegen.contract.overlaps import Subjects
 from trellis_codegen.problems import Severity, place
 
 THING: JsonValue = {"schema": "Thing"}
@@ -202,3 +203,33 @@ def test_a_pointer_through_a_recursive_schema_ends() -> None:
     jobs: JsonValue = {"keep": job(keyConcurrency={"key": ["/id"]})}
 
     assert "nothing at" in problems(contract(schemas={"Thing": loop}, jobs=jobs))[0].what
+
+
+def test_subjects_of_any_number_of_templates_are_held_against_each_other() -> None:
+    subjects = Subjects()
+
+    assert [subjects.add(each, (each,)) for each in ("a.b", "a.*.c", "a.b.d", "*.b", "x.*.c", "*.y.*", "a.y.c")] == [
+        None, None, None, ("a.b",), None, ("a.*.c",), ("a.*.c",)
+    ]  # fmt: skip
+
+
+def test_a_contract_full_of_mistakes_is_answered_at_once() -> None:
+    schemas: JsonObject = {f"Schema{index}": {"type": "string"} for index in range(3000)}
+    jobs: JsonObject = {f"job-{index}": job(f"Schem{index}") for index in range(3000)}
+
+    found = problems(contract(schemas=schemas, jobs=jobs))
+
+    assert len(found) == 201
+    assert found[-1].what.endswith("there may be more like it")
+
+
+def test_a_pointer_through_a_schema_of_many_variants_is_followed_once() -> None:
+    many: JsonObject = {
+        "$defs": {"b": {"anyOf": [PAYLOAD] * 300}, "a": {"anyOf": [{"$ref": "#/$defs/b"}] * 300}}
+    }
+    thing: JsonObject = {**many, "anyOf": [{"$ref": "#/$defs/a"}] * 300}
+
+    assert (
+        problems(contract(schemas={"Thing": thing}, jobs={"keep": job(keyConcurrency={"key": ["/text"]})}))
+        == []
+    )

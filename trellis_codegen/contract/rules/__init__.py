@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from typing import TypeAlias
 
 from trellis_codegen.contract.manifest import Manifest
@@ -34,12 +36,22 @@ from trellis_codegen.problems import Problem
 
 __all__ = ["BUILT_IN_ERRORS", "check"]
 
+_MOST_OF_A_KIND = 200
+"""A rule is not applied further once it found this much: nobody reads on, and each hint takes time."""
+
 Rule: TypeAlias = Callable[[Manifest], Iterator[Problem]]
 
 
 def check(manifest: Manifest) -> list[Problem]:
     """Return what all rules find."""
-    return [problem for rule in _RULES for problem in rule(manifest)]
+    return [problem for rule in _RULES for problem in _first(rule(manifest))]
+
+
+def _first(found: Iterator[Problem]) -> Iterator[Problem]:
+    yield from islice(found, _MOST_OF_A_KIND)
+    more = next(found, None)
+    if more is not None:
+        yield replace(more, what=f"{more.what}; and there may be more like it", hint="fix these first")
 
 
 _RULES: tuple[Rule, ...] = (

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.overlaps import WILDCARD, Subjects
 from trellis_codegen.contract.pointers import is_pointer
 from trellis_codegen.contract.rules.identity import is_subject_text
 from trellis_codegen.problems import Pointer, Problem, Severity
@@ -45,21 +46,11 @@ def subjects_are_legal(manifest: Manifest) -> Iterator[Problem]:
 
 def subjects_do_not_meet(manifest: Manifest) -> Iterator[Problem]:
     """No message can belong to two surfaces; a parameter matches any token."""
-    literal: dict[str, Pointer] = {}
-    templates: list[tuple[list[str], Pointer]] = []
+    known = Subjects()
     for section, name, entry in _addressed(manifest):
-        subjects = [entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])]
-        for subject in subjects:
-            pointer: Pointer = (section, name, "subject")
-            tokens = _PARAMETER.sub("*", subject).split(".")
-            owner = next((each for known, each in templates if _meet(known, tokens)), None)
-            if "*" in tokens:
-                owner = owner or next(
-                    (literal[each] for each in literal if _meet(tokens, each.split("."))), None
-                )
-                templates.append((tokens, pointer))
-            else:
-                owner = literal.setdefault(subject, pointer) if owner is None else owner
+        pointer: Pointer = (section, name, "subject")
+        for subject in (entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])):
+            owner = known.add(_PARAMETER.sub(WILDCARD, subject), pointer)
             if owner is not None and owner != pointer:
                 what = f'{owner[0]} "{owner[1]}" has the subject "{subject}" too'
                 yield Problem(pointer=pointer, what=what)
@@ -90,10 +81,6 @@ def _addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
     for section, entries in sections.items():
         for name, entry in (entries or {}).items():
             yield section, name, entry
-
-
-def _meet(one: list[str], other: list[str]) -> bool:
-    return len(one) == len(other) and all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def _listed(pointers: list[str]) -> str:
