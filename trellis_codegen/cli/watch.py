@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from trellis_codegen.cli.configuration import FILE_NAME
+from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.facade import configured
 from trellis_codegen.cli.generation import Outcome, generate
 from trellis_codegen.cli.reporting import Report
@@ -55,16 +56,22 @@ class Saves:
         return saved
 
 
-def watch(choices: Choices, *, quiet: bool) -> None:
-    """Generate, and then again after every save, until the user has had enough (Ctrl-C)."""
+def watch(choices: Choices, *, quiet: bool) -> ExitCode:
+    """Generate, and then again after every save, until the user has had enough (Ctrl-C).
+
+    It ends by itself only when there is nothing to watch.
+    """
     report = Report(quiet=quiet)
     saves = Saves(_look)
-    saved: list[Path] = [Path(FILE_NAME)]
+    configuration = _configuration_file()
+    saved: list[Path] = [configuration]
     targets: tuple[Target, ...] = ()
     while True:
-        if Path(FILE_NAME) in saved:
+        if configuration in saved:
             targets = configured(choices, report) or targets
-            saves.files([Path(FILE_NAME), *(target.manifest for target in targets)])
+            if not targets:
+                return ExitCode.USAGE
+            saves.files([configuration, *(target.manifest for target in targets)])
             saved = [target.manifest for target in targets]
             report.note(
                 f"watching {', '.join(target.manifest.as_posix() for target in targets)}; Ctrl-C ends it"
@@ -81,6 +88,12 @@ def _next_saves(saves: Saves) -> list[Path]:
         time.sleep(_PAUSE_SECONDS)
         if saved := saves.since_last_time():
             return saved
+
+
+def _configuration_file() -> Path:
+    here = Path().absolute()
+    files = (folder / FILE_NAME for folder in (here, *here.parents))
+    return next((file for file in files if file.exists()), here / FILE_NAME)
 
 
 def _generate(target: Target, report: Report) -> None:

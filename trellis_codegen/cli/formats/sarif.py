@@ -76,4 +76,4 @@ def _location(file: str) -> Object:
 
 
 def _artifact(file: str) -> Object:
-    return {"artifactLocation": {"uri": quote(file)}}
+    return {"artifactLocation": {"uri": quote(file, encoding="utf-8", errors="surrogateescape")}}
