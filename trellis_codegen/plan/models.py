@@ -13,6 +13,7 @@ from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim, collisions
 from trellis_codegen.plan.imports import Imports, imports_of
+from trellis_codegen.plan.usage import purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.drafts import SchemaDraft
@@ -107,12 +108,13 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     translated, untranslated = _translated(drafts)
     problems += failures + untranslated
     _raise_errors(problems)
+    known_purposes = purposes(manifest)
     modules: dict[str, ModelModule] = {}
     shapes: dict[Shape, ModelModule] = {}
     for name, parts in drafts.items():
         for shape, draft in parts.items():
             if shape is None:
-                modules[name] = _named_module(name, draft, translated[draft.key])
+                modules[name] = _named_module(name, draft, translated[draft.key], known_purposes.get(name))
             else:
                 shapes[shape] = _shape_module(shape, draft, translated[draft.key])
     exported, hidden = _exported(modules)
@@ -185,8 +187,10 @@ def _take_apart(name: str, schema: JsonValue, key: str, *, known: AbstractSet[Sh
     return result
 
 
-def _named_module(name: str, draft: SchemaDraft, classes: tuple[ModelClass, ...]) -> ModelModule:
-    own = replace(classes[0], docstring=classes[0].docstring or f"The `{name}` of the contract.")
+def _named_module(
+    name: str, draft: SchemaDraft, classes: tuple[ModelClass, ...], purpose: str | None
+) -> ModelModule:
+    own = replace(classes[0], docstring=classes[0].docstring or purpose or f"The `{name}` of the contract.")
     return _module(
         naming.attribute(name),
         f"The `{name}` schema of the contract.",

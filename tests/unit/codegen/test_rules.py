@@ -224,12 +224,10 @@ def test_a_contract_full_of_mistakes_is_answered_at_once() -> None:
 
 
 def test_a_pointer_through_a_schema_of_many_variants_is_followed_once() -> None:
-    many: JsonObject = {
-        "$defs": {"b": {"anyOf": [PAYLOAD] * 300}, "a": {"anyOf": [{"$ref": "#/$defs/b"}] * 300}}
-    }
-    thing: JsonObject = {**many, "anyOf": [{"$ref": "#/$defs/a"}] * 300}
+    payloads: list[JsonValue] = [PAYLOAD] * 300
+    to_a: list[JsonValue] = [{"$ref": "#/$defs/a"}] * 300
+    to_b: list[JsonValue] = [{"$ref": "#/$defs/b"}] * 300
+    thing: JsonObject = {"anyOf": to_a, "$defs": {"a": {"anyOf": to_b}, "b": {"anyOf": payloads}}}
+    jobs: JsonObject = {"keep": job(keyConcurrency={"key": ["/text"]})}
 
-    assert (
-        problems(contract(schemas={"Thing": thing}, jobs={"keep": job(keyConcurrency={"key": ["/text"]})}))
-        == []
-    )
+    assert problems(contract(schemas={"Thing": thing}, jobs=jobs)) == []

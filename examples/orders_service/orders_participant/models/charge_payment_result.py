@@ -13,6 +13,6 @@ __all__ = ["ChargePaymentResult"]
 
 
 class ChargePaymentResult(Model):
-    """The `ChargePaymentResult` of the contract."""
+    """What a `charge-payment` job results in."""
 
     charge_id: Annotated[str, Field(alias="chargeId")]

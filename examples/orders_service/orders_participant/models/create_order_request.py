@@ -15,7 +15,7 @@ __all__ = ["CreateOrderRequest", "CreateOrderRequestItem"]
 
 
 class CreateOrderRequest(Model):
-    """The `CreateOrderRequest` of the contract."""
+    """What `Orders.Create` is asked."""
 
     customer_id: Annotated[str, Field(alias="customerId")]
     items: list[CreateOrderRequestItem]

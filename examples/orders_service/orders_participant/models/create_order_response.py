@@ -13,7 +13,7 @@ __all__ = ["CreateOrderResponse"]
 
 
 class CreateOrderResponse(Model):
-    """The `CreateOrderResponse` of the contract."""
+    """What `Orders.Create` answers."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

@@ -13,6 +13,6 @@ __all__ = ["GetOrderRequest"]
 
 
 class GetOrderRequest(Model):
-    """The `GetOrderRequest` of the contract."""
+    """What `Orders.Get` is asked."""
 
     order_id: Annotated[str, Field(alias="orderId")]

@@ -15,7 +15,7 @@ __all__ = ["GetOrderResponse", "GetOrderResponseItem"]
 
 
 class GetOrderResponse(Model):
-    """The `GetOrderResponse` of the contract."""
+    """What `Orders.Get` answers."""
 
     customer_id: Annotated[str, Field(alias="customerId")]
     items: list[GetOrderResponseItem]

@@ -14,7 +14,7 @@ __all__ = ["NotFoundErrorData"]
 
 
 class NotFoundErrorData(Model):
-    """The `NotFoundErrorData` of the contract."""
+    """What `NotFoundError` carries."""
 
     context: Annotated[dict[str, JsonValue] | None, NotNull] = None
     id: str

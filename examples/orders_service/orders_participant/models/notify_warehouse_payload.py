@@ -15,7 +15,7 @@ __all__ = ["NotifyWarehousePayload", "NotifyWarehousePayloadItem"]
 
 
 class NotifyWarehousePayload(Model):
-    """The `NotifyWarehousePayload` of the contract."""
+    """What a `notify-warehouse` job is created with."""
 
     items: list[NotifyWarehousePayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]

@@ -15,7 +15,7 @@ __all__ = ["Order", "OrderItem"]
 
 
 class Order(Model):
-    """The `Order` of the contract."""
+    """What the `orders` bucket holds."""
 
     created_at: Annotated[AwareDatetime, Field(alias="createdAt")]
     customer_id: Annotated[str, Field(alias="customerId")]

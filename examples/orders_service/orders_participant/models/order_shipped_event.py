@@ -13,7 +13,7 @@ __all__ = ["OrderShippedEvent"]
 
 
 class OrderShippedEvent(Model):
-    """The `OrderShippedEvent` of the contract."""
+    """What `Orders.Shipped` tells."""
 
     customer_id: Annotated[str, Field(alias="customerId")]
     order_id: Annotated[str, Field(alias="orderId")]

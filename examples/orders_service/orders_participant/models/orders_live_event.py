@@ -16,7 +16,7 @@ __all__ = ["OrdersLiveEvent", "OrdersLiveEventEvent"]
 
 
 class OrdersLiveEvent(Model):
-    """The `OrdersLiveEvent` of the contract."""
+    """What `Orders.Live` brings."""
 
     event: OrdersLiveEventEvent
     name: Literal["Orders.Shipped"]

@@ -14,6 +14,6 @@ __all__ = ["OrdersLiveRequest"]
 
 
 class OrdersLiveRequest(Model):
-    """The `OrdersLiveRequest` of the contract."""
+    """What `Orders.Live` is opened with."""
 
     customer_id: Annotated[str | None, Field(alias="customerId"), NotNull] = None

@@ -10,7 +10,7 @@ __all__ = ["ProcessOrderProgress"]
 
 
 class ProcessOrderProgress(Model):
-    """The `ProcessOrderProgress` of the contract."""
+    """How far `Orders.Process` has come."""
 
     message: str
     step: str

@@ -13,6 +13,6 @@ __all__ = ["ProcessOrderRequest"]
 
 
 class ProcessOrderRequest(Model):
-    """The `ProcessOrderRequest` of the contract."""
+    """What `Orders.Process` is started with."""
 
     order_id: Annotated[str, Field(alias="orderId")]

@@ -13,7 +13,7 @@ __all__ = ["ProcessOrderResult"]
 
 
 class ProcessOrderResult(Model):
-    """The `ProcessOrderResult` of the contract."""
+    """What `Orders.Process` ends with."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

@@ -15,7 +15,7 @@ __all__ = ["ReserveInventoryPayload", "ReserveInventoryPayloadItem"]
 
 
 class ReserveInventoryPayload(Model):
-    """The `ReserveInventoryPayload` of the contract."""
+    """What a `reserve-inventory` job is created with."""
 
     items: list[ReserveInventoryPayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]

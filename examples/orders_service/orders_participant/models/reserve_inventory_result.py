@@ -10,6 +10,6 @@ __all__ = ["ReserveInventoryResult"]
 
 
 class ReserveInventoryResult(Model):
-    """The `ReserveInventoryResult` of the contract."""
+    """What a `reserve-inventory` job results in."""
 
     reserved: bool

@@ -14,7 +14,7 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """The `SyncTicketsResult` of the contract."""
+    """What a `sync-tickets` job results in."""
 
     synced: Annotated[Integer, Field(ge=0)]
     """Tickets written."""

@@ -13,7 +13,7 @@ __all__ = ["ChargePaymentPayload"]
 
 
 class ChargePaymentPayload(Model):
-    """The `ChargePaymentPayload` of the contract."""
+    """What a `charge-payment` job is created with."""
 
     amount_cents: Annotated[float, Field(alias="amountCents")]
     customer_id: Annotated[str, Field(alias="customerId")]

@@ -10,6 +10,6 @@ __all__ = ["NotifyWarehouseResult"]
 
 
 class NotifyWarehouseResult(Model):
-    """The `NotifyWarehouseResult` of the contract."""
+    """What a `notify-warehouse` job results in."""
 
     notified: bool

@@ -10,6 +10,6 @@ __all__ = ["SyncTicketsPayload"]
 
 
 class SyncTicketsPayload(Model):
-    """The `SyncTicketsPayload` of the contract."""
+    """What a `sync-tickets` job is created with."""
 
     origin: str

@@ -11,6 +11,6 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """The `SyncTicketsResult` of the contract."""
+    """What a `sync-tickets` job results in."""
 
     synced: Integer

@@ -10,6 +10,6 @@ __all__ = ["CamelThing"]
 
 
 class CamelThing(Model):
-    """The `camelThing` of the contract."""
+    """What a `job` job is created with."""
 
     b: str

@@ -10,6 +10,6 @@ __all__ = ["DottedThing"]
 
 
 class DottedThing(Model):
-    """The `dotted.thing` of the contract."""
+    """What `Things.Deep.Down` is asked."""
 
     c: str

@@ -10,6 +10,6 @@ __all__ = ["KebabThing"]
 
 
 class KebabThing(Model):
-    """The `kebab-thing` of the contract."""
+    """What a `import` job is created with."""
 
     a: str

@@ -12,6 +12,6 @@ __all__ = ["Order", "OrderItem"]
 
 
 class Order(Model):
-    """The `Order` of the contract."""
+    """What a `camelCaseJob` job is created with."""
 
     item: OrderItem

@@ -10,6 +10,6 @@ __all__ = ["OrderItem"]
 
 
 class OrderItem(Model):
-    """The `OrderItem` of the contract."""
+    """What `Rpc.Get` is asked."""
 
     e: str

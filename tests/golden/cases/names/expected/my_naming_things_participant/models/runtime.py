@@ -15,7 +15,7 @@ __all__ = ["Runtime_"]
 
 
 class Runtime_(Model, protected_namespaces=()):
-    """The `Runtime` of the contract."""
+    """What a `start-workers` job is created with."""
 
     n2fa: Annotated[bool | None, Field(alias="2fa"), NotNull] = None
     http_status: Annotated[Integer | None, Field(alias="HTTPStatus"), NotNull] = None

@@ -14,7 +14,7 @@ __all__ = ["MissingData"]
 
 
 class MissingData(Model):
-    """The `MissingData` of the contract."""
+    """What `Missing` carries."""
 
     class_: Annotated[str, Field(alias="class")]
     context: Annotated[dict[str, JsonValue] | None, NotNull] = None

@@ -13,6 +13,6 @@ __all__ = ["Thing"]
 
 
 class Thing(Model):
-    """The `Thing` of the contract."""
+    """What a `move` job is created with."""
 
     thing_id: Annotated[str, Field(alias="thingId")]

@@ -9,4 +9,4 @@ from typing import TypeAlias
 __all__ = ["Maybe"]
 
 Maybe: TypeAlias = str | None
-"""The `Maybe` of the contract."""
+"""What `Echo` answers."""

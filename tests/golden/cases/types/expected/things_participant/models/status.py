@@ -9,4 +9,4 @@ from typing import Literal, TypeAlias
 __all__ = ["Status"]
 
 Status: TypeAlias = Literal["on", "off"]
-"""The `Status` of the contract."""
+"""What `Echo` is asked."""
