@@ -1,5 +1,7 @@
 """A generated package runs: what it reads and writes is what its contract says."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -63,6 +65,33 @@ def test_instants_are_aware_and_literals_are_checked() -> None:
 
 def test_what_was_absent_stays_absent() -> None:
     assert SyncTicketsPayload(origin="o").model_dump_json(exclude_unset=True) == '{"origin":"o"}'
+
+
+def test_what_may_be_absent_may_not_be_null() -> None:
+    with pytest.raises(ValidationError, match="may be absent, but not null"):
+        SyncTicketsPayload(origin="o", since=None)
+    with pytest.raises(ValidationError, match="may be absent, but not null"):
+        SyncTicketsPayload.model_validate_json('{"origin": "o", "since": null}')
+    absent = SyncTicketsPayload(origin="o")
+    assert (absent.since, absent.model_dump(), absent.model_dump_json()) == (
+        None,
+        {"origin": "o"},
+        '{"origin":"o"}',
+    )
+
+
+def test_a_model_is_built_when_it_is_first_used() -> None:
+    code = "import orders_participant as p; print(p.Order.__pydantic_complete__); p.Order.model_rebuild(); print(p.Order.__pydantic_complete__)"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+
+    assert ended.stdout.split() == ["False", "True"]
 
 
 def test_a_union_of_one_is_its_member() -> None:
