@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.output.index import INDEX_NAME, Inputs, index_text
-from trellis_codegen.plan.package import PackagePlan, plan_package
+from trellis_codegen.plan.package import PackagePlan, all_problems, plan_package
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.render.package import render_package
 
@@ -31,7 +31,10 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> Buildi
     Raises:
         ProblemsFound: the contract can't become one; every problem, located and sorted.
     """
-    reading = read_manifest(data, strict=inputs.strict)
+    try:
+        reading = read_manifest(data, strict=inputs.strict)
+    except ProblemsFound as error:
+        raise ProblemsFound(all_problems(error)) from None
     plan, remarks = _plan(reading, inputs, package)
     files = render_package(plan)
     warnings = tuple(located([*reading.warnings, *remarks], reading.source))

@@ -9,7 +9,7 @@ from trellis_codegen.cli.reporting import Report
 from trellis_codegen.contract.limits import MAX_SIZE_BYTES
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import Reading, read_manifest
-from trellis_codegen.plan.package import plan_package
+from trellis_codegen.plan.package import all_problems, plan_package
 from trellis_codegen.problems import Problem, ProblemsFound
 
 __all__ = ["bytes_of", "checked", "understood"]
@@ -30,7 +30,7 @@ def understood(manifest: Path, data: bytes, report: Report, *, strict: bool) -> 
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        report.problems(_findings(manifest, data, error.problems))
+        report.problems(_findings(manifest, data, all_problems(error)))
         return None
     report.problems(_findings(manifest, data, reading.warnings))
     return reading
@@ -41,7 +41,7 @@ def checked(manifest: Path, data: bytes, report: Report, *, strict: bool) -> boo
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        report.problems(_findings(manifest, data, error.problems))
+        report.problems(_findings(manifest, data, all_problems(error)))
         return False
     try:
         _, remarks = plan_package(reading.manifest, source=manifest.name, package=None, generator="")

@@ -13,12 +13,13 @@ from pydantic_core import ErrorDetails
 
 from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.mending import mended, still_true
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.rules import check
 from trellis_codegen.contract.unsupported import unsupported
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, closest, did_you_mean
 
-__all__ = ["Reading", "read_manifest"]
+__all__ = ["ContractInvalid", "Reading", "read_manifest"]
 
 
 _MOST_OF_A_KIND = 200
@@ -43,33 +44,49 @@ class Reading:
     warnings: tuple[Problem, ...] = ()
 
 
+class ContractInvalid(ProblemsFound):
+    """A contract breaks the format or its rules. What can be told of it all the same is in `rest`."""
+
+    def __init__(self, problems: list[Problem], *, rest: Manifest | None, source: str) -> None:
+        super().__init__(problems)
+        self.rest = rest
+        """The contract without the entries that are faulty in form; None when nothing can be told of it."""
+        self.source = source
+
+
 def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
     """Read a contract.
 
     A member that the format does not have is a warning, because the format is open; with `strict` it is an error.
 
     Raises:
-        ProblemsFound: every problem of the document, located and sorted.
+        ContractInvalid: every problem of the document, located and sorted.
+        ProblemsFound: it is not even JSON.
     """
     source = json_text.decode(data)
     value = json_text.parse(source)
     unknown_severity = Severity.ERROR if strict else Severity.WARNING
-    manifest, problems = _validate(value, unknown_severity)
+    manifest, rest, problems = _validate(value, unknown_severity)
     if manifest is not None:
         problems += check(manifest)
     problems = located(problems, source)
     if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ProblemsFound(problems)
+        raise ContractInvalid(problems, rest=manifest or rest, source=source)
     if manifest is None:
         raise ProblemsFound([Problem(pointer=(), what="not a contract", line=1, column=1)])
     return Reading(manifest=manifest, source=source, warnings=tuple(problems))
 
 
-def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | None, list[Problem]]:
-    """Fit the value into the format: twice if it has unknown members, the second time without them."""
+def _validate(
+    value: JsonValue, unknown_severity: Severity
+) -> tuple[Manifest | None, Manifest | None, list[Problem]]:
+    """Fit the value into the format: twice if it has unknown members, the second time without them.
+
+    Returns the contract, else what is left of it without its faulty entries, and the problems.
+    """
     problems = [*_nulls(value, ())]
     try:
-        return Manifest.model_validate(value), problems
+        return Manifest.model_validate(value), None, problems
     except ValidationError as error:
         details = error.errors(include_url=False)
     unknown = [_pointer(each) for each in details if each["type"] == "extra_forbidden"]
@@ -83,11 +100,22 @@ def _validate(value: JsonValue, unknown_severity: Severity) -> tuple[Manifest | 
     unexplained = [pointer for pointer in unknown if pointer not in explained]
     problems += [_unknown_field(pointer, unknown_severity) for pointer in unexplained[:_MOST_OF_A_KIND]]
     if faults:
-        return None, problems
+        places = [_pointer(each) for each in details if each["type"] != "extra_forbidden"]
+        rest = _rest(_without(value, unknown), places)
+        beside = [] if rest is None else still_true(check(rest), places)
+        return None, rest, problems + beside
     try:
-        return Manifest.model_validate(_without(value, unknown)), problems
+        return Manifest.model_validate(_without(value, unknown)), None, problems
     except ValidationError as error:
-        return None, problems + [_fault(each, value) for each in error.errors(include_url=False)]
+        return None, None, problems + [_fault(each, value) for each in error.errors(include_url=False)]
+
+
+def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
+    """Return what has no fault of form, so that one run tells everything; None when a fault hides behind another."""
+    try:
+        return Manifest.model_validate(mended(value, faults))
+    except ValidationError:
+        return None
 
 
 def _fault(details: ErrorDetails, document: JsonValue) -> Problem:

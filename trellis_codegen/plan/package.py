@@ -9,6 +9,8 @@ from trellis_codegen import naming
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.contract.digest import contract_digest
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.reading import ContractInvalid
 from trellis_codegen.plan.collisions import Claim, collisions
 from trellis_codegen.plan.gaps import gaps
 from trellis_codegen.plan.grouping import Member, Surface, group_claims, group_class_claims
@@ -29,7 +31,7 @@ from trellis_codegen.plan.surfaces import (
 from trellis_codegen.plan.wording import text_of
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 
-__all__ = ["PackagePlan", "plan_package"]
+__all__ = ["PackagePlan", "all_problems", "plan_package"]
 
 RUNTIME_API = 1
 """The interface between generated code and trellis_nats that the templates speak."""
@@ -78,6 +80,13 @@ class PackagePlan:
         """Nested objects that `__init__.py` does not export, because something else has their name."""
         others = {name for module, names in self.exported if module != "models" for name in names}
         return tuple(name for name in self.models.names if name in others)
+
+
+def all_problems(error: ProblemsFound) -> tuple[Problem, ...]:
+    """Return what was found in a contract that can't be used, with the names in it that become one."""
+    if not isinstance(error, ContractInvalid) or error.rest is None:
+        return error.problems
+    return tuple(located([*error.problems, *collisions(_claims(error.rest))], error.source))
 
 
 def plan_package(

@@ -103,7 +103,7 @@ def test_an_invalid_manifest_writes_nothing_and_says_all(
 
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.splitlines()[-1] == "2 problems; nothing was written"
+    assert output.err.splitlines()[-1] == "3 problems; nothing was written"
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
