@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 SERVERS := .venv/servers/.ready
-MANIFEST := contracts/orders_service.manifest.json
 EXAMPLE := examples/orders_service
 
 .PHONY: help setup demo test check format generate verify bench faults build clean
@@ -45,11 +44,11 @@ format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 generate: $(STAMP) ## write the generated example and the golden packages again
-	@$(BIN)/trellis-gen facade $(MANIFEST) --out $(EXAMPLE)
+	@$(BIN)/trellis-gen facade
 	@$(BIN)/python -m tests.golden.refresh
 
 verify: $(STAMP) ## prove that the generated example is fresh
-	@$(BIN)/trellis-gen facade $(MANIFEST) --out $(EXAMPLE) --check
+	@$(BIN)/trellis-gen facade --check
 
 bench: $(STAMP) ## run the benchmarks
 	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done

@@ -1,0 +1,18 @@
+"""Laying out a package on one processor or on several."""
+
+import pytest
+
+from trellis_codegen.render.formatting import formatted, formatted_all
+
+MANY = {f"m{number}.py": f"x = [ {number},'a' ]\n" + "y=1\n" * 300 for number in range(60)}
+
+
+def test_a_large_package_is_laid_out_as_its_files_are() -> None:
+    assert formatted_all(MANY) == {name: formatted(name, text) for name, text in MANY.items()}
+    assert list(formatted_all(MANY)) == list(MANY)
+
+
+@pytest.mark.parametrize("files", [{"a.py": "x = ("}, {**MANY, "a.py": "x = ("}], ids=["small", "large"])
+def test_what_is_no_python_is_named(files: dict[str, str]) -> None:
+    with pytest.raises(RuntimeError, match=r"a\.py would not be Python"):
+        formatted_all(files)
