@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,15 +68,29 @@ def find_drift(folder: Path, files: Files) -> list[Drift]:
 
 
 def unified_diff(folder: str, drift: list[Drift]) -> Iterator[str]:
-    """Yield the lines of a diff from what is on disk to what would be generated."""
+    """Yield the lines of a diff from what is on disk to what would be generated.
+
+    JSON is compared member by member: the canonical manifest is one line, which nobody can read twice.
+    """
     for each in drift:
         path = f"{folder}/{each.name}"
         before = "/dev/null" if each.change is Change.MISSING else path
         after = "/dev/null" if each.change is Change.STALE else path
         lines = [
-            *difflib.unified_diff(each.old.splitlines(), each.new.splitlines(), before, after, lineterm="")
+            *difflib.unified_diff(
+                _lines(each.name, each.old), _lines(each.name, each.new), before, after, lineterm=""
+            )
         ]
         yield from lines or [f"--- {before}", f"+++ {after}"]
+
+
+def _lines(name: str, text: str) -> list[str]:
+    if name.endswith(".json"):
+        try:
+            return json.dumps(json.loads(text), indent=1, ensure_ascii=False).splitlines()
+        except (ValueError, RecursionError):
+            return text.splitlines()
+    return text.splitlines()
 
 
 def _differs(name: str, old: str | None, new: str) -> bool:
