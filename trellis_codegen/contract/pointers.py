@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-__all__ = ["Place", "is_pointer", "look_up", "steps_of"]
+__all__ = ["Place", "is_pointer", "kind_of", "look_up", "steps_of"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -113,7 +113,7 @@ class _Search:
             kinds &= {str(each) for each in (declared if isinstance(declared, list) else [declared])}
         values = [node["const"]] if "const" in node else node.get("enum")
         if isinstance(values, list):
-            kinds = _narrowed(kinds, {_kind_of(each) for each in values})
+            kinds = _narrowed(kinds, {kind_of(each) for each in values})
         for keyword in ("anyOf", "oneOf"):
             members = node.get(keyword)
             if isinstance(members, list) and members:
@@ -179,7 +179,8 @@ def _count(value: JsonValue) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _kind_of(value: JsonValue) -> str:
+def kind_of(value: JsonValue) -> str:
+    """Return the JSON type of a value; a whole number is an integer, however it is written."""
     match value:
         case None:
             return "null"

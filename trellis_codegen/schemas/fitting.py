@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-__all__ = ["fits", "kind_of", "same"]
+from trellis_codegen.contract.pointers import kind_of
+
+__all__ = ["fits", "same"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -34,25 +36,6 @@ def fits(value: JsonValue, schema: JsonObject) -> bool:
             return _between(len(value), schema, "Items")
         case _:
             return True
-
-
-def kind_of(value: JsonValue) -> str:
-    """Return the JSON type of a value; a whole number is an integer, however it is written."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "integer" if value.is_integer() else "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 def same(one: JsonValue, other: JsonValue) -> bool:
