@@ -63,11 +63,12 @@ async def publish_ours(server: NatsServer) -> float:
 async def fill(connection: Connection) -> None:
     """Publish all messages, a window at a time under way."""
     window: deque[asyncio.Future[PubAck]] = deque()
-    for _ in range(MESSAGES):
+    for number in range(MESSAGES):
         if len(window) == WINDOW:
             await window.popleft()
+        if number % 64 == 0:
+            await connection.writable()
         window.append(send_acked(connection, SUBJECT, BODY))
-        await connection.writable()
     await asyncio.gather(*window)
 
 

@@ -126,6 +126,8 @@ def _with_controls(
     expected_last: ExpectedLast | None,
     expected_last_on_subject: int | None,
 ) -> Mapping[str, str]:
+    if message_id is None and expected_last is None and expected_last_on_subject is None:
+        return headers or {}
     written = dict(headers or {})
     if message_id is not None:
         written["Nats-Msg-Id"] = message_id
@@ -139,6 +141,8 @@ def _with_controls(
 
 class _Publish:
     """One publish under way."""
+
+    __slots__ = ("_subject", "acknowledgement")
 
     def __init__(self, subject: str) -> None:
         self.acknowledgement: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
