@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from trellis_nats.grace import Grace
 from trellis_nats.health.facade import Health, Phase
 from trellis_nats.ids import new_id
 from trellis_nats.options import Options
-from trellis_nats.specs import BucketSpec, EventSpec, JobSpec
+from trellis_nats.specs import BucketSpec, EventSpec, JobSpec, RpcSpec
 
 __all__ = ["Runtime", "Workload"]
 
@@ -44,11 +45,18 @@ class Runtime:
         self.queues: list[JobSpec] = []
         self.buckets: list[BucketSpec] = []
         self.events: list[EventSpec] = []
+        self.heard: list[EventSpec] = []
+        """The events that may be listened to."""
+        self.served: list[RpcSpec] = []
+        self.called: list[RpcSpec] = []
+        self.handled: list[JobSpec | RpcSpec] = []
+        """What has a handler."""
         self.workloads: list[Workload] = []
         self._given_binding = binding
         self._binding: Binding | None = None
         self._connection: Connection | None = None
         self._grace: Grace | None = None
+        self._rights_check: Callable[[], Awaitable[None]] | None = None
 
     @property
     def connection(self) -> Connection:
@@ -82,10 +90,29 @@ class Runtime:
         self._connection = connection
         self.health.attach(connection)
 
+    def before_start(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Set what looks, before anything starts, whether the account may do what the handlers need."""
+        self._rights_check = check
+
+    async def check_rights(self) -> None:
+        """See whether the account may do what the handlers need.
+
+        Raises:
+            PermissionsMissing: it may not; every missing permission is named.
+            TransportError: NATS did not answer.
+        """
+        if self._rights_check is not None:
+            await self._rights_check()
+
     async def start(self) -> None:
-        """Start every workload; when one cannot start, stop those that did."""
+        """Start every workload; when one cannot start, stop those that did.
+
+        Raises:
+            PermissionsMissing: the account may not do what the handlers need; nothing was started.
+        """
         self.health.enter(Phase.STARTING)
         try:
+            await self.check_rights()
             for workload in self.workloads:
                 await workload.start()
         except BaseException:

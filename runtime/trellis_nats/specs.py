@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -20,6 +21,7 @@ BACKOFF_DEFAULT: Final = (
     timedelta(minutes=30),
 )
 """The waits between tries where the contract is silent."""
+_PLACEHOLDER: Final = re.compile(r"\{/[^{}]*\}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,11 @@ class EventSpec:
     """The event's type."""
     params: tuple[str, ...] = ()
     """JSON pointers into the event whose values become tokens of the subject."""
+
+    @property
+    def filter(self) -> str:
+        """The subject that matches the event whatever its values are."""
+        return _PLACEHOLDER.sub("*", self.subject)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from nats.nuid import NUID
 
-from trellis_nats._nats.denials import Denials
+from trellis_nats._nats.denials import Denial, Denials
 from trellis_nats._nats.link import Link
 from trellis_nats._nats.listeners import Listeners
 from trellis_nats._nats.message import Message
@@ -144,6 +144,10 @@ class Connection:
     def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back when a link ended. Returns the remover."""
         return self._down.add(callback)
+
+    def on_denial(self, taker: Callable[[Denial], bool]) -> Callable[[], None]:
+        """Show what the server denies to `taker` first; True keeps it from everybody else. Returns the remover."""
+        return self._denials.take(taker)
 
     def suspect(self) -> None:
         """Doubt the link: it ends, to be replaced, if the server does not answer within 2 s."""

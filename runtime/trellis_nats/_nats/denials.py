@@ -46,12 +46,20 @@ class Denials:
         self._on_publish = on_publish
         self._named = named
         self._subscriptions: list[str] = []
+        self._takers: list[Callable[[Denial], bool]] = []
+
+    def take(self, taker: Callable[[Denial], bool]) -> Callable[[], None]:
+        """Show every denial to `taker` first. Where it returns True, nobody else hears of it. Returns the remover."""
+        self._takers.append(taker)
+        return lambda: self._takers.remove(taker)
 
     def hear(self, text: str) -> None:
         """Take a permissions violation as the server words it."""
         denial = parse_denial(text)
         if denial is None:
             _log.error("the server denies: %s", text)
+        elif any(taker(denial) for taker in self._takers):
+            return
         elif denial.operation == "subscribe to":
             subject = self._named(denial.subject)
             if subject not in self._subscriptions:  # each reconnect brings it again

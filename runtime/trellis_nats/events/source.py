@@ -11,7 +11,6 @@ from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.backlog import Backlog
 from trellis_nats.events.envelope import ReceivedEvent, read_event
-from trellis_nats.events.subjects import filter_subject
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
 
@@ -57,6 +56,7 @@ class EventSource(Generic[EventT]):
         """What the contract says about the event."""
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
+        runtime.heard.append(spec)
 
     def __repr__(self) -> str:
         return f"<EventSource {self.spec.name}>"
@@ -80,7 +80,7 @@ class EventSource(Generic[EventT]):
         """
         connection = self._runtime.connection
         backlog = Backlog(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
-        subscription = await connection.subscribe(filter_subject(self.spec), backlog.put)
+        subscription = await connection.subscribe(self.spec.filter, backlog.put)
         try:
             await connection.flush()
             yield EventSubscription(self._codec, backlog)

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.specs import EventSpec
 
-__all__ = ["event_subject", "filter_subject", "subject_token"]
+__all__ = ["event_subject", "subject_token"]
 
 _PLACEHOLDER: Final = re.compile(r"\{(/[^{}]*)\}")
 _ESCAPED: Final = re.compile(
@@ -25,11 +25,6 @@ _ESCAPED: Final = re.compile(
 _SUBJECT_CHARACTERS_MAX: Final = 1024
 _FIXED_BELOW: Final = 1e21
 _FIXED_FROM: Final = 1e-6
-
-
-def filter_subject(spec: EventSpec) -> str:
-    """Return the subject that matches an event whatever its values are."""
-    return _PLACEHOLDER.sub("*", spec.subject)
 
 
 def event_subject(spec: EventSpec, body: JsonValue) -> str:

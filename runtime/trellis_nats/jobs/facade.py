@@ -57,11 +57,13 @@ class Jobs:
 
         Raises:
             ConfigurationError: the workers run already, or no queue has a handler.
+            PermissionsMissing: the account may not do what the handlers need; every missing permission is named.
             KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
         if not self._handled():
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
+        await self.runtime.check_rights()
         await self.start()
         return WorkerHost(self)
 

@@ -179,6 +179,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         if self._started:
             raise HandlerConflict(f'job "{name}": register its handler before the workers start')
         self._registration = registered(name, handler, concurrency=concurrency, timeout=timeout)
+        self._runtime.handled.append(self.spec)
         return handler
 
     @property

@@ -37,6 +37,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
         self._errors = ErrorCodec(spec)
+        runtime.called.append(spec)
 
     def __repr__(self) -> str:
         return f"<RpcCall {self.spec.name}>"

@@ -34,6 +34,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
         self._handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]] | None = None
         self._is_sealed = False
         self._server: RpcServer | None = None
+        runtime.served.append(spec)
         runtime.workloads.append(self)
 
     def __repr__(self) -> str:
@@ -62,6 +63,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
                 f'rpc "{self.spec.name}": the handler {handler!r} must be an `async def`'
             )
         self._handler = handler
+        self._runtime.handled.append(self.spec)
         return handler
 
     async def start(self) -> None:

@@ -47,3 +47,22 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
 
     assert asked == ["$js.ack.a"]
     assert "$js.ack.a" in caplog.text
+
+
+def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    denials = Denials(lambda _: False, str)
+    taken: list[Denial] = []
+
+    def take(denial: Denial) -> bool:
+        taken.append(denial)
+        return denial.subject == "a"
+
+    remove = denials.take(take)
+    denials.hear("'permissions violation for subscription to \"a\"'")
+    denials.hear("'permissions violation for publish to \"b\"'")
+    remove()
+    denials.hear("'permissions violation for publish to \"a\"'")
+
+    denials.raise_kept()
+    assert taken == [Denial("subscribe to", "a"), Denial("publish to", "b")]
+    assert [each.getMessage().split('"')[1] for each in caplog.records] == ["b", "a"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_nats import EventSpec, InvalidPayload
-from trellis_nats.events.subjects import event_subject, filter_subject, subject_token
+from trellis_nats.events.subjects import event_subject, subject_token
 
 
 def spec(*params: str) -> EventSpec:
@@ -85,5 +85,5 @@ def test_a_subject_that_would_end_the_connection_is_refused() -> None:
 
 
 def test_a_filter_has_a_wildcard_for_each_value() -> None:
-    assert filter_subject(spec("/region", "/a.b/0")) == "events.v1.Orders.Shipped.*.*"
-    assert filter_subject(spec()) == "events.v1.Orders.Shipped"
+    assert spec("/region", "/a.b/0").filter == "events.v1.Orders.Shipped.*.*"
+    assert spec().filter == "events.v1.Orders.Shipped"
