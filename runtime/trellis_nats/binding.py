@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -18,13 +18,40 @@ from trellis_nats.codec import issues
 from trellis_nats.contract import Contract
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import checked_token
-from trellis_nats.specs import BucketSpec, JobSpec
+from trellis_nats.specs import BucketSpec, JobSpec, KeySpec
 
-__all__ = ["Binding", "BucketBinding", "JobsBinding", "QueueBinding", "local_binding", "parse_binding"]
+__all__ = [
+    "Binding",
+    "BucketBinding",
+    "JobsBinding",
+    "KeyBinding",
+    "KeyQueueBinding",
+    "QueueBinding",
+    "local_binding",
+    "parse_binding",
+]
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class KeyBinding(_Wire):
+    """How many jobs of one key may be active. What is absent has a default (`jobs.keys.policy`)."""
+
+    key: tuple[str, ...] = Field(min_length=1)
+    """Literals, and JSON pointers into the payload."""
+    max_active: int = Field(default=1, ge=1)
+    heartbeat_interval_ms: int | None = Field(default=None, ge=1)
+    heartbeat_ttl_ms: int | None = Field(default=None, ge=1)
+    stale_policy: Literal["fail-stale", "block"] = "fail-stale"
+
+
+class KeyQueueBinding(_Wire):
+    """What happens to jobs that come while the slots of their key are taken."""
+
+    max_queued_per_key: int = Field(default=0, ge=0)
+    when_full: Literal["reject", "coalesce", "replace-oldest"] = "reject"
 
 
 class QueueBinding(_Wire):
@@ -42,7 +69,8 @@ class QueueBinding(_Wire):
     ack_wait_ms: int = Field(default=30_000, ge=1)
     default_deadline_ms: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=1, ge=1)
-    key_concurrency: Mapping[str, object] | None = None
+    key_concurrency: KeyBinding | None = None
+    queue: KeyQueueBinding | None = None
 
     @property
     def backoff(self) -> tuple[timedelta, ...]:
@@ -127,6 +155,22 @@ def _local_queue(service: str, spec: JobSpec) -> QueueBinding:
         ack_wait_ms=to_milliseconds(spec.ack_wait),
         default_deadline_ms=None if spec.default_deadline is None else to_milliseconds(spec.default_deadline),
         concurrency=spec.concurrency,
+        key_concurrency=None if spec.key is None else _local_key(spec.key),
+        queue=None
+        if spec.key is None
+        else KeyQueueBinding(max_queued_per_key=spec.key.max_queued, when_full=spec.key.when_full),
+    )
+
+
+def _local_key(spec: KeySpec) -> KeyBinding:
+    return KeyBinding(
+        key=spec.template,
+        max_active=spec.max_active,
+        heartbeat_interval_ms=None
+        if spec.heartbeat_interval is None
+        else to_milliseconds(spec.heartbeat_interval),
+        heartbeat_ttl_ms=None if spec.lease is None else to_milliseconds(spec.lease),
+        stale_policy=spec.stale_policy,
     )
 
 

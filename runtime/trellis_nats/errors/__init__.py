@@ -4,7 +4,7 @@ TrellisError
 ├── ConfigurationError            the program or its settings are wrong; retrying does not help
 │   ├── IncompatiblePackage       the generated package and this runtime do not fit together
 │   ├── HandlerConflict           a second handler, or one registered after the start
-│   ├── KeyedQueueUnsupported     a queue with keyConcurrency, which this version cannot run yet
+│   ├── PermissionsMissing        the account may not do what the service needs
 │   └── ProvisioningError         streams, consumers or buckets are missing or differ
 ├── TransportError                NATS could not do what was asked
 │   ├── CannotConnect             the first connection failed
@@ -15,6 +15,8 @@ TrellisError
 │   ├── PayloadTooLarge           the server would refuse the message; nothing was sent
 │   ├── ApiError                  JetStream answered with an error
 │   │   └── WrongLastSequence     somebody else wrote first (compare-and-set)
+│   ├── KeyContended              too many writers changed the record of a concurrency key at once
+│   ├── MalformedKeyRecord        the stored record of a concurrency key cannot be read
 │   └── WriteUnknown              the answer to a write was lost; it may have been stored
 ├── InvalidPayload                a value does not match its schema
 ├── JobError
@@ -22,7 +24,9 @@ TrellisError
 │   ├── JobRetry                  raise it in a handler to be tried again after a given time
 │   ├── JobCancelled              raise it in a handler that stops early; raised by `result()`
 │   ├── JobExpired                the job's deadline passed
+│   ├── JobNotEnqueued            the concurrency key is full; nothing was stored
 │   ├── JobSkipped                a newer job took its place
+│   ├── JobStale                  the lease of its key ran out, and another job took its slot
 │   └── JobNotFound               no such job is stored
 ├── RpcError                      a call was answered with an error
 │   ├── DeclaredError             the base of the errors that a contract declares
@@ -41,6 +45,7 @@ from trellis_nats.errors.configuration import (
     HandlerConflict,
     IncompatiblePackage,
     KeyedQueueUnsupported,
+    PermissionsMissing,
     ProvisioningError,
 )
 from trellis_nats.errors.job import (
@@ -48,9 +53,11 @@ from trellis_nats.errors.job import (
     JobError,
     JobExpired,
     JobFailed,
+    JobNotEnqueued,
     JobNotFound,
     JobRetry,
     JobSkipped,
+    JobStale,
 )
 from trellis_nats.errors.kv import InvalidKey, KeyExists, KvError, RevisionMismatch
 from trellis_nats.errors.root import InvalidPayload, TrellisError
@@ -65,6 +72,8 @@ from trellis_nats.errors.rpc import (
 from trellis_nats.errors.transport import (
     ApiError,
     CannotConnect,
+    KeyContended,
+    MalformedKeyRecord,
     NoResponders,
     NotConnected,
     PayloadTooLarge,
@@ -89,16 +98,21 @@ __all__ = [
     "JobError",
     "JobExpired",
     "JobFailed",
+    "JobNotEnqueued",
     "JobNotFound",
     "JobRetry",
     "JobSkipped",
+    "JobStale",
+    "KeyContended",
     "KeyExists",
     "KeyedQueueUnsupported",
     "KvError",
+    "MalformedKeyRecord",
     "NoResponders",
     "NotConnected",
     "PayloadTooLarge",
     "PermissionDenied",
+    "PermissionsMissing",
     "ProvisioningError",
     "RemoteError",
     "RequestTimeout",

@@ -11,6 +11,7 @@ __all__ = [
     "HandlerConflict",
     "IncompatiblePackage",
     "KeyedQueueUnsupported",
+    "PermissionsMissing",
     "ProvisioningError",
 ]
 
@@ -45,3 +46,15 @@ class ProvisioningError(ConfigurationError):
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
         """One sentence for each resource."""
+
+
+class PermissionsMissing(ConfigurationError):
+    """The account may not do what the service needs. Nothing was started."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"the account lacks permissions: {'; '.join(missing)}. trellis_nats.permissions(…) lists what each role "
+            "needs, and writes it for a server's configuration"
+        )
+        self.missing = tuple(missing)
+        """For each missing permission the operation, the subject, and what for."""

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from trellis_nats.errors.root import TrellisError
 
-__all__ = ["JobCancelled", "JobError", "JobExpired", "JobFailed", "JobNotFound", "JobRetry", "JobSkipped"]
+__all__ = [
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobNotEnqueued",
+    "JobNotFound",
+    "JobRetry",
+    "JobSkipped",
+    "JobStale",
+    "Refusal",
+]
+
+Refusal = Literal["active-limit", "queue-depth", "stale-blocked"]
+"""Why a key takes no job: all slots are taken; as many wait as may; or a slot whose lease ran out is held until its
+owner or an operator gives it back."""
 
 
 class JobError(TrellisError):
@@ -38,8 +54,39 @@ class JobExpired(JobError):
     """The job's deadline passed before it ended."""
 
 
+class JobNotEnqueued(JobError):
+    """The job's concurrency key is full. Nothing was stored; `queue.submit` answers with a value instead."""
+
+    def __init__(
+        self,
+        reason: Refusal,
+        key: str,
+        *,
+        active: int,
+        queued: int,
+        limit: int,
+        existing_job_id: str | None,
+    ) -> None:
+        super().__init__(
+            f'key "{key}" takes no job now ({reason}): {active} active, {queued} waiting, limit {limit}'
+        )
+        self.reason = reason
+        self.key = key
+        """The display key."""
+        self.active = active
+        self.queued = queued
+        self.limit = limit
+        """Of waiting jobs when the reason is `queue-depth`, else of active ones."""
+        self.existing_job_id = existing_job_id
+        """The job that waits next, else the oldest active one."""
+
+
 class JobSkipped(JobError):
     """A newer job of the same key took its place."""
+
+
+class JobStale(JobError):
+    """The lease of the job's concurrency key ran out while it was active, and another job took over its slot."""
 
 
 class JobNotFound(JobError):

@@ -7,6 +7,8 @@ from trellis_nats.errors.root import TrellisError
 __all__ = [
     "ApiError",
     "CannotConnect",
+    "KeyContended",
+    "MalformedKeyRecord",
     "NoResponders",
     "NotConnected",
     "PayloadTooLarge",
@@ -73,6 +75,24 @@ class ApiError(TransportError):
 
 class WrongLastSequence(ApiError):
     """Somebody else wrote first, so that a compare-and-set write was refused."""
+
+
+class MalformedKeyRecord(TransportError):
+    """What is stored for a concurrency key cannot be read. It is left as it is, and no job of the key is begun."""
+
+    def __init__(self, key: str, *, bucket: str, name: str, problem: str) -> None:
+        super().__init__(
+            f'key "{key}": the record "{name}" of bucket "{bucket}" cannot be read: {problem}. It is left as it is; an '
+            "operator may delete it once no job of the key runs"
+        )
+        self.key = key
+        self.bucket = bucket
+        self.name = name
+        """The record's key in the bucket."""
+
+
+class KeyContended(TransportError):
+    """So many others changed the record of a concurrency key that no write of ours came through. Nothing was stored."""
 
 
 class WriteUnknown(TransportError):

@@ -8,6 +8,7 @@ the heartbeat thread, so that a handler which blocks the event loop is still def
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
@@ -15,7 +16,7 @@ from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import NoResponders, RequestTimeout
 from trellis_nats.ids import is_token
 
-__all__ = ["Claims"]
+__all__ = ["Answer", "Claims"]
 
 _HELD: Final = b"held"
 _FREE: Final = b"free"
@@ -23,8 +24,21 @@ _ANSWER_WITHIN: Final = timedelta(seconds=1)
 """A live process answers in a millisecond; a dead one has no subscription, which the server says at once."""
 
 
+class Answer(Enum):
+    """What a process says to whether it works on something."""
+
+    HELD = auto()
+    FREE = auto()
+    """The process lives and does not work on it."""
+    SILENT = auto()
+    """Nobody answers: it is dead, or cut off, or of another runtime."""
+
+
 class Claims:
-    """What this process works on, and the question to another one."""
+    """What this process works on, and the question to another one.
+
+    Claimed is a job id, while its try runs, or the token of a slot, from before it is taken until it was given back.
+    """
 
     def __init__(self, connection: Connection, *, namespace: str, instance_id: str) -> None:
         self.instance_id = instance_id
@@ -36,13 +50,13 @@ class Claims:
         """Let the heartbeat thread answer for this process."""
         thread.answer(self._subject(self.instance_id), self._answer)
 
-    def hold(self, job_id: str) -> None:
-        """Say from now on that this process works on a job."""
-        self._held.add(job_id)
+    def hold(self, claimed: str) -> None:
+        """Say from now on that this process works on it."""
+        self._held.add(claimed)
 
-    def release(self, job_id: str) -> None:
+    def release(self, claimed: str) -> None:
         """Say so no longer."""
-        self._held.discard(job_id)
+        self._held.discard(claimed)
 
     async def is_held(self, job_id: str, instance_id: str | None) -> bool:
         """Ask the process that started a job whether it still works on it.
@@ -50,15 +64,23 @@ class Claims:
         Raises:
             TransportError: NATS did not take the question.
         """
+        return await self.ask(job_id, instance_id) is Answer.HELD
+
+    async def ask(self, claimed: str, instance_id: str | None) -> Answer:
+        """Ask a process whether it works on something.
+
+        Raises:
+            TransportError: NATS did not take the question.
+        """
         if instance_id is None or not is_token(instance_id):
-            return False
+            return Answer.SILENT
         try:
             answer = await self._connection.request(
-                self._subject(instance_id), job_id.encode(), timeout=_ANSWER_WITHIN
+                self._subject(instance_id), claimed.encode(), timeout=_ANSWER_WITHIN
             )
         except (NoResponders, RequestTimeout):
-            return False
-        return answer.data == _HELD
+            return Answer.SILENT
+        return Answer.HELD if answer.data == _HELD else Answer.FREE
 
     def _subject(self, instance_id: str) -> str:
         # Outside `trellis.jobs.>`: the stream there would store the question, and answer it.

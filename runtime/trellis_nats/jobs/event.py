@@ -66,6 +66,10 @@ class LifecycleEvent(_Wire):
     """When the job may begin at the earliest. Ours alone; other runtimes begin at once."""
     trigger: JsonValue = None
     lineage: JsonValue = None
+    concurrency: JsonValue = None
+    """The concurrency key and the slot of a keyed job."""
+    queue_policy: JsonValue = None
+    """How a keyed job came by its place."""
     worker: JsonValue = None
     """Who began the try: `{"instanceId": …}`. Ours alone; other runtimes ignore it."""
     timestamp: str

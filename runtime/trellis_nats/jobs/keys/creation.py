@@ -1,0 +1,186 @@
+"""Creates the jobs of a keyed queue: first the place in the record, then the event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats.clock import now
+from trellis_nats.errors import JobNotEnqueued, TransportError, WriteUnknown
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import JobHistory, Overtaken
+from trellis_nats.jobs.keys import facts
+from trellis_nats.jobs.keys.admission import Admitted, Displaced, Full, Joined
+from trellis_nats.jobs.keys.gate import KeyGate
+from trellis_nats.jobs.keys.record import QueueEntry
+from trellis_nats.jobs.keys.template import JobKey, resolve
+from trellis_nats.jobs.states import EventType
+
+__all__ = ["Created", "KeyedCreation", "Known", "refused"]
+
+_log = logging.getLogger(__name__)
+
+_UNDO: Final = timedelta(seconds=5)
+"""How long a failed creation tries to give its place back. After that, the place is given up by whoever needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The job is stored."""
+
+    key: str
+    replaced: str | None = None
+    """The job that it displaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The job of the idempotency key is stored since before; nothing was changed."""
+
+    key: str
+
+
+class KeyedCreation:
+    """Stores jobs whose key has room for them."""
+
+    def __init__(self, gate: KeyGate, history: JobHistory, *, queue: str) -> None:
+        self._gate = gate
+        self._history = history
+        self._what = f'the payload of job "{queue}"'
+
+    def key_of(self, event: LifecycleEvent) -> JobKey:
+        """Return the key of a job.
+
+        Raises:
+            InvalidPayload: the payload has none.
+        """
+        return resolve(self._gate.policy.template, event.payload, what=self._what)
+
+    async def create(
+        self, event: LifecycleEvent, *, strict: bool, idempotent: bool
+    ) -> tuple[JobKey, Created | Known | Joined | Full]:
+        """Store a job, or say why not. With `strict`, nobody is joined or displaced.
+
+        Raises:
+            InvalidPayload: the payload has no key; nothing was sent.
+            WriteUnknown: no answer came; the job may have been stored.
+            TransportError: NATS did not take it; its place was given back as far as that was possible.
+        """
+        key = self.key_of(event)
+        if idempotent and await self._exists(event.job_id):
+            return key, Known(key.display)
+        verdict = await self._gate.admit(key, event, strict=strict)
+        match verdict:
+            case Full() | Joined():
+                return key, verdict
+            case Admitted():
+                return key, await self._store(key, event, None, idempotent=idempotent)
+            case Displaced(replaced):
+                skipped = await self._skip(key, replaced, event)
+                return key, await self._store(
+                    key, event, replaced.job_id if skipped else None, idempotent=idempotent
+                )
+
+    async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
+        """Store jobs, all or none: every one gets its place before the first is stored.
+
+        Raises:
+            JobNotEnqueued: a key has no room; nothing was stored.
+            InvalidPayload: a payload has no key; nothing was sent.
+            WriteUnknown: no answer came; the jobs may have been stored.
+            TransportError: NATS did not take them.
+        """
+        keyed = [(self.key_of(event), event) for event in events]
+        placed: list[tuple[JobKey, LifecycleEvent]] = []
+        try:
+            for key, event in keyed:
+                verdict = await self._gate.admit(key, event, strict=True)
+                if isinstance(verdict, Full):
+                    raise refused(key, verdict)
+                placed.append((key, event))
+            await self._history.create_many([_with(event, facts.admitted(key)) for key, event in keyed])
+        except WriteUnknown:
+            raise  # they may be stored; the places of those that are not are given up by whoever needs them
+        except (TransportError, JobNotEnqueued):
+            for key, event in placed:
+                await self._undo(key, event.job_id)
+            raise
+
+    async def _store(
+        self, key: JobKey, event: LifecycleEvent, replaced: str | None, *, idempotent: bool
+    ) -> Created | Known:
+        try:
+            await self._history.create(_with(event, facts.admitted(key, replaced=replaced)))
+        except Overtaken as overtaken:
+            newest = overtaken.newest
+            if newest is None or newest.event.is_terminal:
+                await self._undo(key, event.job_id)
+            if not idempotent:
+                raise
+            return Known(key.display)
+        except WriteUnknown:
+            raise  # it may be stored; else its place is given up by whoever needs it
+        except TransportError:
+            await self._undo(key, event.job_id)
+            raise
+        return Created(key.display, replaced)
+
+    async def _skip(self, key: JobKey, replaced: QueueEntry, event: LifecycleEvent) -> bool:
+        """End a displaced job. Return False when it no longer waited: then nobody was displaced.
+
+        Raises:
+            TransportError: NATS did not take it; the displaced job has its place back.
+        """
+        try:
+            newest = await self._history.newest(replaced.job_id)
+            while newest is not None:
+                skipped = facts.skipped(newest.event, event.job_id, now())
+                if skipped is None:
+                    return newest.event.event_type == EventType.SKIPPED
+                try:
+                    await self._history.append(skipped, after=newest.sequence)
+                except Overtaken as overtaken:
+                    newest = overtaken.newest
+                else:
+                    return True
+        except TransportError:
+            await _attempt(key, self._gate.restore(key, replaced, by=event.job_id))
+            raise
+        return False
+
+    async def _exists(self, job_id: str) -> bool:
+        return await self._history.newest_of(job_id, EventType.CREATED) is not None
+
+    async def _undo(self, key: JobKey, job_id: str) -> None:
+        await _attempt(key, self._gate.withdraw(key, job_id))
+
+
+async def _attempt(key: JobKey, undoing: Awaitable[None]) -> None:
+    """Give a place back, if NATS is there: else whoever needs it finds that it is held for nobody."""
+    try:
+        async with asyncio.timeout(_UNDO.total_seconds()):
+            await undoing
+    except (TransportError, TimeoutError) as error:
+        _log.warning('key "%s": a place could not be given back yet: %s', key.display, error)
+
+
+def refused(key: JobKey, full: Full) -> JobNotEnqueued:
+    """Say that a key has no room."""
+    return JobNotEnqueued(
+        full.reason,
+        key.display,
+        active=full.active,
+        queued=full.queued,
+        limit=full.limit,
+        existing_job_id=full.existing,
+    )
+
+
+def _with(event: LifecycleEvent, said: Mapping[str, JsonValue]) -> LifecycleEvent:
+    return LifecycleEvent.model_validate({**event.model_dump(by_alias=True, exclude_unset=True), **said})

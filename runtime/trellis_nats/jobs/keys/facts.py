@@ -1,0 +1,80 @@
+"""What lifecycle events say about the key of their job (reference, 6.1). Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import StoredEvent
+from trellis_nats.jobs.keys.record import Slot
+from trellis_nats.jobs.keys.template import JobKey
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.states import EventType, JobState
+
+__all__ = ["LEASE_LOST", "admitted", "held", "skipped", "slot_token", "stale"]
+
+LEASE_LOST = "the job's slot of its concurrency key was lost while it ran"
+
+JsonObject = dict[str, JsonValue]
+
+
+def admitted(key: JobKey, *, replaced: str | None = None) -> JsonObject:
+    """Return what `created` says: the key, and how the job came by its place."""
+    policy: JsonObject = {"outcome": "accepted"}
+    if replaced is not None:
+        policy = {"outcome": "replaced", "reason": "replace-oldest", "replacedJobId": replaced}
+    return {"concurrency": {"key": key.display, "keyHash": key.hash}, "queuePolicy": policy}
+
+
+def held(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
+    """Return what `started` says: the key and the slot."""
+    return {
+        "concurrency": {
+            "key": key.display,
+            "keyHash": key.hash,
+            "instanceId": slot.instance_id,
+            "slotToken": slot.token,
+            "heartbeatAt": slot.renewed_at,
+            "leaseExpiresAt": slot.expires_at,
+            "staleTakeoverCount": takeovers,
+        }
+    }
+
+
+def slot_token(started: LifecycleEvent) -> str | None:
+    """Return the token of the slot that a try was begun with; None where its runtime does not say."""
+    concurrency = started.concurrency
+    token = concurrency.get("slotToken") if isinstance(concurrency, dict) else None
+    return token if isinstance(token, str) else None
+
+
+def stale(
+    newest: StoredEvent, started: LifecycleEvent | None, slot: Slot, at: datetime
+) -> LifecycleEvent | None:
+    """Write that a job lost its slot to another one; None when the job no longer works in that slot."""
+    event = newest.event
+    if event.effective_state is not JobState.ACTIVE:
+        return None
+    token = None if started is None else slot_token(started)
+    if (token is not None and token != slot.token) or event.tries != slot.tries:
+        return None
+    return _ended(event, EventType.STALE, JobState.ACTIVE, "the lease of its concurrency key ran out", at)
+
+
+def skipped(newest: LifecycleEvent, by: str, at: datetime) -> LifecycleEvent | None:
+    """Write that a job was displaced by a newer one of its key; None when it no longer waits."""
+    state = newest.effective_state
+    if newest.is_terminal or state not in {JobState.PENDING, JobState.RETRY}:
+        return None
+    return _ended(newest, EventType.SKIPPED, state, f"replaced by newer keyed job {by}", at)
+
+
+def _ended(
+    newest: LifecycleEvent, event: EventType, previous: JobState, error: str, at: datetime
+) -> LifecycleEvent:
+    identity = JobIdentity(
+        job_id=newest.job_id, service=newest.service, queue=newest.job_type, context=newest.job_context()
+    )
+    return identity.ended(event, previous=previous, tries=newest.tries, error=error, at=at)

@@ -1,0 +1,162 @@
+"""Gives a job its place in the record of its key before it is created, and takes places back."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from time import monotonic
+from typing import Final
+
+from trellis_nats.clock import now
+from trellis_nats.errors import TransportError
+from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import JobHistory, Overtaken
+from trellis_nats.jobs.keys import facts
+from trellis_nats.jobs.keys.admission import Admitted, Joined, Verdict, admit, evict, restore, withdraw
+from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings, sighted
+from trellis_nats.jobs.keys.slots import remove
+from trellis_nats.jobs.keys.store import KeyStore
+from trellis_nats.jobs.keys.template import JobKey
+from trellis_nats.jobs.states import EventType
+
+__all__ = ["KeyGate", "record_stale"]
+
+_log = logging.getLogger(__name__)
+
+_WATCHED_MAX: Final = 1024
+"""How many full keys a creating process watches for leases that run out."""
+
+
+class KeyGate:
+    """The way into the keys of one queue."""
+
+    def __init__(self, store: KeyStore, history: JobHistory, claims: Claims, policy: KeyPolicy) -> None:
+        self.policy = policy
+        self.store = store
+        self.inspector = Inspector(history, claims, policy)
+        self._history = history
+        self._sightings: OrderedDict[str, Sightings] = OrderedDict()
+
+    async def admit(self, key: JobKey, event: LifecycleEvent, *, strict: bool) -> Verdict:
+        """Reserve the place of a job that is about to be created, or say why there is none.
+
+        Who would be refused, joined or displaced by what nobody needs any more is not: that is taken out first.
+
+        Raises:
+            MalformedKeyRecord: the stored record cannot be read.
+            TransportError: NATS did not answer; a place that was reserved all the same is given up after 10 s.
+        """
+        entry = QueueEntry(
+            job_id=event.job_id,
+            created_at=event.timestamp,
+            request_id=event.context.request_id,
+            context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+        seen: KeyRecord | None = None
+
+        def try_first(record: KeyRecord) -> tuple[KeyRecord, Verdict]:
+            nonlocal seen
+            seen = record
+            changed, verdict = admit(record, entry, self.policy, strict=strict, expired=frozenset())
+            return (changed if isinstance(verdict, Admitted) else record), verdict
+
+        verdict = await self.store.change(key, try_first)
+        if isinstance(verdict, Admitted) or seen is None:
+            return verdict
+        return await self._make_room(key, seen, entry, verdict, strict=strict)
+
+    async def _make_room(
+        self, key: JobKey, record: KeyRecord, entry: QueueEntry, verdict: Verdict, *, strict: bool
+    ) -> Verdict:
+        sightings = self._see(key, record)
+        leftovers = await self.inspector.leftovers(record, at=now())
+        if isinstance(verdict, Joined):
+            leftovers = await self._without_dead_end(record, verdict, leftovers)
+        displaced: tuple[Slot, ...] = ()
+
+        def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
+            nonlocal displaced
+            expired = sightings.expired(found, at=monotonic())
+            taken = expired if self.policy.stale_policy == "fail-stale" else frozenset[str]()
+            displaced = tuple(slot for slot in found.active if slot.token in taken)
+            cleared = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
+            return admit(cleared, entry, self.policy, strict=strict, expired=expired)
+
+        verdict = await self.store.change(key, again)
+        for slot in displaced:
+            await record_stale(self._history, slot)
+        return verdict
+
+    async def _without_dead_end(self, record: KeyRecord, verdict: Joined, leftovers: Leftovers) -> Leftovers:
+        """See that a job which is joined will run: one that has ended stands for nobody."""
+        newest = await self._history.newest(verdict.existing)
+        if newest is None or not newest.event.is_terminal:
+            return leftovers
+        ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
+        by_worker = newest.event.event_type in {EventType.COMPLETED, EventType.FAILED}
+        slots = leftovers.slots | ended if by_worker else leftovers.slots
+        return Leftovers(leftovers.entries | {verdict.existing}, slots)
+
+    def _see(self, key: JobKey, record: KeyRecord) -> Sightings:
+        """Take note of a record that refuses: its leases run out unless they are renewed."""
+        seen = sighted(self._sightings.get(key.hash, NOTHING_SEEN), record, at=monotonic())
+        self._sightings[key.hash] = seen
+        self._sightings.move_to_end(key.hash)
+        if len(self._sightings) > _WATCHED_MAX:
+            self._sightings.popitem(last=False)
+        return seen
+
+    async def withdraw(self, key: JobKey, job_id: str) -> None:
+        """Take a job that waits out of the record; nothing to do when it does not.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        await self.store.change(key, lambda record: (withdraw(record, job_id), None))
+
+    async def restore(self, key: JobKey, replaced: QueueEntry, *, by: str) -> None:
+        """Give a displaced job its place back.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        await self.store.change(key, lambda record: (restore(record, replaced, by=by), None))
+
+    async def remove(self, key: JobKey, job_id: str) -> bool:
+        """Take a job out of the record, whether it waits or is active. Return whether it was there.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        return await self.store.change(key, lambda record: _removed(record, job_id))
+
+
+def _removed(record: KeyRecord, job_id: str) -> tuple[KeyRecord, bool]:
+    changed = remove(record, job_id)
+    return changed, changed != record
+
+
+async def record_stale(history: JobHistory, slot: Slot) -> None:
+    """Write that a job lost its slot to another one, if it still works in it. What cannot be written is logged.
+
+    Nothing depends on it: the job comes again when it is not written, and waits for its key like any other.
+    """
+    try:
+        newest = await history.newest(slot.job_id)
+        started = await history.newest_of(slot.job_id, EventType.STARTED)
+        if newest is None:
+            return
+        event = facts.stale(newest, None if started is None else started.event, slot, now())
+        if event is not None:
+            await history.append(event, after=newest.sequence)
+            _log.warning(
+                "job %s is stale: the lease of its key ran out, and another job has its slot", slot.job_id
+            )
+    except Overtaken as overtaken:
+        _log.info("job %s lost its slot and went on: %s", slot.job_id, overtaken)
+    except TransportError as error:
+        _log.warning("job %s lost its slot, which could not be written down: %s", slot.job_id, error)

@@ -1,0 +1,109 @@
+"""What a record still holds for nobody: reservations whose job never came, and places of jobs that have ended.
+
+A process can die between any two writes. So whoever is refused or kept waiting by a record looks whether those in it
+still need their places.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from trellis_nats.clock import parse_timestamp
+from trellis_nats.errors import TransportError
+from trellis_nats.jobs.claims import Answer, Claims
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import JobHistory
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.states import EventType
+
+__all__ = ["RESERVATION_GRACE", "Inspector", "Leftovers", "is_abandoned", "is_orphaned", "overdue_slots"]
+
+RESERVATION_GRACE: Final = timedelta(seconds=10)
+"""How long a place may be reserved for a job that is not stored yet (jobs.md, "Keyed concurrency")."""
+_LOOKED_AT_MAX: Final = 32
+"""How many waiting jobs are looked at in one go, at random: a long queue costs a refusal no more than a short one."""
+_ENDED_BY_ITS_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
+"""Written once the handler has ended. The other ends may come while it still runs: a cancellation does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What may be taken out of a record."""
+
+    entries: frozenset[str] = frozenset()
+    """Waiting jobs, by id."""
+    slots: frozenset[str] = frozenset()
+    """By token."""
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.slots)
+
+
+def is_orphaned(entry: QueueEntry, newest: LifecycleEvent | None, *, at: datetime) -> bool:
+    """Say whether a waiting job will never run: it has ended, or was never stored. `newest` is its newest event."""
+    if newest is not None:
+        return newest.is_terminal
+    return at - parse_timestamp(entry.created_at) > RESERVATION_GRACE
+
+
+def is_abandoned(newest: LifecycleEvent | None, answer: Answer) -> bool:
+    """Say whether nobody works in a slot: its worker wrote the end of the job, or says that it does not have it."""
+    return answer is Answer.FREE or (newest is not None and newest.event_type in _ENDED_BY_ITS_WORKER)
+
+
+def overdue_slots(record: KeyRecord, policy: KeyPolicy, *, at: datetime) -> list[Slot]:
+    """Return the slots that should have been renewed by now: only they are worth a look."""
+    return [slot for slot in record.active if at - parse_timestamp(slot.renewed_at) > policy.interval * 1.5]
+
+
+class Inspector:
+    """Looks at those who hold places."""
+
+    def __init__(self, history: JobHistory, claims: Claims, policy: KeyPolicy) -> None:
+        self._history = history
+        self._claims = claims
+        self._policy = policy
+
+    async def leftovers(self, record: KeyRecord, *, at: datetime) -> Leftovers:
+        """Return who in a record holds a place for nobody.
+
+        Raises:
+            TransportError: NATS did not answer.
+        """
+        old = [entry for entry in record.queued if at - parse_timestamp(entry.created_at) > RESERVATION_GRACE]
+        entries = [entry.job_id for entry in _some(old) if await self.is_orphaned(entry, at=at)]
+        slots = [
+            slot.token
+            for slot in overdue_slots(record, self._policy, at=at)
+            if await self._is_abandoned(slot)
+        ]
+        return Leftovers(frozenset(entries), frozenset(slots))
+
+    async def is_orphaned(self, entry: QueueEntry, *, at: datetime) -> bool:
+        """Say whether a waiting job will never run.
+
+        Raises:
+            TransportError: NATS did not answer.
+        """
+        newest = await self._history.newest(entry.job_id)
+        return is_orphaned(entry, None if newest is None else newest.event, at=at)
+
+    async def _is_abandoned(self, slot: Slot) -> bool:
+        newest = await self._history.newest(slot.job_id)
+        event = None if newest is None else newest.event
+        if is_abandoned(event, Answer.SILENT):
+            return True
+        try:
+            answer = await self._claims.ask(slot.token, slot.instance_id)
+        except TransportError:
+            return False  # an account that may not ask waits for the end of the lease
+        return is_abandoned(event, answer)
+
+
+def _some(entries: Sequence[QueueEntry]) -> Sequence[QueueEntry]:
+    return entries if len(entries) <= _LOOKED_AT_MAX else random.sample(entries, _LOOKED_AT_MAX)

@@ -1,0 +1,64 @@
+"""What a queue's contract says about its keys, with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from trellis_nats.binding import QueueBinding
+from trellis_nats.clock import from_milliseconds
+
+__all__ = ["KeyPolicy", "StalePolicy", "WhenFull", "policy_of"]
+
+StalePolicy = Literal["fail-stale", "block"]
+WhenFull = Literal["reject", "coalesce", "replace-oldest"]
+
+_INTERVAL_MAX: Final = timedelta(seconds=30)
+_INTERVALS_PER_LEASE: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyPolicy:
+    """How many jobs of one key may be active, and what happens to those that come too many."""
+
+    template: tuple[str, ...]
+    """Literals, and JSON pointers into the payload, which begin with `/`."""
+    max_active: int = 1
+    max_queued: int = 0
+    """How many may wait while every slot is taken."""
+    when_full: WhenFull = "reject"
+    stale_policy: StalePolicy = "fail-stale"
+    interval: timedelta = timedelta(seconds=10)
+    """How often a slot is renewed."""
+    lease: timedelta = timedelta(seconds=30)
+    """How long a slot lasts without a renewal."""
+
+    @property
+    def margin(self) -> timedelta:
+        """How long before the end of its lease an owner counts its slot as lost, to be gone when the next one comes."""
+        return self.lease / 6
+
+
+def policy_of(queue: QueueBinding) -> KeyPolicy | None:
+    """Return the policy of a queue; None when it has no key.
+
+    Defaults (jobs.md, "Keyed concurrency"): the interval is a third of the ack wait, at most 30 s; the lease is the ack
+    wait, at least three intervals. Whatever the contract says, a slot is renewed three times within a lease.
+    """
+    declared, waiting = queue.key_concurrency, queue.queue
+    if declared is None:
+        return None
+    default = min(_INTERVAL_MAX, queue.ack_wait / _INTERVALS_PER_LEASE)
+    asked, ttl = declared.heartbeat_interval_ms, declared.heartbeat_ttl_ms
+    interval = default if asked is None else from_milliseconds(asked)
+    lease = max(queue.ack_wait, _INTERVALS_PER_LEASE * default) if ttl is None else from_milliseconds(ttl)
+    return KeyPolicy(
+        template=declared.key,
+        max_active=declared.max_active,
+        max_queued=0 if waiting is None else waiting.max_queued_per_key,
+        when_full="reject" if waiting is None else waiting.when_full,
+        stale_policy=declared.stale_policy,
+        interval=min(interval, lease / _INTERVALS_PER_LEASE),
+        lease=lease,
+    )

@@ -1,0 +1,121 @@
+"""The slots of a key: taken before a try begins, renewed while it runs, given back after its end. Pure.
+
+A slot is never more than a lease. Whether one has run out is not decided here: the caller says which tokens have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from trellis_nats.clock import timestamp
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+
+__all__ = ["COURTESY", "Acquired", "Blocked", "acquire", "release", "remove", "renew"]
+
+COURTESY: Final = timedelta(milliseconds=500)
+"""How long a retry that is due goes first. It comes back by the server's timer, within milliseconds if a hand is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """The job has a slot."""
+
+    displaced: tuple[Slot, ...] = ()
+    """The slots of other jobs that were taken over: their jobs end as `stale`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """There is no slot for the job now; nothing was changed."""
+
+    reason: Literal["active-limit", "own-slot", "retry-first", "not-listed"]
+    """Every slot is taken; or the job itself has one, of an earlier try; or a retry goes first; or the job does not wait
+    in the record: it was displaced, or its entry evicted."""
+
+
+def acquire(
+    record: KeyRecord,
+    slot: Slot,
+    policy: KeyPolicy,
+    *,
+    expired: AbstractSet[str],
+    entitled: bool,
+    at: datetime,
+) -> tuple[KeyRecord, Acquired | Blocked]:
+    """Take a slot for a try that is about to begin.
+
+    `expired` holds the tokens of slots that may be taken over. A job takes over its own ones under every policy, those
+    of others only under `fail-stale`, and no more of them than it needs. `entitled` is a job that need not wait in the
+    record: one that was tried before.
+    """
+    if record.slot(slot.token) is not None:
+        return record, Acquired()
+    own = [each for each in record.active if each.job_id == slot.job_id]
+    if any(each.token not in expired for each in own):
+        return record, Blocked("own-slot")
+    if not own and not entitled and record.entry(slot.job_id) is None:
+        return record, Blocked("not-listed")
+    others = [each for each in record.active if each.job_id != slot.job_id]
+    if policy.stale_policy == "fail-stale":
+        too_many = max(0, len(others) + 1 - policy.max_active)
+        stale = [each for each in others if each.token in expired][:too_many]
+    else:
+        stale = []
+    kept = [each for each in others if each not in stale]
+    free = policy.max_active - len(kept)
+    if free < 1:
+        return record, Blocked("active-limit")
+    if free <= _due_before(record, slot.job_id, at):
+        return record, Blocked("retry-first")
+    taken = replace(
+        record,
+        active=(*kept, slot),
+        queued=tuple(entry for entry in record.queued if entry.job_id != slot.job_id),
+        takeovers=record.takeovers + len(stale),
+    )
+    return taken, Acquired(tuple(stale))
+
+
+def _due_before(record: KeyRecord, job_id: str, at: datetime) -> int:
+    """Count the retries that are due and stand before the job."""
+    due = 0
+    for entry in record.queued:
+        if entry.job_id == job_id:
+            break
+        due += entry.is_due(at, COURTESY)
+    return due
+
+
+def renew(record: KeyRecord, token: str, *, lease: timedelta, at: datetime) -> KeyRecord | None:
+    """Lengthen a hold; None when it is lost."""
+    slot = record.slot(token)
+    if slot is None:
+        return None
+    longer = replace(slot, renewed_at=timestamp(at), expires_at=timestamp(at + lease))
+    return replace(record, active=tuple(longer if each is slot else each for each in record.active))
+
+
+def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:
+    """Give a slot back; None when it is not there. A job that will be tried again waits at the head of the queue."""
+    slot = record.slot(token)
+    if slot is None:
+        return None
+    queued = tuple(entry for entry in record.queued if entry.job_id != slot.job_id)
+    return replace(
+        record,
+        active=tuple(each for each in record.active if each is not slot),
+        queued=queued if waiting is None else (waiting, *queued),
+    )
+
+
+def remove(record: KeyRecord, job_id: str) -> KeyRecord:
+    """Take a job out of the record, whether it waits or is active: it has ended, or an operator says so."""
+    return replace(
+        record,
+        active=tuple(slot for slot in record.active if slot.job_id != job_id),
+        queued=tuple(entry for entry in record.queued if entry.job_id != job_id),
+    )

@@ -1,0 +1,201 @@
+"""The records of one queue's keys, changed by compare-and-set: the only effect that a reducer ever has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from trellis_nats._nats.backoff import Backoff
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.kv import Bucket, KvRecord
+from trellis_nats.clock import now, timestamp
+from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, Malformed
+from trellis_nats.jobs.keys.template import JobKey
+
+__all__ = ["KeyStore", "Reducer"]
+
+T = TypeVar("T")
+Reducer = Callable[[KeyRecord], tuple[KeyRecord, T]]
+"""Returns the changed record, or the same one to write nothing, and what the caller wants to know. It may be called
+several times, also on a record that holds its own change already: a write whose answer was lost is done again."""
+
+_ATTEMPTS_MAX: Final = 100
+_UNKNOWN_MAX: Final = 3
+"""How many answers in a row may be lost; each one waited for a request timeout."""
+_PAUSE_FIRST: Final = timedelta(milliseconds=1)
+_PAUSE_LONGEST: Final = timedelta(milliseconds=50)
+"""Between conflicting writes. A write takes about half a millisecond, so 50 writers need about 25 ms for a turn each."""
+_REMEMBERED: Final = 4096
+"""How many keys a process remembers the newest revision of, to write without a read. About 2 KB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    record: KeyRecord
+    revision: int
+    is_certain: bool
+    """Whether the leader said so just now. A replica, or what this process remembers, may be old."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one key."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Its own writers take turns instead of racing each other through the server."""
+    users: int = 0
+    stored: _Stored | None = None
+
+
+class KeyStore:
+    """Reads and changes the records of one queue's keys. Never deletes one: other runtimes take that for damage.
+
+    It belongs to the event loop of its connection.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        bucket: str,
+        namespace: str,
+        queue: str,
+        policy: KeyPolicy,
+        timeout: timedelta,
+    ) -> None:
+        self._bucket = Bucket(connection, bucket)
+        self._namespace = namespace
+        self._queue = queue
+        self._policy = policy
+        self._timeout = timeout
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def subject(self, key: JobKey) -> str:
+        """Return the subject on which changes of a record can be heard."""
+        return f"$KV.{self._bucket.name}.{self._name(key)}"
+
+    def parse(self, key: JobKey, data: bytes) -> KeyRecord | None:
+        """Read a record that was heard; None for what is none."""
+        try:
+            return KeyRecord.parse(data, service=self._namespace, queue=self._queue, key_hash=key.hash)
+        except Malformed:
+            return None
+
+    async def read(self, key: JobKey) -> KeyRecord:
+        """Return the record as the leader has it; an empty one where there is none.
+
+        Raises:
+            MalformedKeyRecord: what is stored is no record of the key.
+            TransportError: NATS did not answer.
+        """
+        return (await self._read(key, leader=True)).record
+
+    async def change(self, key: JobKey, reduce: Reducer[T]) -> T:
+        """Apply a reducer to the newest record, and return what it says once its change is stored.
+
+        An answer that changes nothing is given only on what the leader has.
+
+        Raises:
+            MalformedKeyRecord: what is stored is no record of the key; it was not touched.
+            KeyContended: others were faster a hundred times in a row.
+            WriteUnknown: no answer came to any of three writes.
+            TransportError: NATS did not take it.
+        """
+        known = self._known.setdefault(key.hash, _Known())
+        known.users += 1
+        try:
+            async with known.lock:
+                return await self._change(key, known, reduce)
+        finally:
+            known.users -= 1
+            self._known.move_to_end(key.hash)
+            self._forget_oldest()
+
+    async def _change(self, key: JobKey, known: _Known, reduce: Reducer[T]) -> T:
+        stored, known.stored = known.stored, None
+        pauses = Backoff(_PAUSE_FIRST, _PAUSE_LONGEST)
+        unknown = 0
+        leader = False
+        for _ in range(_ATTEMPTS_MAX):
+            if stored is None:
+                stored = await self._read(key, leader=leader)
+            changed, said = reduce(stored.record)
+            if changed == stored.record:
+                if stored.is_certain:
+                    known.stored = replace(stored, is_certain=False)
+                    return said
+                stored, leader = None, True
+                continue
+            written = self._stamped(changed)
+            try:
+                revision = await self._bucket.update(
+                    self._name(key), written.encode(), stored.revision, timeout=self._timeout
+                )
+            except WrongLastSequence:
+                stored, leader = None, True
+                await asyncio.sleep(pauses.next().total_seconds())
+            except WriteUnknown:
+                stored, leader = None, True
+                unknown += 1
+                if unknown == _UNKNOWN_MAX:
+                    raise
+            else:
+                known.stored = _Stored(written, revision, is_certain=False)
+                return said
+        raise KeyContended(
+            f'key "{key.display}": others changed its record "{self._name(key)}" {_ATTEMPTS_MAX} times in a row'
+        )
+
+    def _stamped(self, record: KeyRecord) -> KeyRecord:
+        return replace(
+            record,
+            max_active=self._policy.max_active,
+            max_queued=self._policy.max_queued,
+            updated_at=timestamp(now()),
+        )
+
+    async def _read(self, key: JobKey, *, leader: bool) -> _Stored:
+        name = self._name(key)
+        found = await self._bucket.get(name, leader=leader, timeout=self._timeout)
+        if found is None or not _has_value(found):
+            return _Stored(self._empty(key), 0 if found is None else found.revision, is_certain=leader)
+        try:
+            record = KeyRecord.parse(
+                found.value, service=self._namespace, queue=self._queue, key_hash=key.hash
+            )
+        except Malformed as problem:
+            raise MalformedKeyRecord(
+                key.display, bucket=self._bucket.name, name=name, problem=str(problem)
+            ) from None
+        return _Stored(record, found.revision, is_certain=leader)
+
+    def _empty(self, key: JobKey) -> KeyRecord:
+        return KeyRecord(
+            service=self._namespace,
+            queue=self._queue,
+            display=key.display,
+            hash=key.hash,
+            max_active=self._policy.max_active,
+            max_queued=self._policy.max_queued,
+        )
+
+    def _name(self, key: JobKey) -> str:
+        return f"{self._namespace}.{self._queue}.{key.hash}"
+
+    def _forget_oldest(self) -> None:
+        while len(self._known) > _REMEMBERED:
+            oldest = next(iter(self._known))
+            if self._known[oldest].users:
+                return
+            del self._known[oldest]
+
+
+def _has_value(found: KvRecord) -> bool:
+    """Say whether a record was written there; an operator may have deleted it."""
+    return found.operation == "PUT"

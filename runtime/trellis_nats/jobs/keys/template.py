@@ -1,0 +1,99 @@
+"""Which key a job has: strings and JSON pointers into its payload (reference, 10.1 to 10.4). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats.errors import InvalidPayload
+
+__all__ = ["JobKey", "resolve"]
+
+_SAFE_INTEGER_MAX: Final = 2**53 - 1
+"""Beyond it, JavaScript writes other digits and would hash another key (reference, 10.3)."""
+_ARRAY_STEP: Final = re.compile(r"0|[1-9][0-9]*")
+_DISPLAY_MAX: Final = 256
+"""Characters. A display key is for people; the hash tells keys apart."""
+
+Segment = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """One key of one queue."""
+
+    display: str
+    """Its segments, joined by `:`, cut after 256 characters. Two keys may share it."""
+    hash: str
+    """64 lower-case hexadecimal digits, the same in every runtime."""
+
+
+def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey:
+    """Return the key of a payload. `what` names the payload in errors.
+
+    Raises:
+        InvalidPayload: a pointer finds nothing, or no string, boolean or safe integer; all such places at once.
+    """
+    segments: list[Segment] = []
+    problems: list[tuple[str, str]] = []
+    for part in template:
+        if not part.startswith("/"):
+            segments.append(part)
+            continue
+        found = _follow(part, payload)
+        if isinstance(found, _Problem):
+            problems.append((f"#{part}", found.text))
+        else:
+            segments.append(found)
+    if problems:
+        raise InvalidPayload(what, problems)
+    display = ":".join(map(_shown, segments))
+    return JobKey(
+        display if len(display) <= _DISPLAY_MAX else display[:_DISPLAY_MAX] + "…", _hashed(segments)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    text: str
+
+
+def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
+    value = payload
+    for escaped in pointer.split("/")[1:]:
+        step = escaped.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and _ARRAY_STEP.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return _Problem("the concurrency key needs this value, and the payload does not have it")
+    match value:
+        case str() | bool():
+            return value
+        case int() if abs(value) <= _SAFE_INTEGER_MAX:
+            return value
+        case int() | float():
+            return _Problem(
+                "the concurrency key takes integers from -(2^53-1) to 2^53-1: other numbers are written differently by "
+                "other runtimes; use a string"
+            )
+        case _:
+            kind = "null" if value is None else "an array" if isinstance(value, list) else "an object"
+            return _Problem(f"the concurrency key needs a string, a boolean or an integer, got {kind}")
+
+
+def _shown(segment: Segment) -> str:
+    return str(segment).lower() if isinstance(segment, bool) else str(segment)
+
+
+def _hashed(segments: Sequence[Segment]) -> str:
+    text = json.dumps({"version": 1, "segments": segments}, separators=(",", ":"), ensure_ascii=False)
+    # A lone surrogate cannot be UTF-8; JavaScript's encoder writes U+FFFD for it.
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()
