@@ -34,6 +34,7 @@ from trellis_nats.errors import (
     NotConnected,
     PayloadTooLarge,
     PermissionDenied,
+    PermissionsMissing,
     ProvisioningError,
     RemoteError,
     RequestTimeout,
@@ -47,6 +48,7 @@ from trellis_nats.errors import (
     WrongLastSequence,
 )
 from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
+from trellis_nats.granting import permissions
 from trellis_nats.health import CheckResult, Health, HealthReport, HealthStatus
 from trellis_nats.jobs import (
     Accepted,
@@ -69,6 +71,7 @@ from trellis_nats.jobs import (
 from trellis_nats.kv import Bucket, Entry
 from trellis_nats.model import Model
 from trellis_nats.options import Credentials, Duties, Options, Retention
+from trellis_nats.rights import Permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
@@ -132,6 +135,8 @@ __all__ = [
     "Options",
     "PayloadTooLarge",
     "PermissionDenied",
+    "Permissions",
+    "PermissionsMissing",
     "ProvisioningError",
     "PublishedEvent",
     "ReceivedEvent",
@@ -158,4 +163,5 @@ __all__ = [
     "WriteUnknown",
     "WrongLastSequence",
     "parse_binding",
+    "permissions",
 ]

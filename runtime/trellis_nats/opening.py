@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.publish import supports_fence
 from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats.clock import from_milliseconds
-from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors import ConfigurationError, PermissionDenied, PermissionsMissing
 from trellis_nats.options import Credentials, Options
-from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
+from trellis_nats.provision import provision, requirements_of
+from trellis_nats.rights import inbox_prefix, require_rights
 from trellis_nats.runtime import Runtime
 
 __all__ = ["opened"]
@@ -29,16 +29,24 @@ async def opened(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncGener
     Raises:
         ConfigurationError: the URL may not be used this way.
         CannotConnect: the server cannot be reached, or refuses the credentials.
+        PermissionsMissing: the account may not hear its answers.
         ProvisioningError: streams, consumers or buckets are missing or differ.
     """
     refuse_unsigned(url, runtime.options)
-    connection = await Connection.open(url, settings=_settings(runtime))
+    inbox = inbox_prefix(runtime, is_client=not provisioned)
+    try:
+        connection = await Connection.open(url, settings=_settings(runtime, inbox))
+    except PermissionDenied as denial:
+        raise PermissionsMissing([f'{denial.operation} "{inbox}.>" (to be answered)']) from denial
     try:
         runtime.attach(connection)
         if provisioned:
+            runtime.before_start(lambda: require_rights(runtime))
             await provision(
                 connection,
-                _requirements(runtime, connection),
+                requirements_of(
+                    runtime.binding, events=bool(runtime.events), replicas=_replicas(runtime, connection)
+                ),
                 create=runtime.options.provision and not runtime.has_given_binding,
             )
             _warn_without_fences(runtime, connection)
@@ -80,12 +88,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _settings(runtime: Runtime) -> ConnectionSettings:
+def _replicas(runtime: Runtime, connection: Connection) -> int:
+    return runtime.options.replicas or (3 if connection.server_count >= 3 else 1)  # noqa: PLR2004 - jobs.md, "Streams"
+
+
+def _settings(runtime: Runtime, inbox: str) -> ConnectionSettings:
     options = runtime.options
     login = options.credentials or Credentials()
     return ConnectionSettings(
         name=f"{runtime.contract.id} {runtime.instance_id}",
-        inbox_prefix=f"_INBOX_{runtime.contract.name}",
+        inbox_prefix=inbox,
         connect_timeout=options.connect_timeout,
         user=login.user,
         password=login.password,
@@ -93,30 +105,4 @@ def _settings(runtime: Runtime) -> ConnectionSettings:
         credentials=login.file,
         nkey_seed=login.nkey_seed_file,
         tls=options.tls,
-    )
-
-
-def _requirements(runtime: Runtime, connection: Connection) -> Requirements:
-    binding, options = runtime.binding, runtime.options
-    queues = () if binding.jobs is None else tuple(binding.jobs.queues.values())
-    replicas = options.replicas or (3 if connection.server_count >= 3 else 1)  # noqa: PLR2004 - jobs.md, "Streams"
-    return Requirements(
-        queues=tuple(
-            QueueNeed(consumer=each.consumer_name, work_subject=each.work_subject, ack_wait=each.ack_wait)
-            for each in queues
-        ),
-        buckets=(
-            *(
-                BucketNeed(
-                    bucket=each.bucket,
-                    history=each.history,
-                    ttl=from_milliseconds(each.ttl_ms),
-                    max_value_bytes=each.max_value_bytes,
-                )
-                for each in binding.kv.values()
-            ),
-            *(() if binding.jobs is None else (BucketNeed(bucket=binding.jobs.keys_bucket),)),
-        ),
-        events=bool(runtime.events),
-        replicas=replicas,
     )

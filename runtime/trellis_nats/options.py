@@ -86,6 +86,12 @@ class Options:
     """How long the first connection may take. Later ones are tried for ever."""
     request_timeout: timedelta = timedelta(seconds=5)
     """How long a call, a read or a write waits for its answer."""
+    inbox_prefix: str | None = None
+    """Where answers arrive: tokens with dots between them. No other account should be allowed to listen there.
+
+    None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. With one for each program, none can hear the
+    answers of another.
+    """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may go on after the stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None

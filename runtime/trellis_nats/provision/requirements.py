@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-__all__ = ["BucketNeed", "QueueNeed", "Requirements"]
+from trellis_nats.binding import Binding
+from trellis_nats.clock import from_milliseconds
+
+__all__ = ["BucketNeed", "QueueNeed", "Requirements", "requirements_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +46,28 @@ class Requirements:
     """1 on a single server; 3 where at least three can store."""
     jobs_max_age: timedelta = timedelta(days=90)
     """How long the history of jobs is kept at most: a backstop, longer than any retention of a state."""
+
+
+def requirements_of(binding: Binding, *, events: bool, replicas: int = 1) -> Requirements:
+    """Return what a service with this binding needs. `events`: whether it publishes any."""
+    jobs = binding.jobs
+    return Requirements(
+        queues=tuple(
+            QueueNeed(consumer=each.consumer_name, work_subject=each.work_subject, ack_wait=each.ack_wait)
+            for each in (() if jobs is None else jobs.queues.values())
+        ),
+        buckets=(
+            *(
+                BucketNeed(
+                    bucket=each.bucket,
+                    history=each.history,
+                    ttl=from_milliseconds(each.ttl_ms),
+                    max_value_bytes=each.max_value_bytes,
+                )
+                for each in binding.kv.values()
+            ),
+            *(() if jobs is None else (BucketNeed(bucket=jobs.keys_bucket),)),
+        ),
+        events=events,
+        replicas=replicas,
+    )

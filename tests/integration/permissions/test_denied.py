@@ -1,0 +1,192 @@
+"""What each role may not do is refused by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats.errors import PermissionDenied
+from trellis_nats.testing import NatsServer
+
+from tests.support.depot import accounts, role_accounts
+
+ROLES = ("worker", "producer", "operator", "provisioner", "client")
+INBOX = {role: "_INBOX_depot.client" if role == "client" else "_INBOX_depot" for role in ROLES}
+SOON = timedelta(seconds=5)
+
+OTHERS = [
+    # another service's jobs
+    "trellis.jobs.other.pack.J1.created",
+    "trellis.jobs.other.pack.J1.cancelled",
+    "trellis.jobs.depot.unknown.J1.created",
+    "trellis.work.other.pack",
+    "trellis.job_updates.other.pack.J1",
+    "trellis.job_claims.other.I1",
+    "trellis.jobs.workers.other.pack.I1.heartbeat",
+    "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.other__pack",
+    "$JS.API.CONSUMER.INFO.JOBS_WORK.other__pack",
+    "$JS.ACK.JOBS_WORK.other__pack.1.1.1.1.0",
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.other.pack.J1.>",
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.*.pack.J1.>",
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.>",
+    # another service's buckets, events and procedures
+    "$KV.other_orders.key",
+    "$KV.JOBS_KEYS_other.other.pack.key",
+    "$KV.JOBS_KEYS_other.duty.jobs",
+    "$JS.API.STREAM.MSG.GET.KV_other_orders",
+    "$JS.API.DIRECT.GET.KV_other_orders.$KV.other_orders.key",
+    "events.v1.Other.Happened",
+    "rpc.v1.Other.Call",
+    "_INBOX_other.1.1",
+    "_INBOX_depot.1.1",
+    # management that no role has
+    "$JS.API.INFO",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.CREATE.OTHER",
+    "$JS.API.STREAM.UPDATE.JOBS",
+    "$JS.API.STREAM.UPDATE.JOBS_WORK",
+    "$JS.API.STREAM.DELETE.JOBS",
+    "$JS.API.STREAM.DELETE.JOBS_WORK",
+    "$JS.API.STREAM.DELETE.KV_depot_orders",
+    "$JS.API.STREAM.PURGE.JOBS_WORK",
+    "$JS.API.STREAM.PURGE.KV_depot_orders",
+    "$JS.API.STREAM.MSG.GET.JOBS",
+    "$JS.API.STREAM.MSG.GET.JOBS_WORK",
+    "$JS.API.STREAM.MSG.DELETE.JOBS",
+    "$JS.API.STREAM.MSG.DELETE.JOBS_WORK",
+    "$JS.API.STREAM.SNAPSHOT.JOBS",
+    "$JS.API.STREAM.LEADER.STEPDOWN.JOBS",
+    "$JS.API.DIRECT.GET.JOBS",
+    "$JS.API.CONSUMER.NAMES.JOBS_WORK",
+    "$JS.API.CONSUMER.LIST.JOBS_WORK",
+    "$JS.API.CONSUMER.CREATE.JOBS_WORK",
+    "$JS.API.CONSUMER.CREATE.JOBS_WORK.mine",
+    "$JS.API.CONSUMER.CREATE.JOBS_WORK.mine.trellis.work.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.JOBS.mine",
+    "$JS.API.CONSUMER.DURABLE.CREATE.JOBS_WORK.mine",
+    "$JS.API.CONSUMER.DELETE.JOBS_WORK.depot__pack",
+    "$JS.API.CONSUMER.PAUSE.JOBS_WORK.depot__pack",
+    "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS_WORK.depot__pack",
+    "$SYS.REQ.SERVER.PING",
+]
+DUTIES = [
+    "$JS.API.STREAM.PURGE.JOBS",
+    "$JS.API.STREAM.INFO.JOBS",
+    "$JS.API.STREAM.INFO.JOBS_WORK",
+    "$JS.API.DIRECT.GET.JOBS_WORK",
+    "$JS.API.CONSUMER.CREATE.JOBS",
+    "$JS.API.CONSUMER.CREATE.JOBS.mine",
+    "$JS.API.CONSUMER.CREATE.JOBS.mine.trellis.jobs.>",
+    "$JS.API.CONSUMER.DELETE.JOBS.mine",
+    "$JS.API.CONSUMER.MSG.NEXT.JOBS.mine",
+    "$JS.ACK.JOBS.mine.1.1.1.1.0",
+    "trellis.work.depot.pack",
+    "$KV.JOBS_KEYS_depot.duty.jobs",
+]
+MAKING = [
+    "$JS.API.STREAM.CREATE.JOBS",
+    "$JS.API.STREAM.CREATE.KV_depot_orders",
+    "$JS.API.CONSUMER.CREATE.JOBS_WORK.depot__pack.trellis.work.depot.pack",
+]
+WORKING = [
+    "trellis.jobs.depot.pack.J1.completed",
+    "trellis.jobs.depot.pack.J1.retried",
+    "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.depot__pack",
+    "$JS.ACK.JOBS_WORK.depot__pack.1.1.1.1.0",
+    "trellis.job_updates.depot.weigh.J1",
+    "$KV.depot_orders.key",
+    "$JS.API.STREAM.MSG.GET.KV_depot_orders",
+    "events.v1.Orders.Shipped",
+]
+CREATING = ["trellis.jobs.depot.pack.J1.created", "$KV.JOBS_KEYS_depot.depot.ship.key"]
+CALLING = ["rpc.v1.Orders.Create"]
+PUBLISHING = {
+    "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
+    "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
+    "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
+    "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *CALLING],
+    "client": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING],
+}
+
+HEARD_BY_NOBODY = [
+    ">",
+    "*.>",
+    "_INBOX.>",
+    "_INBOX_other.>",
+    "_INBOX_other.client.>",
+    "trellis.>",
+    "trellis.jobs.>",
+    "trellis.jobs.*.*.*.*",
+    "trellis.jobs.other.>",
+    "trellis.jobs.depot.>",
+    "trellis.jobs.workers.>",
+    "trellis.work.>",
+    "trellis.work.depot.pack",
+    "trellis.job_updates.>",
+    "trellis.job_updates.other.>",
+    "trellis.job_claims.>",
+    "trellis.job_claims.other.*",
+    "$KV.>",
+    "$KV.depot_orders.>",
+    "$KV.JOBS_KEYS_other.>",
+    "$JS.>",
+    "$JS.ACK.>",
+    "$JS.API.>",
+    "$JS.EVENT.>",
+    "$SYS.>",
+    "events.>",
+    "events.v1.Other.>",
+    "rpc.>",
+    "rpc.v1.Other.Call",
+]
+SERVED = ["rpc.v1.Orders.Create"]
+JOBS_HEARD = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
+EVENTS_HEARD = ["events.v1.Orders.Shipped"]
+CLAIMS = ["trellis.job_claims.depot.*"]
+HEARING = {
+    "worker": HEARD_BY_NOBODY,
+    "producer": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS],
+    "operator": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS],
+    "provisioner": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *EVENTS_HEARD, *CLAIMS],
+    "client": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NatsServer]:
+    with NatsServer(config=accounts(role_accounts())) as running:
+        yield running
+
+
+async def as_role(server: NatsServer, role: str) -> Connection:
+    settings = ConnectionSettings(user=role, password=role, inbox_prefix=INBOX[role])
+    return await Connection.open(server.url, settings=settings)
+
+
+@pytest.mark.parametrize(("role", "subject"), [(role, each) for role in ROLES for each in PUBLISHING[role]])
+async def test_a_role_may_not_publish_what_is_not_its_own(
+    server: NatsServer, role: str, subject: str
+) -> None:
+    connection = await as_role(server, role)
+    try:
+        with pytest.raises(PermissionDenied) as denied:
+            await connection.request(subject, b"{}", timeout=SOON)
+        assert denied.value.subject == subject
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(("role", "subject"), [(role, each) for role in ROLES for each in HEARING[role]])
+async def test_a_role_may_not_hear_what_is_not_its_own(server: NatsServer, role: str, subject: str) -> None:
+    connection = await as_role(server, role)
+    try:
+        await connection.subscribe(subject, lambda _: None)
+        with pytest.raises(PermissionDenied) as denied:
+            await connection.flush()
+        assert denied.value.subject == subject
+    finally:
+        await connection.close()

@@ -1,0 +1,173 @@
+"""Each role does all of its work with an account that may do that and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from datetime import timedelta
+
+import pytest
+from trellis_nats import (
+    Duties,
+    JobCancelled,
+    JobSnapshot,
+    JobState,
+    NoResponders,
+    Options,
+    PermissionDenied,
+    Retention,
+    permissions,
+)
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.settings import ConnectionSettings
+
+from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
+from tests.support.eventually import eventually
+from tests.support.orders import REQUEST, CreateResponse, Order
+from tests.support.shop import Parcel, Receipt, Weight, up_to
+
+SOON = timedelta(seconds=10)
+LOOKED_UP_AT_CONNECT = [
+    f"$JS.API.STREAM.INFO.{name}" for name in ("JOBS", "JOBS_WORK", "JOBS_ADVISORIES")
+] + [f"$JS.API.STREAM.INFO.{name}" for name in ("trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")]
+BUCKETS_OF_A_WORKER = ["$JS.API.DIRECT.GET.KV_depot_orders.$KV.depot_orders.>"]
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if "may not" in each.getMessage()]
+
+
+async def test_the_whole_life_of_jobs_needs_nothing_beside_the_roles(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("worker")) as worker,
+        Depot.connect(server.url, options=login("producer")) as producer,
+        DepotClient.connect(server.url, options=login("client")) as client,
+    ):
+        register(worker)
+        await worker.start()
+        async with client.shipped.subscribe() as shipped, client.moved.subscribe() as moved:
+            ref = await producer.jobs.pack.create(Parcel(number=7), idempotency_key="seven")
+            assert await ref.result(timeout=SOON) == Receipt(total=7)
+            assert (await anext(shipped)).event.order_id == "7"
+            assert (await anext(moved)).event.region == "eu"
+
+        snapshot: JobSnapshot[Parcel, Receipt] = await ref.get()
+        assert (snapshot.state, snapshot.tries) == (JobState.COMPLETED, 2)
+        entry = await worker.orders.get("order-7")
+        assert entry is not None
+        assert (await worker.orders.update(entry, Order(order_id="7", total=8))).value.total == 8
+        await worker.orders.delete("order-7")
+
+        many = await producer.jobs.weigh.create_many([Parcel(number=each) for each in range(3)])
+        assert [(await each.result(timeout=SOON)).total for each in many] == [0, 1, 2]
+        charged = await producer.jobs.charge.create(Parcel(number=1))
+
+        async def is_active() -> bool:
+            return (await charged.get()).state is JobState.ACTIVE
+
+        await eventually(is_active)
+        assert (await charged.cancel("enough")).state is JobState.CANCELLED
+        with pytest.raises(JobCancelled, match="enough"):
+            await charged.result(timeout=SOON)
+        assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+        assert (await worker.health.report()).ready
+
+        # A cut account may not look streams up, which each service tries when it connects.
+        assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT * 2, *BUCKETS_OF_A_WORKER])
+    assert complaints(caplog) == []
+
+
+async def test_updates_reach_a_producer() -> None:
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("worker")) as worker,
+        Depot.connect(server.url, options=login("producer")) as producer,
+    ):
+        register(worker)
+        ref = await producer.jobs.weigh.create(Parcel(number=1))
+        async with aclosing(ref.updates()) as updates:
+            first = asyncio.ensure_future(anext(updates))
+            await asyncio.sleep(0)  # it has subscribed when it first waits
+            await producer.jobs.runtime.connection.flush()
+            await worker.start()
+            assert await asyncio.wait_for(first, 10) == Weight(grams=100)
+
+
+async def test_the_duties_and_a_worker_together_have_all_that_they_need(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")
+    often = Duties(reconcile_every=timedelta(milliseconds=50), purge_every=timedelta(milliseconds=50))
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("duties", duties=often)) as depot,
+    ):
+        register(depot)
+        await depot.start()
+        await eventually(lambda: depot.jobs.last_reconcile)
+        assert depot.jobs.has_duties
+        async with depot.jobs.follow() as events:
+            ref = await depot.jobs.weigh.create(Parcel(number=1))
+            assert [each.event async for each in up_to("completed", events)][-1] == "completed"
+        assert await anext(each.event async for each in ref.events()) == "created"
+        assert await depot.jobs.purge_ended(Retention(completed=timedelta(0))) == 1
+        assert (await depot.jobs.reconcile()).enqueued == 0
+
+        assert violations(server) == []
+    assert complaints(caplog) == []
+
+
+async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None:
+    at_once = login("operator", duties=Duties(lost_after=timedelta(0)))
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("root")) as root,
+        Depot.connect(server.url, options=at_once) as operator,
+    ):
+        lost = await root.jobs.weigh.create(Parcel(number=1))
+        await root.jobs.runtime.connection.request("$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
+        assert (await operator.jobs.reconcile()).enqueued == 1
+        register(root)
+        await root.start()
+        assert (await lost.result(timeout=SOON)).total == 1
+        assert await operator.jobs.purge_ended(Retention(completed=timedelta(0))) == 1
+
+        assert violations(server) == []
+
+
+async def test_a_worker_has_no_duties_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="trellis_nats")
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("worker", duties=Duties())) as worker,
+    ):
+        register(worker)
+        await worker.start()
+        said = await eventually(lambda: [each for each in complaints(caplog) if " is off: " in each])
+        await eventually(lambda: len([each for each in complaints(caplog) if " is off: " in each]) == 2)
+
+        assert said[0].startswith("reconciling is off")
+        assert not worker.jobs.has_duties
+
+
+async def test_each_program_may_have_an_inbox_of_its_own() -> None:
+    users = role_accounts()
+    users["shop"] = permissions(DepotClient, "client", inbox_prefix="_INBOX.shop")
+    async with standing(users) as server:
+        options = Options(credentials=login("shop").credentials, inbox_prefix="_INBOX.shop")
+        async with DepotClient.connect(server.url, options=options) as shop:
+            with pytest.raises(NoResponders):
+                await shop.create(REQUEST)
+        user = "shop"
+        connection = await Connection.open(
+            server.url, settings=ConnectionSettings(user=user, password=user, inbox_prefix="_INBOX.shop")
+        )
+        await connection.subscribe("_INBOX_depot.client.>", lambda _: None)
+        with pytest.raises(PermissionDenied, match="_INBOX_depot"):
+            await connection.flush()
+        await connection.close()

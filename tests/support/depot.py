@@ -1,0 +1,152 @@
+"""A service with every surface and its client, and a server on which each role has a user of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from trellis_nats import (
+    RUNTIME_API,
+    Bucket,
+    BucketSpec,
+    Client,
+    Contract,
+    Credentials,
+    Duties,
+    EventPublisher,
+    EventSource,
+    Options,
+    Permissions,
+    RpcCall,
+    RpcEndpoint,
+    Runtime,
+    Service,
+    permissions,
+)
+from trellis_nats.testing import NatsServer
+
+from tests.support.orders import (
+    ORDERS_CREATE,
+    ORDERS_MOVED,
+    ORDERS_SHIPPED,
+    CreateRequest,
+    CreateResponse,
+    Moved,
+    Order,
+    Shipped,
+    greet,
+)
+from tests.support.shop import ParcelJob, Receipt, ShopJobs, WeighJob, Weight
+
+__all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accounts", "standing", "violations"]
+
+CONTRACT: Final = Contract(id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API)
+NO_DUTIES: Final = Duties(reconcile_every=None, purge_every=None)
+
+
+class Depot(Service):
+    """The service."""
+
+    contract: ClassVar[Contract] = CONTRACT
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.jobs: Final = ShopJobs(runtime)
+        self.create: Final = RpcEndpoint[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
+        self.shipped: Final = EventPublisher[Shipped](runtime, ORDERS_SHIPPED)
+        self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
+        self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
+
+
+class DepotClient(Client):
+    """The client."""
+
+    contract: ClassVar[Contract] = CONTRACT
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.create: Final = RpcCall[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
+        self.shipped: Final = EventSource[Shipped](runtime, ORDERS_SHIPPED)
+        self.moved: Final = EventSource[Moved](runtime, ORDERS_MOVED)
+
+
+def accounts(users: Mapping[str, Permissions | None]) -> str:
+    """Write one account with these users, whose passwords are their names; None: one that may do everything."""
+    written = "\n".join(
+        f"{{ user: {name}, password: {name}\n{'' if allowed is None else allowed.to_config()} }}"
+        for name, allowed in users.items()
+    )
+    return f"accounts {{ APP {{ jetstream: enabled, users: [\n{written}\n] }} }}"
+
+
+def role_accounts() -> dict[str, Permissions | None]:
+    """Return a user for each role."""
+    return {
+        "root": None,
+        "provisioner": permissions(Depot, "provisioner"),
+        "worker": permissions(Depot, "worker"),
+        "producer": permissions(Depot, "producer"),
+        "operator": permissions(Depot, "operator"),
+        "duties": permissions(Depot, "worker") | permissions(Depot, "operator"),
+        "client": permissions(DepotClient, "client"),
+    }
+
+
+def login(user: str, *, duties: Duties = NO_DUTIES) -> Options:
+    """Return the options of a user."""
+    return Options(
+        credentials=Credentials(user=user, password=user),
+        duties=duties,
+        request_timeout=timedelta(seconds=5),
+        shutdown_grace=timedelta(seconds=1),
+    )
+
+
+@asynccontextmanager
+async def standing(users: Mapping[str, Permissions | None] | None = None) -> AsyncGenerator[NatsServer]:
+    """Run a server on which the provisioner has made everything."""
+    listed = {
+        "provisioner": permissions(Depot, "provisioner"),
+        **(role_accounts() if users is None else users),
+    }
+    async with NatsServer(config=accounts(listed)) as server:
+        async with Depot.connect(server.url, options=login("provisioner")):
+            pass
+        yield server
+
+
+def violations(server: NatsServer) -> list[str]:
+    """Return every subject that the server has denied to somebody, in order."""
+    return re.findall(r'Violation.*? (?:Subject|Reply) "([^"]*)"', server.log)
+
+
+def register(depot: Depot) -> None:
+    """Give it a handler for each thing that handlers do."""
+
+    @depot.jobs.pack.handle
+    async def pack(job: ParcelJob) -> Receipt:
+        await job.progress(step="packing", current=job.tries, total=2)
+        await job.log("a line")
+        if job.tries == 1:
+            raise ConnectionError("the belt stands still")
+        number = job.payload.number
+        await depot.orders.put(f"order-{number}", Order(order_id=str(number), total=number))
+        await depot.shipped.publish(Shipped(order_id=str(number)))
+        await depot.moved.publish(Moved(order_id=str(number), region="eu"))
+        child = await depot.jobs.weigh.create(job.payload)
+        return await child.result(timeout=timedelta(seconds=10))
+
+    @depot.jobs.weigh.handle
+    async def weigh(job: WeighJob) -> Receipt:
+        await job.emit_update(Weight(grams=100))
+        return Receipt(total=job.payload.number)
+
+    @depot.jobs.charge.handle
+    async def charge(job: ParcelJob) -> Receipt:
+        await job.cancelled.wait()
+        raise ConnectionAbortedError
+
+    depot.create.handle(greet)

@@ -1,0 +1,141 @@
+"""What each role may do: as data, and as a server's configuration has it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trellis_nats import Binding, ConfigurationError, Options, Permissions, permissions
+from trellis_nats.binding import JobsBinding, QueueBinding
+from trellis_nats.rights.grant import example
+from trellis_nats.rights.permissions import covers
+
+from tests.support.depot import Depot, DepotClient
+from tests.support.orders import OrdersClient, OrdersService
+
+TOKENS = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4)
+PATTERNS = st.one_of(TOKENS.map(".".join), TOKENS.map(lambda tokens: ".".join([*tokens, ">"])))
+SUBJECTS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map(".".join)
+
+
+def test_a_client_may_call_and_listen_and_nothing_else() -> None:
+    assert permissions(OrdersClient, "client") == Permissions(
+        publish=("rpc.v1.Orders.Create", "rpc.v1.Orders.Peek"),
+        subscribe=(
+            "_INBOX_orders-service.client.>",
+            "events.v1.Orders.Shipped",
+            "events.v1.Orders.Moved.*",
+        ),
+    )
+
+
+def test_a_service_without_jobs_needs_nothing_of_them() -> None:
+    allowed = permissions(OrdersService, "worker")
+
+    assert not [each for each in (*allowed.publish, *allowed.subscribe) if "job" in each.lower()]
+    assert "rpc.v1.Orders.Create" in allowed.subscribe
+    assert "rpc.v1.Orders.Peek" in allowed.publish  # it calls a procedure itself
+    assert allowed.allow_responses == timedelta(minutes=10)
+
+
+def test_only_a_service_with_keyed_queues_may_use_the_bucket_of_keys() -> None:
+    keyed = "$KV.JOBS_KEYS_depot.depot.>"
+
+    assert keyed in permissions(Depot, "worker").publish
+    assert keyed in permissions(Depot, "producer").subscribe
+    assert not [each for each in permissions(OrdersService, "worker").publish if "JOBS_KEYS" in each]
+    assert not [each for each in permissions(Depot, "worker").publish if "duty" in each]
+
+
+def test_names_of_a_given_binding_are_used() -> None:
+    queue = QueueBinding(
+        queue_type="pack",
+        publish_prefix="trellis.jobs.tr_jobs_x.q1",
+        work_subject="trellis.work.tr_jobs_x.q1",
+        consumer_name="tr_jobs_x_q1",
+    )
+    jobs = JobsBinding(namespace="tr_jobs_x", work_stream="WORK_9", queues={"pack": queue})
+
+    allowed = permissions(Depot, "worker", binding=Binding(jobs=jobs))
+    duties = permissions(Depot, "operator", binding=Binding(jobs=jobs))
+
+    assert "$JS.API.CONSUMER.MSG.NEXT.WORK_9.tr_jobs_x_q1" in allowed.publish
+    assert "trellis.jobs.tr_jobs_x.q1.*.*" in allowed.publish
+    assert "trellis.job_claims.tr_jobs_x.*" in allowed.subscribe
+    assert "$KV.JOBS_KEYS_tr_jobs_x.duty.*" in duties.publish
+    assert not [each for each in allowed.publish if ".depot." in each]
+
+
+def test_a_role_and_a_class_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="give the generated client class, not Depot"):
+        permissions(Depot, "client")
+    with pytest.raises(ConfigurationError, match="give the generated service class, not DepotClient"):
+        permissions(DepotClient, "worker")
+
+
+@pytest.mark.parametrize("prefix", ["", "_INBOX.>", "*", "a..b", "a b", ".a", "a."])
+def test_an_inbox_that_is_no_prefix_of_subjects_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match="inbox_prefix"):
+        permissions(Depot, "worker", inbox_prefix=prefix)
+
+
+def test_the_inbox_may_be_chosen() -> None:
+    assert Options().inbox_prefix is None
+    assert permissions(Depot, "producer", inbox_prefix="_INBOX.shop").subscribe[0] == "_INBOX.shop.>"
+
+
+def test_it_is_written_as_a_server_reads_it() -> None:
+    allowed = Permissions(
+        publish=("$KV.a.>", "b"), subscribe=("_INBOX_x.>",), allow_responses=timedelta(minutes=2)
+    )
+
+    assert allowed.to_config() == (
+        "permissions {\n"
+        "    publish { allow: [\n"
+        '        "$KV.a.>"\n'
+        '        "b"\n'
+        "    ] }\n"
+        "    subscribe { allow: [\n"
+        '        "_INBOX_x.>"\n'
+        "    ] }\n"
+        '    allow_responses { max: 1, expires: "120s" }\n'
+        "}\n"
+    )
+
+
+def test_nothing_is_written_as_a_denial_of_everything() -> None:
+    """A server takes an empty list of what is allowed for no limit at all."""
+    assert Permissions(subscribe=("a",)).to_config().splitlines()[1] == '    publish { deny: [">"] }'
+
+
+def test_two_roles_are_joined_without_what_is_covered() -> None:
+    one = Permissions(publish=("a.*", "b.c"), subscribe=("x",), allow_responses=timedelta(minutes=1))
+    other = Permissions(publish=("a.b", "b.>"), subscribe=("x", "y"), allow_responses=timedelta(minutes=3))
+
+    assert one | other == Permissions(
+        publish=("a.*", "b.>"), subscribe=("x", "y"), allow_responses=timedelta(minutes=3)
+    )
+    assert (Permissions(publish=("a",)) | Permissions()).allow_responses is None
+
+
+@given(PATTERNS, SUBJECTS)
+def test_a_pattern_covers_the_subjects_that_match_it(pattern: str, subject: str) -> None:
+    parts, tokens = pattern.split("."), subject.split(".")
+    head = parts[:-1] if parts[-1] == ">" else parts
+    longer = len(tokens) > len(head) if parts[-1] == ">" else len(tokens) == len(head)
+    matches = longer and all(part in {"*", token} for part, token in zip(head, tokens, strict=False))
+
+    assert covers(pattern, subject) == matches
+
+
+@given(PATTERNS, PATTERNS, SUBJECTS)
+def test_what_covers_a_pattern_covers_all_of_its_subjects(wide: str, narrow: str, subject: str) -> None:
+    if covers(wide, narrow) and covers(narrow, subject):
+        assert covers(wide, subject)
+
+
+@given(PATTERNS)
+def test_the_example_of_a_pattern_matches_it(pattern: str) -> None:
+    assert covers(pattern, example(pattern))
