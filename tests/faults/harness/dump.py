@@ -1,0 +1,149 @@
+"""What the server has stored at the end of a scenario: every event of stream JOBS, and what is left in JOBS_WORK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pydantic import JsonValue
+from trellis_nats._nats.api import API_TIMEOUT, JsonObject, call, read_object
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.message import Message
+from trellis_nats._nats.streams import stream_info
+
+__all__ = ["Dump", "Record", "dumped", "number_at", "stored_events"]
+
+_SILENCE: Final = timedelta(seconds=20)
+"""Longer than a server that has something to send stays silent."""
+_SUBJECT_TOKENS: Final = 6
+"""Of `trellis.jobs.<service>.<queue>.<job>.<event>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored event."""
+
+    sequence: int
+    job: str
+    event: str
+    tries: int
+    max_tries: int | None = None
+    queue: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Everything that is stored."""
+
+    records: tuple[Record, ...]
+    """The events, in the order of the stream."""
+    work: tuple[str, ...] = ()
+    """The jobs whose work message is still there."""
+    again: int = 0
+    """Deliveries beyond the first one of each message, as the server counts them; 0 where several queues were used."""
+
+
+async def dumped(connection: Connection) -> Dump:
+    """Read both streams from their beginning."""
+    records = [record for message in await _messages(connection, "JOBS") if (record := _record(message))]
+    records.sort(key=lambda record: record.sequence)
+    work = tuple(_job_of(message) for message in await _messages(connection, "JOBS_WORK"))
+    return Dump(tuple(records), work, await _deliveries_again(connection))
+
+
+async def stored_events(connection: Connection, job: str) -> list[Record]:
+    """Read the events of one job."""
+    return [record for record in (await dumped(connection)).records if record.job == job]
+
+
+def number_at(info: Mapping[str, JsonValue] | None, *path: str) -> int:
+    """Return a number of an answer of the server; 0 where there is none."""
+    found: JsonValue = None if info is None else dict(info)
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, int) else 0
+
+
+async def _messages(connection: Connection, stream: str) -> list[Message]:
+    """Read a whole stream."""
+    info = await stream_info(connection, stream)
+    total = number_at(info, "state", "messages")
+    if total == 0:
+        return []
+    return await (_walked if stream == "JOBS_WORK" else _pushed)(connection, stream, info)
+
+
+async def _pushed(connection: Connection, stream: str, info: JsonObject | None) -> list[Message]:
+    total, inbox = number_at(info, "state", "messages"), connection.new_inbox()
+    found: list[Message] = []
+    arrived = asyncio.Event()
+
+    def take(message: Message) -> None:
+        found.append(message)
+        arrived.set()
+
+    subscription = await connection.subscribe(inbox, take)
+    config: JsonObject = {
+        "deliver_subject": inbox,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+    }
+    await call(connection, f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
+    while len(found) < total:
+        arrived.clear()
+        async with asyncio.timeout(_SILENCE.total_seconds()):
+            await arrived.wait()
+    await subscription.unsubscribe()
+    return found
+
+
+async def _walked(connection: Connection, stream: str, info: JsonObject | None) -> list[Message]:
+    """A work queue takes no second consumer for the same subjects."""
+    found: list[Message] = []
+    sequence, last = number_at(info, "state", "first_seq"), number_at(info, "state", "last_seq")
+    while sequence <= last:
+        question = json.dumps({"seq": sequence, "next_by_subj": ">"}).encode()
+        answer = await connection.request(f"$JS.API.DIRECT.GET.{stream}", question, timeout=API_TIMEOUT)
+        if answer.status:
+            break
+        found.append(answer)
+        sequence = int(answer.headers["Nats-Sequence"]) + 1
+    return found
+
+
+async def _deliveries_again(connection: Connection) -> int:
+    """Where one queue alone was used, its last message's place is the number of its messages."""
+    listed = (await call(connection, "CONSUMER.LIST.JOBS_WORK", {})).get("consumers")
+    delivered = [
+        (number_at(each, "delivered", "consumer_seq"), number_at(each, "delivered", "stream_seq"))
+        for each in (listed if isinstance(listed, list) else [])
+        if isinstance(each, dict) and number_at(each, "delivered", "consumer_seq")
+    ]
+    return sum(count - last for count, last in delivered) if len(delivered) == 1 else 0
+
+
+def _record(message: Message) -> Record | None:
+    tokens = message.subject.split(".")
+    if len(tokens) != _SUBJECT_TOKENS:
+        return None
+    content = read_object(message.data)
+    tries, most = content.get("tries"), content.get("maxTries")
+    return Record(
+        sequence=int(message.reply.split(".")[-4]),
+        job=tokens[4],
+        event=tokens[5],
+        tries=tries if isinstance(tries, int) else -1,
+        max_tries=most if isinstance(most, int) else None,
+        queue=tokens[3],
+        error=str(content.get("error", "")),
+    )
+
+
+def _job_of(message: Message) -> str:
+    return str(read_object(message.data).get("jobId", "no job"))

@@ -1,0 +1,114 @@
+"""A worker of the mill in a process of its own, which writes down when each of its handlers begins and ends.
+
+Run as `python -m tests.faults.harness.worker SETTINGS`, the settings as JSON. It says `works` when it pulls, and on
+stderr what the runtime logs. SIGTERM stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine, Generator
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+from trellis_nats import Duties, Options
+
+from tests.faults.harness.history import HistoryFile, What
+from tests.faults.harness.mill import Flour, GrainJob, Mill
+
+__all__ = ["Settings", "worked"]
+
+
+class Settings(BaseModel):
+    """How a worker process works."""
+
+    url: str
+    history: Path
+    queues: tuple[str, ...] = ("grind",)
+    concurrency: int = 20
+    """Handlers at a time in each queue."""
+    grace: float = 5
+    """Seconds that handlers are given at SIGTERM."""
+    request_timeout: float = 5
+    """Seconds that a write or read waits for its answer."""
+    reconcile_every: float = 60
+    """Seconds between two searches for lost jobs."""
+    lost_after: float = 60
+    """Seconds after which a job without a work message is lost."""
+    lease: float = 30
+    """Seconds that the duties may be without a holder."""
+    mutant: str = ""
+    """The fault that the runtime is given, by its name in `tests/faults/mutants.py`; empty: none."""
+
+    def options(self) -> Options:
+        """Return what the runtime takes of them."""
+        return Options(
+            shutdown_grace=timedelta(seconds=self.grace),
+            request_timeout=timedelta(seconds=self.request_timeout),
+            connect_timeout=timedelta(seconds=20),
+            duties=Duties(
+                reconcile_every=timedelta(seconds=self.reconcile_every),
+                lost_after=timedelta(seconds=self.lost_after),
+                lease=timedelta(seconds=self.lease),
+            ),
+        )
+
+
+def worked(mill: Mill, settings: Settings, history: HistoryFile) -> None:
+    """Register the handler of each queue."""
+    for name in settings.queues:
+        handler = _handler(name, history)
+        mill.jobs.of(name).handle(concurrency=settings.concurrency)(handler)
+
+
+def _handler(queue: str, history: HistoryFile) -> Callable[[GrainJob], Coroutine[None, None, Flour]]:
+    async def work(job: GrainJob) -> Flour:
+        with _written(history, job, queue):
+            if job.payload.blocks:
+                time.sleep(job.payload.seconds)  # noqa: ASYNC251 - it blocks on purpose
+            elif job.payload.seconds:
+                await asyncio.sleep(job.payload.seconds)
+            if job.tries <= job.payload.raises:
+                raise RuntimeError(f"as told, in try {job.tries}")
+        return Flour(tries=job.tries)
+
+    return work
+
+
+@contextlib.contextmanager
+def _written(history: HistoryFile, job: GrainJob, queue: str) -> Generator[None]:
+    history.write(What.ENTER, job.id, tries=job.tries, queue=queue)
+    how = "interrupted"
+    try:
+        yield
+        how = "returned"
+    except Exception:
+        how = "raised"
+        raise
+    finally:
+        history.write(What.EXIT, job.id, tries=job.tries, queue=queue, how=how)
+
+
+async def main(settings: Settings) -> None:
+    """Work until SIGTERM."""
+    history = HistoryFile(settings.history)
+    async with Mill.connect(settings.url, options=settings.options()) as mill:
+        worked(mill, settings, history)
+        history.write(What.WORKS, concurrency=settings.concurrency)
+        asyncio.get_running_loop().call_soon(_say, "works")
+        await mill.run()
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(relativeCreated)d %(name)s %(message)s")
+    asyncio.run(main(Settings.model_validate_json(sys.argv[1])))
