@@ -11,7 +11,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -29,11 +29,17 @@ _JOIN: Final = timedelta(seconds=3)
 """`stop` waits no longer for the thread, which is a daemon and ends with the process."""
 
 
+Beat = Callable[[Connection], Awaitable[None]]
+"""What is done in the thread's event loop, with its connection. It must not raise."""
+
+
 @dataclass(slots=True)
 class _Held:
-    reply: str
+    beat: str | Beat
+    """The subject of a progress ack, or what else keeps something alive."""
     seconds: float
     due: float
+    running: asyncio.Future[None] | None = None
 
 
 class Hold:
@@ -63,6 +69,7 @@ class ProgressThread:
         """Seconds. The thread looks at least this often, so that a hold need not wake it: most end before that."""
         self._answers: dict[str, Callable[[bytes], bytes]] = {}
         self._numbers = 0
+        self._running: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
 
     def answer(self, subject: str, reply: Callable[[bytes], bytes]) -> None:
@@ -102,11 +109,21 @@ class ProgressThread:
 
         Callable from any thread.
         """
+        return self._add(reply, interval)
+
+    def repeat(self, beat: Beat, interval: timedelta) -> Hold:
+        """Call `beat` in the thread every `interval`, first after one interval; never twice at the same time.
+
+        Callable from any thread. A call under way when the hold is released runs to its end.
+        """
+        return self._add(beat, interval)
+
+    def _add(self, beat: str | Beat, interval: timedelta) -> Hold:
         seconds = interval.total_seconds()
         with self._lock:
             self._numbers += 1
             number = self._numbers
-            self._held[number] = _Held(reply, seconds, time.monotonic() + seconds)
+            self._held[number] = _Held(beat, seconds, time.monotonic() + seconds)
             shorter = seconds < self._shortest
             self._shortest = min(seconds, self._shortest)
         if shorter:
@@ -168,8 +185,13 @@ class ProgressThread:
                 held.due = now + held.seconds
             soonest = min((held.due for held in self._held.values()), default=None)
         for held in due:
-            if not _sent(connection, held.reply):
-                held.due = now  # the reconnect wakes us
+            if isinstance(held.beat, str):
+                if not _sent(connection, held.beat):
+                    held.due = now  # the reconnect wakes us
+            elif held.running is None or held.running.done():
+                held.running = asyncio.ensure_future(held.beat(connection))
+                self._running.add(held.running)  # a released hold is forgotten, and its last call shall end
+                held.running.add_done_callback(self._running.discard)
         if soonest is None:
             return None if math.isinf(self._shortest) else self._shortest
         return min(self._shortest, max(0.0, soonest - time.monotonic()))

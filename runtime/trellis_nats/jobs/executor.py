@@ -12,6 +12,7 @@ from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload, TransportError
+from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
@@ -32,7 +33,6 @@ from trellis_nats.jobs.outcome import (
     settle,
 )
 from trellis_nats.jobs.record import JobIdentity, instant
-from trellis_nats.jobs.ref import QueueAccess
 from trellis_nats.jobs.registration import Registration
 from trellis_nats.jobs.states import EventType, JobState
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT

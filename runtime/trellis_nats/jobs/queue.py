@@ -10,15 +10,19 @@ from typing import ClassVar, Generic, overload
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.codec import Codec
-from trellis_nats.errors import ConfigurationError, HandlerConflict, KeyedQueueUnsupported
+from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.ids import checked_token
+from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.creation import Creation, draft
 from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.history import Overtaken
-from trellis_nats.jobs.ref import JobRef, QueueAccess
+from trellis_nats.jobs.history import JobHistory, Overtaken
+from trellis_nats.jobs.keys.access import QueueKeys, queue_keys
+from trellis_nats.jobs.keys.admission import Full, Joined
+from trellis_nats.jobs.keys.creation import Created, Known, refused
+from trellis_nats.jobs.ref import JobRef
 from trellis_nats.jobs.registration import Handler, Registration, registered
 from trellis_nats.jobs.subjects import JobSubjects
-from trellis_nats.jobs.submission import Accepted, Submission
+from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
 from trellis_nats.jobs.updates import Updates
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 from trellis_nats.runtime import Runtime
@@ -61,19 +65,25 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: the payload does not match its schema; nothing was sent.
             PayloadTooLarge: the server would not take it; nothing was sent.
             ConfigurationError: the key is empty, the delay negative, or the deadline before the job could begin.
-            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            JobNotEnqueued: its concurrency key has no room; nothing was stored. Nobody is joined or replaced: that is
+                for `submit`.
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not take it.
         """
-        event = self._draft(
-            payload, Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        )
+        creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
+        event = self._draft(payload, creation)
+        if self._access.keys is not None:
+            await self._keyed(self._access.keys, event, creation, strict=True)
+        else:
+            await self._store(event, creation)
+        return JobRef(self._access, event.job_id)
+
+    async def _store(self, event: LifecycleEvent, creation: Creation) -> None:
         try:
             await self._access.history.create(event)
         except Overtaken:
-            if idempotency_key is None:
+            if creation.idempotency_key is None:
                 raise
-        return JobRef(self._access, event.job_id)
 
     async def create_many(
         self, payloads: Iterable[PayloadT], *, delay: timedelta | None = None
@@ -86,12 +96,13 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             InvalidPayload: a payload does not match its schema; nothing was sent.
             PayloadTooLarge: the server would not take one of them; nothing of its thousand was stored.
-            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            JobNotEnqueued: the concurrency key of one of them has no room; nothing was stored.
             WriteUnknown: no answer came; the thousand may have been stored.
             TransportError: NATS did not take them.
         """
         events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
-        await self._access.history.create_many(events)
+        keys = self._access.keys
+        await (self._access.history if keys is None else keys.creation).create_many(events)
         return [JobRef(self._access, event.job_id) for event in events]
 
     async def submit(
@@ -104,16 +115,49 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
     ) -> Submission[PayloadT, ResultT, UpdateT]:
         """Create a job, or say why not. A queue without a concurrency key always accepts.
 
+        What happens when the key has no room is the contract's `whenFull`: the job is rejected, or one that is already
+        there stands for it, or it takes the place of the one that waited longest, which ends as `skipped`. A job that
+        is active is never replaced.
+
         Raises:
-            InvalidPayload: the payload does not match its schema; nothing was sent.
-            KeyedQueueUnsupported: the queue declares `keyConcurrency`.
+            InvalidPayload: the payload does not match its schema, or has no key; nothing was sent.
+            MalformedKeyRecord: what is stored for the key cannot be read; nothing was stored.
             TransportError: as for `create`.
         """
-        ref = await self.create(payload, idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        return Accepted(ref=ref)
+        creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
+        event = self._draft(payload, creation)
+        keys = self._access.keys
+        if keys is not None:
+            return await self._keyed(keys, event, creation, strict=False)
+        await self._store(event, creation)
+        return Accepted(ref=JobRef(self._access, event.job_id))
+
+    async def _keyed(
+        self, keys: QueueKeys, event: LifecycleEvent, creation: Creation, *, strict: bool
+    ) -> Submission[PayloadT, ResultT, UpdateT]:
+        idempotent = creation.idempotency_key is not None
+        key, outcome = await keys.creation.create(event, strict=strict, idempotent=idempotent)
+        ref = JobRef(self._access, event.job_id)
+        match outcome:
+            case Created(replaced=str() as replaced):
+                return Replaced(ref=ref, replaced=JobRef(self._access, replaced), key=key.display)
+            case Created() | Known():
+                return Accepted(ref=ref, key=key.display)
+            case Joined(existing):
+                return Coalesced(existing=JobRef(self._access, existing), key=key.display)
+            case Full() if strict:
+                raise refused(key, outcome)
+            case Full():
+                return Rejected(
+                    key=key.display,
+                    reason=outcome.reason,
+                    active=outcome.active,
+                    queued=outcome.queued,
+                    limit=outcome.limit,
+                )
 
     def _draft(self, payload: PayloadT, creation: Creation) -> LifecycleEvent:
-        binding = self._unkeyed_binding()
+        binding = self.binding
         return draft(
             self._access.payload.to_json(payload),
             creation,
@@ -214,29 +258,38 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         jobs = self._runtime.binding.jobs
         return self._runtime.contract.name if jobs is None else jobs.service
 
-    def _unkeyed_binding(self) -> QueueBinding:
-        if self.spec.key is not None or self.binding.key_concurrency is not None:
-            raise KeyedQueueUnsupported(self.spec.name)
-        return self.binding
-
     @cached_property
     def _access(self) -> QueueAccess[PayloadT, ResultT, UpdateT]:
-        spec = self.spec
+        spec, runtime, binding = self.spec, self._runtime, self.binding
+        timeout = runtime.options.request_timeout
+        subjects = JobSubjects(binding.publish_prefix)
+        history = JobHistory(runtime.connection, subjects, timeout=timeout)
+        jobs = runtime.binding.jobs
         return QueueAccess(
-            self._runtime.connection,
-            JobSubjects(self.binding.publish_prefix),
+            runtime.connection,
+            subjects,
             queue=spec.name,
             payload=Codec[PayloadT](spec.payload, what=f'the payload of job "{spec.name}"'),
             result=None
             if spec.result is None
             else Codec[ResultT](spec.result, what=f'the result of job "{spec.name}"'),
             updates=Updates(
-                self._runtime.connection,
+                runtime.connection,
                 queue=spec.name,
-                prefix=self.binding.updates_prefix,
+                prefix=binding.updates_prefix,
                 codec=None
                 if spec.update is None
                 else Codec[UpdateT](spec.update, what=f'an update of job "{spec.name}"'),
             ),
-            timeout=self._runtime.options.request_timeout,
+            history=history,
+            keys=None
+            if jobs is None
+            else queue_keys(
+                runtime.connection,
+                jobs,
+                binding,
+                history,
+                instance_id=runtime.instance_id,
+                timeout=timeout,
+            ),
         )

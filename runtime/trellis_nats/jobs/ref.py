@@ -3,63 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Final, Generic
 
-from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
-from trellis_nats.codec import Codec
 from trellis_nats.errors import (
+    ConfigurationError,
+    InvalidPayload,
     JobCancelled,
     JobError,
     JobExpired,
     JobFailed,
     JobNotFound,
     JobSkipped,
+    JobStale,
     TransportError,
 )
+from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.follow import JobEvent, history_of, job_event
-from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
+from trellis_nats.jobs.history import Overtaken, StoredEvent
 from trellis_nats.jobs.lifecycle import JobLife, apply
 from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
 from trellis_nats.jobs.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
-from trellis_nats.jobs.subjects import JobSubjects
-from trellis_nats.jobs.updates import UpdateInbox, Updates
+from trellis_nats.jobs.updates import UpdateInbox
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
-__all__ = ["JobRef", "QueueAccess"]
+__all__ = ["JobRef"]
 
+_log = logging.getLogger(__name__)
 
 _LOOK_AGAIN: Final = timedelta(seconds=15)
 """How long a waiter trusts that it was told of every event. A message may be dropped; a stored event is not."""
 _STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
 """Seconds between looks after an event was heard: it is heard before it is stored, on replicas well before."""
-
-
-class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
-    """What a ref needs of its queue: where its events are, and how they are read."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        subjects: JobSubjects,
-        *,
-        queue: str,
-        payload: Codec[PayloadT],
-        result: Codec[ResultT] | None,
-        updates: Updates[UpdateT],
-        timeout: timedelta,
-    ) -> None:
-        self.connection = connection
-        self.subjects = subjects
-        self.queue = queue
-        self.payload = payload
-        self.result = result
-        self.updates = updates
-        self.history = JobHistory(connection, subjects, timeout=timeout)
 
 
 class JobRef(Generic[PayloadT, ResultT, UpdateT]):
@@ -120,6 +100,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobCancelled: someone cancelled the job.
             JobExpired: its deadline passed first.
             JobSkipped: a newer job of its key took its place.
+            JobStale: the lease of its key ran out, and another job took its slot.
             JobNotFound: no such job is stored.
             TimeoutError: `timeout` passed first; the job goes on.
         """
@@ -209,8 +190,37 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             except Overtaken as overtaken:
                 newest = overtaken.newest
             else:
+                if event.effective_state is not JobState.ACTIVE:
+                    await self._leave_key()
                 break
         return await self.get()
+
+    async def release_key(self) -> bool:
+        """Take the job out of the record of its concurrency key; return whether it was there.
+
+        For operators: under `stalePolicy: block`, a key whose worker died is held until its job runs again or somebody
+        says this. A handler that still runs loses its slot at the next renewal and is stopped; its job is tried again
+        when the key has room.
+
+        Raises:
+            ConfigurationError: the queue has no concurrency key.
+            JobNotFound: no such job is stored.
+            TransportError: NATS did not take it.
+        """
+        keys = self._access.keys
+        if keys is None:
+            raise ConfigurationError(f'queue "{self._access.queue}" has no concurrency key')
+        await self._newest()
+        return await keys.remove(self._id)
+
+    async def _leave_key(self) -> None:
+        """Free the place of a job that will never begin. Else whoever needs it finds that the job has ended."""
+        keys = self._access.keys
+        try:
+            if keys is not None:
+                await keys.withdraw(self._id)
+        except (TransportError, InvalidPayload) as error:
+            _log.warning("job %s is cancelled, and still in the record of its key: %s", self._id, error)
 
     async def _until_terminal(self) -> JobSnapshot[PayloadT, ResultT]:
         async with self._heard() as heard:
@@ -276,5 +286,7 @@ def _failure(state: JobState, message: str) -> JobError:
             return JobExpired(message)
         case JobState.SKIPPED:
             return JobSkipped(message)
+        case JobState.STALE:
+            return JobStale(message)
         case _:
             return JobFailed(message)

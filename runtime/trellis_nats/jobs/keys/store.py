@@ -18,7 +18,7 @@ from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, Malformed
 from trellis_nats.jobs.keys.template import JobKey
 
-__all__ = ["KeyStore", "Reducer"]
+__all__ = ["KeyStore", "KeyStores", "Reducer"]
 
 T = TypeVar("T")
 Reducer = Callable[[KeyRecord], tuple[KeyRecord, T]]
@@ -51,6 +51,22 @@ class _Known:
     """Its own writers take turns instead of racing each other through the server."""
     users: int = 0
     stored: _Stored | None = None
+
+
+class KeyStores:
+    """The records of one queue's keys, as each event loop of a process reaches them."""
+
+    def __init__(self, make: Callable[[Connection], KeyStore], connection: Connection) -> None:
+        self.main = make(connection)
+        """For the service's event loop."""
+        self._make = make
+        self._in_thread: KeyStore | None = None
+
+    def in_thread(self, connection: Connection) -> KeyStore:
+        """Return the one for the heartbeat thread and its connection."""
+        if self._in_thread is None:
+            self._in_thread = self._make(connection)
+        return self._in_thread
 
 
 class KeyStore:
@@ -94,7 +110,7 @@ class KeyStore:
             MalformedKeyRecord: what is stored is no record of the key.
             TransportError: NATS did not answer.
         """
-        return (await self._read(key, leader=True)).record
+        return await self.change(key, lambda record: (record, record))
 
     async def change(self, key: JobKey, reduce: Reducer[T]) -> T:
         """Apply a reducer to the newest record, and return what it says once its change is stored.

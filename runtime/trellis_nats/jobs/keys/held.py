@@ -1,0 +1,166 @@
+"""A slot in hand: renewed from the heartbeat thread while its job runs, and given back once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats.clock import now, parse_timestamp, timestamp
+from trellis_nats.errors import TransportError
+from trellis_nats.jobs.keys import slots
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.store import KeyStore, KeyStores
+from trellis_nats.jobs.keys.template import JobKey
+
+__all__ = ["HeldSlot", "JobLease"]
+
+_log = logging.getLogger(__name__)
+
+_AGAIN: Final = 0.2
+"""Seconds between renewals that NATS did not take."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobLease:
+    """The hold that an active job has on its concurrency key."""
+
+    key: str
+    """The display key."""
+    token: str
+    """Tells this hold from every other one: give it to a system that can refuse the writes of an older one."""
+    expires_at: datetime
+    """When it ends unless it is renewed, as it stood at the last renewal, by this machine's clock."""
+
+
+class HeldSlot:
+    """One slot of this process. It counts as lost before others may take it, by this machine's own monotonic clock."""
+
+    def __init__(
+        self,
+        stores: KeyStores,
+        key: JobKey,
+        slot: Slot,
+        policy: KeyPolicy,
+        *,
+        takeovers: int,
+        asked_at: float,
+    ) -> None:
+        self.key = key
+        self.slot = slot
+        """As it was taken."""
+        self.takeovers = takeovers
+        self._stores = stores
+        self._policy = policy
+        self._until = 0.0
+        self._expires_at = parse_timestamp(slot.expires_at)
+        self._renewed(asked_at, self._expires_at)
+        self._loop = asyncio.get_running_loop()
+        self._is_lost = False
+        self._on_lost: Callable[[], None] | None = None
+        self._stop_renewing: Callable[[], None] | None = None
+
+    @property
+    def lease(self) -> JobLease:
+        """How it stands now."""
+        return JobLease(key=self.key.display, token=self.slot.token, expires_at=self._expires_at)
+
+    def keep(self, thread: ProgressThread, on_lost: Callable[[], None]) -> None:
+        """Renew it every interval from the heartbeat thread, also while the event loop is blocked.
+
+        `on_lost` is called in the event loop when the slot is lost: to another job, to an operator, or because NATS was
+        away for too long.
+        """
+        self._on_lost = on_lost
+        self._stop_renewing = thread.repeat(self._beat, self._policy.interval).release
+
+    async def renew(self) -> None:
+        """Renew it now.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        await self._renew(self._stores.main)
+
+    async def give_back(self, *, retry_after: timedelta | None = None) -> None:
+        """Give it back; a job that will be tried again waits at the head of its key's queue until it is due.
+
+        Tried until NATS takes it or the lease is over by itself. Harmless when the slot is lost.
+        """
+        if self._stop_renewing is not None:
+            self._stop_renewing()
+        while True:
+            waiting = None if retry_after is None else self._waiting(now() + retry_after)
+            try:
+                await self._stores.main.change(self.key, partial(self._released, waiting))
+            except TransportError as error:
+                _log.warning('key "%s": a slot is not given back yet: %s', self.key.display, error)
+                if monotonic() >= self._until:
+                    return
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+    def _released(self, waiting: QueueEntry | None, record: KeyRecord) -> tuple[KeyRecord, None]:
+        return slots.release(record, self.slot.token, waiting=waiting) or record, None
+
+    def _waiting(self, due: datetime) -> QueueEntry:
+        context = self.slot.context
+        request_id = context.get("requestId") if isinstance(context, dict) else None
+        return QueueEntry(
+            job_id=self.slot.job_id,
+            created_at=timestamp(now()),
+            request_id=request_id if isinstance(request_id, str) else "",
+            context=context,
+            retry_at=timestamp(due),
+        )
+
+    # --- in the heartbeat thread -----------------------------------------------------------------------------------
+
+    async def _beat(self, connection: Connection) -> None:
+        store = self._stores.in_thread(connection)
+        while not self._is_lost:
+            left = self._until - self._policy.margin.total_seconds() - monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, left)):
+                    await self._renew(store)
+            except TimeoutError:
+                self._lose("its lease ran out while NATS was away")
+            except TransportError as error:
+                _log.warning('key "%s": a slot is not renewed yet: %s', self.key.display, error)
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+    async def _renew(self, store: KeyStore) -> None:
+        asked_at, at = monotonic(), now()
+
+        def longer(record: KeyRecord) -> tuple[KeyRecord, bool]:
+            renewed = slots.renew(record, self.slot.token, lease=self._policy.lease, at=at)
+            return (record, False) if renewed is None else (renewed, True)
+
+        if await store.change(self.key, longer):
+            self._renewed(asked_at, at + self._policy.lease)
+        else:
+            self._lose("it was taken over, or taken away")
+
+    def _renewed(self, asked_at: float, expires_at: datetime) -> None:
+        self._until, self._expires_at = asked_at + self._policy.lease.total_seconds(), expires_at
+
+    def _lose(self, why: str) -> None:
+        if self._is_lost:
+            return
+        self._is_lost = True
+        _log.warning('key "%s": job %s lost its slot: %s', self.key.display, self.slot.job_id, why)
+        if self._stop_renewing is not None:
+            self._stop_renewing()
+        if self._on_lost is not None:
+            self._loop.call_soon_threadsafe(self._on_lost)

@@ -1,0 +1,270 @@
+"""Takes slots for the jobs of one queue, and lets those wait whose key has none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from time import monotonic
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats.clock import now, timestamp
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.hands import Hand
+from trellis_nats.jobs.history import JobHistory
+from trellis_nats.jobs.keys.admission import evict
+from trellis_nats.jobs.keys.gate import KeyGate, record_stale
+from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.keys.line import Line, Lines, Waiter
+from trellis_nats.jobs.keys.record import KeyRecord, Slot
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings
+from trellis_nats.jobs.keys.slots import COURTESY, Acquired, Blocked, acquire
+from trellis_nats.jobs.keys.store import KeyStores
+from trellis_nats.jobs.keys.template import JobKey
+
+__all__ = ["Applicant", "SlotKeeper", "Wait"]
+
+_POLL: Final = timedelta(seconds=1)
+"""How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
+_LOOK_AGAIN: Final = timedelta(seconds=10)
+"""How long a job waits before its history is read again."""
+_WAITING_MAX: Final = 256
+"""How many messages of a queue wait in one process. Those beyond it wait at the server."""
+
+
+class Wait(Enum):
+    """Why a job has no slot."""
+
+    LOOK_AGAIN = auto()
+    """Its history may say something new: its deadline, or a while, has passed."""
+    NOT_LISTED = auto()
+    """It does not wait in the record: somebody may have displaced it just now."""
+    CROWDED = auto()
+    """Too many wait in this process: it had better wait at the server."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applicant:
+    """A job that wants a slot."""
+
+    job_id: str
+    created_at: str
+    tries: int
+    """The try that would begin."""
+    context: JsonValue
+    entitled: bool
+    """Whether it was tried before: it goes first, and need not wait in the record."""
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    slot: Slot
+    takeovers: int
+    displaced: tuple[Slot, ...]
+    asked_at: float
+
+
+class SlotKeeper:
+    """The way from a message in hand to a slot of its key, for one queue in one process."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        stores: KeyStores,
+        gate: KeyGate,
+        history: JobHistory,
+        claims: Claims,
+        *,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._stores = stores
+        self._gate = gate
+        self._policy = gate.policy
+        self._history = history
+        self._claims = claims
+        self._stopping = stopping
+        self._lines = Lines(connection, stores.main, max_active=gate.policy.max_active)
+
+    async def take(self, key: JobKey, applicant: Applicant, hand: Hand) -> HeldSlot | Wait:
+        """Wait until the job has a slot of its key, or its history should be read again.
+
+        A job that waits lays its hand down, and takes one up again before it gets its slot. When the worker stops, the
+        wait ends at once.
+
+        Raises:
+            TransportError: NATS did not answer, or the stored record cannot be read.
+        """
+        token = new_id()
+        self._claims.hold(token)
+        try:
+            found = await self._take(key, applicant, token, hand)
+        except BaseException:
+            self._claims.release(token)
+            raise
+        if isinstance(found, Wait):
+            self._claims.release(token)
+            return found
+        for slot in found.displaced:
+            await record_stale(self._history, slot)
+        return HeldSlot(
+            self._stores,
+            key,
+            found.slot,
+            self._policy,
+            takeovers=found.takeovers,
+            asked_at=found.asked_at,
+        )
+
+    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None = None) -> None:
+        """Give a slot back, and let others know that this process works on it no longer."""
+        try:
+            await held.give_back(retry_after=retry_after)
+        finally:
+            self._claims.release(held.slot.token)
+
+    async def forget(self, key: JobKey, job_id: str) -> None:
+        """Take a job that has ended out of its key's record.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        await self._gate.remove(key, job_id)
+
+    def close(self) -> None:
+        """Let everybody look who waits: the worker stops."""
+        self._lines.call_all()
+
+    # --- waiting ---------------------------------------------------------------------------------------------------
+
+    async def _take(self, key: JobKey, applicant: Applicant, token: str, hand: Hand) -> _Taken | Wait:
+        line = self._lines.of(key)
+        if hand.is_held and (applicant.entitled or line is None):
+            found = await self._try(key, applicant, token, line)
+            if isinstance(found, _Taken):
+                return found
+            if found.reason == "not-listed":
+                return Wait.NOT_LISTED
+        if self._lines.waiting >= _WAITING_MAX:
+            return Wait.CROWDED
+        hand.lay_down()
+        waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
+        with self._lines.standing(key, waiter) as line:
+            return await self._wait(key, applicant, token, hand, line, waiter)
+
+    async def _wait(
+        self, key: JobKey, applicant: Applicant, token: str, hand: Hand, line: Line, waiter: Waiter
+    ) -> _Taken | Wait:
+        until = monotonic() + _LOOK_AGAIN.total_seconds()
+        if applicant.deadline is not None:
+            until = min(until, monotonic() + (applicant.deadline - now()).total_seconds())
+        waiter.turn.set()  # whatever was freed before the subscription was not heard
+        while True:
+            await _turn(line, waiter, until)
+            if self._stopping.is_set() or monotonic() >= until:
+                return Wait.LOOK_AGAIN
+            blocked = await self._look(key, applicant, token, line)
+            if blocked is None:
+                await hand.take_up()
+                if self._stopping.is_set():
+                    return Wait.LOOK_AGAIN
+                found = await self._try(key, applicant, token, line)
+                if isinstance(found, _Taken):
+                    return found
+                hand.lay_down()
+                blocked = found
+            if blocked.reason == "not-listed":
+                return Wait.NOT_LISTED
+            if blocked.reason != "active-limit":
+                line.call_after(waiter)
+
+    async def _look(self, key: JobKey, applicant: Applicant, token: str, line: Line) -> Blocked | None:
+        """See whether there would be a slot, and take out of the record what keeps it for nobody."""
+        record = await self._stores.main.read(key)
+        line.see(record)
+        blocked = self._judge(record, applicant, token, line.sightings)
+        if blocked is None:
+            return None
+        leftovers = await self._gate.inspector.leftovers(record, at=now())
+        if not leftovers:
+            return blocked
+
+        def cleared(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
+            changed = evict(found, entries=leftovers.entries, slots=leftovers.slots)
+            return changed, changed
+
+        record = await self._stores.main.change(key, cleared)
+        line.see(record)
+        return self._judge(record, applicant, token, line.sightings)
+
+    def _judge(
+        self, record: KeyRecord, applicant: Applicant, token: str, sightings: Sightings
+    ) -> Blocked | None:
+        slot, at = self._slot(applicant, token), monotonic()
+        expired = self._expired(record, sightings, applicant.job_id, at)
+        _, said = acquire(record, slot, self._policy, expired=expired, entitled=applicant.entitled, at=now())
+        return said if isinstance(said, Blocked) else None
+
+    async def _try(
+        self, key: JobKey, applicant: Applicant, token: str, line: Line | None
+    ) -> _Taken | Blocked:
+        asked_at = monotonic()
+        slot = self._slot(applicant, token)
+
+        def reduce(record: KeyRecord) -> tuple[KeyRecord, _Taken | Blocked]:
+            sightings = NOTHING_SEEN
+            if line is not None:
+                line.see(record)
+                sightings = line.sightings
+            expired = self._expired(record, sightings, applicant.job_id, monotonic())
+            changed, said = acquire(
+                record, slot, self._policy, expired=expired, entitled=applicant.entitled, at=now()
+            )
+            if isinstance(said, Acquired):
+                return changed, _Taken(slot, changed.takeovers, said.displaced, asked_at)
+            return changed, said
+
+        return await self._stores.main.change(key, reduce)
+
+    def _expired(self, record: KeyRecord, sightings: Sightings, job_id: str, at: float) -> frozenset[str]:
+        """Return the tokens that may be taken over. A job that comes again is given its own slot a moment before others."""
+        own = {slot.token for slot in record.active if slot.job_id == job_id}
+        late = sightings.expired(record, at=at - COURTESY.total_seconds())
+        return frozenset(late | (own & sightings.expired(record, at=at)))
+
+    def _slot(self, applicant: Applicant, token: str) -> Slot:
+        at = now()
+        return Slot(
+            job_id=applicant.job_id,
+            token=token,
+            instance_id=self._claims.instance_id,
+            started_at=timestamp(at),
+            renewed_at=timestamp(at),
+            expires_at=timestamp(at + self._policy.lease),
+            tries=applicant.tries,
+            context=applicant.context,
+        )
+
+
+async def _turn(line: Line, waiter: Waiter, until: float) -> None:
+    """Wait for a change that was heard, and, as the first in line, for the time of the next look."""
+    wait = until - monotonic()
+    if line.is_first(waiter):
+        wait = min(wait, _POLL.total_seconds() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter is no secret
+        record = line.record
+        end = None if record is None else line.sightings.next_end(record, at=monotonic())
+        if end is not None:
+            wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
+    try:
+        async with asyncio.timeout(max(0.0, wait)):
+            await waiter.turn.wait()
+    except TimeoutError:
+        return
+    finally:
+        waiter.turn.clear()

@@ -1,0 +1,117 @@
+"""The jobs of one key that wait in this process, in the order in which they shall go."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import insort
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+from trellis_nats._nats.connection import Connection, Subscription
+from trellis_nats._nats.message import Message
+from trellis_nats.jobs.keys.record import KeyRecord
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings, sighted
+from trellis_nats.jobs.keys.store import KeyStore
+from trellis_nats.jobs.keys.template import JobKey
+
+__all__ = ["Line", "Lines", "Waiter"]
+
+
+@dataclass(slots=True, order=True)
+class Waiter:
+    """One job that waits. Those that were tried before go first, then the older ones."""
+
+    is_new: bool
+    created_at: str
+    job_id: str
+    turn: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+    """Set when there may be a slot for it."""
+
+
+@dataclass(slots=True)
+class Line:
+    """Who waits for one key, and what has been seen of its record meanwhile."""
+
+    record: KeyRecord | None = None
+    sightings: Sightings = NOTHING_SEEN
+    waiters: list[Waiter] = field(default_factory=list[Waiter])
+
+    def see(self, record: KeyRecord) -> None:
+        """Take note of the record as it is now."""
+        self.record, self.sightings = record, sighted(self.sightings, record, at=monotonic())
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand in line."""
+        insort(self.waiters, waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Leave the line; who is the first now may have a turn."""
+        self.waiters.remove(waiter)
+        self.call()
+
+    def is_first(self, waiter: Waiter) -> bool:
+        """Say whether nobody stands before it."""
+        return self.waiters[0] is waiter
+
+    def call(self) -> None:
+        """Give the first one a turn."""
+        if self.waiters:
+            self.waiters[0].turn.set()
+
+    def call_after(self, waiter: Waiter) -> None:
+        """Give the next one a turn: what keeps this one waiting need not keep the others."""
+        place = self.waiters.index(waiter) + 1
+        if place < len(self.waiters):
+            self.waiters[place].turn.set()
+
+
+class Lines:
+    """The lines of one queue in this process. A key has one for as long as somebody waits for it."""
+
+    def __init__(self, connection: Connection, store: KeyStore, *, max_active: int) -> None:
+        self._connection = connection
+        self._store = store
+        self._max_active = max_active
+        self._lines: dict[str, tuple[Line, Subscription]] = {}
+        self.waiting = 0
+        """How many wait, for all keys together."""
+
+    def of(self, key: JobKey) -> Line | None:
+        """Return the line of a key; None when nobody waits for it."""
+        found = self._lines.get(key.hash)
+        return None if found is None else found[0]
+
+    @contextmanager
+    def standing(self, key: JobKey, waiter: Waiter) -> Generator[Line]:
+        """Stand in line for the length of a `with` block. Changes of the record are heard meanwhile."""
+        line = self.of(key) or self._open(key)
+        line.join(waiter)
+        self.waiting += 1
+        try:
+            yield line
+        finally:
+            self.waiting -= 1
+            line.leave(waiter)
+            if not line.waiters:
+                self._lines.pop(key.hash)[1].withdraw()
+
+    def call_all(self) -> None:
+        """Give everybody a turn: there is something else to see than a slot."""
+        for line, _ in self._lines.values():
+            for waiter in line.waiters:
+                waiter.turn.set()
+
+    def _open(self, key: JobKey) -> Line:
+        line = Line()
+
+        def heard(message: Message) -> None:
+            record = self._store.parse(key, message.data)
+            if record is not None:
+                line.see(record)
+                if len(record.active) < self._max_active:
+                    line.call()
+
+        self._lines[key.hash] = (line, self._connection.listen(self._store.subject(key), heard))
+        return line
