@@ -32,6 +32,7 @@ from tests.faults.harness.lives import lives
 from tests.faults.harness.mill import Flour, Grain, Mill
 from tests.faults.harness.table import ROWS, Row
 from tests.faults.harness.worker import Settings
+from tests.support.eventually import eventually
 
 __all__ = ["DRAIN", "Scenario", "scenario"]
 
@@ -133,6 +134,23 @@ class Scenario:
         self.history.write(What.CANCELLED if won else What.NOT_CANCELLED, ref.id)
         return won
 
+    async def entered(self, ref: Ref | None, tries: int = 1) -> None:
+        """Wait until a handler has begun a job, in a given try.
+
+        Raises:
+            AssertionError: the job was not accepted, or none has.
+        """
+        if ref is None:
+            raise AssertionError("the job was not accepted")
+
+        def has_entered() -> bool:
+            return any(
+                (entry.what, entry.job, entry.tries) == (What.ENTER, ref.id, tries)
+                for entry in read_history(self.history.path)
+            )
+
+        await eventually(has_entered)
+
     def nemesis(self, fault: str) -> None:
         """Write down a fault that is not of one process."""
         self.history.write(What.NEMESIS, fault=fault)
@@ -186,12 +204,13 @@ async def scenario(
     Args:
         name: its line in the table.
         url: where jobs are submitted, the server's own address.
-        folder: where the history and the workers' logs go.
+        folder: where the history and the workers' logs go; made where it is missing.
         queue: the queue of the mill that is used.
         work_url: where workers connect to; by default `url`.
         seed: of its random choices; by default a new one, which is printed.
         settings: other fields of the workers' `Settings`.
     """
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
     chosen = random.randrange(2**32) if seed is None else seed  # noqa: S311 - a seed is no secret
     history = HistoryFile(folder / "history.jsonl")
     told = Settings(url=work_url or url, history=history.path, queues=(queue,)).model_copy(update=settings)

@@ -1,0 +1,181 @@
+"""A proxy between one worker and the server that understands what passes, and can act at a step of a job's handling.
+
+With it a worker is killed exactly between two steps, without a hook in the runtime, and an answer of the server is
+lost after the server has done what it was asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from trellis_nats._nats.api import read_object
+
+from tests.faults.harness.frames import Frame, FrameReader
+from tests.support.proxy import Direction, Proxy
+
+__all__ = ["Passage", "Step", "Wiretap", "acked_too_early"]
+
+_ACK: Final = "$JS.ACK."
+_EVENT_TOKENS: Final = 6
+_OUTCOMES: Final = frozenset({"completed", "failed", "retry", "dead", "expired"})
+
+
+class Step(StrEnum):
+    """What a frame means for a job."""
+
+    CREATED_SENT = "created sent"
+    CREATED_STORED = "created stored"
+    """The answer to it, on its way to the client; likewise below."""
+    DELIVERED = "delivered"
+    STARTED_SENT = "started sent"
+    STARTED_STORED = "started stored"
+    OUTCOME_SENT = "outcome sent"
+    OUTCOME_STORED = "outcome stored"
+    ACK_SENT = "ack sent"
+    ACK_CONFIRMED = "ack confirmed"
+    NAK_SENT = "nak sent"
+    PROGRESS_SENT = "progress sent"
+    """A progress ack, which is the worker's heartbeat for the message."""
+    OTHER = "other"
+
+
+_ANSWERED: Final = {
+    Step.CREATED_SENT: Step.CREATED_STORED,
+    Step.STARTED_SENT: Step.STARTED_STORED,
+    Step.OUTCOME_SENT: Step.OUTCOME_STORED,
+    Step.ACK_SENT: Step.ACK_CONFIRMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A step that came by."""
+
+    step: Step
+    job: str
+    at: int
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    forwarded: bool
+
+
+Action = Callable[[], bool]
+"""What is done when a step comes by; it says whether the frame is forwarded."""
+
+
+@dataclass(slots=True)
+class _Order:
+    step: Step
+    action: Action
+    skip: int
+    times: int
+
+
+class Wiretap(Proxy):
+    """Stands between one worker and one server. Use it as `async with`."""
+
+    def __init__(self, server_port: int) -> None:
+        super().__init__(server_port)
+        self.seen: list[Passage] = []
+        """Every step of every job, in its order."""
+        self._orders: list[_Order] = []
+        self._readers: dict[tuple[int, Direction], FrameReader] = {}
+        self._asked: dict[tuple[int, str], tuple[Step, str]] = {}
+        self._jobs: dict[str, str] = {}
+
+    def at(self, step: Step, action: Action, *, skip: int = 0, times: int = 1) -> None:
+        """Act when a step comes by, the first `skip` times not, and then so many times."""
+        self._orders.append(_Order(step, action, skip, times))
+
+    def drop(self, step: Step, *, skip: int = 0, times: int = 1) -> None:
+        """Forward a step's frame not, as if it were lost on the way."""
+        self.at(step, lambda: False, skip=skip, times=times)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something that was ordered has not been done yet."""
+        return bool(self._orders)
+
+    def let_through(self, line: int, direction: Direction, chunk: bytes) -> bytes:
+        """Forward all frames but those that an action keeps back."""
+        reader = self._readers.setdefault((line, direction), FrameReader())
+        return b"".join(frame.raw for frame in reader.feed(chunk) if self._forwards(line, direction, frame))
+
+    def _forwards(self, line: int, direction: Direction, frame: Frame) -> bool:
+        step, job = self._meaning(line, direction, frame)
+        if step is Step.OTHER:
+            return True
+        answers = [order.action() for order in self._due(step)]
+        forwarded = all(answers)
+        self.seen.append(Passage(step, job, time.monotonic_ns(), forwarded))
+        return forwarded
+
+    def _due(self, step: Step) -> list[_Order]:
+        due: list[_Order] = []
+        for order in [each for each in self._orders if each.step is step]:
+            if order.skip:
+                order.skip -= 1
+                continue
+            due.append(order)
+            order.times -= 1
+            if not order.times:
+                self._orders.remove(order)
+        return due
+
+    def _meaning(self, line: int, direction: Direction, frame: Frame) -> tuple[Step, str]:
+        if not frame.subject:
+            return Step.OTHER, ""
+        if direction == "to_server":
+            step, job = self._sent(frame)
+            if step in _ANSWERED and frame.reply:
+                self._asked[line, frame.reply] = _ANSWERED[step], job
+            return step, job
+        if frame.reply.startswith(_ACK):
+            job = str(read_object(frame.body).get("jobId", ""))
+            self._jobs[frame.reply] = job
+            return Step.DELIVERED, job
+        return self._asked.pop((line, frame.subject), (Step.OTHER, ""))
+
+    def _sent(self, frame: Frame) -> tuple[Step, str]:
+        if frame.subject.startswith(_ACK):
+            return _acknowledgement(frame.body), self._jobs.get(frame.subject, "")
+        tokens = frame.subject.split(".")
+        if len(tokens) != _EVENT_TOKENS or not frame.subject.startswith("trellis.jobs."):
+            return Step.OTHER, ""
+        if tokens[5] == "created":
+            return Step.CREATED_SENT, tokens[4]
+        if tokens[5] == "started":
+            return Step.STARTED_SENT, tokens[4]
+        return (Step.OUTCOME_SENT, tokens[4]) if tokens[5] in _OUTCOMES else (Step.OTHER, "")
+
+
+def acked_too_early(seen: Iterable[Passage]) -> list[str]:
+    """Return the jobs whose work message was acknowledged before the worker knew that its outcome was stored.
+
+    A job that the worker did not begin may be acknowledged at once: it had ended before.
+    """
+    open_: set[str] = set()
+    early: list[str] = []
+    for passage in seen:
+        if passage.step is Step.STARTED_STORED and passage.forwarded:
+            open_.add(passage.job)
+        elif passage.step is Step.OUTCOME_STORED and passage.forwarded:
+            open_.discard(passage.job)
+        elif passage.step is Step.ACK_SENT and passage.job in open_:
+            early.append(passage.job)
+    return early
+
+
+def _acknowledgement(body: bytes) -> Step:
+    match body[:4]:
+        case b"+ACK" | b"":
+            return Step.ACK_SENT
+        case b"-NAK":
+            return Step.NAK_SENT
+        case b"+WPI":
+            return Step.PROGRESS_SENT
+        case _:
+            return Step.OTHER

@@ -1,0 +1,92 @@
+"""Hostile messages among honest jobs: none of them becomes a job, none circulates, and every honest job is done."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats.ids import new_id
+from trellis_nats.testing import NatsServer
+
+from tests.faults.harness.dump import stored_events
+from tests.faults.harness.history import What
+from tests.faults.harness.scenario import Scenario, scenario
+from tests.faults.injection.forging import WORK, created, no_jobs, publish_created, unreadable_payloads
+
+JOBS: Final = 500
+EACH: Final = 10
+OURS: Final = "error of ours"
+"""What a worker logs when it did not expect how a job ended."""
+
+
+async def poisoned(it: Scenario, payload: str) -> str:
+    """Store a job whose payload nobody checked, and which must fail."""
+    job = new_id()
+    it.history.write(What.SUBMIT, job, ends=["failed"])
+    await publish_created(it.connection, job, payload)
+    it.history.write(What.ACCEPTED, job)
+    return job
+
+
+async def test_no_hostile_message_becomes_a_job_and_none_circulates(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with scenario("poison among jobs", nats_server.url, tmp_path) as it:
+        (worker,) = await it.crew.hire()
+
+        async def forge() -> None:
+            for body in list(no_jobs().values()) * EACH:
+                await publish_acked(it.connection, WORK, body)
+            for payload in list(unreadable_payloads().values()) * EACH:
+                await poisoned(it, payload)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(forge())
+            group.create_task(it.submit_many(JOBS, ends=("completed",)))
+        it.note = f"{EACH} each of {len(no_jobs())} no jobs and {len(unreadable_payloads())} payloads"
+        verdict = await it.verdict()
+
+    failed = EACH * len(unreadable_payloads())
+    assert verdict.is_clean, str(verdict)
+    assert verdict.ends == {"completed": JOBS, "failed": failed}
+    assert verdict.end_tries == {1: JOBS + failed}
+    assert not verdict.duplicates
+    assert len(verdict.runs) == JOBS, "no handler saw a payload that does not match its schema"
+    assert OURS not in worker.log.read_text()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+async def test_a_number_that_json_does_not_have_fails_its_job_at_once(
+    number: str, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with scenario(f"a payload with {number}", nats_server.url, tmp_path) as it:
+        await it.crew.hire()
+        await poisoned(it, f'{{"number":1,"seconds":{number}}}')
+        await it.submit_many(10, ends=("completed",))
+        verdict = await it.verdict(timedelta(seconds=3))
+
+    assert verdict.is_clean, str(verdict)
+    assert verdict.ends == {"completed": 10, "failed": 1}
+
+
+async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """Whoever may publish work knows the id of a waiting job, and sends it with a payload and a service of his own."""
+    async with scenario("forged work of waiting jobs", nats_server.url, tmp_path) as it:
+        ref = await it.submit(delay=timedelta(seconds=1))
+        assert ref is not None
+        forged = created(ref.id, payload={"number": -1}, service="bank", maxTries=1)
+        await publish_acked(it.connection, WORK, json.dumps(forged).encode())
+        await it.crew.hire()
+        verdict = await it.verdict()
+        events = await stored_events(it.connection, ref.id)
+        snapshot = await ref.get()
+
+    assert verdict.is_clean, str(verdict)
+    assert snapshot.ended_at is not None
+    assert snapshot.ended_at - snapshot.created_at >= timedelta(seconds=0.9), "it began before its time"
+    assert [event.event for event in events] == ["created", "started", "completed"]
