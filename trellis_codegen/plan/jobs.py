@@ -166,10 +166,13 @@ def _numbers(job: Job) -> str:
 def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
     waiting = queue.max_queued_per_key or 0 if queue else 0
     when_full = (queue.when_full if queue else None) or "reject"
-    ends = {
-        "reject": "is rejected",
-        "coalesce": "joins the newest of them",
-        "replace-oldest": "replaces the oldest of them",
-    }
-    wait = f"{waiting} may wait, and one more {ends[when_full]}" if waiting else "one more is rejected"
+    if waiting:
+        ends = {
+            "reject": "is rejected",
+            "coalesce": "is answered with the one that waits longest",
+            "replace-oldest": "replaces the one that waits longest",
+        }
+        wait = f"{waiting} may wait, and one more {ends[when_full]}"
+    else:
+        wait = f"one more is {'answered with the active one' if when_full == 'coalesce' else 'rejected'}"
     return f"At most {key.max_active or 1} at a time per key {':'.join(key.key)}; {wait}."

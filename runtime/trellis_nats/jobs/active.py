@@ -14,6 +14,7 @@ from trellis_nats.errors import JobCancelled
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.blocking import BlockingReports
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
+from trellis_nats.jobs.keys.held import HeldSlot, JobLease
 from trellis_nats.jobs.updates import Updates
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -29,6 +30,8 @@ class JobFacts:
     deadline: datetime | None
     max_tries: int
     redelivery_count: int
+    held: HeldSlot | None = None
+    """The slot of its concurrency key; None for a queue without one."""
 
 
 class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
@@ -87,6 +90,22 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     def deadline(self) -> datetime | None:
         """When the job expires; None for never."""
         return self._facts.deadline
+
+    @property
+    def key(self) -> str | None:
+        """The job's concurrency key, as people read it; None for a queue without one."""
+        held = self._facts.held
+        return None if held is None else held.key.display
+
+    @property
+    def lease(self) -> JobLease | None:
+        """The hold that the job has on its key, as it stands now; None for a queue without one.
+
+        It is renewed by itself. When it is lost, the handler is cancelled and what it returns is refused; until it has
+        noticed, another job of the key may have begun. So let what it writes be idempotent, or give `lease.token` along.
+        """
+        held = self._facts.held
+        return None if held is None else held.lease
 
     @property
     def tries(self) -> int:
@@ -167,5 +186,11 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         )
 
     async def heartbeat(self) -> None:
-        """Tell the server at once that the job is alive. Seldom needed: the runtime does so by itself."""
+        """Tell the server at once that the job is alive, and renew its key. Seldom needed: the runtime does so by itself.
+
+        Raises:
+            TransportError: the key could not be renewed now; it is tried again by itself.
+        """
         await self._beat()
+        if self._facts.held is not None:
+            await self._facts.held.renew()

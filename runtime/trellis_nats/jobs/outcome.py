@@ -21,6 +21,7 @@ __all__ = [
     "Raised",
     "Released",
     "Settlement",
+    "SlotLost",
     "Superseded",
     "Withdrawn",
     "backoff_delay",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 RELEASED = "released by a stopping worker"
+SLOT_LOST = "the job lost its slot of its concurrency key while it ran"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,12 @@ class Superseded:
     """Another worker has the job now, or it ended some other way."""
 
 
-Ending = Completed | Failed | Raised | Cancelled | Withdrawn | Released | Superseded
+@dataclass(frozen=True, slots=True)
+class SlotLost:
+    """The job lost its slot of its concurrency key, and the handler was stopped."""
+
+
+Ending = Completed | Failed | Raised | Cancelled | Withdrawn | Released | Superseded | SlotLost
 
 
 class Acknowledgement(Enum):
@@ -142,6 +149,13 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             )
         case Superseded():
             return Settlement(event=None, tries=tries, acknowledgement=Acknowledgement.LEAVE)
+        case SlotLost():
+            return Settlement(
+                event=EventType.STALE_COMPLETION_IGNORED,
+                tries=tries,
+                error=SLOT_LOST,
+                acknowledgement=Acknowledgement.AGAIN,
+            )
         case _:
             assert_never(ending)
 

@@ -14,6 +14,7 @@ from trellis_nats.jobs.outcome import (
     Raised,
     Released,
     Settlement,
+    SlotLost,
     Superseded,
     Withdrawn,
     backoff_delay,
@@ -101,3 +102,13 @@ def test_the_last_step_of_a_backoff_repeats(backoff: list[timedelta], tries: int
     expected = backoff[tries - 1] if tries <= len(backoff) else backoff[-1]
 
     assert backoff_delay(backoff, tries) == expected
+
+
+def test_a_job_that_lost_its_slot_is_given_back_and_its_try_counts() -> None:
+    settlement = settled(SlotLost(), tries=2)
+
+    assert settlement.event is EventType.STALE_COMPLETION_IGNORED
+    assert settlement.state is JobState.ACTIVE
+    assert settlement.tries == 2
+    assert settlement.acknowledgement is Acknowledgement.AGAIN
+    assert settlement.delay == timedelta(0)

@@ -13,9 +13,7 @@ from trellis_nats.jobs.keys.template import JobKey
 from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.states import EventType, JobState
 
-__all__ = ["LEASE_LOST", "admitted", "held", "skipped", "slot_token", "stale"]
-
-LEASE_LOST = "the job's slot of its concurrency key was lost while it ran"
+__all__ = ["admitted", "held", "skipped", "slot_token", "stale"]
 
 JsonObject = dict[str, JsonValue]
 

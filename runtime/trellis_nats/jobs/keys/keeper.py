@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from time import monotonic
@@ -34,6 +34,10 @@ _POLL: Final = timedelta(seconds=1)
 """How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
 _LOOK_AGAIN: Final = timedelta(seconds=10)
 """How long a job waits before its history is read again."""
+_LISTED_WITHIN: Final = timedelta(seconds=2)
+"""How long a job that does not wait in the record is looked at again: whoever displaced it writes so meanwhile. After
+that, its entry was evicted or never made, and it gets a slot like any other."""
+_UNLISTED_PAUSE: Final = 0.05
 _WAITING_MAX: Final = 256
 """How many messages of a queue wait in one process. Those beyond it wait at the server."""
 
@@ -42,9 +46,7 @@ class Wait(Enum):
     """Why a job has no slot."""
 
     LOOK_AGAIN = auto()
-    """Its history may say something new: its deadline, or a while, has passed."""
-    NOT_LISTED = auto()
-    """It does not wait in the record: somebody may have displaced it just now."""
+    """Its history may say something new: its deadline or a while has passed, or somebody has displaced it just now."""
     CROWDED = auto()
     """Too many wait in this process: it had better wait at the server."""
 
@@ -90,6 +92,8 @@ class SlotKeeper:
         self._history = history
         self._claims = claims
         self._stopping = stopping
+        self._unlisted: dict[str, float] = {}
+        """Since when a job in hand has not been in the record of its key, by the monotonic clock."""
         self._lines = Lines(connection, stores.main, max_active=gate.policy.max_active)
 
     async def take(self, key: JobKey, applicant: Applicant, hand: Hand) -> HeldSlot | Wait:
@@ -103,6 +107,9 @@ class SlotKeeper:
         """
         token = new_id()
         self._claims.hold(token)
+        since = self._unlisted.get(applicant.job_id)
+        if since is not None and monotonic() - since >= _LISTED_WITHIN.total_seconds():
+            applicant = replace(applicant, entitled=True)
         try:
             found = await self._take(key, applicant, token, hand)
         except BaseException:
@@ -111,6 +118,7 @@ class SlotKeeper:
         if isinstance(found, Wait):
             self._claims.release(token)
             return found
+        self._unlisted.pop(applicant.job_id, None)
         for slot in found.displaced:
             await record_stale(self._history, slot)
         return HeldSlot(
@@ -135,6 +143,7 @@ class SlotKeeper:
         Raises:
             TransportError: NATS did not take it.
         """
+        self._unlisted.pop(job_id, None)
         await self._gate.remove(key, job_id)
 
     def close(self) -> None:
@@ -150,13 +159,18 @@ class SlotKeeper:
             if isinstance(found, _Taken):
                 return found
             if found.reason == "not-listed":
-                return Wait.NOT_LISTED
+                return await self._unlisted_again(applicant.job_id)
         if self._lines.waiting >= _WAITING_MAX:
             return Wait.CROWDED
         hand.lay_down()
         waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
         with self._lines.standing(key, waiter) as line:
             return await self._wait(key, applicant, token, hand, line, waiter)
+
+    async def _unlisted_again(self, job_id: str) -> Wait:
+        self._unlisted.setdefault(job_id, monotonic())
+        await asyncio.sleep(_UNLISTED_PAUSE)
+        return Wait.LOOK_AGAIN
 
     async def _wait(
         self, key: JobKey, applicant: Applicant, token: str, hand: Hand, line: Line, waiter: Waiter
@@ -180,7 +194,7 @@ class SlotKeeper:
                 hand.lay_down()
                 blocked = found
             if blocked.reason == "not-listed":
-                return Wait.NOT_LISTED
+                return await self._unlisted_again(applicant.job_id)
             if blocked.reason != "active-limit":
                 line.call_after(waiter)
 
