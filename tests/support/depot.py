@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from trellis_nats import (
     RUNTIME_API,
+    ActiveJob,
     Bucket,
     BucketSpec,
     Client,
@@ -39,11 +40,12 @@ from tests.support.orders import (
     Shipped,
     greet,
 )
-from tests.support.shop import ParcelJob, Receipt, ShopJobs, WeighJob, Weight
+from tests.support.shop import Parcel, ParcelJob, Receipt, ShopJobs, WeighJob, Weight
 
 __all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accounts", "standing", "violations"]
 
 CONTRACT: Final = Contract(id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API)
+SortJob = ActiveJob[Parcel, None]
 NO_DUTIES: Final = Duties(reconcile_every=None, purge_every=None)
 
 
@@ -148,5 +150,9 @@ def register(depot: Depot) -> None:
     async def charge(job: ParcelJob) -> Receipt:
         await job.cancelled.wait()
         raise ConnectionAbortedError
+
+    @depot.jobs.sort.handle
+    async def sort(job: SortJob) -> None:
+        job.raise_if_cancelled()
 
     depot.create.handle(greet)

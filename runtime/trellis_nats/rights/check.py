@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.denials import Denial
 from trellis_nats._nats.message import Message
-from trellis_nats.errors import PermissionsMissing
+from trellis_nats.errors import NotConnected, PermissionsMissing
 from trellis_nats.rights.grant import Grant, Probe, example
+from trellis_nats.rights.question import Question
 from trellis_nats.rights.roles import starting
 from trellis_nats.rights.surfaces import trace_subject
 from trellis_nats.rights.usage import usage_of
@@ -29,7 +31,6 @@ _TRACE_SINCE: Final = (2, 11, 0)
 _MALFORMED: Final = b"{"
 """JetStream refuses it as a request; and nothing is answered to a message without a reply subject."""
 _NOT_HERE: Final = {"Nats-Expected-Stream": "trellis-probe"}
-_ANSWERS: Final = 'answer requests (allow_responses), as on "{}"'
 
 
 async def require_rights(runtime: Runtime) -> None:
@@ -42,13 +43,15 @@ async def require_rights(runtime: Runtime) -> None:
     connection = runtime.connection
     usage = usage_of(runtime, is_client=False)
     grants = tuple(dict.fromkeys(starting(usage)))
-    found = await denied(connection, grants, trace_to=trace_subject(usage.service))
-    missing = [str(grant) for grant in found if grant.is_needed]
-    own_claim = None
-    if usage.jobs is not None and usage.handled_queues:
-        own_claim = f"trellis.job_claims.{usage.jobs.namespace}.{runtime.instance_id}"
-    if not missing and own_claim is not None and not await _may_answer(connection, own_claim):
-        missing.append(_ANSWERS.format(own_claim))
+    async with AsyncExitStack() as questions:
+        question = None
+        if usage.jobs is not None and usage.handled_queues:
+            own_subject = f"trellis.job_claims.{usage.jobs.namespace}.{runtime.instance_id}"
+            question = await questions.enter_async_context(Question.asked(connection, own_subject))
+        found = await denied(connection, grants, trace_to=trace_subject(usage.service))
+        missing = [str(grant) for grant in found if grant.is_needed]
+        if question is not None and await question.is_answer_denied():
+            missing.append('answer requests, which is "allow_responses" of the user')
     if missing:
         raise PermissionsMissing(missing)
     off = [str(grant) for grant in found]
@@ -61,6 +64,7 @@ async def denied(connection: Connection, grants: Sequence[Grant], *, trace_to: s
 
     Raises:
         RequestTimeout: the server did not answer.
+        NotConnected: the connection was closed.
     """
     can_trace = connection.server_version >= _TRACE_SINCE
     asked = [each for each in grants if can_trace or each.probe is not Probe.TRACED]
@@ -86,8 +90,11 @@ async def _heard(
         while link is None or link is not connection.link:
             await connection.wait_connected()
             link = connection.link
-            for grant in asked:
-                await _ask(connection, grant, trace_to)
+            try:
+                for grant in asked:
+                    await _ask(connection, grant, trace_to)
+            except NotConnected:
+                continue
             await connection.flush()
     finally:
         forget()
@@ -112,33 +119,6 @@ async def _ask(connection: Connection, grant: Grant, trace_to: str) -> None:
 
 def _asked_about(grant: Grant) -> str:
     return grant.subject if grant.operation == "subscribe to" else example(grant.subject)
-
-
-async def _may_answer(connection: Connection, own_subject: str) -> bool:
-    """Ask a question of oneself, and see whether the answer is denied."""
-    inbox = connection.new_inbox()
-    refusal = Denial("publish to", inbox.lower())
-    refused: list[Denial] = []
-
-    def take(denial: Denial) -> bool:
-        if denial == refusal:
-            refused.append(denial)
-        return denial == refusal
-
-    def answer(question: Message) -> None:
-        if question.reply == inbox:
-            connection.send(inbox, b"")
-
-    forget = connection.on_denial(take)
-    subscription = connection.listen(own_subject, answer)
-    try:
-        await connection.publish(own_subject, b"", reply=inbox)
-        await connection.flush()  # now the question has come back, and the answer is on its way
-        await connection.flush()
-    finally:
-        await subscription.unsubscribe()
-        forget()
-    return not refused
 
 
 def _ignore(_: Message) -> None:

@@ -43,6 +43,8 @@ def starting(usage: Usage) -> Iterator[Grant]:
         if rpc.name in usage.handled_rpcs:
             yield from surfaces.serving(rpc)
     yield from _events_and_buckets(usage)
+    for event in usage.heard:
+        yield from surfaces.hearing(event)
 
 
 def _worker(usage: Usage) -> Iterator[Grant]:

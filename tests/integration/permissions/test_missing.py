@@ -1,0 +1,221 @@
+"""A permission that is missing is named before a service does anything, and looking for it has no effect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from trellis_nats import ConfigurationError, Options, Permissions, PermissionsMissing, permissions
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.message import Message
+from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.streams import consumer_info, stream_info
+from trellis_nats.rights import require_rights
+from trellis_nats.testing import NatsServer
+
+from tests.support.depot import Depot, accounts, login, register, standing
+from tests.support.orders import OrdersService, greet
+from tests.support.proxy import Proxy
+from tests.support.shop import Parcel
+from tests.support.versions import VERSIONS, binary_of
+
+WORKER = permissions(Depot, "worker")
+LINES = [("publish", each) for each in WORKER.publish] + [("subscribe", each) for each in WORKER.subscribe]
+NOT_HANDLED = (".ship.", "__ship", "JOBS_KEYS")
+"""What belongs to a queue that `register` gives no handler."""
+DONE_WITHOUT = (*NOT_HANDLED, ".workers.", "probes", "subscribe events")
+OF_A_WORKER_OF_SHIP = (
+    "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.depot__ship",
+    "$JS.ACK.JOBS_WORK.depot__ship.>",
+    "trellis.jobs.workers.depot.ship.*.heartbeat",
+)
+STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
+
+
+def without(operation: str, subject: str) -> Permissions:
+    if operation == "publish":
+        return replace(WORKER, publish=tuple(each for each in WORKER.publish if each != subject))
+    return replace(WORKER, subscribe=tuple(each for each in WORKER.subscribe if each != subject))
+
+
+def only(*publish: str) -> Permissions:
+    return Permissions(publish=publish, subscribe=("_INBOX_depot.>",))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NatsServer]:
+    """One user for each line that is left out, and some more."""
+    users: dict[str, Permissions | None] = {f"lacks{n}": without(*line) for n, line in enumerate(LINES)}
+    infos = [each for each in WORKER.publish if "CONSUMER.INFO" in each]
+    users |= {"root": None, "nothing": only(*infos), "silent": replace(WORKER, allow_responses=None)}
+    with NatsServer(config=accounts(users)) as running:
+
+        async def provision() -> None:
+            async with Depot.connect(running.url, options=login("root")):
+                pass
+
+        asyncio.run(provision())
+        yield running
+
+
+async def started(server: NatsServer, user: str) -> None:
+    async with Depot.connect(server.url, options=login(user)) as depot:
+        register(depot)
+        await depot.start()
+
+
+@pytest.mark.parametrize("number", range(len(LINES)), ids=[" ".join(line) for line in LINES])
+async def test_each_permission_that_is_missing_is_named(
+    server: NatsServer, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trellis_nats.rights")
+    operation, subject = LINES[number]
+    line = f'{operation} to "{subject}"'
+
+    if "CONSUMER.INFO" in subject:  # it is looked up when the service connects
+        with pytest.raises(ConfigurationError, match="cannot be looked up") as refused:
+            await started(server, f"lacks{number}")
+        assert subject in str(refused.value)
+    elif not any(part in f"{operation} {subject}" for part in DONE_WITHOUT):
+        with pytest.raises(PermissionsMissing, match=r"trellis_nats\.permissions") as missing:
+            await started(server, f"lacks{number}")
+        assert line in str(missing.value)
+        assert "check.py" not in caplog.text
+    elif subject in OF_A_WORKER_OF_SHIP:
+        await started(server, f"lacks{number}")
+        assert "check.py" not in caplog.text
+    else:
+        await started(server, f"lacks{number}")
+        assert (
+            line.replace(
+                'publish to "trellis.jobs.depot.ship.*.*', 'publish to "trellis.jobs.depot.ship.*.created'
+            )
+            in caplog.text
+        )
+
+
+async def test_all_that_is_missing_is_named_at_once(server: NatsServer) -> None:
+    with pytest.raises(PermissionsMissing) as refused:
+        await started(server, "nothing")
+
+    expected = {
+        f'{operation} to "{subject}"'
+        for operation, subject in LINES
+        if not any(
+            part in f"{operation} {subject}" for part in ("CONSUMER.INFO", "_INBOX", "events.", *DONE_WITHOUT)
+        )
+    }
+    assert {each.partition(" (")[0] for each in refused.value.missing} >= expected
+    assert (
+        'publish to "trellis.jobs.depot.pack.*.created" (to create jobs of queue pack)'
+        in refused.value.missing
+    )
+
+
+async def test_a_worker_that_may_not_answer_does_not_start(server: NatsServer) -> None:
+    with pytest.raises(PermissionsMissing) as refused:
+        await started(server, "silent")
+
+    assert refused.value.missing == ('answer requests, which is "allow_responses" of the user',)
+
+
+async def test_no_job_is_taken_by_a_worker_that_lacks_something(server: NatsServer) -> None:
+    async with Depot.connect(server.url, options=login("root")) as root:
+        await root.jobs.pack.create(Parcel(number=1))
+        user = f"lacks{LINES.index(('subscribe', 'rpc.v1.Orders.Create'))}"
+
+        async with Depot.connect(server.url, options=login(user)) as depot:
+            register(depot)
+            with pytest.raises(PermissionsMissing, match="serve rpc Orders"):
+                await depot.start()
+            with pytest.raises(PermissionsMissing, match="serve rpc Orders"):
+                await depot.jobs.start_workers()
+            assert not (await depot.health.report()).ready
+
+        info = await consumer_info(root.jobs.runtime.connection, "JOBS_WORK", "depot__pack")
+        assert info is not None
+        assert (info["num_pending"], info["num_ack_pending"], info["num_waiting"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("version", [None, *VERSIONS])
+async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")
+    binary = None if version is None else binary_of(version)
+    async with NatsServer(binary=binary) as server, Depot.connect(server.url) as depot:
+        register(depot)
+        listener = await Connection.open(server.url, settings=ConnectionSettings())
+        await depot.jobs.pack.create(Parcel(number=1))
+        before = [await stored(listener, stream) for stream in STREAMS]
+        heard: list[Message] = []
+        await listener.subscribe(">", heard.append)
+        await listener.flush()
+        caplog.clear()
+
+        await require_rights(depot.jobs.runtime)
+
+        await listener.flush()
+        assert [await stored(listener, stream) for stream in STREAMS] == before
+        info = await consumer_info(listener, "JOBS_WORK", "depot__pack")
+        assert info is not None
+        assert (info["num_ack_pending"], info["num_waiting"]) == (0, 0)
+        subjects = {each.subject for each in heard if not each.subject.startswith(("$JS.", "_INBOX"))}
+        own_claim = f"trellis.job_claims.depot.{depot.jobs.runtime.instance_id}"
+        named_as_probes = {each for each in subjects if "probe" in each.split(".")}
+        assert own_claim in subjects
+        assert subjects - named_as_probes <= {own_claim, "trellis.probes.depot"}
+        assert not [each for each in subjects if each.startswith(("events.", "rpc."))]
+        assert caplog.records == []
+        assert "Violation" not in server.log
+        await listener.close()
+
+
+async def stored(connection: Connection, stream: str) -> object:
+    info = await stream_info(connection, stream)
+    assert info is not None
+    return info["state"]
+
+
+async def test_looking_takes_two_round_trips(server: NatsServer) -> None:
+    async with Proxy(server.port) as proxy, Depot.connect(proxy.url, options=login("root")) as depot:
+        register(depot)
+        await depot.jobs.runtime.connection.flush()
+        proxy.delay = 0.2  # a round trip takes 0.4 s
+        loop = asyncio.get_running_loop()
+
+        began = loop.time()
+        await require_rights(depot.jobs.runtime)
+
+        assert 0.4 < loop.time() - began < 1.2
+
+
+async def test_a_service_that_only_answers_calls_looks_at_what_it_serves() -> None:
+    allowed = permissions(OrdersService, "worker")
+    cut = replace(allowed, subscribe=tuple(each for each in allowed.subscribe if "Peek" not in each))
+    async with standing({"root": None, "cut": cut}) as server:
+        async with OrdersService.connect(server.url, options=login("root")):
+            pass
+        async with OrdersService.connect(server.url, options=login("cut")) as service:
+            service.create.handle(greet)
+            await service.start()
+        async with OrdersService.connect(server.url, options=login("cut")) as service:
+            service.peek.handle(greet)
+            with pytest.raises(PermissionsMissing, match=r'subscribe to "rpc.v1.Orders.Peek"'):
+                await service.start()
+
+
+async def test_an_account_that_may_not_hear_its_answers_is_told_so_when_it_connects() -> None:
+    users = {"deaf": Permissions(publish=("a",), subscribe=("b",))}
+    async with NatsServer(config=accounts(users)) as server:
+        for options in (login("deaf"), replace_inbox(login("deaf"), "_INBOX.deaf")):
+            prefix = options.inbox_prefix or "_INBOX_depot"
+            with pytest.raises(PermissionsMissing) as refused:
+                async with Depot.connect(server.url, options=options):
+                    pass
+            assert refused.value.missing == (f'subscribe to "{prefix}.>" (to be answered)',)
+
+
+def replace_inbox(options: Options, prefix: str) -> Options:
+    return replace(options, inbox_prefix=prefix)
