@@ -57,8 +57,8 @@ class Service:
         runtime = Runtime(cls.contract, options or Options(), binding)
         service = cls(runtime)
         async with AsyncExitStack() as stack:
-            # Signals that `run` caught stay caught until the connection is closed.
-            stack.callback(lambda: service._signals.remove())  # noqa: PLW0108 - `run` replaces the object
+            # Signals that `run` caught stay caught until the connection is closed, and a late one does no harm.
+            stack.callback(lambda: service._signals.end())  # noqa: PLW0108 - `run` replaces the object
             with ending_the_process():
                 await stack.enter_async_context(listening(runtime.health, runtime.options.health_listen))
                 await stack.enter_async_context(opened(runtime, url, provisioned=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import signal
 import threading
@@ -23,7 +24,10 @@ _Handler = (
 
 
 class StopSignals:
-    """The wish to stop, from outside. A third signal does to the process what it does by default."""
+    """The wish to stop, from outside. A third signal does to the process what it does by default.
+
+    A second one that comes after the end has nothing to hurry: the process may end by itself, with its own code.
+    """
 
     def __init__(self, on_second: Callable[[], None]) -> None:
         """Prepare; nothing is caught before `install`.
@@ -45,12 +49,45 @@ class StopSignals:
         caught, self._caught = self._caught, {}
         _give_back(caught)
 
+    def end(self) -> None:
+        """Need no signal any more. After a stop was asked for, one more is still taken, and nothing done about it.
+
+        That holds to the end of the process, past its event loop. A program's own handlers are given back at once.
+        """
+        before = {each: handler for each, handler in self._caught.items() if _is_free(handler)}
+        self.remove()
+        if self.asked.is_set() and before:
+            _Farewell(before).begin()
+
     def _hear(self) -> None:
         if not self.asked.is_set():
             self.asked.set()
             return
         self.remove()
         self._on_second()
+
+
+class _Farewell:
+    """Takes one signal of a process that has only its own last lines to run, then lets the next one end it."""
+
+    def __init__(self, before: dict[signal.Signals, _Handler]) -> None:
+        self._before = before
+
+    def begin(self) -> None:
+        for each in self._before:
+            signal.signal(each, self._take)
+        # The interpreter gives handlers back some milliseconds before the process is gone, ignored signals it does not.
+        atexit.register(self._ignore)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        for each, handler in self._before.items():
+            if signal.getsignal(each) == self._take:
+                signal.signal(each, handler)
+
+    def _ignore(self) -> None:
+        for each in self._before:
+            if signal.getsignal(each) == self._take:
+                signal.signal(each, signal.SIG_IGN)
 
 
 @contextmanager
@@ -76,7 +113,7 @@ def ending_the_process() -> Generator[None]:
             task.cancel()
         cancelling = loop.call_later(_CANCEL_EVERY, cancel)
 
-    caught = _caught([each for each in _SIGNALS if _is_free(each)], hear)
+    caught = _caught([each for each in _SIGNALS if _is_free(signal.getsignal(each))], hear)
     try:
         yield
     except BaseException:
@@ -90,9 +127,8 @@ def ending_the_process() -> Generator[None]:
         raise SystemExit(0)
 
 
-def _is_free(each: signal.Signals) -> bool:
+def _is_free(handler: _Handler) -> bool:
     """Say whether a signal does what it does without the program's doing; asyncio's runner takes SIGINT by itself."""
-    handler = signal.getsignal(each)
     if isinstance(handler, functools.partial):
         return isinstance(getattr(handler.func, "__self__", None), asyncio.Runner)
     return handler in (signal.SIG_DFL, signal.default_int_handler)

@@ -2,7 +2,8 @@
 
 It says `connected <health address>` and waits for a line; then it runs. It says `began <job>` for each handler, which
 takes as many seconds as the payload's number, `cancelled <job>` when that is cut short, and then takes a second more if
-the payload's note says so. Its errors go to a file, where nothing may be left that a user would have to read.
+the payload's note says so. When its block has ended it says `ended`, and when the event loop is closed, `closed`; after
+each it waits for a line where `lingers` was asked for. Its errors go to a file, where nothing may be left that a user would have to read.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SLOW_TO_CLEAN = "slow to clean"
 UNREADABLE = ("Traceback", "was destroyed", "never retrieved", "never awaited", "ResourceWarning")
 
 
-async def main(url: str, grace: str) -> None:
+async def main(url: str, grace: str, *, lingers: bool) -> None:
     """Work until SIGTERM."""
     options = Options(
         shutdown_grace=timedelta(seconds=float(grace)),
@@ -53,6 +54,8 @@ async def main(url: str, grace: str) -> None:
         asyncio.get_running_loop().call_soon(say, "runs")  # when `run` waits for the first time
         await shop.run()
     say("ended")
+    if lingers:
+        sys.stdin.readline()
 
 
 class StoppingProcess:
@@ -103,11 +106,22 @@ class StoppingProcess:
 
 
 @contextlib.asynccontextmanager
-async def stopping_process(url: str, *, grace: float = 20) -> AsyncGenerator[StoppingProcess, None]:
+async def stopping_process(
+    url: str, *, grace: float = 20, lingers: bool = False
+) -> AsyncGenerator[StoppingProcess, None]:
     """Have a worker for the length of an `async with` block; in development mode, so that asyncio tells all."""
     with tempfile.NamedTemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-X", "dev", "-m", "tests.support.stopping_process", url, str(grace)),
+            *(
+                sys.executable,
+                "-X",
+                "dev",
+                "-m",
+                "tests.support.stopping_process",
+                url,
+                str(grace),
+                str(lingers),
+            ),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -122,4 +136,8 @@ async def stopping_process(url: str, *, grace: float = 20) -> AsyncGenerator[Sto
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    LINGERS = sys.argv[3] == "True"
+    asyncio.run(main(sys.argv[1], sys.argv[2], lingers=LINGERS))
+    say("closed")
+    if LINGERS:
+        sys.stdin.readline()

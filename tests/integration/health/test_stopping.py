@@ -23,8 +23,10 @@ LONG = 60
 
 
 @asynccontextmanager
-async def working(url: str, *, grace: float = 20) -> AsyncGenerator[tuple[StoppingProcess, str]]:
-    async with stopping_process(url, grace=grace) as worker:
+async def working(
+    url: str, *, grace: float = 20, lingers: bool = False
+) -> AsyncGenerator[tuple[StoppingProcess, str]]:
+    async with stopping_process(url, grace=grace, lingers=lingers) as worker:
         (address,) = await worker.heard("connected")
         worker.go_on()
         await worker.heard("runs")
@@ -138,6 +140,36 @@ async def test_a_second_sigterm_while_releasing_loses_nothing(nats_server: NatsS
 
         assert ((await ref.get()).state, (await ref.get()).tries) == (JobState.RETRY, 0)
         assert await finished_by_another(shop, ref) == Receipt(total=1)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("when", ["ended", "closed"])
+async def test_a_second_signal_after_the_end_lets_the_process_end_by_itself(
+    nats_server: NatsServer, which: signal.Signals, when: str
+) -> None:
+    """Its block has ended, or even its event loop; the program has only its own last lines to run."""
+    async with working(nats_server.url, lingers=True) as (worker, _):
+        worker.send()
+        for said in ("ended", "closed"):
+            await worker.heard(said)
+            if said == when:
+                worker.send(which)
+            worker.go_on()
+
+        assert await worker.ended(within=5) < 1
+
+
+async def test_a_third_signal_ends_a_process_that_does_not_end_by_itself(nats_server: NatsServer) -> None:
+    async with working(nats_server.url, lingers=True) as (worker, _):
+        worker.send()
+        await worker.heard("ended")
+        worker.send()
+        worker.go_on()
+        await worker.heard("closed")
+        worker.send()
+
+        with pytest.raises(AssertionError, match=r"code -15"):
+            await worker.ended(within=5)
 
 
 async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServer) -> None:
