@@ -97,7 +97,9 @@ async def test_workers_killed_at_every_step_under_load(nats_server: NatsServer, 
 async def test_workers_killed_at_random_moments(nats_server: NatsServer, tmp_path: Path) -> None:
     async with scenario("workers killed at random", nats_server.url, tmp_path) as it:
         await it.crew.hire(WORKERS)
-        submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.04, ends=("completed",)))
+        submitting = asyncio.create_task(
+            it.submit_many(JOBS, at_once=20, pause=0.04, seconds=0.002, ends=("completed",))
+        )
         for _ in range(RANDOM_KILLS):
             await asyncio.sleep(it.chance.uniform(0, 0.5))
             await it.crew.replace(it.chance.choice(it.crew.workers))
@@ -147,11 +149,12 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
         for _ in range(STOPS):
             await asyncio.sleep(it.chance.uniform(0, 0.4))
             victim = it.chance.choice(it.crew.workers)
+            victim.terminate()
             if second is not None:
-                victim.terminate()
-                await asyncio.sleep(it.chance.uniform(0, 0.1))
+                await asyncio.sleep(it.chance.uniform(0, 0.3))
                 victim.terminate(second)
-            codes.append(await it.crew.dismiss(victim))
+            codes.append(await victim.ended())
+            it.crew.workers.remove(victim)
             await it.crew.hire()
         it.note = f"{STOPS} stops, seed {it.seed}"
         await submitting

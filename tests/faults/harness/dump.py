@@ -15,7 +15,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.streams import stream_info
 
-__all__ = ["Dump", "Record", "dumped", "number_at", "stored_events"]
+__all__ = ["Dump", "Record", "created_event", "dumped", "number_at"]
 
 _SILENCE: Final = timedelta(seconds=20)
 """Longer than a server that has something to send stays silent."""
@@ -56,9 +56,12 @@ async def dumped(connection: Connection) -> Dump:
     return Dump(tuple(records), work, await _deliveries_again(connection))
 
 
-async def stored_events(connection: Connection, job: str) -> list[Record]:
-    """Read the events of one job."""
-    return [record for record in (await dumped(connection)).records if record.job == job]
+async def created_event(connection: Connection, queue: str, job: str) -> bytes:
+    """Return the body of the event that created a job, which its work message has too."""
+    answer = await connection.request(
+        f"$JS.API.DIRECT.GET.JOBS.trellis.jobs.mill.{queue}.{job}.created", b"", timeout=API_TIMEOUT
+    )
+    return answer.data
 
 
 def number_at(info: Mapping[str, JsonValue] | None, *path: str) -> int:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +79,7 @@ class Scenario:
         raises: int = 0,
         ends: tuple[str, ...] = (),
         delay: timedelta | None = None,
+        deadline: timedelta | datetime | None = None,
         queue: str = "",
     ) -> Ref | None:
         """Create one job; None when NATS did not say that it took it. `ends`: the ends it may have; empty: any."""
@@ -89,7 +90,7 @@ class Scenario:
         job = derived_id("mill", into.spec.name, key)
         self.history.write(What.SUBMIT, job, ends=list(ends))
         try:
-            ref = await into.create(grain, idempotency_key=key, delay=delay)
+            ref = await into.create(grain, idempotency_key=key, delay=delay, deadline=deadline)
         except WriteUnknown:
             self.history.write(What.UNKNOWN, job)
             return None

@@ -57,6 +57,8 @@ class Passage:
 
     step: Step
     job: str
+    line: int
+    """The connection, counted from 1."""
     at: int
     """Nanoseconds of CLOCK_MONOTONIC."""
     forwarded: bool
@@ -110,7 +112,7 @@ class Wiretap(Proxy):
             return True
         answers = [order.action() for order in self._due(step)]
         forwarded = all(answers)
-        self.seen.append(Passage(step, job, time.monotonic_ns(), forwarded))
+        self.seen.append(Passage(step, job, line, time.monotonic_ns(), forwarded))
         return forwarded
 
     def _due(self, step: Step) -> list[_Order]:
@@ -155,16 +157,17 @@ class Wiretap(Proxy):
 def acked_too_early(seen: Iterable[Passage]) -> list[str]:
     """Return the jobs whose work message was acknowledged before the worker knew that its outcome was stored.
 
-    A job that the worker did not begin may be acknowledged at once: it had ended before.
+    A job that was not begun on the connection may be acknowledged at once: it had ended before.
     """
-    open_: set[str] = set()
+    open_: set[tuple[int, str]] = set()
     early: list[str] = []
     for passage in seen:
+        held = passage.line, passage.job
         if passage.step is Step.STARTED_STORED and passage.forwarded:
-            open_.add(passage.job)
+            open_.add(held)
         elif passage.step is Step.OUTCOME_STORED and passage.forwarded:
-            open_.discard(passage.job)
-        elif passage.step is Step.ACK_SENT and passage.job in open_:
+            open_.discard(held)
+        elif passage.step is Step.ACK_SENT and held in open_:
             early.append(passage.job)
     return early
 
