@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 from typing import TypedDict
 
-from peers.columns import OURS, PEERS, Column  # type: ignore[import-not-found]  # a neighbour, which scripts find
+from peers.columns import OURS, PEERS, Column, left_out  # type: ignore[import-not-found]  # a neighbour, which scripts find
 from peers.versions import Setting, setting  # type: ignore[import-not-found]  # likewise
 from peers.workload import IN_FLIGHT, Rates  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
@@ -69,9 +69,8 @@ def rows_at(concurrency: int, columns: list[Column]) -> list[Row]:
 def main() -> None:
     """Print the table, and write the figures as JSON beside this file."""
     console = Console()
-    left_out = [column.missing for column in PEERS if column.missing is not None]
-    for reason in left_out:
-        console.print(reason, highlight=False)
+    for line in left_out():
+        console.print(line, highlight=False)
     columns = [column for column in PEERS if column.missing is None]
     if not columns:
         return
@@ -93,7 +92,7 @@ def main() -> None:
     console.print(f"{made_on['machine']}, {made_on['date']}; {made_on['versions']}", highlight=False)
     console.print("what each leaves out: docs/comparison.md", highlight=False)
     figures = Figures(
-        setting=made_on, jobs=JOBS, rounds=ROUNDS, in_flight=IN_FLIGHT, rows=rows, left_out=left_out
+        setting=made_on, jobs=JOBS, rounds=ROUNDS, in_flight=IN_FLIGHT, rows=rows, left_out=left_out()
     )
     Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -44,9 +44,9 @@ class Column:
     def missing(self) -> str | None:
         """Why it cannot be measured here; None where it can."""
         if not self.python.exists():
-            return f"{self.name} is left out: there is no .venv/peers; have it by: {HOW_TO_HAVE_THEM}"
+            return f"there is no .venv/peers; have it by: {HOW_TO_HAVE_THEM}"
         if self.on_redis and find_redis() is None:
-            return f"{self.name} is left out: there is no redis-server in .venv/peers or on the PATH"
+            return "there is no redis-server in .venv/peers or on the PATH"
         return None
 
     def measure(self, *, jobs: int, concurrency: int) -> Rates:
@@ -128,3 +128,12 @@ ARQ: Final = Column(
     on_redis=True,
 )
 PEERS: Final = (TASKIQ_NATS, FASTSTREAM, ARQ)
+
+
+def left_out() -> list[str]:
+    """Return a line for each reason for which peers cannot be measured here; none where all can."""
+    reasons: dict[str, list[str]] = {}
+    for column in PEERS:
+        if column.missing is not None:
+            reasons.setdefault(column.missing, []).append(column.name)
+    return [f"left out: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
