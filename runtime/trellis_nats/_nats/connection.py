@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from nats.nuid import NUID
@@ -45,7 +46,9 @@ class Connection:
         self._subscriptions = Subscriptions()
         self._replies = Replies(self.new_inbox())
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
-        self._denials = Denials(self._replies.on_denied, self._subscriptions.named)
+        self._denials = Denials(
+            self._replies.on_denied, partial(self._subscriptions.refused, live=lambda: self.link)
+        )
         self._up = Listeners()
         self._down = Listeners()
         self._closed = False
@@ -89,6 +92,7 @@ class Connection:
                 await asyncio.wait([link.ping()], timeout=_CLOSE_FLUSH.total_seconds())
         finally:
             self._replies.close()
+            self._subscriptions.stop()
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes who waits for a connection, to be told
 
@@ -265,6 +269,7 @@ class Connection:
             RequestTimeout: that took longer than `timeout`. The connection stays usable.
             PermissionDenied: a subscription made since the last flush was refused.
         """
+        newest = self._subscriptions.newest
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 answered = False
@@ -274,6 +279,7 @@ class Connection:
                     answered = link is not None and await asyncio.shield(link.ping())
         except TimeoutError:
             raise RequestTimeout(f"{self.address} did not answer a ping within {timeout}") from None
+        self._subscriptions.confirm(newest)
         self._denials.raise_kept()
 
     # --- the supervisor's calls ------------------------------------------------------------------------------------

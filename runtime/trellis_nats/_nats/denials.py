@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from trellis_nats._nats.subscription import Refusal
 from trellis_nats.errors import PermissionDenied
 
 __all__ = ["Denial", "Denials", "parse_denial"]
@@ -36,15 +37,15 @@ def parse_denial(text: str) -> Denial | None:
 class Denials:
     """Hands denied publishes to who awaits their answer, and keeps denied subscriptions for the next flush."""
 
-    def __init__(self, on_publish: Callable[[str], bool], named: Callable[[str], str]) -> None:
+    def __init__(self, on_publish: Callable[[str], bool], refused: Callable[[str], Refusal]) -> None:
         """Prepare.
 
         Args:
             on_publish: told the subject in lower case; says whether somebody awaited an answer.
-            named: finds the subject of a subscription as it was written.
+            refused: told the subject of a subscription in lower case; says what is known about it.
         """
         self._on_publish = on_publish
-        self._named = named
+        self._refused = refused
         self._subscriptions: list[str] = []
         self._takers: list[Callable[[Denial], bool]] = []
 
@@ -61,10 +62,11 @@ class Denials:
         elif any(taker(denial) for taker in self._takers):
             return
         elif denial.operation == "subscribe to":
-            subject = self._named(denial.subject)
-            if subject not in self._subscriptions:  # each reconnect brings it again
+            subject, is_new, is_repeated = self._refused(denial.subject)
+            if is_new and subject not in self._subscriptions:
                 self._subscriptions.append(subject)
-            _log.error('the account may not subscribe to "%s"', subject)
+            level = logging.DEBUG if is_repeated else logging.ERROR
+            _log.log(level, 'the account may not subscribe to "%s"', subject)
         elif not self._on_publish(denial.subject):
             _log.error('the account may not publish to "%s"; the message is lost', denial.subject)
 

@@ -157,6 +157,7 @@ class Pull:
             heartbeat=self._heartbeat,
             on_message=self._on_message,
             on_silence=self._on_silence,
+            on_denied=self._refuse,
         )
         self._confirm(self._round)
         self._top_up()
@@ -226,10 +227,12 @@ class Pull:
             case Meaning.GONE:
                 self._search(f"consumer {self._consumer} of stream {self._stream} was deleted")
             case Meaning.REFUSED:
-                self._report(
-                    PullState(consuming=False, reason=f"the server refuses the pull request: {reason}")
-                )
-                self._again_after(_REFUSED)
+                self._refuse(f"the server refuses the pull request: {reason}")
+
+    def _refuse(self, reason: str) -> None:
+        self._refusals = max(1, self._refusals)
+        self._report(PullState(consuming=False, reason=reason))
+        self._again_after(_REFUSED)
 
     def _on_not_ready(self) -> None:
         self._refusals += 1

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.denials import Denial
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.work import is_work
 from trellis_nats.clock import to_nanoseconds
@@ -35,6 +36,7 @@ class Round:
         heartbeat: timedelta,
         on_message: Callable[[Round, Message], None],
         on_silence: Callable[[Round], None],
+        on_denied: Callable[[str], None],
     ) -> None:
         self.credit = 0
         self._connection = connection
@@ -43,8 +45,10 @@ class Round:
         self._patience = 2 * heartbeat.total_seconds()
         self._on_message = on_message
         self._on_silence = on_silence
+        self._on_denied = on_denied
         self._inbox = connection.new_inbox()
         self._subscription = connection.listen(self._inbox, self._hear)
+        self._forget = connection.on_denial(self._hear_denial)
         self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._ended = False
@@ -69,6 +73,7 @@ class Round:
         """Take the requests back. The future is done when nothing more can come of them."""
         self._ended = True
         self.credit = 0
+        self._forget()
         if self._watch is not None:
             self._watch.cancel()
         return self._subscription.withdraw()
@@ -78,6 +83,14 @@ class Round:
         if self.credit > 0 and is_work(message):
             self.credit -= 1
         self._on_message(self, message)
+
+    def _hear_denial(self, denial: Denial) -> bool:
+        is_inbox = denial == Denial("subscribe to", self._inbox.lower())
+        if not is_inbox and denial != Denial("publish to", self._subject.lower()):
+            return False
+        about = "subscribe to its inbox" if is_inbox else f'publish to "{self._subject}"'
+        self._on_denied(f"the account may not {about}")
+        return True
 
     def _watch_in(self, seconds: float) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._look)

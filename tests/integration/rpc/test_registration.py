@@ -6,7 +6,7 @@ import pytest
 from trellis_nats import (
     ConfigurationError,
     HandlerConflict,
-    PermissionDenied,
+    PermissionsMissing,
     RpcContext,
 )
 from trellis_nats.testing import NatsServer
@@ -47,5 +47,5 @@ async def test_a_service_that_may_not_subscribe_does_not_start() -> None:
         async with OrdersService.connect(url) as service:
             service.create.handle(greet)
 
-            with pytest.raises(PermissionDenied, match=r'may not subscribe to "rpc.v1.Orders.Create"'):
+            with pytest.raises(PermissionsMissing, match=r'subscribe to "rpc.v1.Orders.Create"'):
                 await service.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from trellis_nats._nats.denials import Denial, Denials, parse_denial
+from trellis_nats._nats.subscription import Refusal
 from trellis_nats.errors import PermissionDenied
 
 
@@ -24,8 +25,14 @@ def test_the_text_of_a_server_is_read(text: str, denial: Denial | None) -> None:
     assert parse_denial(text) == denial
 
 
+def known(subject: str) -> Refusal:
+    return Refusal(subject, is_new=False, is_repeated=False)
+
+
 def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
-    denials = Denials(lambda _: False, str.upper)
+    denials = Denials(
+        lambda _: False, lambda subject: Refusal(subject.upper(), is_new=True, is_repeated=False)
+    )
 
     denials.hear("'permissions violation for subscription to \"a.>\"'")
 
@@ -41,7 +48,7 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
         asked.append(subject)
         return False
 
-    denials = Denials(nobody_awaits, str)
+    denials = Denials(nobody_awaits, known)
 
     denials.hear("'permissions violation for publish to \"$js.ack.a\"'")
 
@@ -50,7 +57,7 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
 
 
 def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    denials = Denials(lambda _: False, str)
+    denials = Denials(lambda _: False, known)
     taken: list[Denial] = []
 
     def take(denial: Denial) -> bool:

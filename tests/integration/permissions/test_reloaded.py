@@ -1,0 +1,85 @@
+"""Rights that are taken away while a service runs make it unhealthy, and it goes on when they are given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+import pytest
+from trellis_nats import Permissions, permissions
+from trellis_nats.testing import NatsServer
+
+from tests.support.depot import Depot, accounts, login, register, standing
+from tests.support.eventually import eventually
+from tests.support.shop import Parcel
+
+WORKER = permissions(Depot, "worker")
+PULLING = tuple(each for each in WORKER.publish if "MSG.NEXT" not in each)
+SOON = timedelta(seconds=20)
+
+
+def users(worker: Permissions | None) -> dict[str, Permissions | None]:
+    """Return the users of the server; without a worker when it is None."""
+    others: dict[str, Permissions | None] = {"root": None, "provisioner": permissions(Depot, "provisioner")}
+    return others if worker is None else {**others, "worker": worker}
+
+
+def reload(server: NatsServer, now: Mapping[str, Permissions | None]) -> None:
+    """Write other users into the server's file, and have it read it again."""
+    file = server.store / "server.conf"
+    head, _, _ = file.read_text().partition("accounts {")
+    file.write_text(head + accounts(now))
+    os.kill(server.pid, signal.SIGHUP)
+
+
+def serving() -> AbstractAsyncContextManager[NatsServer]:
+    return standing(users(WORKER))
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(None, id="the user is gone"),
+        pytest.param(Permissions(publish=PULLING, subscribe=WORKER.subscribe), id="pulling is denied"),
+        pytest.param(Permissions(publish=WORKER.publish, subscribe=("none",)), id="the inbox is denied"),
+        pytest.param(Permissions(publish=("none",), subscribe=("none",)), id="everything is denied"),
+    ],
+)
+async def test_a_worker_that_loses_its_rights_says_so_and_goes_on_when_they_are_back(
+    cut: Permissions | None,
+) -> None:
+    async with (
+        serving() as server,
+        Depot.connect(server.url, options=login("root")) as root,
+        Depot.connect(server.url, options=login("worker")) as worker,
+    ):
+        register(worker)
+        await worker.start()
+        assert (await worker.health.report()).ready
+        first = await root.jobs.weigh.create(Parcel(number=1))
+        assert (await first.result(timeout=SOON)).total == 1
+
+        reload(server, users(cut))
+
+        # The server holds a request from before: only the next one is denied.
+        await root.jobs.weigh.create(Parcel(number=0))
+
+        async def is_unwell() -> bool:
+            report = await worker.health.report()
+            return not report.ready and report.status == "unhealthy"
+
+        await eventually(is_unwell)
+        assert all([await is_unwell() for _ in range(20)])
+        waiting = await root.jobs.weigh.create(Parcel(number=2))
+
+        reload(server, users(WORKER))
+
+        assert (await waiting.result(timeout=SOON)).total == 2
+
+        async def is_well() -> bool:
+            return (await worker.health.report()).ready
+
+        await eventually(is_well, within=timedelta(seconds=20))
