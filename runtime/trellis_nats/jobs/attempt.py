@@ -27,8 +27,11 @@ class Attempt:
         """Set once the history says that the job is cancelled."""
         self.superseded = False
         """Whether the history says that somebody else has the job, or that it ended some other way."""
-        self.interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the handler has to stop: the job is superseded, or the host's grace is over."""
+        self.slot_lost = False
+        """Whether the job has lost its slot of its concurrency key."""
+        self.interrupted = False
+        """Whether the handler has to stop: the job is superseded, or the host's grace is over."""
+        self._over: asyncio.Future[None] | None = None
         self._history = history
         self._sequence = started.sequence
         self._writing = asyncio.Lock()
@@ -66,10 +69,28 @@ class Attempt:
             self.interrupt()
         return True
 
+    def lose_slot(self) -> None:
+        """Have the handler stopped: another job of its key may begin."""
+        self.slot_lost = True
+        self.interrupt()
+
     def interrupt(self) -> None:
         """Have the handler stopped."""
-        if not self.interrupted.done():
-            self.interrupted.set_result(None)
+        self.interrupted = True
+        self._wake()
+
+    async def until_over(self, handler: asyncio.Task[object]) -> None:
+        """Return when the handler has ended, or has to stop."""
+        if self.interrupted or handler.done():
+            return
+        # One future for both; asyncio.wait would cost as much as the rest of a short job.
+        self._over = asyncio.get_running_loop().create_future()
+        handler.add_done_callback(self._wake)
+        await self._over
+
+    def _wake(self, _: object = None) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
     async def look(self) -> bool:
         """Read the newest event and take note of it. Return whether it ends this try."""

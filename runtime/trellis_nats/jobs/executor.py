@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Generic
 
@@ -20,6 +19,7 @@ from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.delivery import Delivery
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
+from trellis_nats.jobs.hands import Hand
 from trellis_nats.jobs.history import Overtaken, StoredEvent
 from trellis_nats.jobs.lineage import origin_of
 from trellis_nats.jobs.outcome import (
@@ -74,9 +74,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """What the consumer really does; the worker reads it from the server."""
         self.attempts: dict[str, Attempt] = {}
         """The tries that run now, by job id."""
+        self.storing = 0
+        """How many outcomes are being stored."""
 
-    async def execute(self, message: WorkMessage, free: Callable[[], None]) -> None:
-        """Take one message to its end. Call `free` once its outcome is stored: another handler may begin then.
+    async def execute(self, message: WorkMessage, hand: Hand) -> None:
+        """Take one message to its end. Lay its hand down once no handler runs any more: another may begin.
 
         Raises:
             TransportError: NATS failed before the handler began; the message is still unanswered.
@@ -92,7 +94,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             if newest is None:
                 newest = await self._history.newest(work.job_id)
             try:
-                await self._decide(message, work, newest, free)
+                await self._decide(message, work, newest, hand)
             except Overtaken:
                 newest = None
                 continue
@@ -132,7 +134,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         message: WorkMessage,
         work: LifecycleEvent,
         newest: StoredEvent | None,
-        free: Callable[[], None],
+        hand: Hand,
     ) -> None:
         if newest is None:
             await self._without_history(message, work)
@@ -144,6 +146,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         match admission:
             case Finished():
                 await message.ack()
+            case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
+                return
             case Overdue(previous, tries):
                 late = "job exceeded deadline"
                 ended = identity.ended(
@@ -160,15 +164,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                     await message.ack()
                     return
                 if previous is JobState.ACTIVE and await self._is_held(work.job_id):
-                    _log.info("job %s of queue %s came again, and its worker lives", work.job_id, self._queue)
                     return
                 instance = self._claims.instance_id
                 started = await self._history.append(
                     identity.started(previous=previous, tries=tries, instance_id=instance, at=now()),
                     after=newest.sequence,
                 )
-                settlement = await self._work(message, work, Attempt(self._history, identity, started))
-                free()
+                settlement = await self._work(message, work, Attempt(self._history, identity, started), hand)
                 await self._acknowledge(message, work, settlement)
 
     async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
@@ -186,7 +188,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     async def _is_held(self, job_id: str) -> bool:
         """Ask the process that began the newest try. The message is left to it: its heartbeats keep it."""
         started = await self._history.newest_of(job_id, EventType.STARTED)
-        return started is not None and await self._claims.is_held(job_id, started.event.instance_id)
+        held = started is not None and await self._claims.is_held(job_id, started.event.instance_id)
+        if held:
+            _log.info("job %s of queue %s came again, and its worker lives", job_id, self._queue)
+        return held
 
     async def _end(self, message: WorkMessage, newest: StoredEvent, ended: LifecycleEvent) -> None:
         """Write the end of a job that no handler works on, then acknowledge."""
@@ -194,7 +199,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         await message.ack_confirmed()
         _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
 
-    async def _work(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> Settlement:
+    async def _work(
+        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, hand: Hand
+    ) -> Settlement:
         """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
         job_id = work.job_id
         if self._grace_over.is_set():
@@ -203,7 +210,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._claims.hold(job_id)
         try:
             ending = await self._run(message, work, attempt)
-            return await self._settle(ending, attempt, work.max_tries)
+            hand.lay_down()
+            self.storing += 1
+            try:
+                return await self._settle(ending, attempt, work.max_tries)
+            finally:
+                self.storing -= 1
         finally:
             del self.attempts[job_id]
             self._claims.release(job_id)

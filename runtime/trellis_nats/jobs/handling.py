@@ -13,7 +13,16 @@ from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetr
 from trellis_nats.jobs.active import ActiveJob
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.lineage import Origin, working_on
-from trellis_nats.jobs.outcome import Completed, Ending, Failed, Raised, Released, Superseded, Withdrawn
+from trellis_nats.jobs.outcome import (
+    Completed,
+    Ending,
+    Failed,
+    Raised,
+    Released,
+    SlotLost,
+    Superseded,
+    Withdrawn,
+)
 from trellis_nats.jobs.registration import Registration
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -37,7 +46,7 @@ async def run_handler(
     """Run a handler to its end, or until the try is interrupted: the job is lost, or the host's grace is over."""
     running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
     try:
-        await asyncio.wait((running, attempt.interrupted), return_when=asyncio.FIRST_COMPLETED)
+        await attempt.until_over(running)
         if running.done():
             # A handler may cancel itself, by a scope of its own that leaks: an outcome like any other.
             return (
@@ -47,7 +56,9 @@ async def run_handler(
         await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
         if not running.done():
             _log.error("%r did not end within %s of being cancelled", job, _UNWIND)
-        return Superseded() if attempt.superseded else Released()
+        if attempt.superseded:
+            return Superseded()
+        return SlotLost() if attempt.slot_lost else Released()
     finally:
         running.cancel()
 
@@ -83,7 +94,9 @@ async def _in_time(
 ) -> ResultT:
     """Call the handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
     limit = registration.timeout
-    clock = asyncio.timeout(None if limit is None else limit.total_seconds())
+    if limit is None:
+        return await registration.call(job)
+    clock = asyncio.timeout(limit.total_seconds())
     try:
         async with clock:
             return await registration.call(job)

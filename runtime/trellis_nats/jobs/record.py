@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -17,6 +20,8 @@ __all__ = ["JobIdentity"]
 
 ERROR_BYTES_MAX = 8 * 1024
 """How much of an error's text is kept: it stays in the stream for as long as the job does (faults.md, E.3)."""
+
+_NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,10 +56,18 @@ class JobIdentity:
             fields["lineage"] = lineage
         return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields)
 
-    def started(self, *, previous: JobState, tries: int, instance_id: str, at: datetime) -> LifecycleEvent:
-        """A handler begins its try in the process with the given id."""
-        worker: dict[str, JsonValue] = {"worker": {"instanceId": instance_id}}
-        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, worker)
+    def started(
+        self,
+        *,
+        previous: JobState,
+        tries: int,
+        instance_id: str,
+        at: datetime,
+        keyed: Mapping[str, JsonValue] = _NOT_KEYED,
+    ) -> LifecycleEvent:
+        """A handler begins its try in the process with the given id. `keyed` says which slot of its key it has."""
+        fields: dict[str, JsonValue] = {"worker": {"instanceId": instance_id}, **keyed}
+        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, fields)
 
     def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> LifecycleEvent:
         """The handler says how far it is."""
@@ -76,9 +89,10 @@ class JobIdentity:
         result: JsonValue,
         has_result: bool,
         at: datetime,
+        keyed: Mapping[str, JsonValue] = _NOT_KEYED,
     ) -> LifecycleEvent:
         """The try ended."""
-        fields: dict[str, JsonValue] = {}
+        fields: dict[str, JsonValue] = dict(keyed)
         if settlement.error is not None:
             fields["error"] = bounded(settlement.error)
         if has_result:

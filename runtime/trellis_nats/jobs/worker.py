@@ -21,6 +21,7 @@ from trellis_nats.health.consumption import Consumption
 from trellis_nats.health.facade import Health
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.delivery import Delivery
+from trellis_nats.jobs.hands import Hand, Hands
 from trellis_nats.jobs.subjects import JobSubjects
 
 __all__ = ["Execute", "Worker"]
@@ -47,8 +48,13 @@ class Execute(Protocol):
 
     delivery: Delivery
 
-    async def execute(self, message: WorkMessage, free: Callable[[], None]) -> None:
-        """Take one message to its end. Call `free` once another handler may begin."""
+    @property
+    def storing(self) -> int:
+        """How many outcomes are being stored."""
+        ...
+
+    async def execute(self, message: WorkMessage, hand: Hand) -> None:
+        """Take one message to its end."""
         ...
 
 
@@ -78,9 +84,9 @@ class Worker:
         self._stopping = stopping
         self._grace_over = grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
+        self._task_name = f"work {binding.queue_type}"
         self._running: set[asyncio.Task[None]] = set()
-        self._busy = 0
-        """Messages whose outcome is not stored yet. Those after it only wait for their acknowledgement."""
+        self._hands = Hands(concurrency, self._want)
         self._looking: set[asyncio.Task[None]] = set()
         self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
@@ -89,7 +95,7 @@ class Worker:
             binding.queue_type,
             work_stream,
             binding.consumer_name,
-            has_free_hands=lambda: self._busy < concurrency,
+            has_free_hands=lambda: self._room() > 0,
         )
         self._pull = Pull(
             connection,
@@ -137,9 +143,9 @@ class Worker:
 
     def _take(self, message: WorkMessage) -> None:
         self._consumption.took()
-        task = asyncio.create_task(self._execute(message), name=f"work {self._binding.queue_type}")
+        work = self._execute(message, self._hands.grab())
+        task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
-        self._busy += 1
         task.add_done_callback(self._taken)
 
     def _taken(self, task: asyncio.Task[None]) -> None:
@@ -147,29 +153,27 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
 
-    async def _execute(self, message: WorkMessage) -> None:
+    async def _execute(self, message: WorkMessage, hand: Hand) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
-        busy = True
-
-        def free() -> None:
-            nonlocal busy
-            if busy:
-                busy = False
-                self._busy -= 1
-                self._want()
-
         try:
-            await self._executor.execute(message, free)
+            await self._executor.execute(message, hand)
         except TransportError as error:
             _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
             await self._put_back(message)
         finally:
             hold.release()
-            free()
+            hand.lay_down()
 
     def _want(self) -> None:
         if not self._stopping.is_set():
-            self._pull.want(self._concurrency - self._busy)
+            self._pull.want(self._room())
+
+    def _room(self) -> int:
+        """Return how many more messages may come. The next one is fetched while an outcome is being stored.
+
+        When outcomes cannot be stored, no more of them pile up than handlers are allowed.
+        """
+        return self._hands.free - max(0, self._executor.storing - self._concurrency)
 
     async def _put_back(self, message: WorkMessage) -> None:
         if not await message.nak(_INFRASTRUCTURE_DELAY):
