@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.publish import supports_fence
+from trellis_nats._nats.servers import parse_servers
 from trellis_nats._nats.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError, PermissionDenied, PermissionsMissing
 from trellis_nats.options import Credentials, Options
@@ -68,10 +69,10 @@ def refuse_unsigned(url: str, options: Options) -> None:
     """Refuse to serve and call without signatures on another machine, unless that was asked for by name.
 
     Raises:
-        ConfigurationError: it was not.
+        ConfigurationError: it was not, or an address is malformed.
     """
-    for each in url.split(","):
-        host = urlsplit(each if "://" in each else f"nats://{each}").hostname or ""
+    for each in parse_servers(url, ConnectionSettings())[0].configured:
+        host = urlsplit(each).hostname or ""
         if not options.open and not _is_loopback(host):
             raise ConfigurationError(
                 f'"{host}" is not this machine, and requests are not signed: anyone who may publish there would be '

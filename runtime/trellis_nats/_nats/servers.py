@@ -37,7 +37,8 @@ class ServerPool:
 
     def learn(self, hosts: Iterable[str]) -> None:
         """Take the `host:port` list of a server's INFO; servers that left the cluster are forgotten."""
-        scheme = self.configured[0].partition("://")[0]
+        # Where TLS is asked for of one server, no other one is trusted without.
+        scheme = "tls" if any(each.startswith("tls://") for each in self.configured) else "nats"
         self.discovered = tuple(f"{scheme}://{host}" for host in hosts)
 
 
@@ -70,6 +71,10 @@ def _split(text: str, position: int) -> tuple[str, str | None]:
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(
             f'server address {position} starts with "{parts.scheme}://"; use nats:// or tls://'
+        )
+    if "@" in full.partition("://")[2][len(parts.netloc) :]:
+        raise ConfigurationError(
+            f"server address {position} has a / ? or # in its user, password or token: write it as %2F, %3F or %23"
         )
     if parts.hostname is None:
         raise ConfigurationError(f"server address {position} names no host")

@@ -69,6 +69,14 @@ def test_discovered_servers_keep_tls() -> None:
     assert pool.addresses() == ("tls://a:1", "tls://b:1")
 
 
+def test_a_server_that_is_told_of_is_not_trusted_without_tls_where_any_is_asked_for_it() -> None:
+    pool = ServerPool(("nats://a:1", "tls://b:1"))
+
+    pool.learn(["c:1"])
+
+    assert pool.addresses()[-1] == "tls://c:1"
+
+
 @pytest.mark.parametrize(
     ("info", "expected"),
     [

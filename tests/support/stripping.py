@@ -1,0 +1,75 @@
+"""Somebody in the middle who takes TLS away, and writes down all that a client says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CERTIFICATES", "TLS", "Stripper", "stripping"]
+
+CERTIFICATES: Final = Path(__file__).parent / "tls"
+TLS: Final = (
+    f'tls {{ cert_file: "{CERTIFICATES / "server.pem"}", key_file: "{CERTIFICATES / "server.key"}" }}'
+)
+"""The configuration of a server that insists on TLS."""
+
+_GREETING: Final[Mapping[str, object]] = {
+    "server_id": "X",
+    "version": "2.15.1",
+    "proto": 1,
+    "max_payload": 1048576,
+    "headers": True,
+    "nonce": "bm90aGluZw",
+    "auth_required": True,
+}
+
+
+class Stripper:
+    """A server that greets without TLS, or as told."""
+
+    def __init__(self, greeting: Mapping[str, object]) -> None:
+        self.heard = bytearray()
+        """Everything that clients have sent."""
+        self.clients = 0
+        self._greeting = {**_GREETING, **greeting}
+        self._serving: set[asyncio.Task[None]] = set()
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Greet a client, and listen until it goes."""
+        self.clients += 1
+        self._serving.add(asyncio.create_task(self._serve(reader, writer)))
+
+    async def stop(self) -> None:
+        """Send everybody away."""
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"INFO " + json.dumps(self._greeting).encode() + b"\r\n")
+        try:
+            while chunk := await reader.read(4096):
+                self.heard += chunk
+        except OSError:
+            return
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def stripping(
+    greeting: Mapping[str, object] | None = None, *, port: int = 0
+) -> AsyncGenerator[tuple[Stripper, int]]:
+    """Run one on loopback that adds this to its greeting, for the length of an `async with` block; gives its port too."""
+    stripper = Stripper(greeting or {})
+    listener = await asyncio.start_server(stripper.connected, "127.0.0.1", port)
+    try:
+        yield stripper, listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        await stripper.stop()
