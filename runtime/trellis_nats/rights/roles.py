@@ -90,8 +90,10 @@ def _using(usage: Usage, binding: JobsBinding, queue: QueueBinding) -> Iterator[
 
 
 def _events_and_buckets(usage: Usage) -> Iterator[Grant]:
+    if usage.published or usage.jobs is not None:
+        yield from surfaces.probing(usage.service)
     for event in usage.published:
-        yield from surfaces.publishing(usage.service, event)
+        yield from surfaces.publishing(event)
     for bound in usage.buckets:
         yield from surfaces.bucket(bound, is_needed=bound.bucket not in usage.optional_buckets)
 

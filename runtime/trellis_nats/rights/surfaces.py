@@ -8,7 +8,7 @@ from trellis_nats.binding import BucketBinding
 from trellis_nats.rights.grant import Grant, Probe, api, publish, subscribe
 from trellis_nats.specs import EventSpec, RpcSpec
 
-__all__ = ["bucket", "calling", "connecting", "hearing", "publishing", "serving", "trace_subject"]
+__all__ = ["bucket", "calling", "connecting", "hearing", "probing", "publishing", "serving", "trace_subject"]
 
 
 def connecting(inbox: str) -> Iterator[Grant]:
@@ -26,10 +26,9 @@ def calling(rpc: RpcSpec) -> Iterator[Grant]:
     yield publish(rpc.subject, f"call rpc {rpc.name}", probe=Probe.TRACED, is_needed=False)
 
 
-def publishing(service: str, event: EventSpec) -> Iterator[Grant]:
+def publishing(event: EventSpec) -> Iterator[Grant]:
     """Publish an event."""
     yield publish(event.filter, f"publish event {event.name}", probe=Probe.TRACED)
-    yield publish(trace_subject(service), "see at the start whether events may be published", is_needed=False)
 
 
 def hearing(event: EventSpec) -> Iterator[Grant]:
@@ -43,6 +42,11 @@ def bucket(bound: BucketBinding, *, is_needed: bool = True) -> Iterator[Grant]:
     yield publish(f"$KV.{name}.>", f"write to bucket {name}", probe=Probe.REFUSED, is_needed=is_needed)
     yield api(f"STREAM.MSG.GET.KV_{name}", f"read bucket {name}", is_needed=is_needed)
     yield api(f"DIRECT.GET.KV_{name}.$KV.{name}.>", f"see that bucket {name} exists", is_needed=is_needed)
+
+
+def probing(service: str) -> Iterator[Grant]:
+    """See at the start what may be published, where real listeners would hear the question."""
+    yield publish(trace_subject(service), "see what may be published, unheard", is_needed=False)
 
 
 def trace_subject(service: str) -> str:

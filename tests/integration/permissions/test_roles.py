@@ -21,6 +21,7 @@ from trellis_nats import (
 )
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.streams import consumer_info
 
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually
@@ -130,7 +131,14 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
         Depot.connect(server.url, options=at_once) as operator,
     ):
         lost = await root.jobs.weigh.create(Parcel(number=1))
-        await root.jobs.runtime.connection.request("$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
+        connection = root.jobs.runtime.connection
+
+        async def is_sourced() -> bool:
+            info = await consumer_info(connection, "JOBS_WORK", "depot__weigh")
+            return info is not None and info["num_pending"] == 1
+
+        await eventually(is_sourced)
+        await connection.request("$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
         assert (await operator.jobs.reconcile()).enqueued == 1
         register(root)
         await root.start()
