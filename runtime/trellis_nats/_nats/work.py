@@ -111,6 +111,7 @@ def read_work(connection: Connection, message: Message) -> WorkMessage:
     # With a domain, two tokens come after `ACK` and a random one at the end.
     shift = 0 if len(tokens) == _TOKENS else 2
     source = message.headers.get("Nats-Stream-Source", "").split()
+    sequence = int(source[1]) if len(source) > 1 and source[1].isdecimal() else 0
     return WorkMessage(
         subject=message.subject,
         data=message.data,
@@ -118,6 +119,7 @@ def read_work(connection: Connection, message: Message) -> WorkMessage:
         reply=message.reply,
         stream_sequence=int(tokens[5 + shift]),
         delivered=int(tokens[4 + shift]),
-        source_sequence=int(source[1]) if len(source) > 1 and source[1].isdigit() else None,
+        source_sequence=sequence
+        or None,  # no message has 0: whoever forged it hopes for a fence on "nothing there"
         _connection=connection,
     )

@@ -38,7 +38,15 @@ async def test_the_numbers_are_read(unopened: Connection, reply: str) -> None:
 
 @pytest.mark.parametrize(
     ("source", "sequence"),
-    [("JOBS 7", 7), ("JOBS:hub 7 a b c", 7), ("JOBS", None), ("JOBS seven", None), ("", None)],
+    [
+        ("JOBS 7", 7),
+        ("JOBS:hub 7 a b c", 7),
+        ("JOBS", None),
+        ("JOBS seven", None),
+        ("", None),
+        ("JOBS 0", None),
+        ("JOBS \u00b2", None),
+    ],
 )
 async def test_the_sequence_of_the_source_is_read(
     unopened: Connection, source: str, sequence: int | None
