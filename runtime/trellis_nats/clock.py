@@ -17,7 +17,9 @@ def timestamp(instant: datetime) -> str:
 
     Other runtimes compare leases as text, which only a fixed width survives.
     """
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    # It cuts, as the wire does; "+00:00" becomes "Z".
+    there = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return there.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
 )
+"""Tells a NaN from the word; pydantic's writer, eight times as quick, does not refuse one."""
 
 
 class Codec(Generic[T]):
@@ -106,6 +107,14 @@ def encode_json(value: JsonValue) -> bytes:
     """Write JSON text without white space.
 
     Raises:
-        ValueError: the value holds NaN or an infinity.
+        ValueError: the value holds NaN or an infinity, or text that is no Unicode.
     """
-    return _ENCODER.encode(value).encode()
+    written = pydantic_core.to_json(value, inf_nan_mode="constants")
+    if has_no_json_number(written):
+        return _ENCODER.encode(value).encode()
+    return written
+
+
+def has_no_json_number(written: bytes) -> bool:
+    """Say whether text may hold a number that JSON does not have. It may also be a word in somebody's string."""
+    return b"NaN" in written or b"Infinity" in written

@@ -155,8 +155,7 @@ class Connection:
 
     def suspect(self) -> None:
         """Doubt the link: it ends, to be replaced, if the server does not answer within 2 s."""
-        link = self.link
-        if link is not None:
+        if (link := self.link) is not None:
             link.probe(_PROBE)
 
     # --- messages --------------------------------------------------------------------------------------------------
@@ -194,10 +193,14 @@ class Connection:
         await self.writable()
         self.send(subject, data, headers=headers, reply=reply)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a link whose socket is not full."""
+        return (link := self.link) is not None and link.is_roomy
+
     async def writable(self) -> None:
         """Wait while the socket is full."""
-        link = self.link
-        if link is not None:
+        if (link := self.link) is not None:
             await link.writable()
 
     async def request(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["ParsedHeaders", "encode_headers", "parse_headers"]
 
-_VERSION: Final = b"NATS/1.0"
+_VERSION: Final = "NATS/1.0"
+_SPACE: Final = " \t\r\n\v\f"
+"""White space of ASCII; other kinds belong to a value."""
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LINE_END: Final = re.compile(r"[\r\n]")
 
 ParsedHeaders = tuple[int, str, dict[str, str]]
 """Status (0 when there is none), its description, and the headers proper."""
@@ -22,14 +24,19 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
     Raises:
         ValueError: a name is no HTTP token, or a value holds a line end, which would forge a second header.
     """
-    lines = [_VERSION]
+    block = f"{_VERSION}\r\n"
     for name, value in headers.items():
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f'"{name}" cannot be the name of a header')
-        if _LINE_END.search(value) is not None:
+        _check_name(name)
+        if "\n" in value or "\r" in value:
             raise ValueError(f'the value of header "{name}" holds a line end')
-        lines.append(f"{name}: {value}".encode())
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+        block += f"{name}: {value}\r\n"
+    return f"{block}\r\n".encode()
+
+
+@lru_cache(maxsize=256)  # names are few and come again with every message
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f'"{name}" cannot be the name of a header')
 
 
 def parse_headers(block: bytes) -> ParsedHeaders:
@@ -38,11 +45,13 @@ def parse_headers(block: bytes) -> ParsedHeaders:
     The status is taken from the first line only, so that no sender can forge one by a header called `Status`. Bytes
     that are no UTF-8 become U+FFFD; the last of several headers with one name wins.
     """
-    first, *lines = block.split(b"\r\n")
+    first, *lines = block.decode("utf-8", "replace").split("\r\n")
     headers: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(b":")
+        name, colon, value = line.partition(":")
         if colon:
-            headers[name.strip().decode("utf-8", "replace")] = value.strip().decode("utf-8", "replace")
-    code, _, description = first[len(_VERSION) :].strip().partition(b" ")
-    return (int(code) if code.isdigit() else 0), description.decode("utf-8", "replace"), headers
+            headers[name.strip(_SPACE)] = value.strip(_SPACE)
+    if len(first) == len(_VERSION):
+        return 0, "", headers
+    code, _, description = first[len(_VERSION) :].strip(_SPACE).partition(" ")
+    return (int(code) if code.isascii() and code.isdigit() else 0), description, headers

@@ -126,9 +126,14 @@ class Link(Client):
         if self._outgoing_bytes >= _WRITE_BYTES:
             self._write_out()
 
+    @property
+    def is_roomy(self) -> bool:
+        """Whether the socket has taken most of what was sent."""
+        return self._outgoing_bytes + self._wire.unsent_bytes < _HIGH_WATER_BYTES
+
     async def writable(self) -> None:
         """Wait until the socket has taken most of what was sent. Returns too when the link ends."""
-        if self._outgoing_bytes + self._wire.unsent_bytes < _HIGH_WATER_BYTES or not self.usable:
+        if self.is_roomy or not self.usable:
             return
         self._write_out()
         try:

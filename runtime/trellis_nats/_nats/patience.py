@@ -23,6 +23,8 @@ async def wait_ready(connection: Connection, due: float, subject: str) -> None:
     Raises:
         NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
     """
+    if connection.is_ready:  # almost always; a timeout object costs as much as the publish
+        return
     try:
         async with asyncio.timeout_at(due):
             await connection.wait_connected()

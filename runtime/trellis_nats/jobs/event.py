@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
-from trellis_nats.codec import encode_json
+from trellis_nats.codec import encode_json, has_no_json_number
 from trellis_nats.context import Context
 from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
 
@@ -16,7 +16,12 @@ __all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent"]
 
 class _Wire(BaseModel):
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="allow", hide_input_in_errors=True
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+        hide_input_in_errors=True,
+        ser_json_inf_nan="constants",
     )
 
 
@@ -83,8 +88,15 @@ class LifecycleEvent(_Wire):
             return None
 
     def encode(self) -> bytes:
-        """Write the event; absent fields stay absent."""
-        return encode_json(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        """Write the event; absent fields stay absent.
+
+        Raises:
+            ValueError: the payload or the result holds NaN or an infinity.
+        """
+        written = self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_unset=True)
+        if has_no_json_number(written):
+            return encode_json(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return written
 
     @property
     def is_terminal(self) -> bool:

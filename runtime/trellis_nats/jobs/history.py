@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 
 from trellis_nats._nats.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.connection import Connection
@@ -20,7 +21,7 @@ __all__ = ["JobHistory", "Overtaken", "StoredEvent"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
-"""96 random bits tell two writers of one event apart; a ULID, which sorts by time too, takes ten times as long."""
+"""96 random bits tell two writers of one event apart, and a number the writes of one: random bits for each would take longer than to write the event."""
 _REPEATS_DEFAULT = 3
 """How often a write is repeated whose answer was lost. Each one waits for a full request timeout first."""
 
@@ -52,6 +53,7 @@ class JobHistory:
         self._connection = connection
         self._subjects = subjects
         self._timeout = timeout
+        self._tokens = map(f"{secrets.token_urlsafe(_TOKEN_BYTES)}-{{}}".format, count(1))
 
     @property
     def is_fenced(self) -> bool:
@@ -83,7 +85,9 @@ class JobHistory:
         stored = await self._publish(event, f"{event.job_id}.created", expected=expected)
         if stored.is_repeated and await self.newest_of(event.job_id, event.event_type) is None:
             # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
-            return await self._publish(event, f"{event.job_id}.created.{_token()}", expected=expected)
+            return await self._publish(
+                event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected
+            )
         return stored
 
     async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
@@ -126,7 +130,7 @@ class JobHistory:
             Overtaken: somebody else wrote first.
             WriteUnknown: no answer came to any of the repeated writes, nor to a read.
         """
-        message_id = f"{event.job_id}.{event.event_type}.{_token()}"
+        message_id = f"{event.job_id}.{event.event_type}.{next(self._tokens)}"
         expected = None
         if self.is_fenced:
             expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
@@ -172,10 +176,6 @@ class JobHistory:
     async def _read(self, subject: str) -> StoredEvent | None:
         message = await last_message(self._connection, STREAM, subject, timeout=self._timeout)
         return None if message is None else _stored(message)
-
-
-def _token() -> str:
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _stored(message: StoredMessage) -> StoredEvent | None:
