@@ -46,7 +46,7 @@ def working(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
     if queue.updates_prefix is not None:
         yield publish(f"{queue.updates_prefix}.*", f"send the updates of queue {name}")
     claims = f"trellis.job_claims.{jobs.namespace}.*"
-    yield publish(claims, "ask other workers what they work on")
+    yield publish(claims, "ask workers what they work on")
     yield subscribe(claims, "be asked what this worker works on")
     if is_token(jobs.namespace) and is_token(name):
         yield publish(
@@ -61,7 +61,10 @@ def keyed(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
     """Create and work jobs of a queue with concurrency keys."""
     bucket, name = jobs.keys_bucket, queue.queue_type
     records = f"$KV.{bucket}.{jobs.namespace}.>"
-    yield publish(f"{queue.publish_prefix}.*.skipped", f"replace jobs of queue {name}", probe=Probe.REFUSED)
+    prefix = queue.publish_prefix
+    yield publish(f"{prefix}.*.skipped", f"replace jobs of queue {name}", probe=Probe.REFUSED)
+    yield publish(f"{prefix}.*.stale", f"take slots of dead jobs of queue {name}", probe=Probe.REFUSED)
+    yield publish(f"trellis.job_claims.{jobs.namespace}.*", "ask workers what they work on")
     yield publish(records, f"keep the keys of queue {name}", probe=Probe.REFUSED)
     yield api(f"DIRECT.GET.KV_{bucket}.$KV.{bucket}.>", f"read the keys of queue {name}")
     yield api(f"STREAM.MSG.GET.KV_{bucket}", f"read the newest keys of queue {name}")

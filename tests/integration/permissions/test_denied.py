@@ -103,13 +103,14 @@ WORKING = [
     "events.v1.Orders.Shipped",
 ]
 CREATING = ["trellis.jobs.depot.pack.J1.created", "$KV.JOBS_KEYS_depot.depot.ship.key"]
+CLAIMING = ["trellis.job_claims.depot.I1", "trellis.jobs.depot.ship.J1.stale"]
 CALLING = ["rpc.v1.Orders.Create"]
 PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
     "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
     "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *CALLING],
-    "client": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING],
+    "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING],
 }
 
 HEARD_BY_NOBODY = [

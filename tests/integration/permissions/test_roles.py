@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import (
+    Accepted,
     Duties,
     JobCancelled,
     JobSnapshot,
@@ -16,6 +17,7 @@ from trellis_nats import (
     NoResponders,
     Options,
     PermissionDenied,
+    Rejected,
     Retention,
     permissions,
 )
@@ -80,6 +82,24 @@ async def test_the_whole_life_of_jobs_needs_nothing_beside_the_roles(
 
         # A cut account may not look streams up, which each service tries when it connects.
         assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT * 2, *BUCKETS_OF_A_WORKER])
+    assert complaints(caplog) == []
+
+
+async def test_a_producer_may_create_jobs_of_a_queue_with_keys(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")
+    async with (
+        standing() as server,
+        Depot.connect(server.url, options=login("producer")) as producer,
+    ):
+        first = await producer.jobs.ship.submit(Parcel(number=7))
+        second = await producer.jobs.ship.submit(Parcel(number=7))
+
+        assert isinstance(first, Accepted)
+        assert isinstance(second, Rejected)
+        assert (await first.ref.cancel()).state is JobState.CANCELLED
+        third = await producer.jobs.ship.submit(Parcel(number=7))
+        assert isinstance(third, Accepted)
+        assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT, *BUCKETS_OF_A_WORKER])
     assert complaints(caplog) == []
 
 
