@@ -41,6 +41,7 @@ from tests.support.orders import (
     greet,
 )
 from tests.support.shop import Parcel, ParcelJob, Receipt, ShopJobs, WeighJob, Weight
+from tests.support.versions import binary_of
 
 __all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accounts", "standing", "violations"]
 
@@ -108,13 +109,16 @@ def login(user: str, *, duties: Duties = NO_DUTIES) -> Options:
 
 
 @asynccontextmanager
-async def standing(users: Mapping[str, Permissions | None] | None = None) -> AsyncGenerator[NatsServer]:
+async def standing(
+    users: Mapping[str, Permissions | None] | None = None, *, version: str | None = None
+) -> AsyncGenerator[NatsServer]:
     """Run a server on which the provisioner has made everything."""
+    binary = None if version is None else binary_of(version)
     listed = {
         "provisioner": permissions(Depot, "provisioner"),
         **(role_accounts() if users is None else users),
     }
-    async with NatsServer(config=accounts(listed)) as server:
+    async with NatsServer(config=accounts(listed), binary=binary) as server:
         async with Depot.connect(server.url, options=login("provisioner")):
             pass
         yield server

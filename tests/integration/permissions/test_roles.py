@@ -29,6 +29,7 @@ from tests.support.depot import Depot, DepotClient, login, register, role_accoun
 from tests.support.eventually import eventually
 from tests.support.orders import REQUEST, CreateResponse, Order
 from tests.support.shop import Parcel, Receipt, Weight, up_to
+from tests.support.versions import VERSIONS
 
 SOON = timedelta(seconds=10)
 LOOKED_UP_AT_CONNECT = [
@@ -41,12 +42,13 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if "may not" in each.getMessage()]
 
 
+@pytest.mark.parametrize("version", [None, *VERSIONS])
 async def test_the_whole_life_of_jobs_needs_nothing_beside_the_roles(
-    caplog: pytest.LogCaptureFixture,
+    version: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="trellis_nats")
     async with (
-        standing() as server,
+        standing(version=version) as server,
         Depot.connect(server.url, options=login("worker")) as worker,
         Depot.connect(server.url, options=login("producer")) as producer,
         DepotClient.connect(server.url, options=login("client")) as client,
