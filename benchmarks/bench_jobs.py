@@ -1,8 +1,11 @@
 """How fast are jobs, against the same JetStream operations done by hand with nats-py?
 
-One process, one server with file storage, 200-byte payloads, the full durable lifecycle in both columns: created,
-started and completed acknowledged by JetStream, and the work message acknowledged. The hand-made column has no
-runtime, no validation, no fence and no heartbeats: it is the ceiling of nats-py's own helpers.
+One process and one server with file storage, 200-byte payloads, the full durable lifecycle in both columns: created,
+started and completed acknowledged by JetStream, and the work message acknowledged and confirmed. What the hand-made
+column leaves out stands in durable/by_hand.py. The columns take turns in each round, and ratios are medians of rounds.
+
+JOBS_STORED=1000000 adds a round with so many jobs in the streams already; it takes minutes. What a user would pick
+instead (taskiq-nats, FastStream, arq) is measured by bench_peers.py.
 """
 
 from __future__ import annotations
@@ -12,196 +15,193 @@ import json
 import os
 import platform
 import statistics
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, Final, TypedDict, TypeVar
 
-from nats.aio.client import Client
+from durable import by_hand, ours  # type: ignore[import-not-found]  # neighbours, which scripts find
+from durable.stored import fill, resident_bytes  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
 from rich.table import Table
-from trellis_nats import RUNTIME_API, ActiveJob, Contract, JobQueue, Jobs, JobSpec, Model, Runtime, Service
 from trellis_nats.testing import NatsServer
 
-JOBS = 2_000
-ROUNDS = 3
-CONCURRENCY = (1, 16, 256)
-TEXT = "x" * 170
+try:
+    import uvloop
+except ImportError:  # the `uvloop` extra is not installed: its column stays empty
+    uvloop = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
+
+JOBS: Final = 3_000
+ROUNDS: Final = 5
+CONCURRENCY: Final = (1, 16, 256)
+STORED: Final = (0, 10_000, *(int(text) for text in os.environ.get("JOBS_STORED", "").split()))
+STORED_CONCURRENCY: Final = 16
+
+T = TypeVar("T")
+Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
-class Payload(Model):
-    """About 200 bytes."""
+class Speed(TypedDict):
+    """Medians at one concurrency, in jobs per second."""
 
-    number: int
-    text: str
-
-
-class Result(Model):
-    """The number again."""
-
-    number: int
-
-
-class One(JobQueue[Payload, Result]):
-    """One handler at a time."""
-
-    spec: ClassVar[JobSpec] = JobSpec(name="one", payload=Payload, result=Result, concurrency=1)
+    concurrency: int
+    worked: float
+    worked_uvloop: float | None
+    worked_by_hand: float
+    ratio: float
+    created: float
+    created_by_hand: float
 
 
-class Some(JobQueue[Payload, Result]):
-    """16 at a time."""
+class Held(TypedDict):
+    """Medians with so many jobs stored."""
 
-    spec: ClassVar[JobSpec] = JobSpec(name="some", payload=Payload, result=Result, concurrency=16)
-
-
-class Many(JobQueue[Payload, Result]):
-    """256 at a time."""
-
-    spec: ClassVar[JobSpec] = JobSpec(name="many", payload=Payload, result=Result, concurrency=256)
-
-
-class BenchJobs(Jobs):
-    """A queue for each concurrency."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.one = One(runtime)
-        self.some = Some(runtime)
-        self.many = Many(runtime)
+    stored: int
+    worked: float
+    create_p50_ms: float
+    create_p99_ms: float
+    start_p50_ms: float
+    start_p99_ms: float
+    server_bytes: int | None
+    bytes_per_stored_job: float | None
+    client_bytes: int | None
 
 
-class Bench(Service):
-    """The service under test."""
+def run(
+    work: Coroutine[Any, Any, T], loop: Loop | None = None
+) -> T:  # Any: what a coroutine is sent, nothing
+    """Run on a loop of its own."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(work)
 
-    contract: ClassVar[Contract] = Contract(
-        id="bench@v1", digest="x" * 43, generator="0", runtime_api=RUNTIME_API
+
+def speed(concurrency: int) -> Speed:
+    """Let the columns take turns."""
+    mine: list[ours.Rates] = []
+    quick: list[ours.Rates] = []
+    hand: list[ours.Rates] = []
+    for _ in range(ROUNDS):
+        with NatsServer() as server:
+            mine.append(run(ours.rates(server.url, JOBS, concurrency)))
+        with NatsServer() as server:
+            hand.append(run(by_hand.rates(server.url, JOBS, concurrency)))
+        if uvloop is not None:
+            with NatsServer() as server:
+                quick.append(run(ours.rates(server.url, JOBS, concurrency), uvloop.new_event_loop))
+    return Speed(
+        concurrency=concurrency,
+        worked=statistics.median(each.worked for each in mine),
+        worked_uvloop=statistics.median(each.worked for each in quick) if quick else None,
+        worked_by_hand=statistics.median(each.worked for each in hand),
+        ratio=statistics.median(m.worked / h.worked for m, h in zip(mine, hand, strict=True)),
+        created=statistics.median(each.created for each in mine),
+        created_by_hand=statistics.median(each.created for each in hand),
     )
 
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.jobs = BenchJobs(runtime)
 
-
-async def ours(pick: str) -> tuple[float, float, float]:
-    """Return creates per second, jobs per second, and the median create-to-start of an idle queue in ms."""
+def held(stored: int) -> Held:
+    """Fill the streams, then measure on the same server."""
     with NatsServer() as server:
-        async with Bench.connect(server.url) as bench:
-            queue: JobQueue[Payload, Result] = getattr(bench.jobs, pick)
-            left, done, idle = JOBS, asyncio.Event(), asyncio.Event()
-            started = 0.0
-
-            @queue.handle
-            async def work(job: ActiveJob[Payload, Result]) -> Result:
-                nonlocal left, started
-                started = time.perf_counter()
-                left -= 1
-                if left == 0:
-                    done.set()
-                if left < 0:
-                    idle.set()
-                return Result(number=job.payload.number)
-
-            began = time.perf_counter()
-            await in_batches(lambda n: queue.create(Payload(number=n, text=TEXT)))
-            created = time.perf_counter()
-            async with bench.jobs.follow() as events:
-                await bench.jobs.start_workers()
-                completed = 0
-                async for event in events:
-                    completed += event.event == "completed"
-                    if completed == JOBS:
-                        break
-            ended = time.perf_counter()
-            latencies: list[float] = []
-            for n in range(50):
-                idle.clear()
-                at = time.perf_counter()
-                await queue.create(Payload(number=n, text=TEXT))
-                await idle.wait()
-                latencies.append((started - at) * 1000)
-            return JOBS / (created - began), JOBS / (ended - created), statistics.median(latencies)
+        empty = resident_bytes(server.pid)
+        run(fill(server.url, stored))
+        full = resident_bytes(server.pid)
+        rounds = [run(ours.rates(server.url, JOBS, STORED_CONCURRENCY)) for _ in range(ROUNDS)]
+        found = run(ours.latencies(server.url))
+        return Held(
+            stored=stored,
+            worked=statistics.median(each.worked for each in rounds),
+            create_p50_ms=statistics.median(found.create),
+            create_p99_ms=statistics.quantiles(found.create, n=100)[98],
+            start_p50_ms=statistics.median(found.start),
+            start_p99_ms=statistics.quantiles(found.start, n=100)[98],
+            server_bytes=full,
+            bytes_per_stored_job=None
+            if not stored or full is None or empty is None
+            else (full - empty) / stored,
+            client_bytes=resident_bytes("self"),
+        )
 
 
-async def by_hand(concurrency: int) -> tuple[float, float]:
-    """Do the same operations with nats-py alone: creates per second, jobs per second."""
-    with NatsServer() as server:
-        async with Bench.connect(server.url):
-            pass  # makes the streams and consumers
-        client = Client()
-        await client.connect(server.url)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves it untyped
-        stream = client.jetstream()  # pyright: ignore[reportUnknownMemberType] - likewise
-        name = {1: "one", 16: "some", 256: "many"}[concurrency]
-        body = json.dumps({"payload": {"number": 1, "text": TEXT}}).encode()
-
-        async def publish(n: int, event: str) -> object:
-            return await stream.publish(f"trellis.jobs.bench.{name}.J{n}.{event}", body)
-
-        began = time.perf_counter()
-        await in_batches(lambda n: publish(n, "created"))
-        created = time.perf_counter()
-        work = await stream.pull_subscribe_bind(f"bench__{name}", stream="JOBS_WORK")
-        done = 0
-
-        async def run(message: object, n: int) -> None:
-            await publish(n, "started")
-            await publish(n, "completed")
-            await message.ack_sync()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - a nats-py message
-
-        while done < JOBS:
-            batch = await work.fetch(concurrency, timeout=5)
-            await asyncio.gather(*(run(message, done + n) for n, message in enumerate(batch)))
-            done += len(batch)
-        ended = time.perf_counter()
-        await client.close()
-        return JOBS / (created - began), JOBS / (ended - created)
+def many() -> tuple[float, float, float]:
+    """Return the jobs per second of `create` after `create`, of `create_many`, and their ratio."""
+    rounds: list[tuple[float, float]] = []
+    for _ in range(ROUNDS):
+        with NatsServer() as server:
+            rounds.append(run(ours.creation(server.url, JOBS)))
+    single, batch = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return single, batch, statistics.median(b / s for s, b in rounds)
 
 
-async def in_batches(create: Callable[[int], Awaitable[object]], *, size: int = 64) -> None:
-    """Create all jobs, so many at a time."""
-    for start in range(0, JOBS, size):
-        await asyncio.gather(*(create(n) for n in range(start, min(start + size, JOBS))))
-
-
-async def main() -> None:
-    """Print the table, and write the figures as JSON beside this file."""
-    table = Table(title=f"{JOBS} jobs of 200 bytes, medians of {ROUNDS} rounds")
+def main() -> None:
+    """Print the tables, and write the figures as JSON beside this file."""
+    console = Console()
+    table = Table(title=f"{JOBS} jobs of 200 bytes, medians of {ROUNDS} rounds, jobs per second")
+    for column in ("concurrency", "worked", "uvloop", "by hand", "ratio", "created", "by hand"):
+        table.add_column(column, justify="right")
+    speeds = [speed(concurrency) for concurrency in CONCURRENCY]
+    for row in speeds:
+        quick = row["worked_uvloop"]
+        table.add_row(
+            str(row["concurrency"]),
+            f"{row['worked']:,.0f}",
+            "-" if quick is None else f"{quick:,.0f}",
+            f"{row['worked_by_hand']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['created']:,.0f}",
+            f"{row['created_by_hand']:,.0f}",
+        )
+    console.print(table)
+    single, batch, times = many()
+    console.print(
+        f"create, one after another: {single:,.0f}/s; create_many: {batch:,.0f}/s, {times:.1f} times"
+    )
+    table = Table(
+        title=f"With finished jobs stored (created, completed), concurrency {STORED_CONCURRENCY}; p50 and p99 in ms"
+    )
     for column in (
-        "concurrency",
-        "created/s",
-        "by hand",
+        "stored",
         "worked/s",
-        "by hand",
-        "ratio",
-        "idle create→start",
+        "create",
+        "p99",
+        "→start",
+        "p99",
+        "server",
+        "per job",
+        "client",
     ):
         table.add_column(column, justify="right")
-    figures: list[dict[str, float]] = []
-    for name, concurrency in (("one", 1), ("some", 16), ("many", 256)):
-        mine = [await ours(name) for _ in range(ROUNDS)]
-        theirs = [await by_hand(concurrency) for _ in range(ROUNDS)]
-        creates, works, idle = (statistics.median(column) for column in zip(*mine, strict=True))
-        hand_creates, hand_works = (statistics.median(column) for column in zip(*theirs, strict=True))
-        ratio = statistics.median(m[1] / t[1] for m, t in zip(mine, theirs, strict=True))
+    holds = [held(stored) for stored in STORED]
+    for hold in holds:
         table.add_row(
-            str(concurrency),
-            f"{creates:,.0f}",
-            f"{hand_creates:,.0f}",
-            f"{works:,.0f}",
-            f"{hand_works:,.0f}",
-            f"{ratio:.2f}",
-            f"{idle:.2f} ms",
+            f"{hold['stored']:,}",
+            f"{hold['worked']:,.0f}",
+            *(
+                f"{hold[name]:.2f}"
+                for name in ("create_p50_ms", "create_p99_ms", "start_p50_ms", "start_p99_ms")
+            ),
+            _mib(hold["server_bytes"]),
+            "-" if hold["bytes_per_stored_job"] is None else f"{hold['bytes_per_stored_job']:,.0f} B",
+            _mib(hold["client_bytes"]),
         )
-        figures.append({"concurrency": concurrency, "worked": works, "by_hand": hand_works, "idle_ms": idle})
-    console = Console()
     console.print(table)
     machine = (
         f"{os.cpu_count()} x {platform.processor() or platform.machine()}, Python {platform.python_version()}"
     )
-    console.print(machine)
-    Path(__file__).with_suffix(".json").write_text(
-        json.dumps({"machine": machine, "rows": figures}, indent=2) + "\n"
-    )
+    load = os.getloadavg()[0]
+    console.print(f"{machine}, {platform.system()}; load of the last minute {load:.1f}")
+    figures = {
+        "machine": machine,
+        "load": load,
+        "speed": speeds,
+        "create": single,
+        "create_many": batch,
+        "stored": holds,
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _mib(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**20:,.0f} MiB"
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

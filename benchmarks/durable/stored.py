@@ -1,0 +1,80 @@
+"""Streams that hold many jobs already: finished ones, with the events `created` and `completed`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+from trellis_nats._nats.api import call
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.publish import PubAck, send_acked
+from trellis_nats.clock import now
+from trellis_nats.context import new_context
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.outcome import Completed, settle
+from trellis_nats.jobs.record import JobIdentity
+from trellis_nats.jobs.states import EventType
+
+from .service import PREFIX, TEXT, WITHOUT_DUTIES, Bench
+
+_WINDOW: Final = 2_000
+"""So many publishes are under way at once."""
+_DRAINED: Final = 0.05
+_PATIENCE: Final = timedelta(seconds=60)
+
+
+async def fill(url: str, jobs: int) -> None:
+    """Store finished jobs of two events each; their work messages are purged, as acknowledged ones are."""
+    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench:
+        connection = bench.jobs.runtime.connection
+        events = [(kind, body) for kind, body in _events()]
+        waiting: list[asyncio.Future[PubAck]] = []
+        for _ in range(jobs):
+            job = new_id()
+            for kind, body in events:
+                data = body.replace(_PLACE.encode(), job.encode())
+                waiting.append(send_acked(connection, f"{PREFIX}.{job}.{kind}", data, timeout=_PATIENCE))
+            if len(waiting) >= _WINDOW:
+                await asyncio.gather(*waiting)
+                waiting.clear()
+        await asyncio.gather(*waiting)
+        await _purge_work(connection, jobs)
+
+
+_PLACE: Final = "0" * 26
+
+
+def _events() -> list[tuple[str, bytes]]:
+    identity = JobIdentity(job_id=_PLACE, service="bench", queue="work", context=new_context())
+    payload: JsonValue = {"number": 1, "text": TEXT}
+    created = identity.created(
+        payload, max_tries=5, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=now()
+    )
+    end = settle(Completed({"number": 1}, has_result=True), tries=1, max_deliver=5, backoff=())
+    completed = identity.settled(end, EventType.COMPLETED, result={"number": 1}, has_result=True, at=now())
+    return [("created", created.encode()), ("completed", completed.encode())]
+
+
+async def _purge_work(connection: Connection, jobs: int) -> None:
+    """Wait until every `created` has been sourced into the work stream, then purge it."""
+    purged = 0
+    while purged < jobs:
+        answer = await call(connection, "STREAM.PURGE.JOBS_WORK", timeout=_PATIENCE)
+        match answer:
+            case {"purged": int(count)}:
+                purged += count
+            case _:
+                raise RuntimeError(f"no purge: {answer}")
+        await asyncio.sleep(_DRAINED)
+
+
+def resident_bytes(pid: int | str) -> int | None:
+    """Return the memory that a process holds; None where the system does not tell (only Linux does)."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
