@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, Field, JsonValue
 from trellis_nats import InvalidPayload, Model
-from trellis_nats.codec import Codec, decode_json
+from trellis_nats.codec import Codec, decode_json, encode_json
 
 
 class Item(Model):
@@ -108,3 +108,14 @@ def test_an_aware_instant_keeps_its_instant() -> None:
     basket = BASKET.decode(b'{"items":[],"at":"2026-07-01T12:00:00+02:00"}')
 
     assert basket.at == datetime(2026, 7, 1, 10, tzinfo=UTC)
+
+
+def test_the_names_of_such_numbers_are_words_like_others() -> None:
+    value: JsonValue = {"NaN": ["Infinity", "\u00e9\u2028", 10**40]}
+
+    assert decode_json(encode_json(value)) == value
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        encode_json("\ud800")

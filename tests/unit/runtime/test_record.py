@@ -1,10 +1,13 @@
 """Every event, field by field, as the reference's tables and worked examples have it."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 from trellis_nats.context import Context
 from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
 from trellis_nats.jobs.outcome import Completed, Failed, Raised, Released, settle
@@ -149,6 +152,22 @@ def test_what_other_runtimes_write_is_read() -> None:
     assert event is not None
     assert event.is_terminal
     assert written(event) == body, "unknown fields are kept"
+
+
+@pytest.mark.parametrize("result", [math.nan, {"deep": [math.inf]}, -math.inf])
+def test_a_number_that_json_does_not_have_is_refused(result: JsonValue) -> None:
+    completed = settle(Completed(result, has_result=True), tries=1, max_deliver=5, backoff=())
+    event = JOB.settled(completed, EventType.COMPLETED, result=result, has_result=True, at=AT)
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        event.encode()
+
+
+def test_the_names_of_such_numbers_are_words_like_others() -> None:
+    payload = {"NaN": "Infinity", "-Infinity": ["é\u2028"]}
+    event = JOB.created(payload, max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
+
+    assert json.loads(event.encode())["payload"] == payload
 
 
 def test_what_is_no_event_is_none() -> None:
