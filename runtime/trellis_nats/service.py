@@ -70,7 +70,6 @@ class Service:
 
         Raises:
             ConfigurationError: it was started before.
-            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
         await self._runtime.start()
@@ -89,7 +88,6 @@ class Service:
 
         Raises:
             ConfigurationError: it was started before.
-            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
         signals = self._signals = StopSignals(self._runtime.hurry)

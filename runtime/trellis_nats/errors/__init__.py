@@ -44,7 +44,6 @@ from trellis_nats.errors.configuration import (
     ConfigurationError,
     HandlerConflict,
     IncompatiblePackage,
-    KeyedQueueUnsupported,
     PermissionsMissing,
     ProvisioningError,
 )
@@ -105,7 +104,6 @@ __all__ = [
     "JobStale",
     "KeyContended",
     "KeyExists",
-    "KeyedQueueUnsupported",
     "KvError",
     "MalformedKeyRecord",
     "NoResponders",

@@ -10,7 +10,6 @@ __all__ = [
     "ConfigurationError",
     "HandlerConflict",
     "IncompatiblePackage",
-    "KeyedQueueUnsupported",
     "PermissionsMissing",
     "ProvisioningError",
 ]
@@ -26,17 +25,6 @@ class IncompatiblePackage(ConfigurationError):
 
 class HandlerConflict(ConfigurationError):
     """A surface has a handler already, or its worker was started before the handler came."""
-
-
-class KeyedQueueUnsupported(ConfigurationError):
-    """The queue declares `keyConcurrency`, and this version cannot keep its limit yet."""
-
-    def __init__(self, queue: str) -> None:
-        super().__init__(
-            f'queue "{queue}" declares keyConcurrency, which this version of trellis-nats does not run yet; '
-            "jobs of this queue are neither created nor worked, so that its limit is never broken"
-        )
-        self.queue = queue
 
 
 class ProvisioningError(ConfigurationError):

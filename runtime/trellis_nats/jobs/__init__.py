@@ -5,6 +5,7 @@ from trellis_nats.jobs.duties.report import ReconcileReport
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.facade import Jobs, WorkerHost
 from trellis_nats.jobs.follow import JobEvent
+from trellis_nats.jobs.keys.held import JobLease
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.ref import JobRef
 from trellis_nats.jobs.snapshot import JobSnapshot
@@ -16,6 +17,7 @@ __all__ = [
     "ActiveJob",
     "Coalesced",
     "JobEvent",
+    "JobLease",
     "JobLogEntry",
     "JobProgress",
     "JobQueue",

@@ -10,7 +10,7 @@ from typing import Final, Generic
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
-from trellis_nats.errors import InvalidPayload, TransportError
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
@@ -21,19 +21,15 @@ from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.hands import Hand
 from trellis_nats.jobs.history import Overtaken, StoredEvent
+from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.keys.keeper import Wait
+from trellis_nats.jobs.keys.work import KeyedWork
 from trellis_nats.jobs.lineage import origin_of
-from trellis_nats.jobs.outcome import (
-    Acknowledgement,
-    Cancelled,
-    Completed,
-    Ending,
-    Failed,
-    Settlement,
-    Superseded,
-    settle,
-)
-from trellis_nats.jobs.record import JobIdentity, instant
+from trellis_nats.jobs.outcome import Acknowledgement, Ending, Failed, Settlement
+from trellis_nats.jobs.poison import problem_of
+from trellis_nats.jobs.record import NOT_KEYED, JobIdentity, instant
 from trellis_nats.jobs.registration import Registration
+from trellis_nats.jobs.settling import write_ending
 from trellis_nats.jobs.states import EventType, JobState
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -46,8 +42,8 @@ _NOT_STORED_YET: Final = timedelta(seconds=1)
 """How long a message rests whose job no replica knows yet."""
 _DELIVERIES_UNKNOWN_MAX: Final = 5
 """After so many deliveries a job without a history is no job: its history was purged, or the message is forged."""
-_WRITE_AGAIN: Final = timedelta(seconds=1)
-"""The pause between writes of an outcome while NATS cannot take it."""
+_CROWDED: Final = timedelta(seconds=1)
+"""How long a message rests at the server when too many wait for their keys in this process."""
 
 
 class Executor(Generic[PayloadT, ResultT, UpdateT]):
@@ -60,11 +56,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         registration: Registration[PayloadT, ResultT, UpdateT],
         *,
         claims: Claims,
+        keyed: KeyedWork | None,
         stopping: asyncio.Event,
         grace_over: asyncio.Event,
     ) -> None:
         self._access = access
         self._claims = claims
+        self._keyed = keyed
         self._history = access.history
         self._binding = binding
         self._registration = registration
@@ -84,7 +82,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """
         work = LifecycleEvent.parse(message.data)
-        problem = self._problem(work)
+        problem = problem_of(work, self._queue, self._access.subjects)
         if work is None or problem is not None:
             _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
             await message.term(problem or "not a job")
@@ -94,12 +92,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             if newest is None:
                 newest = await self._history.newest(work.job_id)
             try:
-                await self._decide(message, work, newest, hand)
+                if await self._decide(message, work, newest, hand):
+                    return
             except Overtaken:
-                newest = None
-                continue
-            return
+                _log.debug("job %s: another writer was faster", work.job_id)
+            newest = None
         await message.nak()
+
+    def close(self) -> None:
+        """Let those messages be given back that wait for their key: the worker stops."""
+        if self._keyed is not None:
+            self._keyed.close()
 
     def _assumed(self, message: WorkMessage, work: LifecycleEvent) -> StoredEvent | None:
         """Assume of a first delivery that nothing happened since: where it is not so, the fence says it.
@@ -115,63 +118,79 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     def _queue(self) -> str:
         return self._binding.queue_type
 
-    def _problem(self, work: LifecycleEvent | None) -> str | None:
-        """Say why a message is no job of this queue; None when it is one."""
-        if work is None:
-            return "its body is not a lifecycle event"
-        if work.event_type not in (EventType.CREATED, EventType.RETRIED):
-            return f'its event is "{work.event_type}", not created or retried'
-        if work.job_type != self._queue:
-            return f'it is for queue "{work.job_type}"'
-        if not work.has_payload:
-            return "it has no payload"
-        if self._access.subjects.parse(self._access.subjects.event(work.job_id, work.event_type)) is None:
-            return "its job id may not stand in a subject"
-        return None
-
     async def _decide(
-        self,
-        message: WorkMessage,
-        work: LifecycleEvent,
-        newest: StoredEvent | None,
-        hand: Hand,
-    ) -> None:
+        self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent | None, hand: Hand
+    ) -> bool:
+        """Do what the job's history asks for. Return False when the history has to be read again."""
         if newest is None:
             await self._without_history(message, work)
-            return
+            return True
         identity = JobIdentity(
             job_id=work.job_id, service=work.service, queue=work.job_type, context=work.job_context()
         )
         admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
         match admission:
             case Finished():
+                await self._leave_key(work)
                 await message.ack()
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
-                return
+                return True
             case Overdue(previous, tries):
                 late = "job exceeded deadline"
                 ended = identity.ended(
                     EventType.EXPIRED, previous=previous, tries=tries, error=late, at=now()
                 )
-                await self._end(message, newest, ended)
+                await self._end(message, work, newest, ended)
             case Exhausted(previous, tries, error):
                 ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
-                await self._end(message, newest, ended)
+                await self._end(message, work, newest, ended)
             case TooEarly(delay):
                 await message.nak(self.delivery.nak_delay(delay, delivered=message.delivered))
-            case Start(previous, tries):
+            case Start(previous):
                 if previous is not JobState.PENDING and await self._was_retried(work):
                     await message.ack()
-                    return
-                if previous is JobState.ACTIVE and await self._is_held(work.job_id):
-                    return
-                instance = self._claims.instance_id
-                started = await self._history.append(
-                    identity.started(previous=previous, tries=tries, instance_id=instance, at=now()),
-                    after=newest.sequence,
-                )
-                settlement = await self._work(message, work, Attempt(self._history, identity, started), hand)
-                await self._acknowledge(message, work, settlement)
+                elif previous is not JobState.ACTIVE or not await self._is_held(work.job_id):
+                    return await self._try(message, work, newest, identity, admission, hand)
+        return True
+
+    async def _try(
+        self,
+        message: WorkMessage,
+        work: LifecycleEvent,
+        newest: StoredEvent,
+        identity: JobIdentity,
+        start: Start,
+        hand: Hand,
+    ) -> bool:
+        """Take a try from its beginning to its end, once its key has a slot. Return False to read the history again."""
+        held: HeldSlot | None = None
+        if self._keyed is not None:
+            found = await self._keyed.slot_for(work, newest.event, tries=start.tries, hand=hand)
+            if found is Wait.CROWDED:
+                await message.nak(_CROWDED)
+                return True
+            if found is Wait.LOOK_AGAIN:
+                return False
+            held = found
+        retry_after: timedelta | None = None
+        try:
+            event = identity.started(
+                previous=start.previous,
+                tries=start.tries,
+                instance_id=self._claims.instance_id,
+                at=now(),
+                keyed=NOT_KEYED if held is None else held.facts,
+            )
+            started = await self._history.append(event, after=newest.sequence)
+            attempt = Attempt(self._history, identity, started)
+            settlement = await self._work(message, work, attempt, held, hand)
+            if settlement.acknowledgement is Acknowledgement.AGAIN:
+                retry_after = settlement.delay
+        finally:
+            if held is not None and self._keyed is not None:
+                await self._keyed.give_back(held, retry_after=retry_after)
+        await self._acknowledge(message, work, settlement)
+        return True
 
     async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
         if message.delivered < _DELIVERIES_UNKNOWN_MAX:
@@ -193,14 +212,27 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             _log.info("job %s of queue %s came again, and its worker lives", job_id, self._queue)
         return held
 
-    async def _end(self, message: WorkMessage, newest: StoredEvent, ended: LifecycleEvent) -> None:
+    async def _end(
+        self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent, ended: LifecycleEvent
+    ) -> None:
         """Write the end of a job that no handler works on, then acknowledge."""
         await self._history.append(ended, after=newest.sequence)
+        await self._leave_key(work)
         await message.ack_confirmed()
         _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
 
+    async def _leave_key(self, work: LifecycleEvent) -> None:
+        """Take a job that has ended out of its key's record."""
+        if self._keyed is not None:
+            await self._keyed.forget(work)
+
     async def _work(
-        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, hand: Hand
+        self,
+        message: WorkMessage,
+        work: LifecycleEvent,
+        attempt: Attempt,
+        held: HeldSlot | None,
+        hand: Hand,
     ) -> Settlement:
         """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
         job_id = work.job_id
@@ -209,11 +241,19 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self.attempts[job_id] = attempt
         self._claims.hold(job_id)
         try:
-            ending = await self._run(message, work, attempt)
+            if held is not None and self._keyed is not None:
+                self._keyed.keep(held, attempt.lose_slot)
+            ending = await self._run(message, work, attempt, held)
             hand.lay_down()
             self.storing += 1
             try:
-                return await self._settle(ending, attempt, work.max_tries)
+                return await write_ending(
+                    ending,
+                    attempt,
+                    max_tries=work.max_tries or self._binding.max_deliver,
+                    backoff=self._binding.backoff,
+                    grace_over=self._grace_over,
+                )
             finally:
                 self.storing -= 1
         finally:
@@ -230,9 +270,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             case Acknowledgement.LEAVE:
                 _log.warning("job %s of queue %s: another worker has it now", work.job_id, self._queue)
 
-    async def _run(self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt) -> Ending:
+    async def _run(
+        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None
+    ) -> Ending:
         try:
             payload = self._access.payload.from_json(work.payload)
+            if self._keyed is not None and held is None:
+                self._keyed.key_of(work)  # raises: a job without a key fails, like any other poison
         except InvalidPayload as error:
             return Failed(str(error))
         facts = JobFacts(
@@ -241,6 +285,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             deadline=instant(work.deadline),
             max_tries=work.max_tries or self._binding.max_deliver,
             redelivery_count=max(message.delivered, attempt.tries) - 1,
+            held=held,
         )
         job = ActiveJob[PayloadT, ResultT, UpdateT](
             payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
@@ -252,41 +297,3 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             origin=origin_of(work),
             result=self._access.result,
         )
-
-    async def _settle(self, ending: Ending, attempt: Attempt, max_tries: int | None) -> Settlement:
-        """Write the end of a try. What ran must not run again because NATS was away for a moment."""
-        while True:
-            if attempt.superseded:
-                ending = Superseded()
-            elif attempt.cancelled.is_set():
-                ending = Cancelled()
-            settlement = settle(
-                ending,
-                tries=attempt.tries,
-                max_deliver=max_tries or self._binding.max_deliver,
-                backoff=self._binding.backoff,
-            )
-            if settlement.event is None:
-                return settlement
-            result = ending.result if isinstance(ending, Completed) else None
-            try:
-                await attempt.append(
-                    attempt.identity.settled(
-                        settlement,
-                        settlement.event,
-                        result=result,
-                        has_result=isinstance(ending, Completed) and ending.has_result,
-                        at=now(),
-                    )
-                )
-            except Overtaken:
-                continue
-            except TransportError as error:
-                if self._grace_over.is_set():
-                    raise
-                _log.warning(
-                    "job %s: %s is not stored yet: %s", attempt.identity.job_id, settlement.event, error
-                )
-                await asyncio.sleep(_WRITE_AGAIN.total_seconds())
-            else:
-                return settlement

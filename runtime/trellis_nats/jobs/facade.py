@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from trellis_nats._nats.heartbeat import ProgressThread
-from trellis_nats.errors import ConfigurationError, KeyedQueueUnsupported
+from trellis_nats.errors import ConfigurationError
 from trellis_nats.grace import Grace
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.duties.host import DutyHost
@@ -16,6 +16,8 @@ from trellis_nats.jobs.duties.presence import WorkedQueue
 from trellis_nats.jobs.duties.report import ReconcileReport
 from trellis_nats.jobs.executor import Executor
 from trellis_nats.jobs.follow import JobEvent, followed
+from trellis_nats.jobs.keys.keeper import SlotKeeper
+from trellis_nats.jobs.keys.work import KeyedWork
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.worker import Worker
@@ -58,7 +60,6 @@ class Jobs:
         Raises:
             ConfigurationError: the workers run already, or no queue has a handler.
             PermissionsMissing: the account may not do what the handlers need; every missing permission is named.
-            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
         if not self._handled():
@@ -72,15 +73,11 @@ class Jobs:
 
         Raises:
             ConfigurationError: the workers run already.
-            KeyedQueueUnsupported: a queue with a handler declares `keyConcurrency`.
             ProvisioningError: a consumer is missing.
         """
         if self._heartbeats is not None:
             raise ConfigurationError("the job workers of this service run already")
         handled = self._handled()
-        for queue in handled:
-            if queue.spec.key is not None or queue.binding.key_concurrency is not None:
-                raise KeyedQueueUnsupported(queue.spec.name)
         for queue in self._queues():
             queue.seal()
         if not handled:
@@ -217,6 +214,7 @@ class Jobs:
             queue.binding,
             registration,
             claims=claims,
+            keyed=self._keyed(queue, heartbeats, claims, stopping),
             stopping=stopping,
             grace_over=grace_over,
         )
@@ -231,3 +229,19 @@ class Jobs:
             stopping=stopping,
             grace_over=grace_over,
         )
+
+    def _keyed(
+        self,
+        queue: JobQueue[PayloadT, ResultT, UpdateT],
+        heartbeats: ProgressThread,
+        claims: Claims,
+        stopping: asyncio.Event,
+    ) -> KeyedWork | None:
+        """Build what works the keys of a queue; None when it has none."""
+        keys = queue.access.keys
+        if keys is None:
+            return None
+        keeper = SlotKeeper(
+            self.runtime.connection, keys.stores, keys.gate, keys.history, claims, stopping=stopping
+        )
+        return KeyedWork(keys, keeper, heartbeats)

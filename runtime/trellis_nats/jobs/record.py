@@ -16,12 +16,13 @@ from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent, wi
 from trellis_nats.jobs.outcome import Settlement
 from trellis_nats.jobs.states import EventType, JobState
 
-__all__ = ["JobIdentity"]
+__all__ = ["NOT_KEYED", "JobIdentity"]
 
 ERROR_BYTES_MAX = 8 * 1024
 """How much of an error's text is kept: it stays in the stream for as long as the job does (faults.md, E.3)."""
 
-_NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
+NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
+"""What events say of the key of a job without one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class JobIdentity:
         tries: int,
         instance_id: str,
         at: datetime,
-        keyed: Mapping[str, JsonValue] = _NOT_KEYED,
+        keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> LifecycleEvent:
         """A handler begins its try in the process with the given id. `keyed` says which slot of its key it has."""
         fields: dict[str, JsonValue] = {"worker": {"instanceId": instance_id}, **keyed}
@@ -89,7 +90,7 @@ class JobIdentity:
         result: JsonValue,
         has_result: bool,
         at: datetime,
-        keyed: Mapping[str, JsonValue] = _NOT_KEYED,
+        keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> LifecycleEvent:
         """The try ended."""
         fields: dict[str, JsonValue] = dict(keyed)

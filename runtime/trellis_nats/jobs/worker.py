@@ -57,6 +57,10 @@ class Execute(Protocol):
         """Take one message to its end."""
         ...
 
+    def close(self) -> None:
+        """Let those messages be given back that wait for something: the worker stops."""
+        ...
+
 
 class Worker:
     """Pulls the messages of one queue and executes them. It never has more in hand than it can run."""
@@ -128,6 +132,8 @@ class Worker:
     async def stop(self, grace: Grace) -> None:
         """Stop pulling at once, let handlers end within the grace, then release what is left."""
         self._stopping.set()
+        self._executor.close()
+        self._hands.close()
         await self._pull.stop()
         await grace.wait(self._running)
         self._grace_over.set()

@@ -11,7 +11,6 @@ from trellis_nats import (
     HandlerConflict,
     JobFailed,
     JobState,
-    KeyedQueueUnsupported,
 )
 from trellis_nats._nats.publish import publish_acked
 from trellis_nats._nats.streams import stream_info
@@ -127,21 +126,6 @@ async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: N
         await eventually(lambda: no_work_is_left(shop))
 
     assert runs == [ref.id]
-
-
-async def test_a_keyed_queue_is_refused_instead_of_run_without_its_limit(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        with pytest.raises(KeyedQueueUnsupported, match='"ship" declares keyConcurrency'):
-            await shop.jobs.ship.create(Parcel(number=1))
-        with pytest.raises(KeyedQueueUnsupported):
-            await shop.jobs.ship.submit(Parcel(number=1))
-
-        @shop.jobs.ship.handle
-        async def ship(job: ParcelJob) -> Receipt:
-            return Receipt(total=1)
-
-        with pytest.raises(KeyedQueueUnsupported):
-            await shop.jobs.start_workers()
 
 
 async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> None:

@@ -55,6 +55,7 @@ class KeyGate:
             created_at=event.timestamp,
             request_id=event.context.request_id,
             context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
+            retry_at=event.not_before,
         )
         seen: KeyRecord | None = None
 

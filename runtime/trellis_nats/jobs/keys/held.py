@@ -11,11 +11,13 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+from pydantic import JsonValue
+
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.errors import TransportError
-from trellis_nats.jobs.keys import slots
+from trellis_nats.jobs.keys import facts, slots
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.store import KeyStore, KeyStores
@@ -57,7 +59,7 @@ class HeldSlot:
         self.key = key
         self.slot = slot
         """As it was taken."""
-        self.takeovers = takeovers
+        self._takeovers = takeovers
         self._stores = stores
         self._policy = policy
         self._until = 0.0
@@ -72,6 +74,11 @@ class HeldSlot:
     def lease(self) -> JobLease:
         """How it stands now."""
         return JobLease(key=self.key.display, token=self.slot.token, expires_at=self._expires_at)
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What lifecycle events say of it."""
+        return facts.held(self.key, self.slot, self._takeovers)
 
     def keep(self, thread: ProgressThread, on_lost: Callable[[], None]) -> None:
         """Renew it every interval from the heartbeat thread, also while the event loop is blocked.

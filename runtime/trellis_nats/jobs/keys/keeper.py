@@ -23,8 +23,8 @@ from trellis_nats.jobs.keys.gate import KeyGate, record_stale
 from trellis_nats.jobs.keys.held import HeldSlot
 from trellis_nats.jobs.keys.line import Line, Lines, Waiter
 from trellis_nats.jobs.keys.record import KeyRecord, Slot
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings
-from trellis_nats.jobs.keys.slots import COURTESY, Acquired, Blocked, acquire
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN
+from trellis_nats.jobs.keys.slots import COURTESY, ORDER, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.store import KeyStores
 from trellis_nats.jobs.keys.template import JobKey
 
@@ -202,7 +202,7 @@ class SlotKeeper:
         """See whether there would be a slot, and take out of the record what keeps it for nobody."""
         record = await self._stores.main.read(key)
         line.see(record)
-        blocked = self._judge(record, applicant, token, line.sightings)
+        blocked = self._judge(record, applicant, token, line)
         if blocked is None:
             return None
         leftovers = await self._gate.inspector.leftovers(record, at=now())
@@ -215,14 +215,10 @@ class SlotKeeper:
 
         record = await self._stores.main.change(key, cleared)
         line.see(record)
-        return self._judge(record, applicant, token, line.sightings)
+        return self._judge(record, applicant, token, line)
 
-    def _judge(
-        self, record: KeyRecord, applicant: Applicant, token: str, sightings: Sightings
-    ) -> Blocked | None:
-        slot, at = self._slot(applicant, token), monotonic()
-        expired = self._expired(record, sightings, applicant.job_id, at)
-        _, said = acquire(record, slot, self._policy, expired=expired, entitled=applicant.entitled, at=now())
+    def _judge(self, record: KeyRecord, applicant: Applicant, token: str, line: Line) -> Blocked | None:
+        _, said = self._acquire(record, applicant, self._slot(applicant, token), line)
         return said if isinstance(said, Blocked) else None
 
     async def _try(
@@ -232,25 +228,33 @@ class SlotKeeper:
         slot = self._slot(applicant, token)
 
         def reduce(record: KeyRecord) -> tuple[KeyRecord, _Taken | Blocked]:
-            sightings = NOTHING_SEEN
             if line is not None:
                 line.see(record)
-                sightings = line.sightings
-            expired = self._expired(record, sightings, applicant.job_id, monotonic())
-            changed, said = acquire(
-                record, slot, self._policy, expired=expired, entitled=applicant.entitled, at=now()
-            )
+            changed, said = self._acquire(record, applicant, slot, line)
             if isinstance(said, Acquired):
                 return changed, _Taken(slot, changed.takeovers, said.displaced, asked_at)
             return changed, said
 
         return await self._stores.main.change(key, reduce)
 
-    def _expired(self, record: KeyRecord, sightings: Sightings, job_id: str, at: float) -> frozenset[str]:
-        """Return the tokens that may be taken over. A job that comes again is given its own slot a moment before others."""
-        own = {slot.token for slot in record.active if slot.job_id == job_id}
+    def _acquire(
+        self, record: KeyRecord, applicant: Applicant, slot: Slot, line: Line | None
+    ) -> tuple[KeyRecord, Acquired | Blocked]:
+        """Try it on a record, by what this process has seen. A job takes over its own slot a moment before others do."""
+        at = monotonic()
+        sightings = NOTHING_SEEN if line is None else line.sightings
+        room_since = None if line is None else line.room_since
+        own = {each.token for each in record.active if each.job_id == applicant.job_id}
         late = sightings.expired(record, at=at - COURTESY.total_seconds())
-        return frozenset(late | (own & sightings.expired(record, at=at)))
+        return acquire(
+            record,
+            slot,
+            self._policy,
+            expired=late | (own & sightings.expired(record, at=at)),
+            entitled=applicant.entitled,
+            in_order=room_since is None or at - room_since < ORDER.total_seconds(),
+            at=now(),
+        )
 
     def _slot(self, applicant: Applicant, token: str) -> Slot:
         at = now()
@@ -275,6 +279,9 @@ async def _turn(line: Line, waiter: Waiter, until: float) -> None:
         end = None if record is None else line.sightings.next_end(record, at=monotonic())
         if end is not None:
             wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
+        left = ORDER.total_seconds() - (monotonic() - (line.room_since or 0.0))
+        if left > 0:
+            wait = min(wait, left + 0.001)
     try:
         async with asyncio.timeout(max(0.0, wait)):
             await waiter.turn.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +18,15 @@ from trellis_nats.jobs.keys.template import JobKey
 __all__ = ["Line", "Lines", "Waiter"]
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True, eq=False)
 class Waiter:
-    """One job that waits. Those that were tried before go first, then the older ones."""
+    """One job that waits."""
 
     is_new: bool
+    """Whether it was never tried. Those that were go first."""
     created_at: str
     job_id: str
-    turn: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be a slot for it."""
 
 
@@ -34,37 +34,56 @@ class Waiter:
 class Line:
     """Who waits for one key, and what has been seen of its record meanwhile."""
 
+    max_active: int
     record: KeyRecord | None = None
     sightings: Sightings = NOTHING_SEEN
+    room_since: float | None = None
+    """Since when a slot has been seen free, by the monotonic clock; None: none is."""
     waiters: list[Waiter] = field(default_factory=list[Waiter])
 
     def see(self, record: KeyRecord) -> None:
         """Take note of the record as it is now."""
-        self.record, self.sightings = record, sighted(self.sightings, record, at=monotonic())
+        at = monotonic()
+        if len(record.active) >= self.max_active:
+            self.room_since = None
+        elif self.room_since is None:
+            self.room_since = at
+        self.record, self.sightings = record, sighted(self.sightings, record, at=at)
 
     def join(self, waiter: Waiter) -> None:
         """Stand in line."""
-        insort(self.waiters, waiter)
+        self.waiters.append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Leave the line; who is the first now may have a turn."""
         self.waiters.remove(waiter)
         self.call()
 
+    def in_order(self) -> list[Waiter]:
+        """Return those who wait: first those that were tried before, then as they stand in the record."""
+        queued = () if self.record is None else self.record.queued
+        places = {entry.job_id: place for place, entry in enumerate(queued)}
+        last = len(places)
+        return sorted(
+            self.waiters,
+            key=lambda each: (each.is_new, places.get(each.job_id, last), each.created_at, each.job_id),
+        )
+
     def is_first(self, waiter: Waiter) -> bool:
         """Say whether nobody stands before it."""
-        return self.waiters[0] is waiter
+        return self.in_order()[0] is waiter
 
     def call(self) -> None:
         """Give the first one a turn."""
         if self.waiters:
-            self.waiters[0].turn.set()
+            self.in_order()[0].turn.set()
 
     def call_after(self, waiter: Waiter) -> None:
         """Give the next one a turn: what keeps this one waiting need not keep the others."""
-        place = self.waiters.index(waiter) + 1
-        if place < len(self.waiters):
-            self.waiters[place].turn.set()
+        order = self.in_order()
+        place = order.index(waiter) + 1
+        if place < len(order):
+            order[place].turn.set()
 
 
 class Lines:
@@ -104,7 +123,7 @@ class Lines:
                 waiter.turn.set()
 
     def _open(self, key: JobKey) -> Line:
-        line = Line()
+        line = Line(self._max_active)
 
         def heard(message: Message) -> None:
             record = self._store.parse(key, message.data)

@@ -93,7 +93,8 @@ class QueueEntry:
     request_id: str
     context: JsonValue
     retry_at: str | None = None
-    """When a job that was tried before is due again: it then goes first. Ours alone; other runtimes keep or drop it."""
+    """When a job is due that waits for its next try, or was created with a delay: it then goes first. Ours alone; other
+    runtimes keep or drop it."""
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
     def is_due(self, at: datetime, courtesy: timedelta) -> bool:
@@ -102,6 +103,10 @@ class QueueEntry:
             return False
         due = parse_timestamp(self.retry_at)
         return due <= at < due + courtesy
+
+    def is_early(self, at: datetime) -> bool:
+        """Say whether it waits for a time that has not come."""
+        return self.retry_at is not None and parse_timestamp(self.retry_at) > at
 
     def written(self) -> JsonObject:
         """Write it as the wire has it."""

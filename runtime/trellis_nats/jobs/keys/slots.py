@@ -14,8 +14,10 @@ from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
 
-__all__ = ["COURTESY", "Acquired", "Blocked", "acquire", "release", "remove", "renew"]
+__all__ = ["COURTESY", "ORDER", "Acquired", "Blocked", "acquire", "release", "remove", "renew"]
 
+ORDER: Final = timedelta(milliseconds=50)
+"""How long a free slot is left to those that wait longer. They may not be at hand, so it is no longer than that."""
 COURTESY: Final = timedelta(milliseconds=500)
 """How long a retry that is due goes first. It comes back by the server's timer, within milliseconds if a hand is free."""
 
@@ -32,9 +34,9 @@ class Acquired:
 class Blocked:
     """There is no slot for the job now; nothing was changed."""
 
-    reason: Literal["active-limit", "own-slot", "retry-first", "not-listed"]
-    """Every slot is taken; or the job itself has one, of an earlier try; or a retry goes first; or the job does not wait
-    in the record: it was displaced, or its entry evicted."""
+    reason: Literal["active-limit", "own-slot", "retry-first", "others-first", "not-listed"]
+    """Every slot is taken; or the job itself has one, of an earlier try; or a retry, or a job that waits longer, goes
+    first; or the job does not wait in the record: it was displaced, or its entry evicted."""
 
 
 def acquire(
@@ -44,13 +46,14 @@ def acquire(
     *,
     expired: AbstractSet[str],
     entitled: bool,
+    in_order: bool = False,
     at: datetime,
 ) -> tuple[KeyRecord, Acquired | Blocked]:
     """Take a slot for a try that is about to begin.
 
     `expired` holds the tokens of slots that may be taken over. A job takes over its own ones under every policy, those
     of others only under `fail-stale`, and no more of them than it needs. `entitled` is a job that need not wait in the
-    record: one that was tried before.
+    record: one that was tried before. With `in_order`, the others go when those before them have gone.
     """
     if record.slot(slot.token) is not None:
         return record, Acquired()
@@ -71,6 +74,8 @@ def acquire(
         return record, Blocked("active-limit")
     if free <= _due_before(record, slot.job_id, at):
         return record, Blocked("retry-first")
+    if in_order and not entitled and free <= _ready_before(record, slot.job_id, at):
+        return record, Blocked("others-first")
     taken = replace(
         record,
         active=(*kept, slot),
@@ -88,6 +93,16 @@ def _due_before(record: KeyRecord, job_id: str, at: datetime) -> int:
             break
         due += entry.is_due(at, COURTESY)
     return due
+
+
+def _ready_before(record: KeyRecord, job_id: str, at: datetime) -> int:
+    """Count the jobs that wait longer, without those that wait for their time."""
+    ready = 0
+    for entry in record.queued:
+        if entry.job_id == job_id:
+            break
+        ready += not entry.is_early(at)
+    return ready
 
 
 def renew(record: KeyRecord, token: str, *, lease: timedelta, at: datetime) -> KeyRecord | None:

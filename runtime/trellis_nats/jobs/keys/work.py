@@ -1,0 +1,82 @@
+"""What a worker does for the keys of its queue: a slot before a try begins, kept while it runs, given back after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats.errors import InvalidPayload
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.hands import Hand
+from trellis_nats.jobs.keys.access import QueueKeys
+from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.keys.keeper import Applicant, SlotKeeper, Wait
+from trellis_nats.jobs.keys.template import JobKey
+from trellis_nats.jobs.record import instant
+from trellis_nats.jobs.states import EventType, JobState
+
+__all__ = ["KeyedWork"]
+
+
+class KeyedWork:
+    """The keys of one queue, for its worker in this process."""
+
+    def __init__(self, keys: QueueKeys, keeper: SlotKeeper, thread: ProgressThread) -> None:
+        self._keys = keys
+        self._keeper = keeper
+        self._thread = thread
+
+    def key_of(self, work: LifecycleEvent) -> JobKey:
+        """Return the key of a job.
+
+        Raises:
+            InvalidPayload: its payload has none.
+        """
+        return self._keys.creation.key_of(work)
+
+    async def slot_for(
+        self, work: LifecycleEvent, newest: LifecycleEvent, *, tries: int, hand: Hand
+    ) -> HeldSlot | Wait | None:
+        """Wait until the job has a slot; None when its payload has no key, so that it can only fail.
+
+        Raises:
+            TransportError: NATS did not answer, or the record of the key cannot be read.
+        """
+        try:
+            key = self.key_of(work)
+        except InvalidPayload:
+            return None
+        applicant = Applicant(
+            job_id=work.job_id,
+            created_at=work.timestamp,
+            tries=tries,
+            context=work.context.model_dump(mode="json", by_alias=True, exclude_none=True),
+            entitled=newest.effective_state is not JobState.PENDING or work.event_type == EventType.RETRIED,
+            deadline=instant(work.deadline),
+        )
+        return await self._keeper.take(key, applicant, hand)
+
+    def keep(self, held: HeldSlot, on_lost: Callable[[], None]) -> None:
+        """Renew a slot from the heartbeat thread until it is given back; `on_lost` is called when it is lost."""
+        held.keep(self._thread, on_lost)
+
+    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None) -> None:
+        """Give a slot back; a job that will be tried again waits at the head of its key's queue."""
+        await self._keeper.give_back(held, retry_after=retry_after)
+
+    async def forget(self, work: LifecycleEvent) -> None:
+        """Take a job that has ended out of the record of its key.
+
+        Raises:
+            TransportError: NATS did not take it.
+        """
+        try:
+            key = self.key_of(work)
+        except InvalidPayload:
+            return
+        await self._keeper.forget(key, work.job_id)
+
+    def close(self) -> None:
+        """Let everybody look who waits: the worker stops."""
+        self._keeper.close()
