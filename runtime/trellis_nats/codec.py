@@ -60,27 +60,24 @@ class Codec(Generic[T]):
         """Write a value as parsed JSON; fields that were never set stay absent.
 
         Raises:
-            InvalidPayload: the value does not match the type.
+            InvalidPayload: the value does not match the type, or holds NaN or an infinity.
         """
+        return self._written(value)[0]
+
+    def encode(self, value: T) -> bytes:
+        """Write a value as JSON text; fields that were never set stay absent. Raises as `to_json`."""
+        return self._written(value)[1]
+
+    def _written(self, value: T) -> tuple[JsonValue, bytes]:
         try:
             checked = self._adapter.validate_python(value, strict=True)
             written: JsonValue = self._adapter.dump_python(
                 checked, mode="json", by_alias=True, exclude_unset=True
             )
+            # The text shows what the value hides: a type without a model, such as float, lets NaN pass.
+            return written, encode_json(written)
         except ValidationError as error:
             raise InvalidPayload(self._what, issues(error)) from None
-        except pydantic_core.PydanticSerializationError as error:
-            raise InvalidPayload(self._what, [("#", str(error))]) from None
-        return written
-
-    def encode(self, value: T) -> bytes:
-        """Write a value as JSON text; fields that were never set stay absent.
-
-        Raises:
-            InvalidPayload: the value does not match the type.
-        """
-        try:
-            return encode_json(self.to_json(value))
         except ValueError as error:
             raise InvalidPayload(self._what, [("#", str(error))]) from None
 

@@ -96,6 +96,8 @@ def test_the_offending_value_is_never_in_the_error() -> None:
 def test_numbers_that_json_does_not_have_are_refused(value: JsonValue) -> None:
     with pytest.raises(InvalidPayload, match="a value"):
         JSON.encode(value)
+    with pytest.raises(InvalidPayload, match="a value"):
+        JSON.to_json(value)
 
 
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"{", b"[" * 100_000])

@@ -164,7 +164,7 @@ def test_a_number_that_json_does_not_have_is_refused(result: JsonValue) -> None:
 
 
 def test_the_names_of_such_numbers_are_words_like_others() -> None:
-    payload = {"NaN": "Infinity", "-Infinity": ["é\u2028"]}
+    payload: JsonValue = {"NaN": "Infinity", "-Infinity": ["é\u2028"]}
     event = JOB.created(payload, max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
 
     assert json.loads(event.encode())["payload"] == payload
