@@ -30,6 +30,7 @@ class Client:
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
             ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
+            PermissionsMissing: the account may not hear its answers.
         """
         runtime = Runtime(cls.contract, options or Options())
         client = cls(runtime)

@@ -52,6 +52,7 @@ class Service:
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
             ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
+            PermissionsMissing: the account may not hear its answers.
             ProvisioningError: streams, consumers or buckets are missing or differ; all of them are named.
         """
         runtime = Runtime(cls.contract, options or Options(), binding)
@@ -70,6 +71,7 @@ class Service:
 
         Raises:
             ConfigurationError: it was started before.
+            PermissionsMissing: the account may not do what the handlers need; all that is missing is named.
             ProvisioningError: a consumer is missing.
         """
         await self._runtime.start()
@@ -88,6 +90,7 @@ class Service:
 
         Raises:
             ConfigurationError: it was started before.
+            PermissionsMissing: the account may not do what the handlers need; all that is missing is named.
             ProvisioningError: a consumer is missing.
         """
         signals = self._signals = StopSignals(self._runtime.hurry)
