@@ -54,7 +54,9 @@ async def publish_batch(
     batch = {"Nats-Batch-Id": new_id()}
     for number, message in enumerate(messages[:-1], start=1):
         numbered = {**message.headers, **batch, "Nats-Batch-Sequence": str(number)}
-        await connection.publish(message.subject, message.data, headers=numbered)
+        if not connection.is_ready:
+            await connection.writable()
+        connection.send(message.subject, message.data, headers=numbered)
     last = messages[-1]
     closing = {"Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
     return await publish_acked(

@@ -23,7 +23,7 @@ async def wait_ready(connection: Connection, due: float, subject: str) -> None:
     Raises:
         NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
     """
-    if connection.is_ready:  # almost always; a timeout object costs as much as the publish
+    if connection.is_ready:  # almost always; a timeout object takes as long as a publish
         return
     try:
         async with asyncio.timeout_at(due):

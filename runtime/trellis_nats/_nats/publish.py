@@ -77,8 +77,11 @@ async def publish_acked(
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout.total_seconds()
+    left = timeout
     while True:
-        await wait_ready(connection, due, subject)
+        if not connection.is_ready:
+            await wait_ready(connection, due, subject)
+            left = timedelta(seconds=max(0.0, due - loop.time()))
         try:
             return await send_acked(
                 connection,
@@ -88,11 +91,12 @@ async def publish_acked(
                 message_id=message_id,
                 expected_last=expected_last,
                 expected_last_on_subject=expected_last_on_subject,
-                timeout=timedelta(seconds=max(0.0, due - loop.time())),
+                timeout=left,
             )
         except NoResponders:
             if not await outlast_election(connection, due):
                 raise
+            left = timedelta(seconds=max(0.0, due - loop.time()))
 
 
 def send_acked(
@@ -115,7 +119,7 @@ def send_acked(
         PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
     """
     written = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
-    publish = _Publish(subject)
+    publish = _Publish(subject, asyncio.get_running_loop().create_future())
     connection.exchange(publish, subject, data, written, timeout)
     return publish.acknowledgement
 
@@ -144,8 +148,8 @@ class _Publish:
 
     __slots__ = ("_subject", "acknowledgement")
 
-    def __init__(self, subject: str) -> None:
-        self.acknowledgement: asyncio.Future[PubAck] = asyncio.get_running_loop().create_future()
+    def __init__(self, subject: str, acknowledgement: asyncio.Future[PubAck]) -> None:
+        self.acknowledgement = acknowledgement
         self._subject = subject
 
     def answered(self, message: Message) -> None:

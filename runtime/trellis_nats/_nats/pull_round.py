@@ -50,6 +50,7 @@ class Round:
         self._subscription = connection.listen(self._inbox, self._hear)
         self._forget = connection.on_denial(self._hear_denial)
         self._heard = 0.0
+        self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
         self._watch: asyncio.TimerHandle | None = None
         self._ended = False
 
@@ -64,7 +65,7 @@ class Round:
         except NotConnected:
             return  # the reconnect starts another round
         if self.credit == 0:
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = self._loop.time()
         self.credit += missing
         if self._watch is None:
             self._watch_in(self._patience)
@@ -79,7 +80,7 @@ class Round:
         return self._subscription.withdraw()
 
     def _hear(self, message: Message) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._loop.time()
         if self.credit > 0 and is_work(message):
             self.credit -= 1
         self._on_message(self, message)
@@ -93,10 +94,10 @@ class Round:
         return True
 
     def _watch_in(self, seconds: float) -> None:
-        self._watch = asyncio.get_running_loop().call_later(seconds, self._look)
+        self._watch = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         late = self._watch is not None and now - self._watch.when() > _LATE
         self._watch = None
         if self.credit == 0 or self._ended:

@@ -45,6 +45,7 @@ class Replies:
         self._numbers = count()
         self._waiting: dict[str, tuple[float, str, Exchange]] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -52,7 +53,7 @@ class Replies:
     def expect(self, exchange: Exchange, subject: str, timeout: timedelta) -> str:
         """Register an exchange about `subject`, and return the reply subject to send with it."""
         token = str(next(self._numbers))
-        due = asyncio.get_running_loop().time() + timeout.total_seconds()
+        due = self._loop.time() + timeout.total_seconds()
         self._waiting[token] = (due, subject, exchange)
         self._sweep_by(due)
         return self._prefix + token
@@ -93,15 +94,14 @@ class Replies:
             if self._sweep.when() <= due:
                 return
             self._sweep.cancel()
-        self._sweep = asyncio.get_running_loop().call_at(due, self._expire)
+        self._sweep = self._loop.call_at(due, self._expire)
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         late = self._sweep is not None and now - self._sweep.when() > _LATE
         self._sweep = None
         if late:  # the loop was blocked: answers may wait unread in the socket
-            self._sweep = loop.call_at(now + _LATE, self._expire)
+            self._sweep = self._loop.call_at(now + _LATE, self._expire)
             return
         for token in [token for token, (due, _, _) in self._waiting.items() if due <= now]:
             self._waiting.pop(token)[2].expired(closed=False)
