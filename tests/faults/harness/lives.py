@@ -46,7 +46,9 @@ def lives(records: Iterable[Record]) -> dict[str, Life]:
 def _life(records: Sequence[Record]) -> Life:
     life = Life()
     tries = 0
+    most: int | None = None
     for record in records:
+        most = record.max_tries or most
         if record.event == "created":
             life.created = True
         elif record.event == "retried":
@@ -54,7 +56,6 @@ def _life(records: Sequence[Record]) -> Life:
         elif record.event == "started":
             life.began.append(record.tries)
             life.began_after_end |= bool(life.end)
-            most = record.max_tries
             life.wrong_tries |= record.tries != tries + 1 or (most is not None and record.tries > most)
         elif record.event in _ENDS and (life.end, record.event) != ("dead", "dismissed"):
             life.ended_again |= bool(life.end)

@@ -32,6 +32,8 @@ class Grain(Model):
     """How long it takes."""
     blocks: bool = False
     """Whether it blocks the event loop meanwhile."""
+    heeds: bool = False
+    """Whether it ends as soon as it is told that the job was cancelled."""
     raises: int = 0
     """In how many of its tries, from the first on, it raises at its end."""
 

@@ -76,6 +76,7 @@ class Scenario:
         *,
         seconds: float = 0,
         blocks: bool = False,
+        heeds: bool = False,
         raises: int = 0,
         ends: tuple[str, ...] = (),
         delay: timedelta | None = None,
@@ -85,7 +86,7 @@ class Scenario:
         """Create one job; None when NATS did not say that it took it. `ends`: the ends it may have; empty: any."""
         self._numbers += 1
         key = f"{self._run}-{self._numbers}"
-        grain = Grain(number=self._numbers, seconds=seconds, blocks=blocks, raises=raises)
+        grain = Grain(number=self._numbers, seconds=seconds, blocks=blocks, heeds=heeds, raises=raises)
         into = self.mill.jobs.of(queue or self.queue)
         job = derived_id("mill", into.spec.name, key)
         self.history.write(What.SUBMIT, job, ends=list(ends))
@@ -141,16 +142,21 @@ class Scenario:
         Raises:
             AssertionError: the job was not accepted, or none has.
         """
+        await self._written(What.ENTER, ref, tries)
+
+    async def exited(self, ref: Ref | None, tries: int = 1) -> None:
+        """Wait until a handler of a job has ended, in a given try. Raises as `entered`."""
+        await self._written(What.EXIT, ref, tries)
+
+    async def _written(self, what: What, ref: Ref | None, tries: int) -> None:
         if ref is None:
             raise AssertionError("the job was not accepted")
 
-        def has_entered() -> bool:
-            return any(
-                (entry.what, entry.job, entry.tries) == (What.ENTER, ref.id, tries)
-                for entry in read_history(self.history.path)
-            )
+        def is_written() -> bool:
+            entries = read_history(self.history.path)
+            return any((each.what, each.job, each.tries) == (what, ref.id, tries) for each in entries)
 
-        await eventually(has_entered)
+        await eventually(is_written)
 
     def nemesis(self, fault: str) -> None:
         """Write down a fault that is not of one process."""

@@ -29,7 +29,7 @@ class Step(StrEnum):
 
     CREATED_SENT = "created sent"
     CREATED_STORED = "created stored"
-    """The answer to it, on its way to the client; likewise below."""
+    """The answer that it is stored, on its way to the client; likewise below. A refusal is none."""
     DELIVERED = "delivered"
     STARTED_SENT = "started sent"
     STARTED_STORED = "started stored"
@@ -139,7 +139,8 @@ class Wiretap(Proxy):
             job = str(read_object(frame.body).get("jobId", ""))
             self._jobs[frame.reply] = job
             return Step.DELIVERED, job
-        return self._asked.pop((line, frame.subject), (Step.OTHER, ""))
+        answer = self._asked.pop((line, frame.subject), (Step.OTHER, ""))
+        return (Step.OTHER, "") if "error" in read_object(frame.body) else answer
 
     def _sent(self, frame: Frame) -> tuple[Step, str]:
         if frame.subject.startswith(_ACK):

@@ -14,14 +14,22 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
+import pytest
 from pydantic import BaseModel
 from trellis_nats import Duties, Options
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.harness.mill import Flour, GrainJob, Mill
+from tests.faults.mutants import MUTANTS
+from tests.support.eventually import eventually
 
 __all__ = ["Settings", "worked"]
+
+
+_READY_WITHIN: Final = timedelta(seconds=60)
+"""The server may be away at first."""
 
 
 class Settings(BaseModel):
@@ -69,7 +77,10 @@ def worked(mill: Mill, settings: Settings, history: HistoryFile) -> None:
 def _handler(queue: str, history: HistoryFile) -> Callable[[GrainJob], Coroutine[None, None, Flour]]:
     async def work(job: GrainJob) -> Flour:
         with _written(history, job, queue):
-            if job.payload.blocks:
+            if job.payload.heeds:
+                async with asyncio.timeout(job.payload.seconds):
+                    await job.cancelled.wait()
+            elif job.payload.blocks:
                 time.sleep(job.payload.seconds)  # noqa: ASYNC251 - it blocks on purpose
             elif job.payload.seconds:
                 await asyncio.sleep(job.payload.seconds)
@@ -96,16 +107,23 @@ def _written(history: HistoryFile, job: GrainJob, queue: str) -> Generator[None]
 
 async def main(settings: Settings) -> None:
     """Work until SIGTERM."""
+    if settings.mutant:
+        MUTANTS[settings.mutant](pytest.MonkeyPatch())
     history = HistoryFile(settings.history)
     async with Mill.connect(settings.url, options=settings.options()) as mill:
         worked(mill, settings, history)
         history.write(What.WORKS, concurrency=settings.concurrency)
-        asyncio.get_running_loop().call_soon(_say, "works")
+        saying = asyncio.create_task(_say_when_ready(mill))
         await mill.run()
+        saying.cancel()
 
 
-def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
+async def _say_when_ready(mill: Mill) -> None:
+    async def is_ready() -> bool:
+        return (await mill.health.report()).ready
+
+    await eventually(is_ready, within=_READY_WITHIN)
+    sys.stdout.write("works\n")
     sys.stdout.flush()
 
 

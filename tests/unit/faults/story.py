@@ -22,7 +22,9 @@ class Story:
         self.history.append(Entry(len(self.history) * 1000, pid, what, job, facts))
 
     def store(self, job: str, event: str, tries: int = 0, most: int = 5) -> None:
-        self.records.append(Record(len(self.records) + 1, job, event, tries, most))
+        self.records.append(
+            Record(len(self.records) + 1, job, event, tries, most if event == "created" else None)
+        )
 
     def accept(self, job: str, *ends: str) -> None:
         self.say(What.SUBMIT, job, ends=list[JsonValue](ends))

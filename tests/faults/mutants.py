@@ -1,0 +1,202 @@
+"""Faults of the runtime itself. Each one breaks a promise, and a scenario must find that out: they test the tests.
+
+They reach into private names; where one no longer fits the runtime, it raises, and its test fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from trellis_nats._nats import heartbeat
+from trellis_nats._nats.pull import Pull
+from trellis_nats._nats.work import WorkMessage
+from trellis_nats.jobs import admission, executor, history, outcome
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.states import JobState
+from trellis_nats.jobs.worker import Worker
+
+__all__ = ["MUTANTS"]
+
+# Any: a mutation passes on whatever the runtime passes, and shall outlive its changes.
+
+
+def _everywhere(patch: pytest.MonkeyPatch, original: object, mutated: object) -> None:
+    """Put something in the place of a function or class, under every name that the runtime has for it."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("trellis_nats"):
+            for attribute, value in list(vars(module).items()):
+                if value is original:
+                    patch.setattr(module, attribute, mutated)
+
+
+def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
+    """Acknowledge the work message as soon as the handler begins."""
+    run: Any = vars(executor.Executor)["_run"]
+
+    async def mutated(self: Any, message: WorkMessage, *others: Any) -> Any:
+        await message.ack_confirmed()
+        return await run(self, message, *others)
+
+    patch.setattr(executor.Executor, "_run", mutated)
+
+
+def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:
+    """Run finished jobs again."""
+    admit = admission.admit
+
+    def mutated(work: Any, newest: Any, **others: Any) -> Any:
+        admitted = admit(work, newest, **others)
+        finished = isinstance(admitted, admission.Finished)
+        return admission.Start(JobState.PENDING, newest.tries + 1) if finished else admitted
+
+    _everywhere(patch, admit, mutated)
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    """Write events without a condition."""
+    publish: Any = vars(history)["publish_acked"]
+
+    async def mutated(*given: Any, expected_last: object, **others: Any) -> Any:
+        del expected_last
+        return await publish(*given, **others)
+
+    patch.setattr(history, "publish_acked", mutated)
+
+
+def no_heartbeats(patch: pytest.MonkeyPatch) -> None:
+    """Send no progress acks."""
+
+    def mutated(*_: object) -> bool:
+        return True
+
+    patch.setattr(heartbeat, "_sent", mutated)
+
+
+def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
+    """Take every worker for dead whose job comes again."""
+
+    async def mutated(*_: object) -> bool:
+        await asyncio.sleep(0)
+        return False
+
+    patch.setattr(Claims, "is_held", mutated)
+
+
+def release_keeps_the_try(patch: pytest.MonkeyPatch) -> None:
+    """Do not give back the try of a job that a stopping worker releases."""
+    settle = outcome.settle
+
+    def mutated(ending: outcome.Ending, *, tries: int, **others: Any) -> outcome.Settlement:
+        settlement = settle(ending, tries=tries, **others)
+        return replace(settlement, tries=tries) if isinstance(ending, outcome.Released) else settlement
+
+    _everywhere(patch, settle, mutated)
+
+
+def nothing_given_back(patch: pytest.MonkeyPatch) -> None:
+    """Drop messages where they should be given back."""
+
+    async def mutated(*_: object) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    patch.setattr(WorkMessage, "nak", mutated)
+
+
+def cancellation_never_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Do not look whether a cancellation that was heard is stored."""
+
+    async def mutated(_: Attempt) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    patch.setattr(Attempt, "look", mutated)
+
+
+def twice_the_concurrency(patch: pytest.MonkeyPatch) -> None:
+    """Run twice as many handlers at a time."""
+    initialise = Worker.__init__
+
+    def mutated(self: Worker, *given: Any, concurrency: int, **others: Any) -> None:
+        initialise(self, *given, concurrency=2 * concurrency, **others)
+
+    patch.setattr(Worker, "__init__", mutated)
+
+
+def poison_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """Try a job again whose payload does not match its schema."""
+    patch.setattr(executor, "Failed", outcome.Raised)
+
+
+def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
+    """Give each job a try more than it has."""
+    settle, admit = outcome.settle, admission.admit
+
+    def settled(ending: outcome.Ending, *, max_deliver: int, **others: Any) -> outcome.Settlement:
+        return settle(ending, max_deliver=max_deliver + 1, **others)
+
+    def admitted(work: Any, newest: Any, *, max_deliver: int, **others: Any) -> Any:
+        more = work.model_copy(update={"max_tries": (work.max_tries or max_deliver) + 1})
+        return admit(more, newest, max_deliver=max_deliver + 1, **others)
+
+    _everywhere(patch, settle, settled)
+    _everywhere(patch, admit, admitted)
+
+
+def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
+    """Return from `create` before the server has said that the job is stored."""
+    create = history.JobHistory.create
+    under_way: set[asyncio.Task[history.StoredEvent]] = set()
+
+    def ended(task: asyncio.Task[history.StoredEvent]) -> None:
+        under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # it is a mutant: nobody learns of it
+
+    async def mutated(self: history.JobHistory, event: Any) -> history.StoredEvent:
+        task = asyncio.create_task(create(self, event))
+        under_way.add(task)
+        task.add_done_callback(ended)
+        await asyncio.sleep(0)
+        return history.StoredEvent(event, 0, None)
+
+    patch.setattr(history.JobHistory, "create", mutated)
+
+
+def lost_requests_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Ask for work once, and never again when the server has forgotten the request."""
+    begin: Any = vars(Pull)["_begin"]
+    begun: set[int] = set()
+
+    def mutated(self: Pull) -> None:
+        if id(self) not in begun:
+            begun.add(id(self))
+            begin(self)
+
+    patch.setattr(Pull, "_begin", mutated)
+
+
+MUTANTS: Final[dict[str, Callable[[pytest.MonkeyPatch], None]]] = {
+    each.__name__: each
+    for each in (
+        ack_before_the_outcome,
+        no_terminal_gate,
+        no_fence,
+        no_heartbeats,
+        take_over_without_asking,
+        release_keeps_the_try,
+        nothing_given_back,
+        cancellation_never_looked_at,
+        twice_the_concurrency,
+        poison_tried_again,
+        one_try_too_many,
+        create_without_waiting,
+        lost_requests_ignored,
+    )
+}
