@@ -155,6 +155,11 @@ def register(depot: Depot) -> None:
         await job.cancelled.wait()
         raise ConnectionAbortedError
 
+    @depot.jobs.ship.handle
+    async def ship(job: ParcelJob) -> Receipt:
+        await job.progress(step="shipping")
+        return Receipt(total=job.payload.number)
+
     @depot.jobs.sort.handle
     async def sort(job: SortJob) -> None:
         job.raise_if_cancelled()

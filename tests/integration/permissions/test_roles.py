@@ -68,6 +68,8 @@ async def test_the_whole_life_of_jobs_needs_nothing_beside_the_roles(
         assert (await worker.orders.update(entry, Order(order_id="7", total=8))).value.total == 8
         await worker.orders.delete("order-7")
 
+        keyed = [await producer.jobs.ship.create(Parcel(number=each)) for each in (1, 2)]
+        assert [(await each.result(timeout=SOON)).total for each in keyed] == [1, 2]
         many = await producer.jobs.weigh.create_many([Parcel(number=each) for each in range(3)])
         assert [(await each.result(timeout=SOON)).total for each in many] == [0, 1, 2]
         charged = await producer.jobs.charge.create(Parcel(number=1))
