@@ -253,6 +253,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                     max_tries=work.max_tries or self._binding.max_deliver,
                     backoff=self._binding.backoff,
                     grace_over=self._grace_over,
+                    keyed=NOT_KEYED if held is None else held.facts,
                 )
             finally:
                 self.storing -= 1

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
+
+from pydantic import JsonValue
 
 from trellis_nats.clock import now
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.history import Overtaken
-from trellis_nats.jobs.outcome import Cancelled, Completed, Ending, Settlement, Superseded, settle
+from trellis_nats.jobs.outcome import Cancelled, Completed, Ending, Settlement, SlotLost, Superseded, settle
+from trellis_nats.jobs.record import NOT_KEYED
 
 __all__ = ["write_ending"]
 
@@ -29,8 +32,11 @@ async def write_ending(
     max_tries: int,
     backoff: Sequence[timedelta],
     grace_over: asyncio.Event,
+    keyed: Mapping[str, JsonValue],
 ) -> Settlement:
     """Write the end of a try. What ran must not run again because NATS was away for a moment.
+
+    `keyed` is what the event says when the job lost its slot of its key.
 
     Raises:
         TransportError: NATS is away, and the host's grace is over.
@@ -52,6 +58,7 @@ async def write_ending(
                     result=result,
                     has_result=isinstance(ending, Completed) and ending.has_result,
                     at=now(),
+                    keyed=keyed if isinstance(ending, SlotLost) else NOT_KEYED,
                 )
             )
         except Overtaken:

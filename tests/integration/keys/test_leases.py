@@ -1,0 +1,234 @@
+"""Leases: renewed whatever the handler does, taken over when their owner is gone, and lost without harm."""
+
+import asyncio
+import signal
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+from trellis_nats import ConfigurationError, JobStale, JobState, Rejected
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.ferry import LEASE, Cargo, CargoJob, CargoQueue, Ferry, Stowed
+from tests.support.ferry_process import ferry_process
+from tests.support.proxy import Proxy
+from tests.support.records import bucket_of, holders, name_of, record_of
+from tests.support.shop import Parcel, Shop
+
+ANNA = Cargo(ship="anna")
+SOON = timedelta(seconds=20)
+LONG = 3.0
+"""Seconds: three leases, and three ack waits."""
+
+
+def at_once(queue: CargoQueue, began: list[str]) -> None:
+    """Handle without a wait."""
+
+    @queue.handle
+    async def work(job: CargoJob) -> Stowed:
+        began.append(job.id)
+        return Stowed(number=job.payload.number)
+
+
+@pytest.mark.parametrize("takes", [LONG, -LONG])
+async def test_a_slot_lasts_for_as_long_as_its_handler_runs(nats_server: NatsServer, takes: float) -> None:
+    """Also while the handler blocks the event loop."""
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        long = await ferry.jobs.load.create(Cargo(ship="anna", takes=takes))
+        assert (await worker.heard("began")) == [long.id, "1"]
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+        short = await ferry.jobs.load.create(ANNA)
+
+        assert (await long.wait(timeout=SOON)).state is JobState.COMPLETED
+        await short.result(timeout=SOON)
+        assert (await long.get()).tries == 1
+
+
+async def test_who_waits_takes_over_when_a_worker_dies_and_the_job_ends_as_stale(
+    nats_server: NatsServer,
+) -> None:
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        first = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
+        await worker.heard("began")
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+        second = await ferry.jobs.load.create(ANNA)
+        await eventually(lambda: waits(ferry, second.id))
+
+        worker.process.kill()
+        killed = monotonic()
+        await second.result(timeout=SOON)
+        taken = monotonic() - killed
+
+        ended = await first.wait(timeout=SOON)
+        assert ended.state in {JobState.STALE, JobState.COMPLETED}
+        if ended.state is JobState.STALE:
+            with pytest.raises(JobStale, match="lease of its concurrency key ran out"):
+                await first.result()
+            assert (await record_of(ferry, ferry.jobs.load, ANNA)).takeovers == 1
+        assert taken < LEASE.total_seconds() + 1.5
+
+
+async def waits(ferry: Ferry, job_id: str) -> bool:
+    return job_id in (await holders(ferry, ferry.jobs.load, ANNA))[1]
+
+
+async def test_a_dead_workers_job_runs_again_when_nobody_else_waits(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
+        await worker.heard("began")
+        worker.process.kill()
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+
+        ended = await ref.wait(timeout=SOON)
+
+        assert (ended.state, ended.tries) == (JobState.COMPLETED, 2)
+        await eventually(lambda: is_free(ferry, ferry.jobs.load))
+
+
+async def is_free(ferry: Ferry, queue: CargoQueue) -> bool:
+    return await holders(ferry, queue, ANNA) == ([], [])
+
+
+async def test_under_block_a_dead_workers_slot_is_for_its_own_job_only(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        first = await ferry.jobs.guarded.create(Cargo(ship="anna", takes=60))
+        await worker.heard("began")
+        second = await ferry.jobs.guarded.create(ANNA)
+        worker.process.kill()
+        began: list[str] = []
+        at_once(ferry.jobs.guarded, began)
+        await ferry.jobs.start_workers()
+
+        await second.result(timeout=SOON)
+
+        assert began == [first.id, second.id]
+        assert (await first.get()).state is JobState.COMPLETED
+        assert (await record_of(ferry, ferry.jobs.guarded, ANNA)).takeovers == 0
+
+
+async def test_under_block_a_full_key_says_that_its_owner_is_gone(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        async with ferry_process(nats_server.url) as worker:
+            first = await ferry.jobs.guarded.create(Cargo(ship="anna", takes=60))
+            await worker.heard("began")
+        for _ in range(10):
+            await ferry.jobs.guarded.create(ANNA)
+
+        async def is_blocked() -> bool:
+            outcome = await ferry.jobs.guarded.submit(ANNA)
+            return isinstance(outcome, Rejected) and outcome.reason == "stale-blocked"
+
+        await eventually(is_blocked)
+
+        assert await first.release_key()
+        assert (await holders(ferry, ferry.jobs.guarded, ANNA))[0] == []
+        assert not await first.release_key()
+
+
+async def test_a_queue_without_a_key_has_none_to_release(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        with pytest.raises(ConfigurationError, match='queue "pack" has no concurrency key'):
+            await ref.release_key()
+
+
+async def test_an_operator_takes_a_slot_away_and_the_job_is_tried_again(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        tries: list[int] = []
+        cancelled = asyncio.Event()
+
+        @ferry.jobs.guarded.handle
+        async def work(job: CargoJob) -> Stowed:
+            tries.append(job.tries)
+            if job.tries == 1:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    cancelled.set()
+            return Stowed(number=1)
+
+        await ferry.jobs.start_workers()
+        ref = await ferry.jobs.guarded.create(ANNA)
+        await eventually(lambda: tries == [1])
+
+        assert await ref.release_key()
+        await asyncio.wait_for(cancelled.wait(), 5)
+
+        assert (await ref.wait(timeout=SOON)).tries == 2
+        history = ferry.jobs.guarded.access.history
+        ignored = await history.newest_of(ref.id, "staleCompletionIgnored")
+        assert ignored is not None
+        assert ignored.event.error == "the job lost its slot of its concurrency key while it ran"
+        assert isinstance(ignored.event.concurrency, dict)
+
+
+async def test_a_worker_that_is_cut_off_stops_its_handler_before_its_lease_is_over(
+    nats_server: NatsServer,
+) -> None:
+    async with (
+        Proxy(nats_server.port) as proxy,
+        Ferry.connect(nats_server.url) as ferry,
+        ferry_process(proxy.url) as worker,
+    ):
+        ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
+        await worker.heard("began")
+
+        proxy.blackhole()
+        cut = monotonic()
+        assert await worker.heard("ended") == [ref.id, "cancelled"]
+        assert monotonic() - cut < LEASE.total_seconds()
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+
+        assert (await ref.wait(timeout=SOON)).state is JobState.COMPLETED
+        assert began == [ref.id]
+
+
+async def test_a_worker_that_was_frozen_is_refused_when_it_wakes(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        first = await ferry.jobs.load.create(Cargo(ship="anna", takes=0.3))
+        await worker.heard("began")
+        worker.process.send_signal(signal.SIGSTOP)
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+        second = await ferry.jobs.load.create(ANNA)
+
+        await second.result(timeout=SOON)
+        worker.process.send_signal(signal.SIGCONT)
+
+        assert (await first.wait(timeout=SOON)).state in {JobState.STALE, JobState.COMPLETED}
+        await eventually(lambda: is_free(ferry, ferry.jobs.load))
+        events = [event.event async for event in first.events()]
+        assert len([each for each in events if each in {"completed", "stale"}]) == 1
+
+
+async def test_unknown_members_of_a_record_outlive_everything(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, began = ferry.jobs.load, list[str]()
+        at_once(queue, began)
+        first = await queue.create(ANNA)
+        await first.cancel()
+        name = name_of(queue, ANNA)
+        stored = await bucket_of(ferry).get(name)
+        assert stored is not None
+        await bucket_of(ferry).put(
+            name, stored.value[:-1] + b',"acceptedBySubmissionId":{"s":{"jobId":"j"}}}'
+        )
+        await ferry.jobs.start_workers()
+
+        await (await queue.create(ANNA)).result(timeout=SOON)
+        await eventually(lambda: is_free(ferry, queue))
+
+        left = await bucket_of(ferry).get(name)
+        assert left is not None
+        assert b'"acceptedBySubmissionId":{"s":{"jobId":"j"}}' in left.value

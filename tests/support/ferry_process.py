@@ -1,0 +1,62 @@
+"""A worker of the ferry in a process of its own, to be killed or stopped.
+
+It says `working` when it pulls, then `began <job> <try>` and `ended <job> <how>` for each handler, which takes as many
+seconds as its payload says; a negative number blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+from trellis_nats import Options
+
+from tests.support.ferry import CargoJob, Ferry, Stowed
+from tests.support.shop_process import ROOT, ShopProcess, say
+
+
+async def main(url: str) -> None:
+    """Work until SIGTERM."""
+    async with Ferry.connect(url, options=Options(shutdown_grace=timedelta(milliseconds=200))) as ferry:
+        for queue in (ferry.jobs.load, ferry.jobs.guarded):
+
+            @queue.handle
+            async def work(job: CargoJob) -> Stowed:
+                say("began", job.id, job.tries)
+                how = "cancelled"
+                try:
+                    if job.payload.takes < 0:
+                        time.sleep(-job.payload.takes)  # noqa: ASYNC251 - it blocks on purpose
+                    await asyncio.sleep(max(0, job.payload.takes))
+                    how = "returned"
+                finally:
+                    say("ended", job.id, how)
+                return Stowed(number=job.payload.number)
+
+        running = asyncio.create_task(ferry.run())
+        say("working")
+        await running
+
+
+@contextlib.asynccontextmanager
+async def ferry_process(url: str) -> AsyncGenerator[ShopProcess, None]:
+    """Run a worker for the length of an `async with` block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.ferry_process", url), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    ferry = ShopProcess(process)
+    try:
+        await ferry.heard("working")
+        yield ferry
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
