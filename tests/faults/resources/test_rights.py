@@ -1,0 +1,88 @@
+"""Rights that are taken away under the workers, and given back: nothing is lost, nothing runs hot, nothing runs twice."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.faults.harness.mill import Flour, GrainJob, Mill
+from tests.faults.harness.scenario import scenario
+from tests.faults.injection.rights import GuardedServer
+from tests.support.eventually import eventually
+
+JOBS: Final = 2_000
+AWAY: Final = 4.0
+"""Seconds without the right."""
+LINES_PER_SECOND: Final = 60
+"""Of a worker's log, with twenty jobs in hand that each tell once a second; a hot loop writes thousands."""
+EXPIRY: Final = 36
+"""Seconds until a pull request that the server took before is over, and the next one is missed."""
+LOOKS: Final = 8
+PER_MESSAGE: Final = 3
+"""Log lines for each delivery that cannot be acknowledged. It comes again after the ack wait, no sooner."""
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("what", "denied"),
+    [
+        ("outcomes", "trellis.jobs.mill.grind.*.completed"),
+        ("every event", "trellis.jobs.mill.grind.>"),
+        ("acknowledgements", "$JS.ACK.>"),
+        ("pulls", "$JS.API.CONSUMER.MSG.NEXT.>"),
+        ("reads", "$JS.API.DIRECT.GET.JOBS.>"),
+    ],
+)
+async def test_a_right_that_is_away_for_a_while_loses_nothing(what: str, denied: str, tmp_path: Path) -> None:
+    with GuardedServer() as server:
+        async with scenario(
+            f"no right: {what}", server.admin_url, tmp_path, work_url=server.worker_url, request_timeout=1
+        ) as it:
+            (worker,) = await it.crew.hire()
+            submitting = asyncio.create_task(
+                it.submit_many(JOBS, at_once=5, seconds=0.05, ends=("completed",))
+            )
+            await eventually(lambda: len(it.refs) > JOBS // 10)
+            it.nemesis(f"{denied} denied")
+            server.deny(denied)
+            lines = worker.log.read_text().count("\n")
+            await asyncio.sleep(AWAY)
+            lines = worker.log.read_text().count("\n") - lines
+            server.deny()
+            await submitting
+            it.note = f"{lines} log lines in {AWAY:g} s"
+            verdict = await it.verdict(timedelta(seconds=90))
+
+    limit = LINES_PER_SECOND * AWAY
+    if what == "acknowledgements":
+        limit = PER_MESSAGE * (JOBS + verdict.again_delivered)
+    assert lines < limit, f"{lines} lines"
+    assert verdict.is_clean, str(verdict)
+    assert verdict.ends == {"completed": JOBS}
+    assert (verdict.duplicates, verdict.again) == (0, 0), str(verdict)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.xfail(reason="a denied pull request is taken for one that the server holds", strict=True)
+async def test_a_right_to_pull_that_is_taken_away_shows_in_readiness(tmp_path: Path) -> None:
+    with GuardedServer() as server:
+        async with Mill.connect(server.admin_url), Mill.connect(server.worker_url) as mill:
+
+            @mill.jobs.grind.handle
+            async def grind(job: GrainJob) -> Flour:
+                return Flour(tries=job.tries)
+
+            await mill.start()
+            server.deny("$JS.API.CONSUMER.MSG.NEXT.>")
+            await asyncio.sleep(EXPIRY)
+            for _ in range(LOOKS):
+                assert not (await mill.health.report()).ready
+                await asyncio.sleep(1)
+            server.deny()
+
+            async def is_ready() -> bool:
+                return (await mill.health.report()).ready
+
+            await eventually(is_ready, within=timedelta(seconds=40))
