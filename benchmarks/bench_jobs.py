@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypedDict, TypeVar
 
@@ -57,6 +58,8 @@ class Held(TypedDict):
 
     stored: int
     worked: float
+    of_empty: float
+    """The jobs per second, divided by those of empty streams in the same round."""
     create_p50_ms: float
     create_p99_ms: float
     start_p50_ms: float
@@ -98,27 +101,38 @@ def speed(concurrency: int) -> Speed:
     )
 
 
-def held(stored: int) -> Held:
-    """Fill the streams, then measure on the same server."""
-    with NatsServer() as server:
-        empty = resident_bytes(server.pid)
-        run(fill(server.url, stored))
-        full = resident_bytes(server.pid)
-        rounds = [run(ours.rates(server.url, JOBS, STORED_CONCURRENCY)) for _ in range(ROUNDS)]
-        found = run(ours.latencies(server.url))
-        return Held(
+def held() -> list[Held]:
+    """Fill servers, all running at the same time, and let them take turns."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(NatsServer()) for _ in STORED]
+        empty = [resident_bytes(server.pid) for server in servers]
+        for server, stored in zip(servers, STORED, strict=True):
+            run(fill(server.url, stored))
+        full = [resident_bytes(server.pid) for server in servers]
+        rounds = [
+            [run(ours.rates(server.url, JOBS, STORED_CONCURRENCY)).worked for server in servers]
+            for _ in range(ROUNDS)
+        ]
+        found = [run(ours.latencies(server.url)) for server in servers]
+    return [
+        Held(
             stored=stored,
-            worked=statistics.median(each.worked for each in rounds),
-            create_p50_ms=statistics.median(found.create),
-            create_p99_ms=statistics.quantiles(found.create, n=100)[98],
-            start_p50_ms=statistics.median(found.start),
-            start_p99_ms=statistics.quantiles(found.start, n=100)[98],
-            server_bytes=full,
-            bytes_per_stored_job=None
-            if not stored or full is None or empty is None
-            else (full - empty) / stored,
+            worked=statistics.median(each[at] for each in rounds),
+            of_empty=statistics.median(each[at] / each[0] for each in rounds),
+            create_p50_ms=statistics.median(found[at].create),
+            create_p99_ms=statistics.quantiles(found[at].create, n=100)[98],
+            start_p50_ms=statistics.median(found[at].start),
+            start_p99_ms=statistics.quantiles(found[at].start, n=100)[98],
+            server_bytes=full[at],
+            bytes_per_stored_job=_each(full[at], empty[at], stored),
             client_bytes=resident_bytes("self"),
         )
+        for at, stored in enumerate(STORED)
+    ]
+
+
+def _each(full: int | None, empty: int | None, stored: int) -> float | None:
+    return None if full is None or empty is None or not stored else (full - empty) / stored
 
 
 def many() -> tuple[float, float, float]:
@@ -160,6 +174,7 @@ def main() -> None:
     for column in (
         "stored",
         "worked/s",
+        "of empty",
         "create",
         "p99",
         "→start",
@@ -169,11 +184,12 @@ def main() -> None:
         "client",
     ):
         table.add_column(column, justify="right")
-    holds = [held(stored) for stored in STORED]
+    holds = held()
     for hold in holds:
         table.add_row(
             f"{hold['stored']:,}",
             f"{hold['worked']:,.0f}",
+            f"{hold['of_empty']:.2f}",
             *(
                 f"{hold[name]:.2f}"
                 for name in ("create_p50_ms", "create_p99_ms", "start_p50_ms", "start_p99_ms")
