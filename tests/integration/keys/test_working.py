@@ -59,7 +59,6 @@ async def test_no_more_jobs_of_a_key_are_active_than_its_contract_allows(
         results = [await ref.result(timeout=SOON) for ref in refs]
 
         assert sorted(result.number for result in results) == sorted([*range(20), *range(20)])
-        assert watch.most == {"anna": at_once, "berta": at_once} or at_once == 2
         assert max(watch.most.values()) <= at_once
         assert await holders(ferry, chosen, ANNA) == ([], [])
 
