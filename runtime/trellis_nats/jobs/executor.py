@@ -241,8 +241,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self.attempts[job_id] = attempt
         self._claims.hold(job_id)
         try:
-            if held is not None and self._keyed is not None:
-                self._keyed.keep(held, attempt.lose_slot)
+            if held is not None:
+                held.watch(attempt.lose_slot)
             ending = await self._run(message, work, attempt, held)
             hand.lay_down()
             self.storing += 1

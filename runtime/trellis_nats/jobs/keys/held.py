@@ -80,14 +80,20 @@ class HeldSlot:
         """What lifecycle events say of it."""
         return facts.held(self.key, self.slot, self._takeovers)
 
-    def keep(self, thread: ProgressThread, on_lost: Callable[[], None]) -> None:
-        """Renew it every interval from the heartbeat thread, also while the event loop is blocked.
+    def keep(self, thread: ProgressThread) -> None:
+        """Renew it every interval from the heartbeat thread, also while the event loop is blocked."""
+        self._stop_renewing = thread.repeat(self._beat, self._policy.interval).release
 
-        `on_lost` is called in the event loop when the slot is lost: to another job, to an operator, or because NATS was
-        away for too long.
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """Have `on_lost` called in the event loop when the slot is lost; now, if it is.
+
+        It is lost to another job, to an operator, or because NATS was away for too long.
         """
         self._on_lost = on_lost
-        self._stop_renewing = thread.repeat(self._beat, self._policy.interval).release
+        if not self._is_lost and monotonic() >= self._valid_until:
+            self._lose("its lease ran out before its try began")
+        if self._is_lost:
+            on_lost()
 
     async def renew(self) -> None:
         """Renew it now.
@@ -130,14 +136,18 @@ class HeldSlot:
             retry_at=timestamp(due),
         )
 
+    @property
+    def _valid_until(self) -> float:
+        """Until when it counts as held, by the monotonic clock: its owner leaves before others may come."""
+        return self._until - self._policy.margin.total_seconds()
+
     # --- in the heartbeat thread -----------------------------------------------------------------------------------
 
     async def _beat(self, connection: Connection) -> None:
         store = self._stores.in_thread(connection)
         while not self._is_lost:
-            left = self._until - self._policy.margin.total_seconds() - monotonic()
             try:
-                async with asyncio.timeout(max(0.0, left)):
+                async with asyncio.timeout(max(0.0, self._valid_until - monotonic())):
                     await self._renew(store)
             except TimeoutError:
                 self._lose("its lease ran out while NATS was away")

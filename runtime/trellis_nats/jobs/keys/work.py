@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from trellis_nats._nats.heartbeat import ProgressThread
@@ -38,7 +37,9 @@ class KeyedWork:
     async def slot_for(
         self, work: LifecycleEvent, newest: LifecycleEvent, *, tries: int, hand: Hand
     ) -> HeldSlot | Wait | None:
-        """Wait until the job has a slot; None when its payload has no key, so that it can only fail.
+        """Wait until the job has a slot, which is renewed until it is given back.
+
+        None when its payload has no key, so that it can only fail.
 
         Raises:
             TransportError: NATS did not answer, or the record of the key cannot be read.
@@ -55,11 +56,10 @@ class KeyedWork:
             entitled=newest.effective_state is not JobState.PENDING or work.event_type == EventType.RETRIED,
             deadline=instant(work.deadline),
         )
-        return await self._keeper.take(key, applicant, hand)
-
-    def keep(self, held: HeldSlot, on_lost: Callable[[], None]) -> None:
-        """Renew a slot from the heartbeat thread until it is given back; `on_lost` is called when it is lost."""
-        held.keep(self._thread, on_lost)
+        found = await self._keeper.take(key, applicant, hand)
+        if isinstance(found, HeldSlot):
+            found.keep(self._thread)
+        return found
 
     async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None) -> None:
         """Give a slot back; a job that will be tried again waits at the head of its key's queue."""
