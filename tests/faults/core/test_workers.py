@@ -68,13 +68,20 @@ async def posts(it: Scenario, stack: AsyncExitStack, port: int) -> list[Post]:
     return [Post(tap, (await it.crew.hire(url=tap.url))[0]) for tap in taps]
 
 
+async def submit_until(enough: asyncio.Event, it: Scenario) -> None:
+    """However slow the machine is, no kill waits for a job."""
+    while len(it.refs) < JOBS or not enough.is_set():
+        await it.submit_many(200, at_once=20, pause=0.05, ends=("completed",))
+
+
 async def test_workers_killed_at_every_step_under_load(nats_server: NatsServer, tmp_path: Path) -> None:
     async with (
         scenario("workers killed at every step", nats_server.url, tmp_path) as it,
         AsyncExitStack() as stack,
     ):
         at = await posts(it, stack, nats_server.port)
-        submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.05, ends=("completed",)))
+        enough = asyncio.Event()
+        submitting = asyncio.create_task(submit_until(enough, it))
         killed = 0
         for step in STEPS * ROUNDS:
             post = it.chance.choice(at)
@@ -85,12 +92,13 @@ async def test_workers_killed_at_every_step_under_load(nats_server: NatsServer, 
             it.crew.workers.remove(post.worker)
             (post.worker,) = await it.crew.hire(url=post.tap.url)
         it.note = f"{killed} kills, seed {it.seed}"
+        enough.set()
         await submitting
         verdict = await it.verdict()
         early = [job for post in at for job in acked_too_early(post.tap.seen)]
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.accepted == verdict.terminal == JOBS
+    assert verdict.accepted == verdict.terminal >= JOBS
     assert early == []
 
 
@@ -118,7 +126,7 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
     async with scenario("workers frozen by SIGSTOP", nats_server.url, tmp_path) as it:
         await it.crew.hire(WORKERS)
         submitting = asyncio.create_task(
-            it.submit_many(2_000, at_once=50, pause=0.4, seconds=0.02, ends=("completed",))
+            it.submit_many(3_000, at_once=50, pause=0.5, seconds=0.2, ends=("completed",))
         )
         for _ in range(FREEZES):
             victim = it.chance.choice(it.crew.workers)
@@ -131,7 +139,8 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.accepted == verdict.terminal == 2_000
+    assert verdict.accepted == verdict.terminal == 3_000
+    assert verdict.cut_off_overlaps > 0, "otherwise nothing was refused"
 
 
 @pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGINT])
