@@ -113,7 +113,6 @@ async def test_what_does_not_concern_the_result_does_not_change_it(
     assert await ends_as(nats_server, misbehaviour) == (JobState.COMPLETED, 1, "")
 
 
-@OURS
 async def test_a_result_that_no_json_can_hold_fails_its_job(nats_server: NatsServer) -> None:
     state, tries, _ = await ends_as(nats_server, "surrogate in the result")
     assert (state, tries) == (JobState.FAILED, 1)

@@ -1,7 +1,6 @@
 """Hostile messages among honest jobs: none of them becomes a job, none circulates, and every honest job is done."""
 
 import asyncio
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -11,12 +10,11 @@ from trellis_nats._nats.publish import publish_acked
 from trellis_nats.ids import new_id
 from trellis_nats.testing import NatsServer
 
-from tests.faults.harness.dump import dumped
 from tests.faults.harness.history import What
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.injection.forging import WORK, created, no_jobs, publish_created, unreadable_payloads
+from tests.faults.injection.forging import WORK, no_jobs, publish_created, unreadable_payloads
 
-JOBS: Final = 500
+JOBS: Final = 300
 EACH: Final = 10
 OURS: Final = "error of ours"
 """What a worker logs when it did not expect how a job ended."""
@@ -67,28 +65,7 @@ async def test_numbers_that_json_does_not_have_fail_their_jobs_at_once(
         for number in ("NaN", "Infinity", "1e999"):
             await poisoned(it, f'{{"number":1,"seconds":{number}}}')
         await it.submit_many(10, ends=("completed",))
-        verdict = await it.verdict(timedelta(seconds=2))
+        verdict = await it.verdict(timedelta(seconds=1))
 
     assert verdict.is_clean, str(verdict)
     assert verdict.ends == {"completed": 10, "failed": 3}
-
-
-@pytest.mark.xfail(reason="the work message is believed, not the event that is stored", strict=True)
-async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
-    nats_server: NatsServer, tmp_path: Path
-) -> None:
-    """Whoever may publish work knows the id of a waiting job, and sends it with a payload and a service of his own."""
-    async with scenario("forged work of waiting jobs", nats_server.url, tmp_path) as it:
-        ref = await it.submit(delay=timedelta(seconds=1))
-        assert ref is not None
-        forged = created(ref.id, payload={"number": -1}, service="bank", maxTries=1)
-        await publish_acked(it.connection, WORK, json.dumps(forged).encode())
-        await it.crew.hire()
-        verdict = await it.verdict()
-        records = (await dumped(it.connection)).records
-        snapshot = await ref.get()
-
-    assert verdict.is_clean, str(verdict)
-    assert snapshot.ended_at is not None
-    assert snapshot.ended_at - snapshot.created_at >= timedelta(seconds=0.9), "it began before its time"
-    assert [each.event for each in records if each.job == ref.id] == ["created", "started", "completed"]

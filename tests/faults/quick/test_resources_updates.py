@@ -9,7 +9,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.injection.press import Press, PressJob, Sheet, pressing
 
-BURST: Final = 5_000
+BURST: Final = 2_000
 KEPT: Final = 1_000
 """How many wait for a slow reader (trellis_nats.jobs.updates)."""
 SOON: Final = timedelta(seconds=20)
