@@ -118,6 +118,11 @@ class Stage:
         except AssertionError:
             return None
 
+    def in_new_process(self, before: int, after: int) -> bool:
+        """Whether the first run of a job was in another process than the first run of another job."""
+        first, second = self.told("began", before), self.told("began", after)
+        return bool(first and second) and first[0]["process"] != second[0]["process"]
+
     async def _run(self, command: tuple[str, ...]) -> asyncio.subprocess.Process:
         with self._output.open("ab") as output:
             process = await asyncio.create_subprocess_exec(

@@ -88,6 +88,7 @@ async def after_an_outage(system: System, folder: Path, *, seconds: float) -> di
             "worked": None if worked is None else worked - back,
             "accepted": None if accepted is None else accepted - back,
             "exit_code": worker.returncode,
+            "new_process": stage.in_new_process(WARM_UP, BY_A_NEW_PRODUCER),
         }
 
 
