@@ -1,0 +1,154 @@
+"""The table of the reference, 10.7, a test per row."""
+
+import pytest
+from trellis_nats.jobs.keys.admission import (
+    Admitted,
+    Displaced,
+    Full,
+    Joined,
+    Verdict,
+    admit,
+    evict,
+    restore,
+    withdraw,
+)
+from trellis_nats.jobs.keys.policy import KeyPolicy, StalePolicy, WhenFull
+from trellis_nats.jobs.keys.record import KeyRecord
+
+from tests.support.keyed_records import entry, record
+
+
+def admitted(
+    before: KeyRecord,
+    *,
+    when_full: WhenFull = "reject",
+    max_active: int = 1,
+    max_queued: int = 0,
+    strict: bool = False,
+    expired: frozenset[str] = frozenset(),
+    stale_policy: StalePolicy = "fail-stale",
+) -> tuple[str, Verdict]:
+    policy = KeyPolicy(
+        template=("k",),
+        max_active=max_active,
+        max_queued=max_queued,
+        when_full=when_full,
+        stale_policy=stale_policy,
+    )
+    after, verdict = admit(before, entry("N"), policy, strict=strict, expired=expired)
+    assert admit(after, entry("N"), policy, strict=strict, expired=expired)[0] == after
+    assert after.active == before.active
+    return "".join(each.job_id for each in after.queued), verdict
+
+
+@pytest.mark.parametrize(
+    ("active", "queued", "max_active", "max_queued", "has_room"),
+    [
+        ("", "", 1, 0, True), ("", "A", 1, 0, False), ("A", "", 1, 0, False), ("A", "", 1, 1, True), ("A", "B", 1, 1, False),
+        ("", "A", 1, 1, True), ("", "AB", 1, 1, False), ("A", "", 2, 0, True), ("A", "B", 2, 0, False), ("AB", "", 1, 0, False),
+        ("AB", "", 1, 1, True),
+    ],
+)  # fmt: skip
+def test_free_slots_count_as_places(
+    active: str, queued: str, max_active: int, max_queued: int, has_room: bool
+) -> None:
+    waiting, verdict = admitted(record(active, queued), max_active=max_active, max_queued=max_queued)
+
+    assert isinstance(verdict, Admitted if has_room else Full)
+    assert waiting == (queued + "N" if has_room else queued)
+
+
+@pytest.mark.parametrize("before", [record("N"), record("", "N"), record("A", "BN")])
+def test_a_job_that_is_there_is_admitted_again(before: KeyRecord) -> None:
+    waiting, verdict = admitted(before)
+
+    assert verdict == Admitted()
+    assert waiting == "".join(each.job_id for each in before.queued)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_reject_names_the_limit_of_active_jobs(strict: bool) -> None:
+    assert admitted(record("A", "BC"), max_queued=2, strict=strict) == (
+        "BC",
+        Full(reason="active-limit", active=1, queued=2, limit=1, existing="B"),
+    )
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_reject_names_the_depth_of_the_queue_where_a_slot_is_free(strict: bool) -> None:
+    assert admitted(record("", "BC"), max_queued=1, strict=strict) == (
+        "BC",
+        Full(reason="queue-depth", active=0, queued=2, limit=2, existing="B"),
+    )
+
+
+@pytest.mark.parametrize(("queued", "existing"), [("BC", "B"), ("", "A")])
+def test_coalesce_joins_the_next_one_else_the_active_one(queued: str, existing: str) -> None:
+    before = record("A", queued)
+
+    assert admitted(before, when_full="coalesce", max_queued=len(queued)) == (queued, Joined(existing))
+
+
+def test_replace_oldest_takes_the_place_of_the_one_that_waited_longest() -> None:
+    before = record("A", "BC")
+
+    assert admitted(before, when_full="replace-oldest", max_queued=2) == ("CN", Displaced(before.queued[0]))
+
+
+def test_replace_oldest_never_takes_an_active_one() -> None:
+    waiting, verdict = admitted(record("A"), when_full="replace-oldest")
+
+    assert waiting == ""
+    assert verdict == Full(reason="active-limit", active=1, queued=0, limit=1, existing="A")
+
+
+@pytest.mark.parametrize("when_full", ["coalesce", "replace-oldest"])
+def test_a_strict_creation_joins_and_displaces_nobody(when_full: WhenFull) -> None:
+    waiting, verdict = admitted(record("A", "B"), when_full=when_full, max_queued=1, strict=True)
+
+    assert waiting == "B"
+    assert isinstance(verdict, Full)
+
+
+@pytest.mark.parametrize(
+    ("stale_policy", "expired", "reason"),
+    [
+        ("block", {"token-A"}, "stale-blocked"),
+        ("block", set[str](), "active-limit"),
+        ("block", {"token-X"}, "active-limit"),
+        ("fail-stale", {"token-A"}, "active-limit"),
+    ],
+)
+def test_a_lease_that_is_over_blocks_under_block_alone(
+    stale_policy: StalePolicy, expired: set[str], reason: str
+) -> None:
+    _, verdict = admitted(record("A"), stale_policy=stale_policy, expired=frozenset(expired))
+
+    assert isinstance(verdict, Full)
+    assert verdict.reason == reason
+
+
+def test_a_withdrawn_job_leaves_the_others_in_their_order() -> None:
+    assert withdraw(record("A", "BCD"), "C") == record("A", "BD")
+    assert withdraw(record("A", "B"), "A") == record("A", "B")
+
+
+def test_a_displaced_job_has_its_place_back() -> None:
+    replaced = entry("B")
+    restored = restore(record("A", "CN"), replaced, by="N")
+
+    assert restored == record("A", "BC")
+    assert restore(restored, replaced, by="N") == restored
+
+
+def test_a_displaced_job_that_became_active_does_not_wait_beside_it() -> None:
+    assert restore(record("B", "CN"), entry("B"), by="N") == record("B", "C")
+
+
+def test_eviction_takes_entries_by_job_and_slots_by_token() -> None:
+    before = record("AB", "ACD")
+
+    after = evict(before, entries={"C"}, slots={"token-A"})
+
+    assert after == record("B", "AD")
+    assert evict(after, entries={"C"}, slots={"token-A"}) == after
