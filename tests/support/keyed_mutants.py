@@ -1,0 +1,85 @@
+"""Reducers that are broken on purpose: whoever proves the right ones must find these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from trellis_nats.clock import parse_timestamp
+from trellis_nats.jobs.keys import admission, slots
+from trellis_nats.jobs.keys.admission import Verdict
+from trellis_nats.jobs.keys.leftovers import Leftovers
+from trellis_nats.jobs.keys.policy import KeyPolicy
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.sighting import Sightings
+
+from tests.support.keyed_world import Rules
+
+__all__ = ["MUTANTS"]
+
+
+def _acquire_without_counting(
+    record: KeyRecord,
+    slot: Slot,
+    policy: KeyPolicy,
+    *,
+    expired: AbstractSet[str],
+    entitled: bool,
+    at: datetime,
+) -> tuple[KeyRecord, slots.Acquired | slots.Blocked]:
+    roomy = replace(policy, max_active=len(record.active) + 1)
+    return slots.acquire(record, slot, roomy, expired=expired, entitled=entitled, at=at)
+
+
+def _admit_without_active(
+    record: KeyRecord, entry: QueueEntry, policy: KeyPolicy, *, strict: bool, expired: AbstractSet[str]
+) -> tuple[KeyRecord, Verdict]:
+    changed, verdict = admission.admit(
+        replace(record, active=()), entry, policy, strict=strict, expired=expired
+    )
+    return replace(changed, active=record.active), verdict
+
+
+def _by_wall_clock(_: Sightings, record: KeyRecord, __: float, wall: datetime) -> AbstractSet[str]:
+    return {slot.token for slot in record.active if parse_timestamp(slot.expires_at) <= wall}
+
+
+def _every_slot_expired(_: Sightings, record: KeyRecord, __: float, ___: datetime) -> AbstractSet[str]:
+    return {slot.token for slot in record.active}
+
+
+def _never_expired(_: Sightings, __: KeyRecord, ___: float, ____: datetime) -> AbstractSet[str]:
+    return frozenset()
+
+
+def _evict_the_living(found: Leftovers, record: KeyRecord) -> Leftovers:
+    return Leftovers(found.entries, found.slots | {slot.token for slot in record.active})
+
+
+def _evict_every_entry(found: Leftovers, record: KeyRecord) -> Leftovers:
+    return Leftovers(found.entries | {entry.job_id for entry in record.queued}, found.slots)
+
+
+def _renew_what_was_lost(record: KeyRecord, token: str, **said: object) -> KeyRecord | None:
+    renewed: Callable[..., KeyRecord | None] = slots.renew
+    return renewed(record, token, **said) or replace(record, takeovers=record.takeovers + 1)
+
+
+def _forget_the_living(record: KeyRecord, job: str, _: AbstractSet[str]) -> KeyRecord:
+    return slots.remove(record, job)
+
+
+MUTANTS: Final = {
+    "acquire does not count the active ones": Rules(acquire=_acquire_without_counting),
+    "admission ignores the active ones": Rules(admit=_admit_without_active),
+    "leases are judged by the wall clock": Rules(expired=_by_wall_clock),
+    "a slot is taken over whose lease is not over": Rules(expired=_every_slot_expired),
+    "a slot is never taken over": Rules(expired=_never_expired),
+    "a renewal revives a slot that was taken over": Rules(renew=_renew_what_was_lost),
+    "the slot of a job that lives is evicted": Rules(evicted=_evict_the_living),
+    "a job that was cancelled loses its slot while its handler runs": Rules(forget=_forget_the_living),
+    "the place of a job that waits is evicted": Rules(evicted=_evict_every_entry),
+}
