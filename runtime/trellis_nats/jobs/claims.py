@@ -7,8 +7,11 @@ the heartbeat thread, so that a handler which blocks the event loop is still def
 
 from __future__ import annotations
 
+import asyncio
+import math
 from datetime import timedelta
 from enum import Enum, auto
+from time import monotonic
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
@@ -20,8 +23,12 @@ __all__ = ["Answer", "Claims"]
 
 _HELD: Final = b"held"
 _FREE: Final = b"free"
-_ANSWER_WITHIN: Final = timedelta(seconds=1)
-"""A live process answers in a millisecond; a dead one has no subscription, which the server says at once."""
+_ANSWER_WITHIN: Final = timedelta(seconds=2)
+"""A live process answers in a millisecond, on a crowded machine later; a dead one has no subscription, which the server
+says at once; a frozen one is given this time."""
+_BACK_WITHIN: Final = 3.0
+"""Seconds after a reconnect in which others come back too: they try every second at least (`max_reconnect_wait`)."""
+_ASK_AGAIN: Final = 0.2
 
 
 class Answer(Enum):
@@ -45,6 +52,8 @@ class Claims:
         self._connection = connection
         self._namespace = namespace
         self._held: set[str] = set()
+        self._reconnected_at = -math.inf
+        connection.on_reconnect(self._on_reconnect)
 
     def answer_from(self, thread: ProgressThread) -> None:
         """Let the heartbeat thread answer for this process."""
@@ -61,10 +70,17 @@ class Claims:
     async def is_held(self, job_id: str, instance_id: str | None) -> bool:
         """Ask the process that started a job whether it still works on it.
 
+        After an outage it may not be connected again yet: while this process has just come back itself, silence is no
+        answer, and the question is asked again.
+
         Raises:
             TransportError: NATS did not take the question.
         """
-        return await self.ask(job_id, instance_id) is Answer.HELD
+        answer = await self.ask(job_id, instance_id)
+        while answer is Answer.SILENT and monotonic() - self._reconnected_at < _BACK_WITHIN:
+            await asyncio.sleep(_ASK_AGAIN)
+            answer = await self.ask(job_id, instance_id)
+        return answer is Answer.HELD
 
     async def ask(self, claimed: str, instance_id: str | None) -> Answer:
         """Ask a process whether it works on something.
@@ -81,6 +97,9 @@ class Claims:
         except (NoResponders, RequestTimeout):
             return Answer.SILENT
         return Answer.HELD if answer.data == _HELD else Answer.FREE
+
+    def _on_reconnect(self) -> None:
+        self._reconnected_at = monotonic()
 
     def _subject(self, instance_id: str) -> str:
         # Outside `trellis.jobs.>`: the stream there would store the question, and answer it.

@@ -19,10 +19,6 @@ AWAY: Final = 3.0
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.xfail(
-    reason="a worker that is connected again first takes the other one, which is not yet, for dead",
-    strict=True,
-)
 async def test_what_returned_during_an_outage_is_not_run_again_by_whoever_connects_first(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
