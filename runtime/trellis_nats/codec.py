@@ -52,9 +52,13 @@ class Codec(Generic[T]):
         """Read a value from parsed JSON.
 
         Raises:
-            InvalidPayload: it does not match the type.
+            InvalidPayload: it does not match the type, or holds what JSON does not have, such as NaN.
         """
-        return self.decode(encode_json(value))
+        try:
+            text = encode_json(value)
+        except ValueError as error:
+            raise InvalidPayload(self._what, [("#", str(error))]) from None
+        return self.decode(text)
 
     def to_json(self, value: T) -> JsonValue:
         """Write a value as parsed JSON; fields that were never set stay absent.

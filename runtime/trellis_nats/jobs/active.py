@@ -15,6 +15,7 @@ from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.blocking import BlockingReports
 from trellis_nats.jobs.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.keys.held import HeldSlot, JobLease
+from trellis_nats.jobs.record import bounded
 from trellis_nats.jobs.updates import Updates
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -156,10 +157,16 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     ) -> None:
         """Tell how far the handler is. The newest progress replaces the one before.
 
-        A report never fails the job: while NATS cannot be reached it is dropped, with a line in the log.
+        A report never fails the job: while NATS cannot be reached it is dropped, with a line in the log. Texts are cut
+        after 8 KiB, and what is no printable character is replaced.
         """
         await self._attempt.progress(
-            JobProgress(step=step, message=message, current=current, total=total),
+            JobProgress(
+                step=None if step is None else bounded(step),
+                message=None if message is None else bounded(message),
+                current=current,
+                total=total,
+            ),
         )
 
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
@@ -167,7 +174,8 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
 
         Like `progress`, it never fails the job.
         """
-        await self._attempt.logged(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
+        entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=bounded(message))
+        await self._attempt.logged(entry)
 
     async def emit_update(self, value: UpdateT) -> None:
         """Send a live update to whoever follows the job with `ref.updates()`. It is not stored.

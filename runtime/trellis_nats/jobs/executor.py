@@ -29,7 +29,7 @@ from trellis_nats.jobs.outcome import Acknowledgement, Ending, Failed, Settlemen
 from trellis_nats.jobs.poison import problem_of
 from trellis_nats.jobs.record import NOT_KEYED, JobIdentity, instant
 from trellis_nats.jobs.registration import Registration
-from trellis_nats.jobs.settling import write_ending
+from trellis_nats.jobs.settling import acknowledge, write_ending
 from trellis_nats.jobs.states import EventType, JobState
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -87,6 +87,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
             await message.term(problem or "not a job")
             return
+        if message.source_sequence is None:
+            # Not copied by the server from what is stored: anybody may have written it, so only what is stored counts.
+            stored = await self._history.newest_of(work.job_id, work.event_type)
+            if stored is None:
+                await self._without_history(message, work)
+                return
+            work = stored.event
         newest = self._assumed(message, work)
         while not self._stopping.is_set():
             if newest is None:
@@ -189,7 +196,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         finally:
             if held is not None and self._keyed is not None:
                 await self._keyed.give_back(held, retry_after=retry_after)
-        await self._acknowledge(message, work, settlement)
+        await acknowledge(
+            message, settlement, self.delivery, what=f"job {work.job_id} of queue {self._queue}"
+        )
         return True
 
     async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
@@ -260,16 +269,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         finally:
             del self.attempts[job_id]
             self._claims.release(job_id)
-
-    async def _acknowledge(self, message: WorkMessage, work: LifecycleEvent, settlement: Settlement) -> None:
-        match settlement.acknowledgement:
-            case Acknowledgement.CONFIRMED:
-                await message.ack_confirmed()
-            case Acknowledgement.AGAIN:
-                delay = self.delivery.nak_delay(settlement.delay, delivered=message.delivered)
-                await message.nak(delay)
-            case Acknowledgement.LEAVE:
-                _log.warning("job %s of queue %s: another worker has it now", work.job_id, self._queue)
 
     async def _run(
         self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None

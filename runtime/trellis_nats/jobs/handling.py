@@ -73,20 +73,30 @@ async def _call(
         with within(job.context), working_on(origin):
             value = await _in_time(registration, job)
     except JobCancelled as error:
-        return Withdrawn(str(error) or "cancelled")
+        return Withdrawn(_words(error) or "cancelled")
     except JobFailed as error:
-        return Failed(str(error) or "failed")
+        return Failed(_words(error) or "failed")
     except JobRetry as error:
-        return Raised(str(error), after=error.after)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is an outcome
+        return Raised(_words(error), after=error.after)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
         _log.warning("%r raised", job, exc_info=True)
-        return Raised(f"{type(error).__name__}: {error}")
+        return Raised(f"{type(error).__name__}: {_words(error)}")
     if result is None:
         return Completed(None, has_result=False)
     try:
         return Completed(result.to_json(value), has_result=True)
     except InvalidPayload as error:
         return Failed(str(error))
+
+
+def _words(error: BaseException) -> str:
+    """Return an error's text. It may be of a class whose text cannot be had."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - likewise
+        return "its text cannot be had"
 
 
 async def _in_time(

@@ -1,4 +1,4 @@
-"""Writes what became of a try, until it is stored or somebody else was faster."""
+"""Writes what became of a try, until it is stored or somebody else was faster, and answers its message."""
 
 from __future__ import annotations
 
@@ -10,14 +10,26 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.clock import now
-from trellis_nats.errors import TransportError
+from trellis_nats.errors import PayloadTooLarge, TransportError
 from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.delivery import Delivery
 from trellis_nats.jobs.history import Overtaken
-from trellis_nats.jobs.outcome import Cancelled, Completed, Ending, Settlement, SlotLost, Superseded, settle
+from trellis_nats.jobs.outcome import (
+    Acknowledgement,
+    Cancelled,
+    Completed,
+    Ending,
+    Failed,
+    Settlement,
+    SlotLost,
+    Superseded,
+    settle,
+)
 from trellis_nats.jobs.record import NOT_KEYED
 
-__all__ = ["write_ending"]
+__all__ = ["acknowledge", "write_ending"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +54,7 @@ async def write_ending(
         TransportError: NATS is away, and the host's grace is over.
     """
     while True:
-        if attempt.superseded:
-            ending = Superseded()
-        elif attempt.cancelled.is_set():
-            ending = Cancelled()
+        ending = _overruled(ending, attempt)
         settlement = settle(ending, tries=attempt.tries, max_deliver=max_tries, backoff=backoff)
         if settlement.event is None:
             return settlement
@@ -63,6 +72,10 @@ async def write_ending(
             )
         except Overtaken:
             continue
+        except PayloadTooLarge as error:
+            if isinstance(ending, Failed):
+                raise
+            ending = Failed(str(error))  # of the event, result and all: another try would be as large
         except TransportError as error:
             if grace_over.is_set():
                 raise
@@ -70,3 +83,21 @@ async def write_ending(
             await asyncio.sleep(_WRITE_AGAIN.total_seconds())
         else:
             return settlement
+
+
+def _overruled(ending: Ending, attempt: Attempt) -> Ending:
+    """Return what counts instead of how the handler ended, when somebody else was faster."""
+    if attempt.superseded:
+        return Superseded()
+    return Cancelled() if attempt.cancelled.is_set() else ending
+
+
+async def acknowledge(message: WorkMessage, settlement: Settlement, delivery: Delivery, *, what: str) -> None:
+    """Tell the server about a work message what the settlement of its try says."""
+    match settlement.acknowledgement:
+        case Acknowledgement.CONFIRMED:
+            await message.ack_confirmed()
+        case Acknowledgement.AGAIN:
+            await message.nak(delivery.nak_delay(settlement.delay, delivered=message.delivered))
+        case Acknowledgement.LEAVE:
+            _log.warning("%s: another worker has it now", what)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Protocol
 
+from trellis_nats._nats.api import JsonObject
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats._nats.message import Message
@@ -23,6 +24,7 @@ from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.delivery import Delivery
 from trellis_nats.jobs.hands import Hand, Hands
 from trellis_nats.jobs.subjects import JobSubjects
+from trellis_nats.provision import QueueNeed, unfitness
 
 __all__ = ["Execute", "Worker"]
 
@@ -107,6 +109,7 @@ class Worker:
             consumer=binding.consumer_name,
             deliver=self._take,
             on_state=self._consumption.heard,
+            accept=self._accept,
         )
 
     async def start(self) -> None:
@@ -120,14 +123,32 @@ class Worker:
             raise ProvisioningError(
                 [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
             )
-        self._executor.delivery = Delivery.of(info, otherwise=self._binding.ack_wait)
-        self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._use(info)
         self._cancellations = await self._connection.subscribe(
             self._subjects.cancellations(), self._heard_cancellation
         )
         self._pull.start()
         self._pull.want(self._concurrency)
         self._unwatch = self._health.watch(self._consumption)
+
+    def _accept(self, info: JsonObject) -> str | None:
+        """Look at a consumer that was away: say why it will not do, or work with it as it is now."""
+        need = QueueNeed(
+            consumer=self._binding.consumer_name,
+            work_subject=self._binding.work_subject,
+            ack_wait=self._binding.ack_wait,
+        )
+        problems, oddities = unfitness(need, info)
+        for each in oddities:
+            _log.warning("%s", each)
+        if problems:
+            return "; ".join(problems)
+        self._use(info)
+        return None
+
+    def _use(self, info: JsonObject) -> None:
+        self._executor.delivery = Delivery.of(info, otherwise=self._binding.ack_wait)
+        self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
     async def stop(self, grace: Grace) -> None:
         """Stop pulling at once, let handlers end within the grace, then release what is left."""

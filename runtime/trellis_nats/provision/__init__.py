@@ -4,6 +4,7 @@
 """
 
 from trellis_nats.provision.apply import provision
+from trellis_nats.provision.compare import unfitness
 from trellis_nats.provision.requirements import BucketNeed, QueueNeed, Requirements, requirements_of
 
-__all__ = ["BucketNeed", "QueueNeed", "Requirements", "provision", "requirements_of"]
+__all__ = ["BucketNeed", "QueueNeed", "Requirements", "provision", "requirements_of", "unfitness"]

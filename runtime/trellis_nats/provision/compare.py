@@ -17,9 +17,11 @@ from trellis_nats.provision.plan import (
     WORK_TRANSFORMS,
     ConsumerPlan,
     StreamPlan,
+    plan,
 )
+from trellis_nats.provision.requirements import QueueNeed, Requirements
 
-__all__ = ["consumer_differences", "stream_differences"]
+__all__ = ["consumer_deviations", "consumer_differences", "stream_differences", "unfitness"]
 
 Config = Mapping[str, object]
 
@@ -58,6 +60,13 @@ def stream_differences(wanted: StreamPlan, existing: Config) -> list[str]:
     if wanted.name == JOBS_ADVISORIES and not _hears_advisories(existing):
         found.append(f"subjects are {_shown('subjects', existing)}, without the advisories of {JOBS_WORK}")
     return [f"{what} differs: {text}" for text in found]
+
+
+def unfitness(need: QueueNeed, info: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """Say of a work consumer, as the server describes it, what keeps it from being worked, and what is only odd."""
+    wanted = plan(Requirements(queues=(need,)), atomic=False).consumers[0]
+    config = cast("Config", info.get("config") or {})
+    return consumer_differences(wanted, config), consumer_deviations(wanted, config)
 
 
 def consumer_differences(wanted: ConsumerPlan, existing: Config) -> list[str]:

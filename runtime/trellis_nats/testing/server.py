@@ -138,7 +138,9 @@ class NatsServer:
     def pause(self) -> None:
         """Stop the process without ending it: connections stay open and nobody answers."""
         os.kill(self._running().pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self._running().pid, os.WSTOPPED)  # a signal takes effect when the system comes to it
+        os.waitid(
+            os.P_PID, self._running().pid, os.WSTOPPED
+        )  # a signal takes effect when the system comes to it
 
     def resume(self) -> None:
         """Let a paused process go on."""

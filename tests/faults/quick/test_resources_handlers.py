@@ -12,9 +12,6 @@ from trellis_nats.testing import NatsServer
 from tests.faults.injection.press import TRIES, Press, PressJob, Sheet, pressing
 
 SOON: Final = timedelta(seconds=10)
-OURS: Final = pytest.mark.xfail(
-    reason="it ends as an error of ours, and as if its worker had died", strict=True
-)
 LONE: Final = "\ud800"
 """A lone surrogate, which no UTF-8 has."""
 
@@ -93,9 +90,9 @@ async def ends_as(server: NatsServer, misbehaviour: str) -> tuple[JobState, int,
         ("exit", "SystemExit: 3"),
         ("cancels itself", "the handler was cancelled from within"),
         ("surrogate in the error", "RuntimeError: \ufffd"),
-        pytest.param("base exception", "Unheard: unheard of", marks=OURS),
-        pytest.param("generator exit", "GeneratorExit", marks=OURS),
-        pytest.param("speechless", "Speechless", marks=OURS),
+        ("base exception", "Unheard: unheard of"),
+        ("generator exit", "GeneratorExit"),
+        ("speechless", "Speechless"),
     ],
 )
 async def test_whatever_a_handler_raises_is_an_outcome_with_its_words(
@@ -106,7 +103,7 @@ async def test_whatever_a_handler_raises_is_an_outcome_with_its_words(
     assert error.startswith(words)
 
 
-@pytest.mark.parametrize("misbehaviour", ["leaks a task", pytest.param("surrogate in the log", marks=OURS)])
+@pytest.mark.parametrize("misbehaviour", ["leaks a task", "surrogate in the log"])
 async def test_what_does_not_concern_the_result_does_not_change_it(
     nats_server: NatsServer, misbehaviour: str
 ) -> None:

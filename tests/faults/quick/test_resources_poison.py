@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import pytest
 from trellis_nats._nats.publish import publish_acked
 from trellis_nats.ids import new_id
 from trellis_nats.testing import NatsServer
@@ -56,7 +55,6 @@ async def test_no_hostile_message_becomes_a_job_and_none_circulates(
     assert OURS not in worker.log.read_text()
 
 
-@pytest.mark.xfail(reason="it ends as an error of ours, and is tried until no try is left", strict=True)
 async def test_numbers_that_json_does_not_have_fail_their_jobs_at_once(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -117,9 +117,6 @@ async def test_a_result_that_fits_is_stored(press: Press, size: int) -> None:
     await works_on(press)
 
 
-@pytest.mark.xfail(
-    reason="it is written again and again, and holds its slot until the process ends", strict=True
-)
 @pytest.mark.parametrize("size", [LIMIT])
 async def test_a_result_that_is_too_large_fails_its_job_and_frees_its_slot(press: Press, size: int) -> None:
     async def odd(job: PressJob) -> Sheet:

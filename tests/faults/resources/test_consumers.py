@@ -63,7 +63,6 @@ async def test_a_consumer_that_comes_back_with_a_shorter_ack_wait_runs_nothing_t
     assert (verdict.duplicates, verdict.again) == (0, 0)
 
 
-@pytest.mark.xfail(reason="a worker compares the consumer only at its start", strict=True)
 async def test_a_consumer_that_comes_back_changed_is_named(nats_server: NatsServer, tmp_path: Path) -> None:
     async with scenario("consumer changed", nats_server.url, tmp_path) as it:
         (worker,) = await it.crew.hire()

@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import pytest
 from trellis_nats._nats.publish import publish_acked
 from trellis_nats.testing import NatsServer
 
@@ -17,7 +16,6 @@ DELAY: Final = timedelta(seconds=4)
 """Longer than a worker takes to start."""
 
 
-@pytest.mark.xfail(reason="the work message is believed, not the event that is stored", strict=True)
 async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

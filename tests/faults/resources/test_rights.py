@@ -65,7 +65,6 @@ async def test_a_right_that_is_away_for_a_while_loses_nothing(what: str, denied:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.xfail(reason="a denied pull request is taken for one that the server holds", strict=True)
 async def test_a_right_to_pull_that_is_taken_away_shows_in_readiness(tmp_path: Path) -> None:
     with GuardedServer() as server:
         async with Mill.connect(server.admin_url), Mill.connect(server.worker_url) as mill:
