@@ -1,0 +1,195 @@
+"""Who holds a place for nobody, what events say of a key, and what a contract leaves open."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import JsonValue
+from trellis_nats.binding import QueueBinding
+from trellis_nats.clock import timestamp
+from trellis_nats.jobs.claims import Answer
+from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.history import StoredEvent
+from trellis_nats.jobs.keys import facts
+from trellis_nats.jobs.keys.leftovers import RESERVATION_GRACE, is_abandoned, is_orphaned, overdue_slots
+from trellis_nats.jobs.keys.policy import KeyPolicy, policy_of
+from trellis_nats.jobs.keys.template import JobKey
+from trellis_nats.jobs.states import EventType
+
+from tests.support.keyed_records import AT, entry, record, slot
+
+MOMENT = timedelta(milliseconds=1)
+KEY = JobKey("tenant:acme", "h")
+
+
+def event(kind: str, state: str, *, tries: int = 1, concurrency: JsonValue = None) -> LifecycleEvent:
+    return LifecycleEvent.model_validate(
+        {
+            "jobId": "A",
+            "service": "svc",
+            "jobType": "process",
+            "eventType": kind,
+            "state": state,
+            "tries": tries,
+            "context": {"requestId": "r", "traceId": "t", "traceparent": "p"},
+            "timestamp": timestamp(AT),
+            "concurrency": concurrency,
+        }
+    )
+
+
+ENDS = ["completed", "failed", "cancelled", "expired", "skipped", "stale", "dead", "dismissed"]
+LIVES = [("created", "pending"), ("started", "active"), ("retry", "retry"), ("retried", "pending")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_place_of_a_job_that_has_ended_is_nobodys(end: str) -> None:
+    assert is_orphaned(entry("A"), event(end, end), at=AT)
+
+
+@pytest.mark.parametrize(("kind", "state"), LIVES)
+def test_a_job_that_lives_keeps_its_place_however_long_it_waits(kind: str, state: str) -> None:
+    assert not is_orphaned(entry("A"), event(kind, state), at=AT + timedelta(days=365))
+
+
+def test_a_place_is_reserved_for_a_while_for_a_job_that_is_not_stored() -> None:
+    assert not is_orphaned(entry("A"), None, at=AT + RESERVATION_GRACE)
+    assert is_orphaned(entry("A"), None, at=AT + RESERVATION_GRACE + MOMENT)
+
+
+@pytest.mark.parametrize("answer", [Answer.HELD, Answer.SILENT])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_slot_is_free_when_its_worker_wrote_the_end(end: str, answer: Answer) -> None:
+    assert is_abandoned(event(end, end), answer) is (end in {"completed", "failed"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_free"), [(Answer.FREE, True), (Answer.HELD, False), (Answer.SILENT, False)]
+)
+def test_a_slot_is_free_when_its_process_says_so(answer: Answer, is_free: bool) -> None:
+    assert is_abandoned(event("started", "active"), answer) is is_free
+    assert is_abandoned(None, answer) is is_free
+
+
+def test_only_slots_that_missed_a_renewal_are_looked_at() -> None:
+    policy = KeyPolicy(template=("k",), interval=timedelta(seconds=10))
+    found = record([slot("A"), slot("B", renewed=AT + MOMENT)])
+
+    assert overdue_slots(found, policy, at=AT + timedelta(seconds=15)) == []
+    assert overdue_slots(found, policy, at=AT + timedelta(seconds=15) + MOMENT) == [found.active[0]]
+
+
+def started(token: str, *, tries: int = 1) -> LifecycleEvent:
+    return event("started", "active", tries=tries, concurrency={"slotToken": token})
+
+
+def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
+    begun = started("token-A")
+
+    found = facts.stale(StoredEvent(begun, 7, None), begun, slot("A"), AT)
+
+    assert found is not None
+    assert (found.event_type, found.state, found.previous_state, found.tries) == (
+        "stale",
+        "stale",
+        "active",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("newest", "begun"),
+    [
+        (started("newer"), started("newer")),
+        (started("token-A", tries=2), None),
+        (event("retry", "retry"), started("token-A")),
+        (event("completed", "completed"), started("token-A")),
+    ],
+)
+def test_a_job_that_has_gone_on_is_not_stale(newest: LifecycleEvent, begun: LifecycleEvent | None) -> None:
+    assert facts.stale(StoredEvent(newest, 7, None), begun, slot("A"), AT) is None
+
+
+def test_an_ignored_completion_leaves_a_job_where_it_was() -> None:
+    ignored = event(EventType.STALE_COMPLETION_IGNORED, "completed")
+
+    assert facts.stale(StoredEvent(ignored, 7, None), started("token-A"), slot("A"), AT) is not None
+
+
+@pytest.mark.parametrize(("kind", "state"), LIVES)
+def test_only_a_job_that_waits_can_be_skipped(kind: str, state: str) -> None:
+    found = facts.skipped(event(kind, state), "N", AT)
+
+    assert (found is None) is (state == "active")
+    if found is not None:
+        assert (found.event_type, found.error) == ("skipped", "replaced by newer keyed job N")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_job_that_has_ended_is_not_skipped(end: str) -> None:
+    assert facts.skipped(event(end, end), "N", AT) is None
+
+
+def test_events_say_the_key_and_the_slot() -> None:
+    assert facts.admitted(KEY) == {
+        "concurrency": {"key": "tenant:acme", "keyHash": "h"},
+        "queuePolicy": {"outcome": "accepted"},
+    }
+    assert facts.admitted(KEY, replaced="B")["queuePolicy"] == {
+        "outcome": "replaced",
+        "reason": "replace-oldest",
+        "replacedJobId": "B",
+    }
+    assert facts.held(KEY, slot("A"), 2)["concurrency"] == {
+        "key": "tenant:acme",
+        "keyHash": "h",
+        "instanceId": "worker",
+        "slotToken": "token-A",
+        "heartbeatAt": "2026-07-01T10:00:00.000Z",
+        "leaseExpiresAt": "2026-07-01T10:00:30.000Z",
+        "staleTakeoverCount": 2,
+    }
+
+
+@pytest.mark.parametrize("concurrency", [None, "x", {}, {"slotToken": 1}])
+def test_a_runtime_that_does_not_say_its_slot_has_none(concurrency: JsonValue) -> None:
+    assert facts.slot_token(event("started", "active", concurrency=concurrency)) is None
+
+
+def declared(ack_wait_ms: int, key: dict[str, JsonValue] | None, **said: JsonValue) -> KeyPolicy | None:
+    return policy_of(
+        QueueBinding.model_validate(
+            {
+                "queueType": "process",
+                "publishPrefix": "trellis.jobs.svc.process",
+                "workSubject": "trellis.work.svc.process",
+                "consumerName": "process",
+                "ackWaitMs": ack_wait_ms,
+                "keyConcurrency": key,
+                **said,
+            }
+        )
+    )
+
+
+def test_a_queue_without_a_key_has_no_policy() -> None:
+    assert declared(30_000, None) is None
+
+
+@pytest.mark.parametrize(
+    ("ack_wait_ms", "interval", "lease"), [(30_000, 10, 30), (300_000, 30, 300), (3_000, 1, 3)]
+)
+def test_a_lease_lasts_as_long_as_the_ack_wait(ack_wait_ms: int, interval: int, lease: int) -> None:
+    found = declared(ack_wait_ms, {"key": ["k"]})
+
+    assert found == KeyPolicy(
+        template=("k",), interval=timedelta(seconds=interval), lease=timedelta(seconds=lease)
+    )
+    assert found is not None
+    assert found.margin == timedelta(seconds=lease) / 6
+
+
+def test_a_slot_is_renewed_three_times_within_its_lease_whatever_the_contract_says() -> None:
+    found = declared(30_000, {"key": ["k"], "heartbeatIntervalMs": 60_000, "heartbeatTtlMs": 9_000})
+
+    assert found is not None
+    assert (found.interval, found.lease) == (timedelta(seconds=3), timedelta(seconds=9))
