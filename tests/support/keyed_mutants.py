@@ -18,7 +18,7 @@ from trellis_nats.jobs.keys.sighting import Sightings
 
 from tests.support.keyed_world import Rules
 
-__all__ = ["MUTANTS"]
+__all__ = ["FORGETTING_THE_LIVING", "MUTANTS", "RELEASING_BY_JOB", "REVIVING"]
 
 
 def _acquire_without_counting(
@@ -68,6 +68,12 @@ def _renew_what_was_lost(record: KeyRecord, token: str, **said: object) -> KeyRe
     return renewed(record, token, **said) or replace(record, takeovers=record.takeovers + 1)
 
 
+def _release_by_job(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:
+    job = token.partition("/")[0]
+    found = next((slot for slot in record.active if slot.job_id == job), None)
+    return None if found is None else slots.release(record, found.token, waiting=waiting)
+
+
 def _forget_the_living(record: KeyRecord, job: str, _: AbstractSet[str]) -> KeyRecord:
     return slots.remove(record, job)
 
@@ -78,8 +84,13 @@ MUTANTS: Final = {
     "leases are judged by the wall clock": Rules(expired=_by_wall_clock),
     "a slot is taken over whose lease is not over": Rules(expired=_every_slot_expired),
     "a slot is never taken over": Rules(expired=_never_expired),
-    "a renewal revives a slot that was taken over": Rules(renew=_renew_what_was_lost),
     "the slot of a job that lives is evicted": Rules(evicted=_evict_the_living),
-    "a job that was cancelled loses its slot while its handler runs": Rules(forget=_forget_the_living),
     "the place of a job that waits is evicted": Rules(evicted=_evict_every_entry),
 }
+
+FORGETTING_THE_LIVING: Final = Rules(forget=_forget_the_living)
+"""A job that was cancelled loses its slot while its handler runs."""
+RELEASING_BY_JOB: Final = Rules(release=_release_by_job)
+"""A release drops the slot of the job, whatever its token."""
+REVIVING: Final = Rules(renew=_renew_what_was_lost)
+"""A renewal takes for held what was taken over."""

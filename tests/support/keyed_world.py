@@ -177,7 +177,9 @@ class World:
             holder = self.actors.get(slot.instance_id)
             if holder is None or holder.token != slot.token or holder.name == writer:
                 continue
-            if record.slot(slot.token) is not None:
+            if record.slot(slot.token) is not None or not (
+                holder.is_owner or holder.stage in {"stale", "start"}
+            ):
                 continue
             if writer.startswith("operator"):
                 self.actors[holder.name] = replace(holder, was_removed=True)
