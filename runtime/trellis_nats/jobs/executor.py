@@ -29,7 +29,7 @@ from trellis_nats.jobs.outcome import Acknowledgement, Ending, Failed, Settlemen
 from trellis_nats.jobs.poison import problem_of
 from trellis_nats.jobs.record import NOT_KEYED, JobIdentity, instant
 from trellis_nats.jobs.registration import Registration
-from trellis_nats.jobs.settling import acknowledge, write_ending
+from trellis_nats.jobs.settling import acknowledge, without_history, write_ending
 from trellis_nats.jobs.states import EventType, JobState
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
@@ -38,10 +38,6 @@ __all__ = ["Executor"]
 
 _log = logging.getLogger(__name__)
 
-_NOT_STORED_YET: Final = timedelta(seconds=1)
-"""How long a message rests whose job no replica knows yet."""
-_DELIVERIES_UNKNOWN_MAX: Final = 5
-"""After so many deliveries a job without a history is no job: its history was purged, or the message is forged."""
 _CROWDED: Final = timedelta(seconds=1)
 """How long a message rests at the server when too many wait for their keys in this process."""
 
@@ -72,8 +68,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """What the consumer really does; the worker reads it from the server."""
         self.attempts: dict[str, Attempt] = {}
         """The tries that run now, by job id."""
-        self.storing = 0
-        """How many outcomes are being stored."""
 
     async def execute(self, message: WorkMessage, hand: Hand) -> None:
         """Take one message to its end. Lay its hand down once no handler runs any more: another may begin.
@@ -91,7 +85,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             # Not copied by the server from what is stored: anybody may have written it, so only what is stored counts.
             stored = await self._history.newest_of(work.job_id, work.event_type)
             if stored is None:
-                await self._without_history(message, work)
+                await without_history(message, what=f"queue {self._queue}: job {work.job_id}")
                 return
             work = stored.event
         newest = self._assumed(message, work)
@@ -130,7 +124,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     ) -> bool:
         """Do what the job's history asks for. Return False when the history has to be read again."""
         if newest is None:
-            await self._without_history(message, work)
+            await without_history(message, what=f"queue {self._queue}: job {work.job_id}")
             return True
         identity = JobIdentity(
             job_id=work.job_id, service=work.service, queue=work.job_type, context=work.job_context()
@@ -138,8 +132,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
         match admission:
             case Finished():
-                await self._leave_key(work)
-                await message.ack()
+                return await self._finish(message, work, hand)
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
                 return True
             case Overdue(previous, tries):
@@ -147,10 +140,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 ended = identity.ended(
                     EventType.EXPIRED, previous=previous, tries=tries, error=late, at=now()
                 )
-                await self._end(message, work, newest, ended)
+                return await self._end(message, work, newest, ended, hand)
             case Exhausted(previous, tries, error):
                 ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
-                await self._end(message, work, newest, ended)
+                return await self._end(message, work, newest, ended, hand)
             case TooEarly(delay):
                 await message.nak(self.delivery.nak_delay(delay, delivered=message.delivered))
             case Start(previous):
@@ -201,13 +194,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
         return True
 
-    async def _without_history(self, message: WorkMessage, work: LifecycleEvent) -> None:
-        if message.delivered < _DELIVERIES_UNKNOWN_MAX:
-            await message.nak(_NOT_STORED_YET)
-            return
-        _log.error("queue %s: job %s has no history and was removed", self._queue, work.job_id)
-        await message.term("the job has no history")
-
     async def _was_retried(self, work: LifecycleEvent) -> bool:
         """Say whether an operator sent the job again after this message; another message stands for that."""
         retried = await self._history.newest_of(work.job_id, EventType.RETRIED)
@@ -222,18 +208,31 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         return held
 
     async def _end(
-        self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent, ended: LifecycleEvent
-    ) -> None:
-        """Write the end of a job that no handler works on, then acknowledge."""
+        self,
+        message: WorkMessage,
+        work: LifecycleEvent,
+        newest: StoredEvent,
+        ended: LifecycleEvent,
+        hand: Hand,
+    ) -> bool:
+        """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
         await self._history.append(ended, after=newest.sequence)
-        await self._leave_key(work)
-        await message.ack_confirmed()
         _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
+        if not await self._leave_key(work, hand):
+            return False
+        await message.ack_confirmed()
+        return True
 
-    async def _leave_key(self, work: LifecycleEvent) -> None:
-        """Take a job that has ended out of its key's record."""
-        if self._keyed is not None:
-            await self._keyed.forget(work)
+    async def _finish(self, message: WorkMessage, work: LifecycleEvent, hand: Hand) -> bool:
+        """Acknowledge a job that has ended. Return False to read the history again."""
+        if not await self._leave_key(work, hand):
+            return False
+        await message.ack()
+        return True
+
+    async def _leave_key(self, work: LifecycleEvent, hand: Hand) -> bool:
+        """Take a job that has ended out of its key's record. Return False when the worker stops before."""
+        return self._keyed is None or await self._keyed.forget(work, hand)
 
     async def _work(
         self,
@@ -253,19 +252,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             if held is not None:
                 held.watch(attempt.lose_slot)
             ending = await self._run(message, work, attempt, held)
+            hand.handled()
+            settlement = await write_ending(
+                ending,
+                attempt,
+                max_tries=work.max_tries or self._binding.max_deliver,
+                backoff=self._binding.backoff,
+                grace_over=self._grace_over,
+                keyed=NOT_KEYED if held is None else held.facts,
+            )
             hand.lay_down()
-            self.storing += 1
-            try:
-                return await write_ending(
-                    ending,
-                    attempt,
-                    max_tries=work.max_tries or self._binding.max_deliver,
-                    backoff=self._binding.backoff,
-                    grace_over=self._grace_over,
-                    keyed=NOT_KEYED if held is None else held.facts,
-                )
-            finally:
-                self.storing -= 1
+            return settlement
         finally:
             del self.attempts[job_id]
             self._claims.release(job_id)

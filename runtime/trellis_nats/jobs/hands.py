@@ -5,34 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 
 __all__ = ["Hand", "Hands"]
 
 
 class Hands:
-    """The hands of one worker. A job that waits for its key lays its hand down, and takes one again before new work."""
+    """The hands of one worker.
+
+    A hand is free again once its handler has ended: the next message is fetched while the outcome is being stored. No
+    more outcomes wait to be stored than there are hands. A job that waits for its key lays its hand down, and takes one
+    again before new work comes in.
+    """
 
     def __init__(self, count: int, on_change: Callable[[], None]) -> None:
-        """Prepare; `on_change` is called whenever `free` may have changed."""
+        """Prepare; `on_change` is called whenever `room` may have changed."""
         self._count = count
-        self._busy = 0
         self._on_change = on_change
+        self._working = 0
+        self._storing = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
-    def free(self) -> int:
+    def room(self) -> int:
         """How many more messages may be taken in."""
-        return self._count - self._busy
+        return min(self._count - self._working, 2 * self._count - self._working - self._storing)
 
     def grab(self) -> Hand:
         """Take a hand for a message that has just come."""
-        self._busy += 1
+        self._working += 1
         return Hand(self)
 
     async def take(self) -> None:
         """Take a hand, when one is free."""
-        if self._busy < self._count:
-            self._busy += 1
+        if self.room > 0:
+            self._working += 1
             self._on_change()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,42 +54,67 @@ class Hands:
     def close(self) -> None:
         """Let everybody who waits have a hand, free or not: the worker stops, and they shall see it."""
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._busy += 1
-                turn.set_result(None)
+            self._hand_over()
 
-    def put_down(self) -> None:
-        """Lay a hand down: for who waits for one, else for new work."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy -= 1
+    def put_down(self, *, storing: bool = False) -> None:
+        """Lay a hand down: for good, or while its outcome is being stored."""
+        self._working -= 1
+        self._storing += storing
+        self._changed()
+
+    def stored(self) -> None:
+        """Say that an outcome is stored."""
+        self._storing -= 1
+        self._changed()
+
+    def _changed(self) -> None:
+        while self._waiting and self.room > 0:
+            self._hand_over()
         self._on_change()
+
+    def _hand_over(self) -> None:
+        turn = self._waiting.popleft()
+        if not turn.done():
+            self._working += 1
+            turn.set_result(None)
+
+
+class _Place(Enum):
+    WORKING = auto()
+    STORING = auto()
+    GONE = auto()
 
 
 class Hand:
     """One message's hand."""
 
+    __slots__ = ("_hands", "_place")
+
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
-        self._held = True
+        self._place = _Place.WORKING
 
     @property
     def is_held(self) -> bool:
-        """Whether the message has its hand."""
-        return self._held
+        """Whether the message has its hand, so that its handler may run."""
+        return self._place is _Place.WORKING
 
     def lay_down(self) -> None:
-        """Give it up, for others to run. Safe to call twice."""
-        if self._held:
-            self._held = False
+        """Give it up, for others to run: the job waits, or is done. Safe to call twice."""
+        place, self._place = self._place, _Place.GONE
+        if place is _Place.WORKING:
             self._hands.put_down()
+        elif place is _Place.STORING:
+            self._hands.stored()
+
+    def handled(self) -> None:
+        """Say that its handler has ended: another one may begin while the outcome is being stored."""
+        if self._place is _Place.WORKING:
+            self._place = _Place.STORING
+            self._hands.put_down(storing=True)
 
     async def take_up(self) -> None:
         """Wait for a hand again; at once when it is still held."""
-        if not self._held:
+        if self._place is not _Place.WORKING:
             await self._hands.take()
-            self._held = True
+            self._place = _Place.WORKING

@@ -29,12 +29,16 @@ from trellis_nats.jobs.outcome import (
 )
 from trellis_nats.jobs.record import NOT_KEYED
 
-__all__ = ["acknowledge", "write_ending"]
+__all__ = ["acknowledge", "without_history", "write_ending"]
 
 _log = logging.getLogger(__name__)
 
 _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of an outcome while NATS cannot take it."""
+_NOT_STORED_YET: Final = timedelta(seconds=1)
+"""How long a message rests whose job no replica knows yet."""
+_DELIVERIES_UNKNOWN_MAX: Final = 5
+"""After so many deliveries a job without a history is no job: its history was purged, or the message is forged."""
 
 
 async def write_ending(
@@ -101,3 +105,12 @@ async def acknowledge(message: WorkMessage, settlement: Settlement, delivery: De
             await message.nak(delivery.nak_delay(settlement.delay, delivered=message.delivered))
         case Acknowledgement.LEAVE:
             _log.warning("%s: another worker has it now", what)
+
+
+async def without_history(message: WorkMessage, *, what: str) -> None:
+    """Let a message rest whose job has no history, and remove it when it comes again and again. `what` names the job."""
+    if message.delivered < _DELIVERIES_UNKNOWN_MAX:
+        await message.nak(_NOT_STORED_YET)
+        return
+    _log.error("%s has no history and was removed", what)
+    await message.term("the job has no history")

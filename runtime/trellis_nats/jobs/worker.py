@@ -50,11 +50,6 @@ class Execute(Protocol):
 
     delivery: Delivery
 
-    @property
-    def storing(self) -> int:
-        """How many outcomes are being stored."""
-        ...
-
     async def execute(self, message: WorkMessage, hand: Hand) -> None:
         """Take one message to its end."""
         ...
@@ -101,7 +96,7 @@ class Worker:
             binding.queue_type,
             work_stream,
             binding.consumer_name,
-            has_free_hands=lambda: self._room() > 0,
+            has_free_hands=lambda: self._hands.room > 0,
         )
         self._pull = Pull(
             connection,
@@ -193,14 +188,7 @@ class Worker:
 
     def _want(self) -> None:
         if not self._stopping.is_set():
-            self._pull.want(self._room())
-
-    def _room(self) -> int:
-        """Return how many more messages may come. The next one is fetched while an outcome is being stored.
-
-        When outcomes cannot be stored, no more of them pile up than handlers are allowed.
-        """
-        return self._hands.free - max(0, self._executor.storing - self._concurrency)
+            self._pull.want(self._hands.room)
 
     async def _put_back(self, message: WorkMessage) -> None:
         if not await message.nak(_INFRASTRUCTURE_DELAY):

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.harness.mill import Flour, GrainJob, Mill
+from tests.faults.harness.mill import Flour, Grain, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
 from tests.faults.injection.rights import GuardedServer
 from tests.support.eventually import eventually
@@ -85,3 +85,28 @@ async def test_a_right_to_pull_that_is_taken_away_shows_in_readiness(tmp_path: P
                 return (await mill.health.report()).ready
 
             await eventually(is_ready, within=timedelta(seconds=40))
+
+
+async def test_no_more_outcomes_wait_to_be_stored_than_handlers_may_run(tmp_path: Path) -> None:
+    """A hand is free when its handler has ended; while outcomes cannot be stored, new handlers must not go on and on."""
+    with GuardedServer() as server:
+        async with Mill.connect(server.admin_url), Mill.connect(server.worker_url) as mill:
+            began = 0
+
+            @mill.jobs.grind.handle(concurrency=2)
+            async def grind(job: GrainJob) -> Flour:
+                nonlocal began
+                began += 1
+                return Flour(tries=job.tries)
+
+            server.deny("trellis.jobs.mill.grind.*.completed")
+            await mill.start()
+            refs = [await mill.jobs.grind.create(Grain(number=n)) for n in range(20)]
+            await eventually(lambda: began >= 4)
+            await mill.jobs.grind.create(Grain(number=20))
+            await asyncio.sleep(1)
+            assert began == 4
+            server.deny()
+
+            for ref in refs:
+                assert (await ref.wait(timeout=timedelta(seconds=20))).tries == 1

@@ -21,6 +21,7 @@ from trellis_nats.jobs.history import JobHistory
 from trellis_nats.jobs.keys.admission import evict
 from trellis_nats.jobs.keys.gate import KeyGate, record_stale
 from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.keys.leaving import leave
 from trellis_nats.jobs.keys.line import Line, Lines, Waiter
 from trellis_nats.jobs.keys.record import KeyRecord, Slot
 from trellis_nats.jobs.keys.sighting import NOTHING_SEEN
@@ -137,14 +138,15 @@ class SlotKeeper:
         finally:
             self._claims.release(held.slot.token)
 
-    async def forget(self, key: JobKey, job_id: str) -> None:
-        """Take a job that has ended out of its key's record.
+    async def forget(self, key: JobKey, job_id: str, hand: Hand) -> bool:
+        """Take a job that has ended out of its key's record. Return False when the worker stops before that is done.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer.
         """
         self._unlisted.pop(job_id, None)
-        await self._gate.remove(key, job_id)
+        inspector = self._gate.inspector
+        return await leave(self._stores.main, inspector, key, job_id, hand=hand, stopping=self._stopping)
 
     def close(self) -> None:
         """Let everybody look who waits: the worker stops."""

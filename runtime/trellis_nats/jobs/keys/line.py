@@ -60,14 +60,20 @@ class Line:
         self.call()
 
     def in_order(self) -> list[Waiter]:
-        """Return those who wait: first those that were tried before, then as they stand in the record."""
-        queued = () if self.record is None else self.record.queued
+        """Return those who wait: first those that were tried before, then as they stand in the record.
+
+        A job that has a slot already was tried too, though its worker may have died before that was written.
+        """
+        queued, active = ((), ()) if self.record is None else (self.record.queued, self.record.active)
         places = {entry.job_id: place for place, entry in enumerate(queued)}
+        owners = {slot.job_id for slot in active}
         last = len(places)
-        return sorted(
-            self.waiters,
-            key=lambda each: (each.is_new, places.get(each.job_id, last), each.created_at, each.job_id),
-        )
+
+        def order(waiter: Waiter) -> tuple[bool, int, str, str]:
+            is_new = waiter.is_new and waiter.job_id not in owners
+            return is_new, places.get(waiter.job_id, last), waiter.created_at, waiter.job_id
+
+        return sorted(self.waiters, key=order)
 
     def is_first(self, waiter: Waiter) -> bool:
         """Say whether nobody stands before it."""

@@ -53,7 +53,8 @@ def acquire(
 
     `expired` holds the tokens of slots that may be taken over. A job takes over its own ones under every policy, those
     of others only under `fail-stale`, and no more of them than it needs. `entitled` is a job that need not wait in the
-    record: one that was tried before. With `in_order`, the others go when those before them have gone.
+    record: one that was tried before. With `in_order`, the others go when those before them have gone; but not one
+    that has a slot already, for nobody else may be able to take that.
     """
     if record.slot(slot.token) is not None:
         return record, Acquired()
@@ -74,7 +75,7 @@ def acquire(
         return record, Blocked("active-limit")
     if free <= _due_before(record, slot.job_id, at):
         return record, Blocked("retry-first")
-    if in_order and not entitled and free <= _ready_before(record, slot.job_id, at):
+    if in_order and not entitled and not own and free <= _ready_before(record, slot.job_id, at):
         return record, Blocked("others-first")
     taken = replace(
         record,

@@ -65,17 +65,17 @@ class KeyedWork:
         """Give a slot back; a job that will be tried again waits at the head of its key's queue."""
         await self._keeper.give_back(held, retry_after=retry_after)
 
-    async def forget(self, work: LifecycleEvent) -> None:
-        """Take a job that has ended out of the record of its key.
+    async def forget(self, work: LifecycleEvent, hand: Hand) -> bool:
+        """Take a job that has ended out of the record of its key. Return False when the worker stops before.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer.
         """
         try:
             key = self.key_of(work)
         except InvalidPayload:
-            return
-        await self._keeper.forget(key, work.job_id)
+            return True
+        return await self._keeper.forget(key, work.job_id, hand)
 
     def close(self) -> None:
         """Let everybody look who waits: the worker stops."""
