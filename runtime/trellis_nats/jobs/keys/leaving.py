@@ -1,0 +1,62 @@
+"""Takes a job that has ended out of the record of its key, once nobody can work in its slot any more."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+from trellis_nats.clock import now
+from trellis_nats.jobs.hands import Hand
+from trellis_nats.jobs.keys.admission import evict
+from trellis_nats.jobs.keys.leftovers import Inspector
+from trellis_nats.jobs.keys.record import KeyRecord
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.store import KeyStore
+from trellis_nats.jobs.keys.template import JobKey
+
+__all__ = ["leave"]
+
+_POLL: Final = timedelta(seconds=1)
+"""How often it is looked whether the owner has given the slot back."""
+
+
+async def leave(
+    store: KeyStore, inspector: Inspector, key: JobKey, job_id: str, *, hand: Hand, stopping: asyncio.Event
+) -> bool:
+    """Take a job out of its key's record. Return False when the worker stops before that is done.
+
+    A job may have ended while its handler runs: it was cancelled, or its worker is cut off and somebody else wrote the
+    end. So its slot stays until its owner gives it back, says that it does not have it, or lets its lease run out. The
+    hand is laid down meanwhile.
+
+    Raises:
+        TransportError: NATS did not answer.
+    """
+    over = frozenset[str]()
+    sightings = NOTHING_SEEN
+
+    def without(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
+        changed = evict(found, entries={job_id}, slots=over)
+        return changed, changed
+
+    while True:
+        record = await store.change(key, without)
+        own = frozenset(slot.token for slot in record.active if slot.job_id == job_id)
+        if not own:
+            return True
+        sightings = sighted(sightings, record, at=monotonic())
+        abandoned = (await inspector.leftovers(record, at=now())).slots
+        over = own & (abandoned | sightings.expired(record, at=monotonic()))
+        if over:
+            continue
+        hand.lay_down()
+        end = sightings.next_end(record, at=monotonic())
+        wait = _POLL if end is None else min(end, _POLL)
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                await stopping.wait()
+        except TimeoutError:
+            continue
+        return False

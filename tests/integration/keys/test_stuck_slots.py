@@ -1,0 +1,187 @@
+"""Slots whose owner died, and ends that others wrote: neither holds a key up (reference, 10.9 to 10.14)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats.jobs.states import EventType
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.ferry import ACK_WAIT, LEASE, CargoQueue, Ferry
+from tests.support.left_behind import (
+    ANNA,
+    BOUND,
+    SOON,
+    Watch,
+    accepted,
+    dead_slot,
+    entry,
+    is_free,
+    leave,
+    was_delivered,
+)
+from tests.support.records import bucket_of, holders, name_of, record_of
+
+
+async def test_a_slot_whose_owner_died_refuses_submissions_no_longer_than_its_lease(
+    nats_server: NatsServer,
+) -> None:
+    """No worker runs that could take it over: who is refused watches the lease."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue = ferry.jobs.strict
+        await leave(ferry, queue, active=[dead_slot(age=timedelta(0))])
+        began = monotonic()
+
+        await eventually(lambda: accepted(queue), within=BOUND)
+
+        assert LEASE.total_seconds() <= monotonic() - began
+        assert (await record_of(ferry, queue, ANNA)).active == ()
+
+
+async def test_a_slot_whose_owner_died_delays_a_job_no_longer_than_its_lease_and_a_second(
+    nats_server: NatsServer,
+) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.load, Watch(ends=True)
+        await leave(ferry, queue, active=[dead_slot(age=timedelta(0))])
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        created = monotonic()
+
+        await (await queue.create(ANNA)).result(timeout=SOON)
+
+        assert LEASE.total_seconds() <= monotonic() - created < BOUND.total_seconds()
+        await eventually(lambda: is_free(ferry, queue))
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_dead_owners_wrong_clock_delays_nobody(nats_server: NatsServer, ahead: timedelta) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.load, Watch(ends=True)
+        await leave(ferry, queue, active=[dead_slot(age=-ahead)])
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        created = monotonic()
+
+        await (await queue.create(ANNA)).result(timeout=SOON)
+
+        assert LEASE.total_seconds() <= monotonic() - created < BOUND.total_seconds()
+
+
+async def test_a_worker_that_died_between_its_outcome_and_its_release_holds_nobody_up(
+    nats_server: NatsServer,
+) -> None:
+    """The history says that its handler has ended, so that not even the lease is waited for."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.strict, Watch(ends=True)
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        done = await queue.create(ANNA)
+        await done.result(timeout=SOON)
+        await eventually(lambda: is_free(ferry, queue))
+        await leave(ferry, queue, active=[dead_slot(done.id, age=LEASE / 2)])
+
+        assert await accepted(queue)
+
+
+async def test_under_block_a_worker_that_died_before_its_try_began_leaves_its_slot_to_its_job(
+    nats_server: NatsServer,
+) -> None:
+    """Nobody else may take the slot over, so that its job must not wait for those who wait for it."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.guarded, Watch(ends=True)
+        first = await queue.create(ANNA)
+        record = await record_of(ferry, queue, ANNA)
+        slot = dead_slot(first.id, age=timedelta(0))
+        await bucket_of(ferry).put(name_of(queue, ANNA), replace(record, active=(slot,), queued=()).encode())
+        second = await queue.create(ANNA)
+        watch.works(queue)
+        began = monotonic()
+        await ferry.jobs.start_workers()
+
+        await second.result(timeout=SOON)
+
+        assert monotonic() - began < BOUND.total_seconds()
+        assert [job for job, _ in watch.began] == [first.id, second.id]
+
+
+async def test_under_block_the_end_of_a_job_frees_the_slot_of_its_dead_worker(
+    nats_server: NatsServer,
+) -> None:
+    """Nobody may take it over, but its job's message comes again, and its end is written."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.guarded, Watch(ends=True)
+        first = await queue.create(ANNA)
+        await first.cancel()
+        await leave(ferry, queue, active=[dead_slot(first.id, age=timedelta(0))])
+        second = await queue.create(ANNA)
+        watch.works(queue)
+        began = monotonic()
+        await ferry.jobs.start_workers()
+
+        await second.result(timeout=SOON)
+
+        assert monotonic() - began < (BOUND + ACK_WAIT).total_seconds()
+        assert watch.began == [(second.id, 1)]
+
+
+async def test_a_place_of_a_job_that_another_runtime_cancelled_is_given_up(nats_server: NatsServer) -> None:
+    """The TypeScript runtime cancels without a look at the record (reference, 10.8)."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.strict, Watch(ends=True)
+        first = await queue.create(ANNA)
+        await first.cancel()
+        await leave(ferry, queue, queued=[entry(first.id, age=timedelta(0))])
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+
+        await eventually(lambda: is_free(ferry, queue), within=BOUND)
+
+        assert await accepted(queue)
+
+
+async def test_an_entry_of_a_job_that_another_runtime_has_run_is_given_up(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.strict, Watch(ends=True)
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        done = await queue.create(ANNA)
+        await done.result(timeout=SOON)
+        await eventually(lambda: is_free(ferry, queue))
+        await leave(ferry, queue, queued=[entry(done.id)])
+
+        assert await accepted(queue)
+
+
+async def test_a_cancelled_job_that_comes_again_keeps_its_slot_until_its_handler_has_ended(
+    nats_server: NatsServer,
+) -> None:
+    """The server forgot that it had delivered it; the second delivery says that the job has ended."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.load, Watch()
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        first = await queue.create(ANNA)
+        await eventually(lambda: watch.running == {first.id})
+        second = await queue.create(ANNA)
+        await first.cancel()
+        stored = await queue.access.history.newest_of(first.id, EventType.CREATED)
+        assert stored is not None
+
+        await publish_acked(ferry.jobs.runtime.connection, "trellis.work.ferry.load", stored.event.encode())
+        await eventually(lambda: was_delivered(ferry, "load", 3))
+        await eventually(lambda: is_listed(ferry, queue, first.id, second.id))
+        watch.go_on.set()
+
+        await second.result(timeout=SOON)
+        assert watch.most == 1
+        await eventually(lambda: is_free(ferry, queue))
+
+
+async def is_listed(ferry: Ferry, queue: CargoQueue, active: str, queued: str) -> bool:
+    return await holders(ferry, queue, ANNA) == ([active], [queued])

@@ -1,0 +1,125 @@
+"""What processes that died leave in the record of a key, and handlers that tell who runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from trellis_nats import Accepted
+from trellis_nats._nats.streams import consumer_info
+from trellis_nats.clock import now, timestamp
+from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+
+from tests.support.ferry import LEASE, Cargo, CargoJob, CargoQueue, Ferry, Stowed
+from tests.support.records import bucket_of, holders, key_of, name_of, record_of
+
+__all__ = [
+    "ANNA",
+    "BOUND",
+    "SOON",
+    "Watch",
+    "accepted",
+    "dead_slot",
+    "entry",
+    "is_free",
+    "known_record",
+    "leave",
+]
+
+ANNA = Cargo(ship="anna")
+SOON = timedelta(seconds=10)
+BOUND = LEASE + timedelta(seconds=1)
+"""For how long a key that has work may be blocked (jobs.md, "Self-healing")."""
+LONG_AGO = timedelta(minutes=1)
+
+
+class Watch:
+    """Handlers that tell who runs, and end when they are told; they do not heed a cancellation."""
+
+    def __init__(self, *, ends: bool = False) -> None:
+        self.running: set[str] = set()
+        self.most = 0
+        self.began: list[tuple[str, int]] = []
+        self.go_on = asyncio.Event()
+        if ends:
+            self.go_on.set()
+
+    def works(self, queue: CargoQueue) -> None:
+        """Be the handler of a queue."""
+
+        @queue.handle
+        async def work(job: CargoJob) -> Stowed:
+            self.began.append((job.id, job.tries))
+            self.running.add(job.id)
+            self.most = max(self.most, len(self.running))
+            try:
+                await self.go_on.wait()
+            finally:
+                self.running.discard(job.id)
+            return Stowed(number=job.payload.number)
+
+
+def dead_slot(job_id: str = "01DEAD", *, age: timedelta = LEASE) -> Slot:
+    """Return a slot whose owner has been dead for a while."""
+    then = now() - age
+    return Slot(
+        job_id=job_id,
+        token=f"token of {job_id}",
+        instance_id="01NOBODY",
+        started_at=timestamp(then),
+        renewed_at=timestamp(then),
+        expires_at=timestamp(then + LEASE),
+        tries=1,
+        context=None,
+    )
+
+
+def entry(job_id: str = "01GHOST", *, age: timedelta = LONG_AGO) -> QueueEntry:
+    """Return the place of a job that was made so long ago."""
+    return QueueEntry(job_id=job_id, created_at=timestamp(now() - age), request_id="r", context=None)
+
+
+async def leave(
+    ferry: Ferry, queue: CargoQueue, *, active: Sequence[Slot] = (), queued: Sequence[QueueEntry] = ()
+) -> None:
+    """Leave something in a record, before what it has."""
+    record = await known_record(ferry, queue)
+    changed = replace(record, active=(*active, *record.active), queued=(*queued, *record.queued))
+    await bucket_of(ferry).put(name_of(queue, ANNA), changed.encode())
+
+
+async def known_record(ferry: Ferry, queue: CargoQueue) -> KeyRecord:
+    """Read the record of the key, an empty one where there is none."""
+    if await bucket_of(ferry).get(name_of(queue, ANNA)) is not None:
+        return await record_of(ferry, queue, ANNA)
+    key = key_of(queue, ANNA)
+    return KeyRecord(
+        service="ferry",
+        queue=queue.spec.name,
+        display=key.display,
+        hash=key.hash,
+        max_active=1,
+        max_queued=0,
+        updated_at=timestamp(now()),
+    )
+
+
+async def is_free(ferry: Ferry, queue: CargoQueue) -> bool:
+    """Say whether nobody is active or waits."""
+    return await holders(ferry, queue, ANNA) == ([], [])
+
+
+async def accepted(queue: CargoQueue) -> bool:
+    """Submit one, and say whether it was accepted."""
+    return isinstance(await queue.submit(ANNA), Accepted)
+
+
+async def was_delivered(ferry: Ferry, queue: str, count: int) -> bool:
+    """Say whether so many messages of a queue were delivered, each time counted."""
+    info = await consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
+    assert info is not None
+    delivered = info["delivered"]
+    assert isinstance(delivered, dict)
+    return delivered["consumer_seq"] == count
