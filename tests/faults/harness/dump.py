@@ -15,7 +15,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import Message
 from trellis_nats._nats.streams import stream_info
 
-__all__ = ["Dump", "Record", "created_event", "dumped", "number_at"]
+__all__ = ["Dump", "Record", "created_event", "dumped", "number_at", "stored_messages"]
 
 _SILENCE: Final = timedelta(seconds=20)
 """Longer than a server that has something to send stays silent."""
@@ -34,6 +34,8 @@ class Record:
     max_tries: int | None = None
     queue: str = ""
     error: str = ""
+    at: int = 0
+    """When it was stored: nanoseconds of the server's wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,11 @@ class Dump:
 
 async def dumped(connection: Connection) -> Dump:
     """Read both streams from their beginning."""
-    records = [record for message in await _messages(connection, "JOBS") if (record := _record(message))]
+    records = [
+        record for message in await stored_messages(connection, "JOBS") if (record := _record(message))
+    ]
     records.sort(key=lambda record: record.sequence)
-    work = tuple(_job_of(message) for message in await _messages(connection, "JOBS_WORK"))
+    work = tuple(_job_of(message) for message in await stored_messages(connection, "JOBS_WORK"))
     return Dump(tuple(records), work, await _deliveries_again(connection))
 
 
@@ -72,7 +76,7 @@ def number_at(info: Mapping[str, JsonValue] | None, *path: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-async def _messages(connection: Connection, stream: str) -> list[Message]:
+async def stored_messages(connection: Connection, stream: str) -> list[Message]:
     """Read a whole stream."""
     info = await stream_info(connection, stream)
     total = number_at(info, "state", "messages")
@@ -137,14 +141,16 @@ def _record(message: Message) -> Record | None:
         return None
     content = read_object(message.data)
     tries, most = content.get("tries"), content.get("maxTries")
+    acknowledgement = message.reply.split(".")
     return Record(
-        sequence=int(message.reply.split(".")[-4]),
+        sequence=int(acknowledgement[-4]),
         job=tokens[4],
         event=tokens[5],
         tries=tries if isinstance(tries, int) else -1,
         max_tries=most if isinstance(most, int) else None,
         queue=tokens[3],
         error=str(content.get("error", "")),
+        at=int(acknowledgement[-2]),
     )
 
 
