@@ -18,7 +18,7 @@ from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings, sighted
-from trellis_nats.jobs.keys.slots import remove
+from trellis_nats.jobs.keys.slots import COURTESY, remove
 from trellis_nats.jobs.keys.store import KeyStore
 from trellis_nats.jobs.keys.template import JobKey
 from trellis_nats.jobs.states import EventType
@@ -81,8 +81,10 @@ class KeyGate:
 
         def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
             nonlocal displaced
-            expired = sightings.expired(found, at=monotonic())
-            taken = expired if self.policy.stale_policy == "fail-stale" else frozenset[str]()
+            at = monotonic()
+            expired = sightings.expired(found, at=at)
+            late = sightings.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
+            taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in found.active if slot.token in taken)
             cleared = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
             return admit(cleared, entry, self.policy, strict=strict, expired=expired)
