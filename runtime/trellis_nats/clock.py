@@ -31,7 +31,10 @@ def parse_timestamp(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f'"{text}" has no offset from UTC')
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f'"{text}" is outside of the years 1 to 9999 in UTC') from None
 
 
 def to_milliseconds(duration: timedelta) -> int:

@@ -82,7 +82,9 @@ class Claims:
             answer = await self.ask(job_id, instance_id)
         return answer is Answer.HELD
 
-    async def ask(self, claimed: str, instance_id: str | None) -> Answer:
+    async def ask(
+        self, claimed: str, instance_id: str | None, *, within: timedelta = _ANSWER_WITHIN
+    ) -> Answer:
         """Ask a process whether it works on something.
 
         Raises:
@@ -92,7 +94,7 @@ class Claims:
             return Answer.SILENT
         try:
             answer = await self._connection.request(
-                self._subject(instance_id), claimed.encode(), timeout=_ANSWER_WITHIN
+                self._subject(instance_id), claimed.encode(), timeout=within
             )
         except (NoResponders, RequestTimeout):
             return Answer.SILENT

@@ -132,7 +132,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
         match admission:
             case Finished():
-                return await self._finish(message, work, hand)
+                return await self._finish(message, work, newest, hand)
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
                 return True
             case Overdue(previous, tries):
@@ -223,9 +223,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         await message.ack_confirmed()
         return True
 
-    async def _finish(self, message: WorkMessage, work: LifecycleEvent, hand: Hand) -> bool:
-        """Acknowledge a job that has ended. Return False to read the history again."""
-        if not await self._leave_key(work, hand):
+    async def _finish(
+        self, message: WorkMessage, work: LifecycleEvent, newest: StoredEvent, hand: Hand
+    ) -> bool:
+        """Acknowledge what need not be done any more. Return False to read the history again."""
+        if newest.event.is_terminal and not await self._leave_key(work, hand):
             return False
         await message.ack()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from time import monotonic
@@ -14,7 +15,7 @@ from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys import facts
 from trellis_nats.jobs.keys.admission import Admitted, Joined, Verdict, admit, evict, restore, withdraw
-from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers
+from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers, is_orphaned
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings, sighted
@@ -27,6 +28,8 @@ __all__ = ["KeyGate", "record_stale"]
 
 _log = logging.getLogger(__name__)
 
+_STORED_SOON: Final = 0.05
+"""Seconds between looks whether a job is stored whose place is reserved."""
 _WATCHED_MAX: Final = 1024
 """How many full keys a creating process watches for leases that run out."""
 
@@ -78,16 +81,20 @@ class KeyGate:
         if isinstance(verdict, Joined):
             leftovers = await self._without_dead_end(record, verdict, leftovers)
         displaced: tuple[Slot, ...] = ()
+        written: Verdict | None = None
 
         def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
-            nonlocal displaced
+            nonlocal displaced, written
+            if written is not None and found.entry(entry.job_id) is not None:
+                return found, written  # it was stored, and only the answer was lost
             at = monotonic()
             expired = sightings.expired(found, at=at)
             late = sightings.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
             taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in found.active if slot.token in taken)
             cleared = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
-            return admit(cleared, entry, self.policy, strict=strict, expired=expired)
+            changed, written = admit(cleared, entry, self.policy, strict=strict, expired=expired)
+            return changed, written
 
         verdict = await self.store.change(key, again)
         for slot in displaced:
@@ -95,9 +102,17 @@ class KeyGate:
         return verdict
 
     async def _without_dead_end(self, record: KeyRecord, verdict: Joined, leftovers: Leftovers) -> Leftovers:
-        """See that a job which is joined will run: one that has ended stands for nobody."""
+        """See that a job which is joined will run: one that has ended, or never comes, stands for nobody."""
         newest = await self._history.newest(verdict.existing)
-        if newest is None or not newest.event.is_terminal:
+        entry = record.entry(verdict.existing)
+        while newest is None and entry is not None and not is_orphaned(entry, None, at=now()):
+            await asyncio.sleep(_STORED_SOON)  # its place is reserved, and it is being stored
+            newest = await self._history.newest(verdict.existing)
+        if newest is None:
+            return (
+                leftovers if entry is None else Leftovers(leftovers.entries | {entry.job_id}, leftovers.slots)
+            )
+        if not newest.event.is_terminal:
             return leftovers
         ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
         by_worker = newest.event.event_type in {EventType.COMPLETED, EventType.FAILED}

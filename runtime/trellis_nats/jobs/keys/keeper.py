@@ -106,18 +106,11 @@ class SlotKeeper:
         Raises:
             TransportError: NATS did not answer, or the stored record cannot be read.
         """
-        token = new_id()
-        self._claims.hold(token)
         since = self._unlisted.get(applicant.job_id)
         if since is not None and monotonic() - since >= _LISTED_WITHIN.total_seconds():
             applicant = replace(applicant, entitled=True)
-        try:
-            found = await self._take(key, applicant, token, hand)
-        except BaseException:
-            self._claims.release(token)
-            raise
+        found = await self._take(key, applicant, hand)
         if isinstance(found, Wait):
-            self._claims.release(token)
             return found
         self._unlisted.pop(applicant.job_id, None)
         for slot in found.displaced:
@@ -154,10 +147,10 @@ class SlotKeeper:
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, key: JobKey, applicant: Applicant, token: str, hand: Hand) -> _Taken | Wait:
+    async def _take(self, key: JobKey, applicant: Applicant, hand: Hand) -> _Taken | Wait:
         line = self._lines.of(key)
         if hand.is_held and (applicant.entitled or line is None):
-            found = await self._try(key, applicant, token, line)
+            found = await self._try(key, applicant, line)
             if isinstance(found, _Taken):
                 return found
             if found.reason == "not-listed":
@@ -167,7 +160,7 @@ class SlotKeeper:
         hand.lay_down()
         waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
         with self._lines.standing(key, waiter) as line:
-            return await self._wait(key, applicant, token, hand, line, waiter)
+            return await self._wait(key, applicant, hand, line, waiter)
 
     async def _unlisted_again(self, job_id: str) -> Wait:
         self._unlisted.setdefault(job_id, monotonic())
@@ -175,7 +168,7 @@ class SlotKeeper:
         return Wait.LOOK_AGAIN
 
     async def _wait(
-        self, key: JobKey, applicant: Applicant, token: str, hand: Hand, line: Line, waiter: Waiter
+        self, key: JobKey, applicant: Applicant, hand: Hand, line: Line, waiter: Waiter
     ) -> _Taken | Wait:
         until = monotonic() + _LOOK_AGAIN.total_seconds()
         if applicant.deadline is not None:
@@ -185,12 +178,12 @@ class SlotKeeper:
             await _turn(line, waiter, until)
             if self._stopping.is_set() or monotonic() >= until:
                 return Wait.LOOK_AGAIN
-            blocked = await self._look(key, applicant, token, line)
+            blocked = await self._look(key, applicant, line)
             if blocked is None:
                 await hand.take_up()
                 if self._stopping.is_set():
                     return Wait.LOOK_AGAIN
-                found = await self._try(key, applicant, token, line)
+                found = await self._try(key, applicant, line)
                 if isinstance(found, _Taken):
                     return found
                 hand.lay_down()
@@ -200,11 +193,11 @@ class SlotKeeper:
             if blocked.reason != "active-limit":
                 line.call_after(waiter)
 
-    async def _look(self, key: JobKey, applicant: Applicant, token: str, line: Line) -> Blocked | None:
+    async def _look(self, key: JobKey, applicant: Applicant, line: Line) -> Blocked | None:
         """See whether there would be a slot, and take out of the record what keeps it for nobody."""
         record = await self._stores.main.read(key)
         line.see(record)
-        blocked = self._judge(record, applicant, token, line)
+        blocked = self._judge(record, applicant, line)
         if blocked is None:
             return None
         leftovers = await self._gate.inspector.leftovers(record, at=now())
@@ -217,16 +210,15 @@ class SlotKeeper:
 
         record = await self._stores.main.change(key, cleared)
         line.see(record)
-        return self._judge(record, applicant, token, line)
+        return self._judge(record, applicant, line)
 
-    def _judge(self, record: KeyRecord, applicant: Applicant, token: str, line: Line) -> Blocked | None:
-        _, said = self._acquire(record, applicant, self._slot(applicant, token), line)
+    def _judge(self, record: KeyRecord, applicant: Applicant, line: Line) -> Blocked | None:
+        _, said = self._acquire(record, applicant, self._slot(applicant, ""), line)
         return said if isinstance(said, Blocked) else None
 
-    async def _try(
-        self, key: JobKey, applicant: Applicant, token: str, line: Line | None
-    ) -> _Taken | Blocked:
-        asked_at = monotonic()
+    async def _try(self, key: JobKey, applicant: Applicant, line: Line | None) -> _Taken | Blocked:
+        """Ask for a slot. Each time under a token of its own: a write that was given up may land later, and be nobody's."""
+        asked_at, token = monotonic(), new_id()
         slot = self._slot(applicant, token)
 
         def reduce(record: KeyRecord) -> tuple[KeyRecord, _Taken | Blocked]:
@@ -237,7 +229,15 @@ class SlotKeeper:
                 return changed, _Taken(slot, changed.takeovers, said.displaced, asked_at)
             return changed, said
 
-        return await self._stores.main.change(key, reduce)
+        self._claims.hold(token)
+        try:
+            found = await self._stores.main.change(key, reduce)
+        except BaseException:
+            self._claims.release(token)
+            raise
+        if isinstance(found, Blocked):
+            self._claims.release(token)
+        return found
 
     def _acquire(
         self, record: KeyRecord, applicant: Applicant, slot: Slot, line: Line | None

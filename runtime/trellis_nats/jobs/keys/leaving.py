@@ -34,22 +34,24 @@ async def leave(
     Raises:
         TransportError: NATS did not answer.
     """
-    over = frozenset[str]()
+    abandoned = frozenset[str]()
     sightings = NOTHING_SEEN
 
+    def over(found: KeyRecord) -> frozenset[str]:
+        own = frozenset(slot.token for slot in found.active if slot.job_id == job_id)
+        return own & (abandoned | sightings.expired(found, at=monotonic()))
+
     def without(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
-        changed = evict(found, entries={job_id}, slots=over)
+        changed = evict(found, entries={job_id}, slots=over(found))
         return changed, changed
 
     while True:
         record = await store.change(key, without)
-        own = frozenset(slot.token for slot in record.active if slot.job_id == job_id)
-        if not own:
+        if not any(slot.job_id == job_id for slot in record.active):
             return True
         sightings = sighted(sightings, record, at=monotonic())
         abandoned = (await inspector.leftovers(record, at=now())).slots
-        over = own & (abandoned | sightings.expired(record, at=monotonic()))
-        if over:
+        if over(record):
             continue
         hand.lay_down()
         end = sightings.next_end(record, at=monotonic())

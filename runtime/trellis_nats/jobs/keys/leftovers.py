@@ -25,6 +25,7 @@ __all__ = ["RESERVATION_GRACE", "Inspector", "Leftovers", "is_abandoned", "is_or
 
 RESERVATION_GRACE: Final = timedelta(seconds=10)
 """How long a place may be reserved for a job that is not stored yet (jobs.md, "Keyed concurrency")."""
+_ANSWER_WITHIN: Final = timedelta(seconds=1)
 _LOOKED_AT_MAX: Final = 32
 """How many waiting jobs are looked at in one go, at random: a long queue costs a refusal no more than a short one."""
 _ENDED_BY_ITS_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
@@ -99,7 +100,9 @@ class Inspector:
         if is_abandoned(event, Answer.SILENT):
             return True
         try:
-            answer = await self._claims.ask(slot.token, slot.instance_id)
+            # A frozen process must not keep those waiting to whom its lease will soon be open.
+            within = min(_ANSWER_WITHIN, self._policy.margin)
+            answer = await self._claims.ask(slot.token, slot.instance_id, within=within)
         except TransportError:
             return False  # an account that may not ask waits for the end of the lease
         return is_abandoned(event, answer)

@@ -6,6 +6,7 @@ ever taken for an empty record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -102,7 +103,7 @@ class QueueEntry:
         if self.retry_at is None:
             return False
         due = parse_timestamp(self.retry_at)
-        return due <= at < due + courtesy
+        return due <= at and at - due < courtesy
 
     def is_early(self, at: datetime) -> bool:
         """Say whether it waits for a time that has not come."""
@@ -198,6 +199,8 @@ class KeyRecord:
             content = cast("JsonValue", pydantic_core.from_json(data, allow_inf_nan=False))
         except ValueError:
             raise Malformed("it is not JSON") from None
+        if _holds_infinity(content):
+            raise Malformed("it holds a number that is too large")
         source = _Source(content, "the record")
         if source.take("version", int) != VERSION:
             raise Malformed(f"its version is not {VERSION}")
@@ -252,3 +255,16 @@ class _Source:
         if not isinstance(value, list):
             raise Malformed(f"{self.place}: {name} is missing, or no array")
         return [_Source(each, f"{name}/{index}") for index, each in enumerate(value)]
+
+
+def _holds_infinity(value: JsonValue) -> bool:
+    """Say whether a number was too large to be read, so that it could not be written again."""
+    match value:
+        case dict():
+            return any(map(_holds_infinity, value.values()))
+        case list():
+            return any(map(_holds_infinity, value))
+        case float():
+            return math.isinf(value)
+        case _:
+            return False

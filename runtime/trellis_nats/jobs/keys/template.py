@@ -75,6 +75,8 @@ def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
         else:
             return _Problem("the concurrency key needs this value, and the payload does not have it")
     match value:
+        case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            return _Problem("the concurrency key needs text, and this is no Unicode")
         case str() | bool():
             return value
         case int() if abs(value) <= _SAFE_INTEGER_MAX:
@@ -95,5 +97,4 @@ def _shown(segment: Segment) -> str:
 
 def _hashed(segments: Sequence[Segment]) -> str:
     text = json.dumps({"version": 1, "segments": segments}, separators=(",", ":"), ensure_ascii=False)
-    # A lone surrogate cannot be UTF-8; JavaScript's encoder writes U+FFFD for it.
-    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
