@@ -114,10 +114,12 @@ class KeyedScenario:
         dump, stored, clock = await self._done(within)
         left = [each for each in _newest(stored) if each.active or each.queued]
         if left and not dump.work:
-            # What died processes left is taken out by whoever needs the key: the next job of each must run at once.
-            await asyncio.sleep(RESERVATION_GRACE.total_seconds())
+            # What dead processes left is taken out by whoever is kept waiting: of more jobs than may run, one is.
+            if any(each.queued for each in left):
+                await asyncio.sleep(RESERVATION_GRACE.total_seconds())
             for each in left:
-                await self.submit(*each.key)
+                for _ in range(limits_of(each.key[0])[0] + 1):
+                    await self.submit(*each.key, seconds=0.3)
             dump, stored, clock = await self._done(LEASE + _SECOND + ACK_WAIT)
         dump = replace(dump, records=tuple(replace(each, at=each.at - clock) for each in dump.records))
         judged = audit(

@@ -8,7 +8,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.keys.scenario import keyed_scenario
 
-JOBS = 200
+JOBS = 100
 FROZEN = 3.0
 """Seconds: a lease and a half."""
 
@@ -18,7 +18,7 @@ async def test_limits_hold_while_workers_are_killed_and_one_stands_still(
 ) -> None:
     async with keyed_scenario("keys, quick", nats_server, tmp_path) as it:
         frozen, first = await asyncio.gather(it.hire(), it.hire())
-        submitter = await it.submitter(jobs=JOBS, keys=20, hot=4, at_once=10)
+        submitter = await it.submitter(jobs=JOBS, keys=20, hot=4, at_once=10, long=0)
         await it.entered(20)
         first.kill()
         frozen.freeze()
