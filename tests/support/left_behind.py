@@ -82,19 +82,24 @@ def entry(job_id: str = "01GHOST", *, age: timedelta = LONG_AGO) -> QueueEntry:
 
 
 async def leave(
-    ferry: Ferry, queue: CargoQueue, *, active: Sequence[Slot] = (), queued: Sequence[QueueEntry] = ()
+    ferry: Ferry,
+    queue: CargoQueue,
+    *,
+    active: Sequence[Slot] = (),
+    queued: Sequence[QueueEntry] = (),
+    cargo: Cargo = ANNA,
 ) -> None:
     """Leave something in a record, before what it has."""
-    record = await known_record(ferry, queue)
+    record = await known_record(ferry, queue, cargo)
     changed = replace(record, active=(*active, *record.active), queued=(*queued, *record.queued))
-    await bucket_of(ferry).put(name_of(queue, ANNA), changed.encode())
+    await bucket_of(ferry).put(name_of(queue, cargo), changed.encode())
 
 
-async def known_record(ferry: Ferry, queue: CargoQueue) -> KeyRecord:
+async def known_record(ferry: Ferry, queue: CargoQueue, cargo: Cargo = ANNA) -> KeyRecord:
     """Read the record of the key, an empty one where there is none."""
-    if await bucket_of(ferry).get(name_of(queue, ANNA)) is not None:
-        return await record_of(ferry, queue, ANNA)
-    key = key_of(queue, ANNA)
+    if await bucket_of(ferry).get(name_of(queue, cargo)) is not None:
+        return await record_of(ferry, queue, cargo)
+    key = key_of(queue, cargo)
     return KeyRecord(
         service="ferry",
         queue=queue.spec.name,
