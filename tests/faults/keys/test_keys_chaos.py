@@ -37,7 +37,7 @@ async def test_no_limit_is_exceeded_and_no_key_is_stuck_whatever_dies(
     async with keyed_scenario("keys under everything", nats_server, tmp_path) as it:
         workers = [await it.hire(skew=skew) for skew in SKEWS[:WORKERS]]
         submitters = [
-            await it.submitter(jobs=JOBS // SUBMITTERS, keys=KEYS, at_once=20, pause=0.4, heat=0.7)
+            await it.submitter(jobs=JOBS // SUBMITTERS, keys=KEYS, at_once=20, pause=0.4)
             for _ in range(SUBMITTERS)
         ]
         async with doomed_submitter(it):
