@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self, cast
+from typing import Final, Self, cast
 
 from pydantic import JsonValue
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "crowded_delay"]
+
+_CROWDED: Final = timedelta(seconds=1)
+_CROWDED_LONGEST: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,8 @@ def _durations(nanoseconds: JsonValue) -> tuple[timedelta, ...]:
     return tuple(
         timedelta(microseconds=value / 1000) for value in values if isinstance(value, int) and value > 0
     )
+
+
+def crowded_delay(delivered: int) -> timedelta:
+    """Return how long a message rests at the server when too many wait for their keys here: longer each time."""
+    return min(_CROWDED * delivered, _CROWDED_LONGEST)

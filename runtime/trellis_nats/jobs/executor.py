@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Final, Generic
+from typing import Generic
 
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
@@ -16,7 +16,7 @@ from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.delivery import Delivery
+from trellis_nats.jobs.delivery import Delivery, crowded_delay
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.hands import Hand
@@ -37,9 +37,6 @@ __all__ = ["Executor"]
 
 
 _log = logging.getLogger(__name__)
-
-_CROWDED: Final = timedelta(seconds=1)
-"""How long a message rests at the server when too many wait for their keys in this process."""
 
 
 class Executor(Generic[PayloadT, ResultT, UpdateT]):
@@ -167,12 +164,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if self._keyed is not None:
             found = await self._keyed.slot_for(work, newest.event, tries=start.tries, hand=hand)
             if found is Wait.CROWDED:
-                await message.nak(_CROWDED)
+                await message.nak(crowded_delay(message.delivered))
                 return True
             if found is Wait.LOOK_AGAIN:
                 return False
             held = found
         retry_after: timedelta | None = None
+        began = given_back = False
         try:
             event = identity.started(
                 previous=start.previous,
@@ -182,16 +180,20 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 keyed=NOT_KEYED if held is None else held.facts,
             )
             started = await self._history.append(event, after=newest.sequence)
-            attempt = Attempt(self._history, identity, started)
-            settlement = await self._work(message, work, attempt, held, hand)
+            began = True
+            settlement = await self._work(
+                message, work, Attempt(self._history, identity, started), held, hand
+            )
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
         finally:
             if held is not None and self._keyed is not None:
-                await self._keyed.give_back(held, retry_after=retry_after)
-        await acknowledge(
-            message, settlement, self.delivery, what=f"job {work.job_id} of queue {self._queue}"
-        )
+                given_back = await self._keyed.give_back(held, retry_after=retry_after, began=began)
+        if (
+            held is None or given_back
+        ):  # else the message comes again, and takes the job out of its key's record
+            what = f"job {work.job_id} of queue {self._queue}"
+            await acknowledge(message, settlement, self.delivery, what=what)
         return True
 
     async def _was_retried(self, work: LifecycleEvent) -> bool:

@@ -242,6 +242,12 @@ class Jobs:
         if keys is None:
             return None
         keeper = SlotKeeper(
-            self.runtime.connection, keys.stores, keys.gate, keys.history, claims, stopping=stopping
+            self.runtime.connection,
+            keys.stores,
+            keys.gate,
+            keys.history,
+            claims,
+            heartbeats,
+            stopping=stopping,
         )
-        return KeyedWork(keys, keeper, heartbeats)
+        return KeyedWork(keys, keeper)

@@ -13,8 +13,8 @@ __all__ = ["Hand", "Hands"]
 class Hands:
     """The hands of one worker.
 
-    A hand is free again once its handler has ended: the next message is fetched while the outcome is being stored. No
-    more outcomes wait to be stored than there are hands. A job that waits for its key lays its hand down, and takes one
+    A hand is free again once its handler has ended: the next message is fetched while the outcome is being stored. So
+    there are twice as many messages at most as hands, in a handler or being stored. A job that waits for its key lays its hand down, and takes one
     again before new work comes in.
     """
 
@@ -25,6 +25,7 @@ class Hands:
         self._working = 0
         self._storing = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closed = False
 
     @property
     def room(self) -> int:
@@ -38,7 +39,7 @@ class Hands:
 
     async def take(self) -> None:
         """Take a hand, when one is free."""
-        if self.room > 0:
+        if self.room > 0 or self._closed:
             self._working += 1
             self._on_change()
             return
@@ -52,7 +53,8 @@ class Hands:
             raise
 
     def close(self) -> None:
-        """Let everybody who waits have a hand, free or not: the worker stops, and they shall see it."""
+        """Let everybody have a hand from now on, free or not: the worker stops, and they shall see it."""
+        self._closed = True
         while self._waiting:
             self._hand_over()
 

@@ -11,6 +11,7 @@ from itertools import count
 
 from trellis_nats._nats.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.outgoing import encode_publish
 from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.streams import StoredMessage, last_message
 from trellis_nats.errors import JobError, WriteUnknown, WrongLastSequence
@@ -22,6 +23,8 @@ __all__ = ["JobHistory", "Overtaken", "StoredEvent"]
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
 """96 random bits tell two writers of one event apart, and a number the writes of one: random bits for each would take longer than to write the event."""
+_CONTROLS_BYTES = 512
+"""What the headers of a fenced write and the facts of a keyed job add to an event."""
 _REPEATS_DEFAULT = 3
 """How often a write is repeated whose answer was lost. Each one waits for a full request timeout first."""
 
@@ -90,6 +93,16 @@ class JobHistory:
             )
         return stored
 
+    def check_size(self, event: LifecycleEvent) -> None:
+        """See that the server would take an event, before anything else is done for it.
+
+        Raises:
+            PayloadTooLarge: it would not.
+        """
+        subject = self._subjects.event(event.job_id, event.event_type)
+        limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
+        encode_publish(subject, event.encode(), event.job_context().headers(), "", limit_bytes)
+
     async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
         """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
 
@@ -101,7 +114,10 @@ class JobHistory:
             if supports_batch(self._connection):
                 await self._create_batch(chunk)
             else:
-                await asyncio.gather(*(self.create(event) for event in chunk))
+                stored = await asyncio.gather(*map(self.create, chunk), return_exceptions=True)
+                failed = next((each for each in stored if isinstance(each, BaseException)), None)
+                if failed is not None:
+                    raise failed
 
     async def _create_batch(self, events: Sequence[LifecycleEvent]) -> None:
         messages = [

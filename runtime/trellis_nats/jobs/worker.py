@@ -36,6 +36,7 @@ _HEARTBEATS_PER_ACK_WAIT: Final = 3
 """Two may be lost before the server gives a job to somebody else (faults.md, R3)."""
 _CANCEL_STORED_WITHIN: Final = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Seconds between looks after a cancellation was heard: it is heard before it is stored."""
+_CANCELLED: Final = timedelta(seconds=1)
 _SETTLING: Final = timedelta(seconds=10)
 """How long released jobs may take to be written down after the grace."""
 
@@ -60,7 +61,11 @@ class Execute(Protocol):
 
 
 class Worker:
-    """Pulls the messages of one queue and executes them. It never has more in hand than it can run."""
+    """Pulls the messages of one queue and executes them.
+
+    It runs no more handlers than the concurrency, and has at most as many outcomes to store again in hand, and 256
+    messages that wait for their keys.
+    """
 
     def __init__(
         self,
@@ -156,8 +161,11 @@ class Worker:
         for attempt in self._executor.attempts.values():
             attempt.interrupt()
         await grace.settle(self._running, _SETTLING)
-        for task in (*self._running, *self._looking):
+        left = [*self._running, *self._looking]
+        for task in left:
             task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CANCELLED.total_seconds())
         if self._cancellations is not None:
             await self._cancellations.unsubscribe()
         if self._unwatch is not None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import signal
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 import pytest
 from trellis_nats import ConfigurationError, JobStale, JobState, Rejected
+from trellis_nats.jobs.keys import keeper
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -233,3 +234,45 @@ async def test_unknown_members_of_a_record_outlive_everything(nats_server: NatsS
         left = await bucket_of(ferry).get(name)
         assert left is not None
         assert b'"acceptedBySubmissionId":{"s":{"jobId":"j"}}' in left.value
+
+
+async def test_slots_are_renewed_by_workers_that_were_stopped_and_started_again(
+    nats_server: NatsServer,
+) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        seen: list[datetime] = []
+
+        @ferry.jobs.load.handle
+        async def work(job: CargoJob) -> Stowed:
+            assert job.lease is not None
+            first = job.lease.expires_at
+
+            def renewed() -> bool:
+                return job.lease is not None and job.lease.expires_at > first
+
+            await eventually(renewed, within=timedelta(seconds=3))
+            seen.append(first)
+            return Stowed(number=1)
+
+        await (await ferry.jobs.start_workers()).stop()
+        await ferry.jobs.start_workers()
+        ref = await ferry.jobs.load.create(ANNA)
+
+        assert (await ref.wait(timeout=SOON)).tries == 1
+        assert len(seen) == 1
+
+
+async def test_a_lease_runs_on_while_the_history_of_who_waits_is_read_again(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease may be longer than a job waits in one go."""
+    monkeypatch.setattr(keeper, "_LOOK_AGAIN", LEASE / 3)
+    async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
+        ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
+        await worker.heard("began")
+        worker.process.kill()
+        began: list[str] = []
+        at_once(ferry.jobs.load, began)
+        await ferry.jobs.start_workers()
+
+        assert (await ref.wait(timeout=SOON)).tries == 2

@@ -264,14 +264,34 @@ async def test_a_queue_without_a_key_never_touches_the_bucket(nats_server: NatsS
         assert stored(info) == 0
 
 
-async def test_a_creation_that_the_server_refuses_gives_its_place_back() -> None:
+async def test_a_job_that_is_too_large_takes_no_place_and_nobodys_place() -> None:
+    large = Cargo(ship="anna", note="x" * 65_000)
     with NatsServer(config="max_payload: 64KB") as server:
         async with Ferry.connect(server.url) as ferry:
-            queue = ferry.jobs.strict
-            with pytest.raises(PayloadTooLarge):
-                await queue.create(Cargo(ship="anna", note="x" * 65_000))
+            waiting = [await ferry.jobs.latest.create(ANNA) for _ in range(2)]
 
-            assert await holders(ferry, queue, ANNA) == ([], [])
+            with pytest.raises(PayloadTooLarge):
+                await ferry.jobs.latest.submit(large)
+            with pytest.raises(PayloadTooLarge):
+                await ferry.jobs.latest.create_many([Cargo(ship="berta"), large])
+
+            assert await holders(ferry, ferry.jobs.latest, ANNA) == ([], [ref.id for ref in waiting])
+            assert await bucket_of(ferry).get(name_of(ferry.jobs.latest, Cargo(ship="berta"))) is None
+
+
+async def test_thirty_submitters_that_replace_each_other_leave_as_many_jobs_as_there_are_places(
+    nats_server: NatsServer,
+) -> None:
+    """Each may displace a job whose place is reserved and which is not stored yet."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        outcomes = await asyncio.gather(*(ferry.jobs.latest.submit(ANNA) for _ in range(30)))
+
+        refs = [each.ref for each in outcomes if isinstance(each, Accepted | Replaced)]
+        states = [(await ref.get()).state for ref in refs]
+        _, queued = await holders(ferry, ferry.jobs.latest, ANNA)
+        assert len(refs) == 30
+        assert states.count(JobState.PENDING) == len(queued) == 2
+        assert states.count(JobState.SKIPPED) == 28
 
 
 def stored(info: Mapping[str, JsonValue]) -> JsonValue:

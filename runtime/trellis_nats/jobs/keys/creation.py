@@ -11,13 +11,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._nats.batch import BATCH_MAX
 from trellis_nats.clock import now
 from trellis_nats.errors import JobNotEnqueued, TransportError, WriteUnknown
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys import facts
 from trellis_nats.jobs.keys.admission import Admitted, Displaced, Full, Joined
-from trellis_nats.jobs.keys.gate import KeyGate
+from trellis_nats.jobs.keys.gate import STORED_SOON, KeyGate
+from trellis_nats.jobs.keys.leftovers import is_orphaned
 from trellis_nats.jobs.keys.record import QueueEntry
 from trellis_nats.jobs.keys.template import JobKey, resolve
 from trellis_nats.jobs.states import EventType
@@ -26,6 +28,7 @@ __all__ = ["Created", "KeyedCreation", "Known", "refused"]
 
 _log = logging.getLogger(__name__)
 
+_AT_ONCE: Final = 64
 _UNDO: Final = timedelta(seconds=5)
 """How long a failed creation tries to give its place back. After that, the place is given up by whoever needs it."""
 
@@ -75,6 +78,7 @@ class KeyedCreation:
         key = self.key_of(event)
         if idempotent and await self._exists(event.job_id):
             return key, Known(key.display)
+        self._history.check_size(event)
         verdict = await self._gate.admit(key, event, strict=strict)
         match verdict:
             case Full() | Joined():
@@ -88,29 +92,58 @@ class KeyedCreation:
                 )
 
     async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
-        """Store jobs, all or none: every one gets its place before the first is stored.
+        """Store jobs, all of a thousand or none: every one of them gets its place before the first is stored.
 
         Raises:
-            JobNotEnqueued: a key has no room; nothing was stored.
+            JobNotEnqueued: a key has no room; nothing of its thousand was stored.
             InvalidPayload: a payload has no key; nothing was sent.
-            WriteUnknown: no answer came; the jobs may have been stored.
+            PayloadTooLarge: the server would not take one of them; nothing was sent.
+            WriteUnknown: no answer came; the thousand may have been stored.
             TransportError: NATS did not take them.
         """
         keyed = [(self.key_of(event), event) for event in events]
-        placed: list[tuple[JobKey, LifecycleEvent]] = []
-        try:
-            for key, event in keyed:
+        for event in events:
+            self._history.check_size(event)
+        for start in range(0, len(keyed), BATCH_MAX):
+            await self._create_thousand(keyed[start : start + BATCH_MAX])
+
+    async def _create_thousand(self, keyed: Sequence[tuple[JobKey, LifecycleEvent]]) -> None:
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def admitted(key: JobKey, event: LifecycleEvent) -> None:
+            async with turns:
                 verdict = await self._gate.admit(key, event, strict=True)
-                if isinstance(verdict, Full):
-                    raise refused(key, verdict)
-                placed.append((key, event))
+            if isinstance(verdict, Full):
+                raise refused(key, verdict)
+
+        said = await asyncio.gather(*(admitted(*each) for each in keyed), return_exceptions=True)
+        problem = next((each for each in said if each is not None), None)
+        placed = [each for each, answer in zip(keyed, said, strict=True) if answer is None]
+        if problem is not None:
+            await self._undo_all(placed)
+            raise problem
+        try:
             await self._history.create_many([_with(event, facts.admitted(key)) for key, event in keyed])
         except WriteUnknown:
             raise  # they may be stored; the places of those that are not are given up by whoever needs them
-        except (TransportError, JobNotEnqueued):
-            for key, event in placed:
-                await self._undo(key, event.job_id)
+        except TransportError:
+            await self._undo_all(placed)
             raise
+
+    async def _undo_all(self, placed: Sequence[tuple[JobKey, LifecycleEvent]]) -> None:
+        """Give the places of those back that were not stored, as far as that is possible in a few seconds."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def undone(key: JobKey, event: LifecycleEvent) -> None:
+            async with turns:
+                if not await self._exists(event.job_id):
+                    await self._gate.withdraw(key, event.job_id)
+
+        async def all_undone() -> None:
+            await asyncio.gather(*(undone(*each) for each in placed))
+
+        if placed:
+            await _attempt(placed[0][0], all_undone())
 
     async def _store(
         self, key: JobKey, event: LifecycleEvent, replaced: str | None, *, idempotent: bool
@@ -127,7 +160,8 @@ class KeyedCreation:
         except WriteUnknown:
             raise  # it may be stored; else its place is given up by whoever needs it
         except TransportError:
-            await self._undo(key, event.job_id)
+            if not idempotent:  # else somebody else may have stored it meanwhile, and needs the place
+                await self._undo(key, event.job_id)
             raise
         return Created(key.display, replaced)
 
@@ -139,6 +173,9 @@ class KeyedCreation:
         """
         try:
             newest = await self._history.newest(replaced.job_id)
+            while newest is None and not is_orphaned(replaced, None, at=now()):
+                await asyncio.sleep(STORED_SOON)  # its place was reserved, and it is being stored
+                newest = await self._history.newest(replaced.job_id)
             while newest is not None:
                 skipped = facts.skipped(newest.event, event.job_id, now())
                 if skipped is None:

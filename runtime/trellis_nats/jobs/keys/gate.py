@@ -24,11 +24,11 @@ from trellis_nats.jobs.keys.store import KeyStore
 from trellis_nats.jobs.keys.template import JobKey
 from trellis_nats.jobs.states import EventType
 
-__all__ = ["KeyGate", "record_stale"]
+__all__ = ["STORED_SOON", "KeyGate", "record_stale"]
 
 _log = logging.getLogger(__name__)
 
-_STORED_SOON: Final = 0.05
+STORED_SOON: Final = 0.05
 """Seconds between looks whether a job is stored whose place is reserved."""
 _WATCHED_MAX: Final = 1024
 """How many full keys a creating process watches for leases that run out."""
@@ -77,7 +77,7 @@ class KeyGate:
         self, key: JobKey, record: KeyRecord, entry: QueueEntry, verdict: Verdict, *, strict: bool
     ) -> Verdict:
         sightings = self._see(key, record)
-        leftovers = await self.inspector.leftovers(record, at=now())
+        leftovers = await self.inspector.leftovers(record, at=now(), sightings=sightings)
         if isinstance(verdict, Joined):
             leftovers = await self._without_dead_end(record, verdict, leftovers)
         displaced: tuple[Slot, ...] = ()
@@ -106,7 +106,7 @@ class KeyGate:
         newest = await self._history.newest(verdict.existing)
         entry = record.entry(verdict.existing)
         while newest is None and entry is not None and not is_orphaned(entry, None, at=now()):
-            await asyncio.sleep(_STORED_SOON)  # its place is reserved, and it is being stored
+            await asyncio.sleep(STORED_SOON)  # its place is reserved, and it is being stored
             newest = await self._history.newest(verdict.existing)
         if newest is None:
             return (

@@ -69,6 +69,7 @@ class HeldSlot:
         self._is_lost = False
         self._on_lost: Callable[[], None] | None = None
         self._stop_renewing: Callable[[], None] | None = None
+        self._clock: asyncio.TimerHandle | None = None
 
     @property
     def lease(self) -> JobLease:
@@ -94,6 +95,20 @@ class HeldSlot:
             self._lose("its lease ran out before its try began")
         if self._is_lost:
             on_lost()
+        else:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        """Look at the end of the lease, whatever became of the heartbeat thread."""
+        self._clock = self._loop.call_later(max(0.0, self._valid_until - monotonic()), self._look)
+
+    def _look(self) -> None:
+        if self._is_lost:
+            return
+        if monotonic() >= self._valid_until:
+            self._lose("its lease ran out unrenewed")
+        else:
+            self._look_later()
 
     async def renew(self) -> None:
         """Renew it now.
@@ -103,29 +118,34 @@ class HeldSlot:
         """
         await self._renew(self._stores.main)
 
-    async def give_back(self, *, retry_after: timedelta | None = None) -> None:
+    async def give_back(self, *, retry_after: timedelta | None = None, began: bool = True) -> bool:
         """Give it back; a job that will be tried again waits at the head of its key's queue until it is due.
+
+        So does one whose try never `began`: it has its place again. Returns False when NATS did not take it until the
+        lease was over.
 
         Tried until NATS takes it or the lease is over by itself. Harmless when the slot is lost.
         """
         if self._stop_renewing is not None:
             self._stop_renewing()
+        if self._clock is not None:
+            self._clock.cancel()
         while True:
-            waiting = None if retry_after is None else self._waiting(now() + retry_after)
+            waiting = None if began and retry_after is None else self._waiting(retry_after)
             try:
                 await self._stores.main.change(self.key, partial(self._released, waiting))
             except TransportError as error:
                 _log.warning('key "%s": a slot is not given back yet: %s', self.key.display, error)
                 if monotonic() >= self._until:
-                    return
+                    return False
                 await asyncio.sleep(_AGAIN)
             else:
-                return
+                return True
 
     def _released(self, waiting: QueueEntry | None, record: KeyRecord) -> tuple[KeyRecord, None]:
         return slots.release(record, self.slot.token, waiting=waiting) or record, None
 
-    def _waiting(self, due: datetime) -> QueueEntry:
+    def _waiting(self, retry_after: timedelta | None) -> QueueEntry:
         context = self.slot.context
         request_id = context.get("requestId") if isinstance(context, dict) else None
         return QueueEntry(
@@ -133,7 +153,7 @@ class HeldSlot:
             created_at=timestamp(now()),
             request_id=request_id if isinstance(request_id, str) else "",
             context=context,
-            retry_at=timestamp(due),
+            retry_at=None if retry_after is None else timestamp(now() + retry_after),
         )
 
     @property
@@ -146,11 +166,14 @@ class HeldSlot:
     async def _beat(self, connection: Connection) -> None:
         store = self._stores.in_thread(connection)
         while not self._is_lost:
+            if monotonic() >= self._valid_until:
+                self._lose("its lease ran out while NATS was away")
+                return
             try:
                 async with asyncio.timeout(max(0.0, self._valid_until - monotonic())):
                     await self._renew(store)
             except TimeoutError:
-                self._lose("its lease ran out while NATS was away")
+                continue
             except TransportError as error:
                 _log.warning('key "%s": a slot is not renewed yet: %s', self.key.display, error)
                 await asyncio.sleep(_AGAIN)

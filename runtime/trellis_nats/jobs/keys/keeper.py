@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -13,6 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.claims import Claims
@@ -31,8 +31,6 @@ from trellis_nats.jobs.keys.template import JobKey
 
 __all__ = ["Applicant", "SlotKeeper", "Wait"]
 
-_POLL: Final = timedelta(seconds=1)
-"""How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
 _LOOK_AGAIN: Final = timedelta(seconds=10)
 """How long a job waits before its history is read again."""
 _LISTED_WITHIN: Final = timedelta(seconds=2)
@@ -84,6 +82,7 @@ class SlotKeeper:
         gate: KeyGate,
         history: JobHistory,
         claims: Claims,
+        thread: ProgressThread,
         *,
         stopping: asyncio.Event,
     ) -> None:
@@ -92,6 +91,7 @@ class SlotKeeper:
         self._policy = gate.policy
         self._history = history
         self._claims = claims
+        self._thread = thread
         self._stopping = stopping
         self._unlisted: dict[str, float] = {}
         """Since when a job in hand has not been in the record of its key, by the monotonic clock."""
@@ -113,9 +113,7 @@ class SlotKeeper:
         if isinstance(found, Wait):
             return found
         self._unlisted.pop(applicant.job_id, None)
-        for slot in found.displaced:
-            await record_stale(self._history, slot)
-        return HeldSlot(
+        held = HeldSlot(
             self._stores,
             key,
             found.slot,
@@ -123,11 +121,26 @@ class SlotKeeper:
             takeovers=found.takeovers,
             asked_at=found.asked_at,
         )
-
-    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None = None) -> None:
-        """Give a slot back, and let others know that this process works on it no longer."""
+        held.keep(self._thread)
         try:
-            await held.give_back(retry_after=retry_after)
+            for slot in found.displaced:
+                await record_stale(self._history, slot)
+        except BaseException:
+            await self.give_back(held, began=False)
+            raise
+        return held
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait in this process that one more had better wait at the server."""
+        return self._lines.waiting >= _WAITING_MAX
+
+    async def give_back(
+        self, held: HeldSlot, *, retry_after: timedelta | None = None, began: bool = True
+    ) -> bool:
+        """Give a slot back as `HeldSlot` does, and let others know that this process works in it no longer."""
+        try:
+            return await held.give_back(retry_after=retry_after, began=began)
         finally:
             self._claims.release(held.slot.token)
 
@@ -154,15 +167,18 @@ class SlotKeeper:
             if isinstance(found, _Taken):
                 return found
             if found.reason == "not-listed":
-                return await self._unlisted_again(applicant.job_id)
-        if self._lines.waiting >= _WAITING_MAX:
+                return await self._unlisted_again(applicant.job_id, hand)
+        if self.is_crowded:
             return Wait.CROWDED
         hand.lay_down()
         waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
         with self._lines.standing(key, waiter) as line:
             return await self._wait(key, applicant, hand, line, waiter)
 
-    async def _unlisted_again(self, job_id: str) -> Wait:
+    async def _unlisted_again(self, job_id: str, hand: Hand) -> Wait:
+        hand.lay_down()
+        while len(self._unlisted) >= _WAITING_MAX:
+            self._unlisted.pop(next(iter(self._unlisted)))
         self._unlisted.setdefault(job_id, monotonic())
         await asyncio.sleep(_UNLISTED_PAUSE)
         return Wait.LOOK_AGAIN
@@ -173,15 +189,16 @@ class SlotKeeper:
         until = monotonic() + _LOOK_AGAIN.total_seconds()
         if applicant.deadline is not None:
             until = min(until, monotonic() + (applicant.deadline - now()).total_seconds())
-        waiter.turn.set()  # whatever was freed before the subscription was not heard
+        if line.is_first(waiter):
+            waiter.turn.set()  # whatever was freed before the subscription was not heard
         while True:
-            await _turn(line, waiter, until)
+            await line.wait_turn(waiter, until)
             if self._stopping.is_set() or monotonic() >= until:
                 return Wait.LOOK_AGAIN
-            blocked = await self._look(key, applicant, line)
+            blocked = await self._look(key, applicant, line, waiter)
             if blocked is None:
                 await hand.take_up()
-                if self._stopping.is_set():
+                if self._stopping.is_set() or monotonic() >= until:
                     return Wait.LOOK_AGAIN
                 found = await self._try(key, applicant, line)
                 if isinstance(found, _Taken):
@@ -189,18 +206,18 @@ class SlotKeeper:
                 hand.lay_down()
                 blocked = found
             if blocked.reason == "not-listed":
-                return await self._unlisted_again(applicant.job_id)
+                return await self._unlisted_again(applicant.job_id, hand)
             if blocked.reason != "active-limit":
                 line.call_after(waiter)
 
-    async def _look(self, key: JobKey, applicant: Applicant, line: Line) -> Blocked | None:
+    async def _look(self, key: JobKey, applicant: Applicant, line: Line, waiter: Waiter) -> Blocked | None:
         """See whether there would be a slot, and take out of the record what keeps it for nobody."""
         record = await self._stores.main.read(key)
         line.see(record)
         blocked = self._judge(record, applicant, line)
-        if blocked is None:
-            return None
-        leftovers = await self._gate.inspector.leftovers(record, at=now())
+        if blocked is None or not line.is_first(waiter):
+            return blocked
+        leftovers = await self._gate.inspector.leftovers(record, at=now(), sightings=line.sightings)
         if not leftovers:
             return blocked
 
@@ -220,14 +237,19 @@ class SlotKeeper:
         """Ask for a slot. Each time under a token of its own: a write that was given up may land later, and be nobody's."""
         asked_at, token = monotonic(), new_id()
         slot = self._slot(applicant, token)
+        taken: _Taken | None = None
 
         def reduce(record: KeyRecord) -> tuple[KeyRecord, _Taken | Blocked]:
+            nonlocal taken
+            if taken is not None and record.slot(token) is not None:
+                return record, taken  # it was stored, and only the answer was lost
             if line is not None:
                 line.see(record)
             changed, said = self._acquire(record, applicant, slot, line)
-            if isinstance(said, Acquired):
-                return changed, _Taken(slot, changed.takeovers, said.displaced, asked_at)
-            return changed, said
+            if isinstance(said, Blocked):
+                return changed, said
+            taken = _Taken(slot, changed.takeovers, said.displaced, asked_at)
+            return changed, taken
 
         self._claims.hold(token)
         try:
@@ -270,24 +292,3 @@ class SlotKeeper:
             tries=applicant.tries,
             context=applicant.context,
         )
-
-
-async def _turn(line: Line, waiter: Waiter, until: float) -> None:
-    """Wait for a change that was heard, and, as the first in line, for the time of the next look."""
-    wait = until - monotonic()
-    if line.is_first(waiter):
-        wait = min(wait, _POLL.total_seconds() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter is no secret
-        record = line.record
-        end = None if record is None else line.sightings.next_end(record, at=monotonic())
-        if end is not None:
-            wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
-        left = ORDER.total_seconds() - (monotonic() - (line.room_since or 0.0))
-        if left > 0:
-            wait = min(wait, left + 0.001)
-    try:
-        async with asyncio.timeout(max(0.0, wait)):
-            await waiter.turn.wait()
-    except TimeoutError:
-        return
-    finally:
-        waiter.turn.clear()

@@ -50,7 +50,7 @@ async def leave(
         if not any(slot.job_id == job_id for slot in record.active):
             return True
         sightings = sighted(sightings, record, at=monotonic())
-        abandoned = (await inspector.leftovers(record, at=now())).slots
+        abandoned = (await inspector.leftovers(record, at=now(), sightings=sightings)).slots
         if over(record):
             continue
         hand.lay_down()

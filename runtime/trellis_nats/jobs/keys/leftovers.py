@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from trellis_nats.clock import parse_timestamp
@@ -19,6 +20,7 @@ from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.history import JobHistory
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings
 from trellis_nats.jobs.states import EventType
 
 __all__ = ["RESERVATION_GRACE", "Inspector", "Leftovers", "is_abandoned", "is_orphaned", "overdue_slots"]
@@ -45,11 +47,16 @@ class Leftovers:
         return bool(self.entries or self.slots)
 
 
-def is_orphaned(entry: QueueEntry, newest: LifecycleEvent | None, *, at: datetime) -> bool:
-    """Say whether a waiting job will never run: it has ended, or was never stored. `newest` is its newest event."""
+def is_orphaned(
+    entry: QueueEntry, newest: LifecycleEvent | None, *, at: datetime, seen_for: timedelta = timedelta(0)
+) -> bool:
+    """Say whether a waiting job will never run: it has ended, or was never stored. `newest` is its newest event.
+
+    `seen_for` is how long it has been seen to wait: its creator's clock may be ahead.
+    """
     if newest is not None:
         return newest.is_terminal
-    return at - parse_timestamp(entry.created_at) > RESERVATION_GRACE
+    return max(at - parse_timestamp(entry.created_at), seen_for) > RESERVATION_GRACE
 
 
 def is_abandoned(newest: LifecycleEvent | None, answer: Answer) -> bool:
@@ -57,9 +64,21 @@ def is_abandoned(newest: LifecycleEvent | None, answer: Answer) -> bool:
     return answer is Answer.FREE or (newest is not None and newest.event_type in _ENDED_BY_ITS_WORKER)
 
 
-def overdue_slots(record: KeyRecord, policy: KeyPolicy, *, at: datetime) -> list[Slot]:
-    """Return the slots that should have been renewed by now: only they are worth a look."""
-    return [slot for slot in record.active if at - parse_timestamp(slot.renewed_at) > policy.interval * 1.5]
+def overdue_slots(
+    record: KeyRecord,
+    policy: KeyPolicy,
+    *,
+    at: datetime,
+    sightings: Sightings = NOTHING_SEEN,
+    monotonic_at: float = 0.0,
+) -> list[Slot]:
+    """Return the slots that should have been renewed by now, by either clock: only they are worth a look."""
+    return [
+        slot
+        for slot in record.active
+        if max(at - parse_timestamp(slot.renewed_at), sightings.unrenewed_for(slot, at=monotonic_at))
+        > policy.interval * 1.5
+    ]
 
 
 class Inspector:
@@ -70,29 +89,33 @@ class Inspector:
         self._claims = claims
         self._policy = policy
 
-    async def leftovers(self, record: KeyRecord, *, at: datetime) -> Leftovers:
-        """Return who in a record holds a place for nobody.
+    async def leftovers(
+        self, record: KeyRecord, *, at: datetime, sightings: Sightings = NOTHING_SEEN
+    ) -> Leftovers:
+        """Return who in a record holds a place for nobody, by what has been seen of it.
 
         Raises:
             TransportError: NATS did not answer.
         """
-        old = [entry for entry in record.queued if at - parse_timestamp(entry.created_at) > RESERVATION_GRACE]
-        entries = [entry.job_id for entry in _some(old) if await self.is_orphaned(entry, at=at)]
-        slots = [
-            slot.token
-            for slot in overdue_slots(record, self._policy, at=at)
-            if await self._is_abandoned(slot)
+        tick = monotonic()
+        old = [
+            entry
+            for entry in record.queued
+            if max(at - parse_timestamp(entry.created_at), sightings.waits_for(entry.job_id, at=tick))
+            > RESERVATION_GRACE
         ]
+        entries = [
+            entry.job_id
+            for entry in _some(old)
+            if await self._is_orphaned(entry, at=at, seen_for=sightings.waits_for(entry.job_id, at=tick))
+        ]
+        overdue = overdue_slots(record, self._policy, at=at, sightings=sightings, monotonic_at=tick)
+        slots = [slot.token for slot in overdue if await self._is_abandoned(slot)]
         return Leftovers(frozenset(entries), frozenset(slots))
 
-    async def is_orphaned(self, entry: QueueEntry, *, at: datetime) -> bool:
-        """Say whether a waiting job will never run.
-
-        Raises:
-            TransportError: NATS did not answer.
-        """
+    async def _is_orphaned(self, entry: QueueEntry, *, at: datetime, seen_for: timedelta) -> bool:
         newest = await self._history.newest(entry.job_id)
-        return is_orphaned(entry, None if newest is None else newest.event, at=at)
+        return is_orphaned(entry, None if newest is None else newest.event, at=at, seen_for=seen_for)
 
     async def _is_abandoned(self, slot: Slot) -> bool:
         newest = await self._history.newest(slot.job_id)

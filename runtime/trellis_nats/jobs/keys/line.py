@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic
+from typing import Final
 
 from trellis_nats._nats.connection import Connection, Subscription
 from trellis_nats._nats.message import Message
 from trellis_nats.jobs.keys.record import KeyRecord
 from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings, sighted
+from trellis_nats.jobs.keys.slots import COURTESY, ORDER
 from trellis_nats.jobs.keys.store import KeyStore
 from trellis_nats.jobs.keys.template import JobKey
 
 __all__ = ["Line", "Lines", "Waiter"]
+
+_POLL: Final = timedelta(seconds=1)
+"""How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
+_LEFT_MAX: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +88,26 @@ class Line:
         """Say whether nobody stands before it."""
         return self.in_order()[0] is waiter
 
+    async def wait_turn(self, waiter: Waiter, until: float) -> None:
+        """Wait for a change that was heard, and, as the first in line, for the time of the next look."""
+        wait = until - monotonic()
+        if self.is_first(waiter):
+            wait = min(wait, _POLL.total_seconds() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter is no secret
+            record = self.record
+            end = None if record is None else self.sightings.next_end(record, at=monotonic())
+            if end is not None:
+                wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
+            left = ORDER.total_seconds() - (monotonic() - (self.room_since or 0.0))
+            if left > 0:
+                wait = min(wait, left + 0.001)
+        try:
+            async with asyncio.timeout(max(0.0, wait)):
+                await waiter.turn.wait()
+        except TimeoutError:
+            return
+        finally:
+            waiter.turn.clear()
+
     def call(self) -> None:
         """Give the first one a turn."""
         if self.waiters:
@@ -100,6 +129,8 @@ class Lines:
         self._store = store
         self._max_active = max_active
         self._lines: dict[str, tuple[Line, Subscription]] = {}
+        self._left: OrderedDict[str, Sightings] = OrderedDict()
+        """What was seen of keys that nobody waits for just now: a lease runs on while a history is read again."""
         self.waiting = 0
         """How many wait, for all keys together."""
 
@@ -120,7 +151,13 @@ class Lines:
             self.waiting -= 1
             line.leave(waiter)
             if not line.waiters:
-                self._lines.pop(key.hash)[1].withdraw()
+                self._close(key, line)
+
+    def _close(self, key: JobKey, line: Line) -> None:
+        self._lines.pop(key.hash)[1].withdraw()
+        self._left[key.hash] = line.sightings
+        if len(self._left) > _LEFT_MAX:
+            self._left.popitem(last=False)
 
     def call_all(self) -> None:
         """Give everybody a turn: there is something else to see than a slot."""
@@ -129,14 +166,13 @@ class Lines:
                 waiter.turn.set()
 
     def _open(self, key: JobKey) -> Line:
-        line = Line(self._max_active)
+        line = Line(self._max_active, sightings=self._left.pop(key.hash, NOTHING_SEEN))
 
         def heard(message: Message) -> None:
+            # Only a reason to look: what is heard may yet be refused by the stream (decision 2).
             record = self._store.parse(key, message.data)
-            if record is not None:
-                line.see(record)
-                if len(record.active) < self._max_active:
-                    line.call()
+            if record is not None and len(record.active) < self._max_active:
+                line.call()
 
         self._lines[key.hash] = (line, self._connection.listen(self._store.subject(key), heard))
         return line

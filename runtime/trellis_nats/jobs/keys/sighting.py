@@ -29,6 +29,16 @@ class Sightings:
 
     seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
     """By token. Never changed."""
+    entries: dict[str, float] = field(default_factory=dict[str, float])
+    """Since when each waiting job has been seen, by its id. Never changed."""
+
+    def waits_for(self, job_id: str, *, at: float) -> timedelta:
+        """Return how long a job has been seen waiting."""
+        return timedelta(seconds=at - self.entries.get(job_id, at))
+
+    def unrenewed_for(self, slot: Slot, *, at: float) -> timedelta:
+        """Return how long a hold has been seen without a renewal."""
+        return timedelta(seconds=at - self._since(slot, at))
 
     def expired(self, record: KeyRecord, *, at: float) -> AbstractSet[str]:
         """Return the tokens of the slots whose lease is over. `at` is the monotonic clock, in seconds."""
@@ -53,7 +63,7 @@ def sighted(before: Sightings, record: KeyRecord, *, at: float) -> Sightings:
         known = before.seen.get(slot.token)
         same = known is not None and known.expires_at == slot.expires_at
         seen[slot.token] = known if known is not None and same else _Sighting(slot.expires_at, at)
-    return Sightings(seen)
+    return Sightings(seen, {entry.job_id: before.entries.get(entry.job_id, at) for entry in record.queued})
 
 
 NOTHING_SEEN: Final = Sightings()

@@ -60,13 +60,14 @@ class KeyStores:
         self.main = make(connection)
         """For the service's event loop."""
         self._make = make
-        self._in_thread: KeyStore | None = None
+        self._in_thread: tuple[Connection, KeyStore] | None = None
 
     def in_thread(self, connection: Connection) -> KeyStore:
         """Return the one for the heartbeat thread and its connection."""
-        if self._in_thread is None:
-            self._in_thread = self._make(connection)
-        return self._in_thread
+        known = self._in_thread
+        if known is None or known[0] is not connection:
+            known = self._in_thread = (connection, self._make(connection))
+        return known[1]
 
 
 class KeyStore:

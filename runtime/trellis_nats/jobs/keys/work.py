@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from trellis_nats._nats.heartbeat import ProgressThread
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.hands import Hand
@@ -21,10 +20,14 @@ __all__ = ["KeyedWork"]
 class KeyedWork:
     """The keys of one queue, for its worker in this process."""
 
-    def __init__(self, keys: QueueKeys, keeper: SlotKeeper, thread: ProgressThread) -> None:
+    def __init__(self, keys: QueueKeys, keeper: SlotKeeper) -> None:
         self._keys = keys
         self._keeper = keeper
-        self._thread = thread
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many jobs wait in this process that one more had better wait at the server."""
+        return self._keeper.is_crowded
 
     def key_of(self, work: LifecycleEvent) -> JobKey:
         """Return the key of a job.
@@ -56,14 +59,14 @@ class KeyedWork:
             entitled=newest.effective_state is not JobState.PENDING or work.event_type == EventType.RETRIED,
             deadline=instant(work.deadline),
         )
-        found = await self._keeper.take(key, applicant, hand)
-        if isinstance(found, HeldSlot):
-            found.keep(self._thread)
-        return found
+        return await self._keeper.take(key, applicant, hand)
 
-    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None) -> None:
-        """Give a slot back; a job that will be tried again waits at the head of its key's queue."""
-        await self._keeper.give_back(held, retry_after=retry_after)
+    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None, began: bool) -> bool:
+        """Give a slot back; a job that will be tried again, or whose try never `began`, waits at the head of its key.
+
+        Returns False when NATS did not take it until the lease was over: the job has to come again for it.
+        """
+        return await self._keeper.give_back(held, retry_after=retry_after, began=began)
 
     async def forget(self, work: LifecycleEvent, hand: Hand) -> bool:
         """Take a job that has ended out of the record of its key. Return False when the worker stops before.
