@@ -12,7 +12,7 @@ from trellis_nats.ids import is_token
 from trellis_nats.provision.plan import JOBS
 from trellis_nats.rights.grant import Grant, Probe, api, publish, subscribe
 
-__all__ = ["creating", "duties", "inspecting", "keyed", "working"]
+__all__ = ["awaiting", "creating", "duties", "inspecting", "keyed", "records", "working"]
 
 
 def creating(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
@@ -58,17 +58,27 @@ def working(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
 
 
 def keyed(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Create and work jobs of a queue with concurrency keys."""
-    bucket, name = jobs.keys_bucket, queue.queue_type
-    records = f"$KV.{bucket}.{jobs.namespace}.>"
+    """Create jobs of a queue with concurrency keys."""
+    name = queue.queue_type
     prefix = queue.publish_prefix
     yield publish(f"{prefix}.*.skipped", f"replace jobs of queue {name}", probe=Probe.REFUSED)
     yield publish(f"{prefix}.*.stale", f"take slots of dead jobs of queue {name}", probe=Probe.REFUSED)
     yield publish(f"trellis.job_claims.{jobs.namespace}.*", "ask workers what they work on")
-    yield publish(records, f"keep the keys of queue {name}", probe=Probe.REFUSED)
+    yield from records(jobs, queue)
+
+
+def records(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """Read and change the records of a queue's keys: to free a place, for instance."""
+    bucket, name = jobs.keys_bucket, queue.queue_type
+    yield publish(f"$KV.{bucket}.{jobs.namespace}.>", f"keep the keys of queue {name}", probe=Probe.REFUSED)
     yield api(f"DIRECT.GET.KV_{bucket}.$KV.{bucket}.>", f"read the keys of queue {name}")
     yield api(f"STREAM.MSG.GET.KV_{bucket}", f"read the newest keys of queue {name}")
-    yield subscribe(records, f"hear when a key of queue {name} is free")
+
+
+def awaiting(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """Work jobs of a queue with concurrency keys, beside what it takes to create them."""
+    records_of = f"$KV.{jobs.keys_bucket}.{jobs.namespace}.>"
+    yield subscribe(records_of, f"hear when a key of queue {queue.queue_type} is free")
 
 
 def duties(jobs: JobsBinding) -> Iterator[Grant]:

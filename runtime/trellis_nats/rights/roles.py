@@ -38,7 +38,7 @@ def starting(usage: Usage) -> Iterator[Grant]:
         for grant in _using(usage, binding, queue):
             yield grant if is_handled else replace(grant, is_needed=False)
         if is_handled:
-            yield from jobs.working(binding, queue)
+            yield from _working(usage, binding, queue)
     for rpc in usage.served:
         if rpc.name in usage.handled_rpcs:
             yield from surfaces.serving(rpc)
@@ -50,7 +50,7 @@ def starting(usage: Usage) -> Iterator[Grant]:
 def _worker(usage: Usage) -> Iterator[Grant]:
     for binding, queue in usage.queues:
         yield from _using(usage, binding, queue)
-        yield from jobs.working(binding, queue)
+        yield from _working(usage, binding, queue)
     for rpc in usage.served:
         yield from surfaces.serving(rpc)
     yield from _events_and_buckets(usage)
@@ -65,6 +65,8 @@ def _producer(usage: Usage) -> Iterator[Grant]:
 def _operator(usage: Usage) -> Iterator[Grant]:
     for binding, queue in usage.queues:
         yield from jobs.inspecting(binding, queue)
+        if usage.is_keyed(queue):
+            yield from jobs.records(binding, queue)
     if usage.jobs is not None:
         yield from jobs.duties(usage.jobs)
     yield from verifying(plan(usage.requirements, atomic=True))
@@ -87,6 +89,12 @@ def _using(usage: Usage, binding: JobsBinding, queue: QueueBinding) -> Iterator[
     yield from jobs.creating(binding, queue)
     if usage.is_keyed(queue):
         yield from jobs.keyed(binding, queue)
+
+
+def _working(usage: Usage, binding: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    yield from jobs.working(binding, queue)
+    if usage.is_keyed(queue):
+        yield from jobs.awaiting(binding, queue)
 
 
 def _events_and_buckets(usage: Usage) -> Iterator[Grant]:

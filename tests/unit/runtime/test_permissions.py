@@ -44,7 +44,10 @@ def test_only_a_service_with_keyed_queues_may_use_the_bucket_of_keys() -> None:
     keyed = "$KV.JOBS_KEYS_depot.depot.>"
 
     assert keyed in permissions(Depot, "worker").publish
-    assert keyed in permissions(Depot, "producer").subscribe
+    assert keyed in permissions(Depot, "worker").subscribe
+    assert keyed in permissions(Depot, "producer").publish
+    assert keyed not in permissions(Depot, "producer").subscribe
+    assert keyed in permissions(Depot, "operator").publish
     assert not [each for each in permissions(OrdersService, "worker").publish if "JOBS_KEYS" in each]
     assert not [each for each in permissions(Depot, "worker").publish if "duty" in each]
 
