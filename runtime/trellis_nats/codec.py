@@ -74,16 +74,18 @@ class Codec(Generic[T]):
 
     def _written(self, value: T) -> tuple[JsonValue, bytes]:
         try:
-            checked = self._adapter.validate_python(value, strict=True)
             written: JsonValue = self._adapter.dump_python(
-                checked, mode="json", by_alias=True, exclude_unset=True
+                value, mode="json", by_alias=True, exclude_unset=True, warnings="none"
             )
-            # The text shows what the value hides: a type without a model, such as float, lets NaN pass.
-            return written, encode_json(written)
+            # Checked is the text, as its reader will: `model_construct` checks nothing, a float may be NaN, and of a value
+            # itself one cannot tell a member that is absent from one that is None.
+            text = encode_json(written)
+            self._adapter.validate_json(text, strict=True)
         except ValidationError as error:
             raise InvalidPayload(self._what, issues(error)) from None
         except ValueError as error:
             raise InvalidPayload(self._what, [("#", str(error))]) from None
+        return written, text
 
 
 def issues(error: ValidationError) -> list[tuple[str, str]]:

@@ -29,8 +29,6 @@ class Model(BaseModel):
         allow_inf_nan=False,
         # A validator is built when the first value needs it, so that importing a package costs little.
         defer_build=True,
-        # `model_copy(update=…)` and `model_construct` check nothing; what goes out is checked all the same.
-        revalidate_instances="always",
     )
 
     def model_dump(self, *, exclude_unset: bool = True, **options: Any) -> dict[str, Any]:  # pyright: ignore[reportExplicitAny, reportAny] - pydantic's own signature
