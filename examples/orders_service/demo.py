@@ -1,4 +1,4 @@
-"""Sends one order through the service and follows it, live, on a nats-server of its own.
+"""Sends one order through the service and follows it, live, on a nats-server of its own; then shows concurrency keys.
 
 `make demo` runs this. It leaves no process and no file behind.
 """
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from keyed_demo import show_keys
 from orders_participant import CreateOrderRequest, CreateOrderRequestItem, OrdersClient, OrdersService
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +21,7 @@ from trellis_nats import JobEvent, NoResponders, TrellisError
 from trellis_nats.testing import NatsServer
 
 PATIENCE = timedelta(seconds=60)
-"""More than a slow machine needs; the demo takes about 7 s, 5 of them the contract's wait before the second try."""
+"""More than a slow machine needs; the demo takes about 9 s, 5 of them the contract's wait before the second try."""
 
 COLOURS = {"completed": "green", "retry": "yellow", "failed": "red", "dead": "red"}
 
@@ -107,6 +108,7 @@ async def follow_one_order(console: Console, url: str, process: asyncio.subproce
         console.print(f"\nOrders.Shipped → order {order}, after {taken:.1f} s")
         stored = await service.kv.orders.get(order)
         console.print(f"stored as [bold]{stored.value.status if stored else 'nothing'}[/bold]")
+        await show_keys(console, service)
 
 
 async def placed(client: OrdersClient, process: asyncio.subprocess.Process) -> str:

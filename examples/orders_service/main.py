@@ -21,10 +21,15 @@ from orders_participant import (
     Order,
     OrderShippedEvent,
     OrdersService,
+    PublishStockJob,
+    RefreshCatalogJob,
     ReserveInventoryJob,
     ReserveInventoryPayload,
     ReserveInventoryResult,
+    SyncTicketsJob,
+    SyncTicketsResult,
 )
+from remote import Remote
 from trellis_nats import RpcContext
 from ulid import ULID
 
@@ -117,11 +122,31 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
         return NotifyWarehouseResult(notified=True)
 
 
+def register_keyed(service: OrdersService, remote: Remote) -> None:
+    """Give the queues their handlers whose runs the contract keeps apart: one at a time for each key, wherever it runs."""
+
+    @service.jobs.sync_tickets.handle
+    async def sync_tickets(job: SyncTicketsJob) -> SyncTicketsResult:
+        log.info("sync tickets job started", key=job.key, request_id=job.context.request_id)
+        return SyncTicketsResult(synced=await remote.fetch(job.payload.origin))
+
+    @service.jobs.refresh_catalog.handle
+    async def refresh_catalog(job: RefreshCatalogJob) -> None:
+        log.info("refresh catalog job started", key=job.key)
+        await remote.fetch(job.payload.supplier)
+
+    @service.jobs.publish_stock.handle
+    async def publish_stock(job: PublishStockJob) -> None:
+        log.info("publish stock job started", key=job.key, quantity=job.payload.quantity)
+        await remote.fetch(job.payload.product_id)
+
+
 async def main() -> None:
     """Serve and work until SIGTERM."""
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     async with OrdersService.connect(url) as service:
         register(service, PaymentGateway())
+        register_keyed(service, Remote())
         log.info("the orders service works", contract=service.contract.id)
         await service.run()
 

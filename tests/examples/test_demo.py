@@ -39,7 +39,7 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
     taken = time.monotonic() - began
 
     assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
-    seen = re.findall(r"(\S+) +(created|started|retry|completed)\b", run.stdout)
+    seen = re.findall(r" s  (\S+) +(created|started|retry|completed)\b", run.stdout)
     # A job's last event and the first ones of the job that its handler created come in either order.
     by_queue = {queue: [event for name, event in seen if name == queue] for queue, _ in seen}
     assert by_queue == {
@@ -49,6 +49,14 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
     }
     assert "Orders.Shipped" in run.stdout
     assert "stored as shipped" in run.stdout
+    answers = re.findall(r"^  (\S+) +\S+ +(accepted|rejected|coalesced)(.*)$", run.stdout, re.MULTILINE)
+    assert [(queue, answer) for queue, answer, _ in answers] == [
+        *[("sync-tickets", answer) for answer in ("accepted", "accepted", "rejected")],
+        *[("refresh-catalog", answer) for answer in ("accepted", "accepted", "coalesced")],
+        *[("publish-stock", "accepted")] * 3,
+    ]
+    assert answers[-1][2].startswith(" in place of job")
+    assert "7 jobs were stored: 6 completed, 1 skipped" in run.stdout
     assert taken < 20
     assert list(tmp_path.iterdir()) == [], "it leaves a file behind"
     assert ended([int(pid) for pid in re.findall(r"process (\d+)", run.stdout)]), "it leaves a process behind"

@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="orders-service@v1",
-    digest="b3SG7ALxvNgtN_TSdE9ngebb5ZnkO6unSFB5AADVtKI",
+    digest="wfucwQpGnEdhz40oz5Pk9RtLI-z6M2MTw_mJUT36VPs",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

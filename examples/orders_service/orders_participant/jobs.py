@@ -14,6 +14,8 @@ from .models import (
     ChargePaymentResult,
     NotifyWarehousePayload,
     NotifyWarehouseResult,
+    PublishStockPayload,
+    RefreshCatalogPayload,
     ReserveInventoryPayload,
     ReserveInventoryResult,
     SyncTicketsPayload,
@@ -26,6 +28,10 @@ __all__ = [
     "JobsFacade",
     "NotifyWarehouseJob",
     "NotifyWarehouseQueue",
+    "PublishStockJob",
+    "PublishStockQueue",
+    "RefreshCatalogJob",
+    "RefreshCatalogQueue",
     "ReserveInventoryJob",
     "ReserveInventoryQueue",
     "SyncTicketsJob",
@@ -71,6 +77,54 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
         payload=NotifyWarehousePayload,
         result=NotifyWarehouseResult,
         max_deliver=3,
+    )
+
+
+PublishStockJob: TypeAlias = ActiveJob[PublishStockPayload, None]
+"""One `publish-stock` job, as its handler gets it."""
+
+
+class PublishStockQueue(JobQueue[PublishStockPayload, None]):
+    """Tell the shops how much is left.
+
+    Only the newest number matters: it replaces one that still waits.
+
+    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
+    stock:/productId; 1 may wait, and one more replaces the one that waits longest.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="publish-stock",
+        payload=PublishStockPayload,
+        key=KeySpec(
+            template=("stock", "/productId"),
+            max_queued=1,
+            when_full="replace-oldest",
+        ),
+    )
+
+
+RefreshCatalogJob: TypeAlias = ActiveJob[RefreshCatalogPayload, None]
+"""One `refresh-catalog` job, as its handler gets it."""
+
+
+class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
+    """Read a supplier's catalog again.
+
+    Whoever asks while one run waits is answered with that run: it will see what has changed.
+
+    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
+    catalog:/supplier; 1 may wait, and one more is answered with the one that waits longest.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="refresh-catalog",
+        payload=RefreshCatalogPayload,
+        key=KeySpec(
+            template=("catalog", "/supplier"),
+            max_queued=1,
+            when_full="coalesce",
+        ),
     )
 
 
@@ -132,6 +186,10 @@ class JobsFacade(Jobs):
         """Take payment."""
         self.notify_warehouse: Final = NotifyWarehouseQueue(runtime)
         """Tell the warehouse."""
+        self.publish_stock: Final = PublishStockQueue(runtime)
+        """Tell the shops how much is left."""
+        self.refresh_catalog: Final = RefreshCatalogQueue(runtime)
+        """Read a supplier's catalog again."""
         self.reserve_inventory: Final = ReserveInventoryQueue(runtime)
         """Hold stock."""
         self.sync_tickets: Final = SyncTicketsQueue(runtime)

@@ -20,6 +20,8 @@ from .orders_live_request import OrdersLiveRequest
 from .process_order_progress import ProcessOrderProgress
 from .process_order_request import ProcessOrderRequest
 from .process_order_result import ProcessOrderResult
+from .publish_stock_payload import PublishStockPayload
+from .refresh_catalog_payload import RefreshCatalogPayload
 from .reserve_inventory_payload import ReserveInventoryPayload, ReserveInventoryPayloadItem
 from .reserve_inventory_result import ReserveInventoryResult
 from .sync_tickets_payload import SyncTicketsPayload
@@ -47,6 +49,8 @@ __all__ = [
     "ProcessOrderProgress",
     "ProcessOrderRequest",
     "ProcessOrderResult",
+    "PublishStockPayload",
+    "RefreshCatalogPayload",
     "ReserveInventoryPayload",
     "ReserveInventoryPayloadItem",
     "ReserveInventoryResult",

@@ -47,8 +47,8 @@ SweepJob: TypeAlias = ActiveJob[Thing, None]
 class SweepQueue(JobQueue[Thing, None]):
     """The `sweep` jobs.
 
-    Tried once. At most 2 at a time per key /thingId; 3 may wait, and one more replaces the oldest of
-    them.
+    Tried once. At most 2 at a time per key /thingId; 3 may wait, and one more replaces the one that waits
+    longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
