@@ -29,8 +29,8 @@ _ATTEMPTS_MAX: Final = 100
 _UNKNOWN_MAX: Final = 3
 """How many answers in a row may be lost; each one waited for a request timeout."""
 _PAUSE_FIRST: Final = timedelta(milliseconds=1)
-_PAUSE_LONGEST: Final = timedelta(milliseconds=50)
-"""Between conflicting writes. A write takes about half a millisecond, so 50 writers need about 25 ms for a turn each."""
+_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
+"""Between conflicting writes: it grows until as many writers as there are have turns, however slow the machine is."""
 _REMEMBERED: Final = 4096
 """How many keys a process remembers the newest revision of, to write without a read. About 2 KB each."""
 
