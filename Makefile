@@ -66,6 +66,7 @@ bench: $(STAMP) ## run the benchmarks
 
 faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: beside the others
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
+	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
 
 build: $(STAMP) ## build the wheels into dist/
 	@rm -rf dist

@@ -18,6 +18,7 @@ from trellis_nats.jobs.keys.held import HeldSlot
 from trellis_nats.jobs.keys.keeper import SlotKeeper
 from trellis_nats.jobs.keys.sighting import Sightings
 from trellis_nats.jobs.record import NOT_KEYED
+from trellis_nats.jobs.settling import acknowledge
 
 __all__ = ["MUTANTS"]
 
@@ -84,8 +85,8 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
         try:
             settlement = await work(self, message, event, attempt, held, hand)
         finally:
-            await self._keyed.give_back(held, retry_after=None)
-        await self._acknowledge(message, event, settlement)
+            await self._keyed.give_back(held, retry_after=None, began=True)
+        await acknowledge(message, settlement, self.delivery, what=event.job_id)
         return True
 
     patch.setattr(Executor, "_try", mutated_try)
