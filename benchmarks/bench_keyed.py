@@ -1,7 +1,7 @@
 """What does a concurrency key cost?
 
 One server with file storage, 200-byte payloads, one process. Throughput is create and full work together, keyed with so
-many keys beside unkeyed in the same round, turn about. The hot key is asked for by several connections at once. What lies
+many keys beside unkeyed in the same round. The hot key is asked for by several connections at once. What lies
 between two jobs of a busy key is measured from a handler's end to the next one's beginning.
 """
 
@@ -38,11 +38,13 @@ from trellis_nats import (
     Service,
 )
 from trellis_nats._nats.backoff import Backoff
+from trellis_nats._nats.publish import send_acked
 from trellis_nats.testing import NatsServer
 
 ROUNDS: Final = 3
 KEYS: Final = 10_000
-BUSY_JOBS: Final = 300
+BUSY: Final = ((20, 10), (200, 2))
+"""How many jobs of one key wait at first, and how often that is measured."""
 SUBMISSIONS: Final = 300
 SUBMITTERS: Final = (1, 10, 50)
 STORED_KEYS: Final = (100, 1_000, 10_000, 100_000)
@@ -135,8 +137,11 @@ def slices(keys: Sequence[int], size: int) -> list[Sequence[int]]:
     return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
-async def between_two_jobs() -> list[float]:
-    """Return the milliseconds from a handler's end to the next one's beginning, of one key, in two processes' hands."""
+async def between_two_jobs(count: int) -> list[float]:
+    """Return the milliseconds from a handler's end to the next one's beginning, of one key, over two connections.
+
+    So many jobs wait at first; the fewer wait, the smaller the record.
+    """
     waits: list[float] = []
     with NatsServer() as server:
         async with (
@@ -151,14 +156,14 @@ async def between_two_jobs() -> list[float]:
                 at = time.perf_counter()
                 if ended is not None:
                     waits.append((at - ended) * 1000)
-                if len(waits) == BUSY_JOBS - 1:
+                if len(waits) == count - 1:
                     done.set()
                 await asyncio.sleep(0)
                 ended = time.perf_counter()
 
             for each in (bench, other):
                 each.jobs.keyed.handle(work)
-            await asyncio.gather(*(bench.jobs.keyed.create(Payload(key=1)) for _ in range(BUSY_JOBS)))
+            await asyncio.gather(*(bench.jobs.keyed.create(Payload(key=1)) for _ in range(count)))
             for each in (bench, other):
                 await each.jobs.start_workers()
             await done.wait()
@@ -205,9 +210,13 @@ async def main() -> None:
     keyed, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     console.print(f"{KEYS} keys, a job each: {keyed:,.0f}/s keyed, {plain:,.0f}/s unkeyed, ratio {ratio:.2f}")
-    waits = await between_two_jobs()
-    p50, p99 = statistics.median(waits), statistics.quantiles(waits, n=100)[98]
-    console.print(f"end to next start on a busy key: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    handed: list[tuple[int, float, float]] = []
+    for count, times in BUSY:
+        waits = [each for _ in range(times) for each in await between_two_jobs(count)]
+        handed.append((count, statistics.median(waits), statistics.quantiles(waits, n=100)[98]))
+        console.print(
+            f"end to next start, {count} jobs of a key: p50 {handed[-1][1]:.2f} ms, p99 {handed[-1][2]:.2f} ms"
+        )
     hot = Table("submitters of one key", "accepted/s", "conflicts per admission")
     rows = [(each, *await submitted(each)) for each in SUBMITTERS]
     for submitters, accepted, conflicts in rows:
@@ -216,27 +225,24 @@ async def main() -> None:
     costs = Table("keys", "jobs/s")
     rates: list[tuple[int, float]] = []
     for keys in STORED_KEYS:
-        spread = [number * keys // COST_JOBS % keys for number in range(COST_JOBS)]
-        rates.append((keys, await worked_beside(keys, spread)))
+        rates.append((keys, await worked_beside(keys)))
         costs.add_row(f"{keys:,}", f"{rates[-1][1]:,.0f}")
     console.print(costs)
-    figures = {"machine": machine, "ratio": ratio, "keyed": keyed, "plain": plain, "p50": p50, "p99": p99}
+    figures = {"machine": machine, "ratio": ratio, "keyed": keyed, "plain": plain, "handed": handed}
     Path(__file__).with_suffix(".json").write_text(
         json.dumps({**figures, "hot": rows, "cost": rates}, indent=2) + "\n"
     )
 
 
-async def worked_beside(keys: int, spread: Sequence[int]) -> float:
-    """Return the jobs per second of some keys, with a record of each of so many keys in the bucket."""
+async def worked_beside(keys: int) -> float:
+    """Return the jobs per second of 500 keys, a job each, beside the records of so many others in the bucket."""
+    spread = range(COST_JOBS)
     with NatsServer() as server:
         async with Bench.connect(server.url, options=OPTIONS) as bench:
             queue, connection = bench.jobs.keyed, bench.jobs.runtime.connection
-            first = await queue.create(Payload(key=keys))
-            await first.cancel()
             for batch in slices(range(keys), 1_000):
-                for number in batch:
-                    await connection.publish(f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}", b"{}")
-                await connection.flush()
+                names = [f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}" for number in batch]
+                await asyncio.gather(*(send_acked(connection, name, b"{}") for name in names))
             left, done = len(spread), asyncio.Event()
 
             @queue.handle

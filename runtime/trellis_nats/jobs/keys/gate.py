@@ -68,7 +68,7 @@ class KeyGate:
             changed, verdict = admit(record, entry, self.policy, strict=strict, expired=frozenset())
             return (changed if isinstance(verdict, Admitted) else record), verdict
 
-        verdict = await self.store.change(key, try_first)
+        verdict = await self.store.change(key, try_first, patient=True)
         if isinstance(verdict, Admitted) or seen is None:
             return verdict
         return await self._make_room(key, seen, entry, verdict, strict=strict)
@@ -96,7 +96,7 @@ class KeyGate:
             changed, written = admit(cleared, entry, self.policy, strict=strict, expired=expired)
             return changed, written
 
-        verdict = await self.store.change(key, again)
+        verdict = await self.store.change(key, again, patient=True)
         for slot in displaced:
             await record_stale(self._history, slot)
         return verdict

@@ -29,8 +29,10 @@ _ATTEMPTS_MAX: Final = 100
 _UNKNOWN_MAX: Final = 3
 """How many answers in a row may be lost; each one waited for a request timeout."""
 _PAUSE_FIRST: Final = timedelta(milliseconds=1)
-_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
-"""Between conflicting writes: it grows until as many writers as there are have turns, however slow the machine is."""
+_PAUSE_LONGEST: Final = timedelta(milliseconds=50)
+_PATIENT_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
+"""Between conflicting writes. That of a patient writer grows until as many as there are have turns, however slow the
+machine is: a lease that must be renewed comes through between them."""
 _REMEMBERED: Final = 4096
 """How many keys a process remembers the newest revision of, to write without a read. About 2 KB each."""
 
@@ -113,10 +115,10 @@ class KeyStore:
         """
         return await self.change(key, lambda record: (record, record))
 
-    async def change(self, key: JobKey, reduce: Reducer[T]) -> T:
+    async def change(self, key: JobKey, reduce: Reducer[T], *, patient: bool = False) -> T:
         """Apply a reducer to the newest record, and return what it says once its change is stored.
 
-        An answer that changes nothing is given only on what the leader has.
+        A `patient` writer lets others go first when many write at once. An answer that changes nothing is given only on what the leader has.
 
         Raises:
             MalformedKeyRecord: what is stored is no record of the key; it was not touched.
@@ -128,15 +130,15 @@ class KeyStore:
         known.users += 1
         try:
             async with known.lock:
-                return await self._change(key, known, reduce)
+                longest = _PATIENT_PAUSE_LONGEST if patient else _PAUSE_LONGEST
+                return await self._change(key, known, reduce, Backoff(_PAUSE_FIRST, longest))
         finally:
             known.users -= 1
             self._known.move_to_end(key.hash)
             self._forget_oldest()
 
-    async def _change(self, key: JobKey, known: _Known, reduce: Reducer[T]) -> T:
+    async def _change(self, key: JobKey, known: _Known, reduce: Reducer[T], pauses: Backoff) -> T:
         stored, known.stored = known.stored, None
-        pauses = Backoff(_PAUSE_FIRST, _PAUSE_LONGEST)
         unknown = 0
         leader = False
         for _ in range(_ATTEMPTS_MAX):
