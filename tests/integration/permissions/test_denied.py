@@ -102,15 +102,16 @@ WORKING = [
     "$JS.API.STREAM.MSG.GET.KV_depot_orders",
     "events.v1.Orders.Shipped",
 ]
-CREATING = ["trellis.jobs.depot.pack.J1.created", "$KV.JOBS_KEYS_depot.depot.ship.key"]
+CREATING = ["trellis.jobs.depot.pack.J1.created"]
+KEEPING_KEYS = ["$KV.JOBS_KEYS_depot.depot.ship.key"]
 CLAIMING = ["trellis.job_claims.depot.I1", "trellis.jobs.depot.ship.J1.stale"]
 CALLING = ["rpc.v1.Orders.Create"]
 PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
     "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
-    "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *CALLING],
-    "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING],
+    "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *KEEPING_KEYS, *CALLING],
+    "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING, *KEEPING_KEYS],
 }
 
 HEARD_BY_NOBODY = [
@@ -150,7 +151,7 @@ EVENTS_HEARD = ["events.v1.Orders.Shipped"]
 CLAIMS = ["trellis.job_claims.depot.*"]
 HEARING = {
     "worker": HEARD_BY_NOBODY,
-    "producer": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS],
+    "producer": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
     "operator": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS],
     "provisioner": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *EVENTS_HEARD, *CLAIMS],
     "client": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],
