@@ -24,11 +24,6 @@ class KeyedWork:
         self._keys = keys
         self._keeper = keeper
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether so many jobs wait in this process that one more had better wait at the server."""
-        return self._keeper.is_crowded
-
     def key_of(self, work: LifecycleEvent) -> JobKey:
         """Return the key of a job.
 
