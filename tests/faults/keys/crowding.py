@@ -43,6 +43,8 @@ def crowds(
         if key is None:
             continue  # another check names jobs that nobody submitted
         for since, until in _counted(run, away.get(run.pid, ()), int(lease * MARGIN)):
+            if since >= until:
+                continue  # it ended in the moment in which it began to count
             name = f"{run.job} try {run.tries}"
             changes[key] += [(since, 1, name), (until, -1, name)]
     found: list[str] = []

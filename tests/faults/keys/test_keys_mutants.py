@@ -69,7 +69,7 @@ TRIALS: Final[dict[str, Trial]] = {
 }
 BREAKS: Final = {
     "no_capacity": {"crowds", "slots_beyond"},
-    "no_renewal": {"crowds"},
+    "no_renewal": {"lost"},  # a slot that is not renewed is counted as lost in time, so no job ever ends
     "by_the_wall_clock": {"crowds"},
     "release_forgotten": {"left_slots"},
     "slot_after_started": {"without_slot"},
