@@ -115,21 +115,26 @@ async def worked(pick: str, keys: Sequence[int]) -> float:
     with NatsServer() as server:
         async with Bench.connect(server.url, options=OPTIONS) as bench:
             queue: BenchQueue = getattr(bench.jobs, pick)
-            left, done = len(keys), asyncio.Event()
+            return await rate(bench, queue, keys)
 
-            @queue.handle
-            async def work(_job: BenchJob) -> None:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    done.set()
 
-            await bench.jobs.start_workers()
-            began = time.perf_counter()
-            for batch in slices(keys, 64):
-                await asyncio.gather(*(queue.create(Payload(key=key)) for key in batch))
-            await done.wait()
-            return len(keys) / (time.perf_counter() - began)
+async def rate(bench: Bench, queue: BenchQueue, keys: Sequence[int]) -> float:
+    """Create a job for each of the keys and work it; return how many per second."""
+    left, done = len(keys), asyncio.Event()
+
+    @queue.handle
+    async def work(_job: BenchJob) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            done.set()
+
+    await bench.jobs.start_workers()
+    began = time.perf_counter()
+    for batch in slices(keys, 64):
+        await asyncio.gather(*(queue.create(Payload(key=key)) for key in batch))
+    await done.wait()
+    return len(keys) / (time.perf_counter() - began)
 
 
 def slices(keys: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -243,21 +248,7 @@ async def worked_beside(keys: int) -> float:
             for batch in slices(range(keys), 1_000):
                 names = [f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}" for number in batch]
                 await asyncio.gather(*(send_acked(connection, name, b"{}") for name in names))
-            left, done = len(spread), asyncio.Event()
-
-            @queue.handle
-            async def work(_job: BenchJob) -> None:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    done.set()
-
-            await bench.jobs.start_workers()
-            began = time.perf_counter()
-            for batch in slices(spread, 64):
-                await asyncio.gather(*(queue.create(Payload(key=key)) for key in batch))
-            await done.wait()
-            return len(spread) / (time.perf_counter() - began)
+            return await rate(bench, queue, spread)
 
 
 if __name__ == "__main__":
