@@ -152,19 +152,18 @@ def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
 def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
     """Return from `create` before the server has said that the job is stored."""
     create = history.JobHistory.create
-    under_way: set[asyncio.Task[history.StoredEvent]] = set()
+    under_way: set[asyncio.Task[None]] = set()
 
-    def ended(task: asyncio.Task[history.StoredEvent]) -> None:
+    def ended(task: asyncio.Task[None]) -> None:
         under_way.discard(task)
         if not task.cancelled():
             task.exception()  # it is a mutant: nobody learns of it
 
-    async def mutated(self: history.JobHistory, event: Any) -> history.StoredEvent:
+    async def mutated(self: history.JobHistory, event: Any) -> None:
         task = asyncio.create_task(create(self, event))
         under_way.add(task)
         task.add_done_callback(ended)
         await asyncio.sleep(0)
-        return history.StoredEvent(event, 0, None)
 
     patch.setattr(history.JobHistory, "create", mutated)
 

@@ -7,7 +7,7 @@ import logging
 
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload, TransportError
-from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
+from trellis_nats.jobs.event import JobLogEntry, JobProgress, NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
 from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.states import EventType
@@ -20,9 +20,10 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """The state that a running try shares with its worker: what was written last, and who stopped it."""
 
-    def __init__(self, history: JobHistory, identity: JobIdentity, started: StoredEvent) -> None:
+    def __init__(self, history: JobHistory, identity: JobIdentity, *, tries: int, started: int) -> None:
+        """Begin with the number of the try, and the sequence of its `started` event."""
         self.identity = identity
-        self.tries = started.event.tries
+        self.tries = tries
         self.cancelled = asyncio.Event()
         """Set once the history says that the job is cancelled."""
         self.superseded = False
@@ -33,7 +34,7 @@ class Attempt:
         """Whether the handler has to stop: the job is superseded, or the host's grace is over."""
         self._over: asyncio.Future[None] | None = None
         self._history = history
-        self._sequence = started.sequence
+        self._sequence = started
         self._writing = asyncio.Lock()
 
     async def progress(self, progress: JobProgress) -> None:
@@ -44,7 +45,7 @@ class Attempt:
         """Write a line of the handler."""
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
 
-    async def append(self, event: LifecycleEvent) -> None:
+    async def append(self, event: NewEvent) -> None:
         """Write the end of the try.
 
         Raises:
@@ -53,7 +54,7 @@ class Attempt:
         """
         async with self._writing:
             try:
-                self._sequence = (await self._history.append(event, after=self._sequence)).sequence
+                self._sequence = await self._history.append(event, after=self._sequence)
             except Overtaken as overtaken:
                 self.see(overtaken.newest)
                 raise
@@ -97,7 +98,7 @@ class Attempt:
         async with self._writing:
             return self.see(await self._history.newest(self.identity.job_id))
 
-    async def _report(self, event: LifecycleEvent) -> None:
+    async def _report(self, event: NewEvent) -> None:
         """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
         if self.cancelled.is_set() or self.superseded:
             return

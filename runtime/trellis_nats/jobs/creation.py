@@ -14,7 +14,7 @@ from trellis_nats.clock import timestamp
 from trellis_nats.context import new_context
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import NewEvent
 from trellis_nats.jobs.lineage import current_origin
 from trellis_nats.jobs.record import JobIdentity
 
@@ -57,7 +57,7 @@ def draft(
     max_tries: int,
     default_deadline: timedelta | None,
     at: datetime,
-) -> LifecycleEvent:
+) -> NewEvent:
     """Write the `created` event. Inside a handler the job inherits its context and names its parent.
 
     Raises:

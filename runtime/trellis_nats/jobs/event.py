@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -11,7 +12,7 @@ from trellis_nats.codec import encode_json, has_no_json_number
 from trellis_nats.context import Context
 from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
 
-__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent"]
+__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent"]
 
 
 class _Wire(BaseModel):
@@ -132,6 +133,33 @@ class LifecycleEvent(_Wire):
             traceparent=self.context.traceparent,
             tracestate=self.context.tracestate,
         )
+
+
+@dataclass(slots=True)
+class NewEvent:
+    """An event that this process is about to write. It is not checked as one that was read: `JobIdentity` makes it."""
+
+    job_id: str
+    event_type: EventType
+    context: Context
+    body: dict[str, JsonValue]
+    """As the wire has it."""
+
+    def encode(self) -> bytes:
+        """Write the event.
+
+        Raises:
+            ValueError: the payload or the result holds NaN or an infinity.
+        """
+        return encode_json(self.body)
+
+    def job_context(self) -> Context:
+        """Return the context of the job."""
+        return self.context
+
+    def read(self) -> LifecycleEvent:
+        """Return the event as its readers will see it."""
+        return LifecycleEvent.model_validate(self.body)
 
 
 def wire_context(context: Context) -> JsonValue:

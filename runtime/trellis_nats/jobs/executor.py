@@ -17,7 +17,7 @@ from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, Too
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.delivery import Delivery, crowded_delay
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.hands import Hand
 from trellis_nats.jobs.history import Overtaken, StoredEvent
@@ -181,9 +181,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             )
             started = await self._history.append(event, after=newest.sequence)
             began = True
-            settlement = await self._work(
-                message, work, Attempt(self._history, identity, started), held, hand
-            )
+            attempt = Attempt(self._history, identity, tries=start.tries, started=started)
+            settlement = await self._work(message, work, attempt, held, hand)
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
         finally:
@@ -214,12 +213,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         message: WorkMessage,
         work: LifecycleEvent,
         newest: StoredEvent,
-        ended: LifecycleEvent,
+        ended: NewEvent,
         hand: Hand,
     ) -> bool:
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
         await self._history.append(ended, after=newest.sequence)
-        _log.warning("job %s of queue %s is %s: %s", ended.job_id, self._queue, ended.event_type, ended.error)
+        error = ended.body["error"]
+        _log.warning("job %s of queue %s is %s: %s", work.job_id, self._queue, ended.event_type, error)
         if not await self._leave_key(work, hand):
             return False
         await message.ack_confirmed()

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
+from typing import Protocol
 
 from trellis_nats._nats.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.outgoing import encode_publish
 from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.streams import StoredMessage, last_message
+from trellis_nats.context import Context
 from trellis_nats.errors import JobError, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.subjects import STREAM, JobSubjects
 
-__all__ = ["JobHistory", "Overtaken", "StoredEvent"]
+__all__ = ["JobHistory", "Overtaken", "StoredEvent", "Writable"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
@@ -36,8 +38,28 @@ class StoredEvent:
     event: LifecycleEvent
     sequence: int
     message_id: str | None
-    is_repeated: bool = False
-    """Whether the stream knew the message's id before."""
+
+
+class Writable(Protocol):
+    """An event that can be written: a new one, or one that was read and changed."""
+
+    @property
+    def job_id(self) -> str:
+        """Whose event it is."""
+        ...
+
+    @property
+    def event_type(self) -> str:
+        """Its type, the last token of its subject."""
+        ...
+
+    def encode(self) -> bytes:
+        """Write its text."""
+        ...
+
+    def job_context(self) -> Context:
+        """Return the context of the job, which its headers carry."""
+        ...
 
 
 class Overtaken(JobError):
@@ -76,7 +98,7 @@ class JobHistory:
         found = await asyncio.gather(*(self.newest_of(job_id, event) for event in events))
         return sorted((each for each in found if each is not None), key=lambda each: each.sequence)
 
-    async def create(self, event: LifecycleEvent) -> StoredEvent:
+    async def create(self, event: Writable) -> None:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
 
         Raises:
@@ -85,15 +107,12 @@ class JobHistory:
         """
         subject = self._subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
-        stored = await self._publish(event, f"{event.job_id}.created", expected=expected)
-        if stored.is_repeated and await self.newest_of(event.job_id, event.event_type) is None:
+        _, is_repeated = await self._publish(event, f"{event.job_id}.created", expected=expected)
+        if is_repeated and await self.newest_of(event.job_id, event.event_type) is None:
             # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
-            return await self._publish(
-                event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected
-            )
-        return stored
+            await self._publish(event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected)
 
-    def check_size(self, event: LifecycleEvent) -> None:
+    def check_size(self, event: Writable) -> None:
         """See that the server would take an event, before anything else is done for it.
 
         Raises:
@@ -103,7 +122,7 @@ class JobHistory:
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
         encode_publish(subject, event.encode(), event.job_context().headers(), "", limit_bytes)
 
-    async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
+    async def create_many(self, events: Sequence[Writable]) -> None:
         """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
 
         Raises:
@@ -119,7 +138,7 @@ class JobHistory:
                 if failed is not None:
                     raise failed
 
-    async def _create_batch(self, events: Sequence[LifecycleEvent]) -> None:
+    async def _create_batch(self, events: Sequence[Writable]) -> None:
         messages = [
             BatchMessage(
                 self._subjects.event(event.job_id, event.event_type),
@@ -139,8 +158,8 @@ class JobHistory:
             else:
                 return
 
-    async def append(self, event: LifecycleEvent, *, after: int) -> StoredEvent:
-        """Store the next event of a job, if `after` is still the sequence of its newest one.
+    async def append(self, event: Writable, *, after: int) -> int:
+        """Store the next event of a job, if `after` is still the sequence of its newest one. Return its own.
 
         Raises:
             Overtaken: somebody else wrote first.
@@ -154,11 +173,13 @@ class JobHistory:
             newest = await self.newest(event.job_id)
             if newest is not None and newest.sequence != after:
                 raise Overtaken(event.job_id, newest)
-        return await self._publish(event, message_id, expected=expected)
+        sequence, _ = await self._publish(event, message_id, expected=expected)
+        return sequence
 
     async def _publish(
-        self, event: LifecycleEvent, message_id: str, *, expected: ExpectedLast | None
-    ) -> StoredEvent:
+        self, event: Writable, message_id: str, *, expected: ExpectedLast | None
+    ) -> tuple[int, bool]:
+        """Return the event's sequence, and whether the stream knew the message's id before."""
         subject = self._subjects.event(event.job_id, event.event_type)
         body = event.encode()
         headers = event.job_context().headers()
@@ -177,16 +198,16 @@ class JobHistory:
                 if attempt == _REPEATS_DEFAULT:
                     raise
             except WrongLastSequence:
-                return await self._whose(event, message_id)
+                return await self._whose(event, message_id), False
             else:
-                return StoredEvent(event, ack.sequence, message_id, is_repeated=ack.duplicate)
+                return ack.sequence, ack.duplicate
         raise WriteUnknown(f'"{subject}": no answer to {_REPEATS_DEFAULT} writes')
 
-    async def _whose(self, event: LifecycleEvent, message_id: str) -> StoredEvent:
-        """Find out after a refusal whether an earlier, unanswered write of ours had succeeded."""
+    async def _whose(self, event: Writable, message_id: str) -> int:
+        """Find out after a refusal whether an earlier, unanswered write of ours had succeeded. Return its sequence."""
         own = await self.newest_of(event.job_id, event.event_type)
         if own is not None and own.message_id == message_id:
-            return own
+            return own.sequence
         raise Overtaken(event.job_id, await self.newest(event.job_id))
 
     async def _read(self, subject: str) -> StoredEvent | None:

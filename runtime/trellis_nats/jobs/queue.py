@@ -14,7 +14,7 @@ from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.ids import checked_token
 from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.creation import Creation, draft
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys.access import QueueKeys, queue_keys
 from trellis_nats.jobs.keys.admission import Full, Joined
@@ -78,7 +78,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             await self._store(event, creation)
         return JobRef(self._access, event.job_id)
 
-    async def _store(self, event: LifecycleEvent, creation: Creation) -> None:
+    async def _store(self, event: NewEvent, creation: Creation) -> None:
         try:
             await self._access.history.create(event)
         except Overtaken:
@@ -102,7 +102,10 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
         keys = self._access.keys
-        await (self._access.history if keys is None else keys.creation).create_many(events)
+        if keys is None:
+            await self._access.history.create_many(events)
+        else:
+            await keys.creation.create_many([event.read() for event in events])
         return [JobRef(self._access, event.job_id) for event in events]
 
     async def submit(
@@ -133,10 +136,10 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         return Accepted(ref=JobRef(self._access, event.job_id))
 
     async def _keyed(
-        self, keys: QueueKeys, event: LifecycleEvent, creation: Creation, *, strict: bool
+        self, keys: QueueKeys, event: NewEvent, creation: Creation, *, strict: bool
     ) -> Submission[PayloadT, ResultT, UpdateT]:
         idempotent = creation.idempotency_key is not None
-        key, outcome = await keys.creation.create(event, strict=strict, idempotent=idempotent)
+        key, outcome = await keys.creation.create(event.read(), strict=strict, idempotent=idempotent)
         ref = JobRef(self._access, event.job_id)
         match outcome:
             case Created(replaced=str() as replaced):
@@ -156,7 +159,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
                     limit=outcome.limit,
                 )
 
-    def _draft(self, payload: PayloadT, creation: Creation) -> LifecycleEvent:
+    def _draft(self, payload: PayloadT, creation: Creation) -> NewEvent:
         binding = self.binding
         return draft(
             self._access.payload.to_json(payload),

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from trellis_nats.clock import parse_timestamp, timestamp
 from trellis_nats.context import Context
-from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent, wire_context
+from trellis_nats.jobs.event import JobLogEntry, JobProgress, NewEvent, wire_context
 from trellis_nats.jobs.outcome import Settlement
 from trellis_nats.jobs.states import EventType, JobState
 
@@ -44,9 +44,9 @@ class JobIdentity:
         lineage: JsonValue,
         at: datetime,
         not_before: datetime | None = None,
-    ) -> LifecycleEvent:
+    ) -> NewEvent:
         """The job exists."""
-        fields: dict[str, JsonValue] = {"payload": payload, "maxTries": max_tries}
+        fields: dict[str, JsonValue] = {"payload": payload}
         if deadline is not None:
             fields["deadline"] = timestamp(deadline)
         if not_before is not None:
@@ -55,7 +55,7 @@ class JobIdentity:
             fields["trigger"] = trigger
         if lineage is not None:
             fields["lineage"] = lineage
-        return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields)
+        return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields, max_tries=max_tries)
 
     def started(
         self,
@@ -65,19 +65,19 @@ class JobIdentity:
         instance_id: str,
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
-    ) -> LifecycleEvent:
+    ) -> NewEvent:
         """A handler begins its try in the process with the given id. `keyed` says which slot of its key it has."""
-        fields: dict[str, JsonValue] = {"worker": {"instanceId": instance_id}, **keyed}
+        fields: dict[str, JsonValue] = {**keyed, "worker": {"instanceId": instance_id}}
         return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, fields)
 
-    def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> LifecycleEvent:
+    def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> NewEvent:
         """The handler says how far it is."""
         body = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
         return self._event(
             EventType.PROGRESS, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"progress": body}
         )
 
-    def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> LifecycleEvent:
+    def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> NewEvent:
         """The handler writes a line."""
         body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
         return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
@@ -91,18 +91,19 @@ class JobIdentity:
         has_result: bool,
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
-    ) -> LifecycleEvent:
+    ) -> NewEvent:
         """The try ended."""
-        fields: dict[str, JsonValue] = dict(keyed)
+        fields: dict[str, JsonValue] = {}
         if settlement.error is not None:
             fields["error"] = bounded(settlement.error)
         if has_result:
             fields["result"] = result
+        fields |= keyed
         return self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
 
     def ended(
         self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
-    ) -> LifecycleEvent:
+    ) -> NewEvent:
         """The job ends without a handler: cancelled, expired, dead, or failed before it began."""
         return self._event(event, JobState(event.value), previous, tries, at, {"error": bounded(error)})
 
@@ -114,21 +115,26 @@ class JobIdentity:
         tries: int,
         at: datetime,
         fields: dict[str, JsonValue],
-    ) -> LifecycleEvent:
+        *,
+        max_tries: int | None = None,
+    ) -> NewEvent:
+        """Put the fields in the order in which `LifecycleEvent` has them: what is read and written again is the same."""
         body: dict[str, JsonValue] = {
             "jobId": self.job_id,
             "service": self.service,
             "jobType": self.queue,
             "eventType": event.value,
             "state": state.value,
-            "tries": tries,
-            "context": wire_context(self.context),
-            "timestamp": timestamp(at),
-            **fields,
         }
         if previous is not None:
             body["previousState"] = previous.value
-        return LifecycleEvent.model_validate(body)
+        body["tries"] = tries
+        if max_tries is not None:
+            body["maxTries"] = max_tries
+        body["context"] = wire_context(self.context)
+        body |= fields
+        body["timestamp"] = timestamp(at)
+        return NewEvent(self.job_id, event, self.context, body)
 
 
 def bounded(text: str) -> str:

@@ -77,11 +77,11 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
             at=now(),
             keyed=NOT_KEYED,
         )
-        stored = await self._history.append(started, after=newest.sequence)
-        attempt = Attempt(self._history, identity, stored)
+        sequence = await self._history.append(started, after=newest.sequence)
+        attempt = Attempt(self._history, identity, tries=start.tries, started=sequence)
         held = None
         while not isinstance(held, HeldSlot):
-            held = await self._keyed.slot_for(event, stored.event, tries=start.tries, hand=hand)
+            held = await self._keyed.slot_for(event, started.read(), tries=start.tries, hand=hand)
         try:
             settlement = await work(self, message, event, attempt, held, hand)
         finally:

@@ -14,7 +14,7 @@ from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="orders-service", queue="charge-payment", context=new_context())
-CREATED = JOB.created({"a": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT)
+CREATED = JOB.created({"a": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
 
 
 def event(kind: EventType, state: JobState, tries: int, **extra: object) -> LifecycleEvent:

@@ -14,7 +14,7 @@ from trellis_nats.jobs.states import TERMINAL_STATES, EventType, JobState
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())
-CREATED = JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT)
+CREATED = JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
 STATE_AFTER = {
     EventType.CREATED: JobState.PENDING,
     EventType.RETRIED: JobState.PENDING,

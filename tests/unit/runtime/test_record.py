@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_nats.context import Context
-from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent
+from trellis_nats.jobs.event import JobLogEntry, JobProgress, LifecycleEvent, NewEvent
 from trellis_nats.jobs.outcome import Completed, Failed, Raised, Released, settle
 from trellis_nats.jobs.record import ERROR_BYTES_MAX, JobIdentity, bounded
 from trellis_nats.jobs.states import EventType, JobState
@@ -35,7 +35,7 @@ COMMON = {
 }
 
 
-def written(event: LifecycleEvent) -> object:
+def written(event: LifecycleEvent | NewEvent) -> object:
     return json.loads(event.encode())
 
 
@@ -67,7 +67,7 @@ def test_a_child_job_names_its_parent() -> None:
         trigger={"kind": "parentJob", "parentJobId": "P"},
         lineage={"parentJobId": "P", "rootJobId": "R"},
         at=AT,
-    )
+    ).read()
 
     assert event.trigger == {"kind": "parentJob", "parentJobId": "P"}
     assert event.lineage == {"parentJobId": "P", "rootJobId": "R"}
@@ -130,9 +130,30 @@ def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
         "tries": 1,
         "error": "boom",
     }
-    assert JOB.settled(released, EventType.RETRY, result=None, has_result=False, at=AT).tries == 0, (
+    assert JOB.settled(released, EventType.RETRY, result=None, has_result=False, at=AT).read().tries == 0, (
         "a release gives the try back"
     )
+
+
+def test_what_is_read_and_written_again_is_the_same_text() -> None:
+    keyed: dict[str, JsonValue] = {"concurrency": {"key": "k"}, "queuePolicy": {"whenFull": "reject"}}
+    created = JOB.created(
+        {"b": 1, "a": 2},
+        max_tries=5,
+        deadline=AT + timedelta(minutes=1),
+        not_before=AT,
+        trigger={"kind": "serviceCode"},
+        lineage={"rootJobId": "R"},
+        at=AT,
+    )
+    started = JOB.started(previous=JobState.RETRY, tries=2, instance_id="w1", at=AT, keyed=keyed)
+    completed = settle(Completed(1, has_result=True), tries=1, max_deliver=5, backoff=())
+    ended = JOB.settled(completed, EventType.COMPLETED, result=1, has_result=True, at=AT, keyed=keyed)
+    failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
+    lost = JOB.settled(failed, EventType.FAILED, result=None, has_result=False, at=AT, keyed=keyed)
+
+    for event in (created, started, ended, lost):
+        assert event.read().encode() == event.encode()
 
 
 def test_what_other_runtimes_write_is_read() -> None:

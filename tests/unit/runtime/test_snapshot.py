@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import JsonValue
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
-from trellis_nats.jobs.event import JobProgress, LifecycleEvent
+from trellis_nats.jobs.event import JobProgress, LifecycleEvent, NewEvent
 from trellis_nats.jobs.history import StoredEvent
 from trellis_nats.jobs.outcome import Completed, Raised, settle
 from trellis_nats.jobs.record import JobIdentity
@@ -18,21 +18,22 @@ JSON = Codec[JsonValue](JsonValue, what="a value")
 
 
 def created() -> LifecycleEvent:
-    return JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT)
+    return JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
 
 
-def retry(tries: int) -> LifecycleEvent:
+def retry(tries: int) -> NewEvent:
     settlement = settle(Raised("boom"), tries=tries, max_deliver=3, backoff=())
     return JOB.settled(settlement, EventType.RETRY, result=None, has_result=False, at=AT)
 
 
-def completed(tries: int, at: datetime = AT) -> LifecycleEvent:
+def completed(tries: int, at: datetime = AT) -> NewEvent:
     settlement = settle(Completed(7, has_result=True), tries=tries, max_deliver=3, backoff=())
     return JOB.settled(settlement, EventType.COMPLETED, result=7, has_result=True, at=at)
 
 
-def snapshot(*events: LifecycleEvent) -> JobSnapshot[JsonValue, JsonValue] | None:
-    stored = [StoredEvent(event, sequence, None) for sequence, event in enumerate(events, start=10)]
+def snapshot(*events: LifecycleEvent | NewEvent) -> JobSnapshot[JsonValue, JsonValue] | None:
+    read = (event.read() if isinstance(event, NewEvent) else event for event in events)
+    stored = [StoredEvent(event, sequence, None) for sequence, event in enumerate(read, start=10)]
     return snapshot_of(stored, payload=JSON, result=JSON)
 
 

@@ -75,4 +75,4 @@ def _ended(
     identity = JobIdentity(
         job_id=newest.job_id, service=newest.service, queue=newest.job_type, context=newest.job_context()
     )
-    return identity.ended(event, previous=previous, tries=newest.tries, error=error, at=at)
+    return identity.ended(event, previous=previous, tries=newest.tries, error=error, at=at).read()
