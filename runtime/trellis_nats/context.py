@@ -17,7 +17,7 @@ try:
 except ImportError:  # the `otel` extra is not installed: contexts are always fresh or inherited
     tracecontext = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
-__all__ = ["Context", "current_context", "new_context", "within"]
+__all__ = ["Context", "current_context", "enter", "new_context", "within"]
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,512}")
@@ -54,6 +54,11 @@ _current: ContextVar[Context | None] = ContextVar("trellis_context", default=Non
 def current_context() -> Context | None:
     """Return the context of the handler that is running, if one is."""
     return _current.get()
+
+
+def enter(context: Context) -> None:
+    """Make a context the current one from now on in this task."""
+    _current.set(context)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -94,7 +93,7 @@ def release_keeps_the_try(patch: pytest.MonkeyPatch) -> None:
 
     def mutated(ending: outcome.Ending, *, tries: int, **others: Any) -> outcome.Settlement:
         settlement = settle(ending, tries=tries, **others)
-        return replace(settlement, tries=tries) if isinstance(ending, outcome.Released) else settlement
+        return settlement._replace(tries=tries) if isinstance(ending, outcome.Released) else settlement
 
     _everywhere(patch, settle, mutated)
 

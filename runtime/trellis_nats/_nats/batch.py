@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.headers import encode_lines
 from trellis_nats._nats.publish import PubAck, publish_acked
 from trellis_nats.ids import new_id
 
@@ -19,13 +19,13 @@ _BATCH_SINCE: Final = (2, 12, 0)
 """Older servers ignore the headers and store the messages one by one (faults.md, B.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchMessage:
+class BatchMessage(NamedTuple):
     """One message of a batch."""
 
     subject: str
     data: bytes
-    headers: Mapping[str, str]
+    headers: bytes
+    """The lines of encoded ones."""
 
 
 def supports_batch(connection: Connection) -> bool:
@@ -51,19 +51,19 @@ async def publish_batch(
     """
     if not 1 <= len(messages) <= BATCH_MAX:
         raise ValueError(f"a batch has 1 to {BATCH_MAX} messages, got {len(messages)}")
-    batch = {"Nats-Batch-Id": new_id()}
+    batch_id = {"Nats-Batch-Id": new_id()}
     for number, message in enumerate(messages[:-1], start=1):
-        numbered = {**message.headers, **batch, "Nats-Batch-Sequence": str(number)}
+        lines = message.headers + encode_lines({**batch_id, "Nats-Batch-Sequence": str(number)})
         if not connection.is_ready:
             await connection.writable()
-        connection.send(message.subject, message.data, headers=numbered)
+        connection.send(message.subject, message.data, headers=lines)
     last = messages[-1]
-    closing = {"Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
+    closing = {**batch_id, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
     return await publish_acked(
         connection,
         last.subject,
         last.data,
-        headers={**last.headers, **batch, **closing},
+        headers=last.headers + encode_lines(closing),
         expected_last_on_subject=0,
         timeout=timeout,
     )

@@ -42,9 +42,11 @@ class Connection:
         """What it takes to connect once more, to the same servers with the same credentials."""
         self.address = settings.servers[0]
         """The first server; without credentials."""
+        self.loop: Final = asyncio.get_running_loop()
+        """Where it was opened; to ask for the running loop takes a system call before Python 3.12."""
         self._names = NUID()
         self._subscriptions = Subscriptions()
-        self._replies = Replies(self.new_inbox())
+        self._replies = Replies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
         self._denials = Denials(
             self._replies.on_denied, partial(self._subscriptions.refused, live=lambda: self.link)
@@ -165,9 +167,9 @@ class Connection:
         return f"{self.settings.inbox_prefix}.{self._names.next().decode()}"
 
     def send(
-        self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
+        self, subject: str, data: bytes, *, headers: Mapping[str, str] | bytes | None = None, reply: str = ""
     ) -> None:
-        """Queue a message without waiting for the socket.
+        """Queue a message without waiting for the socket. Bytes are the lines of encoded headers.
 
         Raises:
             NotConnected: there is no link; nothing was sent.
@@ -175,8 +177,7 @@ class Connection:
             ValueError: the subject or a header is malformed.
         """
         command = encode_publish(subject, data, headers, reply, self.max_payload)
-        link = self.link
-        if link is None:
+        if (link := self.link) is None:
             raise NotConnected(f'no connection to {self.address}; nothing was sent to "{subject}"')
         link.send(command)
 
@@ -231,7 +232,7 @@ class Connection:
         exchange: Exchange,
         subject: str,
         data: bytes,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str] | bytes | None,
         timeout: timedelta,
     ) -> str:
         """Send a message whose answer goes to `exchange`; returns its reply subject. Raises as `send`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["ParsedHeaders", "encode_headers", "parse_headers"]
+__all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers"]
 
 _VERSION: Final = "NATS/1.0"
 _SPACE: Final = " \t\r\n\v\f"
@@ -18,19 +18,29 @@ ParsedHeaders = tuple[int, str, dict[str, str]]
 """Status (0 when there is none), its description, and the headers proper."""
 
 
-def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """Write headers as the protocol has them, with the empty line that ends them.
+def encode_headers(headers: Mapping[str, str] | bytes) -> bytes:
+    """Write headers, or their lines, as the protocol has them: with the version before and an empty line after them.
+
+    Raises:
+        ValueError: as `encode_lines`.
+    """
+    lines = headers if isinstance(headers, bytes) else encode_lines(headers)
+    return b"NATS/1.0\r\n%b\r\n" % lines
+
+
+def encode_lines(headers: Mapping[str, str]) -> bytes:
+    """Write headers, a line each.
 
     Raises:
         ValueError: a name is no HTTP token, or a value holds a line end, which would forge a second header.
     """
-    block = f"{_VERSION}\r\n"
+    lines = ""
     for name, value in headers.items():
         _check_name(name)
         if "\n" in value or "\r" in value:
             raise ValueError(f'the value of header "{name}" holds a line end')
-        block += f"{name}: {value}\r\n"
-    return f"{block}\r\n".encode()
+        lines += f"{name}: {value}\r\n"
+    return lines.encode()
 
 
 @lru_cache(maxsize=256)  # names are few and come again with every message

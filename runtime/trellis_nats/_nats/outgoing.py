@@ -28,9 +28,9 @@ def checked_subject(subject: str) -> str:
 
 
 def encode_publish(
-    subject: str, data: bytes, headers: Mapping[str, str] | None, reply: str, max_payload_bytes: int
+    subject: str, data: bytes, headers: Mapping[str, str] | bytes | None, reply: str, max_payload_bytes: int
 ) -> bytes:
-    """Write a PUB, or an HPUB when there are headers.
+    """Write a PUB, or an HPUB when there are headers; bytes are the lines of encoded ones.
 
     Raises:
         PayloadTooLarge: data and headers are larger than the server takes.

@@ -23,8 +23,6 @@ async def wait_ready(connection: Connection, due: float, subject: str) -> None:
     Raises:
         NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
     """
-    if connection.is_ready:  # almost always; a timeout object takes as long as a publish
-        return
     try:
         async with asyncio.timeout_at(due):
             await connection.wait_connected()
@@ -40,7 +38,7 @@ async def outlast_election(connection: Connection, due: float) -> bool:
 
     A server that stands alone elects nobody: there the stream or consumer is missing, and that is told at once.
     """
-    if connection.server_count == 1 or asyncio.get_running_loop().time() + _PAUSE.total_seconds() > due:
+    if connection.server_count == 1 or connection.loop.time() + _PAUSE.total_seconds() > due:
         return False
     await asyncio.sleep(_PAUSE.total_seconds())
     return True

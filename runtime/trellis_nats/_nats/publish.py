@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_nats._nats.api import read_object, refusal
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.headers import encode_lines
 from trellis_nats._nats.message import NO_RESPONDERS, Message
 from trellis_nats._nats.patience import outlast_election, wait_ready
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
@@ -24,8 +24,7 @@ _TIMEOUT: Final = timedelta(seconds=5)
 _FENCE_SINCE: Final = (2, 11, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class PubAck:
+class PubAck(NamedTuple):
     """JetStream has stored the message."""
 
     stream: str
@@ -34,8 +33,7 @@ class PubAck:
     """The stream had a message with this id already; `sequence` is the first one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedLast:
+class ExpectedLast(NamedTuple):
     """A fence: write only if the newest message under a subject filter has this sequence."""
 
     sequence: int
@@ -54,7 +52,7 @@ async def publish_acked(
     subject: str,
     data: bytes,
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | bytes = b"",
     message_id: str | None = None,
     expected_last: ExpectedLast | None = None,
     expected_last_on_subject: int | None = None,
@@ -62,9 +60,9 @@ async def publish_acked(
 ) -> PubAck:
     """Publish, and return when the message is stored.
 
-    While disconnected, wait for the connection; while a cluster elects a leader, for that. The same `message_id` within the stream's duplicate window is stored
-    once. `expected_last_on_subject` is the fence for exactly `subject`; 0 means that nothing is there. When cancelled,
-    the message may still be stored.
+    While disconnected, wait for the connection; while a cluster elects a leader, for that. Headers may be the lines of
+    encoded ones. The same `message_id` within the stream's duplicate window is stored once. `expected_last_on_subject`
+    is the fence for exactly `subject`; 0 means that nothing is there. When cancelled, the message may still be stored.
 
     Raises:
         WriteUnknown: no acknowledgement came within `timeout`, or the link ended; it may have been stored.
@@ -75,7 +73,8 @@ async def publish_acked(
         PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
         ApiError: the stream refused the message, for instance because it is full.
     """
-    loop = asyncio.get_running_loop()
+    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    loop = connection.loop
     due = loop.time() + timeout.total_seconds()
     left = timeout
     while True:
@@ -83,16 +82,7 @@ async def publish_acked(
             await wait_ready(connection, due, subject)
             left = timedelta(seconds=max(0.0, due - loop.time()))
         try:
-            return await send_acked(
-                connection,
-                subject,
-                data,
-                headers=headers,
-                message_id=message_id,
-                expected_last=expected_last,
-                expected_last_on_subject=expected_last_on_subject,
-                timeout=left,
-            )
+            return await _send(connection, subject, data, lines, left)
         except NoResponders:
             if not await outlast_election(connection, due):
                 raise
@@ -104,7 +94,7 @@ def send_acked(
     subject: str,
     data: bytes,
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | bytes = b"",
     message_id: str | None = None,
     expected_last: ExpectedLast | None = None,
     expected_last_on_subject: int | None = None,
@@ -118,29 +108,35 @@ def send_acked(
         NotConnected: there is no connection; nothing was sent.
         PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
     """
-    written = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
-    publish = _Publish(subject, asyncio.get_running_loop().create_future())
-    connection.exchange(publish, subject, data, written, timeout)
-    return publish.acknowledgement
+    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    return _send(connection, subject, data, lines, timeout)
+
+
+def _send(
+    connection: Connection, subject: str, data: bytes, lines: bytes, timeout: timedelta
+) -> asyncio.Future[PubAck]:
+    acknowledgement: asyncio.Future[PubAck] = connection.loop.create_future()
+    connection.exchange(_Publish(subject, acknowledgement), subject, data, lines, timeout)
+    return acknowledgement
 
 
 def _with_controls(
-    headers: Mapping[str, str] | None,
+    headers: Mapping[str, str] | bytes,
     message_id: str | None,
     expected_last: ExpectedLast | None,
     expected_last_on_subject: int | None,
-) -> Mapping[str, str]:
-    if message_id is None and expected_last is None and expected_last_on_subject is None:
-        return headers or {}
-    written = dict(headers or {})
+) -> bytes:
+    """Return the lines of all headers."""
+    lines = headers if isinstance(headers, bytes) else encode_lines(headers)
+    controls: dict[str, str] = {}
     if message_id is not None:
-        written["Nats-Msg-Id"] = message_id
+        controls["Nats-Msg-Id"] = message_id
     if expected_last is not None:
-        written["Nats-Expected-Last-Subject-Sequence"] = str(expected_last.sequence)
-        written["Nats-Expected-Last-Subject-Sequence-Subject"] = expected_last.subject
+        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last.sequence)
+        controls["Nats-Expected-Last-Subject-Sequence-Subject"] = expected_last.subject
     elif expected_last_on_subject is not None:
-        written["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_on_subject)
-    return written
+        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_on_subject)
+    return lines + encode_lines(controls) if controls else lines
 
 
 class _Publish:

@@ -38,14 +38,14 @@ class Exchange(Protocol):
 class Replies:
     """The exchanges under way, by the last token of their reply subject."""
 
-    def __init__(self, inbox: str) -> None:
+    def __init__(self, inbox: str, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = f"{inbox}.*"
         """What the connection subscribes to."""
         self._prefix = f"{inbox}."
         self._numbers = count()
         self._waiting: dict[str, tuple[float, str, Exchange]] = {}
         self._sweep: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
+        self._loop = loop
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -24,8 +24,12 @@ class _LinkEnded(Exception):
 class _Asking:
     """One request under way."""
 
-    def __init__(self, subject: str, timeout: timedelta, *, repeat: bool) -> None:
-        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    __slots__ = ("_repeat", "_subject", "_timeout", "answer")
+
+    def __init__(
+        self, answer: asyncio.Future[Message], subject: str, timeout: timedelta, *, repeat: bool
+    ) -> None:
+        self.answer = answer
         self._subject = subject
         self._timeout = timeout
         self._repeat = repeat
@@ -61,16 +65,19 @@ async def ask(
     repeat: bool,
 ) -> Message:
     """Do what `Connection.request` describes."""
-    loop = asyncio.get_running_loop()
+    loop = connection.loop
     due = loop.time() + timeout.total_seconds()
+    left = timeout
     while True:
-        await wait_ready(connection, due, subject)
-        asking = _Asking(subject, timeout, repeat=repeat)
-        left = timedelta(seconds=max(0.0, due - loop.time()))
+        if not connection.is_ready:
+            await wait_ready(connection, due, subject)
+            left = _left(due, loop)
+        asking = _Asking(loop.create_future(), subject, timeout, repeat=repeat)
         reply = connection.exchange(asking, subject, data, headers, left)
         try:
             message = await asking.answer
         except _LinkEnded:
+            left = _left(due, loop)
             continue
         finally:
             connection.forget(reply)
@@ -78,3 +85,8 @@ async def ask(
             return message
         if not repeat or not await outlast_election(connection, due):
             raise NoResponders(f'nobody listens on "{subject}"')
+        left = _left(due, loop)
+
+
+def _left(due: float, loop: asyncio.AbstractEventLoop) -> timedelta:
+    return timedelta(seconds=max(0.0, due - loop.time()))

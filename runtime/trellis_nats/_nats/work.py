@@ -24,7 +24,7 @@ _TOKENS: Final = 9
 _ACK_TIMEOUT: Final = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkMessage:
     """One delivery of a message. Unless it is acknowledged, it comes again after the ack wait.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from time import monotonic
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
@@ -46,7 +47,7 @@ class Consumption:
         self._look: Look | None = None
         self._previous: Look | None = None
         self._proven_at: float | None = None
-        """The loop's time of the last look, or of the last message, which proves more."""
+        """The monotonic time of the last look, or of the last message, which proves more."""
         self._told: Problem | None = None
 
     def heard(self, state: PullState) -> None:
@@ -56,20 +57,19 @@ class Consumption:
 
     def took(self) -> None:
         """Learn that a message was delivered."""
-        self._proven_at = asyncio.get_running_loop().time()
+        self._proven_at = monotonic()
         self._forget()
 
     async def check(self, connection: Connection) -> CheckResult:
         """Say whether work would come, after a look at the server if the last one is too old."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = monotonic()
         if self._wants_look(began):
             await self.look(connection)
         problem = self.problem
         return CheckResult(
             name=self.name,
             ok=problem is None,
-            latency=timedelta(seconds=loop.time() - began),
+            latency=timedelta(seconds=monotonic() - began),
             error=None if problem is None else problem.reason,
             critical=problem is None or problem.critical,
             needed=problem is None or problem.needed,
@@ -80,7 +80,7 @@ class Consumption:
         if not self._state.consuming or not connection.is_connected:
             return
         asked_of = self._state
-        self._proven_at = asyncio.get_running_loop().time()
+        self._proven_at = monotonic()
         try:
             async with asyncio.timeout(_LOOK.total_seconds()):
                 info = await consumer_info(connection, self._stream, self._consumer)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal
+from typing import Generic, Literal, NamedTuple
 
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
@@ -22,8 +21,7 @@ from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 __all__ = ["ActiveJob", "JobFacts"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobFacts:
+class JobFacts(NamedTuple):
     """What does not change while a try runs."""
 
     queue: str
@@ -31,6 +29,8 @@ class JobFacts:
     deadline: datetime | None
     max_tries: int
     redelivery_count: int
+    loop: asyncio.AbstractEventLoop
+    """The service's."""
     held: HeldSlot | None = None
     """The slot of its concurrency key; None for a queue without one."""
 
@@ -57,7 +57,6 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         self._beat = beat
         self._updates = updates
         self._updates_sent = 0
-        self._blocking = BlockingReports(asyncio.get_running_loop(), progress=self.progress, log=self.log)
 
     def __repr__(self) -> str:
         return f"<ActiveJob {self._facts.queue} {self.id} try {self.tries} of {self.max_tries}>"
@@ -65,7 +64,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     @property
     def blocking(self) -> BlockingReports:
         """The reports for a plain `def` handler, which cannot `await`: `job.blocking.progress(step="…")`."""
-        return self._blocking
+        return BlockingReports(self._facts.loop, progress=self.progress, log=self.log)
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.record import instant
@@ -38,8 +39,7 @@ class Exhausted:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Begin a try."""
 
     previous: JobState

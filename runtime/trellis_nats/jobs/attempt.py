@@ -85,7 +85,7 @@ class Attempt:
         if self.interrupted or handler.done():
             return
         # One future for both; asyncio.wait would cost as much as the rest of a short job.
-        self._over = asyncio.get_running_loop().create_future()
+        self._over = handler.get_loop().create_future()
         handler.add_done_callback(self._wake)
         await self._over
 

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
+from trellis_nats._nats.headers import encode_lines
 from trellis_nats.codec import encode_json, has_no_json_number
 from trellis_nats.context import Context
 from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
@@ -125,6 +126,10 @@ class LifecycleEvent(_Wire):
         found = self.worker.get("instanceId") if isinstance(self.worker, dict) else None
         return found if isinstance(found, str) else None
 
+    def header_lines(self) -> bytes:
+        """Write the headers of the event."""
+        return encode_lines(self.job_context().headers())
+
     def job_context(self) -> Context:
         """Return the context of the job, which every one of its events repeats."""
         return Context(
@@ -141,7 +146,8 @@ class NewEvent:
 
     job_id: str
     event_type: EventType
-    context: Context
+    headers: bytes
+    """The lines of its headers."""
     body: dict[str, JsonValue]
     """As the wire has it."""
 
@@ -153,9 +159,9 @@ class NewEvent:
         """
         return encode_json(self.body)
 
-    def job_context(self) -> Context:
-        """Return the context of the job."""
-        return self.context
+    def header_lines(self) -> bytes:
+        """Return the headers of the event."""
+        return self.headers
 
     def read(self) -> LifecycleEvent:
         """Return the event as its readers will see it."""

@@ -35,7 +35,6 @@ from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Executor"]
 
-
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +57,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._keyed = keyed
         self._history = access.history
         self._binding = binding
+        self._backoff = binding.backoff
         self._registration = registration
         self._stopping = stopping
         self._grace_over = grace_over
@@ -188,9 +188,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         finally:
             if held is not None and self._keyed is not None:
                 given_back = await self._keyed.give_back(held, retry_after=retry_after, began=began)
-        if (
-            held is None or given_back
-        ):  # else the message comes again, and takes the job out of its key's record
+        if held is None or given_back:  # else it comes again, and takes the job out of its key's record
             what = f"job {work.job_id} of queue {self._queue}"
             await acknowledge(message, settlement, self.delivery, what=what)
         return True
@@ -261,7 +259,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 ending,
                 attempt,
                 max_tries=work.max_tries or self._binding.max_deliver,
-                backoff=self._binding.backoff,
+                backoff=self._backoff,
                 grace_over=self._grace_over,
                 keyed=NOT_KEYED if held is None else held.facts,
             )
@@ -282,13 +280,14 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return Failed(str(error))
         facts = JobFacts(
             queue=self._queue,
-            context=work.job_context(),
+            context=attempt.identity.context,
             deadline=instant(work.deadline),
             max_tries=work.max_tries or self._binding.max_deliver,
             redelivery_count=max(message.delivered, attempt.tries) - 1,
+            loop=self._access.connection.loop,
             held=held,
         )
-        job = ActiveJob[PayloadT, ResultT, UpdateT](
+        job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
             payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
         )
         return await run_handler(

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats.codec import Codec
-from trellis_nats.context import within
+from trellis_nats.context import enter
 from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetry
 from trellis_nats.jobs.active import ActiveJob
 from trellis_nats.jobs.attempt import Attempt
-from trellis_nats.jobs.lineage import Origin, working_on
+from trellis_nats.jobs.lineage import Origin, work_on
 from trellis_nats.jobs.outcome import (
     Completed,
     Ending,
@@ -70,8 +70,9 @@ async def _call(
     result: Codec[ResultT] | None,
 ) -> Ending:
     try:
-        with within(job.context), working_on(origin):
-            value = await _in_time(registration, job)
+        enter(job.context)
+        work_on(origin)
+        value = await _in_time(registration, job)
     except JobCancelled as error:
         return Withdrawn(_words(error) or "cancelled")
     except JobFailed as error:

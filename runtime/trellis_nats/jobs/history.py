@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trellis_nats._nats.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.outgoing import encode_publish
 from trellis_nats._nats.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.streams import StoredMessage, last_message
-from trellis_nats.context import Context
 from trellis_nats.errors import JobError, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.subjects import STREAM, JobSubjects
@@ -31,8 +29,7 @@ _REPEATS_DEFAULT = 3
 """How often a write is repeated whose answer was lost. Each one waits for a full request timeout first."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """An event and its place in the stream."""
 
     event: LifecycleEvent
@@ -57,8 +54,8 @@ class Writable(Protocol):
         """Write its text."""
         ...
 
-    def job_context(self) -> Context:
-        """Return the context of the job, which its headers carry."""
+    def header_lines(self) -> bytes:
+        """Write its headers, a line each."""
         ...
 
 
@@ -120,7 +117,7 @@ class JobHistory:
         """
         subject = self._subjects.event(event.job_id, event.event_type)
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
-        encode_publish(subject, event.encode(), event.job_context().headers(), "", limit_bytes)
+        encode_publish(subject, event.encode(), event.header_lines(), "", limit_bytes)
 
     async def create_many(self, events: Sequence[Writable]) -> None:
         """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
@@ -143,7 +140,7 @@ class JobHistory:
             BatchMessage(
                 self._subjects.event(event.job_id, event.event_type),
                 event.encode(),
-                event.job_context().headers(),
+                event.header_lines(),
             )
             for event in events
         ]
@@ -182,7 +179,7 @@ class JobHistory:
         """Return the event's sequence, and whether the stream knew the message's id before."""
         subject = self._subjects.event(event.job_id, event.event_type)
         body = event.encode()
-        headers = event.job_context().headers()
+        headers = event.header_lines()
         for attempt in range(1, _REPEATS_DEFAULT + 1):
             try:
                 ack = await publish_acked(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from trellis_nats.jobs.event import LifecycleEvent
 
-__all__ = ["Origin", "current_origin", "origin_of", "working_on"]
+__all__ = ["Origin", "current_origin", "origin_of", "work_on"]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The job that a handler works on, and the first one of its family."""
 
     job_id: str
@@ -44,11 +41,6 @@ def current_origin() -> Origin | None:
     return _current.get()
 
 
-@contextmanager
-def working_on(origin: Origin) -> Generator[None]:
-    """Mark the job that a handler works on."""
-    token = _current.set(origin)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def work_on(origin: Origin) -> None:
+    """Mark the job that a handler works on, from now on in this task."""
+    _current.set(origin)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
-from typing import assert_never
+from typing import Final, NamedTuple, assert_never
 
 from pydantic import JsonValue
 
-from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.states import TERMINAL_EVENTS, EventType, JobState
 
 __all__ = [
     "Acknowledgement",
@@ -32,8 +32,7 @@ RELEASED = "released by a stopping worker"
 SLOT_LOST = "the job lost its slot of its concurrency key while it ran"
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """The handler returned a result that matches its schema."""
 
     result: JsonValue
@@ -96,16 +95,15 @@ class Acknowledgement(Enum):
     """Say nothing: somebody else holds the job, and an acknowledgement would take it from them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What to write about a job, and what to tell about its message."""
 
+    acknowledgement: Acknowledgement
     event: EventType | None
     """None: write nothing."""
     state: JobState = JobState.ACTIVE
     tries: int = 0
     error: str | None = None
-    acknowledgement: Acknowledgement
     delay: timedelta = timedelta(0)
 
 
@@ -160,10 +158,14 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             assert_never(ending)
 
 
+_STATE_AFTER: Final = {event: JobState(event.value) for event in TERMINAL_EVENTS}
+"""The state of a job after its last event has the event's name."""
+
+
 def _final(event: EventType, tries: int, error: str | None) -> Settlement:
     return Settlement(
         event=event,
-        state=JobState(event.value),
+        state=_STATE_AFTER[event],
         tries=tries,
         error=error,
         acknowledgement=Acknowledgement.CONFIRMED,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._nats.headers import encode_lines
 from trellis_nats.clock import parse_timestamp, timestamp
 from trellis_nats.context import Context
 from trellis_nats.jobs.event import JobLogEntry, JobProgress, NewEvent, wire_context
@@ -25,14 +25,18 @@ NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
 """What events say of the key of a job without one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class JobIdentity:
     """What every event of one job repeats."""
 
-    job_id: str
-    service: str
-    queue: str
-    context: Context
+    __slots__ = ("_headers", "_wire_context", "context", "job_id", "queue", "service")
+
+    def __init__(self, *, job_id: str, service: str, queue: str, context: Context) -> None:
+        self.job_id = job_id
+        self.service = service
+        self.queue = queue
+        self.context = context
+        self._wire_context = wire_context(context)
+        self._headers = encode_lines(context.headers())
 
     def created(
         self,
@@ -131,10 +135,10 @@ class JobIdentity:
         body["tries"] = tries
         if max_tries is not None:
             body["maxTries"] = max_tries
-        body["context"] = wire_context(self.context)
+        body["context"] = self._wire_context
         body |= fields
         body["timestamp"] = timestamp(at)
-        return NewEvent(self.job_id, event, self.context, body)
+        return NewEvent(self.job_id, event, self._headers, body)
 
 
 def bounded(text: str) -> str:
