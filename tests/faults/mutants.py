@@ -14,7 +14,7 @@ import pytest
 from trellis_nats._nats import heartbeat
 from trellis_nats._nats.pull import Pull
 from trellis_nats._nats.work import WorkMessage
-from trellis_nats.jobs import admission, executor, history, outcome
+from trellis_nats.jobs import admission, history, outcome, tries
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.states import JobState
@@ -36,13 +36,13 @@ def _everywhere(patch: pytest.MonkeyPatch, original: object, mutated: object) ->
 
 def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
     """Acknowledge the work message as soon as the handler begins."""
-    run: Any = vars(executor.Executor)["_run"]
+    handle: Any = vars(tries.Tries)["_handle"]
 
     async def mutated(self: Any, message: WorkMessage, *others: Any) -> Any:
         await message.ack_confirmed()
-        return await run(self, message, *others)
+        return await handle(self, message, *others)
 
-    patch.setattr(executor.Executor, "_run", mutated)
+    patch.setattr(tries.Tries, "_handle", mutated)
 
 
 def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:
@@ -85,6 +85,21 @@ def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
         return False
 
     patch.setattr(Claims, "is_held", mutated)
+
+
+def claimed_once_begun(patch: pytest.MonkeyPatch) -> None:
+    """Claim a job only when its `started` is known to be stored."""
+    run: Any = vars(tries.Tries)["run"]
+
+    async def begun(_: object) -> None:
+        """It has begun already."""
+
+    async def mutated(self: Any, message: Any, work: Any, attempt: Any, started: Any, *others: Any) -> Any:
+        await attempt.begin(started)
+        attempt.begin = begun
+        return await run(self, message, work, attempt, started, *others)
+
+    patch.setattr(tries.Tries, "run", mutated)
 
 
 def release_keeps_the_try(patch: pytest.MonkeyPatch) -> None:
@@ -130,7 +145,7 @@ def twice_the_concurrency(patch: pytest.MonkeyPatch) -> None:
 
 def poison_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Try a job again whose payload does not match its schema."""
-    patch.setattr(executor, "Failed", outcome.Raised)
+    patch.setattr(tries, "Failed", outcome.Raised)
 
 
 def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
@@ -188,6 +203,7 @@ MUTANTS: Final[dict[str, Callable[[pytest.MonkeyPatch], None]]] = {
         no_fence,
         no_heartbeats,
         take_over_without_asking,
+        claimed_once_begun,
         release_keeps_the_try,
         nothing_given_back,
         cancellation_never_looked_at,

@@ -20,10 +20,12 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """The state that a running try shares with its worker: what was written last, and who stopped it."""
 
-    def __init__(self, history: JobHistory, identity: JobIdentity, *, tries: int, started: int) -> None:
-        """Begin with the number of the try, and the sequence of its `started` event."""
+    def __init__(self, history: JobHistory, identity: JobIdentity, *, tries: int, after: int) -> None:
+        """Prepare the try with the given number, after the event with the given sequence."""
         self.identity = identity
         self.tries = tries
+        self.has_begun = False
+        """Whether its `started` is stored."""
         self.cancelled = asyncio.Event()
         """Set once the history says that the job is cancelled."""
         self.superseded = False
@@ -34,7 +36,7 @@ class Attempt:
         """Whether the handler has to stop: the job is superseded, or the host's grace is over."""
         self._over: asyncio.Future[None] | None = None
         self._history = history
-        self._sequence = started
+        self._sequence = after
         self._writing = asyncio.Lock()
 
     async def progress(self, progress: JobProgress) -> None:
@@ -44,6 +46,11 @@ class Attempt:
     async def logged(self, entry: JobLogEntry) -> None:
         """Write a line of the handler."""
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
+
+    async def begin(self, started: NewEvent) -> None:
+        """Write that the try begins. Raises as `append`."""
+        await self.append(started)
+        self.has_begun = True
 
     async def append(self, event: NewEvent) -> None:
         """Write the end of the try.

@@ -44,7 +44,8 @@ class Answer(Enum):
 class Claims:
     """What this process works on, and the question to another one.
 
-    Claimed is a job id, while its try runs, or the token of a slot, from before it is taken until it was given back.
+    Claimed is a job id, from before its try begins until its end is stored, or the token of a slot, from before it is
+    taken until it was given back.
     """
 
     def __init__(self, connection: Connection, *, namespace: str, instance_id: str) -> None:

@@ -10,27 +10,24 @@ from typing import Generic
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
-from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.access import QueueAccess
-from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.delivery import Delivery, crowded_delay
 from trellis_nats.jobs.event import LifecycleEvent, NewEvent
-from trellis_nats.jobs.handling import run_handler
 from trellis_nats.jobs.hands import Hand
 from trellis_nats.jobs.history import Overtaken, StoredEvent
 from trellis_nats.jobs.keys.held import HeldSlot
 from trellis_nats.jobs.keys.keeper import Wait
 from trellis_nats.jobs.keys.work import KeyedWork
-from trellis_nats.jobs.lineage import origin_of
-from trellis_nats.jobs.outcome import Acknowledgement, Ending, Failed, Settlement
+from trellis_nats.jobs.outcome import Acknowledgement
 from trellis_nats.jobs.poison import problem_of
-from trellis_nats.jobs.record import NOT_KEYED, JobIdentity, instant
+from trellis_nats.jobs.record import NOT_KEYED, JobIdentity
 from trellis_nats.jobs.registration import Registration
-from trellis_nats.jobs.settling import acknowledge, without_history, write_ending
+from trellis_nats.jobs.settling import acknowledge, without_history
 from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.tries import Tries
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Executor"]
@@ -57,13 +54,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._keyed = keyed
         self._history = access.history
         self._binding = binding
-        self._backoff = binding.backoff
-        self._registration = registration
         self._stopping = stopping
-        self._grace_over = grace_over
         self.delivery = Delivery(binding.ack_wait)
         """What the consumer really does; the worker reads it from the server."""
-        self.attempts: dict[str, Attempt] = {}
+        self._tries = Tries(access, binding, registration, claims=claims, keyed=keyed, grace_over=grace_over)
+        self.attempts = self._tries.running
         """The tries that run now, by job id."""
 
     async def execute(self, message: WorkMessage, hand: Hand) -> None:
@@ -161,7 +156,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     ) -> bool:
         """Take a try from its beginning to its end, once its key has a slot. Return False to read the history again."""
         held: HeldSlot | None = None
-        if self._keyed is not None:
+        if self._keyed is not None and not self._is_here(work.job_id):
             found = await self._keyed.slot_for(work, newest.event, tries=start.tries, hand=hand)
             if found is Wait.CROWDED:
                 await message.nak(crowded_delay(message.delivered))
@@ -170,27 +165,36 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 return False
             held = found
         retry_after: timedelta | None = None
-        began = given_back = False
+        given_back = False
+        attempt = Attempt(self._history, identity, tries=start.tries, after=newest.sequence)
         try:
-            event = identity.started(
+            if self._is_here(work.job_id):
+                return True
+            started = identity.started(
                 previous=start.previous,
                 tries=start.tries,
                 instance_id=self._claims.instance_id,
                 at=now(),
                 keyed=NOT_KEYED if held is None else held.facts,
             )
-            started = await self._history.append(event, after=newest.sequence)
-            began = True
-            attempt = Attempt(self._history, identity, tries=start.tries, started=started)
-            settlement = await self._work(message, work, attempt, held, hand)
+            settlement = await self._tries.run(message, work, attempt, started, held, hand)
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
         finally:
             if held is not None and self._keyed is not None:
-                given_back = await self._keyed.give_back(held, retry_after=retry_after, began=began)
+                given_back = await self._keyed.give_back(
+                    held, retry_after=retry_after, began=attempt.has_begun
+                )
         if held is None or given_back:  # else it comes again, and takes the job out of its key's record
             what = f"job {work.job_id} of queue {self._queue}"
             await acknowledge(message, settlement, self.delivery, what=what)
+        return True
+
+    def _is_here(self, job_id: str) -> bool:
+        """Say whether a try of the job runs in this process. A second message is left to it, as to another process."""
+        if job_id not in self._tries.running:
+            return False
+        _log.info("job %s of queue %s came again, and runs here", job_id, self._queue)
         return True
 
     async def _was_retried(self, work: LifecycleEvent) -> bool:
@@ -235,65 +239,3 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     async def _leave_key(self, work: LifecycleEvent, hand: Hand) -> bool:
         """Take a job that has ended out of its key's record. Return False when the worker stops before."""
         return self._keyed is None or await self._keyed.forget(work, hand)
-
-    async def _work(
-        self,
-        message: WorkMessage,
-        work: LifecycleEvent,
-        attempt: Attempt,
-        held: HeldSlot | None,
-        hand: Hand,
-    ) -> Settlement:
-        """Run the handler, then write what became of the try until it is stored or somebody else was faster."""
-        job_id = work.job_id
-        if self._grace_over.is_set():
-            attempt.interrupt()
-        self.attempts[job_id] = attempt
-        self._claims.hold(job_id)
-        try:
-            if held is not None:
-                held.watch(attempt.lose_slot)
-            ending = await self._run(message, work, attempt, held)
-            hand.handled()
-            settlement = await write_ending(
-                ending,
-                attempt,
-                max_tries=work.max_tries or self._binding.max_deliver,
-                backoff=self._backoff,
-                grace_over=self._grace_over,
-                keyed=NOT_KEYED if held is None else held.facts,
-            )
-            hand.lay_down()
-            return settlement
-        finally:
-            del self.attempts[job_id]
-            self._claims.release(job_id)
-
-    async def _run(
-        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None
-    ) -> Ending:
-        try:
-            payload = self._access.payload.from_json(work.payload)
-            if self._keyed is not None and held is None:
-                self._keyed.key_of(work)  # raises: a job without a key fails, like any other poison
-        except InvalidPayload as error:
-            return Failed(str(error))
-        facts = JobFacts(
-            queue=self._queue,
-            context=attempt.identity.context,
-            deadline=instant(work.deadline),
-            max_tries=work.max_tries or self._binding.max_deliver,
-            redelivery_count=max(message.delivered, attempt.tries) - 1,
-            loop=self._access.connection.loop,
-            held=held,
-        )
-        job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
-            payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
-        )
-        return await run_handler(
-            self._registration,
-            job,
-            attempt,
-            origin=origin_of(work),
-            result=self._access.result,
-        )

@@ -21,6 +21,7 @@ from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.harness.table import ROWS
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.faults.mutants import MUTANTS
+from tests.support.eventually import eventually
 
 SHORT: Final = timedelta(seconds=8)
 """How long the queue may take to run dry; with a mutant it may never do so."""
@@ -97,6 +98,20 @@ async def delivered_while_it_works(server: NatsServer, folder: Path, mutant: str
         await delivered_again(it, ref.id)
         verdict = await it.verdict(SHORT)
         return verdict.is_clean and len(verdict.runs) == 1
+
+
+async def delivered_as_it_begins(server: NatsServer, folder: Path, mutant: str) -> bool:
+    """Its worker does not know yet that `started` is stored."""
+    async with Wiretap(server.port) as tap, trying(server, folder, mutant) as it:
+        await it.crew.hire(url=tap.url)
+        tap.drop(Step.STARTED_STORED)
+        ref = await it.submit(seconds=1.5, ends=("completed",))
+        assert ref is not None
+        await eventually(lambda: not tap.waits)
+        await it.crew.hire()
+        await delivered_again(it, ref.id)
+        verdict = await it.verdict(SHORT)
+        return verdict.is_clean and (len(verdict.runs), verdict.end_tries) == (1, {1: 1})
 
 
 async def stopped_while_it_works(server: NatsServer, folder: Path, mutant: str) -> bool:
@@ -196,6 +211,7 @@ TRIALS: Final[dict[str, Trial]] = {
     "no_fence": frozen_while_it_works,
     "no_heartbeats": longer_than_three_ack_waits,
     "take_over_without_asking": delivered_while_it_works,
+    "claimed_once_begun": delivered_as_it_begins,
     "release_keeps_the_try": stopped_while_it_works,
     "nothing_given_back": stopped_while_it_works,
     "cancellation_never_looked_at": cancelled_while_it_works,

@@ -65,7 +65,6 @@ def release_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def slot_after_started(patch: pytest.MonkeyPatch) -> None:
     """Write `started`, and only then take a slot."""
-    work: Any = vars(Executor)["_work"]
 
     async def mutated_try(
         self: Any, message: Any, event: Any, newest: Any, identity: Any, start: Any, hand: Any
@@ -77,13 +76,18 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
             at=now(),
             keyed=NOT_KEYED,
         )
-        sequence = await self._history.append(started, after=newest.sequence)
-        attempt = Attempt(self._history, identity, tries=start.tries, started=sequence)
+        attempt: Any = Attempt(self._history, identity, tries=start.tries, after=newest.sequence)
+        await attempt.begin(started)
         held = None
         while not isinstance(held, HeldSlot):
             held = await self._keyed.slot_for(event, started.read(), tries=start.tries, hand=hand)
+
+        async def begun(_: object) -> None:
+            """It has begun already."""
+
+        attempt.begin = begun
         try:
-            settlement = await work(self, message, event, attempt, held, hand)
+            settlement = await self._tries.run(message, event, attempt, started, held, hand)
         finally:
             await self._keyed.give_back(held, retry_after=None, began=True)
         await acknowledge(message, settlement, self.delivery, what=event.job_id)

@@ -1,4 +1,4 @@
-"""A job comes again while its worker lives, in its last try or past its deadline: it is left to that worker."""
+"""A job comes again while its worker lives: it is left to that worker, whatever it is about to do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.dump import created_event
 from tests.faults.harness.scenario import Scenario, scenario
+from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
 
 
@@ -52,3 +53,24 @@ async def test_a_job_that_comes_again_past_its_deadline_is_left_to_its_worker(
 
     assert verdict.is_clean, str(verdict)
     assert len(verdict.runs) == 1
+
+
+async def test_a_job_that_comes_again_before_its_worker_knows_that_it_began_is_left_to_it(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """The event `started` is stored, and the answer is still on its way: the worker says already that the job is its."""
+    async with (
+        Wiretap(nats_server.port) as tap,
+        scenario("comes again as it begins", nats_server.url, tmp_path, queue="brief") as it,
+    ):
+        await it.crew.hire(url=tap.url)
+        tap.drop(Step.STARTED_STORED)
+        ref = await it.submit(seconds=1.5, ends=("completed",))
+        assert ref is not None
+        await eventually(lambda: not tap.waits)
+        await it.crew.hire()
+        await come_again(it, ref.id)
+        verdict = await it.verdict()
+
+    assert verdict.is_clean, str(verdict)
+    assert (len(verdict.runs), verdict.end_tries) == (1, {1: 1})

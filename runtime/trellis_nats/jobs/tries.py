@@ -1,0 +1,119 @@
+"""The tries of one queue that run in this process: each from `started` to the end that is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic
+
+from trellis_nats._nats.pull import WorkMessage
+from trellis_nats.binding import QueueBinding
+from trellis_nats.errors import InvalidPayload
+from trellis_nats.jobs.access import QueueAccess
+from trellis_nats.jobs.active import ActiveJob, JobFacts
+from trellis_nats.jobs.attempt import Attempt
+from trellis_nats.jobs.claims import Claims
+from trellis_nats.jobs.event import LifecycleEvent, NewEvent
+from trellis_nats.jobs.handling import run_handler
+from trellis_nats.jobs.hands import Hand
+from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.keys.work import KeyedWork
+from trellis_nats.jobs.lineage import origin_of
+from trellis_nats.jobs.outcome import Ending, Failed, Settlement
+from trellis_nats.jobs.record import NOT_KEYED, instant
+from trellis_nats.jobs.registration import Registration
+from trellis_nats.jobs.settling import write_ending
+from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+
+__all__ = ["Tries"]
+
+
+class Tries(Generic[PayloadT, ResultT, UpdateT]):
+    """Runs handlers, and knows which jobs have one."""
+
+    def __init__(
+        self,
+        access: QueueAccess[PayloadT, ResultT, UpdateT],
+        binding: QueueBinding,
+        registration: Registration[PayloadT, ResultT, UpdateT],
+        *,
+        claims: Claims,
+        keyed: KeyedWork | None,
+        grace_over: asyncio.Event,
+    ) -> None:
+        self.running: dict[str, Attempt] = {}
+        """By job id."""
+        self._access = access
+        self._claims = claims
+        self._keyed = keyed
+        self._queue = binding.queue_type
+        self._max_deliver = binding.max_deliver
+        self._backoff = binding.backoff
+        self._registration = registration
+        self._grace_over = grace_over
+
+    async def run(
+        self,
+        message: WorkMessage,
+        work: LifecycleEvent,
+        attempt: Attempt,
+        started: NewEvent,
+        held: HeldSlot | None,
+        hand: Hand,
+    ) -> Settlement:
+        """Write `started`, run the handler, then write what became of the try until that is stored.
+
+        The job must not be in `running`. It is there from before its `started` is stored: who reads that may ask at
+        once whether its worker lives, and a cancellation may be heard before the answer.
+
+        Raises:
+            Overtaken: somebody else wrote to the job first; the try did not begin.
+            TransportError: NATS did not take `started`, or is away and the host's grace is over.
+        """
+        self.running[work.job_id] = attempt
+        self._claims.hold(work.job_id)
+        try:
+            await attempt.begin(started)
+            if self._grace_over.is_set():
+                attempt.interrupt()
+            if held is not None:
+                held.watch(attempt.lose_slot)
+            ending = await self._handle(message, work, attempt, held)
+            hand.handled()
+            settlement = await write_ending(
+                ending,
+                attempt,
+                max_tries=work.max_tries or self._max_deliver,
+                backoff=self._backoff,
+                grace_over=self._grace_over,
+                keyed=NOT_KEYED if held is None else held.facts,
+            )
+            hand.lay_down()
+            return settlement
+        finally:
+            del self.running[work.job_id]
+            self._claims.release(work.job_id)
+
+    async def _handle(
+        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None
+    ) -> Ending:
+        try:
+            payload = self._access.payload.from_json(work.payload)
+            if self._keyed is not None and held is None:
+                self._keyed.key_of(work)  # raises: a job without a key fails, like any other poison
+        except InvalidPayload as error:
+            return Failed(str(error))
+        facts = JobFacts(
+            queue=self._queue,
+            context=attempt.identity.context,
+            deadline=instant(work.deadline),
+            max_tries=work.max_tries or self._max_deliver,
+            redelivery_count=max(message.delivered, attempt.tries) - 1,
+            loop=self._access.connection.loop,
+            held=held,
+        )
+        job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
+            payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
+        )
+        return await run_handler(
+            self._registration, job, attempt, origin=origin_of(work), result=self._access.result
+        )
