@@ -23,7 +23,7 @@ WORKERS: Final = 3
 CUTS: Final = 30
 STALLS: Final = 3
 STALLED_FOR: Final = 5.0
-"""Seconds: longer than the ack wait of 2 s and the second that a question to another worker may take."""
+"""Seconds: longer than the ack wait of 2 s and the 2 s that a question to another worker may take."""
 LOST: Final = 20
 """Answers of each kind that are lost."""
 

@@ -27,8 +27,8 @@ ROUNDS: Final = 3
 """Kills at each step."""
 RANDOM_KILLS: Final = 20
 FREEZES: Final = 6
-FROZEN_FOR: Final = 3.5
-"""Seconds: longer than the ack wait of 2 s and the second that a question to another worker may take."""
+FROZEN_FOR: Final = 5.0
+"""Seconds: longer than the ack wait of 2 s and the 2 s that a question to another worker may take."""
 STOPS: Final = 15
 
 
@@ -182,7 +182,7 @@ async def test_a_job_of_a_stopped_worker_is_taken_within_a_second(
         "work goes over at SIGTERM", nats_server.url, tmp_path, queue="brief", grace=0.05
     ) as it:
         (first,) = await it.crew.hire(concurrency=1)
-        ref = await it.submit(seconds=0.8, ends=("completed",))
+        ref = await it.submit(seconds=4, ends=("completed",))
         await it.entered(ref)
         await it.crew.hire(concurrency=1)
         await it.crew.dismiss(first)

@@ -20,6 +20,7 @@ from tests.support.proxy import Direction, Proxy
 __all__ = ["Passage", "Step", "Wiretap", "acked_too_early"]
 
 _ACK: Final = "$JS.ACK."
+_READ: Final = "$JS.API.DIRECT.GET.JOBS."
 _EVENT_TOKENS: Final = 6
 _OUTCOMES: Final = frozenset({"completed", "failed", "retry", "dead", "expired"})
 
@@ -35,6 +36,9 @@ class Step(StrEnum):
     STARTED_STORED = "started stored"
     OUTCOME_SENT = "outcome sent"
     OUTCOME_STORED = "outcome stored"
+    OUTCOME_ASKED_FOR = "outcome asked for"
+    """A read of the event: so a worker finds out whether an earlier write of its own was stored."""
+    OUTCOME_READ = "outcome read"
     ACK_SENT = "ack sent"
     ACK_CONFIRMED = "ack confirmed"
     NAK_SENT = "nak sent"
@@ -47,6 +51,7 @@ _ANSWERED: Final = {
     Step.CREATED_SENT: Step.CREATED_STORED,
     Step.STARTED_SENT: Step.STARTED_STORED,
     Step.OUTCOME_SENT: Step.OUTCOME_STORED,
+    Step.OUTCOME_ASKED_FOR: Step.OUTCOME_READ,
     Step.ACK_SENT: Step.ACK_CONFIRMED,
 }
 
@@ -140,14 +145,19 @@ class Wiretap(Proxy):
             self._jobs[frame.reply] = job
             return Step.DELIVERED, job
         answer = self._asked.pop((line, frame.subject), (Step.OTHER, ""))
-        return (Step.OTHER, "") if "error" in read_object(frame.body) else answer
+        found = read_object(frame.body)
+        is_none = "error" in found or (answer[0] is Step.OUTCOME_READ and not found)
+        return (Step.OTHER, "") if is_none else answer
 
     def _sent(self, frame: Frame) -> tuple[Step, str]:
         if frame.subject.startswith(_ACK):
             return _acknowledgement(frame.body), self._jobs.get(frame.subject, "")
-        tokens = frame.subject.split(".")
-        if len(tokens) != _EVENT_TOKENS or not frame.subject.startswith("trellis.jobs."):
+        subject = frame.subject.removeprefix(_READ)
+        tokens = subject.split(".")
+        if len(tokens) != _EVENT_TOKENS or not subject.startswith("trellis.jobs."):
             return Step.OTHER, ""
+        if subject != frame.subject:
+            return (Step.OUTCOME_ASKED_FOR, tokens[4]) if tokens[5] in _OUTCOMES else (Step.OTHER, "")
         if tokens[5] == "created":
             return Step.CREATED_SENT, tokens[4]
         if tokens[5] == "started":
@@ -166,7 +176,7 @@ def acked_too_early(seen: Iterable[Passage]) -> list[str]:
         held = passage.line, passage.job
         if passage.step is Step.STARTED_STORED and passage.forwarded:
             open_.add(held)
-        elif passage.step is Step.OUTCOME_STORED and passage.forwarded:
+        elif passage.step in (Step.OUTCOME_STORED, Step.OUTCOME_READ) and passage.forwarded:
             open_.discard(held)
         elif passage.step is Step.ACK_SENT and held in open_:
             early.append(passage.job)

@@ -75,6 +75,7 @@ async def test_a_pause_is_told_as_the_reason_and_ends_with_every_job_done(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     async with scenario("consumer paused", nats_server.url, tmp_path) as it:
+        await it.crew.hire(2)  # a worker that is hired into a pause is not ready before its end
         async with Mill.connect(nats_server.url, options=Options(health_listen=None)) as watcher:
 
             @watcher.jobs.grind.handle
@@ -89,7 +90,6 @@ async def test_a_pause_is_told_as_the_reason_and_ends_with_every_job_done(
                 return any("paused" in (check.error or "") for check in checks)
 
             await eventually(says_so, within=timedelta(seconds=15))
-        await it.crew.hire(2)
         await it.submit_many(1000, ends=("completed",))
         await pause_consumer(it.connection, timedelta(0))
         verdict = await it.verdict()
