@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -190,6 +191,7 @@ class Worker:
         except TransportError as error:
             _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
             await self._put_back(message)
+            await self._rest()
         finally:
             hold.release()
             hand.lay_down()
@@ -201,6 +203,12 @@ class Worker:
     async def _put_back(self, message: WorkMessage) -> None:
         if not await message.nak(_INFRASTRUCTURE_DELAY):
             _log.debug("not connected; the server delivers the message again after the ack wait")
+
+    async def _rest(self) -> None:
+        """Keep the hand for as long as the message rests: what NATS refuses for one job, it refuses for the next."""
+        if self._connection.is_connected and not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _INFRASTRUCTURE_DELAY.total_seconds())
 
     def _heard_cancellation(self, message: Message) -> None:
         parsed = self._subjects.parse(message.subject)
