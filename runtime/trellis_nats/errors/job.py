@@ -68,7 +68,12 @@ class JobNotEnqueued(JobError):
         existing_job_id: str | None,
     ) -> None:
         super().__init__(
-            f'key "{key}" takes no job now ({reason}): {active} active, {queued} waiting, limit {limit}'
+            f'key "{key}" takes no job now ({reason}): {active} active, {queued} waiting, limit {limit}. '
+            + (
+                "A job whose lease ran out holds it until it runs again, or an operator calls its `release_key()`"
+                if reason == "stale-blocked"
+                else "Create it again when one of them has ended, or let `submit` answer by the queue's `whenFull`"
+            )
         )
         self.reason = reason
         self.key = key

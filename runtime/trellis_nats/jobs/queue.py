@@ -62,11 +62,13 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         by then expires. `delay` is how long it waits at least before it begins; other runtimes' workers do not wait.
 
         Raises:
-            InvalidPayload: the payload does not match its schema; nothing was sent.
+            InvalidPayload: the payload does not match its schema, or has no concurrency key; nothing was sent.
             PayloadTooLarge: the server would not take it; nothing was sent.
-            ConfigurationError: the key is empty, the delay negative, or the deadline before the job could begin.
+            ConfigurationError: the idempotency key is empty, the delay negative, or the deadline before the beginning.
             JobNotEnqueued: its concurrency key has no room; nothing was stored. Nobody is joined or replaced: that is
                 for `submit`.
+            MalformedKeyRecord: what is stored for the concurrency key cannot be read; nothing was stored.
+            KeyContended: others changed the record of the key at every one of many tries; nothing was stored.
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not take it.
         """

@@ -205,6 +205,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: the queue has no concurrency key.
             JobNotFound: no such job is stored.
+            InvalidPayload: the payload that is stored has no key; such a job is in no record.
             TransportError: NATS did not take it.
         """
         keys = self._access.keys

@@ -25,10 +25,16 @@ class Rejected:
     """The key is full, and nothing was stored."""
 
     key: str
+    """The display key."""
     reason: Literal["active-limit", "queue-depth", "stale-blocked"]
+    """`active-limit`: every slot is taken, and the queue lets nobody wait. `queue-depth`: as many wait as may.
+    `stale-blocked`: a slot's lease ran out under `stalePolicy: block`; its job or an operator must free it."""
     active: int
+    """How many jobs of the key have a slot."""
     queued: int
+    """How many wait for one."""
     limit: int
+    """Of waiting jobs when the reason is `queue-depth`, else of active ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
