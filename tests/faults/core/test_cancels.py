@@ -12,7 +12,7 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.wiretap import Step, Wiretap
 
-JOBS: Final = 3_000
+JOBS: Final = 10_000
 LASTS: Final = 0.01
 """Seconds that a handler takes."""
 EITHER: Final = ("completed", "cancelled")

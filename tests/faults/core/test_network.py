@@ -68,7 +68,7 @@ async def test_connections_that_stall_longer_than_the_ack_wait(
     name = f"connections stalled {' '.join(directions) or 'both ways'}"
     async with tapped(name, nats_server, tmp_path) as (it, taps):
         submitting = asyncio.create_task(
-            it.submit_many(2_000, at_once=20, pause=0.15, seconds=0.02, ends=("completed",))
+            it.submit_many(JOBS, at_once=100, pause=0.15, seconds=0.02, ends=("completed",))
         )
         for _ in range(STALLS):
             at = it.chance.randrange(len(taps))
@@ -83,7 +83,7 @@ async def test_connections_that_stall_longer_than_the_ack_wait(
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.accepted == verdict.terminal == 2_000
+    assert verdict.accepted == verdict.terminal == JOBS
 
 
 @pytest.mark.parametrize("step", [Step.STARTED_STORED, Step.OUTCOME_STORED, Step.ACK_CONFIRMED])
@@ -94,14 +94,14 @@ async def test_answers_that_are_lost_after_the_server_did_what_it_was_asked(
         for tap in taps:
             for _ in range(LOST // len(taps) + 1):
                 tap.drop(step, skip=it.chance.randrange(300))
-        await it.submit_many(2_000, at_once=10, ends=("completed",))
+        await it.submit_many(JOBS, at_once=10, ends=("completed",))
         lost = sum(not each.forwarded for tap in taps for each in tap.seen)
         it.note = f"{lost} lost, seed {it.seed}"
         verdict = await it.verdict()
 
     assert lost > LOST / 2
     assert verdict.is_clean, str(verdict)
-    assert verdict.end_tries == {1: 2_000}
+    assert verdict.end_tries == {1: JOBS}
     assert (verdict.duplicates, verdict.again) == (0, 0)
 
 
@@ -114,13 +114,13 @@ async def test_the_answer_to_a_creation_is_lost(nats_server: NatsServer, tmp_pat
         await it.crew.hire(2)
         for _ in range(LOST):
             tap.drop(Step.CREATED_STORED, skip=it.chance.randrange(1_000))
-        await it.submit_many(2_000, at_once=100, ends=("completed",))
+        await it.submit_many(JOBS, at_once=100, ends=("completed",))
         it.note = f"{LOST} lost, seed {it.seed}"
         verdict = await it.verdict()
         assert not tap.waits
 
     assert verdict.is_quiet, str(verdict)
-    assert verdict.accepted == verdict.terminal == 2_000
+    assert verdict.accepted == verdict.terminal == JOBS
 
 
 async def test_messages_that_are_delivered_twice(nats_server: NatsServer, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ async def test_messages_that_are_delivered_twice(nats_server: NatsServer, tmp_pa
                 await asyncio.sleep(it.chance.uniform(0, 0.1))
                 await publish_acked(it.connection, f"trellis.work.mill.{it.queue}", created)
 
-        for _ in range(20):
+        for _ in range(JOBS // 100):
             await asyncio.gather(*(one() for _ in range(100)))
-        it.note = f"4000 messages too many, seed {it.seed}"
+        it.note = f"{2 * JOBS} messages too many, seed {it.seed}"
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert len(verdict.runs) == verdict.accepted == 2_000
+    assert len(verdict.runs) == verdict.accepted == JOBS

@@ -126,7 +126,7 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
     async with scenario("workers frozen by SIGSTOP", nats_server.url, tmp_path) as it:
         await it.crew.hire(WORKERS)
         submitting = asyncio.create_task(
-            it.submit_many(3_000, at_once=50, pause=0.5, seconds=0.2, ends=("completed",))
+            it.submit_many(JOBS, at_once=150, pause=0.5, seconds=0.1, ends=("completed",))
         )
         for _ in range(FREEZES):
             victim = it.chance.choice(it.crew.workers)
@@ -139,7 +139,7 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.accepted == verdict.terminal == 3_000
+    assert verdict.accepted == verdict.terminal == JOBS
     assert verdict.cut_off_overlaps > 0, "otherwise nothing was refused"
 
 
@@ -152,7 +152,7 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
     async with scenario(name, nats_server.url, tmp_path, grace=0.05) as it:
         await it.crew.hire(WORKERS)
         submitting = asyncio.create_task(
-            it.submit_many(3_000, at_once=50, pause=0.2, seconds=0.1, ends=("completed",))
+            it.submit_many(JOBS, at_once=100, pause=0.2, seconds=0.1, ends=("completed",))
         )
         codes: list[int] = []
         for _ in range(STOPS):
@@ -170,7 +170,7 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.end_tries == {1: 3_000}, "a stop burns no try"
+    assert verdict.end_tries == {1: JOBS}, "a stop burns no try"
     assert verdict.duplicates == 0
     assert codes == [0] * STOPS
 
