@@ -19,7 +19,7 @@ def timestamp(instant: datetime) -> str:
     """
     # It cuts, as the wire does; "+00:00" becomes "Z".
     there = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-    return there.isoformat(timespec="milliseconds")[:-6] + "Z"
+    return there.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

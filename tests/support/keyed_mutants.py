@@ -38,9 +38,9 @@ def _admit_without_active(
     record: KeyRecord, entry: QueueEntry, policy: KeyPolicy, *, strict: bool, expired: AbstractSet[str]
 ) -> tuple[KeyRecord, Verdict]:
     changed, verdict = admission.admit(
-        replace(record, active=()), entry, policy, strict=strict, expired=expired
+        record._replace(active=()), entry, policy, strict=strict, expired=expired
     )
-    return replace(changed, active=record.active), verdict
+    return changed._replace(active=record.active), verdict
 
 
 def _by_wall_clock(_: Sightings, record: KeyRecord, __: float, wall: datetime) -> AbstractSet[str]:
@@ -65,7 +65,7 @@ def _evict_every_entry(found: Leftovers, record: KeyRecord) -> Leftovers:
 
 def _renew_what_was_lost(record: KeyRecord, token: str, **said: object) -> KeyRecord | None:
     renewed: Callable[..., KeyRecord | None] = slots.renew
-    return renewed(record, token, **said) or replace(record, takeovers=record.takeovers + 1)
+    return renewed(record, token, **said) or record._replace(takeovers=record.takeovers + 1)
 
 
 def _release_by_job(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:

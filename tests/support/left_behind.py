@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from trellis_nats import Accepted
@@ -91,7 +90,7 @@ async def leave(
 ) -> None:
     """Leave something in a record, before what it has."""
     record = await known_record(ferry, queue, cargo)
-    changed = replace(record, active=(*active, *record.active), queued=(*queued, *record.queued))
+    changed = record._replace(active=(*active, *record.active), queued=(*queued, *record.queued))
     await bucket_of(ferry).put(name_of(queue, cargo), changed.encode())
 
 

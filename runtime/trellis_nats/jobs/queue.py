@@ -107,7 +107,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         if keys is None:
             await self._access.history.create_many(events)
         else:
-            await keys.creation.create_many([event.read() for event in events])
+            await keys.creation.create_many(events)
         return [JobRef(self._access, event.job_id) for event in events]
 
     async def submit(
@@ -141,7 +141,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         self, keys: QueueKeys, event: NewEvent, creation: Creation, *, strict: bool
     ) -> Submission[PayloadT, ResultT, UpdateT]:
         idempotent = creation.idempotency_key is not None
-        key, outcome = await keys.creation.create(event.read(), strict=strict, idempotent=idempotent)
+        key, outcome = await keys.creation.create(event, strict=strict, idempotent=idempotent)
         ref = JobRef(self._access, event.job_id)
         match outcome:
             case Created(replaced=str() as replaced):

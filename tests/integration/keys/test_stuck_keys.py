@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -74,8 +73,8 @@ async def test_a_creation_that_is_interrupted_between_its_two_writes_leaves_a_pl
             await asyncio.wait([interrupted])
         assert isinstance(await queue.submit(ANNA), Rejected)
         record = await record_of(ferry, queue, ANNA)
-        aged = replace(record.queued[0], created_at=timestamp(now() - timedelta(seconds=10.1)))
-        await bucket_of(ferry).put(name_of(queue, ANNA), replace(record, queued=(aged,)).encode())
+        aged = record.queued[0]._replace(created_at=timestamp(now() - timedelta(seconds=10.1)))
+        await bucket_of(ferry).put(name_of(queue, ANNA), record._replace(queued=(aged,)).encode())
 
         assert await accepted(queue)
 
@@ -183,7 +182,7 @@ async def test_a_retry_that_another_runtime_dropped_from_the_record_finds_its_wa
         ref = await queue.create(ANNA)
         await eventually(lambda: waits_for_its_retry(ferry, queue))
         record = await record_of(ferry, queue, ANNA)
-        await bucket_of(ferry).put(name_of(queue, ANNA), replace(record, queued=()).encode())
+        await bucket_of(ferry).put(name_of(queue, ANNA), record._replace(queued=()).encode())
 
         assert (await ref.wait(timeout=SOON)).tries == 2
         await eventually(lambda: is_free(ferry, queue))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -91,7 +90,7 @@ async def test_under_block_a_worker_that_died_before_its_try_began_leaves_its_sl
         first = await queue.create(ANNA)
         record = await record_of(ferry, queue, ANNA)
         slot = dead_slot(first.id, age=timedelta(0))
-        await bucket_of(ferry).put(name_of(queue, ANNA), replace(record, active=(slot,), queued=()).encode())
+        await bucket_of(ferry).put(name_of(queue, ANNA), record._replace(active=(slot,), queued=()).encode())
         second = await queue.create(ANNA)
         watch.works(queue)
         began = monotonic()

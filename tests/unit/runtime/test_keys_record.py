@@ -1,7 +1,6 @@
 """A record is written as other runtimes read it, keeps what it does not know, and is never guessed at."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -37,18 +36,17 @@ def test_what_is_not_known_is_kept_at_every_level(
     of_entry: dict[str, JsonValue],
     context: JsonValue,
 ) -> None:
-    written = replace(
-        FULL,
+    written = FULL._replace(
         extra=of_record,
-        active=(replace(slot("A"), extra=of_slot, context=context),),
-        queued=(replace(entry("B"), extra=of_entry, context=context), *FULL.queued[1:]),
+        active=(slot("A")._replace(extra=of_slot, context=context),),
+        queued=(entry("B")._replace(extra=of_entry, context=context), *FULL.queued[1:]),
     )
 
     assert parsed(written.encode()) == written
 
 
 def test_a_record_is_laid_out_as_the_reference_has_it() -> None:
-    found = replace(record([slot("A")], [entry("B")]), max_queued=1, updated_at="2026-07-01T10:00:30.000Z")
+    found = record([slot("A")], [entry("B")])._replace(max_queued=1, updated_at="2026-07-01T10:00:30.000Z")
 
     assert found.encode().decode() == (
         '{"version":1,"service":"svc","jobType":"process","key":"tenant:acme","keyHash":"h","maxActive":1,'

@@ -1,6 +1,5 @@
 """Slots are taken, renewed and given back by token, and no more are taken than there are."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -77,7 +76,7 @@ def test_fail_stale_takes_over_the_oldest_and_no_more_than_it_needs() -> None:
     after, said = taken(before, expired="ABC", max_active=3)
 
     assert said == Acquired((before.active[0],))
-    assert after == replace(record("BCN"), takeovers=1)
+    assert after == record("BCN")._replace(takeovers=1)
 
 
 def test_fail_stale_takes_over_nothing_while_a_slot_is_free() -> None:

@@ -53,7 +53,7 @@ class QueueKeys:
         for event in (EventType.RETRIED, EventType.CREATED):
             stored = await self.history.newest_of(job_id, event)
             if stored is not None and stored.event.has_payload:
-                return self.creation.key_of(stored.event)
+                return self.creation.key_of(stored.event.payload)
         return None
 
 

@@ -7,7 +7,7 @@ write whose answer was lost can simply be done again.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from trellis_nats.jobs.keys.policy import KeyPolicy
@@ -66,10 +66,10 @@ def admit(
         return record, Admitted()
     places = policy.max_queued + max(0, policy.max_active - active)
     if queued < places:
-        return replace(record, queued=(*record.queued, entry)), Admitted()
+        return record._replace(queued=(*record.queued, entry)), Admitted()
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
-        return replace(record, queued=(*others, entry)), Displaced(oldest)
+        return record._replace(queued=(*others, entry)), Displaced(oldest)
     existing = _first(record)
     if policy.when_full == "coalesce" and existing is not None and not strict:
         return record, Joined(existing)
@@ -95,7 +95,7 @@ def _first(record: KeyRecord) -> str | None:
 
 def withdraw(record: KeyRecord, job_id: str) -> KeyRecord:
     """Take a waiting job out of the queue of its key."""
-    return replace(record, queued=tuple(entry for entry in record.queued if entry.job_id != job_id))
+    return record._replace(queued=tuple(entry for entry in record.queued if entry.job_id != job_id))
 
 
 def restore(record: KeyRecord, replaced: QueueEntry, *, by: str) -> KeyRecord:
@@ -103,13 +103,12 @@ def restore(record: KeyRecord, replaced: QueueEntry, *, by: str) -> KeyRecord:
     without = withdraw(withdraw(record, by), replaced.job_id)
     if any(slot.job_id == replaced.job_id for slot in record.active):
         return without
-    return replace(without, queued=(replaced, *without.queued))
+    return without._replace(queued=(replaced, *without.queued))
 
 
 def evict(record: KeyRecord, *, entries: AbstractSet[str], slots: AbstractSet[str]) -> KeyRecord:
     """Take out waiting jobs, by job id, and slots, by token, that hold a place for nobody."""
-    return replace(
-        record,
+    return record._replace(
         queued=tuple(entry for entry in record.queued if entry.job_id not in entries),
         active=tuple(slot for slot in record.active if slot.token not in slots),
     )

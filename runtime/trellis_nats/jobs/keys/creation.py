@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.batch import BATCH_MAX
 from trellis_nats.clock import now
 from trellis_nats.errors import JobNotEnqueued, TransportError, WriteUnknown
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys import facts
 from trellis_nats.jobs.keys.admission import Admitted, Displaced, Full, Joined
@@ -49,6 +49,33 @@ class Known:
     key: str
 
 
+class _Placed:
+    """The `created` event of a job that has a place, as it is stored: written once, for its size to be known before."""
+
+    __slots__ = ("_data", "event", "key", "replaced")
+
+    def __init__(self, event: NewEvent, key: JobKey, *, replaced: str | None = None) -> None:
+        self.event = event
+        self.key = key
+        self.replaced = replaced
+        """The job that it displaced."""
+        self._data = facts.stated(event, facts.admitted(key, replaced=replaced)).encode()
+
+    @property
+    def job_id(self) -> str:
+        return self.event.job_id
+
+    @property
+    def event_type(self) -> str:
+        return self.event.event_type
+
+    def encode(self) -> bytes:
+        return self._data
+
+    def header_lines(self) -> bytes:
+        return self.event.headers
+
+
 class KeyedCreation:
     """Stores jobs whose key has room for them."""
 
@@ -57,16 +84,16 @@ class KeyedCreation:
         self._history = history
         self._what = f'the payload of job "{queue}"'
 
-    def key_of(self, event: LifecycleEvent) -> JobKey:
+    def key_of(self, payload: JsonValue) -> JobKey:
         """Return the key of a job.
 
         Raises:
             InvalidPayload: the payload has none.
         """
-        return resolve(self._gate.policy.template, event.payload, what=self._what)
+        return resolve(self._gate.policy.template, payload, what=self._what)
 
     async def create(
-        self, event: LifecycleEvent, *, strict: bool, idempotent: bool
+        self, event: NewEvent, *, strict: bool, idempotent: bool
     ) -> tuple[JobKey, Created | Known | Joined | Full]:
         """Store a job, or say why not. With `strict`, nobody is joined or displaced.
 
@@ -75,23 +102,24 @@ class KeyedCreation:
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not take it; its place was given back as far as that was possible.
         """
-        key = self.key_of(event)
+        key = self.key_of(event.body["payload"])
         if idempotent and await self._exists(event.job_id):
             return key, Known(key.display)
-        self._history.check_size(event)
+        accepted = _Placed(event, key)
+        self._history.check_size(accepted)
         verdict = await self._gate.admit(key, event, strict=strict)
         match verdict:
             case Full() | Joined():
                 return key, verdict
             case Admitted():
-                return key, await self._store(key, event, None, idempotent=idempotent)
+                return key, await self._store(accepted, idempotent=idempotent)
             case Displaced(replaced):
-                skipped = await self._skip(key, replaced, event)
-                return key, await self._store(
-                    key, event, replaced.job_id if skipped else None, idempotent=idempotent
-                )
+                if not await self._skip(key, replaced, event.job_id):
+                    return key, await self._store(accepted, idempotent=idempotent)
+                placed = _Placed(event, key, replaced=replaced.job_id)
+                return key, await self._store(placed, idempotent=idempotent)
 
-    async def create_many(self, events: Sequence[LifecycleEvent]) -> None:
+    async def create_many(self, events: Sequence[NewEvent]) -> None:
         """Store jobs, all of a thousand or none: every one of them gets its place before the first is stored.
 
         Raises:
@@ -101,59 +129,58 @@ class KeyedCreation:
             WriteUnknown: no answer came; the thousand may have been stored.
             TransportError: NATS did not take them.
         """
-        keyed = [(self.key_of(event), event) for event in events]
-        for event in events:
-            self._history.check_size(event)
-        for start in range(0, len(keyed), BATCH_MAX):
-            await self._create_thousand(keyed[start : start + BATCH_MAX])
+        wanted = [_Placed(event, self.key_of(event.body["payload"])) for event in events]
+        for each in wanted:
+            self._history.check_size(each)
+        for start in range(0, len(wanted), BATCH_MAX):
+            await self._create_thousand(wanted[start : start + BATCH_MAX])
 
-    async def _create_thousand(self, keyed: Sequence[tuple[JobKey, LifecycleEvent]]) -> None:
+    async def _create_thousand(self, wanted: Sequence[_Placed]) -> None:
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def admitted(key: JobKey, event: LifecycleEvent) -> None:
+        async def admitted(each: _Placed) -> None:
             async with turns:
-                verdict = await self._gate.admit(key, event, strict=True)
+                verdict = await self._gate.admit(each.key, each.event, strict=True)
             if isinstance(verdict, Full):
-                raise refused(key, verdict)
+                raise refused(each.key, verdict)
 
-        said = await asyncio.gather(*(admitted(*each) for each in keyed), return_exceptions=True)
+        said = await asyncio.gather(*map(admitted, wanted), return_exceptions=True)
         problem = next((each for each in said if each is not None), None)
-        placed = [each for each, answer in zip(keyed, said, strict=True) if answer is None]
+        placed = [each for each, answer in zip(wanted, said, strict=True) if answer is None]
         if problem is not None:
             await self._undo_all(placed)
             raise problem
         try:
-            await self._history.create_many([_with(event, facts.admitted(key)) for key, event in keyed])
+            await self._history.create_many(wanted)
         except WriteUnknown:
             raise  # they may be stored; the places of those that are not are given up by whoever needs them
         except TransportError:
             await self._undo_all(placed)
             raise
 
-    async def _undo_all(self, placed: Sequence[tuple[JobKey, LifecycleEvent]]) -> None:
+    async def _undo_all(self, placed: Sequence[_Placed]) -> None:
         """Give the places of those back that were not stored, as far as that is possible in a few seconds."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def undone(key: JobKey, event: LifecycleEvent) -> None:
+        async def undone(each: _Placed) -> None:
             async with turns:
-                if not await self._exists(event.job_id):
-                    await self._gate.withdraw(key, event.job_id)
+                if not await self._exists(each.job_id):
+                    await self._gate.withdraw(each.key, each.job_id)
 
         async def all_undone() -> None:
-            await asyncio.gather(*(undone(*each) for each in placed))
+            await asyncio.gather(*map(undone, placed))
 
         if placed:
-            await _attempt(placed[0][0], all_undone())
+            await _attempt(placed[0].key, all_undone())
 
-    async def _store(
-        self, key: JobKey, event: LifecycleEvent, replaced: str | None, *, idempotent: bool
-    ) -> Created | Known:
+    async def _store(self, placed: _Placed, *, idempotent: bool) -> Created | Known:
+        key = placed.key
         try:
-            await self._history.create(_with(event, facts.admitted(key, replaced=replaced)))
+            await self._history.create(placed)
         except Overtaken as overtaken:
             newest = overtaken.newest
             if newest is None or newest.event.is_terminal:
-                await self._undo(key, event.job_id)
+                await self._undo(key, placed.job_id)
             if not idempotent:
                 raise
             return Known(key.display)
@@ -161,11 +188,11 @@ class KeyedCreation:
             raise  # it may be stored; else its place is given up by whoever needs it
         except TransportError:
             if not idempotent:  # else somebody else may have stored it meanwhile, and needs the place
-                await self._undo(key, event.job_id)
+                await self._undo(key, placed.job_id)
             raise
-        return Created(key.display, replaced)
+        return Created(key.display, placed.replaced)
 
-    async def _skip(self, key: JobKey, replaced: QueueEntry, event: LifecycleEvent) -> bool:
+    async def _skip(self, key: JobKey, replaced: QueueEntry, by: str) -> bool:
         """End a displaced job. Return False when it no longer waited: then nobody was displaced.
 
         Raises:
@@ -177,7 +204,7 @@ class KeyedCreation:
                 await asyncio.sleep(STORED_SOON)  # its place was reserved, and it is being stored
                 newest = await self._history.newest(replaced.job_id)
             while newest is not None:
-                skipped = facts.skipped(newest.event, event.job_id, now())
+                skipped = facts.skipped(newest.event, by, now())
                 if skipped is None:
                     return newest.event.event_type == EventType.SKIPPED
                 try:
@@ -187,7 +214,7 @@ class KeyedCreation:
                 else:
                     return True
         except TransportError:
-            await _attempt(key, self._gate.restore(key, replaced, by=event.job_id))
+            await _attempt(key, self._gate.restore(key, replaced, by=by))
             raise
         return False
 
@@ -217,7 +244,3 @@ def refused(key: JobKey, full: Full) -> JobNotEnqueued:
         limit=full.limit,
         existing_job_id=full.existing,
     )
-
-
-def _with(event: LifecycleEvent, said: Mapping[str, JsonValue]) -> LifecycleEvent:
-    return LifecycleEvent.model_validate({**event.model_dump(by_alias=True, exclude_unset=True), **said})

@@ -6,14 +6,14 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.history import StoredEvent
 from trellis_nats.jobs.keys.record import Slot
 from trellis_nats.jobs.keys.template import JobKey
 from trellis_nats.jobs.record import JobIdentity
 from trellis_nats.jobs.states import EventType, JobState
 
-__all__ = ["admitted", "held", "skipped", "slot_token", "stale"]
+__all__ = ["admitted", "held", "skipped", "slot_token", "stale", "stated"]
 
 JsonObject = dict[str, JsonValue]
 
@@ -24,6 +24,13 @@ def admitted(key: JobKey, *, replaced: str | None = None) -> JsonObject:
     if replaced is not None:
         policy = {"outcome": "replaced", "reason": "replace-oldest", "replacedJobId": replaced}
     return {"concurrency": {"key": key.display, "keyHash": key.hash}, "queuePolicy": policy}
+
+
+def stated(event: NewEvent, said: JsonObject) -> NewEvent:
+    """Add such facts to an event, where `LifecycleEvent` has them: before the timestamp, which is the last member."""
+    body = dict(event.body)
+    at = body.pop("timestamp")
+    return NewEvent(event.job_id, event.event_type, event.headers, {**body, **said, "timestamp": at})
 
 
 def held(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from time import monotonic
-from typing import Final
+from typing import Final, cast
+
+from pydantic import JsonValue
 
 from trellis_nats.clock import now
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.event import NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys import facts
 from trellis_nats.jobs.keys.admission import Admitted, Joined, Verdict, admit, evict, restore, withdraw
@@ -44,7 +47,7 @@ class KeyGate:
         self._history = history
         self._sightings: OrderedDict[str, Sightings] = OrderedDict()
 
-    async def admit(self, key: JobKey, event: LifecycleEvent, *, strict: bool) -> Verdict:
+    async def admit(self, key: JobKey, event: NewEvent, *, strict: bool) -> Verdict:
         """Reserve the place of a job that is about to be created, or say why there is none.
 
         Who would be refused, joined or displaced by what nobody needs any more is not: that is taken out first.
@@ -53,12 +56,13 @@ class KeyGate:
             MalformedKeyRecord: the stored record cannot be read.
             TransportError: NATS did not answer; a place that was reserved all the same is given up after 10 s.
         """
+        context = cast("Mapping[str, JsonValue]", event.body["context"])
         entry = QueueEntry(
             job_id=event.job_id,
-            created_at=event.timestamp,
-            request_id=event.context.request_id,
-            context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
-            retry_at=event.not_before,
+            created_at=cast("str", event.body["timestamp"]),
+            request_id=cast("str", context["requestId"]),
+            context=event.body["context"],
+            retry_at=cast("str | None", event.body.get("notBefore")),
         )
         seen: KeyRecord | None = None
 
@@ -68,7 +72,7 @@ class KeyGate:
             changed, verdict = admit(record, entry, self.policy, strict=strict, expired=frozenset())
             return (changed if isinstance(verdict, Admitted) else record), verdict
 
-        verdict = await self.store.change(key, try_first, patient=True)
+        verdict = await self.store.change(key, try_first, patient=True, may_be_new=True)
         if isinstance(verdict, Admitted) or seen is None:
             return verdict
         return await self._make_room(key, seen, entry, verdict, strict=strict)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -24,7 +24,6 @@ from trellis_nats.jobs.keys.held import HeldSlot
 from trellis_nats.jobs.keys.leaving import leave
 from trellis_nats.jobs.keys.line import Line, Lines, Waiter
 from trellis_nats.jobs.keys.record import KeyRecord, Slot
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN
 from trellis_nats.jobs.keys.slots import COURTESY, ORDER, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.store import KeyStores
 from trellis_nats.jobs.keys.template import JobKey
@@ -50,8 +49,7 @@ class Wait(Enum):
     """Too many wait in this process: it had better wait at the server."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Applicant:
+class Applicant(NamedTuple):
     """A job that wants a slot."""
 
     job_id: str
@@ -64,8 +62,7 @@ class Applicant:
     deadline: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(NamedTuple):
     slot: Slot
     takeovers: int
     displaced: tuple[Slot, ...]
@@ -108,7 +105,7 @@ class SlotKeeper:
         """
         since = self._unlisted.get(applicant.job_id)
         if since is not None and monotonic() - since >= _LISTED_WITHIN.total_seconds():
-            applicant = replace(applicant, entitled=True)
+            applicant = applicant._replace(entitled=True)
         found = await self._take(key, applicant, hand)
         if isinstance(found, Wait):
             return found
@@ -266,15 +263,17 @@ class SlotKeeper:
     ) -> tuple[KeyRecord, Acquired | Blocked]:
         """Try it on a record, by what this process has seen. A job takes over its own slot a moment before others do."""
         at = monotonic()
-        sightings = NOTHING_SEEN if line is None else line.sightings
         room_since = None if line is None else line.room_since
-        own = {each.token for each in record.active if each.job_id == applicant.job_id}
-        late = sightings.expired(record, at=at - COURTESY.total_seconds())
+        expired: AbstractSet[str] = frozenset()
+        if line is not None and record.active:
+            own = {each.token for each in record.active if each.job_id == applicant.job_id}
+            late = line.sightings.expired(record, at=at - COURTESY.total_seconds())
+            expired = late | (own & line.sightings.expired(record, at=at))
         return acquire(
             record,
             slot,
             self._policy,
-            expired=late | (own & sightings.expired(record, at=at)),
+            expired=expired,
             entitled=applicant.entitled,
             in_order=room_since is None or at - room_since < ORDER.total_seconds(),
             at=now(),
@@ -282,12 +281,13 @@ class SlotKeeper:
 
     def _slot(self, applicant: Applicant, token: str) -> Slot:
         at = now()
+        written = timestamp(at)
         return Slot(
             job_id=applicant.job_id,
             token=token,
             instance_id=self._claims.instance_id,
-            started_at=timestamp(at),
-            renewed_at=timestamp(at),
+            started_at=written,
+            renewed_at=written,
             expires_at=timestamp(at + self._policy.lease),
             tries=applicant.tries,
             context=applicant.context,

@@ -6,9 +6,8 @@ A slot is never more than a lease. Whether one has run out is not decided here: 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.policy import KeyPolicy
@@ -22,16 +21,14 @@ COURTESY: Final = timedelta(milliseconds=500)
 """How long a retry that is due goes first. It comes back by the server's timer, within milliseconds if a hand is free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acquired:
+class Acquired(NamedTuple):
     """The job has a slot."""
 
     displaced: tuple[Slot, ...] = ()
     """The slots of other jobs that were taken over: their jobs end as `stale`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """There is no slot for the job now; nothing was changed."""
 
     reason: Literal["active-limit", "own-slot", "retry-first", "others-first", "not-listed"]
@@ -63,13 +60,12 @@ def acquire(
         return record, Blocked("own-slot")
     if not own and not entitled and record.entry(slot.job_id) is None:
         return record, Blocked("not-listed")
-    others = [each for each in record.active if each.job_id != slot.job_id]
-    if policy.stale_policy == "fail-stale":
-        too_many = max(0, len(others) + 1 - policy.max_active)
-        stale = [each for each in others if each.token in expired][:too_many]
-    else:
-        stale = []
-    kept = [each for each in others if each not in stale]
+    kept = [each for each in record.active if each.job_id != slot.job_id]
+    stale: list[Slot] = []
+    if expired and policy.stale_policy == "fail-stale":
+        too_many = max(0, len(kept) + 1 - policy.max_active)
+        stale = [each for each in kept if each.token in expired][:too_many]
+        kept = [each for each in kept if each not in stale]
     free = policy.max_active - len(kept)
     if free < 1:
         return record, Blocked("active-limit")
@@ -77,8 +73,7 @@ def acquire(
         return record, Blocked("retry-first")
     if in_order and not entitled and not own and free <= _ready_before(record, slot.job_id, at):
         return record, Blocked("others-first")
-    taken = replace(
-        record,
+    taken = record._replace(
         active=(*kept, slot),
         queued=tuple(entry for entry in record.queued if entry.job_id != slot.job_id),
         takeovers=record.takeovers + len(stale),
@@ -111,8 +106,8 @@ def renew(record: KeyRecord, token: str, *, lease: timedelta, at: datetime) -> K
     slot = record.slot(token)
     if slot is None:
         return None
-    longer = replace(slot, renewed_at=timestamp(at), expires_at=timestamp(at + lease))
-    return replace(record, active=tuple(longer if each is slot else each for each in record.active))
+    longer = slot._replace(renewed_at=timestamp(at), expires_at=timestamp(at + lease))
+    return record._replace(active=tuple(longer if each is slot else each for each in record.active))
 
 
 def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:
@@ -121,8 +116,7 @@ def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None)
     if slot is None:
         return None
     queued = tuple(entry for entry in record.queued if entry.job_id != slot.job_id)
-    return replace(
-        record,
+    return record._replace(
         active=tuple(each for each in record.active if each is not slot),
         queued=queued if waiting is None else (waiting, *queued),
     )
@@ -130,8 +124,7 @@ def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None)
 
 def remove(record: KeyRecord, job_id: str) -> KeyRecord:
     """Take a job out of the record, whether it waits or is active: it has ended, or an operator says so."""
-    return replace(
-        record,
+    return record._replace(
         active=tuple(slot for slot in record.active if slot.job_id != job_id),
         queued=tuple(entry for entry in record.queued if entry.job_id != job_id),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from trellis_nats.codec import encode_json
 from trellis_nats.errors import InvalidPayload
 
 __all__ = ["JobKey", "resolve"]
@@ -24,8 +24,7 @@ _DISPLAY_MAX: Final = 256
 Segment = str | int | bool
 
 
-@dataclass(frozen=True, slots=True)
-class JobKey:
+class JobKey(NamedTuple):
     """One key of one queue."""
 
     display: str
@@ -54,26 +53,25 @@ def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey
     if problems:
         raise InvalidPayload(what, problems)
     display = ":".join(map(_shown, segments))
-    return JobKey(
-        display if len(display) <= _DISPLAY_MAX else display[:_DISPLAY_MAX] + "…", _hashed(segments)
-    )
+    hashed = hashlib.sha256(encode_json({"version": 1, "segments": [*segments]})).hexdigest()
+    return JobKey(display if len(display) <= _DISPLAY_MAX else display[:_DISPLAY_MAX] + "…", hashed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
+class _Problem(NamedTuple):
     text: str
 
 
 def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
     value = payload
-    for escaped in pointer.split("/")[1:]:
-        step = escaped.replace("~1", "/").replace("~0", "~")
+    for step in _steps(pointer):
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and _ARRAY_STEP.fullmatch(step) and int(step) < len(value):
             value = value[int(step)]
         else:
             return _Problem("the concurrency key needs this value, and the payload does not have it")
+    if type(value) is str and value.isascii():
+        return value
     match value:
         case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return _Problem("the concurrency key needs text, and this is no Unicode")
@@ -91,10 +89,10 @@ def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
             return _Problem(f"the concurrency key needs a string, a boolean or an integer, got {kind}")
 
 
+@lru_cache(maxsize=1024)  # the pointers of contracts are few, and every job follows them twice
+def _steps(pointer: str) -> tuple[str, ...]:
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
 def _shown(segment: Segment) -> str:
     return str(segment).lower() if isinstance(segment, bool) else str(segment)
-
-
-def _hashed(segments: Sequence[Segment]) -> str:
-    text = json.dumps({"version": 1, "segments": segments}, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -30,7 +30,7 @@ class KeyedWork:
         Raises:
             InvalidPayload: its payload has none.
         """
-        return self._keys.creation.key_of(work)
+        return self._keys.creation.key_of(work.payload)
 
     async def slot_for(
         self, work: LifecycleEvent, newest: LifecycleEvent, *, tries: int, hand: Hand
