@@ -62,11 +62,11 @@ def admit(
     nothing but the reason.
     """
     active, queued = len(record.active), len(record.queued)
-    if record.entry(entry.job_id) or any(slot.job_id == entry.job_id for slot in record.active):
+    if record.entry(entry.job_id) or (active and any(slot.job_id == entry.job_id for slot in record.active)):
         return record, Admitted()
     places = policy.max_queued + max(0, policy.max_active - active)
     if queued < places:
-        return record._replace(queued=(*record.queued, entry)), Admitted()
+        return record.holding(record.active, (*record.queued, entry)), Admitted()
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
         return record._replace(queued=(*others, entry)), Displaced(oldest)

@@ -55,6 +55,7 @@ class HeldSlot:
         *,
         takeovers: int,
         asked_at: float,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.key = key
         self.slot = slot
@@ -65,7 +66,7 @@ class HeldSlot:
         self._until = 0.0
         self._expires_at = parse_timestamp(slot.expires_at)
         self._renewed(asked_at, self._expires_at)
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._is_lost = False
         self._on_lost: Callable[[], None] | None = None
         self._stop_renewing: Callable[[], None] | None = None

@@ -83,6 +83,7 @@ class SlotKeeper:
         *,
         stopping: asyncio.Event,
     ) -> None:
+        self._loop = connection.loop
         self._stores = stores
         self._gate = gate
         self._policy = gate.policy
@@ -117,6 +118,7 @@ class SlotKeeper:
             self._policy,
             takeovers=found.takeovers,
             asked_at=found.asked_at,
+            loop=self._loop,
         )
         held.keep(self._thread)
         try:

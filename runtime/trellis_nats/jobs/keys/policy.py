@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Final, Literal
 
 from trellis_nats.binding import QueueBinding
@@ -18,7 +19,7 @@ _INTERVAL_MAX: Final = timedelta(seconds=30)
 _INTERVALS_PER_LEASE: Final = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyPolicy:
     """How many jobs of one key may be active, and what happens to those that come too many."""
 
@@ -34,7 +35,7 @@ class KeyPolicy:
     lease: timedelta = timedelta(seconds=30)
     """How long a slot lasts without a renewal."""
 
-    @property
+    @cached_property
     def margin(self) -> timedelta:
         """How long before the end of its lease an owner counts its slot as lost, to be gone when the next one comes."""
         return self.lease / 6

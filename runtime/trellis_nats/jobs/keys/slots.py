@@ -73,12 +73,14 @@ def acquire(
         return record, Blocked("retry-first")
     if in_order and not entitled and not own and free <= _ready_before(record, slot.job_id, at):
         return record, Blocked("others-first")
-    taken = record._replace(
-        active=(*kept, slot),
-        queued=tuple(entry for entry in record.queued if entry.job_id != slot.job_id),
-        takeovers=record.takeovers + len(stale),
+    taken = record.holding(
+        (*kept, slot), _without(record.queued, slot.job_id), takeovers=record.takeovers + len(stale)
     )
     return taken, Acquired(tuple(stale))
+
+
+def _without(queued: tuple[QueueEntry, ...], job_id: str) -> tuple[QueueEntry, ...]:
+    return (*[entry for entry in queued if entry.job_id != job_id],)
 
 
 def _due_before(record: KeyRecord, job_id: str, at: datetime) -> int:
@@ -115,10 +117,10 @@ def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None)
     slot = record.slot(token)
     if slot is None:
         return None
-    queued = tuple(entry for entry in record.queued if entry.job_id != slot.job_id)
-    return record._replace(
-        active=tuple(each for each in record.active if each is not slot),
-        queued=queued if waiting is None else (waiting, *queued),
+    queued = _without(record.queued, slot.job_id)
+    return record.holding(
+        (*[each for each in record.active if each is not slot],),
+        queued if waiting is None else (waiting, *queued),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from trellis_nats._nats.backoff import Backoff
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.kv import Bucket, KvRecord
-from trellis_nats.clock import now, timestamp
+from trellis_nats.clock import now_written
 from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, Malformed
@@ -137,19 +137,22 @@ class KeyStore:
             turns = self._turns[key.hash] = _Turns()
         turns.users += 1
         try:
-            async with turns.lock:
-                pauses = Backoff(_PAUSE_FIRST, _PATIENT_PAUSE_LONGEST if patient else _PAUSE_LONGEST)
-                return await self._change(key, reduce, pauses, may_be_new=may_be_new)
+            await turns.lock.acquire()  # `async with` would take three coroutines
+            try:
+                return await self._change(key, reduce, patient=patient, may_be_new=may_be_new)
+            finally:
+                turns.lock.release()
         finally:
             turns.users -= 1
             if not turns.users:
                 del self._turns[key.hash]
 
-    async def _change(self, key: JobKey, reduce: Reducer[T], pauses: Backoff, *, may_be_new: bool) -> T:
+    async def _change(self, key: JobKey, reduce: Reducer[T], *, patient: bool, may_be_new: bool) -> T:
         name = self._name(key)
         stored = self._remembered.pop(key.hash, None)
         is_guess = stored is None and may_be_new and self._are_new
         stored = _Stored(self._empty(key), 0) if is_guess else stored
+        pauses: Backoff | None = None
         unknown = 0
         leader = False
         for _ in range(_ATTEMPTS_MAX):
@@ -173,6 +176,9 @@ class KeyStore:
                     self._are_new = False
                     continue
                 leader = True
+                pauses = pauses or Backoff(
+                    _PAUSE_FIRST, _PATIENT_PAUSE_LONGEST if patient else _PAUSE_LONGEST
+                )
                 await asyncio.sleep(pauses.next().total_seconds())
             except WriteUnknown:
                 stored, leader = None, True
@@ -192,11 +198,8 @@ class KeyStore:
             self._remembered.popitem(last=False)
 
     def _stamped(self, record: KeyRecord) -> KeyRecord:
-        return record._replace(
-            max_active=self._policy.max_active,
-            max_queued=self._policy.max_queued,
-            updated_at=timestamp(now()),
-        )
+        policy = self._policy
+        return record.stamped(max_active=policy.max_active, max_queued=policy.max_queued, at=now_written())
 
     async def _read(self, key: JobKey, name: str, *, leader: bool) -> _Stored:
         found = await self._bucket.get(name, leader=leader, timeout=self._timeout)

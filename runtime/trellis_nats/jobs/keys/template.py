@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+import pydantic_core
 from pydantic import JsonValue
 
-from trellis_nats.codec import encode_json
 from trellis_nats.errors import InvalidPayload
 
 __all__ = ["JobKey", "resolve"]
@@ -53,7 +53,7 @@ def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey
     if problems:
         raise InvalidPayload(what, problems)
     display = ":".join(map(_shown, segments))
-    hashed = hashlib.sha256(encode_json({"version": 1, "segments": [*segments]})).hexdigest()
+    hashed = hashlib.sha256(b'{"version":1,"segments":%b}' % pydantic_core.to_json(segments)).hexdigest()
     return JobKey(display if len(display) <= _DISPLAY_MAX else display[:_DISPLAY_MAX] + "…", hashed)
 
 
@@ -70,7 +70,7 @@ def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
             value = value[int(step)]
         else:
             return _Problem("the concurrency key needs this value, and the payload does not have it")
-    if type(value) is str and value.isascii():
+    if isinstance(value, str) and value.isascii():
         return value
     match value:
         case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
