@@ -12,6 +12,7 @@ __all__ = [
     "now",
     "now_written",
     "parse_timestamp",
+    "span_written",
     "timestamp",
     "to_milliseconds",
     "to_nanoseconds",
@@ -40,7 +41,13 @@ def now_written() -> str:
     return _written(time.time_ns() // 1_000_000)
 
 
-@lru_cache(maxsize=16)
+def span_written(length: timedelta) -> tuple[str, str]:
+    """Return the current instant and the one that comes so long after it, cut to milliseconds, as `timestamp` does."""
+    milliseconds = time.time_ns() // 1_000_000
+    return _written(milliseconds), _written(milliseconds + to_milliseconds(length))
+
+
+@lru_cache(maxsize=64)
 def _written(milliseconds: int) -> str:
     return timestamp(_EPOCH + timedelta(milliseconds=milliseconds))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from trellis_nats._nats.api import API_TIMEOUT
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.publish import PubAck, publish_acked
 from trellis_nats._nats.streams import StoredMessage, last_message, leader_last_message
 from trellis_nats.errors import WrongLastSequence
 
@@ -83,10 +84,15 @@ class Bucket:
             WrongLastSequence: the key has another revision.
             WriteUnknown: the answer was lost; the value may have been stored.
         """
-        acknowledgement = await publish_acked(
+        return (await self.replace(key, value, revision, timeout=timeout)).sequence
+
+    def replace(
+        self, key: str, value: bytes, revision: int, *, timeout: timedelta = API_TIMEOUT
+    ) -> Coroutine[None, None, PubAck]:
+        """As `update`, for who writes often: the revision is the sequence of the acknowledgement."""
+        return publish_acked(
             self._connection, self._prefix + key, value, expected_last_on_subject=revision, timeout=timeout
         )
-        return acknowledgement.sequence
 
     async def delete(self, key: str, *, revision: int | None = None, timeout: timedelta = API_TIMEOUT) -> int:
         """Mark a key as deleted, if a revision is given only over it, and return the marker's revision.

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.clock import parse_timestamp, timestamp, to_milliseconds, to_nanoseconds
+from trellis_nats.clock import (
+    now,
+    now_written,
+    parse_timestamp,
+    span_written,
+    timestamp,
+    to_milliseconds,
+    to_nanoseconds,
+)
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import checked_token, is_token, new_id
 
@@ -38,6 +46,22 @@ def test_any_offset_and_precision_is_read() -> None:
 def test_an_instant_without_an_offset_is_refused() -> None:
     with pytest.raises(ValueError, match="no offset"):
         parse_timestamp("2026-07-01T10:00:00")
+
+
+def test_the_current_instant_is_written_like_any_other() -> None:
+    before, written, after = now(), now_written(), now()
+
+    instant = parse_timestamp(written)
+    assert timestamp(instant) == written
+    assert before - timedelta(milliseconds=1) <= instant <= after
+
+
+def test_a_span_from_now_is_as_long_as_it_shall_be() -> None:
+    before = now()
+    begin, end = span_written(timedelta(seconds=30, milliseconds=1))
+
+    assert before - timedelta(milliseconds=1) <= parse_timestamp(begin) <= now()
+    assert parse_timestamp(end) - parse_timestamp(begin) == timedelta(seconds=30, milliseconds=1)
 
 
 def test_durations_are_whole_units_on_the_wire() -> None:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
-from trellis_nats.clock import now, timestamp
+from trellis_nats.clock import now, span_written
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.hands import Hand
@@ -107,7 +107,11 @@ class SlotKeeper:
         since = self._unlisted.get(applicant.job_id)
         if since is not None and monotonic() - since >= _LISTED_WITHIN.total_seconds():
             applicant = applicant._replace(entitled=True)
-        found = await self._take(key, applicant, hand)
+        line = self._lines.of(key)
+        asked: _Taken | Blocked | None = None
+        if hand.is_held and (applicant.entitled or line is None):
+            asked = await self._try(key, applicant, line)
+        found = asked if isinstance(asked, _Taken) else await self._stand(key, applicant, hand, asked)
         if isinstance(found, Wait):
             return found
         self._unlisted.pop(applicant.job_id, None)
@@ -159,14 +163,11 @@ class SlotKeeper:
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, key: JobKey, applicant: Applicant, hand: Hand) -> _Taken | Wait:
-        line = self._lines.of(key)
-        if hand.is_held and (applicant.entitled or line is None):
-            found = await self._try(key, applicant, line)
-            if isinstance(found, _Taken):
-                return found
-            if found.reason == "not-listed":
-                return await self._unlisted_again(applicant.job_id, hand)
+    async def _stand(
+        self, key: JobKey, applicant: Applicant, hand: Hand, blocked: Blocked | None
+    ) -> _Taken | Wait:
+        if blocked is not None and blocked.reason == "not-listed":
+            return await self._unlisted_again(applicant.job_id, hand)
         if self.is_crowded:
             return Wait.CROWDED
         hand.lay_down()
@@ -282,15 +283,14 @@ class SlotKeeper:
         )
 
     def _slot(self, applicant: Applicant, token: str) -> Slot:
-        at = now()
-        written = timestamp(at)
+        started, expires = span_written(self._policy.lease)
         return Slot(
             job_id=applicant.job_id,
             token=token,
             instance_id=self._claims.instance_id,
-            started_at=written,
-            renewed_at=written,
-            expires_at=timestamp(at + self._policy.lease),
+            started_at=started,
+            renewed_at=started,
+            expires_at=expires,
             tries=applicant.tries,
             context=applicant.context,
         )

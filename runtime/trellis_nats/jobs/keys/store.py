@@ -167,7 +167,7 @@ class KeyStore:
                 continue
             written = self._stamped(changed)
             try:
-                revision = await self._bucket.update(
+                acknowledged = await self._bucket.replace(
                     name, written.encode(), stored.revision, timeout=self._timeout
                 )
             except WrongLastSequence:
@@ -186,7 +186,7 @@ class KeyStore:
                 if unknown == _UNKNOWN_MAX:
                     raise
             else:
-                self._remember(key, written, revision)
+                self._remember(key, written, acknowledged.sequence)
                 return said
         raise KeyContended(
             f'key "{key.display}": others changed its record "{name}" {_ATTEMPTS_MAX} times in a row'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import timedelta
 
 from trellis_nats.errors import InvalidPayload
@@ -56,12 +57,14 @@ class KeyedWork:
         )
         return await self._keeper.take(key, applicant, hand)
 
-    async def give_back(self, held: HeldSlot, *, retry_after: timedelta | None, began: bool) -> bool:
+    def give_back(
+        self, held: HeldSlot, *, retry_after: timedelta | None, began: bool
+    ) -> Coroutine[None, None, bool]:
         """Give a slot back; a job that will be tried again, or whose try never `began`, waits at the head of its key.
 
         Returns False when NATS did not take it until the lease was over: the job has to come again for it.
         """
-        return await self._keeper.give_back(held, retry_after=retry_after, began=began)
+        return self._keeper.give_back(held, retry_after=retry_after, began=began)
 
     async def forget(self, work: LifecycleEvent, hand: Hand) -> bool:
         """Take a job that has ended out of the record of its key. Return False when the worker stops before.
