@@ -14,7 +14,7 @@ from typing import Final
 from tests.faults.harness.handlings import Handling, were_cut_off
 from tests.faults.harness.history import Entry, What
 
-__all__ = ["MARGIN", "STALLED", "crowds", "stalls"]
+__all__ = ["AWAKE", "MARGIN", "STALLED", "crowds", "stalls"]
 
 MARGIN: Final = 1 / 6
 """Of a lease: an owner that runs counts its slot as lost so much before others may take it, so they wait that long

@@ -1,8 +1,10 @@
 """Each fault of the keyed runtime that we can think of is found by the audit, and the runtime without it passes."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +14,16 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.history import What, read_history
 from tests.faults.injection.clocks import TurnedClock
 from tests.faults.keys.audit import Audit
+from tests.faults.keys.crowding import AWAKE, stalls
 from tests.faults.keys.harbour import LEASE
 from tests.faults.keys.mutants import MUTANTS
 from tests.faults.keys.scenario import KeyedScenario, keyed_scenario
+from tests.support.eventually import eventually
 
 SHORT: Final = timedelta(seconds=8)
 """How long the queues may take to run dry; with a mutant they may never do so."""
+RENEWALS: Final = 3
+"""In each lease (jobs.md, "Keyed concurrency")."""
 _SECONDS: Final = LEASE.total_seconds()
 
 Trial = Callable[[KeyedScenario], Awaitable[Audit]]
@@ -31,11 +37,44 @@ async def many_of_one_key(it: KeyedScenario) -> Audit:
 
 
 async def longer_than_two_leases(it: KeyedScenario) -> Audit:
-    """The two workers' clocks are two leases apart."""
-    await asyncio.gather(it.hire(skew=LEASE), it.hire(skew=-LEASE))
-    for _ in range(3):
-        await it.submit("dock", "one", seconds=2 * _SECONDS)
-    return await it.audit(timedelta(seconds=20))
+    """Who comes second has a clock that is two leases ahead, and takes no slot from who works.
+
+    The slots are renewed one after another: whenever the second jobs come, of one slot at least the next renewal, by
+    which its owner would hear that it was taken, is far away.
+    """
+    keys = [f"b{number}" for number in range(4)]
+    # Its hands are full by then, so that every second job is the other worker's.
+    await it.hire(skew=-LEASE, concurrency=len(keys), queues=("dock", "pier"))
+    for key in keys:
+        await it.submit("dock", key, seconds=6 * _SECONDS)
+        await has_begun(it, "dock", key)
+        await asyncio.sleep(_SECONDS / RENEWALS / len(keys))
+    await it.hire(skew=LEASE, queues=("dock", "quay"))
+    await both_are_awake(it)
+    for key in keys:
+        await it.submit("dock", key, seconds=2 * _SECONDS)
+    return await it.audit(timedelta(seconds=25))
+
+
+async def has_begun(it: KeyedScenario, queue: str, key: str) -> None:
+    def is_written() -> bool:
+        entered = [each for each in read_history(it.history.path) if each.what is What.ENTER]
+        return any((each.text("queue"), each.text("key")) == (queue, key) for each in entered)
+
+    await eventually(is_written)
+
+
+async def both_are_awake(it: KeyedScenario) -> None:
+    """Wait until both have begun a job just now, and neither has stood still lately: no crowd is excused then."""
+    async with asyncio.timeout(4 * _SECONDS):  # the first jobs run for longer
+        for number in count():
+            for queue in ("pier", "quay"):  # the one works the one, the other the other
+                await it.submit(queue, f"call {number}")
+                await has_begun(it, queue, f"call {number}")
+            lately = time.monotonic_ns() - AWAKE
+            if all(end.at < lately for end, _ in stalls(read_history(it.history.path))):
+                return
+            await asyncio.sleep(_SECONDS / 10)
 
 
 async def one_after_another(it: KeyedScenario) -> Audit:
