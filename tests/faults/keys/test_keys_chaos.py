@@ -13,7 +13,7 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.faults.injection.clocks import TurnedClock
 from tests.faults.keys.fleet import Ship
-from tests.faults.keys.harbour import LEASE
+from tests.faults.keys.harbour import LEASE, QUEUES, limits_of
 from tests.faults.keys.scenario import KeyedScenario, keyed_scenario
 
 JOBS: Final = 10_000
@@ -22,6 +22,11 @@ KEYS: Final = 120
 WORKERS: Final = 4
 SKEWS: Final = (LEASE, -LEASE, timedelta(0), LEASE / 2)
 """How far the clocks of workers are off, one after another: two leases between the first two."""
+PAUSE: Final = 0.8
+"""Seconds, which makes 50 submissions in a second: two cores can bear them and others beside. Where they cannot, keys
+stand still for want of a processor, which says nothing of the runtime."""
+BEYOND: Final = 4
+"""How many jobs of a key are submitted at once beyond those for which it has a place."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +41,9 @@ async def test_no_limit_is_exceeded_and_no_key_is_stuck_whatever_dies(
 ) -> None:
     async with keyed_scenario("keys under everything", nats_server, tmp_path) as it:
         workers = [await it.hire(skew=skew) for skew in SKEWS[:WORKERS]]
+        await crowd(it)
         submitters = [
-            await it.submitter(jobs=JOBS // SUBMITTERS, keys=KEYS, at_once=20, pause=0.4)
+            await it.submitter(jobs=JOBS // SUBMITTERS, keys=KEYS, at_once=20, pause=PAUSE)
             for _ in range(SUBMITTERS)
         ]
         async with doomed_submitter(it):
@@ -56,6 +62,17 @@ async def test_no_limit_is_exceeded_and_no_key_is_stuck_whatever_dies(
     assert audit.coalesced > 0
     assert audit.replaced > 0
     assert "lost its slot" in logs, "nobody that stood still for a lease was told that its slot was lost"
+
+
+async def crowd(it: KeyedScenario) -> None:
+    """Submit more jobs of a key of each queue at once than it has places, each of them there until the last has come.
+
+    What the submitters have in hand does not fill a key where workers are quick.
+    """
+    seconds = 2 * LEASE.total_seconds()
+    for queue in QUEUES:
+        count = sum(limits_of(queue)) + BEYOND
+        await asyncio.gather(*(it.submit(queue, "b0", seconds=seconds) for _ in range(count)))
 
 
 async def one_fault(it: KeyedScenario, workers: list[Ship]) -> None:
