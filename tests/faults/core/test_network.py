@@ -15,6 +15,7 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.dump import created_event
 from tests.faults.harness.history import What
 from tests.faults.harness.scenario import Scenario, scenario
+from tests.faults.harness.signs import CONNECTION_LOST, UNHEARD
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 from tests.support.proxy import Direction
 
@@ -22,8 +23,9 @@ JOBS: Final = 10_000
 WORKERS: Final = 3
 CUTS: Final = 30
 STALLS: Final = 3
-STALLED_FOR: Final = 5.0
-"""Seconds: longer than the ack wait of 2 s and the 2 s that a question to another worker may take."""
+STALLED_FOR: Final = 8.0
+"""Seconds: longer than the ack wait of 2 s, the 2 s that a question to another worker may take, and the 6 s after which
+a worker misses the server's heartbeats."""
 LOST: Final = 20
 """Answers of each kind that are lost."""
 
@@ -49,7 +51,7 @@ async def test_connections_that_are_reset_again_and_again(nats_server: NatsServe
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.02, ends=("completed",)))
         for _ in range(CUTS):
             await asyncio.sleep(it.chance.uniform(0.05, 0.6))
-            it.nemesis("reset")
+            it.nemesis("reset", CONNECTION_LOST)
             it.chance.choice(taps).cut()
         it.note = f"{CUTS} resets, seed {it.seed}"
         await submitting
@@ -73,6 +75,10 @@ async def test_connections_that_stall_longer_than_the_ack_wait(
         for _ in range(STALLS):
             at = it.chance.randrange(len(taps))
             it.history.write(What.CUT_OFF, pid=it.crew.workers[at].pid)
+            if directions != (
+                "to_server",
+            ):  # the server's own frames still come then, and the worker misses nothing
+                it.nemesis("stall", UNHEARD)
             taps[at].blackhole(*directions)
             await asyncio.sleep(STALLED_FOR)
             taps[at].heal()

@@ -14,6 +14,7 @@ from tests.faults.harness.dump import Dump
 from tests.faults.harness.handlings import Handling, crowded, handlings, overlaps, were_cut_off
 from tests.faults.harness.history import Entry, What
 from tests.faults.harness.lives import Life, lives
+from tests.faults.harness.signs import silent
 
 __all__ = ["Lost", "Verdict", "check"]
 
@@ -85,6 +86,8 @@ class Verdict:
     """Processes with more handlers at a time than they may have."""
     never_ran: tuple[str, ...]
     """Completed without a handler that returned."""
+    silent: tuple[str, ...]
+    """Faults, not jobs, of which no worker logged anything that tells an operator of them."""
     runs: tuple[Handling, ...] = field(repr=False)
 
     def violations(self) -> dict[str, tuple[str, ...]]:
@@ -92,6 +95,7 @@ class Verdict:
         names = (
             *("ended_twice", "unexpected", "overlapping", "wrong_tries", "began_after_end", "unrecorded"),
             *("wrong_end", "ran_after_cancel", "not_cancelled", "left", "crowded", "never_ran"),
+            "silent",
         )
         broken: dict[str, tuple[str, ...]] = {name: getattr(self, name) for name in names}
         broken["lost"] = self.lost.all
@@ -164,6 +168,7 @@ def check(history: Sequence[Entry], dump: Dump) -> Verdict:
         never_ran=tuple(
             job for job, each in ended.items() if each.end == "completed" and job not in returned
         ),
+        silent=tuple(silent(history)),
         runs=tuple(runs),
     )
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from pydantic import JsonValue
 from trellis_nats import JobRef, JobState, Options, TransportError
 from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
@@ -30,6 +31,7 @@ from tests.faults.harness.dump import Dump, dumped, number_at
 from tests.faults.harness.history import HistoryFile, What, read_history
 from tests.faults.harness.lives import lives
 from tests.faults.harness.mill import Flour, Grain, Mill
+from tests.faults.harness.signs import Sign
 from tests.faults.harness.table import ROWS, Row
 from tests.faults.harness.worker import Settings
 from tests.support.eventually import eventually
@@ -38,6 +40,8 @@ __all__ = ["DRAIN", "Scenario", "scenario"]
 
 DRAIN: Final = timedelta(seconds=60)
 """How long a queue may take to run dry once all is healed."""
+SEEN_WITHIN: Final = 10
+"""Seconds within which a fault is to be seen, where a scenario does not say otherwise."""
 _LOOK_EVERY: Final = 0.1
 _DRY_LOOKS: Final = 3
 """A message can be on its way between the streams at the moment of one look."""
@@ -158,9 +162,10 @@ class Scenario:
 
         await eventually(is_written)
 
-    def nemesis(self, fault: str) -> None:
-        """Write down a fault that is not of one process."""
-        self.history.write(What.NEMESIS, fault=fault)
+    def nemesis(self, fault: str, *seen: Sign, within: int = SEEN_WITHIN) -> None:
+        """Write down a fault. One of the signs must then be in the log of a worker within so many seconds."""
+        signs: list[JsonValue] = [[sign.logger, sign.pattern] for sign in seen]
+        self.history.write(What.NEMESIS, fault=fault, seen=signs, within=within)
 
     async def drained(self, within: timedelta = DRAIN) -> Dump:
         """Wait until every stored job has an end and no work is left, or the time is over; return what is stored."""

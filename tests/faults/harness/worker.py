@@ -22,6 +22,7 @@ from trellis_nats import Duties, Options
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.harness.mill import Flour, GrainJob, Mill
+from tests.faults.harness.signs import Trail
 from tests.faults.mutants import MUTANTS
 from tests.support.eventually import eventually
 
@@ -110,6 +111,7 @@ async def main(settings: Settings) -> None:
     if settings.mutant:
         MUTANTS[settings.mutant](pytest.MonkeyPatch())
     history = HistoryFile(settings.history)
+    Trail(history).follow()
     async with Mill.connect(settings.url, options=settings.options()) as mill:
         worked(mill, settings, history)
         history.write(What.WORKS, concurrency=settings.concurrency)
@@ -128,5 +130,7 @@ async def _say_when_ready(mill: Mill) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(relativeCreated)d %(name)s %(message)s")
+    stderr = logging.StreamHandler()
+    stderr.setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[stderr], format="%(relativeCreated)d %(name)s %(message)s")
     asyncio.run(main(Settings.model_validate_json(sys.argv[1])))

@@ -12,6 +12,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.mill import Flour, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
+from tests.faults.harness.signs import CAME_AGAIN
 from tests.faults.injection.streams import (
     CONSUMER,
     delete_stream,
@@ -54,6 +55,7 @@ async def test_a_consumer_that_comes_back_with_a_shorter_ack_wait_runs_nothing_t
     async with scenario("ack wait shortened", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
         await it.submit_many(400, seconds=0.5, ends=("completed",))
+        it.nemesis("ack wait shortened", CAME_AGAIN)
         await replace_consumer(it.connection, ack_wait=to_nanoseconds(timedelta(milliseconds=100)))
         verdict = await it.verdict()
         it.note = f"{verdict.again_delivered} delivered again"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.harness.checker import Verdict
 from tests.faults.harness.scenario import scenario
+from tests.faults.harness.signs import CONNECTION_LOST
 from tests.faults.injection.storage import Disk, is_root, storing_in
 
 SECONDS: Final = 8
@@ -40,7 +41,7 @@ async def cut_under_load(folder: Path, name: str, sync_interval: str) -> Verdict
             submitting.cancel()
             # Frozen first: what is acknowledged after the copy was begun would be lost for another reason.
             server.pause()
-            it.nemesis("power cut")
+            it.nemesis("power cut", CONNECTION_LOST, within=30)
             copy = await asyncio.to_thread(disk.cut)
             await asyncio.gather(submitting, return_exceptions=True)
             server.kill()

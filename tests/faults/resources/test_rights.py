@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.harness.mill import Flour, Grain, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
+from tests.faults.harness.signs import HELD, PUT_BACK, Sign
 from tests.faults.injection.rights import GuardedServer
 from tests.support.eventually import eventually
 
@@ -23,19 +24,23 @@ LOOKS: Final = 8
 PER_MESSAGE: Final = 3
 """Log lines for each delivery that cannot be acknowledged. It comes again after the ack wait, no sooner."""
 
+NOT_ALLOWED: Final = Sign("trellis_nats._nats.pull", ': the account may not publish to "')
+
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    ("what", "denied"),
+    ("what", "denied", "seen"),
     [
-        ("outcomes", "trellis.jobs.mill.grind.*.completed"),
-        ("every event", "trellis.jobs.mill.grind.>"),
-        ("acknowledgements", "$JS.ACK.>"),
-        ("pulls", "$JS.API.CONSUMER.MSG.NEXT.>"),
-        ("reads", "$JS.API.DIRECT.GET.JOBS.>"),
+        ("outcomes", "trellis.jobs.mill.grind.*.completed", (HELD,)),
+        ("every event", "trellis.jobs.mill.grind.>", (HELD, PUT_BACK)),
+        ("acknowledgements", "$JS.ACK.>", (PUT_BACK,)),
+        ("pulls", "$JS.API.CONSUMER.MSG.NEXT.>", (NOT_ALLOWED,)),
+        ("reads", "$JS.API.DIRECT.GET.JOBS.>", ()),  # a job that goes well reads nothing
     ],
 )
-async def test_a_right_that_is_away_for_a_while_loses_nothing(what: str, denied: str, tmp_path: Path) -> None:
+async def test_a_right_that_is_away_for_a_while_loses_nothing(
+    what: str, denied: str, seen: tuple[Sign, ...], tmp_path: Path
+) -> None:
     with GuardedServer() as server:
         async with scenario(
             f"no right: {what}", server.admin_url, tmp_path, work_url=server.worker_url, request_timeout=1
@@ -45,7 +50,7 @@ async def test_a_right_that_is_away_for_a_while_loses_nothing(what: str, denied:
                 it.submit_many(JOBS, at_once=5, seconds=0.05, ends=("completed",))
             )
             await eventually(lambda: len(it.refs) > JOBS // 10)
-            it.nemesis(f"{denied} denied")
+            it.nemesis(f"{denied} denied", *seen)
             server.deny(denied)
             lines = worker.log.read_text().count("\n")
             await asyncio.sleep(AWAY)

@@ -12,7 +12,9 @@ from trellis_nats.clock import to_nanoseconds
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.checker import Verdict
+from tests.faults.harness.history import read_history
 from tests.faults.harness.scenario import Scenario, scenario
+from tests.faults.harness.signs import ENQUEUED, HELD, PUT_BACK, UNSERVED, Sign, silent
 from tests.faults.injection.streams import (
     attach_work,
     change_stream,
@@ -31,12 +33,14 @@ SOON: Final = 1
 """Seconds after which a job without a message is lost, and between two searches."""
 
 
-async def under_load(it: Scenario, fault: Callable[[], Awaitable[object]], times: int = FAULTS) -> None:
-    """Submit all jobs, and inject the fault again and again meanwhile."""
+async def under_load(
+    it: Scenario, fault: Callable[[], Awaitable[object]], *seen: Sign, times: int = FAULTS
+) -> None:
+    """Submit all jobs, and inject the fault again and again meanwhile; each time it is seen by one of the signs."""
     submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, ends=("completed",)))
     for _ in range(times):
         await asyncio.sleep(it.chance.uniform(0.3, 1.2))
-        it.nemesis(it.name)
+        it.nemesis(it.name, *seen)
         await fault()
     await submitting
 
@@ -63,7 +67,7 @@ async def test_work_that_is_purged_under_load_is_done(nats_server: NatsServer, t
             purged += await purge_work(it.connection)
 
         await it.submit_many(1000, at_once=100, seconds=0.02, ends=("completed",))
-        await under_load(it, purge)
+        await under_load(it, purge, ENQUEUED)
         it.note = f"{purged} messages purged"
         verdict = await it.verdict()
 
@@ -80,7 +84,7 @@ async def test_work_streams_made_anew_under_load_run_nothing_twice(
         "JOBS_WORK made anew", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
-        await under_load(it, lambda: make_work_anew(it.connection), times=4)
+        await under_load(it, lambda: make_work_anew(it.connection), UNSERVED, times=4)
         verdict = await it.verdict(timedelta(seconds=90))
         it.note = "4 times"
 
@@ -130,7 +134,7 @@ async def test_a_sealed_history_takes_no_job_and_no_end(nats_server: NatsServer,
             await asyncio.sleep(1.5)
             await change_stream(it.connection, "JOBS", max_msgs=free, discard="old")
 
-        await under_load(it, closed, times=2)
+        await under_load(it, closed, HELD, PUT_BACK, times=2)
         verdict = await it.verdict()
 
     kept(verdict)
@@ -149,11 +153,14 @@ async def test_nothing_is_acknowledged_without_an_outcome_once_the_history_is_de
             return it.history.path.read_text().count('"enter"') == 20
 
         await eventually(all_run)
+        it.nemesis("JOBS deleted", HELD)
         config = await delete_stream(it.connection, "JOBS")
         await asyncio.sleep(3)
         left = await work_messages(it.connection)
         await create_stream(it.connection, config)
-        returned = it.history.path.read_text().count('"how": "returned"')
+        history = read_history(it.history.path)
 
+    returned = sum(each.text("how") == "returned" for each in history)
+    assert silent(history) == []
     assert returned == 20
     assert left == 20, "an acknowledged job has its end stored"
