@@ -42,7 +42,7 @@ class Sign:
         return line.text("logger") == self.logger and re.search(self.pattern, line.text("text")) is not None
 
 
-CAME_AGAIN: Final = Sign("trellis_nats.jobs.executor", " came again, and its worker lives$")
+CAME_AGAIN: Final = Sign("trellis_nats.jobs.executor", " came again, and (its worker lives|runs here)$")
 CONNECTION_LOST: Final = Sign("trellis_nats._nats.supervisor", "^connection lost: ")
 ENQUEUED: Final = Sign("trellis_nats.jobs.duties.reconciler", " was lost and is enqueued again$")
 HELD: Final = Sign("trellis_nats.jobs.settling", "^job .* is not stored yet: ")
