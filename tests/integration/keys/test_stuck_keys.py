@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import monotonic
 
 import pytest
-from trellis_nats import JobRetry, JobState, Rejected, Replaced, TransportError
+from trellis_nats import Coalesced, JobRetry, JobState, Rejected, Replaced, TransportError
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.history import JobHistory
 from trellis_nats.testing import NatsServer
@@ -232,3 +232,21 @@ async def test_submissions_leave_nothing_behind_in_the_record(nats_server: NatsS
             last = await bucket_of(ferry).get(name_of(queue, ANNA))
             assert last is not None
             assert len(last.value) == len(first.value)
+
+
+async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
+    nats_server: NatsServer,
+) -> None:
+    """More wait than may, as after the limit was lowered: behind one that has ended stands the next."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue = ferry.jobs.once
+        ended = [await queue.create(ANNA) for _ in range(2)]
+        for ref in ended:
+            await ref.cancel("no more")
+        waiting = [await queue.create(ANNA) for _ in range(2)]
+        await leave(ferry, queue, queued=[entry(ref.id, age=timedelta(0)) for ref in ended])
+
+        outcome = await queue.submit(ANNA)
+
+    assert isinstance(outcome, Coalesced)
+    assert outcome.existing.id == waiting[0].id

@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 STORED_SOON: Final = 0.05
 """Seconds between looks whether a job is stored whose place is reserved."""
+_LOOKS_MAX: Final = 10
+"""How many jobs, one after another as the key goes on, are looked at whether they can stand for a new one."""
 _WATCHED_MAX: Final = 1024
 """How many full keys a creating process watches for leases that run out."""
 
@@ -82,13 +84,11 @@ class KeyGate:
     ) -> Verdict:
         sightings = self._see(key, record)
         leftovers = await self.inspector.leftovers(record, at=now(), sightings=sightings)
-        if isinstance(verdict, Joined):
-            leftovers = await self._without_dead_end(record, verdict, leftovers)
         displaced: tuple[Slot, ...] = ()
         written: Verdict | None = None
 
         def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
-            nonlocal displaced, written
+            nonlocal displaced, written, record
             if written is not None and found.entry(entry.job_id) is not None:
                 return found, written  # it was stored, and only the answer was lost
             at = monotonic()
@@ -96,13 +96,20 @@ class KeyGate:
             late = sightings.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
             taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in found.active if slot.token in taken)
-            cleared = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
-            changed, written = admit(cleared, entry, self.policy, strict=strict, expired=expired)
+            record = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
+            changed, written = admit(record, entry, self.policy, strict=strict, expired=expired)
             return changed, written
 
-        verdict = await self.store.change(key, again, patient=True)
-        for slot in displaced:
-            await record_stale(self._history, slot)
+        looked_at: set[str] = set()
+        for _ in range(_LOOKS_MAX):
+            if isinstance(verdict, Joined):
+                looked_at.add(verdict.existing)
+                leftovers = await self._without_dead_end(record, verdict, leftovers)
+            verdict = await self.store.change(key, again, patient=True)
+            for slot in displaced:
+                await record_stale(self._history, slot)
+            if not isinstance(verdict, Joined) or verdict.existing in looked_at:
+                break
         return verdict
 
     async def _without_dead_end(self, record: KeyRecord, verdict: Joined, leftovers: Leftovers) -> Leftovers:
