@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +15,8 @@ from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
 
 __all__ = ["IN_PROGRESS", "WorkMessage", "is_work", "read_work"]
+
+_log = logging.getLogger(__name__)
 
 IN_PROGRESS: Final = b"+WPI"
 """Sent to a message's reply subject, by any connection, it restarts the message's ack wait."""
@@ -57,7 +60,8 @@ class WorkMessage:
         for _ in range(tries):
             try:
                 await self._connection.request(self.reply, b"+ACK", timeout=timeout, repeat=True)
-            except (RequestTimeout, NotConnected):
+            except (RequestTimeout, NotConnected) as error:
+                _log.warning("an acknowledgement is not confirmed yet: %s", error)
                 continue
             except NoResponders:
                 return False

@@ -208,6 +208,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         held = started is not None and await self._claims.is_held(job_id, started.event.instance_id)
         if held:
             _log.info("job %s of queue %s came again, and its worker lives", job_id, self._queue)
+        else:
+            _log.warning("job %s of queue %s came again, and its worker has it no more", job_id, self._queue)
         return held
 
     async def _end(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,6 +20,8 @@ from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.subjects import STREAM, JobSubjects
 
 __all__ = ["JobHistory", "Overtaken", "StoredEvent", "Writable"]
+
+_log = logging.getLogger(__name__)
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
@@ -147,9 +150,10 @@ class JobHistory:
         for attempt in range(1, _REPEATS_DEFAULT + 1):
             try:
                 await publish_batch(self._connection, messages, timeout=self._timeout)
-            except WriteUnknown:
+            except WriteUnknown as error:
                 if attempt == _REPEATS_DEFAULT:
                     raise
+                _log.warning("a batch of %s jobs is written again: %s", len(events), error)
             except WrongLastSequence:
                 return  # an earlier, unanswered batch of ours was stored: the ids are new, so nobody else wrote them
             else:
@@ -191,9 +195,10 @@ class JobHistory:
                     expected_last=expected,
                     timeout=self._timeout,
                 )
-            except WriteUnknown:
+            except WriteUnknown as error:
                 if attempt == _REPEATS_DEFAULT:
                     raise
+                _log.warning("job %s: %s is written again: %s", event.job_id, event.event_type, error)
             except WrongLastSequence:
                 return await self._whose(event, message_id), False
             else:

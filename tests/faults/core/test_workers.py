@@ -15,7 +15,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.crew import WorkerProcess
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import SUPERSEDED
+from tests.faults.harness.signs import SUPERSEDED, TAKEN_OVER
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 
 JOBS: Final = 10_000
@@ -31,6 +31,8 @@ FREEZES: Final = 6
 FROZEN_FOR: Final = 5.0
 """Seconds: longer than the ack wait of 2 s and the 2 s that a question to another worker may take."""
 STOPS: Final = 15
+LONG: Final = 600
+"""Seconds: longer than a scenario. Its faults are asked for once for all, because not each finds a job in a hand."""
 
 
 async def test_without_a_fault_nothing_happens_twice(nats_server: NatsServer, tmp_path: Path) -> None:
@@ -84,6 +86,7 @@ async def test_workers_killed_at_every_step_under_load(nats_server: NatsServer, 
         enough = asyncio.Event()
         submitting = asyncio.create_task(submit_until(enough, it))
         killed = 0
+        it.nemesis("kills", TAKEN_OVER, within=LONG)
         for step in STEPS * ROUNDS:
             post = it.chance.choice(at)
             post.tap.at(step, post.kill, skip=it.chance.randrange(100))
@@ -129,8 +132,8 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=150, pause=0.5, seconds=0.1, ends=("completed",))
         )
-        # Once for all: one that has nothing in hand when it is frozen has nothing to tell.
-        it.nemesis("freezes", SUPERSEDED, within=2 * int(FREEZES * FROZEN_FOR))
+        it.nemesis("freezes", SUPERSEDED, within=LONG)
+        it.nemesis("freezes", TAKEN_OVER, within=LONG)
         for _ in range(FREEZES):
             victim = it.chance.choice(it.crew.workers)
             await asyncio.sleep(it.chance.uniform(0, 0.5))

@@ -19,8 +19,10 @@ __all__ = [
     "HELD",
     "PUT_BACK",
     "SUPERSEDED",
+    "TAKEN_OVER",
     "UNHEARD",
     "UNSERVED",
+    "WRITTEN_AGAIN",
     "Sign",
     "Trail",
     "silent",
@@ -48,8 +50,10 @@ ENQUEUED: Final = Sign("trellis_nats.jobs.duties.reconciler", " was lost and is 
 HELD: Final = Sign("trellis_nats.jobs.settling", "^job .* is not stored yet: ")
 PUT_BACK: Final = Sign("trellis_nats.jobs.worker", ": a job is put back: ")
 SUPERSEDED: Final = Sign("trellis_nats.jobs.settling", ": another worker has it now$")
+TAKEN_OVER: Final = Sign("trellis_nats.jobs.executor", " came again, and its worker has it no more$")
 UNHEARD: Final = Sign("trellis_nats._nats.pull", ": the server has not been heard from$")
 UNSERVED: Final = Sign("trellis_nats._nats.pull", ": nobody answers for consumer | was deleted$")
+WRITTEN_AGAIN: Final = Sign("trellis_nats.jobs.history", " is written again: ")
 
 
 class Trail(logging.Handler):
