@@ -37,7 +37,7 @@ class Step(StrEnum):
     OUTCOME_SENT = "outcome sent"
     OUTCOME_STORED = "outcome stored"
     OUTCOME_ASKED_FOR = "outcome asked for"
-    """A read of the event: so a worker finds out whether an earlier write of its own was stored."""
+    """A read of the event: so a worker finds out whether a write of its own was stored, or that the job had ended."""
     OUTCOME_READ = "outcome read"
     ACK_SENT = "ack sent"
     ACK_CONFIRMED = "ack confirmed"
@@ -146,8 +146,8 @@ class Wiretap(Proxy):
             return Step.DELIVERED, job
         answer = self._asked.pop((line, frame.subject), (Step.OTHER, ""))
         found = read_object(frame.body)
-        is_none = "error" in found or (answer[0] is Step.OUTCOME_READ and not found)
-        return (Step.OTHER, "") if is_none else answer
+        is_none = answer[0] is Step.OUTCOME_READ and found.get("eventType") not in _OUTCOMES
+        return (Step.OTHER, "") if is_none or "error" in found else answer
 
     def _sent(self, frame: Frame) -> tuple[Step, str]:
         if frame.subject.startswith(_ACK):
@@ -157,7 +157,8 @@ class Wiretap(Proxy):
         if len(tokens) != _EVENT_TOKENS or not subject.startswith("trellis.jobs."):
             return Step.OTHER, ""
         if subject != frame.subject:
-            return (Step.OUTCOME_ASKED_FOR, tokens[4]) if tokens[5] in _OUTCOMES else (Step.OTHER, "")
+            is_of_outcome = tokens[5] in _OUTCOMES or tokens[5] == ">"
+            return (Step.OUTCOME_ASKED_FOR, tokens[4]) if is_of_outcome else (Step.OTHER, "")
         if tokens[5] == "created":
             return Step.CREATED_SENT, tokens[4]
         if tokens[5] == "started":
