@@ -7,23 +7,19 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-__all__ = [
-    "from_milliseconds",
-    "now",
-    "now_written",
-    "parse_timestamp",
-    "span_written",
-    "timestamp",
-    "to_milliseconds",
-    "to_nanoseconds",
-]
+__all__ = ["from_milliseconds", "now", "parse_timestamp", "timestamp", "to_milliseconds", "to_nanoseconds"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
-    """Return the current instant, aware, in UTC."""
-    return datetime.now(UTC)
+    """Return the current instant, aware, in UTC, cut to milliseconds as the wire is."""
+    return _instant(time.time_ns() // 1_000_000)
+
+
+@lru_cache(maxsize=16)  # a busy process asks several times in a millisecond
+def _instant(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def timestamp(instant: datetime) -> str:
@@ -31,25 +27,14 @@ def timestamp(instant: datetime) -> str:
 
     Other runtimes compare leases as text, which only a fixed width survives.
     """
+    # Only in UTC are equal instants the same: elsewhere, two an hour apart may be equal when clocks go back (PEP 495).
+    return _written(instant if instant.tzinfo is UTC else instant.astimezone(UTC))
+
+
+@lru_cache(maxsize=64)  # likewise
+def _written(instant: datetime) -> str:
     # It cuts, as the wire does; "+00:00" becomes "Z".
-    there = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-    return there.isoformat("T", "milliseconds")[:-6] + "Z"
-
-
-def now_written() -> str:
-    """Return the current instant as `timestamp` writes it. A busy process asks several times in a millisecond."""
-    return _written(time.time_ns() // 1_000_000)
-
-
-def span_written(length: timedelta) -> tuple[str, str]:
-    """Return the current instant and the one that comes so long after it, cut to milliseconds, as `timestamp` does."""
-    milliseconds = time.time_ns() // 1_000_000
-    return _written(milliseconds), _written(milliseconds + to_milliseconds(length))
-
-
-@lru_cache(maxsize=64)
-def _written(milliseconds: int) -> str:
-    return timestamp(_EPOCH + timedelta(milliseconds=milliseconds))
+    return instant.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -123,6 +123,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
         admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
         match admission:
+            case Start(previous):
+                if previous is not JobState.PENDING and await self._was_retried(work):
+                    await message.ack()
+                elif previous is not JobState.ACTIVE or not await self._is_held(work.job_id):
+                    return await self._try(message, work, newest, identity, admission, hand)
             case Finished():
                 return await self._finish(message, work, newest, hand)
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
@@ -138,11 +143,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 return await self._end(message, work, newest, ended, hand)
             case TooEarly(delay):
                 await message.nak(self.delivery.nak_delay(delay, delivered=message.delivered))
-            case Start(previous):
-                if previous is not JobState.PENDING and await self._was_retried(work):
-                    await message.ack()
-                elif previous is not JobState.ACTIVE or not await self._is_held(work.job_id):
-                    return await self._try(message, work, newest, identity, admission, hand)
         return True
 
     async def _try(

@@ -118,9 +118,12 @@ class JobHistory:
         Raises:
             PayloadTooLarge: it would not.
         """
-        subject = self._subjects.event(event.job_id, event.event_type)
+        data, lines = event.encode(), event.header_lines()
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
-        encode_publish(subject, event.encode(), event.header_lines(), "", limit_bytes)
+        if (
+            2 * (len(data) + len(lines)) > limit_bytes
+        ):  # else it is far from the limit, as almost every event is
+            encode_publish(self._subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
 
     async def create_many(self, events: Sequence[Writable]) -> None:
         """Store the events that create jobs, all of a thousand or none where the server has atomic batches.

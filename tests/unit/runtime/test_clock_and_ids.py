@@ -1,15 +1,14 @@
 """Instants as the wire has them, and what may stand in a subject."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats.clock import (
     now,
-    now_written,
     parse_timestamp,
-    span_written,
     timestamp,
     to_milliseconds,
     to_nanoseconds,
@@ -48,20 +47,20 @@ def test_an_instant_without_an_offset_is_refused() -> None:
         parse_timestamp("2026-07-01T10:00:00")
 
 
-def test_the_current_instant_is_written_like_any_other() -> None:
-    before, written, after = now(), now_written(), now()
+def test_the_current_instant_is_cut_as_it_is_written() -> None:
+    before, instant, after = datetime.now(UTC), now(), datetime.now(UTC)
 
-    instant = parse_timestamp(written)
-    assert timestamp(instant) == written
-    assert before - timedelta(milliseconds=1) <= instant <= after
+    assert parse_timestamp(timestamp(instant)) == instant
+    assert before - timedelta(milliseconds=1) < instant <= after
 
 
-def test_a_span_from_now_is_as_long_as_it_shall_be() -> None:
-    before = now()
-    begin, end = span_written(timedelta(seconds=30, milliseconds=1))
+def test_two_instants_of_the_hour_that_comes_twice_are_told_apart() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    once, again = (datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold) for fold in (0, 1))
 
-    assert before - timedelta(milliseconds=1) <= parse_timestamp(begin) <= now()
-    assert parse_timestamp(end) - parse_timestamp(begin) == timedelta(seconds=30, milliseconds=1)
+    assert once == again
+    assert timestamp(once) == "2026-10-25T00:30:00.000Z"
+    assert timestamp(again) == "2026-10-25T01:30:00.000Z"
 
 
 def test_durations_are_whole_units_on_the_wire() -> None:

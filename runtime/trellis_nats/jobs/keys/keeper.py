@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.heartbeat import ProgressThread
-from trellis_nats.clock import now, span_written
+from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.hands import Hand
@@ -283,14 +283,15 @@ class SlotKeeper:
         )
 
     def _slot(self, applicant: Applicant, token: str) -> Slot:
-        started, expires = span_written(self._policy.lease)
+        at = now()
+        started = timestamp(at)
         return Slot(
             job_id=applicant.job_id,
             token=token,
             instance_id=self._claims.instance_id,
             started_at=started,
             renewed_at=started,
-            expires_at=expires,
+            expires_at=timestamp(at + self._policy.lease),
             tries=applicant.tries,
             context=applicant.context,
         )

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from trellis_nats._nats.backoff import Backoff
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.kv import Bucket, KvRecord
-from trellis_nats.clock import now_written
+from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, Malformed
@@ -199,7 +199,7 @@ class KeyStore:
 
     def _stamped(self, record: KeyRecord) -> KeyRecord:
         policy = self._policy
-        return record.stamped(max_active=policy.max_active, max_queued=policy.max_queued, at=now_written())
+        return record.stamped(max_active=policy.max_active, max_queued=policy.max_queued, at=timestamp(now()))
 
     async def _read(self, key: JobKey, name: str, *, leader: bool) -> _Stored:
         found = await self._bucket.get(name, leader=leader, timeout=self._timeout)
