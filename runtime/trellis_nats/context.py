@@ -91,10 +91,9 @@ def _context(request_id: str | None, traceparent: str | None, tracestate: str | 
         request_id = new_id()
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
     if match is None:
-        trace_id = secrets.token_hex(16)
-        return Context(
-            request_id=request_id, trace_id=trace_id, traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-01"
-        )
+        random = secrets.token_hex(16 + 8)  # one system call for both ids
+        trace_id, span_id = random[:32], random[32:]
+        return Context(request_id=request_id, trace_id=trace_id, traceparent=f"00-{trace_id}-{span_id}-01")
     if tracestate is not None and not _HEADER_TEXT.fullmatch(tracestate):
         tracestate = None
     return Context(request_id=request_id, trace_id=match[1], traceparent=match[0], tracestate=tracestate)
