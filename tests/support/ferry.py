@@ -85,6 +85,12 @@ class OnceQueue(CargoQueue):
     )
 
 
+class SoloQueue(CargoQueue):
+    """While one is there, another is answered with it; nobody waits."""
+
+    spec: ClassVar[JobSpec] = _spec("solo", KeySpec(template=("/ship",), when_full="coalesce", lease=LEASE))
+
+
 class LatestQueue(CargoQueue):
     """The newest takes the place of the one that waits."""
 
@@ -116,6 +122,7 @@ class FerryJobs(Jobs):
         self.pair: Final = PairQueue(runtime)
         self.strict: Final = StrictQueue(runtime)
         self.once: Final = OnceQueue(runtime)
+        self.solo: Final = SoloQueue(runtime)
         self.latest: Final = LatestQueue(runtime)
         self.guarded: Final = GuardedQueue(runtime)
         self.numbered: Final = NumberedQueue(runtime)

@@ -250,3 +250,28 @@ async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
 
     assert isinstance(outcome, Coalesced)
     assert outcome.existing.id == waiting[0].id
+
+
+async def test_a_cancelled_job_stands_for_nobody_though_its_handler_still_runs(
+    nats_server: NatsServer,
+) -> None:
+    """It keeps its slot until its handler has returned: what comes meanwhile finds the key full."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, watch = ferry.jobs.solo, Watch()
+        watch.works(queue)
+        await ferry.jobs.start_workers()
+        ref = await queue.create(ANNA)
+        await eventually(lambda: ref.id in watch.running)
+        assert isinstance(await queue.submit(ANNA), Coalesced)
+        await ref.cancel("no more")
+
+        outcome = await queue.submit(ANNA)
+
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason == "active-limit"
+        watch.go_on.set()
+
+        async def has_room() -> bool:
+            return await accepted(queue)
+
+        await eventually(has_room)

@@ -104,7 +104,11 @@ class KeyGate:
         for _ in range(_LOOKS_MAX):
             if isinstance(verdict, Joined):
                 looked_at.add(verdict.existing)
-                leftovers = await self._without_dead_end(record, verdict, leftovers)
+                found = await self._without_dead_end(record, verdict, leftovers)
+                strict, leftovers = (
+                    found is None,
+                    found or leftovers,
+                )  # where nobody can be joined, the key is full
             verdict = await self.store.change(key, again, patient=True)
             for slot in displaced:
                 await record_stale(self._history, slot)
@@ -112,8 +116,13 @@ class KeyGate:
                 break
         return verdict
 
-    async def _without_dead_end(self, record: KeyRecord, verdict: Joined, leftovers: Leftovers) -> Leftovers:
-        """See that a job which is joined will run: one that has ended, or never comes, stands for nobody."""
+    async def _without_dead_end(
+        self, record: KeyRecord, verdict: Joined, leftovers: Leftovers
+    ) -> Leftovers | None:
+        """See that a job which is joined will run: one that has ended, or never comes, stands for nobody.
+
+        None when it has ended while its handler still runs: the slot is not free yet.
+        """
         newest = await self._history.newest(verdict.existing)
         entry = record.entry(verdict.existing)
         while newest is None and entry is not None and not is_orphaned(entry, None, at=now()):
@@ -127,8 +136,9 @@ class KeyGate:
             return leftovers
         ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
         by_worker = newest.event.event_type in {EventType.COMPLETED, EventType.FAILED}
-        slots = leftovers.slots | ended if by_worker else leftovers.slots
-        return Leftovers(leftovers.entries | {verdict.existing}, slots)
+        if not by_worker and not ended <= leftovers.slots:
+            return None
+        return Leftovers(leftovers.entries | {verdict.existing}, leftovers.slots | ended)
 
     def _see(self, key: JobKey, record: KeyRecord) -> Sightings:
         """Take note of a record that refuses: its leases run out unless they are renewed."""
