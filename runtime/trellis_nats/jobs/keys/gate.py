@@ -105,10 +105,10 @@ class KeyGate:
             if isinstance(verdict, Joined):
                 looked_at.add(verdict.existing)
                 found = await self._without_dead_end(record, verdict, leftovers)
-                strict, leftovers = (
-                    found is None,
-                    found or leftovers,
-                )  # where nobody can be joined, the key is full
+                if found is None:
+                    strict = True  # nobody can be joined: the key is full
+                else:
+                    leftovers = found
             verdict = await self.store.change(key, again, patient=True)
             for slot in displaced:
                 await record_stale(self._history, slot)
