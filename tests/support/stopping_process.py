@@ -85,8 +85,9 @@ class StoppingProcess:
             self._process.stdin.write(b"\n")
 
     def send(self, which: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal."""
-        self._process.send_signal(which)
+        """Send a signal; one that comes after its end finds nobody."""
+        if self._process.returncode is None:
+            self._process.send_signal(which)
 
     async def ended(self, within: float) -> float:
         """Return the seconds until it ended, after checking that it ended well.
