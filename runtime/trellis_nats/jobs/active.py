@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Generic, Literal, NamedTuple
+from typing import Final, Generic, Literal, NamedTuple
 
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
@@ -19,6 +20,11 @@ from trellis_nats.jobs.updates import Updates
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["ActiveJob", "JobFacts"]
+
+_log = logging.getLogger(__name__)
+
+_SAFE_INTEGER_MAX: Final = 2**53 - 1
+"""JavaScript's `Number.MAX_SAFE_INTEGER`: it reads larger numbers as other ones."""
 
 
 class JobFacts(NamedTuple):
@@ -151,22 +157,30 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         *,
         step: str | None = None,
         message: str | None = None,
-        current: float | None = None,
-        total: float | None = None,
+        current: int | None = None,
+        total: int | None = None,
     ) -> None:
-        """Tell how far the handler is. The newest progress replaces the one before.
+        """Tell how far the handler is, in steps of its own from 0 up. The newest progress replaces the one before.
 
-        A report never fails the job: while NATS cannot be reached it is dropped, with a line in the log. Texts are cut
-        after 8 KiB, and what is no printable character is replaced.
+        A report never fails the job: while NATS cannot be reached it is dropped, and a number that other runtimes could
+        not read is left out, with a line in the log. Texts are cut after 8 KiB, and what is no printable character is
+        replaced.
         """
         await self._attempt.progress(
             JobProgress(
                 step=None if step is None else bounded(step),
                 message=None if message is None else bounded(message),
-                current=current,
-                total=total,
+                current=self._counted("current", current),
+                total=self._counted("total", total),
             ),
         )
+
+    def _counted(self, name: str, value: float | None) -> int | None:
+        """Return what the wire takes: a whole number from 0 up that every runtime reads exactly (reference, 6.3)."""
+        if value is None or (0 <= value <= _SAFE_INTEGER_MAX and value == int(value)):
+            return None if value is None else int(value)
+        _log.warning("%r: progress without %s=%r: it takes whole numbers from 0 to 2^53-1", self, name, value)
+        return None
 
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Write a line into the job's history. It is kept for as long as the job is; put no secrets there.

@@ -30,8 +30,8 @@ class BlockingReports:
         *,
         step: str | None = None,
         message: str | None = None,
-        current: float | None = None,
-        total: float | None = None,
+        current: int | None = None,
+        total: int | None = None,
     ) -> None:
         """Tell how far the handler is, as `ActiveJob.progress` does."""
         self.run(self._progress(step=step, message=message, current=current, total=total))

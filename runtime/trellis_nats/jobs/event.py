@@ -32,8 +32,9 @@ class JobProgress(_Wire):
 
     step: str | None = None
     message: str | None = None
-    current: float | None = Field(default=None, ge=0)
-    total: float | None = Field(default=None, ge=0)
+    current: int | float | None = Field(default=None, ge=0)
+    """Ours are integers, as the wire has them (reference, 6.3); those of others are read as they are."""
+    total: int | float | None = Field(default=None, ge=0)
 
 
 class JobLogEntry(_Wire):

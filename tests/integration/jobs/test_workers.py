@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from datetime import timedelta
 
 import pytest
@@ -209,6 +210,30 @@ async def test_progress_and_log_lines_are_stored_and_seen(nats_server: NatsServe
     )
     assert seen["progress"].progress == progress
     assert [(line.level, line.message) for line in seen["logged"].logs] == [("warn", "the box is too small")]
+
+
+async def test_a_report_never_fails_its_job(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    hardly = [math.inf, -math.inf, math.nan, -1, 0.5, 2**53]
+
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            for number in hardly:
+                await job.progress(step=f"{number}", current=number, total=2)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - that is the point
+            return Receipt(total=1)
+
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        await shop.jobs.start_workers()
+        await ref.result(timeout=SOON)
+        progress = (await ref.get()).progress
+
+    assert progress is not None
+    assert (progress.step, progress.current, progress.total) == (str(2**53), None, 2)
+    for number in hardly:
+        assert f"progress without current={number!r}" in caplog.text
 
 
 async def test_a_failed_job_may_be_looked_up_by_its_id_alone(nats_server: NatsServer) -> None:

@@ -101,6 +101,13 @@ def test_progress_and_log_lines_leave_the_job_active() -> None:
     }
 
 
+def test_whole_numbers_are_written_without_a_fraction() -> None:
+    """A runtime that reads them as integers refuses `1.0` (reference, 6.3)."""
+    progress = JOB.progress(JobProgress(current=1, total=3), tries=1, at=AT)
+
+    assert b'"progress":{"current":1,"total":3}' in progress.encode()
+
+
 def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
     completed = settle(Completed({"ok": True}, has_result=True), tries=1, max_deliver=5, backoff=())
     failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
