@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.headers import encode_lines
+from trellis_nats._nats.patience import wait_ready
 from trellis_nats._nats.publish import PubAck, publish_acked
 from trellis_nats.ids import new_id
 
@@ -46,11 +47,12 @@ async def publish_batch(
         WrongLastSequence: something is on the last message's subject; nothing was stored.
         ApiError: the stream refused the batch; nothing was stored.
         PayloadTooLarge: a message is larger than the server takes; nothing was stored.
-        NotConnected: there was no connection; nothing was stored.
+        NotConnected: there was no connection within `timeout`; nothing was stored.
         ValueError: the batch is empty or too long.
     """
     if not 1 <= len(messages) <= BATCH_MAX:
         raise ValueError(f"a batch has 1 to {BATCH_MAX} messages, got {len(messages)}")
+    await wait_ready(connection, connection.loop.time() + timeout.total_seconds(), messages[-1].subject)
     batch_id = {"Nats-Batch-Id": new_id()}
     for number, message in enumerate(messages[:-1], start=1):
         lines = message.headers + encode_lines({**batch_id, "Nats-Batch-Sequence": str(number)})

@@ -16,6 +16,7 @@ TrellisError
 │   ├── ApiError                  JetStream answered with an error
 │   │   └── WrongLastSequence     somebody else wrote first (compare-and-set)
 │   ├── KeyContended              too many writers changed the record of a concurrency key at once
+│   ├── MalformedJobEvent         what is stored in a job's history cannot be read
 │   ├── MalformedKeyRecord        the stored record of a concurrency key cannot be read
 │   └── WriteUnknown              the answer to a write was lost; it may have been stored
 ├── InvalidPayload                a value does not match its schema
@@ -72,6 +73,7 @@ from trellis_nats.errors.transport import (
     ApiError,
     CannotConnect,
     KeyContended,
+    MalformedJobEvent,
     MalformedKeyRecord,
     NoResponders,
     NotConnected,
@@ -105,6 +107,7 @@ __all__ = [
     "KeyContended",
     "KeyExists",
     "KvError",
+    "MalformedJobEvent",
     "MalformedKeyRecord",
     "NoResponders",
     "NotConnected",

@@ -8,6 +8,7 @@ __all__ = [
     "ApiError",
     "CannotConnect",
     "KeyContended",
+    "MalformedJobEvent",
     "MalformedKeyRecord",
     "NoResponders",
     "NotConnected",
@@ -75,6 +76,19 @@ class ApiError(TransportError):
 
 class WrongLastSequence(ApiError):
     """Somebody else wrote first, so that a compare-and-set write was refused."""
+
+
+class MalformedJobEvent(TransportError):
+    """What is stored in a job's history cannot be read. It is left as it is, and the job is not begun."""
+
+    def __init__(self, subject: str, *, stream: str, sequence: int) -> None:
+        super().__init__(
+            f'message {sequence} of stream "{stream}", on "{subject}", is no lifecycle event that this version can read. '
+            "It is left as it is: run the version that wrote it, or delete the message"
+        )
+        self.subject = subject
+        self.stream = stream
+        self.sequence = sequence
 
 
 class MalformedKeyRecord(TransportError):

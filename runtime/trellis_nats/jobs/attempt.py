@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from trellis_nats.clock import now
-from trellis_nats.errors import InvalidPayload, TransportError
+from trellis_nats.errors import TransportError
 from trellis_nats.jobs.event import JobLogEntry, JobProgress, NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
 from trellis_nats.jobs.record import JobIdentity
@@ -33,11 +33,17 @@ class Attempt:
         self.slot_lost = False
         """Whether the job has lost its slot of its concurrency key."""
         self.interrupted = False
-        """Whether the handler has to stop: the job is superseded, or the host's grace is over."""
-        self._over: asyncio.Future[None] | None = None
+        """Whether the handler has to stop: the job is superseded or lost its slot, or the host's grace is over."""
+        self._is_over = False
+        """Whether the handler has ended: what it still reports comes too late."""
+        self._waker: asyncio.Future[None] | None = None
         self._history = history
         self._sequence = after
         self._writing = asyncio.Lock()
+        self._ids: dict[str, str] = {}
+        """The message ids of the beginning and the end, by event type: written again, each is stored once."""
+        self._reported: frozenset[str] = frozenset()
+        """The message ids of reports that may be stored."""
 
     async def progress(self, progress: JobProgress) -> None:
         """Write how far the handler is."""
@@ -48,34 +54,68 @@ class Attempt:
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
 
     async def begin(self, started: NewEvent) -> None:
-        """Write that the try begins. Raises as `append`."""
-        await self.append(started)
+        """Write that the try begins. It may be called again after an error.
+
+        Raises:
+            Overtaken: somebody else wrote first.
+            WriteUnknown: it may be stored.
+            TransportError: NATS did not take it.
+        """
+        async with self._writing:
+            await self._write(started, self._id_of(started))
         self.has_begun = True
 
-    async def append(self, event: NewEvent) -> None:
-        """Write the end of the try.
+    async def end(self, event: NewEvent) -> None:
+        """Write the end of the try. It may be called again after an error.
 
         Raises:
             Overtaken: the job is cancelled or somebody else has it; the flags say which.
-            TransportError: NATS did not answer.
+            TransportError: NATS did not take it.
         """
         async with self._writing:
+            await self._write(event, self._id_of(event))
+
+    def close(self) -> None:
+        """Drop what is reported from now on: a report behind the end would make the job look active again."""
+        self._is_over = True
+
+    def _id_of(self, event: NewEvent) -> str:
+        return self._ids.setdefault(event.event_type, self._history.new_message_id(event))
+
+    async def _write(self, event: NewEvent, message_id: str) -> None:
+        """Store an event behind those that are known."""
+        while True:
             try:
-                self._sequence = await self._history.append(event, after=self._sequence)
+                self._sequence = await self._history.append(
+                    event, after=self._sequence, message_id=message_id
+                )
             except Overtaken as overtaken:
-                self.see(overtaken.newest)
+                known, is_over = self._sequence, self.see(overtaken.newest)
+                if self._sequence > known:
+                    continue
+                if not is_over:
+                    self._supersede()  # by what cannot be read, or its history is gone
                 raise
+            else:
+                self._reported = frozenset()
+                return
 
     def see(self, newest: StoredEvent | None) -> bool:
         """Take note of the newest event of the job. Return whether it ends this try."""
-        if newest is None or newest.sequence <= self._sequence:
+        if newest is None or newest.sequence <= self._sequence or newest.message_id in self._ids.values():
+            return False  # older, or ours, and its answer is still to come
+        if newest.message_id in self._reported:
+            self._sequence = newest.sequence  # ours, and its answer was lost
             return False
         if newest.event.event_type == EventType.CANCELLED:
             self.cancelled.set()
         else:
-            self.superseded = True
-            self.interrupt()
+            self._supersede()
         return True
+
+    def _supersede(self) -> None:
+        self.superseded = True
+        self.interrupt()
 
     def lose_slot(self) -> None:
         """Have the handler stopped: another job of its key may begin."""
@@ -92,13 +132,13 @@ class Attempt:
         if self.interrupted or handler.done():
             return
         # One future for both; asyncio.wait would cost as much as the rest of a short job.
-        self._over = handler.get_loop().create_future()
+        self._waker = handler.get_loop().create_future()
         handler.add_done_callback(self._wake)
-        await self._over
+        await self._waker
 
     def _wake(self, _: object = None) -> None:
-        if self._over is not None and not self._over.done():
-            self._over.set_result(None)
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
 
     async def look(self) -> bool:
         """Read the newest event and take note of it. Return whether it ends this try."""
@@ -107,11 +147,17 @@ class Attempt:
 
     async def _report(self, event: NewEvent) -> None:
         """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
-        if self.cancelled.is_set() or self.superseded:
-            return
-        try:
-            await self.append(event)
-        except Overtaken:
-            return
-        except (TransportError, InvalidPayload) as error:
-            _log.warning("job %s: %s was not stored: %s", self.identity.job_id, event.event_type, error)
+        job, what = self.identity.job_id, event.event_type
+        message_id = self._history.new_message_id(event)
+        async with self._writing:
+            if self._is_over:
+                _log.info("job %s: %s came after its handler had ended, and was dropped", job, what)
+            if self._is_over or self.cancelled.is_set() or self.superseded:
+                return
+            try:
+                await self._write(event, message_id)
+            except Overtaken:
+                return
+            except TransportError as error:
+                self._reported |= {message_id}
+                _log.warning("job %s: %s was not stored: %s", job, what, error)

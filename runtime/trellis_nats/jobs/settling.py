@@ -64,7 +64,7 @@ async def write_ending(
             return settlement
         result = ending.result if isinstance(ending, Completed) else None
         try:
-            await attempt.append(
+            await attempt.end(
                 attempt.identity.settled(
                     settlement,
                     settlement.event,

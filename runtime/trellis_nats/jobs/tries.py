@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Generic
+import logging
+from datetime import timedelta
+from typing import Final, Generic
 
 from trellis_nats._nats.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
-from trellis_nats.errors import InvalidPayload
+from trellis_nats.errors import InvalidPayload, WriteUnknown
 from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.active import ActiveJob, JobFacts
 from trellis_nats.jobs.attempt import Attempt
@@ -25,6 +27,11 @@ from trellis_nats.jobs.settling import write_ending
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Tries"]
+
+_log = logging.getLogger(__name__)
+
+_WRITE_AGAIN: Final = timedelta(seconds=1)
+"""The pause between writes of a beginning whose answers are lost."""
 
 
 class Tries(Generic[PayloadT, ResultT, UpdateT]):
@@ -72,12 +79,15 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
         self.running[work.job_id] = attempt
         self._claims.hold(work.job_id)
         try:
-            await attempt.begin(started)
+            await self._begin(attempt, started)
             if self._grace_over.is_set():
                 attempt.interrupt()
             if held is not None:
                 held.watch(attempt.lose_slot)
-            ending = await self._handle(message, work, attempt, held)
+            try:
+                ending = await self._handle(message, work, attempt, held)
+            finally:
+                attempt.close()
             hand.handled()
             settlement = await write_ending(
                 ending,
@@ -92,6 +102,19 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
         finally:
             del self.running[work.job_id]
             self._claims.release(work.job_id)
+
+    async def _begin(self, attempt: Attempt, started: NewEvent) -> None:
+        """Write that the try begins until its fate is known: given up, it would be used up if it is stored."""
+        while True:
+            try:
+                await attempt.begin(started)
+            except WriteUnknown as error:
+                if self._grace_over.is_set():
+                    raise
+                _log.warning("job %s: is it started? %s", attempt.identity.job_id, error)
+                await asyncio.sleep(_WRITE_AGAIN.total_seconds())
+            else:
+                return
 
     async def _handle(
         self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None

@@ -23,6 +23,7 @@ _ACK: Final = "$JS.ACK."
 _READ: Final = "$JS.API.DIRECT.GET.JOBS."
 _EVENT_TOKENS: Final = 6
 _OUTCOMES: Final = frozenset({"completed", "failed", "retry", "dead", "expired"})
+_REPORTS: Final = frozenset({"progress", "logged"})
 
 
 class Step(StrEnum):
@@ -34,6 +35,9 @@ class Step(StrEnum):
     DELIVERED = "delivered"
     STARTED_SENT = "started sent"
     STARTED_STORED = "started stored"
+    REPORT_SENT = "report sent"
+    """Progress, or a line of the handler."""
+    REPORT_STORED = "report stored"
     OUTCOME_SENT = "outcome sent"
     OUTCOME_STORED = "outcome stored"
     OUTCOME_ASKED_FOR = "outcome asked for"
@@ -50,6 +54,7 @@ class Step(StrEnum):
 _ANSWERED: Final = {
     Step.CREATED_SENT: Step.CREATED_STORED,
     Step.STARTED_SENT: Step.STARTED_STORED,
+    Step.REPORT_SENT: Step.REPORT_STORED,
     Step.OUTCOME_SENT: Step.OUTCOME_STORED,
     Step.OUTCOME_ASKED_FOR: Step.OUTCOME_READ,
     Step.ACK_SENT: Step.ACK_CONFIRMED,
@@ -163,6 +168,8 @@ class Wiretap(Proxy):
             return Step.CREATED_SENT, tokens[4]
         if tokens[5] == "started":
             return Step.STARTED_SENT, tokens[4]
+        if tokens[5] in _REPORTS:
+            return Step.REPORT_SENT, tokens[4]
         return (Step.OUTCOME_SENT, tokens[4]) if tokens[5] in _OUTCOMES else (Step.OTHER, "")
 
 

@@ -171,9 +171,12 @@ class _QueueReconciler:
         await self._pace.spend(_COST)
         newest = await self._read(self._subjects.job(job_id))
         event = None if newest is None else LifecycleEvent.parse(newest.data)
-        if newest is None or event is None:
-            self._open.drop(job_id)  # purged since, or nothing that a worker could read
+        if newest is None:
+            self._open.drop(job_id)  # purged since
             return _Fate.LEFT
+        if event is None:  # of a newer version, for example: it may be readable later
+            _log.warning("job %s: message %d of its history cannot be read", job_id, newest.sequence)
+            return _Fate.UNDECIDED
         judgement = judge(
             event,
             age=at - newest.time,
