@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -46,6 +46,8 @@ class WorkMessage:
     source_sequence: int | None
     """In the stream that it was sourced from; None when it was published into the work stream itself."""
     _connection: Connection = field(repr=False)
+    keeper: Callable[[], None] | None = field(default=None, repr=False)
+    """Ends the progress acks for this message. It is called before a delayed `nak`: one behind it would undo the delay."""
 
     async def ack(self) -> bool:
         """Tell the server that the work is done. It does not confirm."""
@@ -72,6 +74,8 @@ class WorkMessage:
         """Give the message back, to be delivered again at once or after `delay`."""
         if delay is None or delay <= timedelta(0):
             return await self._answer(b"-NAK")
+        if self.keeper is not None:
+            self.keeper()
         return await self._answer(b"-NAK " + json.dumps({"delay": to_nanoseconds(delay)}).encode())
 
     async def term(self, reason: str) -> bool:

@@ -9,10 +9,10 @@ from typing import Final, Self, cast
 
 from pydantic import JsonValue
 
-__all__ = ["Delivery", "crowded_delay"]
+__all__ = ["Delivery", "resting_delay"]
 
-_CROWDED: Final = timedelta(seconds=1)
-_CROWDED_LONGEST: Final = timedelta(seconds=30)
+_RESTING: Final = timedelta(seconds=1)
+_RESTING_LONGEST: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ def _durations(nanoseconds: JsonValue) -> tuple[timedelta, ...]:
     )
 
 
-def crowded_delay(delivered: int) -> timedelta:
-    """Return how long a message rests at the server when too many wait for their keys here: longer each time."""
-    return min(_CROWDED * delivered, _CROWDED_LONGEST)
+def resting_delay(delivered: int) -> timedelta:
+    """Return how long a message rests at the server that cannot be worked now, however often it comes: longer each time.
+
+    So do those beyond the number that may wait for their keys here, and those whose history or key cannot be read.
+    """
+    return min(_RESTING * delivered, _RESTING_LONGEST)

@@ -14,7 +14,7 @@ from trellis_nats.jobs.access import QueueAccess
 from trellis_nats.jobs.admission import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.attempt import Attempt
 from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.delivery import Delivery, crowded_delay
+from trellis_nats.jobs.delivery import Delivery, resting_delay
 from trellis_nats.jobs.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.hands import Hand
 from trellis_nats.jobs.history import Overtaken, StoredEvent
@@ -68,7 +68,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """
         work = LifecycleEvent.parse(message.data)
-        problem = problem_of(work, self._queue, self._access.subjects)
+        problem = problem_of(work, self._queue)
         if work is None or problem is not None:
             _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
             await message.term(problem or "not a job")
@@ -156,10 +156,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     ) -> bool:
         """Take a try from its beginning to its end, once its key has a slot. Return False to read the history again."""
         held: HeldSlot | None = None
-        if self._keyed is not None and not self._is_here(work.job_id):
+        if self._keyed is not None and work.job_id not in self.attempts:
             found = await self._keyed.slot_for(work, newest.event, tries=start.tries, hand=hand)
             if found is Wait.CROWDED:
-                await message.nak(crowded_delay(message.delivered))
+                await message.nak(resting_delay(message.delivered))
                 return True
             if found is Wait.LOOK_AGAIN:
                 return False
@@ -168,7 +168,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         given_back = False
         attempt = Attempt(self._history, identity, tries=start.tries, after=newest.sequence)
         try:
-            if self._is_here(work.job_id):
+            if work.job_id in self.attempts:  # it is left to that try, as to one in another process
+                _log.info("job %s of queue %s came again, and runs here", work.job_id, self._queue)
                 return True
             started = identity.started(
                 previous=start.previous,
@@ -188,13 +189,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if held is None or given_back:  # else it comes again, and takes the job out of its key's record
             what = f"job {work.job_id} of queue {self._queue}"
             await acknowledge(message, settlement, self.delivery, what=what)
-        return True
-
-    def _is_here(self, job_id: str) -> bool:
-        """Say whether a try of the job runs in this process. A second message is left to it, as to another process."""
-        if job_id not in self._tries.running:
-            return False
-        _log.info("job %s of queue %s came again, and runs here", job_id, self._queue)
         return True
 
     async def _was_retried(self, work: LifecycleEvent) -> bool:

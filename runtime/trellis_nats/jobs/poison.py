@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from trellis_nats.ids import is_token
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.states import EventType
-from trellis_nats.jobs.subjects import JobSubjects
 
 __all__ = ["problem_of"]
 
 
-def problem_of(work: LifecycleEvent | None, queue: str, subjects: JobSubjects) -> str | None:
+def problem_of(work: LifecycleEvent | None, queue: str) -> str | None:
     """Say why a message is no job of the queue; None when it is one."""
     if work is None:
         return "its body is not a lifecycle event"
@@ -19,6 +19,6 @@ def problem_of(work: LifecycleEvent | None, queue: str, subjects: JobSubjects) -
         return f'it is for queue "{work.job_type}"'
     if not work.has_payload:
         return "it has no payload"
-    if subjects.parse(subjects.event(work.job_id, work.event_type)) is None:
+    if not is_token(work.job_id):
         return "its job id may not stand in a subject"
     return None

@@ -17,12 +17,12 @@ from trellis_nats._nats.pull import Pull, WorkMessage
 from trellis_nats._nats.streams import consumer_info
 from trellis_nats._nats.subscription import Subscription
 from trellis_nats.binding import QueueBinding
-from trellis_nats.errors import ProvisioningError, TransportError
+from trellis_nats.errors import MalformedJobEvent, MalformedKeyRecord, ProvisioningError, TransportError
 from trellis_nats.grace import Grace
 from trellis_nats.health.consumption import Consumption
 from trellis_nats.health.facade import Health
 from trellis_nats.jobs.attempt import Attempt
-from trellis_nats.jobs.delivery import Delivery
+from trellis_nats.jobs.delivery import Delivery, resting_delay
 from trellis_nats.jobs.hands import Hand, Hands
 from trellis_nats.jobs.subjects import JobSubjects
 from trellis_nats.provision import QueueNeed, unfitness
@@ -186,8 +186,13 @@ class Worker:
 
     async def _execute(self, message: WorkMessage, hand: Hand) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
+        message.keeper = hold.release
         try:
             await self._executor.execute(message, hand)
+        except (MalformedJobEvent, MalformedKeyRecord) as error:
+            # It may be readable to another version, or mended: nothing is lost, and no other job waits for it.
+            _log.error("queue %s: a job rests: %s", self._binding.queue_type, error)
+            await message.nak(resting_delay(message.delivered))
         except TransportError as error:
             _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
             await self._put_back(message)
