@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 from trellis_nats import Duties, JobState, Options, PayloadTooLarge
 from trellis_nats._nats.api import call
+from trellis_nats._nats.streams import last_message
 from trellis_nats.testing import NatsServer
 
 from tests.faults.injection.press import TRIES, Press, PressJob, Sheet, pressing
@@ -67,10 +68,11 @@ async def test_the_largest_payload_is_worked_and_found_again_when_its_message_is
     connection = press.jobs.runtime.connection
 
     async def has_come() -> bool:
-        answer = await call(connection, "STREAM.PURGE.JOBS_WORK")
-        return bool(answer["purged"])
+        message = await last_message(connection, "JOBS_WORK", ">")
+        return message is not None and lost.id.encode() in message.data
 
     await eventually(has_come)
+    await call(connection, "STREAM.PURGE.JOBS_WORK")
     assert (await press.jobs.reconcile()).enqueued == 1
     await pressing(press, odd)
     worked = await press.jobs.press.create(Sheet(text=text))
