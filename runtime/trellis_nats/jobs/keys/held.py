@@ -68,6 +68,8 @@ class HeldSlot:
         self._renewed(asked_at, self._expires_at)
         self._loop = loop
         self._is_lost = False
+        self._is_given_back = False
+        """Whether it is being given back: a renewal under way finds nothing, and that is no loss."""
         self._on_lost: Callable[[], None] | None = None
         self._stop_renewing: Callable[[], None] | None = None
         self._clock: asyncio.TimerHandle | None = None
@@ -127,6 +129,7 @@ class HeldSlot:
 
         Tried until NATS takes it or the lease is over by itself. Harmless when the slot is lost.
         """
+        self._is_given_back = True
         if self._stop_renewing is not None:
             self._stop_renewing()
         if self._clock is not None:
@@ -197,7 +200,7 @@ class HeldSlot:
         self._until, self._expires_at = asked_at + self._policy.lease.total_seconds(), expires_at
 
     def _lose(self, why: str) -> None:
-        if self._is_lost:
+        if self._is_lost or self._is_given_back:
             return
         self._is_lost = True
         _log.warning('key "%s": job %s lost its slot: %s', self.key.display, self.slot.job_id, why)

@@ -26,7 +26,7 @@ several times, also on a record that holds its own change already: a write whose
 
 _ATTEMPTS_MAX: Final = 100
 _UNKNOWN_MAX: Final = 3
-"""How many answers in a row may be lost; each one waited for a request timeout."""
+"""How many answers to the writes of one change may be lost."""
 _PAUSE_FIRST: Final = timedelta(milliseconds=1)
 _PAUSE_LONGEST: Final = timedelta(milliseconds=50)
 _PATIENT_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
@@ -44,12 +44,16 @@ class _Stored(NamedTuple):
 
 
 class _Turns:
-    """The writers of one key in this process: they take turns instead of racing each other through the server."""
+    """The writers of one key in this process: they take turns instead of racing each other through the server.
 
-    __slots__ = ("lock", "users")
+    The patient ones have a line of their own: whoever gives a slot back does not wait behind those who want one.
+    """
+
+    __slots__ = ("patient", "urgent", "users")
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
+        self.urgent = asyncio.Lock()
+        self.patient = asyncio.Lock()
         self.users = 0
 
 
@@ -97,6 +101,11 @@ class KeyStore:
         self._are_new = False
         """Whether the last key that this process did not know had no record."""
 
+    @property
+    def limit_bytes(self) -> int:
+        """How long a record may be, for the server to take it as a message."""
+        return self._bucket.limit_bytes
+
     def subject(self, key: JobKey) -> str:
         """Return the subject on which changes of a record can be heard."""
         return f"$KV.{self._bucket.name}.{self._name(key)}"
@@ -129,19 +138,20 @@ class KeyStore:
         Raises:
             MalformedKeyRecord: what is stored is no record of the key; it was not touched.
             KeyContended: others were faster a hundred times in a row.
-            WriteUnknown: no answer came to any of three writes.
-            TransportError: NATS did not take it.
+            WriteUnknown: three answers were lost; the change may be stored.
+            TransportError: NATS did not take it, or does not say whether it took an earlier write.
         """
         turns = self._turns.get(key.hash)
         if turns is None:
             turns = self._turns[key.hash] = _Turns()
         turns.users += 1
         try:
-            await turns.lock.acquire()  # `async with` would take three coroutines
+            lock = turns.patient if patient else turns.urgent
+            await lock.acquire()  # `async with` would take three coroutines
             try:
                 return await self._change(key, reduce, patient=patient, may_be_new=may_be_new)
             finally:
-                turns.lock.release()
+                lock.release()
         finally:
             turns.users -= 1
             if not turns.users:
