@@ -124,7 +124,7 @@ class JobHistory:
         subject = self._subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
         _, is_repeated = await self._publish(event, f"{event.job_id}.created", expected=expected)
-        if is_repeated and await self.newest_of(event.job_id, event.event_type) is None:
+        if is_repeated and not await self._is_known(event):
             # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
             await self._publish(event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected)
 
@@ -261,6 +261,14 @@ class JobHistory:
             if found is not None and found.sequence > after:
                 break
         raise Overtaken(event.job_id, newest)
+
+    async def _is_known(self, event: Writable) -> bool:
+        """Say whether an event of this type is stored. In a cluster, a replica may know a fresh one a moment later."""
+        for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
+            await asyncio.sleep(pause)
+            if await self.newest_of(event.job_id, event.event_type) is not None:
+                return True
+        return False
 
     async def _read(self, subject: str) -> StoredMessage | None:
         return await last_message(self._connection, STREAM, subject, timeout=self._timeout)
