@@ -91,6 +91,14 @@ class SoloQueue(CargoQueue):
     spec: ClassVar[JobSpec] = _spec("solo", KeySpec(template=("/ship",), when_full="coalesce", lease=LEASE))
 
 
+class DuoQueue(CargoQueue):
+    """While two are there, another is answered with one of them; nobody waits."""
+
+    spec: ClassVar[JobSpec] = _spec(
+        "duo", KeySpec(template=("/ship",), max_active=2, when_full="coalesce", lease=LEASE)
+    )
+
+
 class LatestQueue(CargoQueue):
     """The newest takes the place of the one that waits."""
 
@@ -123,6 +131,7 @@ class FerryJobs(Jobs):
         self.strict: Final = StrictQueue(runtime)
         self.once: Final = OnceQueue(runtime)
         self.solo: Final = SoloQueue(runtime)
+        self.duo: Final = DuoQueue(runtime)
         self.latest: Final = LatestQueue(runtime)
         self.guarded: Final = GuardedQueue(runtime)
         self.numbered: Final = NumberedQueue(runtime)

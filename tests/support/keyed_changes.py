@@ -12,6 +12,7 @@ from trellis_nats.jobs.keys.leftovers import Leftovers
 from trellis_nats.jobs.keys.record import KeyRecord, Slot
 from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, sighted
 
+from tests.support.keyed_records import LIMIT_BYTES
 from tests.support.keyed_world import Actor, World
 
 __all__ = ["become", "read", "write"]
@@ -88,7 +89,9 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
     match actor.stage:
         case "admit":
             entry = actor.waiting or world.entry(actor)
-            changed, verdict = rules.admit(record, entry, policy, strict=False, expired=frozenset())
+            changed, verdict = rules.admit(
+                record, entry, policy, strict=False, expired=frozenset(), limit_bytes=LIMIT_BYTES
+            )
             return (changed if isinstance(verdict, Admitted) else record), verdict
         case "room":
             expired = rules.expired(actor.seen, record, world.now, world.wall(actor))
@@ -97,7 +100,12 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
             left = actor.leftovers
             cleared = admission.evict(record, entries=left.entries, slots=left.slots | taken)
             changed, verdict = rules.admit(
-                cleared, actor.waiting or world.entry(actor), policy, strict=False, expired=expired
+                cleared,
+                actor.waiting or world.entry(actor),
+                policy,
+                strict=False,
+                expired=expired,
+                limit_bytes=LIMIT_BYTES,
             )
             return changed, _Room(verdict, displaced)
         case "take":

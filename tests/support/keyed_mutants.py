@@ -35,10 +35,16 @@ def _acquire_without_counting(
 
 
 def _admit_without_active(
-    record: KeyRecord, entry: QueueEntry, policy: KeyPolicy, *, strict: bool, expired: AbstractSet[str]
+    record: KeyRecord,
+    entry: QueueEntry,
+    policy: KeyPolicy,
+    *,
+    strict: bool,
+    expired: AbstractSet[str],
+    limit_bytes: int,
 ) -> tuple[KeyRecord, Verdict]:
     changed, verdict = admission.admit(
-        record._replace(active=()), entry, policy, strict=strict, expired=expired
+        record._replace(active=()), entry, policy, strict=strict, expired=expired, limit_bytes=limit_bytes
     )
     return changed._replace(active=record.active), verdict
 

@@ -8,10 +8,12 @@ from typing import Final
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
 
-__all__ = ["AT", "LEASE", "entry", "record", "slot"]
+__all__ = ["AT", "LEASE", "LIMIT_BYTES", "entry", "record", "slot"]
 
 AT: Final = datetime(2026, 7, 1, 10, tzinfo=UTC)
 LEASE: Final = timedelta(seconds=30)
+LIMIT_BYTES: Final = 2**20
+"""Of a record: what servers take by default."""
 
 
 def slot(job: str, token: str = "", *, renewed: datetime = AT, lease: timedelta = LEASE) -> Slot:

@@ -17,6 +17,8 @@ __all__ = ["Bucket", "KvRecord", "Operation"]
 
 Operation = Literal["PUT", "DEL", "PURGE"]
 
+_BESIDE_BYTES: Final = 2048
+"""Kept free of a message's limit for what stands beside a value: headers of ours, and those of mirrors and sources."""
 _OPERATION: Final = "KV-Operation"
 _MARKER: Final = "Nats-Marker-Reason"
 """On what a server leaves behind for a key that expired or was purged; there is no `KV-Operation` then."""
@@ -42,6 +44,11 @@ class Bucket:
         self._connection = connection
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
+
+    @property
+    def limit_bytes(self) -> int:
+        """How long a value may be, beside its headers and what the server adds to it."""
+        return self._connection.max_payload - _BESIDE_BYTES
 
     async def get(
         self, key: str, *, leader: bool = False, timeout: timedelta = API_TIMEOUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final, Generic
 
@@ -20,6 +20,7 @@ from trellis_nats.errors import (
     JobNotFound,
     JobSkipped,
     JobStale,
+    MalformedJobEvent,
     TransportError,
 )
 from trellis_nats.jobs.access import QueueAccess
@@ -211,7 +212,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         keys = self._access.keys
         if keys is None:
             raise ConfigurationError(f'queue "{self._access.queue}" has no concurrency key')
-        await self._newest()
+        with suppress(MalformedJobEvent):  # the key is in the event that created it
+            await self._newest()
         return await keys.remove(self._id)
 
     async def _leave_key(self) -> None:

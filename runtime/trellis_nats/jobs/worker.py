@@ -17,7 +17,13 @@ from trellis_nats._nats.pull import Pull, WorkMessage
 from trellis_nats._nats.streams import consumer_info
 from trellis_nats._nats.subscription import Subscription
 from trellis_nats.binding import QueueBinding
-from trellis_nats.errors import MalformedJobEvent, MalformedKeyRecord, ProvisioningError, TransportError
+from trellis_nats.errors import (
+    MalformedJobEvent,
+    MalformedKeyRecord,
+    PayloadTooLarge,
+    ProvisioningError,
+    TransportError,
+)
 from trellis_nats.grace import Grace
 from trellis_nats.health.consumption import Consumption
 from trellis_nats.health.facade import Health
@@ -189,8 +195,8 @@ class Worker:
         message.keeper = hold.release
         try:
             await self._executor.execute(message, hand)
-        except (MalformedJobEvent, MalformedKeyRecord) as error:
-            # It may be readable to another version, or mended: nothing is lost, and no other job waits for it.
+        except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
+            # Another version may read it, or an operator mend it: nothing is lost, and no other job waits for it.
             _log.error("queue %s: a job rests: %s", self._binding.queue_type, error)
             await message.nak(resting_delay(message.delivered))
         except TransportError as error:

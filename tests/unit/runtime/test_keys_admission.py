@@ -1,6 +1,10 @@
 """The table of the reference, 10.7, a test per row."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.admission import (
     Admitted,
     Displaced,
@@ -15,7 +19,7 @@ from trellis_nats.jobs.keys.admission import (
 from trellis_nats.jobs.keys.policy import KeyPolicy, StalePolicy, WhenFull
 from trellis_nats.jobs.keys.record import KeyRecord
 
-from tests.support.keyed_records import entry, record
+from tests.support.keyed_records import LIMIT_BYTES, entry, record, slot
 
 
 def admitted(
@@ -27,6 +31,7 @@ def admitted(
     strict: bool = False,
     expired: frozenset[str] = frozenset(),
     stale_policy: StalePolicy = "fail-stale",
+    unjoinable: frozenset[str] = frozenset(),
 ) -> tuple[str, Verdict]:
     policy = KeyPolicy(
         template=("k",),
@@ -35,8 +40,20 @@ def admitted(
         when_full=when_full,
         stale_policy=stale_policy,
     )
-    after, verdict = admit(before, entry("N"), policy, strict=strict, expired=expired)
-    assert admit(after, entry("N"), policy, strict=strict, expired=expired)[0] == after
+
+    def answer(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
+        return admit(
+            found,
+            entry("N"),
+            policy,
+            strict=strict,
+            expired=expired,
+            limit_bytes=LIMIT_BYTES,
+            unjoinable=unjoinable,
+        )
+
+    after, verdict = answer(before)
+    assert answer(after)[0] == after
     assert after.active == before.active
     return "".join(each.job_id for each in after.queued), verdict
 
@@ -87,6 +104,52 @@ def test_coalesce_joins_the_next_one_else_the_active_one(queued: str, existing: 
     before = record("A", queued)
 
     assert admitted(before, when_full="coalesce", max_queued=len(queued)) == (queued, Joined(existing))
+
+
+def test_coalesce_joins_nobody_who_cannot_stand_for_another() -> None:
+    before = record("AB", "C")
+
+    assert admitted(before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("C")) == (
+        "C",
+        Joined("A"),
+    )
+    assert admitted(
+        before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("ABC")
+    ) == ("C", Full(reason="active-limit", active=2, queued=1, limit=2, existing="C"))
+
+
+@given(
+    max_active=st.integers(1, 40),
+    limit_bytes=st.integers(4_000, 120_000),
+    state=st.text("x", max_size=512),
+)
+def test_whatever_is_admitted_every_slot_can_be_taken(max_active: int, limit_bytes: int, state: str) -> None:
+    """A slot is longer than an entry, and so is one that waits for its retry."""
+    policy = KeyPolicy(template=("k",), max_active=max_active, max_queued=10_000)
+    context: JsonValue = {
+        "requestId": new_id(),
+        "traceparent": "0" * 55,
+        "traceId": "0" * 32,
+        "tracestate": state,
+    }
+    waiting = record()
+    for number in range(1_000):
+        more = entry(f"{number:026}")._replace(request_id=new_id(), context=context)
+        waiting, verdict = admit(
+            waiting, more, policy, strict=True, expired=frozenset(), limit_bytes=limit_bytes
+        )
+        if isinstance(verdict, Full):
+            assert (verdict.reason, verdict.limit) == ("queue-depth", number)
+            break
+    busy = waiting._replace(
+        queued=tuple(each._replace(retry_at=each.created_at) for each in waiting.queued),
+        active=tuple(
+            slot(f"{number:026}", new_id())._replace(instance_id=new_id(), context=context)
+            for number in range(min(max_active, len(waiting.queued)))
+        ),
+    )
+
+    assert not waiting.queued or len(busy.encode()) <= limit_bytes
 
 
 def test_replace_oldest_takes_the_place_of_the_one_that_waited_longest() -> None:

@@ -33,6 +33,7 @@ class QueueKeys:
         """Take a job that will not begin out of the record of its key.
 
         Raises:
+            InvalidPayload: the stored payload has no key.
             TransportError: NATS did not take it; whoever needs its place takes it out later.
         """
         key = await self._key_of(job_id)

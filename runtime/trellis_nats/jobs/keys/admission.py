@@ -6,14 +6,33 @@ write whose answer was lost can simply be done again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry
 
-__all__ = ["Admitted", "Displaced", "Full", "Joined", "Verdict", "admit", "evict", "restore", "withdraw"]
+__all__ = [
+    "Admitted",
+    "Displaced",
+    "Full",
+    "Joined",
+    "Verdict",
+    "admit",
+    "evict",
+    "fits",
+    "restore",
+    "withdraw",
+]
+
+_SLOT_BYTES: Final = 1024
+"""More than a slot adds to the record: about 140 bytes beyond the entry of its job, or 430 where there was none."""
+_RETRY_BYTES: Final = 64
+"""More than `retryAt` adds to an entry."""
+_ENTRY_BYTES_MAX: Final = 1536
+"""More than an entry has: about 300 bytes, and 512 of `tracestate` at most."""
 
 Reason = Literal["active-limit", "queue-depth", "stale-blocked"]
 
@@ -54,26 +73,39 @@ Verdict = Admitted | Displaced | Joined | Full
 
 
 def admit(
-    record: KeyRecord, entry: QueueEntry, policy: KeyPolicy, *, strict: bool, expired: AbstractSet[str]
+    record: KeyRecord,
+    entry: QueueEntry,
+    policy: KeyPolicy,
+    *,
+    strict: bool,
+    expired: AbstractSet[str],
+    limit_bytes: int,
+    unjoinable: AbstractSet[str] = frozenset(),
 ) -> tuple[KeyRecord, Verdict]:
     """Give a job a place, or say why not (reference, 10.7).
 
     With `strict`, nobody is joined or displaced. `expired` holds the tokens of slots whose lease is over; it decides
-    nothing but the reason.
+    nothing but the reason. A record gets no longer than `limit_bytes` allow, whatever becomes of those in it.
+    `unjoinable` are jobs that cannot stand for another one.
     """
     active, queued = len(record.active), len(record.queued)
     if record.entry(entry.job_id) or (active and any(slot.job_id == entry.job_id for slot in record.active)):
         return record, Admitted()
     places = policy.max_queued + max(0, policy.max_active - active)
     if queued < places:
-        return record.holding(record.active, (*record.queued, entry)), Admitted()
+        longer = record.holding(record.active, (*record.queued, entry))
+        if fits(longer, policy, limit_bytes):
+            return longer, Admitted()
+        places = queued
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
         return record._replace(queued=(*others, entry)), Displaced(oldest)
-    existing = _first(record)
-    if policy.when_full == "coalesce" and existing is not None and not strict:
-        return record, Joined(existing)
-    if active < policy.max_active:
+    if policy.when_full == "coalesce" and not strict:
+        joined = next((each for each in _in_turn(record) if each not in unjoinable), None)
+        if joined is not None:
+            return record, Joined(joined)
+    existing = next(_in_turn(record), None)
+    if active < policy.max_active or queued < policy.max_queued:
         full = Full(reason="queue-depth", active=active, queued=queued, limit=places, existing=existing)
     else:
         stale = policy.stale_policy == "block" and any(slot.token in expired for slot in record.active)
@@ -87,10 +119,21 @@ def admit(
     return record, full
 
 
-def _first(record: KeyRecord) -> str | None:
-    if record.queued:
-        return record.queued[0].job_id
-    return record.active[0].job_id if record.active else None
+def fits(record: KeyRecord, policy: KeyPolicy, limit_bytes: int) -> bool:
+    """Say whether a record stays within the limit when every waiting job has been tried, and every slot is taken.
+
+    A slot is longer than the entry before it: a record that admits up to its limit could let nobody begin.
+    """
+    waiting = len(record.queued)
+    reserve_bytes = policy.max_active * _SLOT_BYTES + waiting * _RETRY_BYTES
+    if waiting * _ENTRY_BYTES_MAX + reserve_bytes < limit_bytes:
+        return True  # without writing it: almost every record is short
+    return len(record.encode()) + reserve_bytes <= limit_bytes
+
+
+def _in_turn(record: KeyRecord) -> Iterator[str]:
+    yield from (entry.job_id for entry in record.queued)
+    yield from (slot.job_id for slot in record.active)
 
 
 def withdraw(record: KeyRecord, job_id: str) -> KeyRecord:

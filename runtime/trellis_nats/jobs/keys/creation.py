@@ -7,19 +7,20 @@ import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Final
 
 from pydantic import JsonValue
 
 from trellis_nats._nats.batch import BATCH_MAX
 from trellis_nats.clock import now
-from trellis_nats.errors import JobNotEnqueued, TransportError, WriteUnknown
+from trellis_nats.errors import JobNotEnqueued, MalformedJobEvent, TransportError, WriteUnknown
 from trellis_nats.jobs.event import NewEvent
 from trellis_nats.jobs.history import JobHistory, Overtaken
 from trellis_nats.jobs.keys import facts
 from trellis_nats.jobs.keys.admission import Admitted, Displaced, Full, Joined
 from trellis_nats.jobs.keys.gate import STORED_SOON, KeyGate
-from trellis_nats.jobs.keys.leftovers import is_orphaned
+from trellis_nats.jobs.keys.leftovers import RESERVATION_GRACE
 from trellis_nats.jobs.keys.record import QueueEntry
 from trellis_nats.jobs.keys.template import JobKey, resolve
 from trellis_nats.jobs.states import EventType
@@ -29,6 +30,8 @@ __all__ = ["Created", "KeyedCreation", "Known", "refused"]
 _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 64
+_STORED_WITHIN: Final = RESERVATION_GRACE / 2
+"""How long a displaced job may take to be stored. The place of the one that displaced it is reserved meanwhile."""
 _UNDO: Final = timedelta(seconds=5)
 """How long a failed creation tries to give its place back. After that, the place is given up by whoever needs it."""
 
@@ -50,7 +53,7 @@ class Known:
 
 
 class _Placed:
-    """The `created` event of a job that has a place, as it is stored: written once, for its size to be known before."""
+    """The `created` event of a job that has a place, as it is stored: its size is known before, but for whom it displaces."""
 
     __slots__ = ("_data", "event", "key", "replaced")
 
@@ -99,6 +102,7 @@ class KeyedCreation:
 
         Raises:
             InvalidPayload: the payload has no key; nothing was sent.
+            Overtaken: a job with this id exists, and it is not `idempotent`.
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not take it; its place was given back as far as that was possible.
         """
@@ -196,11 +200,12 @@ class KeyedCreation:
         """End a displaced job. Return False when it no longer waited: then nobody was displaced.
 
         Raises:
-            TransportError: NATS did not take it; the displaced job has its place back.
+            TransportError: NATS did not take it; the displaced job has its place back, as far as that was possible.
         """
         try:
+            until = monotonic() + _STORED_WITHIN.total_seconds()
             newest = await self._history.newest(replaced.job_id)
-            while newest is None and not is_orphaned(replaced, None, at=now()):
+            while newest is None and monotonic() < until:
                 await asyncio.sleep(STORED_SOON)  # its place was reserved, and it is being stored
                 newest = await self._history.newest(replaced.job_id)
             while newest is not None:
@@ -213,6 +218,8 @@ class KeyedCreation:
                     newest = overtaken.newest
                 else:
                     return True
+        except MalformedJobEvent as error:
+            _log.warning('key "%s": a job that was displaced is not skipped: %s', key.display, error)
         except TransportError:
             await _attempt(key, self._gate.restore(key, replaced, by=by))
             raise

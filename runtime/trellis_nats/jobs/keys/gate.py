@@ -6,18 +6,28 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import timedelta
 from time import monotonic
 from typing import Final, cast
 
 from pydantic import JsonValue
 
-from trellis_nats.clock import now
-from trellis_nats.errors import TransportError
+from trellis_nats.clock import now, timestamp
+from trellis_nats.errors import MalformedJobEvent, TransportError
 from trellis_nats.jobs.claims import Claims
 from trellis_nats.jobs.event import NewEvent
-from trellis_nats.jobs.history import JobHistory, Overtaken
+from trellis_nats.jobs.history import JobHistory, Overtaken, StoredEvent
 from trellis_nats.jobs.keys import facts
-from trellis_nats.jobs.keys.admission import Admitted, Joined, Verdict, admit, evict, restore, withdraw
+from trellis_nats.jobs.keys.admission import (
+    Admitted,
+    Displaced,
+    Joined,
+    Verdict,
+    admit,
+    evict,
+    restore,
+    withdraw,
+)
 from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers, is_orphaned
 from trellis_nats.jobs.keys.policy import KeyPolicy
 from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
@@ -58,20 +68,20 @@ class KeyGate:
             MalformedKeyRecord: the stored record cannot be read.
             TransportError: NATS did not answer; a place that was reserved all the same is given up after 10 s.
         """
-        context = cast("Mapping[str, JsonValue]", event.body["context"])
-        entry = QueueEntry(
-            job_id=event.job_id,
-            created_at=cast("str", event.body["timestamp"]),
-            request_id=cast("str", context["requestId"]),
-            context=event.body["context"],
-            retry_at=cast("str | None", event.body.get("notBefore")),
-        )
+        entry = _entry(event)
         seen: KeyRecord | None = None
 
         def try_first(record: KeyRecord) -> tuple[KeyRecord, Verdict]:
             nonlocal seen
             seen = record
-            changed, verdict = admit(record, entry, self.policy, strict=strict, expired=frozenset())
+            changed, verdict = admit(
+                record,
+                _reserved_now(entry),
+                self.policy,
+                strict=strict,
+                expired=frozenset(),
+                limit_bytes=self.store.limit_bytes,
+            )
             return (changed if isinstance(verdict, Admitted) else record), verdict
 
         verdict = await self.store.change(key, try_first, patient=True, may_be_new=True)
@@ -85,30 +95,46 @@ class KeyGate:
         sightings = self._see(key, record)
         leftovers = await self.inspector.leftovers(record, at=now(), sightings=sightings)
         displaced: tuple[Slot, ...] = ()
-        written: Verdict | None = None
+        written: list[tuple[QueueEntry, Verdict]] = []
+        unjoinable: set[str] = set()
 
         def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
-            nonlocal displaced, written, record
-            if written is not None and found.entry(entry.job_id) is not None:
-                return found, written  # it was stored, and only the answer was lost
+            nonlocal displaced, record
+            stored = found.entry(entry.job_id)
+            for ours, said in written:
+                if ours == stored:
+                    return found, said  # only the answer was lost
             at = monotonic()
             expired = sightings.expired(found, at=at)
             late = sightings.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
             taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in found.active if slot.token in taken)
             record = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
-            changed, written = admit(record, entry, self.policy, strict=strict, expired=expired)
-            return changed, written
+            record = record._replace(takeovers=record.takeovers + len(displaced))
+            reserved = _reserved_now(entry)
+            changed, verdict = admit(
+                record,
+                reserved,
+                self.policy,
+                strict=strict,
+                expired=expired,
+                limit_bytes=self.store.limit_bytes,
+                unjoinable=unjoinable,
+            )
+            if isinstance(verdict, Admitted | Displaced):
+                written.append((reserved, verdict))
+            return changed, verdict
 
         looked_at: set[str] = set()
-        for _ in range(_LOOKS_MAX):
+        for turn in range(_LOOKS_MAX):
             if isinstance(verdict, Joined):
                 looked_at.add(verdict.existing)
-                found = await self._without_dead_end(record, verdict, leftovers)
+                found = await self._without_dead_end(key, record, verdict, leftovers)
                 if found is None:
-                    strict = True  # nobody can be joined: the key is full
+                    unjoinable.add(verdict.existing)
                 else:
                     leftovers = found
+            strict = strict or turn == _LOOKS_MAX - 1  # nobody is joined who was not looked at
             verdict = await self.store.change(key, again, patient=True)
             for slot in displaced:
                 await record_stale(self._history, slot)
@@ -117,21 +143,19 @@ class KeyGate:
         return verdict
 
     async def _without_dead_end(
-        self, record: KeyRecord, verdict: Joined, leftovers: Leftovers
+        self, key: JobKey, record: KeyRecord, verdict: Joined, leftovers: Leftovers
     ) -> Leftovers | None:
         """See that a job which is joined will run: one that has ended, or never comes, stands for nobody.
 
-        None when it has ended while its handler still runs: the slot is not free yet.
+        None when it cannot be joined, and keeps its place: it has ended while its handler still runs, or nobody can
+        read what became of it.
         """
-        newest = await self._history.newest(verdict.existing)
-        entry = record.entry(verdict.existing)
-        while newest is None and entry is not None and not is_orphaned(entry, None, at=now()):
-            await asyncio.sleep(STORED_SOON)  # its place is reserved, and it is being stored
-            newest = await self._history.newest(verdict.existing)
+        try:
+            newest = await self._newest_when_stored(key, record, verdict.existing)
+        except MalformedJobEvent:
+            return None
         if newest is None:
-            return (
-                leftovers if entry is None else Leftovers(leftovers.entries | {entry.job_id}, leftovers.slots)
-            )
+            return Leftovers(leftovers.entries | {verdict.existing}, leftovers.slots)
         if not newest.event.is_terminal:
             return leftovers
         ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
@@ -139,6 +163,23 @@ class KeyGate:
         if not by_worker and not ended <= leftovers.slots:
             return None
         return Leftovers(leftovers.entries | {verdict.existing}, leftovers.slots | ended)
+
+    async def _newest_when_stored(self, key: JobKey, record: KeyRecord, job_id: str) -> StoredEvent | None:
+        """Read the newest event of a job in the record. One whose place is reserved may be on its way to the stream.
+
+        None when it is not in the record any more, or nobody will store it.
+        """
+        began = monotonic()
+        newest = await self._history.newest(job_id)
+        while newest is None:
+            entry = record.entry(job_id)
+            seen_for = timedelta(seconds=monotonic() - began)
+            if entry is None or is_orphaned(entry, None, at=now(), seen_for=seen_for):
+                return None
+            await asyncio.sleep(STORED_SOON)
+            newest = await self._history.newest(job_id)
+            record = await self.store.read(key)
+        return newest
 
     def _see(self, key: JobKey, record: KeyRecord) -> Sightings:
         """Take note of a record that refuses: its leases run out unless they are renewed."""
@@ -171,12 +212,31 @@ class KeyGate:
         Raises:
             TransportError: NATS did not take it.
         """
-        return await self.store.change(key, lambda record: _removed(record, job_id))
+        was_there = False
+
+        def without(record: KeyRecord) -> tuple[KeyRecord, bool]:
+            nonlocal was_there
+            changed = remove(record, job_id)
+            was_there = was_there or changed != record  # also where only the answer was lost
+            return changed, was_there
+
+        return await self.store.change(key, without)
 
 
-def _removed(record: KeyRecord, job_id: str) -> tuple[KeyRecord, bool]:
-    changed = remove(record, job_id)
-    return changed, changed != record
+def _entry(event: NewEvent) -> QueueEntry:
+    context = cast("Mapping[str, JsonValue]", event.body["context"])
+    return QueueEntry(
+        job_id=event.job_id,
+        created_at=cast("str", event.body["timestamp"]),
+        request_id=cast("str", context["requestId"]),
+        context=event.body["context"],
+        retry_at=cast("str | None", event.body.get("notBefore")),
+    )
+
+
+def _reserved_now(entry: QueueEntry) -> QueueEntry:
+    """Date a reservation: it is given up some time after it was made, and the event may be older."""
+    return entry._replace(created_at=timestamp(now()))
 
 
 async def record_stale(history: JobHistory, slot: Slot) -> None:

@@ -6,15 +6,15 @@ still need their places.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.errors import TransportError
+from trellis_nats.errors import MalformedJobEvent, TransportError
 from trellis_nats.jobs.claims import Answer, Claims
 from trellis_nats.jobs.event import LifecycleEvent
 from trellis_nats.jobs.history import JobHistory
@@ -25,11 +25,14 @@ from trellis_nats.jobs.states import EventType
 
 __all__ = ["RESERVATION_GRACE", "Inspector", "Leftovers", "is_abandoned", "is_orphaned", "overdue_slots"]
 
+T = TypeVar("T")
+
 RESERVATION_GRACE: Final = timedelta(seconds=10)
 """How long a place may be reserved for a job that is not stored yet (jobs.md, "Keyed concurrency")."""
 _ANSWER_WITHIN: Final = timedelta(seconds=1)
 _LOOKED_AT_MAX: Final = 32
-"""How many waiting jobs are looked at in one go, at random: a long queue costs a refusal no more than a short one."""
+"""How many waiting jobs, and how many slots, are looked at in one go, at random: a long queue costs a refusal no more
+than a short one."""
 _ENDED_BY_ITS_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
 """Written once the handler has ended. The other ends may come while it still runs: a cancellation does."""
 
@@ -104,21 +107,35 @@ class Inspector:
             if max(at - parse_timestamp(entry.created_at), sightings.waits_for(entry.job_id, at=tick))
             > RESERVATION_GRACE
         ]
-        entries = [
-            entry.job_id
-            for entry in _some(old)
-            if await self._is_orphaned(entry, at=at, seen_for=sightings.waits_for(entry.job_id, at=tick))
-        ]
-        overdue = overdue_slots(record, self._policy, at=at, sightings=sightings, monotonic_at=tick)
-        slots = [slot.token for slot in overdue if await self._is_abandoned(slot)]
-        return Leftovers(frozenset(entries), frozenset(slots))
+        old = _some(old)
+        overdue = _some(overdue_slots(record, self._policy, at=at, sightings=sightings, monotonic_at=tick))
+        # All at once: each slot of a frozen process is waited for.
+        orphaned, abandoned = await asyncio.gather(
+            asyncio.gather(
+                *(
+                    self._is_orphaned(entry, at=at, seen_for=sightings.waits_for(entry.job_id, at=tick))
+                    for entry in old
+                )
+            ),
+            asyncio.gather(*map(self._is_abandoned, overdue)),
+        )
+        return Leftovers(
+            frozenset(entry.job_id for entry, is_one in zip(old, orphaned, strict=True) if is_one),
+            frozenset(slot.token for slot, is_one in zip(overdue, abandoned, strict=True) if is_one),
+        )
 
     async def _is_orphaned(self, entry: QueueEntry, *, at: datetime, seen_for: timedelta) -> bool:
-        newest = await self._history.newest(entry.job_id)
+        try:
+            newest = await self._history.newest(entry.job_id)
+        except MalformedJobEvent:
+            return False  # it is stored, and may be readable to others
         return is_orphaned(entry, None if newest is None else newest.event, at=at, seen_for=seen_for)
 
     async def _is_abandoned(self, slot: Slot) -> bool:
-        newest = await self._history.newest(slot.job_id)
+        try:
+            newest = await self._history.newest(slot.job_id)
+        except MalformedJobEvent:
+            newest = None  # its worker is asked all the same
         event = None if newest is None else newest.event
         if is_abandoned(event, Answer.SILENT):
             return True
@@ -131,5 +148,5 @@ class Inspector:
         return is_abandoned(event, answer)
 
 
-def _some(entries: Sequence[QueueEntry]) -> Sequence[QueueEntry]:
-    return entries if len(entries) <= _LOOKED_AT_MAX else random.sample(entries, _LOOKED_AT_MAX)
+def _some(found: list[T]) -> list[T]:
+    return found if len(found) <= _LOOKED_AT_MAX else random.sample(found, _LOOKED_AT_MAX)

@@ -1,0 +1,151 @@
+"""What a submitter is told, while others change the key or leave it in the middle of something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from trellis_nats import Accepted, Coalesced, JobRef, Rejected
+from trellis_nats._nats.publish import publish_acked
+from trellis_nats.clock import now, timestamp
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.keys import leftovers
+from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.ferry import Cargo, CargoJob, CargoQueue, Ferry, Stowed
+from tests.support.keyed_records import entry
+from tests.support.records import bucket_of, holders, name_of, record_of
+
+ANNA = Cargo(ship="anna")
+SOON = timedelta(seconds=15)
+
+
+def inspector_of(queue: CargoQueue) -> Inspector:
+    assert queue.access.keys is not None
+    return queue.access.keys.gate.inspector
+
+
+@pytest.fixture
+def narrow_server() -> Iterator[NatsServer]:
+    with NatsServer(config="max_payload: 65536") as server:
+        yield server
+
+
+async def test_a_key_that_takes_no_more_jobs_can_still_begin_those_it_has(narrow_server: NatsServer) -> None:
+    """A record is one message, and a slot is longer than the entry before it."""
+    async with Ferry.connect(narrow_server.url) as ferry:
+        queue = ferry.jobs.load
+        refs: list[JobRef[Cargo, Stowed]] = []
+        while isinstance(outcome := await queue.submit(ANNA), Accepted):
+            refs.append(outcome.ref)
+        assert isinstance(outcome, Rejected)
+        assert (outcome.reason, outcome.limit, outcome.queued) == ("queue-depth", len(refs), len(refs))
+
+        @queue.handle
+        async def load(job: CargoJob) -> Stowed:
+            return Stowed(number=1)
+
+        await ferry.jobs.start_workers()
+        await asyncio.gather(*(ref.result(timeout=SOON) for ref in refs))
+
+
+async def test_who_cannot_join_one_active_job_joins_another(nats_server: NatsServer) -> None:
+    """The first is cancelled, and its handler still runs: it stands for nobody, and keeps its slot."""
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, go_on = ferry.jobs.duo, asyncio.Event()
+        running: list[str] = []
+
+        @queue.handle
+        async def load(job: CargoJob) -> Stowed:
+            running.append(job.id)
+            await go_on.wait()
+            return Stowed(number=1)
+
+        await ferry.jobs.start_workers()
+        first, second = await queue.create(ANNA), await queue.create(ANNA)
+        await eventually(lambda: len(running) == 2)
+        cancelled, other = (first, second) if running[0] == first.id else (second, first)
+        await cancelled.cancel()
+
+        outcome = await queue.submit(ANNA)
+
+        assert isinstance(outcome, Coalesced)
+        assert outcome.existing.id == other.id
+        go_on.set()
+
+
+async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is full when the first one looks, and has the very job by the time that it looks again."""
+    async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as second:
+        before = await ferry.jobs.strict.create(ANNA)
+        inspector = inspector_of(ferry.jobs.strict)
+        look = inspector.leftovers
+        made: list[str] = []
+
+        async def meanwhile(*found: object, **options: object) -> Leftovers:
+            await second.jobs.strict.ref(before.id).cancel()
+            made.append((await second.jobs.strict.create(ANNA, idempotency_key="once")).id)
+            return await look(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as they came
+
+        monkeypatch.setattr(inspector, "leftovers", meanwhile)
+        ref = await ferry.jobs.strict.create(ANNA, idempotency_key="once")
+
+        assert made == [ref.id]
+        assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [ref.id])
+
+
+async def reserved(ferry: Ferry, queue: CargoQueue, *, ahead: timedelta) -> str:
+    """Have a place that was reserved by a process which stored nothing, and whose clock is ahead."""
+    job = new_id()
+    record = await record_of(ferry, queue, ANNA)
+    left = record._replace(queued=(entry(job)._replace(created_at=timestamp(now() + ahead)),))
+    await bucket_of(ferry).put(name_of(queue, ANNA), left.encode())
+    return job
+
+
+async def test_a_place_reserved_by_a_clock_that_is_ahead_is_given_up_all_the_same(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "RESERVATION_GRACE", timedelta(milliseconds=500))
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue = ferry.jobs.solo
+        await (await queue.create(ANNA)).cancel()
+        await reserved(ferry, queue, ahead=timedelta(hours=1))
+
+        outcome = await asyncio.wait_for(queue.submit(ANNA), SOON.total_seconds())
+
+        assert isinstance(outcome, Accepted)
+
+
+async def test_who_waits_for_a_reservation_goes_on_when_it_is_withdrawn(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue = ferry.jobs.solo
+        await (await queue.create(ANNA)).cancel()
+        empty = await record_of(ferry, queue, ANNA)
+        await reserved(ferry, queue, ahead=timedelta(hours=1))
+        submission = asyncio.create_task(queue.submit(ANNA))
+        done, _ = await asyncio.wait((submission,), timeout=0.3)  # it waits for the job that was promised
+        assert not done
+        await bucket_of(ferry).put(name_of(queue, ANNA), empty.encode())
+
+        assert isinstance(await asyncio.wait_for(submission, 2), Accepted)
+
+
+async def test_a_job_that_cannot_be_read_spoils_no_answer_about_its_key(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue = ferry.jobs.solo
+        ref = await queue.create(ANNA)
+        connection = ferry.jobs.runtime.connection
+        await publish_acked(connection, f"trellis.jobs.ferry.solo.{ref.id}.hibernated", b"{}")
+
+        outcome = await queue.submit(ANNA)
+
+        assert isinstance(outcome, Rejected)
+        assert await ref.release_key()
+        assert isinstance(await queue.submit(ANNA), Accepted)
