@@ -119,7 +119,7 @@ def test_coalesce_joins_nobody_who_cannot_stand_for_another() -> None:
 
 
 @given(
-    max_active=st.integers(1, 40),
+    max_active=st.one_of(st.integers(1, 40), st.just(10_000)),
     limit_bytes=st.integers(4_000, 120_000),
     state=st.text("x", max_size=512),
 )
@@ -141,15 +141,16 @@ def test_whatever_is_admitted_every_slot_can_be_taken(max_active: int, limit_byt
         if isinstance(verdict, Full):
             assert (verdict.reason, verdict.limit) == ("queue-depth", number)
             break
+    begun, left = waiting.queued[:max_active], waiting.queued[max_active:]
     busy = waiting._replace(
-        queued=tuple(each._replace(retry_at=each.created_at) for each in waiting.queued),
+        queued=tuple(each._replace(retry_at=each.created_at) for each in left),
         active=tuple(
-            slot(f"{number:026}", new_id())._replace(instance_id=new_id(), context=context)
-            for number in range(min(max_active, len(waiting.queued)))
+            slot(each.job_id, new_id())._replace(instance_id="i" * 64, context=context) for each in begun
         ),
     )
 
-    assert not waiting.queued or len(busy.encode()) <= limit_bytes
+    assert len(begun) >= 1
+    assert len(busy.encode()) <= limit_bytes
 
 
 def test_replace_oldest_takes_the_place_of_the_one_that_waited_longest() -> None:

@@ -27,12 +27,12 @@ __all__ = [
     "withdraw",
 ]
 
-_SLOT_BYTES: Final = 1024
-"""More than a slot adds to the record: about 140 bytes beyond the entry of its job, or 430 where there was none."""
+_GROWTH_BYTES: Final = 256
+"""More than an entry grows by when it becomes a slot: about 140 bytes, 200 with the longest ids."""
 _RETRY_BYTES: Final = 64
 """More than `retryAt` adds to an entry."""
-_ENTRY_BYTES_MAX: Final = 1536
-"""More than an entry has: about 300 bytes, and 512 of `tracestate` at most."""
+_EACH_BYTES_MAX: Final = 1536
+"""More than an entry or a slot has: about 300 or 430 bytes, and 512 of `tracestate` at most."""
 
 Reason = Literal["active-limit", "queue-depth", "stale-blocked"]
 
@@ -124,9 +124,9 @@ def fits(record: KeyRecord, policy: KeyPolicy, limit_bytes: int) -> bool:
 
     A slot is longer than the entry before it: a record that admits up to its limit could let nobody begin.
     """
-    waiting = len(record.queued)
-    reserve_bytes = policy.max_active * _SLOT_BYTES + waiting * _RETRY_BYTES
-    if waiting * _ENTRY_BYTES_MAX + reserve_bytes < limit_bytes:
+    active, waiting = len(record.active), len(record.queued)
+    reserve_bytes = min(policy.max_active, waiting) * _GROWTH_BYTES + (active + waiting) * _RETRY_BYTES
+    if (active + waiting + 1) * _EACH_BYTES_MAX + reserve_bytes < limit_bytes:
         return True  # without writing it: almost every record is short
     return len(record.encode()) + reserve_bytes <= limit_bytes
 
