@@ -184,7 +184,7 @@ async def server_killed_while_jobs_are_created(server: NatsServer, folder: Path,
             submitting = asyncio.create_task(it.submit_many(50, ends=("completed",)))
             await asyncio.sleep(0.5)  # every one is under way by then
             await asyncio.to_thread(server.kill)
-            await asyncio.sleep(7)  # longer than a write is repeated: the server is away
+            await asyncio.sleep(17)  # longer than three writes take: the server is away
             await asyncio.to_thread(server.start)
             await submitting
             return (await it.verdict(SHORT)).is_clean
