@@ -23,7 +23,7 @@ def admitted(key: JobKey, *, replaced: str | None = None) -> JsonObject:
     policy: JsonObject = {"outcome": "accepted"}
     if replaced is not None:
         policy = {"outcome": "replaced", "reason": "replace-oldest", "replacedJobId": replaced}
-    return {"concurrency": {"key": key.display, "keyHash": key.hash}, "queuePolicy": policy}
+    return {"concurrency": {"key": key.text, "keyHash": key.hash}, "queuePolicy": policy}
 
 
 def stated(event: NewEvent, said: JsonObject) -> NewEvent:
@@ -37,7 +37,7 @@ def held(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
     """Return what `started` says: the key and the slot."""
     return {
         "concurrency": {
-            "key": key.display,
+            "key": key.text,
             "keyHash": key.hash,
             "instanceId": slot.instance_id,
             "slotToken": slot.token,

@@ -230,7 +230,7 @@ class KeyStore:
         return KeyRecord(
             service=self._namespace,
             queue=self._queue,
-            display=key.display,
+            display=key.text,
             hash=key.hash,
             max_active=self._policy.max_active,
             max_queued=self._policy.max_queued,

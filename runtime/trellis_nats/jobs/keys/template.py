@@ -19,7 +19,7 @@ _SAFE_INTEGER_MAX: Final = 2**53 - 1
 """Beyond it, JavaScript writes other digits and would hash another key (reference, 10.3)."""
 _ARRAY_STEP: Final = re.compile(r"0|[1-9][0-9]*")
 _DISPLAY_MAX: Final = 256
-"""Characters. A display key is for people; the hash tells keys apart."""
+"""Characters that people are shown; the hash tells keys apart."""
 
 Segment = str | int | bool
 
@@ -27,10 +27,15 @@ Segment = str | int | bool
 class JobKey(NamedTuple):
     """One key of one queue."""
 
-    display: str
-    """Its segments, joined by `:`, cut after 256 characters. Two keys may share it."""
+    text: str
+    """Its segments, joined by `:`, as records and events have it. Two keys may share it."""
     hash: str
     """64 lower-case hexadecimal digits, the same in every runtime."""
+
+    @property
+    def display(self) -> str:
+        """The text for people, cut after 256 characters."""
+        return self.text if len(self.text) <= _DISPLAY_MAX else self.text[:_DISPLAY_MAX] + "…"
 
 
 def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey:
@@ -52,9 +57,8 @@ def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey
             segments.append(found)
     if problems:
         raise InvalidPayload(what, problems)
-    display = ":".join(map(_shown, segments))
     hashed = hashlib.sha256(b'{"version":1,"segments":%b}' % pydantic_core.to_json(segments)).hexdigest()
-    return JobKey(display if len(display) <= _DISPLAY_MAX else display[:_DISPLAY_MAX] + "…", hashed)
+    return JobKey(":".join(map(_shown, segments)), hashed)
 
 
 class _Problem(NamedTuple):
