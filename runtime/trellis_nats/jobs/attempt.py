@@ -154,10 +154,10 @@ class Attempt:
                 _log.info("job %s: %s came after its handler had ended, and was dropped", job, what)
             if self._is_over or self.cancelled.is_set() or self.superseded:
                 return
+            self._reported |= {message_id}  # whatever becomes of the write: its handler may not wait for it
             try:
                 await self._write(event, message_id)
             except Overtaken:
                 return
             except TransportError as error:
-                self._reported |= {message_id}
                 _log.warning("job %s: %s was not stored: %s", job, what, error)

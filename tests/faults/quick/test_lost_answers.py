@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 from typing import Final
@@ -64,6 +66,27 @@ async def test_a_report_whose_answer_is_lost_does_not_undo_the_job(nats_server: 
     assert not tap.waits
     assert snapshot.progress is not None
     assert snapshot.progress.step == "stored"
+
+
+async def test_a_report_that_is_given_up_half_way_does_not_undo_the_job(nats_server: NatsServer) -> None:
+    """Its handler stopped waiting, as one does that a stopping worker cancels: the report may be stored all the same."""
+    async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url) as shop:
+        runs: list[int] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            runs.append(job.tries)
+            tap.drop(Step.REPORT_STORED)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(job.progress(step="given up"), 0.2)
+            return Receipt(total=1)
+
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        await shop.jobs.start_workers()
+        await ref.result(timeout=SOON)
+
+        assert ((await ref.get()).tries, runs) == (1, [1])
+        assert not tap.waits
 
 
 async def test_a_beginning_whose_answer_is_lost_uses_no_other_try(
