@@ -10,10 +10,14 @@ from typing import Final, Literal
 
 from trellis_nats._nats.subscription import Refusal
 from trellis_nats.errors import PermissionDenied
+from trellis_nats.seldom import Seldom
 
 __all__ = ["Denial", "Denials", "parse_denial"]
 
 _log = logging.getLogger(__name__)
+
+_KIND_TOKENS: Final = 2
+"""Subjects that share as many tokens are of one kind: acknowledgements have one for each message, `$JS.ACK.…`."""
 
 _TEXT: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
@@ -48,6 +52,7 @@ class Denials:
         self._refused = refused
         self._subscriptions: list[str] = []
         self._takers: list[Callable[[Denial], bool]] = []
+        self._seldom = Seldom(_log)
 
     def take(self, taker: Callable[[Denial], bool]) -> Callable[[], None]:
         """Show every denial to `taker` first. Where it returns True, nobody else hears of it. Returns the remover."""
@@ -68,7 +73,9 @@ class Denials:
             level = logging.DEBUG if is_repeated else logging.ERROR
             _log.log(level, 'the account may not subscribe to "%s"', subject)
         elif not self._on_publish(denial.subject):
-            _log.error('the account may not publish to "%s"; the message is lost', denial.subject)
+            kind = ".".join(denial.subject.split(".")[:_KIND_TOKENS])
+            text = 'the account may not publish to "%s"; the message is lost'
+            self._seldom.write(logging.ERROR, kind, text, denial.subject)
 
     def raise_kept(self) -> None:
         """Raise the oldest refused subscription, once.

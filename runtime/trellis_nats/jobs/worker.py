@@ -21,6 +21,7 @@ from trellis_nats.errors import (
     MalformedJobEvent,
     MalformedKeyRecord,
     PayloadTooLarge,
+    PermissionDenied,
     ProvisioningError,
     TransportError,
 )
@@ -32,6 +33,7 @@ from trellis_nats.jobs.delivery import Delivery, resting_delay
 from trellis_nats.jobs.hands import Hand, Hands
 from trellis_nats.jobs.subjects import JobSubjects
 from trellis_nats.provision import QueueNeed, unfitness
+from trellis_nats.seldom import Seldom
 
 __all__ = ["Execute", "Worker"]
 
@@ -98,6 +100,7 @@ class Worker:
         self._grace_over = grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
         self._task_name = f"work {binding.queue_type}"
+        self._seldom = Seldom(_log)
         self._running: set[asyncio.Task[None]] = set()
         self._hands = Hands(concurrency, self._want)
         self._looking: set[asyncio.Task[None]] = set()
@@ -200,8 +203,7 @@ class Worker:
             _log.error("queue %s: a job rests: %s", self._binding.queue_type, error)
             await message.nak(resting_delay(message.delivered))
         except TransportError as error:
-            _log.warning("queue %s: a job is put back: %s", self._binding.queue_type, error)
-            await self._put_back(message)
+            await self._put_back(message, error)
             await self._rest()
         finally:
             hold.release()
@@ -211,7 +213,13 @@ class Worker:
         if not self._stopping.is_set():
             self._pull.want(self._hands.room)
 
-    async def _put_back(self, message: WorkMessage) -> None:
+    async def _put_back(self, message: WorkMessage, error: TransportError) -> None:
+        queue, kind = self._binding.queue_type, type(error).__name__
+        if isinstance(error, PermissionDenied) and error.subject == message.reply:
+            text = "queue %s: a job cannot be answered for and will come again: %s"
+            self._seldom.write(logging.ERROR, kind, text, queue, error)
+            return
+        self._seldom.write(logging.WARNING, kind, "queue %s: a job is put back: %s", queue, error)
         if not await message.nak(_INFRASTRUCTURE_DELAY):
             _log.debug("not connected; the server delivers the message again after the ack wait")
 

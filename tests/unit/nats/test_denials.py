@@ -56,6 +56,19 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
     assert "$js.ack.a" in caplog.text
 
 
+def test_a_denial_for_each_message_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    denials = Denials(lambda _: False, known)
+
+    for number in range(100):
+        denials.hear(f"'permissions violation for publish to \"$js.ack.work.{number}\"'")
+    denials.hear("'permissions violation for publish to \"orders.v1.placed\"'")
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        'the account may not publish to "$js.ack.work.0"; the message is lost',
+        'the account may not publish to "orders.v1.placed"; the message is lost',
+    ]
+
+
 def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
     denials = Denials(lambda _: False, known)
     taken: list[Denial] = []

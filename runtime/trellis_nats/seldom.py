@@ -1,0 +1,46 @@
+"""Log lines that would come by the thousand: one of a kind is written each second, with the number of the others."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+__all__ = ["Seldom"]
+
+_EVERY: Final = timedelta(seconds=1)
+_KINDS_MAX: Final = 256
+"""How many kinds are remembered; of more, the one that was written longest ago is forgotten."""
+
+
+class Seldom:
+    """Writes what happens to every message, when something fails for all of them, so that the log stays readable."""
+
+    def __init__(
+        self, log: logging.Logger, *, every: timedelta = _EVERY, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Prepare; `every` is the time between two lines of one kind."""
+        self._log = log
+        self._seconds = every.total_seconds()
+        self._clock = clock
+        self._kinds: dict[str, tuple[float, int]] = {}
+        """When the last line of a kind was written, and how many were left out since; the newest at the end."""
+
+    def write(self, level: int, kind: str, text: str, *args: object) -> None:
+        """Write a line, or leave it out: it is then at level DEBUG, and counted by the next one of its kind."""
+        at = self._clock()
+        written_at, left_out = self._kinds.get(kind, (-math.inf, 0))
+        if at - written_at < self._seconds:
+            self._kinds[kind] = (written_at, left_out + 1)
+            self._log.debug(text, *args, stacklevel=2)
+            return
+        self._kinds.pop(kind, None)
+        self._kinds[kind] = (at, 0)
+        if len(self._kinds) > _KINDS_MAX:
+            self._kinds.pop(next(iter(self._kinds)))
+        if left_out:
+            text, args = f"{text} (and %d more since the last such line)", (*args, left_out)
+        self._log.log(level, text, *args, stacklevel=2)
