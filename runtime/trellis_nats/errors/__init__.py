@@ -27,7 +27,7 @@ TrellisError
 │   ├── JobExpired                the job's deadline passed
 │   ├── JobNotEnqueued            the concurrency key is full; nothing was stored
 │   ├── JobSkipped                a newer job took its place
-│   ├── JobStale                  the lease of its key ran out, and another job took its slot
+│   ├── JobStale                  the lease of its key ran out, and it lost its slot
 │   └── JobNotFound               no such job is stored
 ├── RpcError                      a call was answered with an error
 │   ├── DeclaredError             the base of the errors that a contract declares

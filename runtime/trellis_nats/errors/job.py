@@ -91,7 +91,7 @@ class JobSkipped(JobError):
 
 
 class JobStale(JobError):
-    """The lease of the job's concurrency key ran out while it was active, and another job took over its slot."""
+    """The lease of the job's concurrency key ran out while it was active, and it lost its slot to who waited."""
 
 
 class JobNotFound(JobError):

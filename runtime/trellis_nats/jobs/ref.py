@@ -101,7 +101,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobCancelled: someone cancelled the job.
             JobExpired: its deadline passed first.
             JobSkipped: a newer job of its key took its place.
-            JobStale: the lease of its key ran out, and another job took its slot.
+            JobStale: the lease of its key ran out, and it lost its slot.
             JobNotFound: no such job is stored.
             TimeoutError: `timeout` passed first; the job goes on.
         """

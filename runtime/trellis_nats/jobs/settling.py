@@ -22,12 +22,16 @@ from trellis_nats.jobs.outcome import (
     Completed,
     Ending,
     Failed,
+    Raised,
+    Released,
     Settlement,
     SlotLost,
     Superseded,
+    Withdrawn,
     settle,
 )
 from trellis_nats.jobs.record import NOT_KEYED
+from trellis_nats.jobs.states import EventType
 
 __all__ = ["acknowledge", "without_history", "write_ending"]
 
@@ -61,6 +65,7 @@ async def write_ending(
         ending = _overruled(ending, attempt)
         settlement = settle(ending, tries=attempt.tries, max_deliver=max_tries, backoff=backoff)
         if settlement.event is None:
+            _tell(settlement, ending, attempt, max_tries)
             return settlement
         result = ending.result if isinstance(ending, Completed) else None
         try:
@@ -86,7 +91,25 @@ async def write_ending(
             _log.warning("job %s: %s is not stored yet: %s", attempt.identity.job_id, settlement.event, error)
             await asyncio.sleep(_WRITE_AGAIN.total_seconds())
         else:
+            _tell(settlement, ending, attempt, max_tries)
             return settlement
+
+
+def _tell(settlement: Settlement, ending: Ending, attempt: Attempt, max_tries: int) -> None:
+    """Log how a job ended that was not completed, or why it is tried again."""
+    job = f"job {attempt.identity.job_id} of queue {attempt.identity.queue}"
+    match ending:
+        case Completed() | Superseded() | SlotLost():
+            return  # of the last two, others have told
+        case Cancelled() | Withdrawn():
+            _log.info("%s was cancelled while it ran", job)
+        case Released():
+            _log.info("%s is released: this worker stops", job)
+        case Raised() if settlement.event is EventType.RETRY:
+            tries = attempt.tries
+            _log.info("%s is tried again in %s, after try %d of %d", job, settlement.delay, tries, max_tries)
+        case Raised(error) | Failed(error):
+            _log.warning("%s is %s: %s", job, settlement.event, error)
 
 
 def _overruled(ending: Ending, attempt: Attempt) -> Ending:

@@ -252,9 +252,7 @@ async def record_stale(history: JobHistory, slot: Slot) -> None:
         event = facts.stale(newest, None if started is None else started.event, slot, now())
         if event is not None:
             await history.append(event, after=newest.sequence)
-            _log.warning(
-                "job %s is stale: the lease of its key ran out, and another job has its slot", slot.job_id
-            )
+            _log.warning("job %s is stale: the lease of its key ran out, and it lost its slot", slot.job_id)
     except Overtaken as overtaken:
         _log.info("job %s lost its slot and went on: %s", slot.job_id, overtaken)
     except TransportError as error:
