@@ -26,6 +26,11 @@ MAX_DEPTH = 160
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:Infinity|NaN|[0-9][-+.eE0-9]*)')
 _SHOWN_DIGITS = 20
+_WHITE_SPACE = " \t\r\n"
+_ENDS = {
+    "}": "illegal trailing comma before end of object",
+    "]": "illegal trailing comma before end of array",
+}
 
 
 def decode(data: bytes) -> str:
@@ -63,6 +68,7 @@ def parse(text: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(text, object_pairs_hook=members, parse_int=_integer)
     except json.JSONDecodeError as error:
+        _refuse_comma_at_the_end(text, error.pos)
         _refuse(_plain(error.msg), text=text, offset=error.pos)
     except RecursionError:
         _refuse(f"nested more than {MAX_DEPTH} levels deep")
@@ -126,6 +132,13 @@ def _duplicates(text: str) -> list[Problem]:
         what = f'"{pointer[-1]}" is given twice'
         found.append(Problem(pointer=pointer, what=what, line=position.line, column=position.column))
     return found
+
+
+def _refuse_comma_at_the_end(text: str, offset: int) -> None:
+    """Say what is wrong as Python 3.13 does, whose parser points at the comma; older ones point behind it."""
+    before, end = text[:offset].rstrip(_WHITE_SPACE), text[offset : offset + 1]
+    if before.endswith(",") and end in _ENDS:
+        _refuse(f"not JSON: {_ENDS[end]}", text=text, offset=len(before) - 1)
 
 
 def _plain(message: str) -> str:

@@ -18,6 +18,8 @@ def refusal(data: bytes) -> Problem:
         (b"", (1, 1), "not JSON"),
         (b'{\n "a": }', (2, 7), "not JSON"),
         (b'{"a": 1', (1, 8), "not JSON"),
+        (b'{"a": 1,\n}', (1, 8), "illegal trailing comma before end of object"),
+        (b'{"a": [1,\n\t 2 ,\n]}', (2, 5), "illegal trailing comma before end of array"),
         (b'\xef\xbb\xbf{"a": 1}', (1, 1), "byte order mark"),
         (b'{"a": "\xff"}', (1, 8), "0xff is not UTF-8"),
         (b'{"a":\n NaN}', (2, 2), "NaN is not JSON"),
