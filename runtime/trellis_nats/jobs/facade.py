@@ -20,6 +20,7 @@ from trellis_nats.jobs.keys.keeper import SlotKeeper
 from trellis_nats.jobs.keys.work import KeyedWork
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.wall_clock import WallClock
 from trellis_nats.jobs.worker import Worker
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
@@ -91,6 +92,7 @@ class Jobs:
                 worker = self._worker(queue, self._heartbeats, claims)
                 await worker.start()
                 self._workers.append(worker)
+            await self._clock(handled[0]).watch(self.runtime.connection, self._heartbeats)
             self._duties().start(map(self._worked, handled))
         except BaseException:
             await self.stop(Grace(timedelta(0)))
@@ -200,6 +202,10 @@ class Jobs:
             namespace=self.runtime.contract.name if jobs is None else jobs.namespace,
             instance_id=self.runtime.instance_id,
         )
+
+    def _clock(self, queue: JobQueue[object, object]) -> WallClock:
+        jobs = self.runtime.binding.jobs
+        return WallClock("" if jobs is None else jobs.work_stream, queue.binding.consumer_name)
 
     def _worker(
         self, queue: JobQueue[PayloadT, ResultT, UpdateT], heartbeats: ProgressThread, claims: Claims
