@@ -10,11 +10,14 @@ from typing import Final
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.scenario import scenario
+from tests.faults.harness.signs import CANCELLED
 from tests.faults.harness.wiretap import Step, Wiretap
 
 JOBS: Final = 10_000
 LASTS: Final = 0.01
 """Seconds that a handler takes."""
+LONG: Final = 120
+"""Seconds."""
 EITHER: Final = ("completed", "cancelled")
 
 
@@ -22,6 +25,7 @@ async def test_cancelled_at_any_moment(nats_server: NatsServer, tmp_path: Path) 
     """From before it is visible to the moment of its completion, by two who ask at the same time."""
     async with scenario("cancelled at any moment", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
+        it.nemesis("cancellations", CANCELLED, within=LONG)
         answers: list[tuple[bool | None, bool | None]] = []
 
         async def one() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,9 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.dump import created_event
 from tests.faults.harness.history import What
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import CONNECTION_LOST, UNHEARD, WRITTEN_AGAIN
+from tests.faults.harness.signs import CONNECTION_LOST, UNCONFIRMED, UNHEARD, WRITTEN_AGAIN
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
+from tests.support.eventually import eventually
 from tests.support.proxy import Direction
 
 JOBS: Final = 10_000
@@ -94,14 +96,15 @@ async def test_answers_that_are_lost_after_the_server_did_what_it_was_asked(
     nats_server: NatsServer, tmp_path: Path, step: Step
 ) -> None:
     async with tapped(f"answer lost: {step}", nats_server, tmp_path, request_timeout=1) as (it, taps):
-        if step is not Step.ACK_CONFIRMED:  # that is missed after 5 s, and all is over by then
-            it.nemesis("answers lost", WRITTEN_AGAIN, within=120)
+        it.nemesis("answers lost", UNCONFIRMED if step is Step.ACK_CONFIRMED else WRITTEN_AGAIN, within=120)
         for tap in taps:
             for _ in range(LOST // len(taps) + 1):
                 tap.drop(step, skip=it.chance.randrange(300))
         await it.submit_many(JOBS, at_once=10, ends=("completed",))
         lost = sum(not each.forwarded for tap in taps for each in tap.seen)
         it.note = f"{lost} lost, seed {it.seed}"
+        if step is Step.ACK_CONFIRMED:  # that is missed after 5 s, and all may be over by then
+            await eventually(lambda: "is not confirmed yet" in it.crew.logs(), within=timedelta(seconds=10))
         verdict = await it.verdict()
 
     assert lost > LOST / 2
@@ -110,7 +113,9 @@ async def test_answers_that_are_lost_after_the_server_did_what_it_was_asked(
     assert (verdict.duplicates, verdict.again) == (0, 0)
 
 
-async def test_the_answer_to_a_creation_is_lost(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_the_answer_to_a_creation_is_lost(
+    nats_server: NatsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The creation is repeated under the same id: the job exists once, and `create` says so."""
     async with (
         Wiretap(nats_server.port) as tap,
@@ -120,12 +125,14 @@ async def test_the_answer_to_a_creation_is_lost(nats_server: NatsServer, tmp_pat
         for _ in range(LOST):
             tap.drop(Step.CREATED_STORED, skip=it.chance.randrange(1_000))
         await it.submit_many(JOBS, at_once=100, ends=("completed",))
-        it.note = f"{LOST} lost, seed {it.seed}"
+        lost = sum(not each.forwarded for each in tap.seen)
+        it.note = f"{lost} lost, seed {it.seed}"
         verdict = await it.verdict()
         assert not tap.waits
 
     assert verdict.is_quiet, str(verdict)
     assert verdict.accepted == verdict.terminal == JOBS
+    assert caplog.text.count(": created is written again: ") >= lost > LOST / 2, "who creates is told"
 
 
 async def test_messages_that_are_delivered_twice(nats_server: NatsServer, tmp_path: Path) -> None:

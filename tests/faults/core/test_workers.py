@@ -15,7 +15,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.crew import WorkerProcess
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import SUPERSEDED, TAKEN_OVER
+from tests.faults.harness.signs import RELEASED, SUPERSEDED, TAKEN_OVER
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 
 JOBS: Final = 10_000
@@ -112,6 +112,7 @@ async def test_workers_killed_at_random_moments(nats_server: NatsServer, tmp_pat
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=20, pause=0.04, seconds=0.002, ends=("completed",))
         )
+        it.nemesis("kills", TAKEN_OVER, within=LONG)
         for _ in range(RANDOM_KILLS):
             await asyncio.sleep(it.chance.uniform(0, 0.5))
             await it.crew.replace(it.chance.choice(it.crew.workers))
@@ -160,6 +161,7 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=100, pause=0.2, seconds=0.1, ends=("completed",))
         )
+        it.nemesis("stops", RELEASED, within=LONG)
         codes: list[int] = []
         for _ in range(STOPS):
             await asyncio.sleep(it.chance.uniform(0, 0.4))

@@ -11,6 +11,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.crew import WorkerProcess
 from tests.faults.harness.scenario import Scenario, scenario
+from tests.faults.harness.signs import CLOCK_JUMPED, CLOCK_WRONG
 from tests.faults.injection.clocks import TurnedClock
 
 JOBS: Final = 10_000
@@ -18,6 +19,8 @@ HOUR: Final = timedelta(hours=1)
 SKEW: Final = timedelta(minutes=5)
 DELAY: Final = timedelta(seconds=2)
 LEASE: Final = 3.0
+LONG: Final = 600
+"""Seconds."""
 
 
 @pytest.fixture
@@ -60,9 +63,10 @@ async def test_jumps_of_an_hour_lose_nothing_and_run_nothing_twice(
         await hired_with(it, clock, monkeypatch)
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, raises=1, ends=("completed",)))
         jumps = 0
+        it.nemesis("clock jumps", CLOCK_JUMPED, within=LONG)
+        it.nemesis("clock jumps", CLOCK_WRONG, within=LONG)
         while not submitting.done():
             for away in (HOUR, timedelta(0), -HOUR, timedelta(0)):
-                it.nemesis(f"clock {away}")
                 clock.turn(away)
                 jumps += 1
                 await asyncio.sleep(it.chance.uniform(0.1, 0.5))
@@ -87,6 +91,7 @@ async def test_two_workers_ten_minutes_apart_lose_nothing_and_run_nothing_twice(
     async with scenario(
         "clocks 10 min apart", nats_server.url, tmp_path, lease=LEASE, reconcile_every=1
     ) as it:
+        it.nemesis("clocks apart", CLOCK_WRONG)
         await hired_with(it, clock, monkeypatch)
         await hired_with(it, other, monkeypatch)
         await it.submit_many(JOBS, at_once=20, raises=1, ends=("completed",))

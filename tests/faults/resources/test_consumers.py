@@ -12,7 +12,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.mill import Flour, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import CAME_AGAIN
+from tests.faults.harness.signs import CAME_AGAIN, UNCONFIRMED, UNSERVED
 from tests.faults.injection.streams import (
     CONSUMER,
     delete_stream,
@@ -35,7 +35,7 @@ async def test_a_consumer_that_is_made_anew_under_load_runs_nothing_twice(
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, seconds=0.01, ends=("completed",)))
         for _ in range(TIMES):
             await asyncio.sleep(it.chance.uniform(0.3, 1.5))
-            it.nemesis("consumer made anew")
+            it.nemesis("consumer made anew", UNSERVED, CAME_AGAIN, UNCONFIRMED)
             await replace_consumer(it.connection)
         await submitting
         it.note = f"{TIMES} times"

@@ -126,7 +126,7 @@ async def test_a_disk_without_a_free_byte_loses_nothing_that_was_accepted(tmp_pa
         async with scenario("ENOSPC", server.url, tmp_path, reconcile_every=1, lost_after=1) as it:
             await with_jobs_under_way(it)
             with filled(folder):
-                it.nemesis("disk full")
+                it.nemesis("disk full", HELD, PUT_BACK)
                 submitting = asyncio.create_task(it.submit_many(20_000, at_once=20))
                 await asyncio.sleep(FULL_FOR)
                 submitting.cancel()

@@ -106,7 +106,7 @@ async def test_a_source_that_is_detached_and_attached_loses_nothing(
             await asyncio.sleep(it.chance.uniform(0.05, 0.3))
             await attach_work(it.connection, sources)
 
-        await under_load(it, off_and_on)
+        await under_load(it, off_and_on)  # nobody sees it where nothing was lost
         verdict = await it.verdict()
         rescued = it.crew.logs().count("was lost and is enqueued again")
         it.note = f"{FAULTS} times"
@@ -119,7 +119,7 @@ async def test_a_source_that_is_detached_and_attached_loses_nothing(
 async def test_a_sealed_history_takes_no_job_and_no_end(nats_server: NatsServer, tmp_path: Path) -> None:
     """A seal cannot be taken off, so the stream is filled to its brim instead, by its own limit, and freed again."""
     async with scenario(
-        "JOBS takes nothing for 3 s",
+        "JOBS takes nothing for 4 s",
         nats_server.url,
         tmp_path,
         reconcile_every=SOON,
@@ -129,9 +129,11 @@ async def test_a_sealed_history_takes_no_job_and_no_end(nats_server: NatsServer,
         await it.crew.hire(2, request_timeout=1)
 
         async def closed() -> None:
+            slow = await it.submit(seconds=1.5, ends=("completed",))
+            await it.entered(slow)  # so that there is an end to be held, and a line about it
             free = (await stream_config(it.connection, "JOBS"))["max_msgs"]
             await change_stream(it.connection, "JOBS", max_msgs=1, discard="new")
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(2)
             await change_stream(it.connection, "JOBS", max_msgs=free, discard="old")
 
         await under_load(it, closed, HELD, PUT_BACK, times=2)
