@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -204,7 +204,7 @@ class Connection:
         if (link := self.link) is not None:
             await link.writable()
 
-    async def request(
+    def request(
         self,
         subject: str,
         data: bytes = b"",
@@ -212,7 +212,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         timeout: timedelta,
         repeat: bool = False,
-    ) -> Message:
+    ) -> Coroutine[None, None, Message]:
         """Ask, and wait for one answer.
 
         While disconnected, wait for the connection first. When the link ends while the answer is awaited, go on
@@ -225,7 +225,7 @@ class Connection:
             PermissionDenied: the account may not publish to the subject. Raised at once.
             PayloadTooLarge: the server would end the connection over it; nothing was sent.
         """
-        return await ask(self, subject, data, headers, timeout, repeat=repeat)
+        return ask(self, subject, data, headers, timeout, repeat=repeat)
 
     def exchange(
         self,

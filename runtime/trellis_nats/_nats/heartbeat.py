@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -33,25 +33,23 @@ Beat = Callable[[Connection], Awaitable[None]]
 """What is done in the thread's event loop, with its connection. It must not raise."""
 
 
-@dataclass(slots=True)
-class _Held:
-    beat: str | Beat
-    """The subject of a progress ack, or what else keeps something alive."""
-    seconds: float
-    due: float
-    running: asyncio.Future[None] | None = None
-
-
 class Hold:
     """Keeps one message from being delivered again, until released."""
 
-    def __init__(self, thread: ProgressThread, number: int) -> None:
-        self._thread = thread
-        self._number = number
+    __slots__ = ("_release", "beat", "due", "running", "seconds")
+
+    def __init__(self, beat: str | Beat, seconds: float, release: Callable[[Hold], None]) -> None:
+        self.beat = beat
+        """The subject of a progress ack, or what else keeps something alive."""
+        self.seconds = seconds
+        self.due = time.monotonic() + seconds
+        self.running: asyncio.Future[None] | None = None
+        """The last call of what else keeps it alive."""
+        self._release = release
 
     def release(self) -> None:
         """Send no more progress acks. Safe to call twice, from any thread."""
-        self._thread.release(self._number)
+        self._release(self)
 
 
 class ProgressThread:
@@ -64,11 +62,11 @@ class ProgressThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._stopping = False
-        self._held: dict[int, _Held] = {}
+        self._held: set[Hold] = set()
+        self._on_release = self._forget  # once: it would be another object for every message in hand
         self._shortest = math.inf
         """Seconds. The thread looks at least this often, so that a hold need not wake it: most end before that."""
         self._answers: dict[str, Callable[[bytes], bytes]] = {}
-        self._numbers = 0
         self._running: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
 
@@ -120,20 +118,18 @@ class ProgressThread:
 
     def _add(self, beat: str | Beat, interval: timedelta) -> Hold:
         seconds = interval.total_seconds()
+        hold = Hold(beat, seconds, self._on_release)
         with self._lock:
-            self._numbers += 1
-            number = self._numbers
-            self._held[number] = _Held(beat, seconds, time.monotonic() + seconds)
+            self._held.add(hold)
             shorter = seconds < self._shortest
             self._shortest = min(seconds, self._shortest)
         if shorter:
             self._wake()
-        return Hold(self, number)
+        return hold
 
-    def release(self, number: int) -> None:
-        """Forget a hold; `Hold.release` calls it."""
+    def _forget(self, hold: Hold) -> None:
         with self._lock:
-            self._held.pop(number, None)
+            self._held.discard(hold)
 
     def _wake(self) -> None:
         loop = self._loop
@@ -180,10 +176,10 @@ class ProgressThread:
         """Send what is due, and return the seconds until something can be; None when nothing was ever held."""
         now = time.monotonic()
         with self._lock:
-            due = [held for held in self._held.values() if held.due <= now]
+            due = [held for held in self._held if held.due <= now]
             for held in due:
                 held.due = now + held.seconds
-            soonest = min((held.due for held in self._held.values()), default=None)
+            soonest = min((held.due for held in self._held), default=None)
         for held in due:
             if isinstance(held.beat, str):
                 if not _sent(connection, held.beat):

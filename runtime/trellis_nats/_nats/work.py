@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.message import Message
@@ -25,6 +25,14 @@ _ACK_PREFIX: Final = "$JS.ACK."
 _TOKENS: Final = 9
 """Of `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`; more with a domain."""
 _ACK_TIMEOUT: Final = timedelta(seconds=5)
+
+
+class Keeper(Protocol):
+    """Keeps a message from being delivered again."""
+
+    def release(self) -> None:
+        """Stop."""
+        ...
 
 
 @dataclass(slots=True)
@@ -46,8 +54,8 @@ class WorkMessage:
     source_sequence: int | None
     """In the stream that it was sourced from; None when it was published into the work stream itself."""
     _connection: Connection = field(repr=False)
-    keeper: Callable[[], None] | None = field(default=None, repr=False)
-    """Ends the progress acks for this message. It is called before a delayed `nak`: one behind it would undo the delay."""
+    keeper: Keeper | None = field(default=None, repr=False)
+    """Sends the progress acks for this message. It is told to stop before a delayed `nak`: one behind it would undo that."""
 
     async def ack(self) -> bool:
         """Tell the server that the work is done. It does not confirm."""
@@ -75,7 +83,7 @@ class WorkMessage:
         if delay is None or delay <= timedelta(0):
             return await self._answer(b"-NAK")
         if self.keeper is not None:
-            self.keeper()
+            self.keeper.release()
         return await self._answer(b"-NAK " + json.dumps({"delay": to_nanoseconds(delay)}).encode())
 
     async def term(self, reason: str) -> bool:

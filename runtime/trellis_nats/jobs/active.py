@@ -136,7 +136,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     @property
     def is_cancelled(self) -> bool:
         """Whether someone cancelled the job. What the handler returns or raises then no longer matters."""
-        return self._attempt.cancelled.is_set()
+        return self._attempt.is_cancelled
 
     @property
     def cancelled(self) -> asyncio.Event:

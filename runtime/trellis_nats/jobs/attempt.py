@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 
 from trellis_nats.clock import now
 from trellis_nats.errors import TransportError
@@ -26,8 +27,8 @@ class Attempt:
         self.tries = tries
         self.has_begun = False
         """Whether its `started` is stored."""
-        self.cancelled = asyncio.Event()
-        """Set once the history says that the job is cancelled."""
+        self.is_cancelled = False
+        """Whether the history says that the job is cancelled."""
         self.superseded = False
         """Whether the history says that somebody else has the job, or that it ended some other way."""
         self.slot_lost = False
@@ -42,8 +43,19 @@ class Attempt:
         self._writing = asyncio.Lock()
         self._ids: dict[str, str] = {}
         """The message ids of the beginning and the end, by event type: written again, each is stored once."""
-        self._reported: frozenset[str] = frozenset()
+        self._reported: tuple[str, ...] = ()
         """The message ids of reports that may be stored."""
+        self._cancelled: asyncio.Event | None = None  # most handlers never ask for it
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """Set once the job is cancelled. A handler may ask for it in a thread, while the loop learns of it."""
+        event = self._cancelled
+        if event is None:
+            event = self._cancelled = asyncio.Event()
+            if self.is_cancelled:
+                event.set()
+        return event
 
     async def progress(self, progress: JobProgress) -> None:
         """Write how far the handler is."""
@@ -61,26 +73,32 @@ class Attempt:
             WriteUnknown: it may be stored.
             TransportError: NATS did not take it.
         """
-        async with self._writing:
-            await self._write(started, self._id_of(started))
+        await self._write_own(started)
         self.has_begun = True
 
-    async def end(self, event: NewEvent) -> None:
+    def end(self, event: NewEvent) -> Coroutine[None, None, None]:
         """Write the end of the try. It may be called again after an error.
 
         Raises:
             Overtaken: the job is cancelled or somebody else has it; the flags say which.
             TransportError: NATS did not take it.
         """
-        async with self._writing:
-            await self._write(event, self._id_of(event))
+        return self._write_own(event)
 
     def close(self) -> None:
         """Drop what is reported from now on: a report behind the end would make the job look active again."""
         self._is_over = True
 
-    def _id_of(self, event: NewEvent) -> str:
-        return self._ids.setdefault(event.event_type, self._history.new_message_id(event))
+    async def _write_own(self, event: NewEvent) -> None:
+        """Store the beginning or the end, which is known by its id from then on."""
+        message_id = self._ids.get(event.event_type)
+        if message_id is None:
+            message_id = self._ids[event.event_type] = self._history.new_message_id(event)
+        await self._writing.acquire()  # `async with` would take three coroutines
+        try:
+            await self._write(event, message_id)
+        finally:
+            self._writing.release()
 
     async def _write(self, event: NewEvent, message_id: str) -> None:
         """Store an event behind those that are known."""
@@ -97,7 +115,7 @@ class Attempt:
                     self._supersede()  # by what cannot be read, or its history is gone
                 raise
             else:
-                self._reported = frozenset()
+                self._reported = ()
                 return
 
     def see(self, newest: StoredEvent | None) -> bool:
@@ -108,7 +126,9 @@ class Attempt:
             self._sequence = newest.sequence  # ours, and its answer was lost
             return False
         if newest.event.event_type == EventType.CANCELLED:
-            self.cancelled.set()
+            self.is_cancelled = True
+            if self._cancelled is not None:
+                self._cancelled.set()
         else:
             self._supersede()
         return True
@@ -127,14 +147,15 @@ class Attempt:
         self.interrupted = True
         self._wake()
 
-    async def until_over(self, handler: asyncio.Task[object]) -> None:
-        """Return when the handler has ended, or has to stop."""
-        if self.interrupted or handler.done():
-            return
+    def over(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
+        """Return what is done when the handler has ended, or has to stop."""
         # One future for both; asyncio.wait would cost as much as the rest of a short job.
-        self._waker = handler.get_loop().create_future()
-        handler.add_done_callback(self._wake)
-        await self._waker
+        waker = self._waker = handler.get_loop().create_future()
+        if self.interrupted or handler.done():
+            self._wake()
+        else:
+            handler.add_done_callback(self._wake)
+        return waker
 
     def _wake(self, _: object = None) -> None:
         if self._waker is not None and not self._waker.done():
@@ -152,9 +173,12 @@ class Attempt:
         async with self._writing:
             if self._is_over:
                 _log.info("job %s: %s came after its handler had ended, and was dropped", job, what)
-            if self._is_over or self.cancelled.is_set() or self.superseded:
+            if self._is_over or self.is_cancelled or self.superseded:
                 return
-            self._reported |= {message_id}  # whatever becomes of the write: its handler may not wait for it
+            self._reported = (
+                *self._reported,
+                message_id,
+            )  # whatever becomes of the write: its handler may not wait for it
             try:
                 await self._write(event, message_id)
             except Overtaken:

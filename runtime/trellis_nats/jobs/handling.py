@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
@@ -46,7 +47,7 @@ async def run_handler(
     """Run a handler to its end, or until the try is interrupted: the job is lost, or the host's grace is over."""
     running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
     try:
-        await attempt.until_over(running)
+        await attempt.over(running)
         if running.done():
             # A handler may cancel itself, by a scope of its own that leaks: an outcome like any other.
             return (
@@ -72,7 +73,8 @@ async def _call(
     try:
         enter(job.context)
         work_on(origin)
-        value = await _in_time(registration, job)
+        calling = registration.call(job)
+        value = await (calling if registration.timeout is None else _in_time(calling, registration.timeout))
     except JobCancelled as error:
         return Withdrawn(_words(error) or "cancelled")
     except JobFailed as error:
@@ -100,17 +102,12 @@ def _words(error: BaseException) -> str:
         return "its text cannot be had"
 
 
-async def _in_time(
-    registration: Registration[PayloadT, ResultT, UpdateT], job: ActiveJob[PayloadT, ResultT, UpdateT]
-) -> ResultT:
-    """Call the handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
-    limit = registration.timeout
-    if limit is None:
-        return await registration.call(job)
+async def _in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
+    """Await a handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
     clock = asyncio.timeout(limit.total_seconds())
     try:
         async with clock:
-            return await registration.call(job)
+            return await calling
     except TimeoutError as error:
         if clock.expired():
             raise TimeoutError(f"the handler ran longer than its timeout of {limit}") from error

@@ -91,7 +91,8 @@ async def write_ending(
             _log.warning("job %s: %s is not stored yet: %s", attempt.identity.job_id, settlement.event, error)
             await asyncio.sleep(_WRITE_AGAIN.total_seconds())
         else:
-            _tell(settlement, ending, attempt, max_tries)
+            if not isinstance(ending, Completed):
+                _tell(settlement, ending, attempt, max_tries)
             return settlement
 
 
@@ -100,7 +101,7 @@ def _tell(settlement: Settlement, ending: Ending, attempt: Attempt, max_tries: i
     job = f"job {attempt.identity.job_id} of queue {attempt.identity.queue}"
     match ending:
         case Completed() | Superseded() | SlotLost():
-            return  # of the last two, others have told
+            return  # the first is no news, and of the others somebody else has told
         case Cancelled() | Withdrawn():
             _log.info("%s was cancelled while it ran", job)
         case Released():
@@ -116,7 +117,7 @@ def _overruled(ending: Ending, attempt: Attempt) -> Ending:
     """Return what counts instead of how the handler ended, when somebody else was faster."""
     if attempt.superseded:
         return Superseded()
-    return Cancelled() if attempt.cancelled.is_set() else ending
+    return Cancelled() if attempt.is_cancelled else ending
 
 
 async def acknowledge(message: WorkMessage, settlement: Settlement, delivery: Delivery, *, what: str) -> None:

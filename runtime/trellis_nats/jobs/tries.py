@@ -79,7 +79,10 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
         self.running[work.job_id] = attempt
         self._claims.hold(work.job_id)
         try:
-            await self._begin(attempt, started)
+            try:
+                await attempt.begin(started)
+            except WriteUnknown as error:
+                await self._begin_again(attempt, started, error)
             if self._grace_over.is_set():
                 attempt.interrupt()
             if held is not None:
@@ -103,18 +106,18 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
             del self.running[work.job_id]
             self._claims.release(work.job_id)
 
-    async def _begin(self, attempt: Attempt, started: NewEvent) -> None:
+    async def _begin_again(self, attempt: Attempt, started: NewEvent, unknown: WriteUnknown) -> None:
         """Write that the try begins until its fate is known: given up, it would be used up if it is stored."""
-        while True:
+        while not self._grace_over.is_set():
+            _log.warning("job %s: is it started? %s", attempt.identity.job_id, unknown)
+            await asyncio.sleep(_WRITE_AGAIN.total_seconds())
             try:
                 await attempt.begin(started)
-            except WriteUnknown as error:
-                if self._grace_over.is_set():
-                    raise
-                _log.warning("job %s: is it started? %s", attempt.identity.job_id, error)
-                await asyncio.sleep(_WRITE_AGAIN.total_seconds())
+            except WriteUnknown as again:
+                unknown = again
             else:
                 return
+        raise unknown
 
     async def _handle(
         self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -102,6 +103,10 @@ class Worker:
         self._task_name = f"work {binding.queue_type}"
         self._seldom = Seldom(_log)
         self._running: set[asyncio.Task[None]] = set()
+        self._on_taken = (
+            self._taken
+        )  # once, as the context: each would be another object for every message in hand
+        self._context = copy_context()
         self._hands = Hands(concurrency, self._want)
         self._looking: set[asyncio.Task[None]] = set()
         self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
@@ -186,7 +191,7 @@ class Worker:
         work = self._execute(message, self._hands.grab())
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
-        task.add_done_callback(self._taken)
+        task.add_done_callback(self._on_taken, context=self._context)
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -195,7 +200,7 @@ class Worker:
 
     async def _execute(self, message: WorkMessage, hand: Hand) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
-        message.keeper = hold.release
+        message.keeper = hold
         try:
             await self._executor.execute(message, hand)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
