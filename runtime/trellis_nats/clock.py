@@ -44,6 +44,8 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: the text is no instant, or has no offset.
     """
     instant = datetime.fromisoformat(text)
+    if instant.tzinfo is UTC:
+        return instant
     if instant.tzinfo is None:
         raise ValueError(f'"{text}" has no offset from UTC')
     try:

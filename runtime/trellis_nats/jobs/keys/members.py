@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -19,14 +20,16 @@ class Malformed(Exception):
 
 
 class Members:
-    """A JSON object that is read member by member; what was not asked for is left in `rest`."""
+    """A JSON object that is read member by member; what was not asked for is left in `rest`, which it is read out of."""
+
+    __slots__ = ("place", "rest")
 
     def __init__(self, value: JsonValue, place: str) -> None:
         if not isinstance(value, dict):
             raise Malformed(f"{place} is not an object")
         self.place = place
         """Where it stands, for errors."""
-        self.rest: JsonObject = dict(value)
+        self.rest: JsonObject = value
 
     def take(self, name: str, kind: type[T]) -> T:
         """Return a member of this very type.
@@ -52,8 +55,8 @@ class Members:
             raise Malformed(f"{self.place}: {name} is no instant") from None
         return text
 
-    def items(self, name: str) -> list[Members]:
-        """Return a member that is an array of objects.
+    def items(self, name: str) -> Iterator[Members]:
+        """Yield the objects of a member that is an array, each to be read before the next one.
 
         Raises:
             Malformed: it is missing, or of another type, or one of its items is.
@@ -61,4 +64,5 @@ class Members:
         value = self.rest.pop(name, None)
         if not isinstance(value, list):
             raise Malformed(f"{self.place}: {name} is missing, or no array")
-        return [Members(each, f"{name}/{index}") for index, each in enumerate(value)]
+        for index, each in enumerate(value):
+            yield Members(each, f"{name}/{index}")

@@ -78,7 +78,7 @@ class Slot(NamedTuple):
             expires_at=source.instant("leaseExpiresAt"),
             tries=source.take("tries", int),
             context=source.rest.pop("context", None),
-            extra=source.rest,
+            extra=source.rest or _NOTHING,
         )
         if not slot.token or not slot.job_id:
             raise Malformed(f"{source.place}: jobId and slotToken must not be empty")
@@ -129,12 +129,12 @@ class QueueEntry(NamedTuple):
             Malformed: a member is missing or of another type.
         """
         return cls(
-            job_id=source.take("jobId", str),
-            created_at=source.instant("createdAt"),
-            request_id=source.take("requestId", str),
-            context=source.rest.pop("context", None),
-            retry_at=source.instant("retryAt") if "retryAt" in source.rest else None,
-            extra=source.rest,
+            source.take("jobId", str),
+            source.instant("createdAt"),
+            source.take("requestId", str),
+            source.rest.pop("context", None),
+            source.instant("retryAt") if "retryAt" in source.rest else None,
+            source.rest or _NOTHING,
         )
 
 
@@ -261,18 +261,17 @@ class KeyRecord(NamedTuple):
             queued=tuple(queued),
             takeovers=source.take("staleTakeoverCount", int),
             updated_at=source.take("updatedAt", str),
-            extra=source.rest,
+            extra=source.rest or _NOTHING,
         )
 
 
 def _holds_infinity(value: JsonValue) -> bool:
     """Say whether a number was too large to be read, so that it could not be written again."""
-    match value:
-        case dict():
-            return any(map(_holds_infinity, value.values()))
-        case list():
-            return any(map(_holds_infinity, value))
-        case float():
-            return math.isinf(value)
-        case _:
-            return False
+    if isinstance(value, float):
+        return math.isinf(value)
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    # Almost all are text. A record is read at every conflict, and may have a thousand entries.
+    return any(not isinstance(each, str) and _holds_infinity(each) for each in value)
