@@ -131,6 +131,16 @@ def test_what_cannot_be_read_says_where_and_is_not_taken_for_empty(data: bytes, 
         parsed(data)
 
 
+@pytest.mark.parametrize("place", ["x", "active/0/x", "active/0/context", "queued/1/context"])
+@pytest.mark.parametrize("around", ["%s", "[%s]", '{"deep": [[], {"er": ["", 1, -%s]}]}'])
+def test_a_number_that_could_not_be_written_again_is_not_read(place: str, around: str) -> None:
+    data = changed(place, "HERE").replace(b'"HERE"', (around % "1e999").encode())
+
+    with pytest.raises(Malformed, match="a number that is too large"):
+        parsed(data)
+    assert parsed(changed(place, "HERE").replace(b'"HERE"', (around % "1e99").encode()))
+
+
 def test_two_holds_with_one_token_are_no_record() -> None:
     with pytest.raises(Malformed, match="one slotToken"):
         parsed(record([slot("A", "same"), slot("B", "same")]).encode())
