@@ -12,7 +12,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.harness.servers import ChangingServer, leader_of
-from tests.faults.harness.signs import CONNECTION_LOST, PUT_BACK, UNSERVED, WRITTEN_AGAIN
+from tests.faults.harness.signs import CONNECTION_LOST
 from tests.support.cluster import running_cluster
 from tests.support.versions import VERSIONS, binary_of
 
@@ -70,7 +70,8 @@ async def test_a_cluster_that_loses_its_leaders_under_load(tmp_path: Path) -> No
             await asyncio.sleep(it.chance.uniform(1, 2))
             stream = ("JOBS", "JOBS_WORK")[number % 2]
             leader = await leader_of(it.connection, stream)
-            it.nemesis(f"leader of {stream} SIGKILL", CONNECTION_LOST, UNSERVED, WRITTEN_AGAIN, PUT_BACK)
+            # No sign is asked for: who is connected elsewhere outlasts a short election without a line in its log.
+            it.nemesis(f"leader of {stream} SIGKILL")
             await asyncio.to_thread(cluster.servers[leader].kill)
             killed.append(leader)
             await asyncio.sleep(it.chance.uniform(2, 4))

@@ -41,7 +41,8 @@ _LOGGED_MAX: Final = 20
 _COST: Final = 5
 """What a look at a job costs, in messages of a listing: about 0.2 ms (docs/decisions/0009)."""
 _FROM_THE_START: Final = timedelta(hours=1)
-"""How often everything is read again: what was read may have been rolled back by a power cut since."""
+"""How often everything is read again, as after every reconnect: a power cut may have rolled back what was read. New jobs
+then lie before the place where the last reading ended, and a work stream that was not rolled back sources none of them."""
 
 
 class _Fate(Enum):
@@ -113,14 +114,16 @@ class _QueueReconciler:
         self._lost_after = lost_after
         self._open = OpenJobs(_OPEN_MAX)
         self._began_at = float("-inf")
+        self._link = connection.link
 
     async def probe(self) -> None:
         await probe_listing(self._connection, self._filters)
         await self._backlog.probe()
 
     async def run(self, may_go_on: Callable[[], bool]) -> ReconcileReport:
-        if monotonic() - self._began_at >= _FROM_THE_START.total_seconds():
-            self._open, self._began_at = OpenJobs(_OPEN_MAX), monotonic()
+        link = self._connection.link
+        if link is not self._link or monotonic() - self._began_at >= _FROM_THE_START.total_seconds():
+            self._open, self._began_at, self._link = OpenJobs(_OPEN_MAX), monotonic(), link
         report = ReconcileReport()
         after = self._open.position
         async with listing(self._connection, self._filters, pace=self._pace, after=after) as found:

@@ -1,0 +1,71 @@
+"""A stream that a power cut rolled back, while the work stream kept what it had."""
+
+import asyncio
+import shutil
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from trellis_nats import Duties, Options, ReconcileReport
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.lost_work import has_work
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+SOON = timedelta(seconds=10)
+OFTEN = Options(
+    duties=Duties(reconcile_every=timedelta(milliseconds=20), purge_every=None, lost_after=timedelta(0))
+)
+
+
+def events_of(server: NatsServer) -> Path:
+    """Return where the server stores the job events."""
+    (found,) = server.store.rglob("streams/JOBS")
+    return found
+
+
+async def has_reconciled(shop: Shop) -> None:
+    """Wait for a whole reading of the stream that begins after now."""
+    for _ in range(2):  # one may be under way
+        before = shop.jobs.last_reconcile
+        await eventually(partial(is_newer, shop, before))
+
+
+def is_newer(shop: Shop, before: ReconcileReport | None) -> bool:
+    return shop.jobs.last_reconcile is not before
+
+
+async def test_jobs_that_a_rolled_back_stream_takes_are_found_and_run(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """JOBS_WORK sources nothing before JOBS is as long as it was: only the reconciler can enqueue them.
+
+    It had read on from where its last reading ended, and the stream was not that long any more.
+    """
+    async with Shop.connect(nats_server.url, options=OFTEN) as shop:
+        nats_server.terminate()
+        await asyncio.to_thread(shutil.copytree, events_of(nats_server), tmp_path / "older")
+        await asyncio.to_thread(nats_server.restart)
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=job.payload.number)
+
+        await shop.jobs.start_workers()
+        for ref in await shop.jobs.pack.create_many(Parcel(number=n) for n in range(10)):
+            await ref.result(timeout=SOON)
+        await shop.jobs.pack.create(Parcel(number=-1), delay=timedelta(hours=1))
+        await eventually(
+            lambda: has_work(shop, 1)
+        )  # a message from which the server knows how far it had sourced
+        await has_reconciled(shop)
+        nats_server.terminate()
+        stored = events_of(nats_server)
+        await asyncio.to_thread(shutil.rmtree, stored)
+        await asyncio.to_thread(shutil.copytree, tmp_path / "older", stored)
+        await asyncio.to_thread(nats_server.restart)
+
+        refs = await shop.jobs.pack.create_many(Parcel(number=n) for n in range(3))
+
+        assert [await ref.result(timeout=SOON) for ref in refs] == [Receipt(total=n) for n in range(3)]
