@@ -20,10 +20,10 @@ from nats.js.client import JetStreamContext
 from rich.console import Console
 from rich.table import Table
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import PubAck, publish_acked, send_acked
-from trellis_nats._nats.pull import Pull, WorkMessage
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import create_consumer, create_stream
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked, send_acked
+from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import NatsServer
 
 MESSAGES = 20_000

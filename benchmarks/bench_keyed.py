@@ -37,8 +37,8 @@ from trellis_nats import (
     Runtime,
     Service,
 )
-from trellis_nats._nats.backoff import Backoff
-from trellis_nats._nats.publish import send_acked
+from trellis_nats._nats.jetstream.publish import send_acked
+from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.testing import NatsServer
 
 ROUNDS: Final = 3

@@ -9,7 +9,7 @@ from typing import Final
 
 from trellis_nats import ActiveJob
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import consumer_info
 
 from .service import CONSUMER, WITHOUT_DUTIES, Bench, Handled, Payload, Result, payload
 

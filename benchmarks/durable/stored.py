@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
-from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import PubAck, send_acked
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.publish import PubAck, send_acked
 from trellis_nats.clock import now
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.outcome import Completed, settle
-from trellis_nats.jobs.record import JobIdentity
-from trellis_nats.jobs.states import EventType
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.outcome import Completed, settle
+from trellis_nats.jobs.model.states import EventType
 
 from .service import PREFIX, TEXT, WITHOUT_DUTIES, Bench
 

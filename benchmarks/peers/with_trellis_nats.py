@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from trellis_nats import RUNTIME_API, ActiveJob, Contract, JobQueue, Jobs, JobSpec, Model, Runtime, Service
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import consumer_info
 from workload import (  # type: ignore[import-not-found]  # a neighbour, which scripts find
     TEXT,
     Handled,

@@ -52,7 +52,6 @@ from trellis_nats.errors import (
     WrongLastSequence,
 )
 from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
-from trellis_nats.granting import permissions
 from trellis_nats.health import CheckResult, Health, HealthReport, HealthStatus
 from trellis_nats.jobs import (
     Accepted,
@@ -76,7 +75,8 @@ from trellis_nats.jobs import (
 from trellis_nats.kv import Bucket, Entry
 from trellis_nats.model import Model
 from trellis_nats.options import Credentials, Duties, Options, Retention
-from trellis_nats.rights import Permissions
+from trellis_nats.permissions import Permissions
+from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 
+from trellis_nats.connect import opened
 from trellis_nats.contract import Contract
-from trellis_nats.opening import opened
 from trellis_nats.options import Options
 from trellis_nats.runtime import Runtime
 

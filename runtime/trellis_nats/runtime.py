@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Protocol
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._support.grace_period import Grace
 from trellis_nats.binding import Binding, local_binding
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.grace import Grace
-from trellis_nats.health.facade import Health, Phase
+from trellis_nats.health.service_health import Health, Phase
 from trellis_nats.ids import new_id
 from trellis_nats.options import Options
 from trellis_nats.specs import BucketSpec, EventSpec, JobSpec, RpcSpec

@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Self
 
+from trellis_nats._support.signals import StopSignals, ending_the_process
 from trellis_nats.binding import Binding
+from trellis_nats.connect import opened
 from trellis_nats.contract import Contract
-from trellis_nats.health.facade import Health
 from trellis_nats.health.listener import listening
-from trellis_nats.opening import opened
+from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
 from trellis_nats.runtime import Runtime
-from trellis_nats.signals import StopSignals, ending_the_process
 
 __all__ = ["Service"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import pytest
-from trellis_nats.jobs.keys.template import resolve
+from trellis_nats.jobs.keys.model.template import resolve
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "conformance"
 

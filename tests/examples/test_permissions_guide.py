@@ -18,7 +18,7 @@ from orders_participant import (
     OrdersService,
 )
 from trellis_nats import Credentials, Duties, NoResponders, Options, PermissionDenied
-from trellis_nats._nats.api import call
+from trellis_nats._nats.jetstream.api import call
 from trellis_nats.testing import NatsServer
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/permissions.md").read_text()

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from trellis_nats._nats import heartbeat
-from trellis_nats._nats.pull import Pull
-from trellis_nats._nats.work import WorkMessage
-from trellis_nats.jobs import admission, history, outcome, tries
-from trellis_nats.jobs.attempt import Attempt
-from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.states import JobState
-from trellis_nats.jobs.worker import Worker
+from trellis_nats._nats.jetstream import progress_thread
+from trellis_nats._nats.jetstream.delivery import WorkMessage
+from trellis_nats._nats.jetstream.pull import Pull
+from trellis_nats.jobs import tries
+from trellis_nats.jobs.model import outcome, triage
+from trellis_nats.jobs.model.states import JobState
+from trellis_nats.jobs.store import event_log
+from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.worker import Worker
 
 __all__ = ["MUTANTS"]
 
@@ -47,25 +49,25 @@ def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
 
 def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:
     """Run finished jobs again."""
-    admit = admission.admit
+    admit = triage.admit
 
     def mutated(work: Any, newest: Any, **others: Any) -> Any:
         admitted = admit(work, newest, **others)
-        finished = isinstance(admitted, admission.Finished)
-        return admission.Start(JobState.PENDING, newest.tries + 1) if finished else admitted
+        finished = isinstance(admitted, triage.Finished)
+        return triage.Start(JobState.PENDING, newest.tries + 1) if finished else admitted
 
     _everywhere(patch, admit, mutated)
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Write events without a condition."""
-    publish: Any = vars(history)["publish_acked"]
+    publish: Any = vars(event_log)["publish_acked"]
 
     async def mutated(*given: Any, expected_last: object, **others: Any) -> Any:
         del expected_last
         return await publish(*given, **others)
 
-    patch.setattr(history, "publish_acked", mutated)
+    patch.setattr(event_log, "publish_acked", mutated)
 
 
 def no_heartbeats(patch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def no_heartbeats(patch: pytest.MonkeyPatch) -> None:
     def mutated(*_: object) -> bool:
         return True
 
-    patch.setattr(heartbeat, "_sent", mutated)
+    patch.setattr(progress_thread, "_sent", mutated)
 
 
 def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
@@ -150,7 +152,7 @@ def poison_tried_again(patch: pytest.MonkeyPatch) -> None:
 
 def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
     """Give each job a try more than it has."""
-    settle, admit = outcome.settle, admission.admit
+    settle, admit = outcome.settle, triage.admit
 
     def settled(ending: outcome.Ending, *, max_deliver: int, **others: Any) -> outcome.Settlement:
         return settle(ending, max_deliver=max_deliver + 1, **others)
@@ -165,7 +167,7 @@ def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
 
 def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
     """Return from `create` before the server has said that the job is stored."""
-    create = history.JobHistory.create
+    create = event_log.JobHistory.create
     under_way: set[asyncio.Task[None]] = set()
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -173,13 +175,13 @@ def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
         if not task.cancelled():
             task.exception()  # it is a mutant: nobody learns of it
 
-    async def mutated(self: history.JobHistory, event: Any) -> None:
+    async def mutated(self: event_log.JobHistory, event: Any) -> None:
         task = asyncio.create_task(create(self, event))
         under_way.add(task)
         task.add_done_callback(ended)
         await asyncio.sleep(0)
 
-    patch.setattr(history.JobHistory, "create", mutated)
+    patch.setattr(event_log.JobHistory, "create", mutated)
 
 
 def lost_requests_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from trellis_nats import JobRef, JobState, Options, TransportError
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import consumer_info, stream_info
+from trellis_nats._nats.jetstream.streams import consumer_info, stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.cluster import running_cluster

@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 from trellis_nats import JobRetry, Options
-from trellis_nats._nats.streams import consumer_info
-from trellis_nats._nats.subscription import Subscription
+from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

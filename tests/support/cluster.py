@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
 from trellis_nats.testing import NatsServer
 

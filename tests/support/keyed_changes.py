@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from trellis_nats.clock import timestamp
-from trellis_nats.jobs.keys import admission, slots
-from trellis_nats.jobs.keys.admission import Admitted, Displaced, Joined, Verdict
-from trellis_nats.jobs.keys.leftovers import Leftovers
-from trellis_nats.jobs.keys.record import KeyRecord, Slot
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.model import admission, slots
+from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Joined, Verdict
+from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
+from trellis_nats.jobs.keys.orphans import Leftovers
 
 from tests.support.keyed_records import LIMIT_BYTES
 from tests.support.keyed_world import Actor, World

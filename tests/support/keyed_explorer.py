@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.jobs.keys.record import KeyRecord
+from trellis_nats.jobs.keys.model.record import KeyRecord
 
 from tests.support.keyed_steps import CHANGING, act, actions, deliverable
 from tests.support.keyed_world import EPOCH, LEASE, Actor, Past, World

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from trellis_nats.clock import timestamp
-from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 
 __all__ = ["AT", "LEASE", "LIMIT_BYTES", "entry", "record", "slot"]
 

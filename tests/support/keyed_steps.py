@@ -7,17 +7,17 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.jobs.claims import Answer
-from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.keys.leftovers import (
+from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN
+from trellis_nats.jobs.keys.model.record import Slot
+from trellis_nats.jobs.keys.orphans import (
     RESERVATION_GRACE,
     Leftovers,
     is_abandoned,
     is_orphaned,
     overdue_slots,
 )
-from trellis_nats.jobs.keys.record import Slot
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.store.liveness import Answer
 
 from tests.support.keyed_changes import become, read, write
 from tests.support.keyed_world import ENDED, Actor, Message, Past, World

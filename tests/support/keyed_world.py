@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from trellis_nats.clock import timestamp
-from trellis_nats.jobs.keys import admission, slots
-from trellis_nats.jobs.keys.admission import Verdict
-from trellis_nats.jobs.keys.leftovers import Leftovers
-from trellis_nats.jobs.keys.policy import KeyPolicy
-from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, Sightings
+from trellis_nats.jobs.keys.model import admission, slots
+from trellis_nats.jobs.keys.model.admission import Verdict
+from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, Sightings
+from trellis_nats.jobs.keys.model.policy import KeyPolicy
+from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.orphans import Leftovers
 
 __all__ = ["ENDED", "Actor", "Message", "Past", "Rules", "World", "policy"]
 

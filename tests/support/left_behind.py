@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from trellis_nats import Accepted
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.keys.record import KeyRecord, QueueEntry, Slot
+from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 
 from tests.support.ferry import LEASE, Cargo, CargoJob, CargoQueue, Ferry, Stowed
 from tests.support.records import bucket_of, holders, key_of, name_of, record_of

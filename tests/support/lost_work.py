@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trellis_nats._nats.api import JsonObject, call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats._nats.jetstream.api import JsonObject, call
+from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
 
 from tests.support.eventually import eventually
 from tests.support.shop import Shop

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from trellis_nats._nats.api import JsonObject
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.pull import Pull, PullState, WorkMessage
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.pull import Pull, PullState, WorkMessage
+from trellis_nats._nats.jetstream.streams import consumer_info
 
 from tests.support.work_queue import CONSUMER, STREAM
 

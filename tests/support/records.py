@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trellis_nats._nats.kv import Bucket
-from trellis_nats.jobs.keys.record import KeyRecord
-from trellis_nats.jobs.keys.template import JobKey, resolve
+from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats.jobs.keys.model.record import KeyRecord
+from trellis_nats.jobs.keys.model.template import JobKey, resolve
 
 from tests.support.ferry import Cargo, CargoQueue, Ferry
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.streams import create_consumer, create_stream
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
 from trellis_nats.clock import to_nanoseconds
 
 STREAM = "WORK"

@@ -17,8 +17,8 @@ from trellis_codegen.contract.positions import located
 from trellis_codegen.output.drift import Drift, find_drift, unified_diff
 from trellis_codegen.output.files import OutputRefused
 from trellis_codegen.output.freshness import fresh_index
+from trellis_codegen.output.generator_id import generator_build, generator_version
 from trellis_codegen.output.index import Inputs
-from trellis_codegen.output.provenance import generator_build, generator_version
 from trellis_codegen.output.writing import changes_allowed, write_package
 from trellis_codegen.problems import Problem, ProblemsFound
 

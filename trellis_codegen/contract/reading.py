@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.mending import mended, still_true
+from trellis_codegen.contract.partial import mended, still_true
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.rules import check
 from trellis_codegen.contract.unsupported import unsupported

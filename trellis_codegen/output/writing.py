@@ -9,11 +9,11 @@ import os
 import shutil
 from pathlib import Path
 
-from trellis_codegen.output.consent import refuse_downgrade, refuse_overwriting
 from trellis_codegen.output.drift import Change, Drift, find_drift
 from trellis_codegen.output.files import Files, OutputRefused, path_of
 from trellis_codegen.output.index import INDEX_NAME, read_index
 from trellis_codegen.output.locking import locked
+from trellis_codegen.output.overwrite_guard import refuse_downgrade, refuse_overwriting
 from trellis_codegen.output.staging import carry_late, stage
 from trellis_codegen.output.swapping import can_not_swap, swap
 

@@ -12,13 +12,13 @@ Imports = tuple[tuple[str, tuple[str, ...]], ...]
 
 _HOMES = {
     "AwareDatetime": "pydantic",
-    "AwareTime": "trellis_nats.values",
-    "Exact": "trellis_nats.values",
+    "AwareTime": "trellis_nats.json_types",
+    "Exact": "trellis_nats.json_types",
     "Field": "pydantic",
-    "Integer": "trellis_nats.values",
+    "Integer": "trellis_nats.json_types",
     "JsonValue": "pydantic",
-    "NotNull": "trellis_nats.values",
-    "OneOf": "trellis_nats.values",
+    "NotNull": "trellis_nats.json_types",
+    "OneOf": "trellis_nats.json_types",
     "StringConstraints": "pydantic",
     "UUID": "uuid",
     "date": "datetime",

@@ -16,10 +16,10 @@ from trellis_codegen.plan.imports import Imports, imports_of
 from trellis_codegen.plan.usage import purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
-from trellis_codegen.schemas.drafts import SchemaDraft
-from trellis_codegen.schemas.forms import description_of
+from trellis_codegen.schemas.class_specs import SchemaDraft
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.reporting import losses_of
+from trellis_codegen.schemas.schema_forms import description_of
 from trellis_codegen.schemas.shapes import Shape
 from trellis_codegen.schemas.splitting import split
 

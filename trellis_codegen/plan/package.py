@@ -12,7 +12,6 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import ContractInvalid
 from trellis_codegen.plan.collisions import Claim, collisions
-from trellis_codegen.plan.gaps import gaps
 from trellis_codegen.plan.grouping import Member, Surface, group_claims, group_class_claims
 from trellis_codegen.plan.jobs import QueuePlan, job_claims, plan_jobs
 from trellis_codegen.plan.models import ModelsPlan, plan_models
@@ -28,6 +27,7 @@ from trellis_codegen.plan.surfaces import (
     plan_kv,
     plan_rpc,
 )
+from trellis_codegen.plan.unsupported_surfaces import gaps
 from trellis_codegen.plan.wording import text_of
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 

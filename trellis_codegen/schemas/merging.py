@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.fitting import same
+from trellis_codegen.schemas.enum_filter import same
 from trellis_codegen.schemas.keywords import MERGEABLE
 
 __all__ = ["CannotMerge", "merged"]

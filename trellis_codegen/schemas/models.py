@@ -23,7 +23,7 @@ from datamodel_code_generator import (
 from datamodel_code_generator.enums import DataModelType, NamingStrategy
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
+from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
 
 __all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.schemas.fitting import fits
+from trellis_codegen.schemas.enum_filter import fits
 from trellis_codegen.schemas.keywords import KEYWORDS_OF, MERGEABLE
 from trellis_codegen.schemas.merging import CannotMerge, merged
 

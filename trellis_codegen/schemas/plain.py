@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 from pydantic import JsonValue
 
 from trellis_codegen.contract.pointers import kind_of
-from trellis_codegen.schemas.fitting import same
+from trellis_codegen.schemas.enum_filter import same
 from trellis_codegen.schemas.keywords import ENFORCED_FORMATS, KEYWORDS_OF
 
 __all__ = ["ALL_NAMES", "demands_of", "is_tuple", "literal_type", "map_members"]

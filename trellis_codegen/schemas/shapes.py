@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.naming import class_name, pascal, singular, snake
-from trellis_codegen.schemas.forms import letter, properties_of
+from trellis_codegen.schemas.schema_forms import letter, properties_of
 
 __all__ = ["Shape", "element_names", "shape_of", "variant_names"]
 

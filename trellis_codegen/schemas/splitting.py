@@ -12,10 +12,10 @@ from pydantic import JsonValue
 
 from trellis_codegen import naming
 from trellis_codegen.problems import Problem, ProblemsFound
-from trellis_codegen.schemas import forms
+from trellis_codegen.schemas import schema_forms
 from trellis_codegen.schemas.checking import resolve
+from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
 from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
-from trellis_codegen.schemas.drafts import ClassDraft, FieldDraft, SchemaDraft
 from trellis_codegen.schemas.keywords import CONSTRAINTS
 from trellis_codegen.schemas.normalizing import normalized
 from trellis_codegen.schemas.plain import demands_of, is_tuple, literal_type, map_members
@@ -65,7 +65,7 @@ class _Splitter:
 
     def add_root(self) -> None:
         root = self._written_out(self.source)
-        if forms.is_object(root):
+        if schema_forms.is_object(root):
             self._add_class(self.name, root)
         elif "#" in self.recursive:
             self._refuse("a schema that contains itself must be an object")
@@ -74,19 +74,19 @@ class _Splitter:
 
     def _add_alias(self, root: JsonValue) -> None:
         value = FieldDraft(name=_ALIAS_FIELD, wire_name=_ALIAS_FIELD, schema=self._flat(root, self.name))
-        description = forms.description_of(root)
+        description = schema_forms.description_of(root)
         alias = ClassDraft(name=self.name, fields=(value,), description=description, is_alias=True)
         self.classes = {self.name: alias, **self.classes}
 
     def _add_class(self, name: str, schema: JsonObject) -> None:
         draft = ClassDraft(
             name=name,
-            description=forms.description_of(schema),
+            description=schema_forms.description_of(schema),
             closed=schema.get("additionalProperties") is False and "patternProperties" not in schema,
         )
         # It has its place before its fields are looked at, because they may lead back to it.
         self.classes[name] = draft
-        properties = forms.properties_of(schema)
+        properties = schema_forms.properties_of(schema)
         elements = element_names(properties)
         required = cast("list[JsonValue]", schema.get("required", []))
         fields = [
@@ -111,8 +111,8 @@ class _Splitter:
             wire_name=wire_name,
             schema=self._flat(bare, f"{owner}{naming.pascal(wire_name)}", element=f"{owner}{element}"),
             required=required,
-            default=forms.plain_default(bare),
-            description=forms.description_of(schema) or forms.description_of(bare),
+            default=schema_forms.plain_default(bare),
+            description=schema_forms.description_of(schema) or schema_forms.description_of(bare),
         )
 
     def _flat(self, schema: JsonValue, name: str, *, element: str = "", inner: bool = False) -> JsonValue:
@@ -128,7 +128,7 @@ class _Splitter:
             return {}
         if isinstance(reference := schema.get("$ref"), str):
             return self._placeholder(self._recursive_class(reference))
-        if forms.is_object(schema):
+        if schema_forms.is_object(schema):
             return self._placeholder(self._object(schema, name))
         if isinstance(values := schema.get("enum"), list):
             return self._part(literal_type(values))
@@ -162,21 +162,21 @@ class _Splitter:
                 rest["maxItems"] = min(len(prefix), cast("int", schema.get("maxItems", len(prefix))))
             return self._flat({**rest, "items": {"anyOf": anything}}, name, inner=inner)
         places = [
-            self._named_part(self._flat(each, f"{name}{forms.letter(index)}", inner=True))
+            self._named_part(self._flat(each, f"{name}{schema_forms.letter(index)}", inner=True))
             for index, each in enumerate(prefix)
         ]
         return self._part(f"tuple[{', '.join(places)}]")
 
     def _union(self, members: list[JsonValue], name: str) -> list[JsonValue]:
         bare = [normalized(member) for member in members]
-        variants = iter(variant_names([each for each in bare if forms.is_object(each)]))
-        names = [f"{name}{next(variants)}" if forms.is_object(each) else name for each in bare]
+        variants = iter(variant_names([each for each in bare if schema_forms.is_object(each)]))
+        names = [f"{name}{next(variants)}" if schema_forms.is_object(each) else name for each in bare]
         return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
 
     def _object(self, schema: JsonObject, name: str) -> str:
         """Return the name of the class for a nested object: a shape, unless it is part of a recursion."""
         name = naming.class_name(name)
-        shape = None if forms.has_reference(schema) else shape_of(schema)
+        shape = None if schema_forms.has_reference(schema) else shape_of(schema)
         if name in self.classes or self.shapes.get(name, shape) != shape:
             self._refuse(f"two different objects inside would both become the class {name}")
         if shape is None:
@@ -193,7 +193,7 @@ class _Splitter:
         name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))
         if name not in self.classes:
             target = self._written_out(resolve(self.source, reference))
-            if not forms.is_object(target):
+            if not schema_forms.is_object(target):
                 self._refuse(f'"{reference}" contains itself, so it must be an object')
             self._add_class(name, target)
         return name

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, Severity
-from trellis_codegen.schemas.fitting import fits
+from trellis_codegen.schemas.enum_filter import fits
 from trellis_codegen.schemas.keywords import (
     CONSTRAINTS,
     DESCRIPTIVE,

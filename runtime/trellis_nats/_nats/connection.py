@@ -10,18 +10,18 @@ from typing import Final
 
 from nats.nuid import NUID
 
-from trellis_nats._nats.denials import Denial, Denials
-from trellis_nats._nats.link import Link
-from trellis_nats._nats.listeners import Listeners
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.outgoing import encode_publish
+from trellis_nats._nats.callbacks import Listeners
+from trellis_nats._nats.link.link import Link
+from trellis_nats._nats.link.server_info import ServerInfo
+from trellis_nats._nats.link.servers import ServerPool, parse_servers
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.permission_errors import Denial, Denials
 from trellis_nats._nats.replies import Exchange, Replies
 from trellis_nats._nats.request import ask
-from trellis_nats._nats.server_info import ServerInfo
-from trellis_nats._nats.servers import ServerPool, parse_servers
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.subscription import Subscription, Subscriptions
+from trellis_nats._nats.subscriptions import Subscription, Subscriptions
 from trellis_nats._nats.supervisor import Supervisor
+from trellis_nats._nats.wire.message import Message
+from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import NotConnected, RequestTimeout
 
 __all__ = ["Connection", "Subscription"]

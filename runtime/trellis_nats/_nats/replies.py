@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Final, Protocol
 
-from trellis_nats._nats.message import Message
+from trellis_nats._nats.wire.message import Message
 
 __all__ = ["Exchange", "Replies"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from trellis_nats._nats.message import NO_RESPONDERS, Message
-from trellis_nats._nats.patience import outlast_election, wait_ready
+from trellis_nats._nats.readiness import outlast_election, wait_ready
+from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, cast
 
-from trellis_nats._nats.backoff import Backoff
-from trellis_nats._nats.dialing import DialFailed, dial
-from trellis_nats._nats.link import Link, Routes
-from trellis_nats._nats.servers import ServerPool
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.backoff import Backoff
+from trellis_nats._nats.link.dialing import DialFailed, dial
+from trellis_nats._nats.link.link import Link, Routes
+from trellis_nats._nats.link.servers import ServerPool
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import CannotConnect
 
 __all__ = ["Supervisor"]

@@ -41,6 +41,7 @@ TrellisError
     └── InvalidKey                NATS does not allow the key
 """
 
+from trellis_nats.errors.base import InvalidPayload, TrellisError
 from trellis_nats.errors.configuration import (
     ConfigurationError,
     HandlerConflict,
@@ -60,7 +61,6 @@ from trellis_nats.errors.job import (
     JobStale,
 )
 from trellis_nats.errors.kv import InvalidKey, KeyExists, KvError, RevisionMismatch
-from trellis_nats.errors.root import InvalidPayload, TrellisError
 from trellis_nats.errors.rpc import (
     AuthError,
     DeclaredError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trellis_nats.errors.root import TrellisError
+from trellis_nats.errors.base import TrellisError
 
 __all__ = [
     "ConfigurationError",

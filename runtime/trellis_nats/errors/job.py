@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from trellis_nats.errors.root import TrellisError
+from trellis_nats.errors.base import TrellisError
 
 __all__ = [
     "JobCancelled",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis_nats.errors.root import TrellisError
+from trellis_nats.errors.base import TrellisError
 
 __all__ = ["InvalidKey", "KeyExists", "KvError", "RevisionMismatch"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from trellis_nats.errors.root import TrellisError
+from trellis_nats.errors.base import TrellisError
 
 __all__ = ["AuthError", "DeclaredError", "RemoteError", "RpcError", "UnexpectedError", "ValidationError"]
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
-from trellis_nats._nats.message import Message
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import parse_timestamp, timestamp
 from trellis_nats.codec import Codec, decode_json
 from trellis_nats.context import Context

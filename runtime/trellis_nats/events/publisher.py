@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from trellis_nats._nats.publish import PubAck, publish_acked
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context

@@ -9,8 +9,8 @@ from typing import Final, Generic, Self, TypeVar
 
 from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.events.backlog import Backlog
 from trellis_nats.events.envelope import ReceivedEvent, read_event
+from trellis_nats.events.publish_buffer import Backlog
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
 

@@ -20,9 +20,9 @@ from http import HTTPStatus
 from typing import Final
 
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.health.facade import Health
 from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, write_answer
 from trellis_nats.health.report import HealthReport
+from trellis_nats.health.service_health import Health
 
 __all__ = ["listening", "parse_address"]
 

@@ -1,16 +1,16 @@
 """Jobs: create, submit, handle, follow."""
 
-from trellis_nats.jobs.active import ActiveJob
-from trellis_nats.jobs.duties.report import ReconcileReport
-from trellis_nats.jobs.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.facade import Jobs, WorkerHost
-from trellis_nats.jobs.follow import JobEvent
-from trellis_nats.jobs.keys.held import JobLease
+from trellis_nats.jobs.keys.lease import JobLease
+from trellis_nats.jobs.maintenance.report import ReconcileReport
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
+from trellis_nats.jobs.model.snapshot import JobSnapshot
+from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.queue import JobQueue
 from trellis_nats.jobs.ref import JobRef
-from trellis_nats.jobs.snapshot import JobSnapshot
-from trellis_nats.jobs.states import JobState
+from trellis_nats.jobs.store.event_stream import JobEvent
 from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
+from trellis_nats.jobs.work.active_job import ActiveJob
 
 __all__ = [
     "Accepted",

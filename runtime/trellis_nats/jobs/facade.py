@@ -7,21 +7,21 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from trellis_nats._nats.heartbeat import ProgressThread
+from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._support.grace_period import Grace
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.grace import Grace
-from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.duties.host import DutyHost
-from trellis_nats.jobs.duties.presence import WorkedQueue
-from trellis_nats.jobs.duties.report import ReconcileReport
-from trellis_nats.jobs.executor import Executor
-from trellis_nats.jobs.follow import JobEvent, followed
-from trellis_nats.jobs.keys.keeper import SlotKeeper
+from trellis_nats.jobs.keys.acquire import SlotKeeper
 from trellis_nats.jobs.keys.work import KeyedWork
+from trellis_nats.jobs.maintenance.maintainer import DutyHost
+from trellis_nats.jobs.maintenance.report import ReconcileReport
+from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
-from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.wall_clock import WallClock
-from trellis_nats.jobs.worker import Worker
+from trellis_nats.jobs.store.event_stream import JobEvent, followed
+from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.work.clock_skew import WallClock
+from trellis_nats.jobs.work.executor import Executor
+from trellis_nats.jobs.work.worker import Worker
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 

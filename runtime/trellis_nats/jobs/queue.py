@@ -12,19 +12,19 @@ from trellis_nats.clock import now
 from trellis_nats.codec import Codec
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.ids import checked_token
-from trellis_nats.jobs.access import QueueAccess
-from trellis_nats.jobs.creation import Creation, draft
-from trellis_nats.jobs.event import NewEvent
-from trellis_nats.jobs.history import JobHistory, Overtaken
-from trellis_nats.jobs.keys.access import QueueKeys, queue_keys
-from trellis_nats.jobs.keys.admission import Full, Joined
-from trellis_nats.jobs.keys.creation import Created, Known, refused
+from trellis_nats.jobs.keys.create import Created, Known, refused
+from trellis_nats.jobs.keys.model.admission import Full, Joined
+from trellis_nats.jobs.keys.queue_keys import QueueKeys, queue_keys
+from trellis_nats.jobs.model.creation import Creation, draft
+from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.queue_context import QueueAccess
 from trellis_nats.jobs.ref import JobRef
-from trellis_nats.jobs.registration import Handler, Registration, registered
-from trellis_nats.jobs.subjects import JobSubjects
+from trellis_nats.jobs.store.event_log import JobHistory, Overtaken
+from trellis_nats.jobs.store.live_updates import Updates
 from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
-from trellis_nats.jobs.updates import Updates
-from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.work.handler import Handler, Registration, registered
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import JobSpec
 

@@ -23,15 +23,15 @@ from trellis_nats.errors import (
     MalformedJobEvent,
     TransportError,
 )
-from trellis_nats.jobs.access import QueueAccess
-from trellis_nats.jobs.follow import JobEvent, history_of, job_event
-from trellis_nats.jobs.history import Overtaken, StoredEvent
-from trellis_nats.jobs.lifecycle import JobLife, apply
-from trellis_nats.jobs.record import JobIdentity
-from trellis_nats.jobs.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
-from trellis_nats.jobs.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
-from trellis_nats.jobs.updates import UpdateInbox
-from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.lifecycle import JobLife, apply
+from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
+from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.queue_context import QueueAccess
+from trellis_nats.jobs.store.event_log import Overtaken, StoredEvent
+from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
+from trellis_nats.jobs.store.live_updates import UpdateInbox
 
 __all__ = ["JobRef"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal
 
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.ref import JobRef
-from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
 
 __all__ = ["Accepted", "Coalesced", "Rejected", "Replaced", "Submission"]
 

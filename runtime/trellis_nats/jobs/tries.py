@@ -7,24 +7,24 @@ import logging
 from datetime import timedelta
 from typing import Final, Generic
 
-from trellis_nats._nats.pull import WorkMessage
+from trellis_nats._nats.jetstream.pull import WorkMessage
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import InvalidPayload, WriteUnknown
-from trellis_nats.jobs.access import QueueAccess
-from trellis_nats.jobs.active import ActiveJob, JobFacts
-from trellis_nats.jobs.attempt import Attempt
-from trellis_nats.jobs.claims import Claims
-from trellis_nats.jobs.event import LifecycleEvent, NewEvent
-from trellis_nats.jobs.handling import run_handler
-from trellis_nats.jobs.hands import Hand
-from trellis_nats.jobs.keys.held import HeldSlot
+from trellis_nats.jobs.capacity import Hand
+from trellis_nats.jobs.keys.lease import HeldSlot
 from trellis_nats.jobs.keys.work import KeyedWork
-from trellis_nats.jobs.lineage import origin_of
-from trellis_nats.jobs.outcome import Ending, Failed, Settlement
-from trellis_nats.jobs.record import NOT_KEYED, instant
-from trellis_nats.jobs.registration import Registration
-from trellis_nats.jobs.settling import write_ending
-from trellis_nats.jobs.variables import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
+from trellis_nats.jobs.model.event_factory import NOT_KEYED, instant
+from trellis_nats.jobs.model.lineage import origin_of
+from trellis_nats.jobs.model.outcome import Ending, Failed, Settlement
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.queue_context import QueueAccess
+from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.work.active_job import ActiveJob, JobFacts
+from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.finish import write_ending
+from trellis_nats.jobs.work.handler import Registration
+from trellis_nats.jobs.work.invoke import run_handler
 
 __all__ = ["Tries"]
 

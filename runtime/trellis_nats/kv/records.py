@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.streams import StoredMessage, leader_last_message
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import StoredMessage, leader_last_message
 from trellis_nats.binding import BucketBinding
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Final, cast
 
-from trellis_nats._nats.api import JsonObject
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import (
+from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.streams import (
     consumer_info,
     create_consumer,
     create_stream,

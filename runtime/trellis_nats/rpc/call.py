@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
-from trellis_nats._nats.message import Message
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
 from trellis_nats.errors import NoResponders

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from trellis_nats._support.grace_period import Grace
 from trellis_nats.errors import ConfigurationError, HandlerConflict
-from trellis_nats.grace import Grace
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.rpc.responder import Responder
 from trellis_nats.rpc.server import RpcServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trellis_nats._nats.message import Message
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.context import Context
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.rpc.headers import read_timeout

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.subscription import Subscription
+from trellis_nats._nats.subscriptions import Subscription
+from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.grace_period import Grace
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
-from trellis_nats.grace import Grace
 from trellis_nats.rpc.headers import is_reply_subject
 from trellis_nats.rpc.incoming import IncomingCall, read_call
 from trellis_nats.rpc.responder import Reply

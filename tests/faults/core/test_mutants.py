@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.ids import new_id
 from trellis_nats.testing import NatsServer
 

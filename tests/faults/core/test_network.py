@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.dump import created_event

@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Final
 
 from pydantic import JsonValue
-from trellis_nats._nats.api import API_TIMEOUT, JsonObject, call, read_object
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call, read_object
+from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.wire.message import Message
 
 __all__ = ["Dump", "Record", "created_event", "dumped", "number_at", "stored_messages"]
 

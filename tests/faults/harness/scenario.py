@@ -19,11 +19,11 @@ from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats import JobRef, JobState, Options, TransportError
-from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.errors import WriteUnknown
-from trellis_nats.jobs.creation import derived_id
+from trellis_nats.jobs.model.creation import derived_id
 
 from tests.faults.harness.checker import Verdict, check
 from tests.faults.harness.crew import Crew

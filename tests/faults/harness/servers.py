@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.errors import TransportError
 from trellis_nats.testing import NatsServer
 

@@ -49,21 +49,25 @@ class Sign:
         return line.text("logger") == self.logger and re.search(self.pattern, line.text("text")) is not None
 
 
-CAME_AGAIN: Final = Sign("trellis_nats.jobs.executor", " came again, and (its worker lives|runs here)$")
-CANCELLED: Final = Sign("trellis_nats.jobs.settling", " was cancelled while it ran$")
-CLOCK_JUMPED: Final = Sign("trellis_nats.jobs.wall_clock", "^the clock of this machine jumped by ")
-CLOCK_WRONG: Final = Sign("trellis_nats.jobs.wall_clock", "^the clock of this machine is .* the server's: ")
+CAME_AGAIN: Final = Sign("trellis_nats.jobs.work.executor", " came again, and (its worker lives|runs here)$")
+CANCELLED: Final = Sign("trellis_nats.jobs.work.finish", " was cancelled while it ran$")
+CLOCK_JUMPED: Final = Sign("trellis_nats.jobs.work.clock_skew", "^the clock of this machine jumped by ")
+CLOCK_WRONG: Final = Sign(
+    "trellis_nats.jobs.work.clock_skew", "^the clock of this machine is .* the server's: "
+)
 CONNECTION_LOST: Final = Sign("trellis_nats._nats.supervisor", "^connection lost: ")
-ENQUEUED: Final = Sign("trellis_nats.jobs.duties.reconciler", " was lost and is enqueued again$")
-HELD: Final = Sign("trellis_nats.jobs.settling", "^job .* is not stored yet: ")
-PUT_BACK: Final = Sign("trellis_nats.jobs.worker", ": a job is put back: ")
-RELEASED: Final = Sign("trellis_nats.jobs.settling", " is released: this worker stops$")
-SUPERSEDED: Final = Sign("trellis_nats.jobs.settling", ": another worker has it now$")
-TAKEN_OVER: Final = Sign("trellis_nats.jobs.executor", " came again, and its worker has it no more$")
-UNCONFIRMED: Final = Sign("trellis_nats._nats.work", "^an acknowledgement is not confirmed yet: ")
-UNHEARD: Final = Sign("trellis_nats._nats.pull", ": the server has not been heard from$")
-UNSERVED: Final = Sign("trellis_nats._nats.pull", ": nobody answers for consumer | was deleted$")
-WRITTEN_AGAIN: Final = Sign("trellis_nats.jobs.history", " is written again: ")
+ENQUEUED: Final = Sign("trellis_nats.jobs.maintenance.job_rescuer", " was lost and is enqueued again$")
+HELD: Final = Sign("trellis_nats.jobs.work.finish", "^job .* is not stored yet: ")
+PUT_BACK: Final = Sign("trellis_nats.jobs.work.worker", ": a job is put back: ")
+RELEASED: Final = Sign("trellis_nats.jobs.work.finish", " is released: this worker stops$")
+SUPERSEDED: Final = Sign("trellis_nats.jobs.work.finish", ": another worker has it now$")
+TAKEN_OVER: Final = Sign("trellis_nats.jobs.work.executor", " came again, and its worker has it no more$")
+UNCONFIRMED: Final = Sign(
+    "trellis_nats._nats.jetstream.delivery", "^an acknowledgement is not confirmed yet: "
+)
+UNHEARD: Final = Sign("trellis_nats._nats.jetstream.pull", ": the server has not been heard from$")
+UNSERVED: Final = Sign("trellis_nats._nats.jetstream.pull", ": nobody answers for consumer | was deleted$")
+WRITTEN_AGAIN: Final = Sign("trellis_nats.jobs.store.event_log", " is written again: ")
 
 
 class Trail(logging.Handler):

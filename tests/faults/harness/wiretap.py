@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from trellis_nats._nats.api import read_object
+from trellis_nats._nats.jetstream.api import read_object
 
 from tests.faults.harness.frames import Frame, FrameReader
 from tests.support.proxy import Direction, Proxy

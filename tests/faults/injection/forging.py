@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import PubAck, publish_acked
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats.ids import new_id
 
 __all__ = ["EVENTS", "WORK", "created", "no_jobs", "publish_created", "unreadable_payloads"]

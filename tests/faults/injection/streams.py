@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import JsonValue
-from trellis_nats._nats.api import JsonObject, call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import (
+from trellis_nats._nats.jetstream.api import JsonObject, call
+from trellis_nats._nats.jetstream.streams import (
     consumer_info,
     create_consumer,
     create_stream,

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import pytest
 from trellis_nats.clock import now, parse_timestamp
-from trellis_nats.jobs.attempt import Attempt
-from trellis_nats.jobs.executor import Executor
-from trellis_nats.jobs.keys import keeper
-from trellis_nats.jobs.keys.held import HeldSlot
-from trellis_nats.jobs.keys.keeper import SlotKeeper
-from trellis_nats.jobs.keys.sighting import Sightings
-from trellis_nats.jobs.record import NOT_KEYED
-from trellis_nats.jobs.settling import acknowledge
+from trellis_nats.jobs.keys import acquire as acquire_module
+from trellis_nats.jobs.keys.acquire import SlotKeeper
+from trellis_nats.jobs.keys.lease import HeldSlot
+from trellis_nats.jobs.keys.model.lease_observer import Sightings
+from trellis_nats.jobs.model.event_factory import NOT_KEYED
+from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.executor import Executor
+from trellis_nats.jobs.work.finish import acknowledge
 
 __all__ = ["MUTANTS"]
 
@@ -27,12 +27,12 @@ __all__ = ["MUTANTS"]
 
 def no_capacity(patch: pytest.MonkeyPatch) -> None:
     """Take a slot whether one is free or not."""
-    acquire: Any = vars(keeper)["acquire"]
+    acquire: Any = vars(acquire_module)["acquire"]
 
     def mutated(record: Any, slot: Any, policy: Any, **others: Any) -> Any:
         return acquire(record, slot, replace(policy, max_active=len(record.active) + 1), **others)
 
-    patch.setattr(keeper, "acquire", mutated)
+    patch.setattr(acquire_module, "acquire", mutated)
 
 
 def no_renewal(patch: pytest.MonkeyPatch) -> None:

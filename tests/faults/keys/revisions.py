@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Final
 
 from pydantic import JsonValue
-from trellis_nats._nats.api import call, read_object
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.streams import create_stream, stream_info
+from trellis_nats._nats.jetstream.api import call, read_object
+from trellis_nats._nats.jetstream.streams import create_stream, stream_info
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import parse_timestamp
 
 from tests.faults.harness.dump import stored_messages

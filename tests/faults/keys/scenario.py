@@ -15,7 +15,7 @@ from typing import Final
 
 from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
-from trellis_nats.jobs.keys.leftovers import RESERVATION_GRACE
+from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.dump import Dump, dumped

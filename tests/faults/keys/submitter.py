@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 from trellis_nats import Accepted, Coalesced, Options, Rejected, Replaced, TransportError
-from trellis_nats.jobs.creation import derived_id
+from trellis_nats.jobs.model.creation import derived_id
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.keys.harbour import LEASE, QUEUES, Boat, Harbour

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.pull import Pull, WorkMessage
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
 from trellis_nats.provision import QueueNeed, Requirements, provision
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 from trellis_nats import Duties, JobState, Options, PayloadTooLarge
-from trellis_nats._nats.api import call
-from trellis_nats._nats.streams import last_message
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.streams import last_message
 from trellis_nats.testing import NatsServer
 
 from tests.faults.injection.press import TRIES, Press, PressJob, Sheet, pressing
@@ -17,7 +17,7 @@ LIMIT: Final = 64 * 1024
 """Bytes, of headers and data together."""
 SOON: Final = timedelta(seconds=10)
 KEPT: Final = 8 * 1024
-"""Of an error's text, in bytes (trellis_nats.jobs.record)."""
+"""Of an error's text, in bytes (trellis_nats.jobs.model.event_factory)."""
 MARGIN: Final = 2 * 1024
 """More than what stands in an event beside its payload."""
 

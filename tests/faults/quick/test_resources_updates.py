@@ -11,7 +11,7 @@ from tests.faults.injection.press import Press, PressJob, Sheet, pressing
 
 BURST: Final = 2_000
 KEPT: Final = 1_000
-"""How many wait for a slow reader (trellis_nats.jobs.updates)."""
+"""How many wait for a slow reader (trellis_nats.jobs.store.live_updates)."""
 SOON: Final = timedelta(seconds=20)
 
 

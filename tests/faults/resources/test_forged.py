@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.dump import dumped

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.streams import StoredMessage, last_message
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.creation import derived_id
-from trellis_nats.jobs.event import LifecycleEvent
+from trellis_nats.jobs.model.creation import derived_id
+from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.crew import ROOT

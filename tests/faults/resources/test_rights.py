@@ -21,8 +21,10 @@ LINES_PER_SECOND: Final = 60
 EXPIRY: Final = 36
 """Seconds until a pull request that the server took before is over, and the next one is missed."""
 LOOKS: Final = 8
-UNANSWERED: Final = Sign("trellis_nats.jobs.worker", ": a job cannot be answered for and will come again: ")
-NOT_ALLOWED: Final = Sign("trellis_nats._nats.pull", ': the account may not publish to "')
+UNANSWERED: Final = Sign(
+    "trellis_nats.jobs.work.worker", ": a job cannot be answered for and will come again: "
+)
+NOT_ALLOWED: Final = Sign("trellis_nats._nats.jetstream.pull", ': the account may not publish to "')
 
 
 @pytest.mark.timeout(180)

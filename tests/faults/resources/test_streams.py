@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats._nats.streams import create_stream
+from trellis_nats._nats.jetstream.streams import create_stream
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.testing import NatsServer
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import JsonValue
 from trellis_nats import InvalidPayload, NoResponders, Options, PayloadTooLarge, WriteUnknown
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import StoredMessage, leader_last_message, stream_info
+from trellis_nats._nats.jetstream.streams import StoredMessage, leader_last_message, stream_info
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.clock import now
 from trellis_nats.context import Context, within
 from trellis_nats.testing import NatsServer

@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 from pydantic import JsonValue
 from trellis_nats import Options
-from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.streams import create_consumer, create_stream
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import ConfigurationError, HealthReport, HealthStatus
-from trellis_nats._nats.api import call
+from trellis_nats._nats.jetstream.api import call
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobRef, JobState
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import Binding, ConfigurationError, parse_binding
-from trellis_nats._nats.streams import create_consumer
+from trellis_nats._nats.jetstream.streams import create_consumer
 from trellis_nats.provision import BucketNeed, Requirements, provision
 from trellis_nats.testing import NatsServer
 

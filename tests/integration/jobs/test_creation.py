@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from trellis_nats import ConfigurationError, InvalidPayload, JobExpired, JobState, PayloadTooLarge
-from trellis_nats._nats.api import JsonObject, call
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.api import JsonObject, call
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop

@@ -16,7 +16,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=10)
-SETTLING: Final = "trellis_nats.jobs.settling"
+SETTLING: Final = "trellis_nats.jobs.work.finish"
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobState, Options
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobCancelled, JobState
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now
-from trellis_nats.jobs.outcome import Completed, settle
-from trellis_nats.jobs.record import JobIdentity
-from trellis_nats.jobs.states import EventType
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.outcome import Completed, settle
+from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -111,7 +111,7 @@ async def test_an_ending_behind_another_one_counts_for_no_reader(server: NatsSer
 async def test_a_server_without_fences_is_named_once_at_the_start(
     server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="trellis_nats.opening"):
+    with caplog.at_level(logging.WARNING, logger="trellis_nats.connect"):
         async with Shop.connect(server.url) as shop:
             fences = shop.jobs.runtime.connection.server_version >= (2, 11, 0)
 

@@ -13,8 +13,8 @@ from trellis_nats import (
     JobFailed,
     JobState,
 )
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

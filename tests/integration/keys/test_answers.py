@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import Accepted, Coalesced, JobRef, Rejected
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.keys import leftovers
-from trellis_nats.jobs.keys.leftovers import Inspector, Leftovers
+from trellis_nats.jobs.keys import orphans
+from trellis_nats.jobs.keys.orphans import Inspector, Leftovers
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -112,7 +112,7 @@ async def reserved(ferry: Ferry, queue: CargoQueue, *, ahead: timedelta) -> str:
 async def test_a_place_reserved_by_a_clock_that_is_ahead_is_given_up_all_the_same(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leftovers, "RESERVATION_GRACE", timedelta(milliseconds=500))
+    monkeypatch.setattr(orphans, "RESERVATION_GRACE", timedelta(milliseconds=500))
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.solo
         await (await queue.create(ANNA)).cancel()

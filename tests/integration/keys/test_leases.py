@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 from trellis_nats import ConfigurationError, JobStale, JobState, Rejected
-from trellis_nats.jobs.keys import keeper
+from trellis_nats.jobs.keys import acquire
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -266,7 +266,7 @@ async def test_a_lease_runs_on_while_the_history_of_who_waits_is_read_again(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease may be longer than a job waits in one go."""
-    monkeypatch.setattr(keeper, "_LOOK_AGAIN", LEASE / 3)
+    monkeypatch.setattr(acquire, "_LOOK_AGAIN", LEASE / 3)
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
         await worker.heard("began")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import Rejected
-from trellis_nats._nats.kv import Bucket, KvRecord
+from trellis_nats._nats.jetstream.kv import Bucket, KvRecord
 from trellis_nats.testing import NatsServer
 
 from tests.support.ferry import LEASE, Cargo, Ferry

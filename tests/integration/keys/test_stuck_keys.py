@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from trellis_nats import Coalesced, JobRetry, JobState, Rejected, Replaced, TransportError
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.history import JobHistory
+from trellis_nats.jobs.store.event_log import JobHistory
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 from time import monotonic
 
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats.jobs.keys.slots import COURTESY
-from trellis_nats.jobs.states import EventType
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats.jobs.keys.model.slots import COURTESY
+from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

@@ -18,9 +18,9 @@ from trellis_nats import (
     Rejected,
     Replaced,
 )
-from trellis_nats._nats.streams import stream_info
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.keys.record import QueueEntry
+from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.testing import NatsServer
 
 from tests.support.ferry import Cargo, Ferry

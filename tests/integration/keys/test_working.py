@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobRetry, JobState
-from trellis_nats._nats.publish import publish_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 

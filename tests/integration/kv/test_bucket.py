@@ -15,7 +15,7 @@ from trellis_nats import (
     RevisionMismatch,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 

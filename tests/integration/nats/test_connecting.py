@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import CannotConnect, ConfigurationError
 from trellis_nats.testing import NatsServer
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.kv import Bucket
+from trellis_nats._nats.jetstream.kv import Bucket
 from trellis_nats.errors import NoResponders, WrongLastSequence
 from trellis_nats.provision import BucketNeed, Requirements, provision
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.link import Link
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.link import Link
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NotConnected, RequestTimeout
 from trellis_nats.testing import NatsServer
 

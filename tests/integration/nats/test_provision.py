@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 from pydantic import JsonValue
-from trellis_nats._nats.api import JsonObject, call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats._nats.jetstream.api import JsonObject, call
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ProvisioningError
 from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
 from trellis_nats.testing import NatsServer

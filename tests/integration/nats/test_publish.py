@@ -7,10 +7,16 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.publish import ExpectedLast, PubAck, publish_acked, send_acked, supports_fence
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import create_stream, last_message, leader_last_message, stream_info
+from trellis_nats._nats.jetstream.publish import (
+    ExpectedLast,
+    PubAck,
+    publish_acked,
+    send_acked,
+    supports_fence,
+)
+from trellis_nats._nats.jetstream.streams import create_stream, last_message, leader_last_message, stream_info
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import (
     ApiError,
     NoResponders,

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.pull import PullState
+from trellis_nats._nats.jetstream.pull import PullState
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

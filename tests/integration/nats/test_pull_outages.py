@@ -7,11 +7,11 @@ import time
 from datetime import timedelta
 
 import pytest
-from trellis_nats._nats.api import call
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.pull import PullState
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import delete_consumer
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.pull import PullState
+from trellis_nats._nats.jetstream.streams import delete_consumer
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually

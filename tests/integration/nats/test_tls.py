@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trellis_nats import Client, ConfigurationError, Contract, Credentials, Options
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import CannotConnect
 from trellis_nats.testing import NatsServer
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import PermissionDenied
 from trellis_nats.testing import NatsServer
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from trellis_nats import ConfigurationError, Options, Permissions, PermissionsMissing, permissions
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import consumer_info, stream_info
-from trellis_nats.rights import require_rights
+from trellis_nats._nats.jetstream.streams import consumer_info, stream_info
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.permissions import require_rights
 from trellis_nats.testing import NatsServer
 
 from tests.support.depot import Depot, accounts, login, register, standing
@@ -64,7 +64,7 @@ async def started(server: NatsServer, user: str) -> None:
 async def test_each_permission_that_is_missing_is_named(
     server: NatsServer, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="trellis_nats.rights")
+    caplog.set_level(logging.INFO, logger="trellis_nats.permissions")
     operation, subject = LINES[number]
     line = f'{operation} to "{subject}"'
 
@@ -85,7 +85,7 @@ async def test_each_permission_that_is_missing_is_named(
 async def test_a_queue_without_a_handler_may_lack_its_permissions(
     server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="trellis_nats.rights")
+    caplog.set_level(logging.INFO, logger="trellis_nats.permissions")
     user = f"lacks{LINES.index(('publish', 'trellis.jobs.depot.ship.*.*'))}"
     async with Depot.connect(server.url, options=login(user)) as depot:
         depot.create.handle(greet)

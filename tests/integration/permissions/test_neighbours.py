@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import consumer_info, last_message
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import consumer_info, last_message
+from trellis_nats._nats.link.settings import ConnectionSettings
 
 from tests.support.depot import Depot, login, standing
 from tests.support.eventually import eventually

@@ -22,8 +22,8 @@ from trellis_nats import (
     permissions,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.link.settings import ConnectionSettings
 
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually

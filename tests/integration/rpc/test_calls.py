@@ -9,8 +9,8 @@ from trellis_nats import (
     RpcContext,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 

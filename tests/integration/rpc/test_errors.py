@@ -16,7 +16,7 @@ from trellis_nats import (
     ValidationError,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import NatsServer
 
 from tests.support.orders import (

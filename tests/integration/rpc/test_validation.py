@@ -9,8 +9,8 @@ from trellis_nats import (
     ValidationError,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.testing import NatsServer
 
 from tests.support.orders import (

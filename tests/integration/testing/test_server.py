@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.publish import publish_acked
-from trellis_nats._nats.settings import ConnectionSettings
-from trellis_nats._nats.streams import create_stream, last_message
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import create_stream, last_message
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.testing import NatsServer
 

@@ -21,7 +21,7 @@ HOSTILE = st.text(
     ['"""', "'''", '\\"""', "\\", '"', "{{ 7*7 }}", "{% raw %}", "{# #}", "\n    import os", '")\nimport os\n("', "\\N{DIGIT ONE}", "\\x22", "# type: ignore", "f{x}"]
 )  # fmt: skip
 WORDS = HOSTILE.map(lambda text: f"x{text}")
-MODULES = {"__future__", "datetime", "typing", "uuid", "pydantic", "trellis_nats", "trellis_nats.values"}
+MODULES = {"__future__", "datetime", "typing", "uuid", "pydantic", "trellis_nats", "trellis_nats.json_types"}
 CALLS = {
     "Annotated", "BucketSpec", "Contract", "EventSpec", "Exact", "Field", "JobSpec", "KeySpec", "OneOf", "RpcSpec", "timedelta", "cast",
     "super",

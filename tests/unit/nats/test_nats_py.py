@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
-from trellis_nats._nats.link import Link
+from trellis_nats._nats.link.link import Link
 
 REPLACED = (
     "_connect_to_server",

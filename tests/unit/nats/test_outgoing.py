@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from trellis_nats._nats.outgoing import encode_publish
+from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import PayloadTooLarge
 
 LIMIT_BYTES = 2048

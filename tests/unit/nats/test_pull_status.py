@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from trellis_nats._nats.message import Message
-from trellis_nats._nats.pull_status import Meaning, Verdict, judge
+from trellis_nats._nats.jetstream.pull_status import Meaning, Verdict, judge
+from trellis_nats._nats.wire.message import Message
 
 
 def status(code: int, text: str, pending: str | None = None) -> Message:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from trellis_nats._nats.server_info import ServerInfo, read_info
-from trellis_nats._nats.servers import ServerPool, parse_servers
-from trellis_nats._nats.settings import ConnectionSettings
+from trellis_nats._nats.link.server_info import ServerInfo, read_info
+from trellis_nats._nats.link.servers import ServerPool, parse_servers
+from trellis_nats._nats.link.settings import ConnectionSettings
 
 PLAIN = ConnectionSettings()
 

@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from trellis_nats.jobs.keys.leftovers import RESERVATION_GRACE
-from trellis_nats.jobs.keys.slots import COURTESY
+from trellis_nats.jobs.keys.model.slots import COURTESY
+from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
 
 from tests.support.keyed_steps import CHANGING, act, actions, deliverable
 from tests.support.keyed_world import ENDED, LEASE, Rules, World, policy

@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from trellis_nats import InvalidPayload, Model
 from trellis_nats.codec import Codec
-from trellis_nats.values import NotNull
+from trellis_nats.json_types import NotNull
 
 
 class Note(Model):

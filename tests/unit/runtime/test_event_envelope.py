@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import JsonValue
 from trellis_nats import InvalidPayload, Model
-from trellis_nats._nats.message import Message
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.codec import Codec
 from trellis_nats.events.envelope import read_event, stamped
 

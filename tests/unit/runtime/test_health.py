@@ -6,9 +6,9 @@ from http import HTTPStatus
 import pytest
 from pydantic import JsonValue
 from trellis_nats import CheckResult, ConfigurationError, HealthStatus
+from trellis_nats.health.findings import Look, Problem, explained
 from trellis_nats.health.http import Refusal, Request, read_head, write_answer
 from trellis_nats.health.listener import parse_address
-from trellis_nats.health.look import Look, Problem, explained
 from trellis_nats.health.report import concluded
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)

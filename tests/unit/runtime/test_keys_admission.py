@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.keys.admission import (
+from trellis_nats.jobs.keys.model.admission import (
     Admitted,
     Displaced,
     Full,
@@ -16,8 +16,8 @@ from trellis_nats.jobs.keys.admission import (
     restore,
     withdraw,
 )
-from trellis_nats.jobs.keys.policy import KeyPolicy, StalePolicy, WhenFull
-from trellis_nats.jobs.keys.record import KeyRecord
+from trellis_nats.jobs.keys.model.policy import KeyPolicy, StalePolicy, WhenFull
+from trellis_nats.jobs.keys.model.record import KeyRecord
 
 from tests.support.keyed_records import LIMIT_BYTES, entry, record, slot
 

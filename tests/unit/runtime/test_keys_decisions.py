@@ -6,14 +6,14 @@ import pytest
 from pydantic import JsonValue
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import timestamp
-from trellis_nats.jobs.claims import Answer
-from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.history import StoredEvent
-from trellis_nats.jobs.keys import facts
-from trellis_nats.jobs.keys.leftovers import RESERVATION_GRACE, is_abandoned, is_orphaned, overdue_slots
-from trellis_nats.jobs.keys.policy import KeyPolicy, policy_of
-from trellis_nats.jobs.keys.template import JobKey
-from trellis_nats.jobs.states import EventType
+from trellis_nats.jobs.keys.model import event_fields
+from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
+from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE, is_abandoned, is_orphaned, overdue_slots
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.store.event_log import StoredEvent
+from trellis_nats.jobs.store.liveness import Answer
 
 from tests.support.keyed_records import AT, entry, record, slot
 
@@ -85,7 +85,7 @@ def started(token: str, *, tries: int = 1) -> LifecycleEvent:
 def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
     begun = started("token-A")
 
-    found = facts.stale(StoredEvent(begun, 7, None), begun, slot("A"), AT)
+    found = event_fields.stale(StoredEvent(begun, 7, None), begun, slot("A"), AT)
 
     assert found is not None
     assert (found.event_type, found.state, found.previous_state, found.tries) == (
@@ -106,18 +106,18 @@ def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
     ],
 )
 def test_a_job_that_has_gone_on_is_not_stale(newest: LifecycleEvent, begun: LifecycleEvent | None) -> None:
-    assert facts.stale(StoredEvent(newest, 7, None), begun, slot("A"), AT) is None
+    assert event_fields.stale(StoredEvent(newest, 7, None), begun, slot("A"), AT) is None
 
 
 def test_an_ignored_completion_leaves_a_job_where_it_was() -> None:
     ignored = event(EventType.STALE_COMPLETION_IGNORED, "completed")
 
-    assert facts.stale(StoredEvent(ignored, 7, None), started("token-A"), slot("A"), AT) is not None
+    assert event_fields.stale(StoredEvent(ignored, 7, None), started("token-A"), slot("A"), AT) is not None
 
 
 @pytest.mark.parametrize(("kind", "state"), LIVES)
 def test_only_a_job_that_waits_can_be_skipped(kind: str, state: str) -> None:
-    found = facts.skipped(event(kind, state), "N", AT)
+    found = event_fields.skipped(event(kind, state), "N", AT)
 
     assert (found is None) is (state == "active")
     if found is not None:
@@ -126,20 +126,20 @@ def test_only_a_job_that_waits_can_be_skipped(kind: str, state: str) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_job_that_has_ended_is_not_skipped(end: str) -> None:
-    assert facts.skipped(event(end, end), "N", AT) is None
+    assert event_fields.skipped(event(end, end), "N", AT) is None
 
 
 def test_events_say_the_key_and_the_slot() -> None:
-    assert facts.admitted(KEY) == {
+    assert event_fields.admitted(KEY) == {
         "concurrency": {"key": "tenant:acme", "keyHash": "h"},
         "queuePolicy": {"outcome": "accepted"},
     }
-    assert facts.admitted(KEY, replaced="B")["queuePolicy"] == {
+    assert event_fields.admitted(KEY, replaced="B")["queuePolicy"] == {
         "outcome": "replaced",
         "reason": "replace-oldest",
         "replacedJobId": "B",
     }
-    assert facts.held(KEY, slot("A"), 2)["concurrency"] == {
+    assert event_fields.held(KEY, slot("A"), 2)["concurrency"] == {
         "key": "tenant:acme",
         "keyHash": "h",
         "instanceId": "worker",
@@ -152,7 +152,7 @@ def test_events_say_the_key_and_the_slot() -> None:
 
 @pytest.mark.parametrize("concurrency", [None, "x", {}, {"slotToken": 1}])
 def test_a_runtime_that_does_not_say_its_slot_has_none(concurrency: JsonValue) -> None:
-    assert facts.slot_token(event("started", "active", concurrency=concurrency)) is None
+    assert event_fields.slot_token(event("started", "active", concurrency=concurrency)) is None
 
 
 def declared(ack_wait_ms: int, key: dict[str, JsonValue] | None, **said: JsonValue) -> KeyPolicy | None:

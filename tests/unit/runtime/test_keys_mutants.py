@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from trellis_nats.jobs.keys import slots
+from trellis_nats.jobs.keys.model import slots
 
 from tests.support.keyed_mutants import FORGETTING_THE_LIVING, MUTANTS, RELEASING_BY_JOB, REVIVING
 from tests.support.keyed_steps import act, actions

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
-from trellis_nats.jobs.keys.record import KeyRecord, Malformed
+from trellis_nats.jobs.keys.model.record import KeyRecord, Malformed
 
 from tests.support.keyed_records import AT, entry, record, slot
 

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 from trellis_nats.clock import timestamp
-from trellis_nats.jobs.keys.policy import KeyPolicy, StalePolicy
-from trellis_nats.jobs.keys.record import KeyRecord
-from trellis_nats.jobs.keys.slots import COURTESY, Acquired, Blocked, acquire, release, remove, renew
+from trellis_nats.jobs.keys.model.policy import KeyPolicy, StalePolicy
+from trellis_nats.jobs.keys.model.record import KeyRecord
+from trellis_nats.jobs.keys.model.slots import COURTESY, Acquired, Blocked, acquire, release, remove, renew
 
 from tests.support.keyed_records import AT, LEASE, entry, record, slot
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.keys.template import resolve
+from trellis_nats.jobs.keys.model.template import resolve
 
 PAYLOAD: JsonValue = {
     "tenant": "acme",

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats.clock import timestamp
 from trellis_nats.context import new_context
-from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.lifecycle import JobLife, apply, replay
-from trellis_nats.jobs.record import JobIdentity
-from trellis_nats.jobs.states import TERMINAL_STATES, EventType, JobState
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.lifecycle import JobLife, apply, replay
+from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.jobs.outcome import (
+from trellis_nats.jobs.model.outcome import (
     Acknowledgement,
     Cancelled,
     Completed,
@@ -20,7 +20,7 @@ from trellis_nats.jobs.outcome import (
     backoff_delay,
     settle,
 )
-from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.model.states import EventType, JobState
 
 BACKOFF = (timedelta(seconds=5), timedelta(seconds=30))
 

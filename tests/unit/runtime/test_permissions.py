@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats import Binding, ConfigurationError, Options, Permissions, permissions
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.rights.grant import example
-from trellis_nats.rights.permissions import covers
+from trellis_nats.grants import example
+from trellis_nats.permissions.config import covers
 
 from tests.support.depot import Depot, DepotClient
 from tests.support.orders import OrdersClient, OrdersService

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pydantic import JsonValue
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
-from trellis_nats.jobs.event import JobProgress, LifecycleEvent, NewEvent
-from trellis_nats.jobs.history import StoredEvent
-from trellis_nats.jobs.outcome import Completed, Raised, settle
-from trellis_nats.jobs.record import JobIdentity
-from trellis_nats.jobs.snapshot import JobSnapshot, snapshot_of
-from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, NewEvent
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.outcome import Completed, Raised, settle
+from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
+from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.store.event_log import StoredEvent
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())

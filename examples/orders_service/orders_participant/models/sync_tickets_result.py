@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.values import Integer
+from trellis_nats.json_types import Integer
 
 __all__ = ["SyncTicketsResult"]
 

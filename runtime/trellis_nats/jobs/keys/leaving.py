@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Final
 
 from trellis_nats.clock import now
-from trellis_nats.jobs.hands import Hand
-from trellis_nats.jobs.keys.admission import evict
-from trellis_nats.jobs.keys.leftovers import Inspector
-from trellis_nats.jobs.keys.record import KeyRecord
-from trellis_nats.jobs.keys.sighting import NOTHING_SEEN, sighted
-from trellis_nats.jobs.keys.store import KeyStore
-from trellis_nats.jobs.keys.template import JobKey
+from trellis_nats.jobs.capacity import Hand
+from trellis_nats.jobs.keys.key_store import KeyStore
+from trellis_nats.jobs.keys.model.admission import evict
+from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.model.record import KeyRecord
+from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.keys.orphans import Inspector
 
 __all__ = ["leave"]
 

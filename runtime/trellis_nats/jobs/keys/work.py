@@ -6,14 +6,14 @@ from collections.abc import Coroutine
 from datetime import timedelta
 
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.event import LifecycleEvent
-from trellis_nats.jobs.hands import Hand
-from trellis_nats.jobs.keys.access import QueueKeys
-from trellis_nats.jobs.keys.held import HeldSlot
-from trellis_nats.jobs.keys.keeper import Applicant, SlotKeeper, Wait
-from trellis_nats.jobs.keys.template import JobKey
-from trellis_nats.jobs.record import instant
-from trellis_nats.jobs.states import EventType, JobState
+from trellis_nats.jobs.capacity import Hand
+from trellis_nats.jobs.keys.acquire import Applicant, SlotKeeper, Wait
+from trellis_nats.jobs.keys.lease import HeldSlot
+from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.keys.queue_keys import QueueKeys
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.states import EventType, JobState
 
 __all__ = ["KeyedWork"]
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from trellis_nats import Model
-from trellis_nats.values import Integer
+from trellis_nats.json_types import Integer
 
 __all__ = ["SyncTicketsResult"]
 

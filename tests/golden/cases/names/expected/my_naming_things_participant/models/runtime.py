@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.values import Integer, NotNull
+from trellis_nats.json_types import Integer, NotNull
 
 __all__ = ["Runtime_"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from trellis_nats import Model
-from trellis_nats.values import NotNull
+from trellis_nats.json_types import NotNull
 
 from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as SecondItem
 from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as SecondMain

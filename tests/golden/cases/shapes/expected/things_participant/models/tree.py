@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from trellis_nats import Model
-from trellis_nats.values import NotNull
+from trellis_nats.json_types import NotNull
 
 __all__ = ["Tree", "TreeNode"]
 

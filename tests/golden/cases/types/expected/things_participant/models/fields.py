@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, JsonValue
 from trellis_nats import Model
-from trellis_nats.values import Integer, NotNull, OneOf
+from trellis_nats.json_types import Integer, NotNull, OneOf
 
 __all__ = ["Fields"]
 

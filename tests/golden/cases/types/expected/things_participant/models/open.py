@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 from trellis_nats import Model
-from trellis_nats.values import AwareTime, Exact, Integer, NotNull, OneOf
+from trellis_nats.json_types import AwareTime, Exact, Integer, NotNull, OneOf
 
 __all__ = ["Open"]
 

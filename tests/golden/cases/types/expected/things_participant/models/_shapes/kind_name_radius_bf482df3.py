@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.values import NotNull
+from trellis_nats.json_types import NotNull
 
 __all__ = ["KindNameRadius"]
 

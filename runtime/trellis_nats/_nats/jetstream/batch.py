@@ -1,0 +1,71 @@
+"""Atomic batches: a stream stores all of up to a thousand messages, or none (nats-server 2.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
+from trellis_nats._nats.readiness import wait_ready
+from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats.ids import new_id
+
+__all__ = ["BATCH_MAX", "BatchMessage", "publish_batch", "supports_batch"]
+
+BATCH_MAX: Final = 1000
+"""How many messages a server takes in one batch."""
+_BATCH_SINCE: Final = (2, 12, 0)
+"""Older servers ignore the headers and store the messages one by one (faults.md, B.5)."""
+
+
+class BatchMessage(NamedTuple):
+    """One message of a batch."""
+
+    subject: str
+    data: bytes
+    headers: bytes
+    """The lines of encoded ones."""
+
+
+def supports_batch(connection: Connection) -> bool:
+    """Say whether the server knows atomic batches."""
+    return connection.server_version >= _BATCH_SINCE
+
+
+async def publish_batch(
+    connection: Connection, messages: Sequence[BatchMessage], *, timeout: timedelta
+) -> PubAck:
+    """Publish up to `BATCH_MAX` messages, and return when all are stored.
+
+    The last one is stored only if nothing is on its subject yet, so that a batch can be repeated whose answer was
+    lost: the second one is refused as a whole when the first one was stored.
+
+    Raises:
+        WriteUnknown: no acknowledgement came; all may be stored, or none.
+        WrongLastSequence: something is on the last message's subject; nothing was stored.
+        ApiError: the stream refused the batch; nothing was stored.
+        PayloadTooLarge: a message is larger than the server takes; nothing was stored.
+        NotConnected: there was no connection within `timeout`; nothing was stored.
+        ValueError: the batch is empty or too long.
+    """
+    if not 1 <= len(messages) <= BATCH_MAX:
+        raise ValueError(f"a batch has 1 to {BATCH_MAX} messages, got {len(messages)}")
+    await wait_ready(connection, connection.loop.time() + timeout.total_seconds(), messages[-1].subject)
+    batch_id = {"Nats-Batch-Id": new_id()}
+    for number, message in enumerate(messages[:-1], start=1):
+        lines = message.headers + encode_lines({**batch_id, "Nats-Batch-Sequence": str(number)})
+        if not connection.is_ready:
+            await connection.writable()
+        connection.send(message.subject, message.data, headers=lines)
+    last = messages[-1]
+    closing = {**batch_id, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
+    return await publish_acked(
+        connection,
+        last.subject,
+        last.data,
+        headers=last.headers + encode_lines(closing),
+        expected_last_on_subject=0,
+        timeout=timeout,
+    )

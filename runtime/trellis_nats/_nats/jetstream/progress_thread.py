@@ -1,0 +1,221 @@
+"""Progress acks from a thread of their own.
+
+A handler may block the event loop for minutes. The server counts the ack wait meanwhile and would give the job to a
+second worker. So `+WPI` is sent by a thread with its own loop and its own connection; the server takes it from any
+connection of the account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.delivery import IN_PROGRESS
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.errors import NotConnected
+
+__all__ = ["Hold", "ProgressThread"]
+
+_JOIN: Final = timedelta(seconds=3)
+"""`stop` waits no longer for the thread, which is a daemon and ends with the process."""
+
+
+Beat = Callable[[Connection], Awaitable[None]]
+"""What is done in the thread's event loop, with its connection. It must not raise."""
+
+
+class Hold:
+    """Keeps one message from being delivered again, until released."""
+
+    __slots__ = ("_release", "beat", "due", "running", "seconds")
+
+    def __init__(self, beat: str | Beat, seconds: float, release: Callable[[Hold], None]) -> None:
+        self.beat = beat
+        """The subject of a progress ack, or what else keeps something alive."""
+        self.seconds = seconds
+        self.due = time.monotonic() + seconds
+        self.running: asyncio.Future[None] | None = None
+        """The last call of what else keeps it alive."""
+        self._release = release
+
+    def release(self) -> None:
+        """Send no more progress acks. Safe to call twice, from any thread."""
+        self._release(self)
+
+
+class ProgressThread:
+    """Sends a progress ack for every held message, every so often, whatever the other threads do."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        """Prepare; `settings` are those of the connection whose messages are held."""
+        self._settings = replace(settings, name=f"{settings.name} heartbeat")
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._held: set[Hold] = set()
+        self._on_release = self._forget  # once: it would be another object for every message in hand
+        self._shortest = math.inf
+        """Seconds. The thread looks at least this often, so that a hold need not wake it: most end before that."""
+        self._answers: dict[str, Callable[[bytes], bytes]] = {}
+        self._running: set[asyncio.Future[None]] = set()
+        self._lock = threading.Lock()
+
+    def answer(self, subject: str, reply: Callable[[bytes], bytes]) -> None:
+        """Answer requests on a subject from the thread. Say so before `start`.
+
+        `reply` is called in the thread; it must be quick and must not raise.
+        """
+        self._answers[subject] = reply
+
+    async def start(self) -> None:
+        """Run the thread, and return when its connection is open.
+
+        Raises:
+            CannotConnect: it could not connect within the settings' `connect_timeout`.
+        """
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._thread = threading.Thread(
+            target=self._run, args=(asyncio.get_running_loop(), opened), name=self._settings.name, daemon=True
+        )
+        self._thread.start()
+        try:
+            await opened
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End the thread. Holds that are left send no more. Returns within 3 s; safe to call twice."""
+        thread, self._thread = self._thread, None
+        self._stopping = True
+        self._wake()
+        if thread is not None:
+            await asyncio.to_thread(thread.join, _JOIN.total_seconds())
+
+    def hold(self, reply: str, interval: timedelta) -> Hold:
+        """Send a progress ack to the ack subject `reply` every `interval`, first after one interval.
+
+        Callable from any thread.
+        """
+        return self._add(reply, interval)
+
+    def repeat(self, beat: Beat, interval: timedelta) -> Hold:
+        """Call `beat` in the thread every `interval`, first after one interval; never twice at the same time.
+
+        Callable from any thread. A call under way when the hold is released runs to its end.
+        """
+        return self._add(beat, interval)
+
+    def _add(self, beat: str | Beat, interval: timedelta) -> Hold:
+        seconds = interval.total_seconds()
+        hold = Hold(beat, seconds, self._on_release)
+        with self._lock:
+            self._held.add(hold)
+            shorter = seconds < self._shortest
+            self._shortest = min(seconds, self._shortest)
+        if shorter:
+            self._wake()
+        return hold
+
+    def _forget(self, hold: Hold) -> None:
+        with self._lock:
+            self._held.discard(hold)
+
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            loop.call_soon_threadsafe(self._changed.set)
+        except RuntimeError:
+            return  # the loop has just been closed: the thread has ended
+
+    # --- in the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self, starter: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
+        asyncio.run(self._main(starter, opened))
+
+    async def _main(self, starter: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            connection = await Connection.open(",".join(self._settings.servers), settings=self._settings)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the starter waits for it
+            _tell(starter, opened, error)
+            return
+        for subject, reply in self._answers.items():
+            connection.listen(subject, partial(_answered, connection, reply))
+        _tell(starter, opened, None)
+        remove = connection.on_reconnect(self._changed.set)
+        try:
+            await self._beat(connection)
+        finally:
+            remove()
+            await connection.close()
+
+    async def _beat(self, connection: Connection) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            wait = self._send_due(connection)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _send_due(self, connection: Connection) -> float | None:
+        """Send what is due, and return the seconds until something can be; None when nothing was ever held."""
+        now = time.monotonic()
+        with self._lock:
+            due = [held for held in self._held if held.due <= now]
+            for held in due:
+                held.due = now + held.seconds
+            soonest = min((held.due for held in self._held), default=None)
+        for held in due:
+            if isinstance(held.beat, str):
+                if not _sent(connection, held.beat):
+                    held.due = now  # the reconnect wakes us
+            elif held.running is None or held.running.done():
+                held.running = asyncio.ensure_future(held.beat(connection))
+                self._running.add(held.running)  # a released hold is forgotten, and its last call shall end
+                held.running.add_done_callback(self._running.discard)
+        if soonest is None:
+            return None if math.isinf(self._shortest) else self._shortest
+        return min(self._shortest, max(0.0, soonest - time.monotonic()))
+
+
+def _sent(connection: Connection, reply: str) -> bool:
+    try:
+        connection.send(reply, IN_PROGRESS)
+    except NotConnected:
+        return False
+    return True
+
+
+def _answered(connection: Connection, reply: Callable[[bytes], bytes], request: Message) -> None:
+    if request.reply:
+        connection.send(request.reply, reply(request.data))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: Exception | None) -> None:
+    def settle() -> None:
+        if opened.done():
+            return
+        if error is None:
+            opened.set_result(None)
+        else:
+            opened.set_exception(error)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        return  # the starter's loop is gone, and with it who waited

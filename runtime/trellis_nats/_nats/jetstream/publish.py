@@ -1,0 +1,191 @@
+"""Publishing that JetStream acknowledges: the publish window.
+
+nats-py's own pipelined publishing never reports a server's refusal, and its futures never end after a reconnect
+(nats.py issue 985). Here every publish ends: acknowledged, refused, or unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import read_object, refusal
+from trellis_nats._nats.readiness import outlast_election, wait_ready
+from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
+from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
+
+__all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
+
+_TIMEOUT: Final = timedelta(seconds=5)
+_FENCE_SINCE: Final = (2, 11, 0)
+
+
+class PubAck(NamedTuple):
+    """JetStream has stored the message."""
+
+    stream: str
+    sequence: int
+    duplicate: bool
+    """The stream had a message with this id already; `sequence` is the first one's."""
+
+
+class ExpectedLast(NamedTuple):
+    """A fence: write only if the newest message under a subject filter has this sequence."""
+
+    sequence: int
+    """0: only if there is none."""
+    subject: str
+    """A filter; wildcards are allowed where `supports_fence`."""
+
+
+def supports_fence(connection: Connection) -> bool:
+    """Say whether the server enforces `ExpectedLast` with wildcards: 2.11 does, 2.10 refuses the write."""
+    return connection.server_version >= _FENCE_SINCE
+
+
+async def publish_acked(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    *,
+    headers: Mapping[str, str] | bytes = b"",
+    message_id: str | None = None,
+    expected_last: ExpectedLast | None = None,
+    expected_last_on_subject: int | None = None,
+    timeout: timedelta = _TIMEOUT,
+) -> PubAck:
+    """Publish, and return when the message is stored.
+
+    While disconnected, wait for the connection; while a cluster elects a leader, for that. Headers may be the lines of
+    encoded ones. The same `message_id` within the stream's duplicate window is stored once. `expected_last_on_subject`
+    is the fence for exactly `subject`; 0 means that nothing is there. When cancelled, the message may still be stored.
+
+    Raises:
+        WriteUnknown: no acknowledgement came within `timeout`, or the link ended; it may have been stored.
+        WrongLastSequence: the fence holds something newer.
+        NotConnected: there was no connection within `timeout`; nothing was sent.
+        NoResponders: no stream listens on the subject.
+        PermissionDenied: the account may not publish to the subject.
+        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
+        ApiError: the stream refused the message, for instance because it is full.
+    """
+    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    loop = connection.loop
+    due = loop.time() + timeout.total_seconds()
+    left = timeout
+    while True:
+        if not connection.is_ready:
+            await wait_ready(connection, due, subject)
+            left = timedelta(seconds=max(0.0, due - loop.time()))
+        try:
+            return await _send(connection, subject, data, lines, left)
+        except NoResponders:
+            if not await outlast_election(connection, due):
+                raise
+            left = timedelta(seconds=max(0.0, due - loop.time()))
+
+
+def send_acked(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    *,
+    headers: Mapping[str, str] | bytes = b"",
+    message_id: str | None = None,
+    expected_last: ExpectedLast | None = None,
+    expected_last_on_subject: int | None = None,
+    timeout: timedelta = _TIMEOUT,
+) -> asyncio.Future[PubAck]:
+    """Send now, and return what will hold the acknowledgement: many can be under way at once.
+
+    The future always ends, with the errors of `publish_acked`. Await `connection.writable()` now and then.
+
+    Raises:
+        NotConnected: there is no connection; nothing was sent.
+        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
+    """
+    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    return _send(connection, subject, data, lines, timeout)
+
+
+def _send(
+    connection: Connection, subject: str, data: bytes, lines: bytes, timeout: timedelta
+) -> asyncio.Future[PubAck]:
+    acknowledgement: asyncio.Future[PubAck] = connection.loop.create_future()
+    connection.exchange(_Publish(subject, acknowledgement), subject, data, lines, timeout)
+    return acknowledgement
+
+
+def _with_controls(
+    headers: Mapping[str, str] | bytes,
+    message_id: str | None,
+    expected_last: ExpectedLast | None,
+    expected_last_on_subject: int | None,
+) -> bytes:
+    """Return the lines of all headers."""
+    lines = headers if isinstance(headers, bytes) else encode_lines(headers)
+    controls: dict[str, str] = {}
+    if message_id is not None:
+        controls["Nats-Msg-Id"] = message_id
+    if expected_last is not None:
+        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last.sequence)
+        controls["Nats-Expected-Last-Subject-Sequence-Subject"] = expected_last.subject
+    elif expected_last_on_subject is not None:
+        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_on_subject)
+    return lines + encode_lines(controls) if controls else lines
+
+
+class _Publish:
+    """One publish under way."""
+
+    __slots__ = ("_subject", "acknowledgement")
+
+    def __init__(self, subject: str, acknowledgement: asyncio.Future[PubAck]) -> None:
+        self.acknowledgement = acknowledgement
+        self._subject = subject
+
+    def answered(self, message: Message) -> None:
+        if self.acknowledgement.done():
+            return
+        outcome = read_acknowledgement(self._subject, message)
+        if isinstance(outcome, PubAck):
+            self.acknowledgement.set_result(outcome)
+        else:
+            self.acknowledgement.set_exception(outcome)
+
+    def expired(self, *, closed: bool) -> None:
+        self._unknown("before the connection was closed" if closed else "in time")
+
+    def denied(self) -> None:
+        self._fail(PermissionDenied("publish to", self._subject))
+
+    def disconnected(self) -> bool:
+        self._unknown("before the connection was lost")
+        return True
+
+    def _unknown(self, when: str) -> None:
+        text = f'no acknowledgement came {when} for a message to "{self._subject}"; it may be stored'
+        self._fail(WriteUnknown(text))
+
+    def _fail(self, error: TransportError) -> None:
+        if not self.acknowledgement.done():
+            self.acknowledgement.set_exception(error)
+
+
+def read_acknowledgement(subject: str, message: Message) -> PubAck | TransportError:
+    """Tell what a stream's answer to a publish means."""
+    if message.status == NO_RESPONDERS:
+        return NoResponders(f'no stream listens on "{subject}"')
+    body = read_object(message.data)
+    refused = refusal(f'publishing to "{subject}"', body) if "error" in body else None
+    if refused is not None:  # a refusal names the stream as well, and sequence 0
+        return refused
+    stream, sequence = body.get("stream"), body.get("seq")
+    if isinstance(stream, str) and isinstance(sequence, int):
+        return PubAck(stream, sequence, duplicate=body.get("duplicate") is True)
+    # It comes from somebody who is no stream: a plain subscriber on the same subject.
+    return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')

@@ -1,0 +1,109 @@
+"""One round of pulling: an inbox, the requests sent to it, and the watch over their heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.delivery import is_work
+from trellis_nats._nats.permission_errors import Denial
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import to_nanoseconds
+from trellis_nats.errors import NotConnected
+
+__all__ = ["Round"]
+
+_LATE: Final = 0.25
+"""Seconds. A watch this late means that the loop was blocked, and that heartbeats may wait unread in the socket."""
+_COARSE: Final = 4
+"""A new request is sent when a quarter of the hands is free: no hand waits for it, because the older requests still
+bring messages, and a consumer's queue of requests (512 for all workers) stays short."""
+
+
+class Round:
+    """Lives until its requests are lost. `credit` is what they may still deliver."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        subject: str,
+        expires: timedelta,
+        heartbeat: timedelta,
+        on_message: Callable[[Round, Message], None],
+        on_silence: Callable[[Round], None],
+        on_denied: Callable[[str], None],
+    ) -> None:
+        self.credit = 0
+        self._connection = connection
+        self._subject = subject
+        self._request = {"expires": to_nanoseconds(expires), "idle_heartbeat": to_nanoseconds(heartbeat)}
+        self._patience = 2 * heartbeat.total_seconds()
+        self._on_message = on_message
+        self._on_silence = on_silence
+        self._on_denied = on_denied
+        self._inbox = connection.new_inbox()
+        self._subscription = connection.listen(self._inbox, self._hear)
+        self._forget = connection.on_denial(self._hear_denial)
+        self._heard = 0.0
+        self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
+        self._watch: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    def top_up(self, free: int) -> None:
+        """Request what is missing to `free`, when it is worth a request."""
+        missing = free - self.credit
+        if self._ended or missing < max(1, free // _COARSE):
+            return
+        request = json.dumps({"batch": missing, **self._request}).encode()
+        try:
+            self._connection.send(self._subject, request, reply=self._inbox)
+        except NotConnected:
+            return  # the reconnect starts another round
+        if self.credit == 0:
+            self._heard = self._loop.time()
+        self.credit += missing
+        if self._watch is None:
+            self._watch_in(self._patience)
+
+    def end(self) -> asyncio.Future[bool]:
+        """Take the requests back. The future is done when nothing more can come of them."""
+        self._ended = True
+        self.credit = 0
+        self._forget()
+        if self._watch is not None:
+            self._watch.cancel()
+        return self._subscription.withdraw()
+
+    def _hear(self, message: Message) -> None:
+        self._heard = self._loop.time()
+        if self.credit > 0 and is_work(message):
+            self.credit -= 1
+        self._on_message(self, message)
+
+    def _hear_denial(self, denial: Denial) -> bool:
+        is_inbox = denial == Denial("subscribe to", self._inbox.lower())
+        if not is_inbox and denial != Denial("publish to", self._subject.lower()):
+            return False
+        about = "subscribe to its inbox" if is_inbox else f'publish to "{self._subject}"'
+        self._on_denied(f"the account may not {about}")
+        return True
+
+    def _watch_in(self, seconds: float) -> None:
+        self._watch = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        late = self._watch is not None and now - self._watch.when() > _LATE
+        self._watch = None
+        if self.credit == 0 or self._ended:
+            return
+        left = self._heard + self._patience - now
+        if late or left > 0:
+            self._watch_in(max(left, _LATE))
+        else:
+            self._on_silence(self)

@@ -1,0 +1,52 @@
+"""One request, many answers: what JetStream sends for a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.errors import RequestTimeout
+
+__all__ = ["burst"]
+
+_SILENCE: Final = timedelta(seconds=5)
+"""As long as any request to JetStream may take."""
+
+
+async def burst(
+    connection: Connection,
+    subject: str,
+    body: Mapping[str, JsonValue],
+    is_last: Callable[[Message, int], bool],
+) -> list[Message]:
+    """Ask, and collect the answers up to the one of which `is_last` says so; it is told how many there are.
+
+    Raises:
+        RequestTimeout: there was no connection, or nothing more came, for 5 s: the link ended, or the account may not
+            ask this.
+        NotConnected: the connection ended in this very moment, or was closed.
+    """
+    arrived: asyncio.Queue[Message] = asyncio.Queue()
+    inbox = connection.new_inbox()
+    subscription = connection.listen(inbox, arrived.put_nowait)
+    collected: list[Message] = []
+    try:
+        async with asyncio.timeout(_SILENCE.total_seconds()):
+            await connection.wait_connected()
+            await connection.writable()
+        connection.send(subject, json.dumps(body).encode(), reply=inbox)
+        while not collected or not is_last(collected[-1], len(collected)):
+            async with asyncio.timeout(_SILENCE.total_seconds()):
+                collected.append(await arrived.get())
+    except TimeoutError:
+        raise RequestTimeout(f'no more answers on "{subject}" after {len(collected)}') from None
+    finally:
+        await subscription.unsubscribe()
+    return collected

@@ -1,0 +1,174 @@
+"""Streams and consumers: reading, looking up, creating."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
+from trellis_nats._nats.wire.headers import parse_headers
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import parse_timestamp
+from trellis_nats.errors import ApiError
+
+__all__ = [
+    "StoredMessage",
+    "consumer_info",
+    "create_consumer",
+    "create_stream",
+    "delete_consumer",
+    "last_message",
+    "leader_last_message",
+    "stream_info",
+]
+
+_NOT_FOUND: Final = 404
+_STORE_HEADERS: Final = (
+    "Nats-Stream",
+    "Nats-Subject",
+    "Nats-Sequence",
+    "Nats-Time-Stamp",
+    "Nats-Num-Pending",
+)
+"""Added by the server to a direct read; not part of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a stream."""
+
+    subject: str
+    sequence: int
+    data: bytes
+    headers: Mapping[str, str]
+    time: datetime
+    """When the server stored it."""
+
+
+async def last_message(
+    connection: Connection, stream: str, subject_filter: str, *, timeout: timedelta = API_TIMEOUT
+) -> StoredMessage | None:
+    """Read the newest message under a subject filter, wildcards allowed; None when there is none.
+
+    Any replica may answer, so that the answer can be a little old. The subject is part of the request's own subject,
+    which lets an account be confined to the subjects of its service.
+
+    Raises:
+        NoResponders: there is no such stream, or it has no `allow_direct`.
+        ApiError: the request is malformed.
+        RequestTimeout: no answer came.
+        NotConnected: there was no connection within `timeout`.
+        PermissionDenied: the account may not read this.
+    """
+    request = f"DIRECT.GET.{stream}.{subject_filter}"
+    answer = await connection.request(f"$JS.API.{request}", timeout=timeout, repeat=True)
+    if answer.status == _NOT_FOUND:
+        return None
+    if answer.status:
+        raise ApiError(request=request, code=answer.status, err_code=0, description=answer.description)
+    return _read_direct(answer)
+
+
+async def leader_last_message(
+    connection: Connection, stream: str, subject: str, *, timeout: timedelta = API_TIMEOUT
+) -> StoredMessage | None:
+    """Read the newest message of a subject from the stream's leader, so that the answer is never old.
+
+    Raises:
+        ApiError: JetStream answered with an error other than "not found".
+        RequestTimeout: no answer came.
+        NotConnected: there was no connection within `timeout`.
+        PermissionDenied: the account may not read this.
+    """
+    answer = await _found(connection, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, timeout)
+    match answer:
+        case {"message": {"subject": str(found), "seq": int(sequence), "time": str(time), **rest}}:
+            _, _, headers = parse_headers(base64.b64decode(str(rest.get("hdrs", ""))))
+            data = base64.b64decode(str(rest.get("data", "")))
+            return StoredMessage(found, sequence, data, headers, parse_timestamp(time))
+        case _:
+            return None
+
+
+async def stream_info(connection: Connection, stream: str) -> JsonObject | None:
+    """Look a stream up: the server's answer as it is, or None when there is none. Raises as `leader_last_message`."""
+    return await _found(connection, f"STREAM.INFO.{stream}")
+
+
+async def consumer_info(
+    connection: Connection, stream: str, consumer: str, *, timeout: timedelta = API_TIMEOUT
+) -> JsonObject | None:
+    """Look a consumer up: the server's answer as it is, or None when there is none, or no stream of this name.
+
+    Raises as `leader_last_message`.
+    """
+    return await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}", timeout=timeout)
+
+
+async def create_stream(connection: Connection, config: Mapping[str, JsonValue]) -> JsonObject:
+    """Create a stream of a raw configuration. One with the same name and the same configuration is returned as it is.
+
+    Raises:
+        ApiError: JetStream refused; err_code 10058 when the name is taken with another configuration.
+        PermissionDenied: the account may not create it.
+        RequestTimeout: no answer came; it may have been created.
+        NotConnected: there was no connection within the time for a request.
+    """
+    return await call(connection, f"STREAM.CREATE.{config['name']}", config)
+
+
+async def create_consumer(connection: Connection, stream: str, config: Mapping[str, JsonValue]) -> JsonObject:
+    """Create a durable consumer of a raw configuration; never change an existing one.
+
+    Raises:
+        ApiError: JetStream refused; err_code 10148 when the name is taken with another configuration.
+        PermissionDenied: the account may not create it.
+        RequestTimeout: no answer came; it may have been created.
+        NotConnected: there was no connection within the time for a request.
+    """
+    body: JsonObject = {"stream_name": stream, "config": dict(config), "action": "create"}
+    request = f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}"
+    return await call(connection, request, body)
+
+
+async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:
+    """Delete a consumer; one that does not exist is no error.
+
+    Raises:
+        ApiError: JetStream refused.
+        PermissionDenied: the account may not delete it.
+        RequestTimeout: no answer came; it may have been deleted.
+        NotConnected: there was no connection within the time for a request.
+    """
+    await _found(connection, f"CONSUMER.DELETE.{stream}.{consumer}")
+
+
+async def _found(
+    connection: Connection,
+    request: str,
+    body: Mapping[str, JsonValue] | None = None,
+    timeout: timedelta = API_TIMEOUT,
+) -> JsonObject | None:
+    try:
+        return await call(connection, request, body, timeout=timeout, repeat=True)
+    except ApiError as error:
+        if error.code == _NOT_FOUND:
+            return None
+        raise
+
+
+def _read_direct(answer: Message) -> StoredMessage:
+    headers = {name: value for name, value in answer.headers.items() if name not in _STORE_HEADERS}
+    return StoredMessage(
+        answer.headers["Nats-Subject"],
+        int(answer.headers["Nats-Sequence"]),
+        answer.data,
+        headers,
+        parse_timestamp(answer.headers["Nats-Time-Stamp"]),
+    )

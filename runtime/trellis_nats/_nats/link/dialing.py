@@ -1,0 +1,111 @@
+"""From settings to a link that works, or to a sentence that says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from nats.aio.client import RawCredentials
+from nats.errors import Error
+
+from trellis_nats._nats.link.link import Link, Routes
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats.errors import ConfigurationError
+
+__all__ = ["DialFailed", "dial"]
+
+_CREDENTIALS_PARTS: Final = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
+
+
+class DialFailed(Exception):
+    """An attempt to connect failed.
+
+    Attributes:
+        reason: what happened, without a credential.
+        final: the same attempt will fail the same way: wrong credentials, an untrusted certificate.
+    """
+
+    def __init__(self, reason: str, *, final: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
+
+
+async def dial(
+    address: str,
+    settings: ConnectionSettings,
+    *,
+    routes: Routes,
+    on_denied: Callable[[str], None],
+    limit: timedelta,
+) -> Link:
+    """Open a link within `limit`.
+
+    Raises:
+        DialFailed: it could not be opened.
+        ConfigurationError: the credentials need a package that is not installed.
+    """
+    require_tls = settings.tls is not None or address.startswith("tls://")
+    link = Link(routes, settings, on_denied, require_tls=require_tls)
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            await link.open(address, _options(settings))
+    except ImportError as error:
+        link.shut("never opened")
+        raise ConfigurationError("credentials and nkeys need the package nkeys: pip install nkeys") from error
+    except Exception as error:  # the supervisor must survive whatever nats-py, nkeys or TLS raise on the way
+        link.shut("never opened")
+        raise _explained(error, limit) from error
+    except asyncio.CancelledError:
+        link.shut("never opened")
+        raise
+    return link
+
+
+def _options(settings: ConnectionSettings) -> dict[str, object]:
+    return {
+        "name": settings.name,
+        "connect_timeout": settings.connect_timeout.total_seconds(),
+        "user": settings.user,
+        "password": settings.password,
+        "token": settings.token,
+        "user_credentials": None if settings.credentials is None else _credentials(settings.credentials),
+        "nkeys_seed": None if settings.nkey_seed is None else str(settings.nkey_seed),
+        "tls": settings.tls,
+        "tls_handshake_first": settings.tls_handshake_first,
+    }
+
+
+def _credentials(path: Path) -> RawCredentials:
+    # nats-py reads past the end of a file without these lines for ever, with the event loop blocked.
+    text = path.read_text(encoding="utf-8")
+    if not all(part in text for part in _CREDENTIALS_PARTS):
+        raise DialFailed(f"{path} is no credentials file: it holds no JWT and seed", final=True)
+    return RawCredentials(text)
+
+
+def _explained(error: Exception, limit: timedelta) -> DialFailed:
+    text = str(error).removeprefix("nats: ").strip("'")
+    match error:
+        case DialFailed():
+            return error
+        case TimeoutError():
+            return DialFailed(f"no answer within {limit.total_seconds():g} s", final=False)
+        case ConnectionRefusedError():
+            return DialFailed("connection refused", final=False)
+        case FileNotFoundError() | PermissionError():
+            return DialFailed(f"the credentials cannot be read: {error.strerror}", final=True)
+        case ssl.SSLError():
+            return DialFailed(f"TLS failed: {error.reason or text}", final=True)
+        case Error() if "authorization violation" in text.lower():
+            return DialFailed("the server refused the credentials", final=True)
+        case Error() if "TLS" in text:
+            return DialFailed(text, final=True)
+        case OSError() | Error():
+            return DialFailed(text or type(error).__name__, final=False)
+        case _:
+            return DialFailed(f"{type(error).__name__}: {text}", final=True)

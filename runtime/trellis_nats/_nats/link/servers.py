@@ -1,0 +1,92 @@
+"""Addresses: what the user wrote, what a server told, and whose turn it is. No network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats.errors import ConfigurationError
+
+__all__ = ["ServerPool", "parse_servers"]
+
+_SCHEMES: Final = ("nats", "tls")
+_PORT: Final = 4222
+
+
+@dataclass(slots=True)
+class ServerPool:
+    """The servers of one cluster, in turn."""
+
+    configured: tuple[str, ...]
+    discovered: tuple[str, ...] = ()
+    _turn: int = field(default=0, init=False)
+
+    def next(self) -> str:
+        """Return the address that is to be tried now."""
+        known = self.addresses()
+        address = known[self._turn % len(known)]
+        self._turn += 1
+        return address
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return every known address, the configured ones first."""
+        return self.configured + tuple(each for each in self.discovered if each not in self.configured)
+
+    def learn(self, hosts: Iterable[str]) -> None:
+        """Take the `host:port` list of a server's INFO; servers that left the cluster are forgotten."""
+        # Where TLS is asked for of one server, no other one is trusted without.
+        scheme = "tls" if any(each.startswith("tls://") for each in self.configured) else "nats"
+        self.discovered = tuple(f"{scheme}://{host}" for host in hosts)
+
+
+def parse_servers(url: str, settings: ConnectionSettings) -> tuple[ServerPool, ConnectionSettings]:
+    """Read one address, or several with commas between them.
+
+    User and password are taken out of the address into the settings, so that no error text or log can show them. What
+    the settings hold already wins.
+
+    Raises:
+        ConfigurationError: an address is malformed, or its scheme is neither `nats` nor `tls`.
+    """
+    addresses: list[str] = []
+    for position, text in enumerate(url.split(","), start=1):
+        bare, userinfo = _split(text.strip(), position)
+        addresses.append(bare)
+        if userinfo is not None:
+            settings = _with_userinfo(settings, userinfo)
+    servers = tuple(dict.fromkeys(addresses))
+    return ServerPool(servers), replace(settings, servers=servers)
+
+
+def _split(text: str, position: int) -> tuple[str, str | None]:
+    full = text if "://" in text else f"nats://{text}"
+    try:
+        parts = urlsplit(full)
+        port = parts.port or _PORT
+    except ValueError:
+        raise ConfigurationError(f"server address {position} has no valid host and port") from None
+    if parts.scheme not in _SCHEMES:
+        raise ConfigurationError(
+            f'server address {position} starts with "{parts.scheme}://"; use nats:// or tls://'
+        )
+    if "@" in full.partition("://")[2][len(parts.netloc) :]:
+        raise ConfigurationError(
+            f"server address {position} has a / ? or # in its user, password or token: write it as %2F, %3F or %23"
+        )
+    if parts.hostname is None:
+        raise ConfigurationError(f"server address {position} names no host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    userinfo = parts.netloc.rpartition("@")[0] or None
+    return f"{parts.scheme}://{host}:{port}", userinfo
+
+
+def _with_userinfo(settings: ConnectionSettings, userinfo: str) -> ConnectionSettings:
+    user, colon, password = userinfo.partition(":")
+    if not colon:
+        return settings if settings.token is not None else replace(settings, token=unquote(user))
+    if settings.user is not None:
+        return settings
+    return replace(settings, user=unquote(user), password=unquote(password))

@@ -1,0 +1,1 @@
+"""Messages and headers as bytes. Pure."""

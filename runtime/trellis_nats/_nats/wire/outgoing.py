@@ -1,0 +1,63 @@
+"""A message on its way out: checked, then written as the protocol has it. No network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from trellis_nats._nats.wire.headers import encode_headers
+from trellis_nats.errors import PayloadTooLarge
+
+__all__ = ["checked_subject", "encode_publish", "encode_subscribe", "encode_unsubscribe"]
+
+_SUBJECT_MAX: Final = 1024
+"""A control line longer than 4096 bytes ends the connection for ever; 1 KiB leaves room for the rest of it."""
+_MARGIN_BYTES: Final = 512
+"""Kept free below the server's limit: it counts headers too, and adds its own when it stores and sources."""
+
+
+def checked_subject(subject: str) -> str:
+    """Return the subject when it can be written into the protocol.
+
+    Raises:
+        ValueError: it is empty, longer than 1024 characters, or holds white space or a control character.
+    """
+    if not 0 < len(subject) <= _SUBJECT_MAX or not subject.isprintable() or " " in subject:
+        raise ValueError(f"{subject[:80]!r} is no subject")
+    return subject
+
+
+def encode_publish(
+    subject: str, data: bytes, headers: Mapping[str, str] | bytes | None, reply: str, max_payload_bytes: int
+) -> bytes:
+    """Write a PUB, or an HPUB when there are headers; bytes are the lines of encoded ones.
+
+    Raises:
+        PayloadTooLarge: data and headers are larger than the server takes.
+        ValueError: the subject or a header is malformed.
+    """
+    checked_subject(subject)
+    block = encode_headers(headers) if headers else b""
+    size_bytes = len(block) + len(data)
+    if size_bytes > max_payload_bytes - _MARGIN_BYTES:
+        raise PayloadTooLarge(subject, size_bytes=size_bytes, limit_bytes=max_payload_bytes - _MARGIN_BYTES)
+    if block:
+        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
+            subject.encode(),
+            reply.encode(),
+            len(block),
+            size_bytes,
+            block,
+            data,
+        )
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), size_bytes, data)
+
+
+def encode_subscribe(subject: str, queue: str, number: int) -> bytes:
+    """Write a SUB."""
+    return f"SUB {subject} {queue} {number}\r\n".encode()
+
+
+def encode_unsubscribe(number: int) -> bytes:
+    """Write an UNSUB."""
+    return f"UNSUB {number}\r\n".encode()

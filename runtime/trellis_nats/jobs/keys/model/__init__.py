@@ -1,0 +1,1 @@
+"""The record of a concurrency key and every decision about it. Pure."""

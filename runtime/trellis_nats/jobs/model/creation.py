@@ -1,0 +1,107 @@
+"""The event that creates a job, from what the caller asked for. Pure: the caller gives the instant."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import JsonValue
+from ulid import ULID
+
+from trellis_nats.clock import timestamp
+from trellis_nats.context import new_context
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.lineage import current_origin
+
+__all__ = ["Creation", "derived_id", "draft"]
+
+_ULID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Creation:
+    """What a caller may choose for one job."""
+
+    idempotency_key: str | None = None
+    deadline: timedelta | datetime | None = None
+    """An instant, or a time after the creation. None: the queue's default."""
+    delay: timedelta | None = None
+    """How long after its creation the job may begin at the earliest."""
+
+
+def derived_id(service: str, queue: str, key: str) -> str:
+    """Return the id of the one job that a queue has for an idempotency key: a ULID made of a hash.
+
+    Raises:
+        ConfigurationError: the key is empty.
+    """
+    if not key:
+        raise ConfigurationError(f'queue "{queue}": an idempotency key must not be empty')
+    framed = b"".join(
+        len(part).to_bytes(4, "big") + part for part in (p.encode() for p in (service, queue, key))
+    )
+    return str(ULID(hashlib.sha256(framed).digest()[:_ULID_BYTES]))
+
+
+def draft(
+    payload: JsonValue,
+    creation: Creation,
+    *,
+    service: str,
+    queue: str,
+    max_tries: int,
+    default_deadline: timedelta | None,
+    at: datetime,
+) -> NewEvent:
+    """Write the `created` event. Inside a handler the job inherits its context and names its parent.
+
+    Raises:
+        ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.
+    """
+    if payload is None:
+        raise ConfigurationError(f'queue "{queue}": a payload of null is no job to other runtimes')
+    not_before = _not_before(creation.delay, queue, at)
+    deadline = _deadline(default_deadline if creation.deadline is None else creation.deadline, at)
+    if deadline is not None and deadline <= (not_before or at):
+        raise ConfigurationError(
+            f'queue "{queue}": the deadline {timestamp(deadline)} is not after {timestamp(not_before or at)}, '
+            "when the job could begin"
+        )
+    key = creation.idempotency_key
+    origin = current_origin()
+    identity = JobIdentity(
+        job_id=new_id() if key is None else derived_id(service, queue, key),
+        service=service,
+        queue=queue,
+        context=new_context(),
+    )
+    return identity.created(
+        payload,
+        max_tries=max_tries,
+        deadline=deadline,
+        not_before=not_before,
+        trigger={"kind": "serviceCode"} if origin is None else origin.trigger(),
+        lineage=None if origin is None else origin.lineage(),
+        at=at,
+    )
+
+
+def _not_before(delay: timedelta | None, queue: str, at: datetime) -> datetime | None:
+    if delay is None:
+        return None
+    if delay < timedelta(0):
+        raise ConfigurationError(f'queue "{queue}": a delay must not be negative, got {delay}')
+    return at + delay
+
+
+def _deadline(asked: timedelta | datetime | None, at: datetime) -> datetime | None:
+    if isinstance(asked, timedelta):
+        return at + asked
+    if asked is not None and asked.tzinfo is None:
+        raise ConfigurationError(f"the deadline {asked} has no time zone")
+    return asked

@@ -1,0 +1,181 @@
+"""A lifecycle event, as it stands in stream JOBS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic.alias_generators import to_camel
+
+from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats.codec import encode_json, has_no_json_number
+from trellis_nats.context import Context
+from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
+
+__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent"]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+        hide_input_in_errors=True,
+        ser_json_inf_nan="constants",
+    )
+
+
+class JobProgress(_Wire):
+    """How far a job is. Every field may be absent."""
+
+    step: str | None = None
+    message: str | None = None
+    current: int | float | None = Field(default=None, ge=0)
+    """Ours are integers, as the wire has them (reference, 6.3); those of others are read as they are."""
+    total: int | float | None = Field(default=None, ge=0)
+
+
+class JobLogEntry(_Wire):
+    """One line that a handler wrote with `job.log`."""
+
+    timestamp: str
+    level: str
+    message: str
+
+
+class _WireContext(_Wire):
+    request_id: str
+    trace_id: str
+    traceparent: str
+    tracestate: str | None = None
+
+
+class LifecycleEvent(_Wire):
+    """One event in the life of a job (reference, section 6). Unknown fields are kept."""
+
+    job_id: str
+    service: str
+    job_type: str
+    event_type: str
+    state: JobState
+    previous_state: JobState | None = None
+    tries: int = Field(ge=0)
+    max_tries: int | None = Field(default=None, ge=1)
+    context: _WireContext
+    error: str | None = None
+    progress: JobProgress | None = None
+    logs: tuple[JobLogEntry, ...] | None = None
+    payload: JsonValue = None
+    result: JsonValue = None
+    deadline: str | None = None
+    not_before: str | None = None
+    """When the job may begin at the earliest. Ours alone; other runtimes begin at once."""
+    trigger: JsonValue = None
+    lineage: JsonValue = None
+    concurrency: JsonValue = None
+    """The concurrency key and the slot of a keyed job."""
+    queue_policy: JsonValue = None
+    """How a keyed job came by its place."""
+    worker: JsonValue = None
+    """Who began the try: `{"instanceId": …}`. Ours alone; other runtimes ignore it."""
+    timestamp: str
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self | None:
+        """Read an event; None for what is none."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError:
+            return None
+
+    def encode(self) -> bytes:
+        """Write the event; absent fields stay absent.
+
+        Raises:
+            ValueError: the payload or the result holds NaN or an infinity.
+        """
+        written = self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_unset=True)
+        if has_no_json_number(written):
+            return encode_json(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return written
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether this event ends the job."""
+        return self.event_type in TERMINAL_EVENTS
+
+    @property
+    def effective_state(self) -> JobState:
+        """The job's state after this event.
+
+        An ignored completion leaves the job active, whatever state its writer put there (reference, 21).
+        """
+        if self.event_type == EventType.STALE_COMPLETION_IGNORED:
+            return JobState.ACTIVE
+        return self.state
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether the event carries a payload. A null is none, as in the Rust runtime (reference, 5.3)."""
+        return self.payload is not None
+
+    @property
+    def instance_id(self) -> str | None:
+        """The process that began the try, where the event says so."""
+        found = self.worker.get("instanceId") if isinstance(self.worker, dict) else None
+        return found if isinstance(found, str) else None
+
+    def header_lines(self) -> bytes:
+        """Write the headers of the event."""
+        return encode_lines(self.job_context().headers())
+
+    def job_context(self) -> Context:
+        """Return the context of the job, which every one of its events repeats."""
+        return Context(
+            request_id=self.context.request_id,
+            trace_id=self.context.trace_id,
+            traceparent=self.context.traceparent,
+            tracestate=self.context.tracestate,
+        )
+
+
+@dataclass(slots=True)
+class NewEvent:
+    """An event that this process is about to write. It is not checked as one that was read: `JobIdentity` makes it."""
+
+    job_id: str
+    event_type: EventType
+    headers: bytes
+    """The lines of its headers."""
+    body: dict[str, JsonValue]
+    """As the wire has it."""
+
+    def encode(self) -> bytes:
+        """Write the event.
+
+        Raises:
+            ValueError: the payload or the result holds NaN or an infinity.
+        """
+        return encode_json(self.body)
+
+    def header_lines(self) -> bytes:
+        """Return the headers of the event."""
+        return self.headers
+
+    def read(self) -> LifecycleEvent:
+        """Return the event as its readers will see it."""
+        return LifecycleEvent.model_validate(self.body)
+
+
+def wire_context(context: Context) -> JsonValue:
+    """Write a context as the body of an event has it."""
+    written: dict[str, JsonValue] = {
+        "requestId": context.request_id,
+        "traceId": context.trace_id,
+        "traceparent": context.traceparent,
+    }
+    if context.tracestate is not None:
+        written["tracestate"] = context.tracestate
+    return written

@@ -1,0 +1,160 @@
+"""How each event of a job is written. Pure: the caller gives the instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats.clock import parse_timestamp, timestamp
+from trellis_nats.context import Context
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, wire_context
+from trellis_nats.jobs.model.outcome import Settlement
+from trellis_nats.jobs.model.states import EventType, JobState
+
+__all__ = ["NOT_KEYED", "JobIdentity"]
+
+ERROR_BYTES_MAX = 8 * 1024
+"""How much of an error's text is kept: it stays in the stream for as long as the job does (faults.md, E.3)."""
+
+NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
+"""What events say of the key of a job without one."""
+
+
+class JobIdentity:
+    """What every event of one job repeats."""
+
+    __slots__ = ("_headers", "_wire_context", "context", "job_id", "queue", "service")
+
+    def __init__(self, *, job_id: str, service: str, queue: str, context: Context) -> None:
+        self.job_id = job_id
+        self.service = service
+        self.queue = queue
+        self.context = context
+        self._wire_context = wire_context(context)
+        self._headers = encode_lines(context.headers())
+
+    def created(
+        self,
+        payload: JsonValue,
+        *,
+        max_tries: int,
+        deadline: datetime | None,
+        trigger: JsonValue,
+        lineage: JsonValue,
+        at: datetime,
+        not_before: datetime | None = None,
+    ) -> NewEvent:
+        """The job exists."""
+        fields: dict[str, JsonValue] = {"payload": payload}
+        if deadline is not None:
+            fields["deadline"] = timestamp(deadline)
+        if not_before is not None:
+            fields["notBefore"] = timestamp(not_before)
+        if trigger is not None:
+            fields["trigger"] = trigger
+        if lineage is not None:
+            fields["lineage"] = lineage
+        return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields, max_tries=max_tries)
+
+    def started(
+        self,
+        *,
+        previous: JobState,
+        tries: int,
+        instance_id: str,
+        at: datetime,
+        keyed: Mapping[str, JsonValue] = NOT_KEYED,
+    ) -> NewEvent:
+        """A handler begins its try in the process with the given id. `keyed` says which slot of its key it has."""
+        fields: dict[str, JsonValue] = {**keyed, "worker": {"instanceId": instance_id}}
+        return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, fields)
+
+    def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> NewEvent:
+        """The handler says how far it is."""
+        body = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return self._event(
+            EventType.PROGRESS, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"progress": body}
+        )
+
+    def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> NewEvent:
+        """The handler writes a line."""
+        body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
+        return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
+
+    def settled(
+        self,
+        settlement: Settlement,
+        event: EventType,
+        *,
+        result: JsonValue,
+        has_result: bool,
+        at: datetime,
+        keyed: Mapping[str, JsonValue] = NOT_KEYED,
+    ) -> NewEvent:
+        """The try ended."""
+        fields: dict[str, JsonValue] = {}
+        if settlement.error is not None:
+            fields["error"] = bounded(settlement.error)
+        if has_result:
+            fields["result"] = result
+        fields |= keyed
+        return self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
+
+    def ended(
+        self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
+    ) -> NewEvent:
+        """The job ends without a handler: cancelled, expired, dead, or failed before it began."""
+        return self._event(event, JobState(event.value), previous, tries, at, {"error": bounded(error)})
+
+    def _event(
+        self,
+        event: EventType,
+        state: JobState,
+        previous: JobState | None,
+        tries: int,
+        at: datetime,
+        fields: dict[str, JsonValue],
+        *,
+        max_tries: int | None = None,
+    ) -> NewEvent:
+        """Put the fields in the order in which `LifecycleEvent` has them: what is read and written again is the same."""
+        body: dict[str, JsonValue] = {
+            "jobId": self.job_id,
+            "service": self.service,
+            "jobType": self.queue,
+            "eventType": event.value,
+            "state": state.value,
+        }
+        if previous is not None:
+            body["previousState"] = previous.value
+        body["tries"] = tries
+        if max_tries is not None:
+            body["maxTries"] = max_tries
+        body["context"] = self._wire_context
+        body |= fields
+        body["timestamp"] = timestamp(at)
+        return NewEvent(self.job_id, event, self._headers, body)
+
+
+def bounded(text: str) -> str:
+    """Cut a text that is kept for ever, and take control characters out of it."""
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    data = clean.encode(errors="replace")
+    if len(data) <= ERROR_BYTES_MAX:
+        return data.decode()
+    return data[:ERROR_BYTES_MAX].decode(errors="ignore") + " …"
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read an instant of an event. One that cannot be read is none."""
+    if text is None:
+        return None
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        return None

@@ -1,0 +1,24 @@
+"""Which work messages are no jobs at all. Pure: anybody who may publish can send anything."""
+
+from __future__ import annotations
+
+from trellis_nats.ids import is_token
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.states import EventType
+
+__all__ = ["problem_of"]
+
+
+def problem_of(work: LifecycleEvent | None, queue: str) -> str | None:
+    """Say why a message is no job of the queue; None when it is one."""
+    if work is None:
+        return "its body is not a lifecycle event"
+    if work.event_type not in (EventType.CREATED, EventType.RETRIED):
+        return f'its event is "{work.event_type}", not created or retried'
+    if work.job_type != queue:
+        return f'it is for queue "{work.job_type}"'
+    if not work.has_payload:
+        return "it has no payload"
+    if not is_token(work.job_id):
+        return "its job id may not stand in a subject"
+    return None

@@ -1,0 +1,85 @@
+"""What to do with a work message, by what the job's history says. Pure.
+
+The work stream is never trusted for "is this still to be done": servers before 2.15 deliver finished jobs again
+after a restart (faults.md, fact 3). The history decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.states import EventType, JobState
+
+__all__ = ["Admission", "Exhausted", "Finished", "Overdue", "Start", "TooEarly", "admit", "is_outdated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The job has ended, or a newer message stands for it: acknowledge, and do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The deadline passed before the job could end: write `expired`."""
+
+    previous: JobState
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """Every try is used, the last one by a worker that died: write `dead`."""
+
+    previous: JobState
+    tries: int
+    error: str
+
+
+class Start(NamedTuple):
+    """Begin a try."""
+
+    previous: JobState
+    tries: int
+    """The number of the try that begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """The job may not begin yet: give the message back until then. No try is used."""
+
+    delay: timedelta
+
+
+Admission = Finished | Overdue | Exhausted | TooEarly | Start
+
+
+def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at: datetime) -> Admission:
+    """Decide about a work message.
+
+    `work` is the event in the message, `newest` the newest event of the job.
+    """
+    if newest.is_terminal:
+        return Finished()
+    if newest.event_type == EventType.RETRIED and is_outdated(work, newest):
+        return Finished()
+    state, used = newest.effective_state, newest.tries
+    deadline, not_before = instant(work.deadline), instant(work.not_before)
+    if deadline is not None and deadline <= at:
+        return Overdue(state, used)
+    if not_before is not None and not_before > at:
+        return TooEarly(not_before - at)
+    if used >= (work.max_tries or max_deliver):
+        reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
+        return Exhausted(
+            state, used, f"every try is used ({used} of {work.max_tries or max_deliver}): {reason}"
+        )
+    return Start(state, used + 1)
+
+
+def is_outdated(work: LifecycleEvent, retried: LifecycleEvent) -> bool:
+    """Say whether a work message is older than an operator's retry of the job."""
+    return (work.event_type, work.timestamp) != (retried.event_type, retried.timestamp)

@@ -1,0 +1,41 @@
+"""Where the jobs of one queue are, and how they are read: what its refs and its workers share."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats.codec import Codec
+from trellis_nats.jobs.keys.queue_keys import QueueKeys
+from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.store.event_log import JobHistory
+from trellis_nats.jobs.store.live_updates import Updates
+
+__all__ = ["QueueAccess"]
+
+
+class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
+    """The jobs of one queue."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        subjects: JobSubjects,
+        *,
+        queue: str,
+        payload: Codec[PayloadT],
+        result: Codec[ResultT] | None,
+        updates: Updates[UpdateT],
+        history: JobHistory,
+        keys: QueueKeys | None,
+    ) -> None:
+        self.connection = connection
+        self.subjects = subjects
+        self.queue = queue
+        self.payload = payload
+        self.result = result
+        self.updates = updates
+        self.history = history
+        self.keys = keys
+        """None for a queue without a concurrency key."""

@@ -1,0 +1,290 @@
+"""The history of jobs in stream JOBS: read the newest event, append the next one, one writer at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
+from typing import Final, NamedTuple, Protocol
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
+from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
+from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
+from trellis_nats._nats.wire.outgoing import encode_publish
+from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, WriteUnknown, WrongLastSequence
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
+
+__all__ = ["JobHistory", "Overtaken", "StoredEvent", "Writable"]
+
+_log = logging.getLogger(__name__)
+
+_MESSAGE_ID = "Nats-Msg-Id"
+_TOKEN_BYTES = 12
+"""96 random bits tell two writers of one event apart, and a number the writes of one: random bits for each would take longer than to write the event."""
+_CONTROLS_BYTES = 512
+"""What the headers of a fenced write and the facts of a keyed job add to an event."""
+_WRITES_MAX: Final = 3
+"""How often an event is sent whose answer was lost. Each time waits for a full request timeout, for NATS or its answer."""
+_KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
+"""Seconds between reads after a refusal. In a cluster, whoever answers may know what was stored a moment later."""
+
+
+class StoredEvent(NamedTuple):
+    """An event and its place in the stream."""
+
+    event: LifecycleEvent
+    sequence: int
+    message_id: str | None
+
+
+class Writable(Protocol):
+    """An event that can be written: a new one, or one that was read and changed."""
+
+    @property
+    def job_id(self) -> str:
+        """Whose event it is."""
+        ...
+
+    @property
+    def event_type(self) -> str:
+        """Its type, the last token of its subject."""
+        ...
+
+    def encode(self) -> bytes:
+        """Write its text."""
+        ...
+
+    def header_lines(self) -> bytes:
+        """Write its headers, a line each."""
+        ...
+
+
+class Overtaken(JobError):
+    """Somebody else wrote to the job first; `newest` is what the history says now, None for nothing that can be read."""
+
+    def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
+        said = "nothing" if newest is None else newest.event.event_type
+        super().__init__(f"job {job_id}: another writer was faster; its newest event is {said}")
+        self.newest = newest
+
+
+class JobHistory:
+    """Reads and writes the events of one queue's jobs."""
+
+    def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
+        self._connection = connection
+        self._subjects = subjects
+        self._timeout = timeout
+        self._tokens = map(f"{secrets.token_urlsafe(_TOKEN_BYTES)}-{{}}".format, count(1))
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the server refuses a write that does not know the newest event."""
+        return supports_fence(self._connection)
+
+    async def newest(self, job_id: str) -> StoredEvent | None:
+        """Return the newest event of a job; None when there is none.
+
+        Raises:
+            MalformedJobEvent: what is stored is no event of ours.
+            TransportError: NATS did not answer.
+        """
+        return _checked(await self._read(self._subjects.job(job_id)))
+
+    async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
+        """Return the newest event of one type of a job; None when there is none. Raises as `newest`."""
+        return _checked(await self._read(self._subjects.event(job_id, event)))
+
+    async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
+        """Return the newest event of each of the given types that the job has, oldest first.
+
+        One that cannot be read is left out.
+
+        Raises:
+            TransportError: NATS did not answer.
+        """
+        subjects = [self._subjects.event(job_id, event) for event in events]
+        found = await asyncio.gather(*map(self._read, subjects))
+        readable = (None if each is None else _stored(each) for each in found)
+        return sorted((each for each in readable if each is not None), key=lambda each: each.sequence)
+
+    async def create(self, event: Writable) -> None:
+        """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
+
+        Raises:
+            Overtaken: the job exists.
+            WriteUnknown: an answer was lost, and none came to the repeated writes; the job may exist.
+            TransportError: NATS did not take it.
+        """
+        subject = self._subjects.event(event.job_id, event.event_type)
+        expected = ExpectedLast(sequence=0, subject=subject)
+        _, is_repeated = await self._publish(event, f"{event.job_id}.created", expected=expected)
+        if is_repeated and not await self._is_known(event):
+            # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
+            await self._publish(event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected)
+
+    def check_size(self, event: Writable) -> None:
+        """See that the server would take an event, before anything else is done for it.
+
+        Raises:
+            PayloadTooLarge: it would not.
+        """
+        data, lines = event.encode(), event.header_lines()
+        limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
+        # Almost every event is far from the limit, and need not be written twice.
+        if 2 * (len(data) + len(lines)) > limit_bytes:
+            encode_publish(self._subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
+
+    async def create_many(self, events: Sequence[Writable]) -> None:
+        """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
+
+        Raises:
+            WriteUnknown: an answer was lost, and none came to the repeated writes; the thousand may be stored.
+            TransportError: NATS did not take them.
+        """
+        for start in range(0, len(events), BATCH_MAX):
+            chunk = events[start : start + BATCH_MAX]
+            if supports_batch(self._connection):
+                await self._create_batch(chunk)
+            else:
+                stored = await asyncio.gather(*map(self.create, chunk), return_exceptions=True)
+                failed = next((each for each in stored if isinstance(each, BaseException)), None)
+                if failed is not None:
+                    raise failed
+
+    async def _create_batch(self, events: Sequence[Writable]) -> None:
+        messages = [
+            BatchMessage(
+                self._subjects.event(event.job_id, event.event_type),
+                event.encode(),
+                event.header_lines(),
+            )
+            for event in events
+        ]
+        unknown: WriteUnknown | None = None
+        for _ in range(_WRITES_MAX):
+            try:
+                await publish_batch(self._connection, messages, timeout=self._timeout)
+            except WriteUnknown as error:
+                unknown = error
+                _log.warning("a batch of %s jobs is written again: %s", len(events), error)
+            except WrongLastSequence:
+                return  # an earlier, unanswered batch of ours was stored: the ids are new, so nobody else wrote them
+            except TransportError:
+                if unknown is None:
+                    raise
+            else:
+                return
+        raise WriteUnknown(f"a batch of {len(events)} jobs may be stored: {unknown}")
+
+    def new_message_id(self, event: Writable) -> str:
+        """Return the id of a message that will hold an event. Under the same id, an event is stored once."""
+        return f"{event.job_id}.{event.event_type}.{next(self._tokens)}"
+
+    async def append(self, event: Writable, *, after: int, message_id: str | None = None) -> int:
+        """Store the next event of a job, if `after` is still the sequence of its newest one. Return its own.
+
+        It may be called again with the `message_id` of a write whose fate is not known: what was stored then, is found.
+
+        Raises:
+            Overtaken: somebody else wrote first.
+            WriteUnknown: an answer was lost, and none came to the repeated writes, nor to a read.
+            TransportError: NATS did not take it.
+        """
+        message_id = message_id or self.new_message_id(event)
+        expected = None
+        if self.is_fenced:
+            expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
+        else:
+            newest = await self.newest(event.job_id)
+            if newest is not None and newest.sequence != after:
+                return await self._whose(event, message_id, after)
+        sequence, _ = await self._publish(event, message_id, expected=expected)
+        return sequence
+
+    async def _publish(
+        self, event: Writable, message_id: str, *, expected: ExpectedLast | None
+    ) -> tuple[int, bool]:
+        """Return the event's sequence, and whether the stream knew the message's id before."""
+        subject = self._subjects.event(event.job_id, event.event_type)
+        body = event.encode()
+        headers = event.header_lines()
+        unknown: WriteUnknown | None = None
+        for _ in range(_WRITES_MAX):
+            try:
+                ack = await publish_acked(
+                    self._connection,
+                    subject,
+                    body,
+                    headers=headers,
+                    message_id=message_id,
+                    expected_last=expected,
+                    timeout=self._timeout,
+                )
+            except WriteUnknown as error:
+                unknown = error
+                _log.warning("job %s: %s is written again: %s", event.job_id, event.event_type, error)
+            except WrongLastSequence:
+                after = 0 if expected is None else expected.sequence
+                try:
+                    return await self._whose(event, message_id, after), False
+                except TransportError as error:
+                    if unknown is None:
+                        raise
+                    raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
+            except TransportError:
+                if unknown is None:
+                    raise
+            else:
+                return ack.sequence, ack.duplicate
+        raise WriteUnknown(f'"{subject}" may have been stored, no answer to {_WRITES_MAX} writes: {unknown}')
+
+    async def _whose(self, event: Writable, message_id: str, after: int) -> int:
+        """Find out after a refusal whether an earlier, unanswered write of ours had succeeded. Return its sequence.
+
+        Raises:
+            Overtaken: it had not.
+        """
+        newest: StoredEvent | None = None
+        for pause in _KNOWN_WITHIN:
+            await asyncio.sleep(pause)
+            own = await self._read(self._subjects.event(event.job_id, event.event_type))
+            if own is not None and own.headers.get(_MESSAGE_ID) == message_id:
+                return own.sequence
+            found = await self._read(self._subjects.job(event.job_id))
+            newest = None if found is None else _stored(found)
+            if found is not None and found.sequence > after:
+                break
+        raise Overtaken(event.job_id, newest)
+
+    async def _is_known(self, event: Writable) -> bool:
+        """Say whether an event of this type is stored. In a cluster, a replica may know a fresh one a moment later."""
+        for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
+            await asyncio.sleep(pause)
+            if await self.newest_of(event.job_id, event.event_type) is not None:
+                return True
+        return False
+
+    async def _read(self, subject: str) -> StoredMessage | None:
+        return await last_message(self._connection, STREAM, subject, timeout=self._timeout)
+
+
+def _stored(message: StoredMessage) -> StoredEvent | None:
+    event = LifecycleEvent.parse(message.data)
+    if event is None:
+        return None
+    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID))
+
+
+def _checked(message: StoredMessage | None) -> StoredEvent | None:
+    if message is None:
+        return None
+    stored = _stored(message)
+    if stored is None:
+        raise MalformedJobEvent(message.subject, stream=STREAM, sequence=message.sequence)
+    return stored

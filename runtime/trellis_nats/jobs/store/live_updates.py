@@ -1,0 +1,127 @@
+"""Live updates: what a running handler tells whoever listens now. They are not stored (reference, section 15)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final, Generic
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic.alias_generators import to_camel
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import now, timestamp
+from trellis_nats.codec import Codec
+from trellis_nats.context import Context
+from trellis_nats.errors import ConfigurationError, InvalidPayload, NotConnected
+from trellis_nats.jobs.model.type_vars import UpdateT
+
+__all__ = ["UpdateInbox", "Updates"]
+
+_log = logging.getLogger(__name__)
+
+_WAITING_MAX: Final = 1_000
+"""How many updates wait for a slow reader; then the oldest ones are dropped."""
+
+
+class UpdateFrame(BaseModel):
+    """One update on the wire."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    job_id: str
+    attempt: int = Field(ge=1)
+    sequence: int = Field(ge=1)
+    timestamp: str
+    update: JsonValue
+
+
+class Updates(Generic[UpdateT]):
+    """Where a queue's updates go, and how they are written; `codec` is None where the queue declares none."""
+
+    def __init__(
+        self, connection: Connection, *, queue: str, prefix: str | None, codec: Codec[UpdateT] | None
+    ) -> None:
+        self._connection = connection
+        self._queue = queue
+        self._prefix = prefix
+        self._codec = codec
+
+    def subject(self, job_id: str) -> str:
+        """Where the updates of a job are published.
+
+        Raises:
+            ConfigurationError: the queue declares no update, or the binding gives it no subject.
+        """
+        if self._codec is None:
+            raise ConfigurationError(f'queue "{self._queue}" declares no `update` in its contract')
+        if self._prefix is None:
+            raise ConfigurationError(f'the binding gives queue "{self._queue}" no updatesPrefix')
+        return f"{self._prefix}.{job_id}"
+
+    async def emit(
+        self, value: UpdateT, *, job_id: str, attempt: int, sequence: int, context: Context
+    ) -> None:
+        """Send an update to whoever listens. While there is no connection nobody does, and it is dropped.
+
+        Raises:
+            ConfigurationError: the queue declares no update.
+            InvalidPayload: the value does not match its schema.
+        """
+        subject = self.subject(job_id)
+        body = None if self._codec is None else self._codec.to_json(value)
+        frame = UpdateFrame(
+            job_id=job_id, attempt=attempt, sequence=sequence, timestamp=timestamp(now()), update=body
+        )
+        try:
+            data = frame.model_dump_json(by_alias=True).encode()
+            await self._connection.publish(subject, data, headers=context.headers())
+        except NotConnected:
+            _log.debug("job %s: an update was dropped: not connected", job_id)
+
+    def decode(self, frame: UpdateFrame) -> UpdateT | None:
+        """Read the value of a frame; None, with a line in the log, when it does not match its schema."""
+        try:
+            return None if self._codec is None else self._codec.from_json(frame.update)
+        except InvalidPayload as error:
+            _log.warning("job %s: an update was ignored: %s", frame.job_id, error)
+            return None
+
+
+class UpdateInbox:
+    """Puts the frames of one job in order: a newer attempt begins anew, repeats and older attempts are dropped."""
+
+    def __init__(self, job_id: str) -> None:
+        self.arrived = asyncio.Event()
+        self._job_id = job_id
+        self._attempt = 0
+        self._sequence = 0
+        self._waiting: deque[UpdateFrame] = deque(maxlen=_WAITING_MAX)
+
+    def hear(self, message: Message) -> None:
+        """Take a message; what is no update of this job is dropped."""
+        try:
+            frame = UpdateFrame.model_validate_json(message.data)
+        except ValidationError:
+            return
+        if frame.job_id == self._job_id and (frame.attempt, frame.sequence) > (self._attempt, self._sequence):
+            self._attempt, self._sequence = frame.attempt, frame.sequence
+            self._waiting.append(frame)
+            self.arrived.set()
+
+    def begin(self, attempt: int) -> None:
+        """Drop what comes from an attempt before this one: the history knows a newer one."""
+        if attempt > self._attempt:
+            self._attempt, self._sequence = attempt, 0
+            self._waiting = deque(
+                (each for each in self._waiting if each.attempt >= attempt), maxlen=_WAITING_MAX
+            )
+
+    def take(self) -> list[UpdateFrame]:
+        """Return what has come, in order, and forget it."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        self.arrived.clear()
+        return taken

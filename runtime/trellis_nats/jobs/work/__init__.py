@@ -1,0 +1,1 @@
+"""Working a queue: from a pulled message to a stored outcome."""

@@ -1,0 +1,66 @@
+"""A handler and how it is to be run: `async def` or plain `def`, how many at a time, for how long."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, cast
+
+from trellis_nats._support.threads import in_thread
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.work.active_job import ActiveJob
+
+__all__ = ["AsyncHandler", "Handler", "Registration", "registered"]
+
+
+AsyncHandler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT]]
+"""A handler that runs on the event loop."""
+
+Handler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT] | ResultT]
+"""A handler: an `async def`, or a plain `def`, which runs in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration(Generic[PayloadT, ResultT, UpdateT]):
+    """A handler, ready to be awaited."""
+
+    call: AsyncHandler[PayloadT, ResultT, UpdateT]
+    concurrency: int | None
+    """How many run at a time in this process; None for the contract's number."""
+    timeout: timedelta | None
+    """How long one may run. None: as long as it takes."""
+
+
+def registered(
+    queue: str,
+    handler: Handler[PayloadT, ResultT, UpdateT],
+    *,
+    concurrency: int | None,
+    timeout: timedelta | None,
+) -> Registration[PayloadT, ResultT, UpdateT]:
+    """Check a handler and its options.
+
+    Raises:
+        ConfigurationError: it cannot be called, a number is not positive, or a plain `def` has a timeout.
+    """
+    if not callable(handler):
+        raise ConfigurationError(f'job "{queue}": the handler {handler!r} cannot be called')
+    if concurrency is not None and concurrency < 1:
+        raise ConfigurationError(f'job "{queue}": concurrency must be at least 1, got {concurrency}')
+    if timeout is not None and timeout <= timedelta(0):
+        raise ConfigurationError(f'job "{queue}": a timeout must be positive, got {timeout}')
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
+        return Registration(cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout)
+    if timeout is not None:
+        raise ConfigurationError(
+            f'job "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
+        )
+    plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
+
+    async def call(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> ResultT:
+        return await in_thread(plain, job)
+
+    return Registration(call, concurrency, timeout)

@@ -1,0 +1,62 @@
+"""A question that a process asks itself, to see whether it may answer others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.permission_errors import Denial
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.errors import NotConnected
+
+__all__ = ["Question"]
+
+
+class Question:
+    """One question under way. The right to answer is not a subject, so that only an answer shows whether it is there."""
+
+    def __init__(self, connection: Connection, subject: str) -> None:
+        self._connection = connection
+        self._inbox = connection.new_inbox()
+        self._answer_denial = Denial("publish to", self._inbox.lower())
+        self._expected = {
+            self._answer_denial,
+            Denial("publish to", subject.lower()),
+            Denial("subscribe to", subject.lower()),
+        }
+        self._heard: set[Denial] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def asked(cls, connection: Connection, subject: str) -> AsyncGenerator[Question]:
+        """Ask on a subject that nobody else uses, for the length of an `async with` block."""
+        question = cls(connection, subject)
+        forget = connection.on_denial(question._take)
+        subscription = connection.listen(subject, question._answer)
+        try:
+            with suppress(NotConnected):
+                await connection.publish(subject, b"", reply=question._inbox)
+            yield question
+        finally:
+            forget()
+            await subscription.unsubscribe()
+
+    async def is_answer_denied(self) -> bool:
+        """Say whether the answer was refused. Call it after a flush: then the question has come back.
+
+        Raises:
+            RequestTimeout: the server did not answer.
+        """
+        await self._connection.flush()
+        return self._answer_denial in self._heard
+
+    def _answer(self, question: Message) -> None:
+        if question.reply == self._inbox:
+            with suppress(NotConnected):
+                self._connection.send(self._inbox, b"")
+
+    def _take(self, denial: Denial) -> bool:
+        if denial in self._expected:
+            self._heard.add(denial)
+        return denial in self._expected

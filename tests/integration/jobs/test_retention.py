@@ -1,0 +1,193 @@
+"""Histories of ended jobs go when they are due, state by state; nothing else goes."""
+
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats import Duties, JobFailed, JobNotFound, JobRef, JobState, Options, Retention
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats.jobs.maintenance.job_cleaner import Purger
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.lost_work import connection_of
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+SOON: Final = timedelta(seconds=10)
+AT_ONCE: Final = timedelta(0)
+NEVER: Final = Retention(
+    completed=None,
+    cancelled=None,
+    expired=None,
+    skipped=None,
+    failed=None,
+    stale=None,
+    dead=None,
+    dismissed=None,
+)
+BY_HAND: Final = Options(duties=Duties(reconcile_every=None, purge_every=None))
+
+Refs = dict[JobState, JobRef[Parcel, Receipt]]
+
+
+async def jobs_in_every_state(shop: Shop) -> Refs:
+    """Create jobs of queue `pack`, one of which completes, fails, is cancelled, dies, or waits."""
+
+    @shop.jobs.pack.handle
+    async def pack(job: ParcelJob) -> Receipt:
+        if job.payload.number == 1:
+            raise JobFailed("no stock")
+        if job.payload.number == 2:
+            raise RuntimeError("broken")
+        return Receipt(total=1)
+
+    host = await shop.jobs.start_workers()
+    completed, failed, dead = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(3)])
+    for ref in (completed, failed, dead):
+        await ref.wait(timeout=SOON)
+    await host.stop()
+    cancelled, pending = await shop.jobs.pack.create_many([Parcel(number=3), Parcel(number=4)])
+    await cancelled.cancel("changed my mind")
+    return {
+        JobState.COMPLETED: completed,
+        JobState.FAILED: failed,
+        JobState.DEAD: dead,
+        JobState.CANCELLED: cancelled,
+        JobState.PENDING: pending,
+    }
+
+
+async def kept(refs: Refs) -> set[JobState]:
+    """Return the states of the jobs that are still there."""
+    found: set[JobState] = set()
+    for ref in refs.values():
+        try:
+            found.add((await ref.get()).state)
+        except JobNotFound:
+            continue
+    return found
+
+
+async def test_each_state_is_kept_for_its_own_time(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        refs = await jobs_in_every_state(shop)
+        assert await kept(refs) == set(refs)
+
+        assert await shop.jobs.purge_ended() == 0, "nothing is older than a week"
+        assert await shop.jobs.purge_ended(NEVER) == 0
+        assert await shop.jobs.purge_ended(_only(completed=AT_ONCE, dead=AT_ONCE)) == 2
+        assert await kept(refs) == {JobState.FAILED, JobState.CANCELLED, JobState.PENDING}
+        assert await shop.jobs.purge_ended(_only(failed=AT_ONCE, cancelled=SOON)) == 1
+        assert await kept(refs) == {JobState.CANCELLED, JobState.PENDING}
+        assert await shop.jobs.purge_ended(_only(cancelled=AT_ONCE)) == 1
+        assert await kept(refs) == {JobState.PENDING}
+        assert await subjects(shop, "trellis.jobs.shop.>") == 1, "nothing of the purged jobs is left"
+
+
+def _only(
+    *,
+    completed: timedelta | None = None,
+    failed: timedelta | None = None,
+    dead: timedelta | None = None,
+    cancelled: timedelta | None = None,
+) -> Retention:
+    return Retention(
+        completed=completed,
+        failed=failed,
+        dead=dead,
+        cancelled=cancelled,
+        expired=None,
+        skipped=None,
+        stale=None,
+        dismissed=None,
+    )
+
+
+async def subjects(shop: Shop, under: str) -> int:
+    """Count the subjects of stream JOBS that have messages."""
+    match await call(connection_of(shop), "STREAM.INFO.JOBS", {"subjects_filter": under}):
+        case {"state": {"subjects": {**found}}}:
+            return len(found)
+        case answer:
+            raise AssertionError(f"no stream: {answer}")
+
+
+async def test_a_round_purges_no_more_than_it_may(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        refs = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(10)])
+        for ref in refs:
+            await ref.cancel()
+
+        first = await shop.jobs.purge_ended(_only(cancelled=AT_ONCE), limit=7)
+        rest = await shop.jobs.purge_ended(_only(cancelled=AT_ONCE), limit=7)
+
+        assert (first, rest) == (7, 3)
+
+
+async def test_a_failed_job_that_was_sent_again_is_kept(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        refs = await jobs_in_every_state(shop)
+        history, job_id = shop.jobs.pack.access.history, refs[JobState.FAILED].id
+        created, ended = await history.newest_of(job_id, "created"), await history.newest(job_id)
+        assert created is not None
+        assert ended is not None
+        again = {"event_type": "retried", "previous_state": JobState.FAILED}
+        await history.append(created.event.model_copy(update=again), after=ended.sequence)
+
+        assert await shop.jobs.purge_ended(_only(failed=AT_ONCE)) == 0
+        assert (await refs[JobState.FAILED].get()).state is JobState.PENDING
+
+
+async def test_a_subject_that_would_mean_every_job_purges_nothing(nats_server: NatsServer) -> None:
+    """A server stores a literal `*`; as a filter it would name every job of the queue."""
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        refs = await jobs_in_every_state(shop)
+        for event in ("created", "completed"):
+            body = await shop.jobs.pack.access.history.newest_of(refs[JobState.COMPLETED].id, event)
+            assert body is not None
+            await publish_acked(connection_of(shop), f"trellis.jobs.shop.pack.*.{event}", body.event.encode())
+
+        assert await shop.jobs.purge_ended(_only(completed=AT_ONCE)) == 1
+        assert await kept(refs) == set(refs) - {JobState.COMPLETED}
+
+
+async def test_the_holder_of_the_duties_purges_by_itself(nats_server: NatsServer) -> None:
+    duties = Duties(
+        reconcile_every=None, purge_every=timedelta(milliseconds=20), retention=_only(completed=AT_ONCE)
+    )
+    async with Shop.connect(nats_server.url, options=Options(duties=duties)) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        async def is_gone() -> bool:
+            try:
+                await ref.get()
+            except JobNotFound:
+                return True
+            return False
+
+        await eventually(is_gone)
+
+
+async def test_old_signs_of_life_go_and_nothing_else(nats_server: NatsServer) -> None:
+    """The stream keeps each of them for ninety days otherwise."""
+    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+        connection, jobs = connection_of(shop), shop.jobs.runtime.binding.jobs
+        assert jobs is not None
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        for instance in ("a", "a", "b"):
+            await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", b"{}")
+        await publish_acked(connection, "trellis.jobs.workers.other.pack.c.heartbeat", b"{}")
+        purger = Purger(connection, jobs)
+
+        await purger.clear_presence()
+        assert await subjects(shop, "trellis.jobs.workers.>") == 3
+        await purger.clear_presence(kept=AT_ONCE)
+
+        assert await subjects(shop, "trellis.jobs.workers.>") == 1
+        assert (await ref.get()).state is JobState.PENDING

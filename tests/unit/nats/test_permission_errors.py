@@ -1,0 +1,88 @@
+"""Permission violations: read, handed on, told once."""
+
+from __future__ import annotations
+
+import pytest
+from trellis_nats._nats.permission_errors import Denial, Denials, parse_denial
+from trellis_nats._nats.subscriptions import Refusal
+from trellis_nats.errors import PermissionDenied
+
+
+@pytest.mark.parametrize(
+    ("text", "denial"),
+    [
+        ("'permissions violation for publish to \"$js.api.info\"'", Denial("publish to", "$js.api.info")),
+        ("'Permissions Violation for Publish to \"A.b\"'", Denial("publish to", "a.b")),
+        ("'permissions violation for subscription to \"a.>\"'", Denial("subscribe to", "a.>")),
+        (
+            '\'permissions violation for subscription to "a" using queue "q"\'',
+            Denial("subscribe to", "a"),
+        ),
+        ("'permissions violation'", None),
+    ],
+)
+def test_the_text_of_a_server_is_read(text: str, denial: Denial | None) -> None:
+    assert parse_denial(text) == denial
+
+
+def known(subject: str) -> Refusal:
+    return Refusal(subject, is_new=False, is_repeated=False)
+
+
+def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
+    denials = Denials(
+        lambda _: False, lambda subject: Refusal(subject.upper(), is_new=True, is_repeated=False)
+    )
+
+    denials.hear("'permissions violation for subscription to \"a.>\"'")
+
+    with pytest.raises(PermissionDenied, match=r'subscribe to "A\.>"'):
+        denials.raise_kept()
+    denials.raise_kept()
+
+
+def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    def nobody_awaits(subject: str) -> bool:
+        asked.append(subject)
+        return False
+
+    denials = Denials(nobody_awaits, known)
+
+    denials.hear("'permissions violation for publish to \"$js.ack.a\"'")
+
+    assert asked == ["$js.ack.a"]
+    assert "$js.ack.a" in caplog.text
+
+
+def test_a_denial_for_each_message_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    denials = Denials(lambda _: False, known)
+
+    for number in range(100):
+        denials.hear(f"'permissions violation for publish to \"$js.ack.work.{number}\"'")
+    denials.hear("'permissions violation for publish to \"orders.v1.placed\"'")
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        'the account may not publish to "$js.ack.work.0"; the message is lost',
+        'the account may not publish to "orders.v1.placed"; the message is lost',
+    ]
+
+
+def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    denials = Denials(lambda _: False, known)
+    taken: list[Denial] = []
+
+    def take(denial: Denial) -> bool:
+        taken.append(denial)
+        return denial.subject == "a"
+
+    remove = denials.take(take)
+    denials.hear("'permissions violation for subscription to \"a\"'")
+    denials.hear("'permissions violation for publish to \"b\"'")
+    remove()
+    denials.hear("'permissions violation for publish to \"a\"'")
+
+    denials.raise_kept()
+    assert taken == [Denial("subscribe to", "a"), Denial("publish to", "b")]
+    assert [each.getMessage().split('"')[1] for each in caplog.records] == ["b", "a"]

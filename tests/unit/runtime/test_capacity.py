@@ -1,0 +1,95 @@
+"""Hands: how many handlers may run, how many outcomes may wait, and who is told when there is room again."""
+
+import asyncio
+
+import pytest
+from trellis_nats.jobs.capacity import Hands
+
+
+class Worker:
+    """Takes note of the room it was told of."""
+
+    def __init__(self, count: int) -> None:
+        self.told: list[int] = []
+        self.hands = Hands(count, lambda: self.told.append(self.hands.room))
+
+
+def test_a_hand_is_free_while_its_outcome_is_stored() -> None:
+    worker = Worker(2)
+    first, second = worker.hands.grab(), worker.hands.grab()
+    assert worker.hands.room == 0
+
+    first.handled()
+
+    assert worker.told == [1]
+    second.lay_down()
+    assert worker.told == [1, 2]
+
+
+def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_one_is_stored() -> None:
+    worker = Worker(2)
+    waiting = [worker.hands.grab() for _ in range(2)]
+    for hand in waiting:
+        hand.handled()
+    more = [worker.hands.grab() for _ in range(2)]
+    for hand in more:
+        hand.handled()
+    assert worker.hands.room == 0
+
+    waiting[0].lay_down()
+
+    assert worker.told[-1] == 1
+
+
+def test_whoever_waits_for_a_hand_comes_before_new_work() -> None:
+    async def scene() -> None:
+        worker = Worker(1)
+        waits = worker.hands.grab()
+        waits.lay_down()
+        runs = worker.hands.grab()
+        turn = asyncio.create_task(waits.take_up())
+        await asyncio.sleep(0)
+        assert not turn.done()
+
+        runs.lay_down()
+        await turn
+
+        assert waits.is_held
+        assert worker.told[-1] == 0
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bool) -> None:
+    async def scene() -> None:
+        worker = Worker(1)
+        waits = worker.hands.grab()
+        waits.lay_down()
+        runs = worker.hands.grab()
+        turn = asyncio.create_task(waits.take_up())
+        await asyncio.sleep(0)
+        if handed_over:
+            runs.lay_down()
+        turn.cancel()
+        await asyncio.wait([turn])
+        runs.lay_down()
+
+        assert worker.hands.room == 1
+
+    asyncio.run(scene())
+
+
+def test_a_stop_wakes_everybody_who_waits() -> None:
+    async def scene() -> None:
+        worker = Worker(1)
+        waits = worker.hands.grab()
+        waits.lay_down()
+        worker.hands.grab()
+        turn = asyncio.create_task(waits.take_up())
+        await asyncio.sleep(0)
+
+        worker.hands.close()
+        await turn
+
+    asyncio.run(scene())

@@ -1,0 +1,61 @@
+"""What a consumer really does with messages, ours or another runtime's."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+from trellis_nats.jobs.work.redelivery import Delivery
+
+SECOND = 1_000_000_000
+OTHERWISE = timedelta(seconds=30)
+
+
+def test_our_own_consumer_is_plain() -> None:
+    delivery = Delivery.of({"config": {"ack_wait": 600 * SECOND}}, otherwise=OTHERWISE)
+
+    assert delivery == Delivery(timedelta(minutes=10))
+    assert delivery.nak_delay(timedelta(seconds=5), delivered=3) == timedelta(seconds=5)
+
+
+def test_a_backoff_replaces_the_ack_wait_by_its_shortest_step() -> None:
+    info: dict[str, JsonValue] = {"config": {"ack_wait": 600 * SECOND, "backoff": [5 * SECOND, 30 * SECOND]}}
+
+    delivery = Delivery.of(info, otherwise=OTHERWISE)
+
+    assert delivery.ack_wait == timedelta(seconds=5)
+
+
+def test_what_a_server_adds_to_a_delay_is_taken_off_before() -> None:
+    """Measured: nak(2) with a backoff of 1, 3 and 6 s came after 4 s on the second delivery."""
+    delivery = Delivery(timedelta(seconds=1), tuple(timedelta(seconds=s) for s in (1, 3, 6)))
+
+    assert delivery.nak_delay(timedelta(seconds=2), delivered=1) == timedelta(seconds=2)
+    assert delivery.nak_delay(timedelta(seconds=4), delivered=2) == timedelta(seconds=2)
+    assert delivery.nak_delay(timedelta(seconds=30), delivered=9) == timedelta(seconds=25)
+
+
+@given(
+    st.lists(st.timedeltas(timedelta(0), timedelta(hours=1)), max_size=6),
+    st.timedeltas(timedelta(0), timedelta(hours=2)),
+    st.integers(1, 20),
+)
+def test_a_delay_is_never_negative_and_at_once_stays_at_once(
+    backoff: list[timedelta], wanted: timedelta, delivered: int
+) -> None:
+    delay = Delivery(OTHERWISE, tuple(backoff)).nak_delay(wanted, delivered=delivered)
+
+    assert delay >= timedelta(0)
+    assert (delay == timedelta(0)) == (wanted == timedelta(0))
+
+
+def test_an_answer_without_numbers_leaves_the_binding_s() -> None:
+    infos: list[dict[str, JsonValue]] = [
+        {},
+        {"config": None},
+        {"config": {}},
+        {"config": {"ack_wait": "soon", "backoff": [None]}},
+    ]
+
+    for info in infos:
+        assert Delivery.of(info, otherwise=OTHERWISE).nak_delay(OTHERWISE, delivered=1) == OTHERWISE

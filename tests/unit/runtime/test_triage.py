@@ -1,0 +1,86 @@
+"""What the history says decides about a work message, never the message alone."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trellis_nats.clock import timestamp
+from trellis_nats.context import new_context
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event_factory import JobIdentity
+from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, admit
+
+AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
+JOB = JobIdentity(job_id="J1", service="orders-service", queue="charge-payment", context=new_context())
+CREATED = JOB.created({"a": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
+
+
+def event(kind: EventType, state: JobState, tries: int, **extra: object) -> LifecycleEvent:
+    body = {
+        **CREATED.model_dump(by_alias=True, exclude_unset=True),
+        "eventType": kind.value,
+        "state": state.value,
+        "tries": tries,
+        **extra,
+    }
+    return LifecycleEvent.model_validate(body)
+
+
+def test_a_fresh_job_starts_its_first_try() -> None:
+    assert admit(CREATED, CREATED, max_deliver=5, at=AT) == Start(JobState.PENDING, 1)
+
+
+def test_a_retry_continues_where_the_history_stands() -> None:
+    newest = event(EventType.RETRY, JobState.RETRY, 1)
+
+    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 2)
+
+
+def test_a_try_that_died_with_its_worker_counts() -> None:
+    newest = event(EventType.PROGRESS, JobState.ACTIVE, 2)
+
+    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.ACTIVE, 3)
+
+
+def test_a_released_try_is_taken_again_under_the_same_number() -> None:
+    newest = event(EventType.RETRY, JobState.RETRY, 0)
+
+    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 1)
+
+
+def test_a_job_whose_last_worker_died_is_dead() -> None:
+    newest = event(EventType.STARTED, JobState.ACTIVE, 3)
+
+    admission = admit(CREATED, newest, max_deliver=5, at=AT)
+
+    assert admission == Exhausted(JobState.ACTIVE, 3, "every try is used (3 of 3): its worker died")
+
+
+@pytest.mark.parametrize("ending", sorted(TERMINAL_EVENTS))
+def test_a_finished_job_never_runs_again(ending: EventType) -> None:
+    newest = event(ending, JobState(ending.value), 1)
+
+    assert admit(CREATED, newest, max_deliver=5, at=AT) == Finished()
+
+
+def test_an_ignored_completion_does_not_end_a_job_whatever_its_state_says() -> None:
+    newest = event(EventType.STALE_COMPLETION_IGNORED, JobState.STALE, 1)
+
+    assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.ACTIVE, 2)
+
+
+def test_a_message_older_than_an_operators_retry_is_dropped() -> None:
+    retried = event(EventType.RETRIED, JobState.PENDING, 0, timestamp=timestamp(AT + timedelta(hours=1)))
+
+    assert admit(CREATED, retried, max_deliver=5, at=AT) == Finished()
+    assert admit(retried, retried, max_deliver=5, at=AT) == Start(JobState.PENDING, 1)
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
+def test_a_job_past_its_deadline_expires(late: timedelta) -> None:
+    work = event(EventType.CREATED, JobState.PENDING, 0, deadline=timestamp(AT))
+
+    assert admit(work, work, max_deliver=5, at=AT + late) == Overdue(JobState.PENDING, 0)
+    assert admit(work, work, max_deliver=5, at=AT - timedelta(seconds=1)) == Start(JobState.PENDING, 1)

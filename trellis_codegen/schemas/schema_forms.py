@@ -1,0 +1,70 @@
+"""Questions about one schema: is it an object, a map; what does it say of itself."""
+
+from __future__ import annotations
+
+import string
+from typing import TypeAlias, TypeGuard
+
+from pydantic import JsonValue
+
+from trellis_codegen.schemas.checking import subschemas
+from trellis_codegen.schemas.enum_filter import fits
+
+__all__ = [
+    "description_of",
+    "has_reference",
+    "is_map",
+    "is_object",
+    "letter",
+    "plain_default",
+    "properties_of",
+]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+def is_object(schema: JsonValue) -> TypeGuard[JsonObject]:
+    """Whether a class is made of this schema: it says which members its objects have."""
+    return isinstance(schema, dict) and "properties" in schema and schema.get("type", "object") == "object"
+
+
+def is_map(schema: JsonObject) -> bool:
+    """Whether this is an object whose members are not known by name."""
+    if "type" in schema:
+        return schema["type"] == "object"
+    return bool(schema.keys() & {"patternProperties", "additionalProperties"})
+
+
+def plain_default(schema: JsonValue) -> JsonValue:
+    """Return the default of a string, number or boolean; None when there is none that the schema allows."""
+    if not isinstance(schema, dict) or "format" in schema or "default" not in schema:
+        return None
+    default = schema["default"]
+    if not fits(default, schema) or not isinstance(default, str | int | float):
+        return None
+    return default if "type" in schema or "enum" in schema else None
+
+
+def description_of(schema: JsonValue) -> str | None:
+    """Return the description of a schema, if it has words in it."""
+    text = schema.get("description") if isinstance(schema, dict) else None
+    return text.strip() or None if isinstance(text, str) else None
+
+
+def properties_of(schema: JsonValue) -> JsonObject:
+    """Return the properties of an object schema."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def has_reference(schema: JsonValue) -> bool:
+    """Whether a schema still refers to another one: only recursion does once references are written out."""
+    if not isinstance(schema, dict):
+        return False
+    return "$ref" in schema or any(has_reference(each) for _, each in subschemas(schema))
+
+
+def letter(index: int) -> str:
+    """Return A, B, … Z, AA, BB, … for 0, 1, …: what tells things apart that have nothing else."""
+    alphabet = string.ascii_uppercase
+    return alphabet[index % len(alphabet)] * (1 + index // len(alphabet))
