@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked, send_acked
-from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import NatsServer
@@ -95,7 +95,7 @@ async def pull_ours(server: NatsServer) -> float:
     done, left = asyncio.Event(), MESSAGES
     pull: Pull
 
-    def take(message: WorkMessage) -> None:
+    def take(message: Delivery) -> None:
         nonlocal left
         connection.send(message.reply, b"+ACK")
         left -= 1

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 
-from trellis_nats.connect import opened
+from trellis_nats.connect import open_runtime
 from trellis_nats.contract import Contract
 from trellis_nats.options import Options
 from trellis_nats.runtime import Runtime
@@ -34,5 +34,5 @@ class Client:
         """
         runtime = Runtime(cls.contract, options or Options())
         client = cls(runtime)
-        async with opened(runtime, url, provisioned=False):
+        async with open_runtime(runtime, url, provisioned=False):
             yield client

@@ -18,13 +18,13 @@ from trellis_nats.permissions import inbox_prefix, require_rights
 from trellis_nats.provision import provision, requirements_of
 from trellis_nats.runtime import Runtime
 
-__all__ = ["opened"]
+__all__ = ["open_runtime"]
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def opened(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncGenerator[None]:
+async def open_runtime(runtime: Runtime, url: str, *, provisioned: bool) -> AsyncGenerator[None]:
     """Give a runtime its connection for the length of an `async with` block.
 
     Raises:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._support.grace_period import Grace
+from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, local_binding
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
@@ -27,7 +27,7 @@ class Workload(Protocol):
         """Begin to work. Only what has a handler does."""
         ...
 
-    async def stop(self, grace: Grace) -> None:
+    async def stop(self, grace: GracePeriod) -> None:
         """Take nothing new at once, and end what runs within the grace."""
         ...
 
@@ -55,7 +55,7 @@ class Runtime:
         self._given_binding = binding
         self._binding: Binding | None = None
         self._connection: Connection | None = None
-        self._grace: Grace | None = None
+        self._grace: GracePeriod | None = None
         self._rights_check: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -123,7 +123,7 @@ class Runtime:
     async def stop(self, grace: timedelta) -> None:
         """Stop every workload, all at the same time."""
         self.health.enter(Phase.STOPPING)
-        self._grace = Grace(grace)
+        self._grace = GracePeriod(grace)
         await asyncio.gather(*(workload.stop(self._grace) for workload in self.workloads))
         self.health.enter(Phase.STOPPED)
 

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Self
 
-from trellis_nats._support.signals import StopSignals, ending_the_process
+from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.binding import Binding
-from trellis_nats.connect import opened
+from trellis_nats.connect import open_runtime
 from trellis_nats.contract import Contract
-from trellis_nats.health.listener import listening
+from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
 from trellis_nats.runtime import Runtime
@@ -60,9 +60,11 @@ class Service:
         async with AsyncExitStack() as stack:
             # Signals that `run` caught stay caught until the connection is closed, and a late one does no harm.
             stack.callback(lambda: service._signals.end())  # noqa: PLW0108 - `run` replaces the object
-            with ending_the_process():
-                await stack.enter_async_context(listening(runtime.health, runtime.options.health_listen))
-                await stack.enter_async_context(opened(runtime, url, provisioned=True))
+            with end_process_on_signal():
+                await stack.enter_async_context(
+                    listen_for_health(runtime.health, runtime.options.health_listen)
+                )
+                await stack.enter_async_context(open_runtime(runtime, url, provisioned=True))
             stack.push_async_callback(service.stop)
             yield service
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import pytest
 from trellis_nats._nats.jetstream import progress_thread
-from trellis_nats._nats.jetstream.delivery import WorkMessage
+from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.pull import Pull
 from trellis_nats.jobs import tries
 from trellis_nats.jobs.model import outcome, triage
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.store import event_log
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.worker import Worker
 
@@ -40,7 +40,7 @@ def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
     """Acknowledge the work message as soon as the handler begins."""
     handle: Any = vars(tries.Tries)["_handle"]
 
-    async def mutated(self: Any, message: WorkMessage, *others: Any) -> Any:
+    async def mutated(self: Any, message: Delivery, *others: Any) -> Any:
         await message.ack_confirmed()
         return await handle(self, message, *others)
 
@@ -86,7 +86,7 @@ def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
         return False
 
-    patch.setattr(Claims, "is_held", mutated)
+    patch.setattr(Liveness, "is_held", mutated)
 
 
 def claimed_once_begun(patch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def nothing_given_back(patch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
         return True
 
-    patch.setattr(WorkMessage, "nak", mutated)
+    patch.setattr(Delivery, "nak", mutated)
 
 
 def cancellation_never_looked_at(patch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
 
 def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
     """Return from `create` before the server has said that the job is stored."""
-    create = event_log.JobHistory.create
+    create = event_log.EventLog.create
     under_way: set[asyncio.Task[None]] = set()
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -175,13 +175,13 @@ def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
         if not task.cancelled():
             task.exception()  # it is a mutant: nobody learns of it
 
-    async def mutated(self: event_log.JobHistory, event: Any) -> None:
+    async def mutated(self: event_log.EventLog, event: Any) -> None:
         task = asyncio.create_task(create(self, event))
         under_way.add(task)
         task.add_done_callback(ended)
         await asyncio.sleep(0)
 
-    patch.setattr(event_log.JobHistory, "create", mutated)
+    patch.setattr(event_log.EventLog, "create", mutated)
 
 
 def lost_requests_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from datetime import timedelta
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model import admission, slots
 from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Joined, Verdict
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
-from trellis_nats.jobs.keys.orphans import Leftovers
+from trellis_nats.jobs.keys.orphans import Orphans
 
 from tests.support.keyed_records import LIMIT_BYTES
 from tests.support.keyed_world import Actor, World
@@ -31,7 +31,7 @@ def read(world: World, actor: Actor) -> None:
         replace(
             actor,
             snapshot=(world.record, world.revision),
-            seen=sighted(actor.seen, world.record, at=world.now),
+            seen=observe(actor.seen, world.record, at=world.now),
             asked_at=fresh.get("asked_at", actor.asked_at),
             asked_wall=fresh.get("asked_wall", actor.asked_wall),
         ),
@@ -97,7 +97,7 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
             expired = rules.expired(actor.seen, record, world.now, world.wall(actor))
             taken = expired if policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in record.active if slot.token in taken)
-            left = actor.leftovers
+            left = actor.orphans
             cleared = admission.evict(record, entries=left.entries, slots=left.slots | taken)
             changed, verdict = rules.admit(
                 cleared,
@@ -128,7 +128,7 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
                 at=world.wall(actor),
             )
         case "clear":
-            return admission.evict(record, entries=actor.leftovers.entries, slots=actor.leftovers.slots), None
+            return admission.evict(record, entries=actor.orphans.entries, slots=actor.orphans.slots), None
         case "renew":
             renewed = rules.renew(record, actor.token, lease=policy.lease, at=asked)
             return (record, False) if renewed is None else (renewed, True)
@@ -137,7 +137,7 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
         case "forget":
             own = {slot.token for slot in record.active if slot.job_id == actor.job}
             over = own & (
-                actor.leftovers.slots | rules.expired(actor.seen, record, world.now, world.wall(actor))
+                actor.orphans.slots | rules.expired(actor.seen, record, world.now, world.wall(actor))
             )
             return rules.forget(record, actor.job, over), None
         case "withdraw":
@@ -169,7 +169,7 @@ def _said(world: World, actor: Actor, said: object) -> None:
         case "take":
             _taken(world, actor, said, until)
         case "clear":
-            become(world, replace(actor, stage="take", leftovers=Leftovers()))
+            become(world, replace(actor, stage="take", orphans=Orphans()))
         case "renew":
             become(
                 world, replace(actor, stage="running", until=until) if said else replace(actor, stage="lost")
@@ -200,7 +200,7 @@ def _forgotten(world: World, actor: Actor) -> None:
         become(world, replace(actor, stage="waiting"))
     else:
         world.messages.pop(actor.job, None)
-        become(world, replace(actor, stage="idle", is_entitled=False, seen=NOTHING_SEEN))
+        become(world, replace(actor, stage="idle", is_entitled=False, seen=NO_OBSERVATIONS))
 
 
 def _left(world: World, actor: Actor) -> None:

@@ -143,7 +143,7 @@ def _actor(world: World, actor: Actor, names: _Names) -> Hashable:
         for slot in known.active
     )  # fmt: skip
     left = (
-        tuple(sorted(map(names.of, actor.leftovers.slots)))
+        tuple(sorted(map(names.of, actor.orphans.slots)))
         if actor.stage in {"clear", "room", "forget"}
         else ()
     )

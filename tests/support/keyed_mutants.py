@@ -11,10 +11,10 @@ from typing import Final
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.jobs.keys.model import admission, slots
 from trellis_nats.jobs.keys.model.admission import Verdict
-from trellis_nats.jobs.keys.model.lease_observer import Sightings
+from trellis_nats.jobs.keys.model.lease_observer import LeaseObservations
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
-from trellis_nats.jobs.keys.orphans import Leftovers
+from trellis_nats.jobs.keys.orphans import Orphans
 
 from tests.support.keyed_world import Rules
 
@@ -49,24 +49,26 @@ def _admit_without_active(
     return changed._replace(active=record.active), verdict
 
 
-def _by_wall_clock(_: Sightings, record: KeyRecord, __: float, wall: datetime) -> AbstractSet[str]:
+def _by_wall_clock(_: LeaseObservations, record: KeyRecord, __: float, wall: datetime) -> AbstractSet[str]:
     return {slot.token for slot in record.active if parse_timestamp(slot.expires_at) <= wall}
 
 
-def _every_slot_expired(_: Sightings, record: KeyRecord, __: float, ___: datetime) -> AbstractSet[str]:
+def _every_slot_expired(
+    _: LeaseObservations, record: KeyRecord, __: float, ___: datetime
+) -> AbstractSet[str]:
     return {slot.token for slot in record.active}
 
 
-def _never_expired(_: Sightings, __: KeyRecord, ___: float, ____: datetime) -> AbstractSet[str]:
+def _never_expired(_: LeaseObservations, __: KeyRecord, ___: float, ____: datetime) -> AbstractSet[str]:
     return frozenset()
 
 
-def _evict_the_living(found: Leftovers, record: KeyRecord) -> Leftovers:
-    return Leftovers(found.entries, found.slots | {slot.token for slot in record.active})
+def _evict_the_living(found: Orphans, record: KeyRecord) -> Orphans:
+    return Orphans(found.entries, found.slots | {slot.token for slot in record.active})
 
 
-def _evict_every_entry(found: Leftovers, record: KeyRecord) -> Leftovers:
-    return Leftovers(found.entries | {entry.job_id for entry in record.queued}, found.slots)
+def _evict_every_entry(found: Orphans, record: KeyRecord) -> Orphans:
+    return Orphans(found.entries | {entry.job_id for entry in record.queued}, found.slots)
 
 
 def _renew_what_was_lost(record: KeyRecord, token: str, **said: object) -> KeyRecord | None:

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS
 from trellis_nats.jobs.keys.model.record import Slot
 from trellis_nats.jobs.keys.orphans import (
     RESERVATION_GRACE,
-    Leftovers,
+    Orphans,
     is_abandoned,
     is_orphaned,
     overdue_slots,
@@ -78,20 +78,20 @@ def _submit(world: World, actor: Actor) -> None:
 
 def _inspect(world: World, actor: Actor) -> None:
     found = _leftovers(world, actor)
-    become(world, replace(actor, stage="room", leftovers=found, snapshot=None))
+    become(world, replace(actor, stage="room", orphans=found, snapshot=None))
 
 
 def _look(world: World, actor: Actor) -> None:
     found = _leftovers(world, actor)
-    become(world, replace(actor, stage="clear" if found else "take", leftovers=found, snapshot=None))
+    become(world, replace(actor, stage="clear" if found else "take", orphans=found, snapshot=None))
 
 
 def _forgetting(world: World, actor: Actor) -> None:
     """See whose slots those of an ended job are."""
-    become(world, replace(actor, stage="forget", leftovers=_leftovers(world, actor)))
+    become(world, replace(actor, stage="forget", orphans=_leftovers(world, actor)))
 
 
-def _leftovers(world: World, actor: Actor) -> Leftovers:
+def _leftovers(world: World, actor: Actor) -> Orphans:
     """See who holds a place for nobody, as `Inspector` does."""
     record, at = world.record, world.wall(actor)
     entries = {
@@ -105,7 +105,7 @@ def _leftovers(world: World, actor: Actor) -> Leftovers:
         for slot in overdue_slots(record, world.policy, at=at)
         if is_abandoned(_event(world.history.get(slot.job_id)), _ask(world, slot))
     }
-    found = world.rules.evicted(Leftovers(frozenset(entries), frozenset(held)), record)
+    found = world.rules.evicted(Orphans(frozenset(entries), frozenset(held)), record)
     for job in found.entries:
         if job in world.history and world.history[job].event not in ENDED:
             world.faults = (*world.faults, f"the place of {job} is to be taken, which waits for it")
@@ -165,7 +165,7 @@ def _publish(world: World, actor: Actor) -> None:
 def _decide(world: World, actor: Actor) -> None:
     past = world.history[actor.job]
     if past.event in ENDED:
-        become(world, replace(actor, stage="forgetting", token="", seen=NOTHING_SEEN, asked_at=None))
+        become(world, replace(actor, stage="forgetting", token="", seen=NO_OBSERVATIONS, asked_at=None))
         return
     is_active = past.event in {"started", "staleCompletionIgnored"}
     if is_active and any(other.is_owner and other.job == actor.job for other in world.actors.values()):
@@ -176,7 +176,7 @@ def _decide(world: World, actor: Actor) -> None:
         world,
         replace(
             actor, stage="take", token=f"{actor.job}/{world.tokens}", is_entitled=actor.is_entitled or past.event != "created",
-            sequence=past.sequence, tries=past.tries + 1, seen=NOTHING_SEEN if actor.stage != "take" else actor.seen,
+            sequence=past.sequence, tries=past.tries + 1, seen=NO_OBSERVATIONS if actor.stage != "take" else actor.seen,
             asked_at=None, was_removed=False,
         ),
     )  # fmt: skip
@@ -238,7 +238,7 @@ def _left(world: World, actor: Actor, *, acknowledged: bool) -> None:
         world.messages.pop(actor.job, None)
     elif actor.job in world.messages and world.messages[actor.job].holder == actor.name:
         world.messages[actor.job] = Message(due=world.now + BACKOFF)
-    become(world, replace(actor, stage="idle", is_entitled=False, was_removed=False, seen=NOTHING_SEEN))
+    become(world, replace(actor, stage="idle", is_entitled=False, was_removed=False, seen=NO_OBSERVATIONS))
 
 
 _STEPS: Final = {

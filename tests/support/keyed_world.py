@@ -15,10 +15,10 @@ from typing import Final
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model import admission, slots
 from trellis_nats.jobs.keys.model.admission import Verdict
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, Sightings
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
-from trellis_nats.jobs.keys.orphans import Leftovers
+from trellis_nats.jobs.keys.orphans import Orphans
 
 __all__ = ["ENDED", "Actor", "Message", "Past", "Rules", "World", "policy"]
 
@@ -33,9 +33,11 @@ def policy(**said: object) -> KeyPolicy:
     return replace(base, **said)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - tests name its own fields
 
 
-def by_sighting(sightings: Sightings, record: KeyRecord, at: float, _: datetime) -> AbstractSet[str]:
+def by_sighting(
+    observations: LeaseObservations, record: KeyRecord, at: float, _: datetime
+) -> AbstractSet[str]:
     """Judge leases as the runtime does: by the observer's monotonic clock alone."""
-    return sightings.expired(record, at=at)
+    return observations.expired(record, at=at)
 
 
 def forgotten(record: KeyRecord, job: str, over: AbstractSet[str]) -> KeyRecord:
@@ -43,9 +45,9 @@ def forgotten(record: KeyRecord, job: str, over: AbstractSet[str]) -> KeyRecord:
     return admission.evict(record, entries={job}, slots=over)
 
 
-def evicted(leftovers: Leftovers, _: KeyRecord) -> Leftovers:
+def evicted(orphans: Orphans, _: KeyRecord) -> Orphans:
     """Take out what was found to be held for nobody, and nothing else."""
-    return leftovers
+    return orphans
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +58,9 @@ class Rules:
     acquire: Callable[..., tuple[KeyRecord, slots.Acquired | slots.Blocked]] = slots.acquire
     renew: Callable[..., KeyRecord | None] = slots.renew
     release: Callable[..., KeyRecord | None] = slots.release
-    expired: Callable[[Sightings, KeyRecord, float, datetime], AbstractSet[str]] = by_sighting
+    expired: Callable[[LeaseObservations, KeyRecord, float, datetime], AbstractSet[str]] = by_sighting
     forget: Callable[[KeyRecord, str, AbstractSet[str]], KeyRecord] = forgotten
-    evicted: Callable[[Leftovers, KeyRecord], Leftovers] = evicted
+    evicted: Callable[[Orphans, KeyRecord], Orphans] = evicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,11 @@ class Actor:
     sequence: int = 0
     tries: int = 0
     snapshot: tuple[KeyRecord, int] | None = None
-    seen: Sightings = NOTHING_SEEN
+    seen: LeaseObservations = NO_OBSERVATIONS
     asked_at: float | None = None
     asked_wall: float = 0.0
     until: float = 0.0
-    leftovers: Leftovers = field(default_factory=Leftovers)
+    orphans: Orphans = field(default_factory=Orphans)
     displaced: tuple[Slot, ...] = ()
     after: str = ""
     waiting: QueueEntry | None = None

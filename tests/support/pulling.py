@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
-from trellis_nats._nats.jetstream.pull import Pull, PullState, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull, PullState
 from trellis_nats._nats.jetstream.streams import consumer_info
 
 from tests.support.work_queue import CONSUMER, STREAM
@@ -18,19 +18,19 @@ HEARTBEAT = timedelta(milliseconds=200)
 """A tenth of the default, so that silence is noticed within a test."""
 
 
-class Hands:
+class Capacity:
     """A worker's hands: what is in them, and what was ever delivered."""
 
     def __init__(self) -> None:
-        self.arrived: asyncio.Queue[WorkMessage] = asyncio.Queue()
+        self.arrived: asyncio.Queue[Delivery] = asyncio.Queue()
         self.names: list[str] = []
 
-    def take(self, message: WorkMessage) -> None:
+    def take(self, message: Delivery) -> None:
         """Be delivered to."""
         self.names.append(message.data.decode())
         self.arrived.put_nowait(message)
 
-    async def next(self, within: float = 5.0) -> WorkMessage:
+    async def next(self, within: float = 5.0) -> Delivery:
         """Wait for the next message, for so many seconds."""
         async with asyncio.timeout(within):
             return await self.arrived.get()
@@ -39,7 +39,7 @@ class Hands:
 @asynccontextmanager
 async def pulling(
     connection: Connection,
-    hands: Hands,
+    capacity: Capacity,
     free: int,
     *,
     expires: timedelta = timedelta(seconds=30),
@@ -51,7 +51,7 @@ async def pulling(
         connection,
         stream=STREAM,
         consumer=CONSUMER,
-        deliver=hands.take,
+        deliver=capacity.take,
         expires=expires,
         idle_heartbeat=HEARTBEAT,
         on_state=on_state,

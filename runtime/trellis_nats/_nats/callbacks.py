@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-__all__ = ["Listeners"]
+__all__ = ["Callbacks"]
 
 _log = logging.getLogger(__name__)
 
 
-class Listeners:
+class Callbacks:
     """Who wants to know about one kind of moment."""
 
     def __init__(self) -> None:

@@ -10,12 +10,12 @@ from typing import Final
 
 from nats.nuid import NUID
 
-from trellis_nats._nats.callbacks import Listeners
+from trellis_nats._nats.callbacks import Callbacks
 from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.link.server_info import ServerInfo
 from trellis_nats._nats.link.servers import ServerPool, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
-from trellis_nats._nats.permission_errors import Denial, Denials
+from trellis_nats._nats.permission_errors import PermissionErrors, PermissionViolation
 from trellis_nats._nats.replies import Exchange, Replies
 from trellis_nats._nats.request import ask
 from trellis_nats._nats.subscriptions import Subscription, Subscriptions
@@ -48,11 +48,11 @@ class Connection:
         self._subscriptions = Subscriptions()
         self._replies = Replies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
-        self._denials = Denials(
+        self._denials = PermissionErrors(
             self._replies.on_denied, partial(self._subscriptions.refused, live=lambda: self.link)
         )
-        self._up = Listeners()
-        self._down = Listeners()
+        self._up = Callbacks()
+        self._down = Callbacks()
         self._closed = False
         self._info = ServerInfo()
         self._was_up = False
@@ -151,7 +151,7 @@ class Connection:
         """Call back when a link ended. Returns the remover."""
         return self._down.add(callback)
 
-    def on_denial(self, taker: Callable[[Denial], bool]) -> Callable[[], None]:
+    def on_denial(self, taker: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
         """Show what the server denies to `taker` first; True keeps it from everybody else. Returns the remover."""
         return self._denials.take(taker)
 

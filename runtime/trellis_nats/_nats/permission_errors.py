@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from trellis_nats._nats.subscriptions import Refusal
-from trellis_nats._support.log_throttle import Seldom
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.errors import PermissionDenied
 
-__all__ = ["Denial", "Denials", "parse_denial"]
+__all__ = ["PermissionErrors", "PermissionViolation", "parse_violation"]
 
 _log = logging.getLogger(__name__)
 
@@ -23,22 +23,22 @@ _TEXT: Final = re.compile(r'permissions violation for (publish|subscription) to 
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
+class PermissionViolation:
     """A refused subject. nats-py hands the text over in lower case, so compare without case."""
 
     operation: Literal["publish to", "subscribe to"]
     subject: str
 
 
-def parse_denial(text: str) -> Denial | None:
+def parse_violation(text: str) -> PermissionViolation | None:
     """Read the text of a permissions violation; None when it is worded otherwise."""
     found = _TEXT.search(text.lower())
     if found is None:
         return None
-    return Denial("publish to" if found[1] == "publish" else "subscribe to", found[2])
+    return PermissionViolation("publish to" if found[1] == "publish" else "subscribe to", found[2])
 
 
-class Denials:
+class PermissionErrors:
     """Hands denied publishes to who awaits their answer, and keeps denied subscriptions for the next flush."""
 
     def __init__(self, on_publish: Callable[[str], bool], refused: Callable[[str], Refusal]) -> None:
@@ -51,17 +51,17 @@ class Denials:
         self._on_publish = on_publish
         self._refused = refused
         self._subscriptions: list[str] = []
-        self._takers: list[Callable[[Denial], bool]] = []
-        self._seldom = Seldom(_log)
+        self._takers: list[Callable[[PermissionViolation], bool]] = []
+        self._log_throttle = LogThrottle(_log)
 
-    def take(self, taker: Callable[[Denial], bool]) -> Callable[[], None]:
+    def take(self, taker: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
         """Show every denial to `taker` first. Where it returns True, nobody else hears of it. Returns the remover."""
         self._takers.append(taker)
         return lambda: self._takers.remove(taker)
 
     def hear(self, text: str) -> None:
         """Take a permissions violation as the server words it."""
-        denial = parse_denial(text)
+        denial = parse_violation(text)
         if denial is None:
             _log.error("the server denies: %s", text)
         elif any(taker(denial) for taker in self._takers):
@@ -75,7 +75,7 @@ class Denials:
         elif not self._on_publish(denial.subject):
             kind = ".".join(denial.subject.split(".")[:_KIND_TOKENS])
             text = 'the account may not publish to "%s"; the message is lost'
-            self._seldom.write(logging.ERROR, kind, text, denial.subject)
+            self._log_throttle.write(logging.ERROR, kind, text, denial.subject)
 
     def raise_kept(self) -> None:
         """Raise the oldest refused subscription, once.

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
-__all__ = ["Grace"]
+__all__ = ["GracePeriod"]
 
 _HURRIED_SETTLING: Final = timedelta(seconds=2)
 """A release is written in milliseconds; when NATS is away, waiting longer would not help."""
 
 
-class Grace:
+class GracePeriod:
     """The time that running handlers are given, once for all workloads of a service."""
 
     def __init__(self, length: timedelta) -> None:

@@ -9,14 +9,14 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
-__all__ = ["Seldom"]
+__all__ = ["LogThrottle"]
 
 _EVERY: Final = timedelta(seconds=1)
 _KINDS_MAX: Final = 256
 """How many kinds are remembered; of more, the one that was written longest ago is forgotten."""
 
 
-class Seldom:
+class LogThrottle:
     """Writes what happens to every message, when something fails for all of them, so that the log stays readable."""
 
     def __init__(

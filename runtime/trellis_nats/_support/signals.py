@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["StopSignals", "ending_the_process"]
+__all__ = ["StopSignals", "end_process_on_signal"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _CANCEL_EVERY: Final = 0.5
@@ -91,7 +91,7 @@ class _Farewell:
 
 
 @contextmanager
-def ending_the_process() -> Generator[None]:
+def end_process_on_signal() -> Generator[None]:
     """Let SIGTERM and SIGINT cancel what is awaited in the block, and then end the process with code 0.
 
     Only signals that the program does not handle itself are caught.

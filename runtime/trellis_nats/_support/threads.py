@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["in_thread"]
+__all__ = ["run_in_thread"]
 
 ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
 
 
-async def in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
+async def run_in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
     """Return what the function returns, and raise what it raises.
 
     The thread is a daemon: one that does not end keeps no process alive. asyncio's own pool would bound the number

@@ -13,10 +13,10 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.pull import PullState
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.errors import TransportError
-from trellis_nats.health.findings import Look, Problem, explained
+from trellis_nats.health.findings import Findings, Problem, explain
 from trellis_nats.health.report import CheckResult
 
-__all__ = ["Consumption"]
+__all__ = ["ConsumerHealth"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,25 +27,27 @@ _IDLE: Final = 5.0
 nobody asks, and where messages come, the server is asked every 30 s only."""
 
 
-class Consumption:
+class ConsumerHealth:
     """One queue, as its worker and the server see it."""
 
-    def __init__(self, queue: str, stream: str, consumer: str, *, has_free_hands: Callable[[], bool]) -> None:
+    def __init__(
+        self, queue: str, stream: str, consumer: str, *, has_free_capacity: Callable[[], bool]
+    ) -> None:
         """Prepare.
 
         Args:
             queue: the name to report by.
             stream: the consumer's stream.
             consumer: its durable name.
-            has_free_hands: whether the worker could take one more message now.
+            has_free_capacity: whether the worker could take one more message now.
         """
         self.name = f"jobs.{queue}"
         self._stream = stream
         self._consumer = consumer
-        self._has_free_hands = has_free_hands
+        self._has_free_capacity = has_free_capacity
         self._state = PullState(consuming=False, reason="not started")
-        self._look: Look | None = None
-        self._previous: Look | None = None
+        self._look: Findings | None = None
+        self._previous: Findings | None = None
         self._proven_at: float | None = None
         """The monotonic time of the last look, or of the last message, which proves more."""
         self._told: Problem | None = None
@@ -88,7 +90,7 @@ class Consumption:
             _log.debug("%s: cannot look at the consumer: %s", self.name, error)
             return
         if self._state is asked_of:
-            self._previous, self._look = self._look, Look.read(info)
+            self._previous, self._look = self._look, Findings.read(info)
             self._tell()
 
     @property
@@ -98,10 +100,10 @@ class Consumption:
             return Problem(self._state.reason or "not consuming")
         if self._look is None:
             return None
-        return explained(self._look, self._previous, has_free_hands=self._has_free_hands())
+        return explain(self._look, self._previous, has_free_capacity=self._has_free_capacity())
 
     def _wants_look(self, now: float) -> bool:
-        return self._proven_at is None or (self._has_free_hands() and now - self._proven_at >= _IDLE)
+        return self._proven_at is None or (self._has_free_capacity() and now - self._proven_at >= _IDLE)
 
     def _forget(self) -> None:
         self._look = self._previous = None

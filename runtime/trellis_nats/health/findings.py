@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-__all__ = ["Look", "Problem", "explained"]
+__all__ = ["Findings", "Problem", "explain"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Findings:
     """One look at a consumer: the parts of CONSUMER.INFO that matter for the question whether work would come."""
 
     exists: bool = True
@@ -26,7 +26,7 @@ class Look:
     """Pull requests that the server holds, of all workers."""
 
     @classmethod
-    def read(cls, info: Mapping[str, JsonValue] | None) -> Look:
+    def read(cls, info: Mapping[str, JsonValue] | None) -> Findings:
         """Read the server's answer; None is its answer that there is no such consumer."""
         if info is None:
             return cls(exists=False)
@@ -57,7 +57,7 @@ class Problem:
     """Whether the service is not ready because of it."""
 
 
-def explained(look: Look, previous: Look | None, *, has_free_hands: bool) -> Problem | None:
+def explain(look: Findings, previous: Findings | None, *, has_free_capacity: bool) -> Problem | None:
     """Say why no work comes; None when it would.
 
     With every hand full only a missing consumer is a problem: the rest is the state of a busy worker. That the server
@@ -68,7 +68,7 @@ def explained(look: Look, previous: Look | None, *, has_free_hands: bool) -> Pro
         return Problem("the consumer does not exist")
     if look.paused:
         return Problem("the consumer is paused", critical=False)
-    if not has_free_hands:
+    if not has_free_capacity:
         return None
     if look.is_exhausted:
         return Problem(

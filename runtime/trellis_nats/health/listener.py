@@ -24,7 +24,7 @@ from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, writ
 from trellis_nats.health.report import HealthReport
 from trellis_nats.health.service_health import Health
 
-__all__ = ["listening", "parse_address"]
+__all__ = ["listen_for_health", "parse_address"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def listening(health: Health, address: str | None) -> AsyncGenerator[None]:
+async def listen_for_health(health: Health, address: str | None) -> AsyncGenerator[None]:
     """Answer probes for the length of an `async with` block; nothing to do when there is no address.
 
     Raises:

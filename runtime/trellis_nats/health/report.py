@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from trellis_nats.clock import timestamp
 
-__all__ = ["CheckResult", "HealthReport", "HealthStatus", "concluded"]
+__all__ = ["CheckResult", "HealthReport", "HealthStatus", "conclude"]
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -82,7 +82,7 @@ class HealthReport:
         }
 
 
-def concluded(checks: Iterable[CheckResult], at: datetime) -> HealthReport:
+def conclude(checks: Iterable[CheckResult], at: datetime) -> HealthReport:
     """Draw the conclusion from what the checks found."""
     found = tuple(checks)
     failed = [check for check in found if not check.ok]

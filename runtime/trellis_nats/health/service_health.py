@@ -11,10 +11,10 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.health.consumer_health import Consumption
+from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.link_check import check_link
-from trellis_nats.health.report import CheckResult, HealthReport, concluded
-from trellis_nats.health.user_check import CheckFunction, OwnCheck
+from trellis_nats.health.report import CheckResult, HealthReport, conclude
+from trellis_nats.health.user_check import CheckFunction, UserCheck
 
 __all__ = ["Health", "Phase"]
 
@@ -46,8 +46,8 @@ class Health:
         """Where `Options.health_listen` made it listen, as `host:port`; None when it does not."""
         self._connection: Connection | None = None
         self._phase = Phase.IDLE
-        self._own: dict[str, OwnCheck] = {}
-        self._queues: list[Consumption] = []
+        self._own: dict[str, UserCheck] = {}
+        self._queues: list[ConsumerHealth] = []
         self._looking: asyncio.Task[None] | None = None
 
     def check(
@@ -73,7 +73,7 @@ class Health:
             raise ConfigurationError(f'there is a health check "{name}" already')
         if timeout <= timedelta(0):
             raise ConfigurationError(f'health check "{name}": a timeout of {timeout} leaves no time')
-        self._own[name] = OwnCheck(name, function, timeout=timeout, critical=critical)
+        self._own[name] = UserCheck(name, function, timeout=timeout, critical=critical)
 
     async def report(self) -> HealthReport:
         """Run all checks, side by side, and return what they found. No check raises."""
@@ -83,7 +83,7 @@ class Health:
             *(queue.check(self._connection) for queue in self._queues if self._connection is not None),
             *(own.run() for own in self._own.values()),
         )
-        return concluded(checks, now())
+        return conclude(checks, now())
 
     def attach(self, connection: Connection) -> None:
         """Learn of the connection."""
@@ -96,7 +96,7 @@ class Health:
             for own in self._own.values():
                 own.stop()
 
-    def watch(self, queue: Consumption) -> Callable[[], None]:
+    def watch(self, queue: ConsumerHealth) -> Callable[[], None]:
         """Watch a queue's worker from now on. Returns what ends that."""
         self._queues.append(queue)
         if self._looking is None:

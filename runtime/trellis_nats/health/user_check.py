@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from trellis_nats._support.threads import in_thread
+from trellis_nats._support.threads import run_in_thread
 from trellis_nats.health.report import CheckResult
 
-__all__ = ["CheckFunction", "OwnCheck"]
+__all__ = ["CheckFunction", "UserCheck"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ CheckFunction = Callable[[], Awaitable[str | bool | None] | str | bool | None]
 """Fails by raising or by returning False; a returned text is the summary."""
 
 
-class OwnCheck:
+class UserCheck:
     """One check of the user's."""
 
     def __init__(self, name: str, function: CheckFunction, *, timeout: timedelta, critical: bool) -> None:
@@ -91,7 +91,7 @@ class OwnCheck:
         if self._is_async:
             value = self._function()
         else:
-            value = await in_thread(lambda _: self._function(), None)
+            value = await run_in_thread(lambda _: self._function(), None)
         return await value if inspect.isawaitable(value) else value
 
     def _ended(self, task: asyncio.Task[str | bool | None]) -> None:

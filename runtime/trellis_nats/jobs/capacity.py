@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
-__all__ = ["Hand", "Hands"]
+__all__ = ["Capacity", "Permit"]
 
 
-class Hands:
+class Capacity:
     """The hands of one worker.
 
     A hand is free again once its handler has ended: the next message is fetched while the outcome is being stored. So
@@ -32,10 +32,10 @@ class Hands:
         """How many more messages may be taken in."""
         return min(self._count - self._working, 2 * self._count - self._working - self._storing)
 
-    def grab(self) -> Hand:
+    def acquire(self) -> Permit:
         """Take a hand for a message that has just come."""
         self._working += 1
-        return Hand(self)
+        return Permit(self)
 
     async def take(self) -> None:
         """Take a hand, when one is free."""
@@ -87,13 +87,13 @@ class _Place(Enum):
     GONE = auto()
 
 
-class Hand:
+class Permit:
     """One message's hand."""
 
-    __slots__ = ("_hands", "_place")
+    __slots__ = ("_capacity", "_place")
 
-    def __init__(self, hands: Hands) -> None:
-        self._hands = hands
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
         self._place = _Place.WORKING
 
     @property
@@ -101,22 +101,22 @@ class Hand:
         """Whether the message has its hand, so that its handler may run."""
         return self._place is _Place.WORKING
 
-    def lay_down(self) -> None:
+    def release(self) -> None:
         """Give it up, for others to run: the job waits, or is done. Safe to call twice."""
         place, self._place = self._place, _Place.GONE
         if place is _Place.WORKING:
-            self._hands.put_down()
+            self._capacity.put_down()
         elif place is _Place.STORING:
-            self._hands.stored()
+            self._capacity.stored()
 
     def handled(self) -> None:
         """Say that its handler has ended: another one may begin while the outcome is being stored."""
         if self._place is _Place.WORKING:
             self._place = _Place.STORING
-            self._hands.put_down(storing=True)
+            self._capacity.put_down(storing=True)
 
-    async def take_up(self) -> None:
+    async def reacquire(self) -> None:
         """Wait for a hand again; at once when it is still held."""
         if self._place is not _Place.WORKING:
-            await self._hands.take()
+            await self._capacity.take()
             self._place = _Place.WORKING

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
-from trellis_nats._support.grace_period import Grace
+from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.jobs.keys.acquire import SlotKeeper
+from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.work import KeyedWork
-from trellis_nats.jobs.maintenance.maintainer import DutyHost
+from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.report import ReconcileReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
-from trellis_nats.jobs.store.event_stream import JobEvent, followed
-from trellis_nats.jobs.store.liveness import Claims
-from trellis_nats.jobs.work.clock_skew import WallClock
+from trellis_nats.jobs.store.event_stream import JobEvent, follow_events
+from trellis_nats.jobs.store.liveness import Liveness
+from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.worker import Worker
 from trellis_nats.options import Retention
@@ -40,7 +40,9 @@ class WorkerHost:
         `grace` defaults to `Options.shutdown_grace`. A job that is given back keeps its tries. Stopping twice is
         harmless.
         """
-        await self._jobs.stop(Grace(self._jobs.runtime.options.shutdown_grace if grace is None else grace))
+        await self._jobs.stop(
+            GracePeriod(self._jobs.runtime.options.shutdown_grace if grace is None else grace)
+        )
 
 
 class Jobs:
@@ -50,7 +52,7 @@ class Jobs:
         self.runtime = runtime
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
-        self._duty_host: DutyHost | None = None
+        self._duty_host: Maintainer | None = None
         runtime.workloads.append(self)
 
     async def start_workers(self) -> WorkerHost:
@@ -95,10 +97,10 @@ class Jobs:
             await self._clock(handled[0]).watch(self.runtime.connection, self._heartbeats)
             self._duties().start(map(self._worked, handled))
         except BaseException:
-            await self.stop(Grace(timedelta(0)))
+            await self.stop(GracePeriod(timedelta(0)))
             raise
 
-    async def stop(self, grace: Grace) -> None:
+    async def stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time."""
         workers, self._workers = self._workers, []
         await asyncio.gather(*(worker.stop(grace) for worker in workers))
@@ -163,7 +165,7 @@ class Jobs:
         if jobs is None or not jobs.queues:
             raise ConfigurationError(f"{self.runtime.contract.id} has no job queue to follow")
         prefixes = [queue.publish_prefix for queue in jobs.queues.values()]
-        async with followed(self.runtime.connection, prefixes) as events:
+        async with follow_events(self.runtime.connection, prefixes) as events:
             yield events
 
     def _queues(self) -> list[JobQueue[object, object]]:
@@ -172,13 +174,13 @@ class Jobs:
     def _handled(self) -> list[JobQueue[object, object]]:
         return [queue for queue in self._queues() if queue.registration is not None]
 
-    def _duties(self) -> DutyHost:
+    def _duties(self) -> Maintainer:
         if self._duty_host is None:
             runtime = self.runtime
             jobs = runtime.binding.jobs
             if jobs is None or not jobs.queues:
                 raise ConfigurationError(f"{runtime.contract.id} has no job queue")
-            self._duty_host = DutyHost(
+            self._duty_host = Maintainer(
                 runtime.connection, jobs, runtime.options.duties, instance_id=runtime.instance_id
             )
         return self._duty_host
@@ -195,20 +197,20 @@ class Jobs:
             or queue.binding.concurrency,
         )
 
-    def _claims(self) -> Claims:
+    def _claims(self) -> Liveness:
         jobs = self.runtime.binding.jobs
-        return Claims(
+        return Liveness(
             self.runtime.connection,
             namespace=self.runtime.contract.name if jobs is None else jobs.namespace,
             instance_id=self.runtime.instance_id,
         )
 
-    def _clock(self, queue: JobQueue[object, object]) -> WallClock:
+    def _clock(self, queue: JobQueue[object, object]) -> ClockSkew:
         jobs = self.runtime.binding.jobs
-        return WallClock("" if jobs is None else jobs.work_stream, queue.binding.consumer_name)
+        return ClockSkew("" if jobs is None else jobs.work_stream, queue.binding.consumer_name)
 
     def _worker(
-        self, queue: JobQueue[PayloadT, ResultT, UpdateT], heartbeats: ProgressThread, claims: Claims
+        self, queue: JobQueue[PayloadT, ResultT, UpdateT], heartbeats: ProgressThread, claims: Liveness
     ) -> Worker:
         stopping, grace_over = asyncio.Event(), asyncio.Event()
         jobs = self.runtime.binding.jobs
@@ -240,18 +242,18 @@ class Jobs:
         self,
         queue: JobQueue[PayloadT, ResultT, UpdateT],
         heartbeats: ProgressThread,
-        claims: Claims,
+        claims: Liveness,
         stopping: asyncio.Event,
     ) -> KeyedWork | None:
         """Build what works the keys of a queue; None when it has none."""
         keys = queue.access.keys
         if keys is None:
             return None
-        keeper = SlotKeeper(
+        keeper = SlotAcquirer(
             self.runtime.connection,
             keys.stores,
-            keys.gate,
-            keys.history,
+            keys.reservations,
+            keys.event_log,
             claims,
             heartbeats,
             stopping=stopping,

@@ -19,12 +19,12 @@ from trellis_nats.jobs.model.creation import Creation, draft
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueAccess
+from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.ref import JobRef
-from trellis_nats.jobs.store.event_log import JobHistory, Overtaken
-from trellis_nats.jobs.store.live_updates import Updates
+from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
+from trellis_nats.jobs.store.live_updates import LiveUpdates
 from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
-from trellis_nats.jobs.work.handler import Handler, Registration, registered
+from trellis_nats.jobs.work.handler import Handler, HandlerRegistration, register
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import JobSpec
 
@@ -39,7 +39,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._registration: Registration[PayloadT, ResultT, UpdateT] | None = None
+        self._registration: HandlerRegistration[PayloadT, ResultT, UpdateT] | None = None
         self._started = False
         runtime.queues.append(self.spec)
 
@@ -82,8 +82,8 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _store(self, event: NewEvent, creation: Creation) -> None:
         try:
-            await self._access.history.create(event)
-        except Overtaken:
+            await self._access.event_log.create(event)
+        except WriteConflict:
             if creation.idempotency_key is None:
                 raise
 
@@ -105,7 +105,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
         keys = self._access.keys
         if keys is None:
-            await self._access.history.create_many(events)
+            await self._access.event_log.create_many(events)
         else:
             await keys.creation.create_many(events)
         return [JobRef(self._access, event.job_id) for event in events]
@@ -227,12 +227,12 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             raise HandlerConflict(f'job "{name}" already has a handler')
         if self._started:
             raise HandlerConflict(f'job "{name}": register its handler before the workers start')
-        self._registration = registered(name, handler, concurrency=concurrency, timeout=timeout)
+        self._registration = register(name, handler, concurrency=concurrency, timeout=timeout)
         self._runtime.handled.append(self.spec)
         return handler
 
     @property
-    def registration(self) -> Registration[PayloadT, ResultT, UpdateT] | None:
+    def registration(self) -> HandlerRegistration[PayloadT, ResultT, UpdateT] | None:
         """The registered handler, if there is one."""
         return self._registration
 
@@ -241,7 +241,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         self._started = True
 
     @property
-    def access(self) -> QueueAccess[PayloadT, ResultT, UpdateT]:
+    def access(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
         """Where the queue's events are, and how they are read."""
         return self._access
 
@@ -264,13 +264,13 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         return self._runtime.contract.name if jobs is None else jobs.service
 
     @cached_property
-    def _access(self) -> QueueAccess[PayloadT, ResultT, UpdateT]:
+    def _access(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
         spec, runtime, binding = self.spec, self._runtime, self.binding
         timeout = runtime.options.request_timeout
         subjects = JobSubjects(binding.publish_prefix)
-        history = JobHistory(runtime.connection, subjects, timeout=timeout)
+        event_log = EventLog(runtime.connection, subjects, timeout=timeout)
         jobs = runtime.binding.jobs
-        return QueueAccess(
+        return QueueContext(
             runtime.connection,
             subjects,
             queue=spec.name,
@@ -278,7 +278,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             result=None
             if spec.result is None
             else Codec[ResultT](spec.result, what=f'the result of job "{spec.name}"'),
-            updates=Updates(
+            updates=LiveUpdates(
                 runtime.connection,
                 queue=spec.name,
                 prefix=binding.updates_prefix,
@@ -286,14 +286,14 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
                 if spec.update is None
                 else Codec[UpdateT](spec.update, what=f'an update of job "{spec.name}"'),
             ),
-            history=history,
+            event_log=event_log,
             keys=None
             if jobs is None
             else queue_keys(
                 runtime.connection,
                 jobs,
                 binding,
-                history,
+                event_log,
                 instance_id=runtime.instance_id,
                 timeout=timeout,
             ),

@@ -9,13 +9,13 @@ from trellis_nats.codec import Codec
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.store.event_log import JobHistory
-from trellis_nats.jobs.store.live_updates import Updates
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.live_updates import LiveUpdates
 
-__all__ = ["QueueAccess"]
+__all__ = ["QueueContext"]
 
 
-class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
+class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
     """The jobs of one queue."""
 
     def __init__(
@@ -26,8 +26,8 @@ class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
         queue: str,
         payload: Codec[PayloadT],
         result: Codec[ResultT] | None,
-        updates: Updates[UpdateT],
-        history: JobHistory,
+        updates: LiveUpdates[UpdateT],
+        event_log: EventLog,
         keys: QueueKeys | None,
     ) -> None:
         self.connection = connection
@@ -36,6 +36,6 @@ class QueueAccess(Generic[PayloadT, ResultT, UpdateT]):
         self.payload = payload
         self.result = result
         self.updates = updates
-        self.history = history
+        self.event_log = event_log
         self.keys = keys
         """None for a queue without a concurrency key."""

@@ -28,8 +28,8 @@ from trellis_nats.jobs.model.lifecycle import JobLife, apply
 from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueAccess
-from trellis_nats.jobs.store.event_log import Overtaken, StoredEvent
+from trellis_nats.jobs.queue_context import QueueContext
+from trellis_nats.jobs.store.event_log import StoredEvent, WriteConflict
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
 from trellis_nats.jobs.store.live_updates import UpdateInbox
 
@@ -46,7 +46,7 @@ _STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
 class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     """A handle on one job. It holds no resources, and may be made again from the id alone."""
 
-    def __init__(self, access: QueueAccess[PayloadT, ResultT, UpdateT], job_id: str) -> None:
+    def __init__(self, access: QueueContext[PayloadT, ResultT, UpdateT], job_id: str) -> None:
         self._access = access
         self._id = job_id
 
@@ -72,7 +72,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not answer.
         """
         await self._newest()
-        events = await self._access.history.latest_by_type(self._id, SNAPSHOT_EVENTS)
+        events = await self._access.event_log.latest_by_type(self._id, SNAPSHOT_EVENTS)
         snapshot = snapshot_of(events, payload=self._access.payload, result=self._access.result)
         if snapshot is None:
             raise self._not_found()
@@ -124,8 +124,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         life: JobLife | None = None
         async with aclosing(
             history_of(self._access.connection, self._access.subjects.job(self._id))
-        ) as history:
-            async for event in history:
+        ) as event_log:
+            async for event in event_log:
                 before, life = life, apply(life, event)
                 if life is before or life is None:
                     continue
@@ -172,7 +172,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobNotFound: no such job is stored.
             TransportError: NATS did not answer.
         """
-        history = self._access.history
+        event_log = self._access.event_log
         newest: StoredEvent | None = await self._newest()
         while newest is not None and not newest.event.is_terminal:
             event = newest.event
@@ -187,8 +187,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                 at=now(),
             )
             try:
-                await history.append(cancelled, after=newest.sequence)
-            except Overtaken as overtaken:
+                await event_log.append(cancelled, after=newest.sequence)
+            except WriteConflict as overtaken:
                 newest = overtaken.newest
             else:
                 if event.effective_state is not JobState.ACTIVE:
@@ -251,7 +251,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         """Read the newest event. In a cluster, a replica may know a fresh job a moment later than its creator."""
         for pause in _STORED_WITHIN if self._access.connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
-            newest = await self._access.history.newest(self._id)
+            newest = await self._access.event_log.newest(self._id)
             if newest is not None:
                 return newest
         raise self._not_found()

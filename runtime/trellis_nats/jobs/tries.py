@@ -7,24 +7,24 @@ import logging
 from datetime import timedelta
 from typing import Final, Generic
 
-from trellis_nats._nats.jetstream.pull import WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import InvalidPayload, WriteUnknown
-from trellis_nats.jobs.capacity import Hand
-from trellis_nats.jobs.keys.lease import HeldSlot
+from trellis_nats.jobs.capacity import Permit
+from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.work import KeyedWork
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, instant
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Ending, Failed, Settlement
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueAccess
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.queue_context import QueueContext
+from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob, JobFacts
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.finish import write_ending
-from trellis_nats.jobs.work.handler import Registration
-from trellis_nats.jobs.work.invoke import run_handler
+from trellis_nats.jobs.work.handler import HandlerRegistration
+from trellis_nats.jobs.work.invoke import invoke_handler
 
 __all__ = ["Tries"]
 
@@ -39,11 +39,11 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
 
     def __init__(
         self,
-        access: QueueAccess[PayloadT, ResultT, UpdateT],
+        access: QueueContext[PayloadT, ResultT, UpdateT],
         binding: QueueBinding,
-        registration: Registration[PayloadT, ResultT, UpdateT],
+        registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
         *,
-        claims: Claims,
+        claims: Liveness,
         keyed: KeyedWork | None,
         grace_over: asyncio.Event,
     ) -> None:
@@ -60,12 +60,12 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
 
     async def run(
         self,
-        message: WorkMessage,
+        message: Delivery,
         work: LifecycleEvent,
         attempt: Attempt,
         started: NewEvent,
-        held: HeldSlot | None,
-        hand: Hand,
+        held: SlotLease | None,
+        permit: Permit,
     ) -> Settlement:
         """Write `started`, run the handler, then write what became of the try until that is stored.
 
@@ -91,7 +91,7 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
                 ending = await self._handle(message, work, attempt, held)
             finally:
                 attempt.close()
-            hand.handled()
+            permit.handled()
             settlement = await write_ending(
                 ending,
                 attempt,
@@ -100,7 +100,7 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
                 grace_over=self._grace_over,
                 keyed=NOT_KEYED if held is None else held.facts,
             )
-            hand.lay_down()
+            permit.release()
             return settlement
         finally:
             del self.running[work.job_id]
@@ -120,7 +120,7 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
         raise unknown
 
     async def _handle(
-        self, message: WorkMessage, work: LifecycleEvent, attempt: Attempt, held: HeldSlot | None
+        self, message: Delivery, work: LifecycleEvent, attempt: Attempt, held: SlotLease | None
     ) -> Ending:
         try:
             payload = self._access.payload.from_json(work.payload)
@@ -140,6 +140,6 @@ class Tries(Generic[PayloadT, ResultT, UpdateT]):
         job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
             payload, attempt, facts, updates=self._access.updates, beat=message.in_progress
         )
-        return await run_handler(
+        return await invoke_handler(
             self._registration, job, attempt, origin=origin_of(work), result=self._access.result
         )

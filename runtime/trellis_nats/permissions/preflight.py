@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.permission_errors import Denial
+from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NotConnected, PermissionsMissing
 from trellis_nats.grants import Grant, Probe, example
 from trellis_nats.permissions.connection import trace_subject
-from trellis_nats.permissions.reply_probe import Question
+from trellis_nats.permissions.reply_probe import ReplyProbe
 from trellis_nats.permissions.roles import starting
 from trellis_nats.permissions.usage import usage_of
 from trellis_nats.runtime import Runtime
@@ -47,7 +47,7 @@ async def require_rights(runtime: Runtime) -> None:
         question = None
         if usage.jobs is not None and usage.handled_queues:
             own_subject = f"trellis.job_claims.{usage.jobs.namespace}.{runtime.instance_id}"
-            question = await questions.enter_async_context(Question.asked(connection, own_subject))
+            question = await questions.enter_async_context(ReplyProbe.asked(connection, own_subject))
         found = await denied(connection, grants, trace_to=trace_subject(usage.service))
         missing = [str(grant) for grant in found if grant.is_needed]
         if question is not None and await question.is_answer_denied():
@@ -68,18 +68,20 @@ async def denied(connection: Connection, grants: Sequence[Grant], *, trace_to: s
     """
     can_trace = connection.server_version >= _TRACE_SINCE
     asked = [each for each in grants if can_trace or each.probe is not Probe.TRACED]
-    expected = {Denial(each.operation, _asked_about(each).lower()) for each in asked}
-    expected.add(Denial("publish to", trace_to.lower()))
+    expected = {PermissionViolation(each.operation, _asked_about(each).lower()) for each in asked}
+    expected.add(PermissionViolation("publish to", trace_to.lower()))
     heard = await _heard(connection, asked, expected, trace_to)
-    return [each for each in asked if Denial(each.operation, _asked_about(each).lower()) in heard]
+    return [
+        each for each in asked if PermissionViolation(each.operation, _asked_about(each).lower()) in heard
+    ]
 
 
 async def _heard(
-    connection: Connection, asked: Iterable[Grant], expected: set[Denial], trace_to: str
-) -> set[Denial]:
-    heard: set[Denial] = set()
+    connection: Connection, asked: Iterable[Grant], expected: set[PermissionViolation], trace_to: str
+) -> set[PermissionViolation]:
+    heard: set[PermissionViolation] = set()
 
-    def take(denial: Denial) -> bool:
+    def take(denial: PermissionViolation) -> bool:
         if denial in expected:
             heard.add(denial)
         return denial in expected

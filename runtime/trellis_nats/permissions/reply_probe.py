@@ -6,30 +6,30 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.permission_errors import Denial
+from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NotConnected
 
-__all__ = ["Question"]
+__all__ = ["ReplyProbe"]
 
 
-class Question:
+class ReplyProbe:
     """One question under way. The right to answer is not a subject, so that only an answer shows whether it is there."""
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._inbox = connection.new_inbox()
-        self._answer_denial = Denial("publish to", self._inbox.lower())
+        self._answer_denial = PermissionViolation("publish to", self._inbox.lower())
         self._expected = {
             self._answer_denial,
-            Denial("publish to", subject.lower()),
-            Denial("subscribe to", subject.lower()),
+            PermissionViolation("publish to", subject.lower()),
+            PermissionViolation("subscribe to", subject.lower()),
         }
-        self._heard: set[Denial] = set()
+        self._heard: set[PermissionViolation] = set()
 
     @classmethod
     @asynccontextmanager
-    async def asked(cls, connection: Connection, subject: str) -> AsyncGenerator[Question]:
+    async def asked(cls, connection: Connection, subject: str) -> AsyncGenerator[ReplyProbe]:
         """Ask on a subject that nobody else uses, for the length of an `async with` block."""
         question = cls(connection, subject)
         forget = connection.on_denial(question._take)
@@ -56,7 +56,7 @@ class Question:
             with suppress(NotConnected):
                 self._connection.send(self._inbox, b"")
 
-    def _take(self, denial: Denial) -> bool:
+    def _take(self, denial: PermissionViolation) -> bool:
         if denial in self._expected:
             self._heard.add(denial)
         return denial in self._expected

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from trellis_nats._support.grace_period import Grace
+from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.rpc.responder import Responder
@@ -87,7 +87,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
         )
         await self._server.start()
 
-    async def stop(self, grace: Grace) -> None:
+    async def stop(self, grace: GracePeriod) -> None:
         """Take no more calls, let those that run end within the grace, then cancel them. Safe to call twice.
 
         A caller whose handler is cancelled gets an `UnexpectedError`.

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
-from trellis_nats._support.grace_period import Grace
+from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
 from trellis_nats.rpc.headers import is_reply_subject
@@ -68,7 +68,7 @@ class RpcServer:
         self._subscription = await self._connection.subscribe(subject, self._take, queue=subject)
         await self._connection.flush()
 
-    async def stop(self, grace: Grace) -> None:
+    async def stop(self, grace: GracePeriod) -> None:
         """Take no new calls, let those that were taken end within the grace, then cancel them."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:

@@ -12,9 +12,9 @@ from typing import Any, Final
 import pytest
 from trellis_nats.clock import now, parse_timestamp
 from trellis_nats.jobs.keys import acquire as acquire_module
-from trellis_nats.jobs.keys.acquire import SlotKeeper
-from trellis_nats.jobs.keys.lease import HeldSlot
-from trellis_nats.jobs.keys.model.lease_observer import Sightings
+from trellis_nats.jobs.keys.acquire import SlotAcquirer
+from trellis_nats.jobs.keys.lease import SlotLease
+from trellis_nats.jobs.keys.model.lease_observer import LeaseObservations
 from trellis_nats.jobs.model.event_factory import NOT_KEYED
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
@@ -41,17 +41,17 @@ def no_renewal(patch: pytest.MonkeyPatch) -> None:
     async def mutated(*_: object) -> None:
         """Send nothing."""
 
-    patch.setattr(HeldSlot, "_beat", mutated)
+    patch.setattr(SlotLease, "_beat", mutated)
 
 
 def by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     """Count a lease as over when this machine's wall clock says so."""
 
-    def mutated(_: Sightings, record: Any, *, at: float) -> set[str]:
+    def mutated(_: LeaseObservations, record: Any, *, at: float) -> set[str]:
         del at
         return {slot.token for slot in record.active if parse_timestamp(slot.expires_at) <= now()}
 
-    patch.setattr(Sightings, "expired", mutated)
+    patch.setattr(LeaseObservations, "expired", mutated)
 
 
 def release_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def release_forgotten(patch: pytest.MonkeyPatch) -> None:
     async def mutated(*_: object, **__: object) -> None:
         """Do nothing."""
 
-    patch.setattr(SlotKeeper, "give_back", mutated)
+    patch.setattr(SlotAcquirer, "give_back", mutated)
 
 
 def slot_after_started(patch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
         attempt: Any = Attempt(self._history, identity, tries=start.tries, after=newest.sequence)
         await attempt.begin(started)
         held = None
-        while not isinstance(held, HeldSlot):
+        while not isinstance(held, SlotLease):
             held = await self._keyed.slot_for(event, started.read(), tries=start.tries, hand=hand)
 
         async def begun(_: object) -> None:
@@ -99,11 +99,11 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
 def taken_over_at_once(patch: pytest.MonkeyPatch) -> None:
     """Take over whatever slot another job has."""
 
-    def mutated(_: Sightings, record: Any, *, at: float) -> set[str]:
+    def mutated(_: LeaseObservations, record: Any, *, at: float) -> set[str]:
         del at
         return {slot.token for slot in record.active}
 
-    patch.setattr(Sightings, "expired", mutated)
+    patch.setattr(LeaseObservations, "expired", mutated)
 
 
 def loss_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
@@ -59,12 +59,12 @@ class Shop:
         finally:
             await self._pull.stop()
 
-    def _take(self, message: WorkMessage) -> None:
+    def _take(self, message: Delivery) -> None:
         task = asyncio.create_task(self._work(message))
         self._acks.add(task)
         task.add_done_callback(self._acks.discard)
 
-    async def _work(self, message: WorkMessage) -> None:
+    async def _work(self, message: Delivery) -> None:
         self.worked.add(message.data.decode())
         await message.ack_confirmed(timeout=timedelta(seconds=1))
         self._pull.want(5)

@@ -38,7 +38,7 @@ async def heal_after(words: str, tap: Wiretap, caplog: pytest.LogCaptureFixture)
 
 
 async def newest_type(shop: Shop, job: str) -> str:
-    newest = await shop.jobs.pack.access.history.newest(job)
+    newest = await shop.jobs.pack.access.event_log.newest(job)
     assert newest is not None
     return newest.event.event_type
 

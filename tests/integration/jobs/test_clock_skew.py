@@ -10,7 +10,7 @@ import pytest
 from trellis_nats import clock
 from trellis_nats._nats.connection import Connection
 from trellis_nats.jobs.work import clock_skew
-from trellis_nats.jobs.work.clock_skew import WallClock
+from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -64,10 +64,10 @@ async def test_a_jump_is_told_while_the_worker_runs(
     async with Shop.connect(nats_server.url) as shop:
         jumps = [timedelta(hours=1)]
 
-        def told(_: WallClock) -> timedelta:
+        def told(_: ClockSkew) -> timedelta:
             return jumps.pop() if jumps else timedelta(0)
 
-        monkeypatch.setattr(WallClock, "jump", told)
+        monkeypatch.setattr(ClockSkew, "jump", told)
         await serve(shop)
         await eventually(lambda: "the clock of this machine jumped by +1:00:00" in caplog.text)
 
@@ -78,6 +78,6 @@ async def test_a_clock_that_cannot_be_compared_is_not_accused(
     async with Shop.connect(nats_server.url) as shop:
         connection: Connection = shop.jobs.runtime.connection
         with caplog.at_level(logging.DEBUG, logger=clock_skew.__name__):
-            await WallClock("JOBS_WORK", "no_such_consumer").compare(connection)
+            await ClockSkew("JOBS_WORK", "no_such_consumer").compare(connection)
 
     assert [each for each in caplog.records if each.levelno >= logging.INFO] == []

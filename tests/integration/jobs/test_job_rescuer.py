@@ -75,7 +75,7 @@ async def test_what_is_enqueued_again_carries_the_created_event_and_its_context(
 ) -> None:
     async with shop_of(nats_server) as shop:
         ref = await shop.jobs.pack.create(Parcel(number=1))
-        created = await shop.jobs.pack.access.history.newest(ref.id)
+        created = await shop.jobs.pack.access.event_log.newest(ref.id)
         assert created is not None
         await purge_work(shop, 1)
         await shop.jobs.reconcile()
@@ -256,7 +256,7 @@ async def test_a_job_that_an_operator_sent_again_is_found_by_that_event(nats_ser
         ref = await shop.jobs.pack.create(Parcel(number=1))
         failed = await ref.wait(timeout=SOON)
         await host.stop()
-        history = shop.jobs.pack.access.history
+        history = shop.jobs.pack.access.event_log
         created, ended = await history.newest_of(ref.id, "created"), await history.newest(ref.id)
         assert failed.state is JobState.FAILED
         assert created is not None

@@ -6,7 +6,7 @@ from typing import Final
 from trellis_nats import Duties, JobFailed, JobNotFound, JobRef, JobState, Options, Retention
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.jobs.maintenance.job_cleaner import Purger
+from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -127,7 +127,7 @@ async def test_a_round_purges_no_more_than_it_may(nats_server: NatsServer) -> No
 async def test_a_failed_job_that_was_sent_again_is_kept(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
         refs = await jobs_in_every_state(shop)
-        history, job_id = shop.jobs.pack.access.history, refs[JobState.FAILED].id
+        history, job_id = shop.jobs.pack.access.event_log, refs[JobState.FAILED].id
         created, ended = await history.newest_of(job_id, "created"), await history.newest(job_id)
         assert created is not None
         assert ended is not None
@@ -143,7 +143,7 @@ async def test_a_subject_that_would_mean_every_job_purges_nothing(nats_server: N
     async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
         refs = await jobs_in_every_state(shop)
         for event in ("created", "completed"):
-            body = await shop.jobs.pack.access.history.newest_of(refs[JobState.COMPLETED].id, event)
+            body = await shop.jobs.pack.access.event_log.newest_of(refs[JobState.COMPLETED].id, event)
             assert body is not None
             await publish_acked(connection_of(shop), f"trellis.jobs.shop.pack.*.{event}", body.event.encode())
 
@@ -183,7 +183,7 @@ async def test_old_signs_of_life_go_and_nothing_else(nats_server: NatsServer) ->
         for instance in ("a", "a", "b"):
             await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", b"{}")
         await publish_acked(connection, "trellis.jobs.workers.other.pack.c.heartbeat", b"{}")
-        purger = Purger(connection, jobs)
+        purger = JobCleaner(connection, jobs)
 
         await purger.clear_presence()
         assert await subjects(shop, "trellis.jobs.workers.>") == 3

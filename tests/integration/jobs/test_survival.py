@@ -267,7 +267,7 @@ async def test_a_job_that_comes_again_while_its_worker_lives_runs_once(
     """As after a server that forgot a delivery, or a work stream made anew; the event loop may be blocked."""
     async with Shop.connect(nats_server.url) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
-        created = await shop.jobs.pack.access.history.newest_of(ref.id, "created")
+        created = await shop.jobs.pack.access.event_log.newest_of(ref.id, "created")
         await holder.heard("began")
         runs: list[str] = []
 

@@ -12,7 +12,7 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys import orphans
-from trellis_nats.jobs.keys.orphans import Inspector, Leftovers
+from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -24,9 +24,9 @@ ANNA = Cargo(ship="anna")
 SOON = timedelta(seconds=15)
 
 
-def inspector_of(queue: CargoQueue) -> Inspector:
+def inspector_of(queue: CargoQueue) -> OrphanFinder:
     assert queue.access.keys is not None
-    return queue.access.keys.gate.inspector
+    return queue.access.keys.reservations.orphan_finder
 
 
 @pytest.fixture
@@ -84,16 +84,16 @@ async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
     """The key is full when the first one looks, and has the very job by the time that it looks again."""
     async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as second:
         before = await ferry.jobs.strict.create(ANNA)
-        inspector = inspector_of(ferry.jobs.strict)
-        look = inspector.leftovers
+        orphan_finder = inspector_of(ferry.jobs.strict)
+        look = orphan_finder.orphans
         made: list[str] = []
 
-        async def meanwhile(*found: object, **options: object) -> Leftovers:
+        async def meanwhile(*found: object, **options: object) -> Orphans:
             await second.jobs.strict.ref(before.id).cancel()
             made.append((await second.jobs.strict.create(ANNA, idempotency_key="once")).id)
             return await look(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as they came
 
-        monkeypatch.setattr(inspector, "leftovers", meanwhile)
+        monkeypatch.setattr(orphan_finder, "orphans", meanwhile)
         ref = await ferry.jobs.strict.create(ANNA, idempotency_key="once")
 
         assert made == [ref.id]

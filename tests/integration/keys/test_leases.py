@@ -165,7 +165,7 @@ async def test_an_operator_takes_a_slot_away_and_the_job_is_tried_again(nats_ser
         await asyncio.wait_for(cancelled.wait(), 5)
 
         assert (await ref.wait(timeout=SOON)).tries == 2
-        history = ferry.jobs.guarded.access.history
+        history = ferry.jobs.guarded.access.event_log
         ignored = await history.newest_of(ref.id, "staleCompletionIgnored")
         assert ignored is not None
         assert ignored.event.error == "the job lost its slot of its concurrency key while it ran"

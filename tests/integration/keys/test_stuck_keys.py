@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from trellis_nats import Coalesced, JobRetry, JobState, Rejected, Replaced, TransportError
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.store.event_log import JobHistory
+from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -61,12 +61,12 @@ async def test_a_creation_that_is_interrupted_between_its_two_writes_leaves_a_pl
     async with Ferry.connect(nats_server.url) as ferry:
         queue, is_reserved = ferry.jobs.strict, asyncio.Event()
 
-        async def never(_: JobHistory, __: object) -> None:
+        async def never(_: EventLog, __: object) -> None:
             is_reserved.set()
             await asyncio.Event().wait()
 
         with monkeypatch.context() as patch:
-            patch.setattr(JobHistory, "create", never)
+            patch.setattr(EventLog, "create", never)
             interrupted = asyncio.create_task(queue.submit(ANNA))
             await is_reserved.wait()
             interrupted.cancel()
@@ -84,11 +84,11 @@ async def test_a_job_whose_created_cannot_be_stored_gives_its_place_back(
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
 
-        async def refused(_: JobHistory, __: object) -> None:
+        async def refused(_: EventLog, __: object) -> None:
             raise TransportError("no")
 
         with monkeypatch.context() as patch:
-            patch.setattr(JobHistory, "create", refused)
+            patch.setattr(EventLog, "create", refused)
             with pytest.raises(TransportError):
                 await ferry.jobs.strict.submit(ANNA)
 
@@ -106,7 +106,7 @@ async def test_a_replaced_job_whose_end_cannot_be_stored_has_its_place_back_and_
             raise TransportError("no")
 
         with monkeypatch.context() as patch:
-            patch.setattr(JobHistory, "append", refused)
+            patch.setattr(EventLog, "append", refused)
             with pytest.raises(TransportError):
                 await queue.submit(ANNA)
 
@@ -130,7 +130,7 @@ async def test_a_job_that_was_displaced_by_a_creator_that_died_runs_after_all(
             await asyncio.Event().wait()
 
         with monkeypatch.context() as patch:
-            patch.setattr(JobHistory, "append", never)
+            patch.setattr(EventLog, "append", never)
             dying = asyncio.create_task(queue.submit(ANNA))
             await is_displaced.wait()
             dying.cancel()

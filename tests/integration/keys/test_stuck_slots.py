@@ -162,7 +162,7 @@ async def test_a_cancelled_job_that_comes_again_keeps_its_slot_until_its_handler
         await eventually(lambda: watch.running == {first.id})
         second = await queue.create(ANNA)
         await first.cancel()
-        stored = await queue.access.history.newest_of(first.id, EventType.CREATED)
+        stored = await queue.access.event_log.newest_of(first.id, EventType.CREATED)
         assert stored is not None
 
         await publish_acked(ferry.jobs.runtime.connection, "trellis.work.ferry.load", stored.event.encode())

@@ -126,7 +126,7 @@ async def test_events_say_the_key_and_how_the_job_came_by_its_place(nats_server:
         outcome = await ferry.jobs.latest.submit(ANNA)
         assert isinstance(outcome, Replaced)
 
-        history = ferry.jobs.latest.access.history
+        history = ferry.jobs.latest.access.event_log
         created = await history.newest_of(outcome.ref.id, "created")
 
         assert created is not None

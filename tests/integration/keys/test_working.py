@@ -115,7 +115,7 @@ async def test_a_handler_sees_its_key_and_its_lease(nats_server: NatsServer) -> 
         await ref.result(timeout=SOON)
 
         assert seen == ["ferry:anna", "ferry:anna", 26, True, True]
-        started = await ferry.jobs.load.access.history.newest_of(ref.id, "started")
+        started = await ferry.jobs.load.access.event_log.newest_of(ref.id, "started")
         assert started is not None
         concurrency = started.event.concurrency
         assert isinstance(concurrency, dict)
@@ -169,7 +169,7 @@ async def test_a_payload_whose_key_other_runtimes_would_write_differently_fails(
         watch = Watch()
         watch.works(ferry.jobs.numbered)
         ref = await ferry.jobs.numbered.create(Cargo(ship="anna", number=7))
-        stored = await ferry.jobs.numbered.access.history.newest_of(ref.id, "created")
+        stored = await ferry.jobs.numbered.access.event_log.newest_of(ref.id, "created")
         assert stored is not None
         body = stored.event.encode().replace(b'"number":7', b'"number":9007199254740992')
         body = body.replace(ref.id.encode(), b"01FOREIGN")

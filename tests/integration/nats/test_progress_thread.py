@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
-from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import create_stream, last_message
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
@@ -29,7 +29,7 @@ async def deliveries(
     connection: Connection, blocked: timedelta, heartbeats: ProgressThread | None
 ) -> list[int]:
     """Take one message, block the event loop with it in hand, and tell every delivery that there was."""
-    arrived: asyncio.Queue[WorkMessage] = asyncio.Queue()
+    arrived: asyncio.Queue[Delivery] = asyncio.Queue()
     pull = Pull(connection, stream=STREAM, consumer=CONSUMER, deliver=arrived.put_nowait)
     pull.start()
     pull.want(2)

@@ -12,17 +12,17 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
-from tests.support.pulling import Hands, has_in_hand, in_hand, pulling
+from tests.support.pulling import Capacity, has_in_hand, in_hand, pulling
 from tests.support.work_queue import add_work, create_work_queue
 
 
 async def test_work_is_delivered_with_its_numbers_and_ends_with_its_ack(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1):
+    async with pulling(connection, capacity, 1):
         await add_work(connection, "one")
-        message = await hands.next()
+        message = await capacity.next()
 
         assert (message.subject, message.data, message.delivered) == ("work.a", b"one", 1)
         assert (message.stream_sequence, message.source_sequence) == (1, None)
@@ -32,15 +32,15 @@ async def test_work_is_delivered_with_its_numbers_and_ends_with_its_ack(connecti
 
 async def test_returned_work_comes_again_after_its_delay(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1) as pull:
+    async with pulling(connection, capacity, 1) as pull:
         await add_work(connection, "one")
-        first = await hands.next()
+        first = await capacity.next()
         began = time.monotonic()
         await first.nak(timedelta(milliseconds=200))
         pull.want(1)
-        second = await hands.next()
+        second = await capacity.next()
 
         assert time.monotonic() - began >= 0.19
         assert second.delivered == 2
@@ -51,48 +51,48 @@ async def test_returned_work_comes_again_after_its_delay(connection: Connection)
 async def test_never_more_is_in_hand_than_was_asked_for(connection: Connection) -> None:
     await create_work_queue(connection)
     await add_work(connection, *map(str, range(40)))
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 3) as pull:
+    async with pulling(connection, capacity, 3) as pull:
         for _ in range(20):
-            message = await hands.next()
+            message = await capacity.next()
             assert await in_hand(connection) <= 3
             assert await message.ack_confirmed()
-            pull.want(3 - hands.arrived.qsize())
+            pull.want(3 - capacity.arrived.qsize())
 
-    assert len(set(hands.names)) == len(hands.names)
+    assert len(set(capacity.names)) == len(capacity.names)
 
 
 async def test_lowering_what_is_wanted_takes_requests_back(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 5) as pull:
+    async with pulling(connection, capacity, 5) as pull:
         await eventually(lambda: pull.consuming)
         pull.want(1)
         await connection.flush()
         await add_work(connection, "one", "two", "three")
-        await hands.next()
+        await capacity.next()
         await eventually(lambda: has_in_hand(connection, 1))
 
-        assert hands.names == ["one"]
+        assert capacity.names == ["one"]
 
 
 async def test_expired_requests_are_renewed_without_a_gap(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
     states: list[PullState] = []
 
-    async with pulling(connection, hands, 3, expires=timedelta(seconds=1), on_state=states.append):
+    async with pulling(connection, capacity, 3, expires=timedelta(seconds=1), on_state=states.append):
         for name in ("one", "two", "three"):
             await asyncio.sleep(
                 0.7
             )  # a request ends every second: the pauses must fall on both sides of that
             await add_work(connection, name)
-            message = await hands.next(0.3)
+            message = await capacity.next(0.3)
             await message.ack()
 
-    assert hands.names == ["one", "two", "three"]
+    assert capacity.names == ["one", "two", "three"]
     assert [state.consuming for state in states] == [True, False]
 
 
@@ -100,8 +100,8 @@ async def test_a_message_that_arrives_after_the_stop_is_given_back(
     connection: Connection, proxied: Connection, proxy: Proxy
 ) -> None:
     await create_work_queue(connection)
-    hands, others = Hands(), Hands()
-    async with pulling(proxied, hands, 1) as pull:
+    capacity, others = Capacity(), Capacity()
+    async with pulling(proxied, capacity, 1) as pull:
         await eventually(lambda: pull.consuming)
 
         proxy.blackhole("to_client")
@@ -116,14 +116,14 @@ async def test_a_message_that_arrives_after_the_stop_is_given_back(
             returned = await others.next()
 
     assert returned.delivered == 2
-    assert hands.names == []
+    assert capacity.names == []
 
 
 async def test_stopping_does_not_wait_for_a_server_that_hangs(
     connection: Connection, nats_server: NatsServer
 ) -> None:
     await create_work_queue(connection)
-    async with pulling(connection, Hands(), 1) as pull:
+    async with pulling(connection, Capacity(), 1) as pull:
         await eventually(lambda: pull.consuming)
         nats_server.pause()
         began = time.monotonic()

@@ -16,7 +16,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
-from tests.support.pulling import HEARTBEAT, Hands, pulling
+from tests.support.pulling import HEARTBEAT, Capacity, pulling
 from tests.support.work_queue import (
     CONSUMER,
     STREAM,
@@ -33,19 +33,19 @@ async def test_work_goes_on_within_a_second_of_a_restart(
 ) -> None:
     """nats-py's fetch with 30 s was deaf for 28.8 s."""
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 10):
+    async with pulling(connection, capacity, 10):
         await add_work(connection, "before")
-        await (await hands.next()).ack_confirmed()
+        await (await capacity.next()).ack_confirmed()
         await asyncio.to_thread(getattr(nats_server, how))
         await asyncio.to_thread(nats_server.start)
         back = time.monotonic()
         await add_work(connection, "after")
-        await hands.next()
+        await capacity.next()
 
         assert time.monotonic() - back < 1
-        assert hands.names == ["before", "after"]
+        assert capacity.names == ["before", "after"]
 
 
 async def test_a_deleted_consumer_is_noticed_at_once_and_worked_again_when_it_is_back(
@@ -53,9 +53,9 @@ async def test_a_deleted_consumer_is_noticed_at_once_and_worked_again_when_it_is
 ) -> None:
     """nats-py's fetch returns an empty list after its whole timeout."""
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1) as pull:
+    async with pulling(connection, capacity, 1) as pull:
         await eventually(lambda: pull.consuming)
         await delete_consumer(connection, STREAM, CONSUMER)
         await eventually(lambda: not pull.consuming, within=HEARTBEAT)
@@ -64,29 +64,29 @@ async def test_a_deleted_consumer_is_noticed_at_once_and_worked_again_when_it_is
         await create_work_consumer(connection)
         await add_work(connection, "one")
 
-        assert (await hands.next()).data == b"one"
+        assert (await capacity.next()).data == b"one"
         assert pull.consuming
 
 
 async def test_a_recreated_stream_is_worked_again(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1) as pull:
+    async with pulling(connection, capacity, 1) as pull:
         await eventually(lambda: pull.consuming)
         await call(connection, f"STREAM.DELETE.{STREAM}")
         await eventually(lambda: not pull.consuming)
         await create_work_queue(connection)
         await add_work(connection, "one")
 
-        assert (await hands.next()).data == b"one"
+        assert (await capacity.next()).data == b"one"
 
 
 async def test_a_consumer_that_comes_back_changed_is_not_worked(connection: Connection) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1, accept=lambda _: "its ack wait is not ours") as pull:
+    async with pulling(connection, capacity, 1, accept=lambda _: "its ack wait is not ours") as pull:
         await eventually(lambda: pull.consuming)
         await delete_consumer(connection, STREAM, CONSUMER)
         await eventually(lambda: not pull.consuming)
@@ -94,31 +94,31 @@ async def test_a_consumer_that_comes_back_changed_is_not_worked(connection: Conn
         await add_work(connection, "one")
         await eventually(lambda: pull.last_error == "its ack wait is not ours")
 
-        assert hands.names == []
+        assert capacity.names == []
 
 
 async def test_a_consumer_that_is_missing_at_the_start_is_found_when_it_appears(
     connection: Connection,
 ) -> None:
     await create_work_stream(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1) as pull:
+    async with pulling(connection, capacity, 1) as pull:
         await eventually(lambda: pull.last_error is not None and CONSUMER in pull.last_error)
         assert not pull.consuming
         await create_work_consumer(connection)
         await add_work(connection, "one")
 
-        assert (await hands.next()).data == b"one"
+        assert (await capacity.next()).data == b"one"
 
 
 async def test_a_silent_network_is_left_for_another(
     connection: Connection, proxied: Connection, proxy: Proxy
 ) -> None:
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(proxied, hands, 1) as pull:
+    async with pulling(proxied, capacity, 1) as pull:
         await eventually(lambda: pull.consuming)
         proxy.blackhole()
         await eventually(lambda: not pull.consuming, within=timedelta(seconds=2))
@@ -128,7 +128,7 @@ async def test_a_silent_network_is_left_for_another(
         await eventually(lambda: pull.consuming)
         await add_work(connection, "one")
 
-        assert (await hands.next()).data == b"one"
+        assert (await capacity.next()).data == b"one"
 
 
 async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
@@ -136,9 +136,9 @@ async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
 ) -> None:
     unhurried = await Connection.open(proxy.url, settings=ConnectionSettings())
     await create_work_queue(connection)
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(unhurried, hands, 1) as pull:
+    async with pulling(unhurried, capacity, 1) as pull:
         await eventually(lambda: pull.consuming)
         proxy.blackhole("to_client")
         await eventually(lambda: not pull.consuming, within=timedelta(seconds=1))
@@ -147,7 +147,7 @@ async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
         await eventually(lambda: pull.consuming)
         await add_work(connection, "one")
 
-        assert (await hands.next()).data == b"one"
+        assert (await capacity.next()).data == b"one"
 
     await unhurried.close()
 
@@ -155,12 +155,12 @@ async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
 async def test_a_blocked_event_loop_is_no_silence(connection: Connection) -> None:
     await create_work_queue(connection)
     states: list[PullState] = []
-    hands = Hands()
+    capacity = Capacity()
 
-    async with pulling(connection, hands, 1, on_state=states.append) as pull:
+    async with pulling(connection, capacity, 1, on_state=states.append) as pull:
         await eventually(lambda: pull.consuming)
         time.sleep(1.5)  # noqa: ASYNC251 - blocking is the point: longer than two heartbeats
         await add_work(connection, "one")
-        await hands.next()
+        await capacity.next()
 
     assert [state.reason for state in states] == [None, "stopped"]

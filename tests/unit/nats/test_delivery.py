@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.delivery import WorkMessage, is_work, read_work
+from trellis_nats._nats.jetstream.delivery import Delivery, is_work, read_work
 from trellis_nats._nats.link.servers import parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
@@ -57,7 +57,7 @@ async def test_the_sequence_of_the_source_is_read(
 
 
 async def test_answers_without_a_connection_tell_that_nothing_was_sent(unopened: Connection) -> None:
-    work: WorkMessage = read_work(unopened, delivery("$JS.ACK.WORK.workers.1.1.1.1.0"))
+    work: Delivery = read_work(unopened, delivery("$JS.ACK.WORK.workers.1.1.1.1.0"))
 
     assert not await work.ack()
     assert not await work.nak()

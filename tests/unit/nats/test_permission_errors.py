@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from trellis_nats._nats.permission_errors import Denial, Denials, parse_denial
+from trellis_nats._nats.permission_errors import PermissionErrors, PermissionViolation, parse_violation
 from trellis_nats._nats.subscriptions import Refusal
 from trellis_nats.errors import PermissionDenied
 
@@ -11,18 +11,21 @@ from trellis_nats.errors import PermissionDenied
 @pytest.mark.parametrize(
     ("text", "denial"),
     [
-        ("'permissions violation for publish to \"$js.api.info\"'", Denial("publish to", "$js.api.info")),
-        ("'Permissions Violation for Publish to \"A.b\"'", Denial("publish to", "a.b")),
-        ("'permissions violation for subscription to \"a.>\"'", Denial("subscribe to", "a.>")),
+        (
+            "'permissions violation for publish to \"$js.api.info\"'",
+            PermissionViolation("publish to", "$js.api.info"),
+        ),
+        ("'Permissions Violation for Publish to \"A.b\"'", PermissionViolation("publish to", "a.b")),
+        ("'permissions violation for subscription to \"a.>\"'", PermissionViolation("subscribe to", "a.>")),
         (
             '\'permissions violation for subscription to "a" using queue "q"\'',
-            Denial("subscribe to", "a"),
+            PermissionViolation("subscribe to", "a"),
         ),
         ("'permissions violation'", None),
     ],
 )
-def test_the_text_of_a_server_is_read(text: str, denial: Denial | None) -> None:
-    assert parse_denial(text) == denial
+def test_the_text_of_a_server_is_read(text: str, denial: PermissionViolation | None) -> None:
+    assert parse_violation(text) == denial
 
 
 def known(subject: str) -> Refusal:
@@ -30,7 +33,7 @@ def known(subject: str) -> Refusal:
 
 
 def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
-    denials = Denials(
+    denials = PermissionErrors(
         lambda _: False, lambda subject: Refusal(subject.upper(), is_new=True, is_repeated=False)
     )
 
@@ -48,7 +51,7 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
         asked.append(subject)
         return False
 
-    denials = Denials(nobody_awaits, known)
+    denials = PermissionErrors(nobody_awaits, known)
 
     denials.hear("'permissions violation for publish to \"$js.ack.a\"'")
 
@@ -57,7 +60,7 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
 
 
 def test_a_denial_for_each_message_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    denials = Denials(lambda _: False, known)
+    denials = PermissionErrors(lambda _: False, known)
 
     for number in range(100):
         denials.hear(f"'permissions violation for publish to \"$js.ack.work.{number}\"'")
@@ -70,10 +73,10 @@ def test_a_denial_for_each_message_is_logged_once_a_second(caplog: pytest.LogCap
 
 
 def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    denials = Denials(lambda _: False, known)
-    taken: list[Denial] = []
+    denials = PermissionErrors(lambda _: False, known)
+    taken: list[PermissionViolation] = []
 
-    def take(denial: Denial) -> bool:
+    def take(denial: PermissionViolation) -> bool:
         taken.append(denial)
         return denial.subject == "a"
 
@@ -84,5 +87,5 @@ def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFi
     denials.hear("'permissions violation for publish to \"a\"'")
 
     denials.raise_kept()
-    assert taken == [Denial("subscribe to", "a"), Denial("publish to", "b")]
+    assert taken == [PermissionViolation("subscribe to", "a"), PermissionViolation("publish to", "b")]
     assert [each.getMessage().split('"')[1] for each in caplog.records] == ["b", "a"]

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from trellis_nats.jobs.capacity import Hands
+from trellis_nats.jobs.capacity import Capacity
 
 
 class Worker:
@@ -11,32 +11,32 @@ class Worker:
 
     def __init__(self, count: int) -> None:
         self.told: list[int] = []
-        self.hands = Hands(count, lambda: self.told.append(self.hands.room))
+        self.capacity = Capacity(count, lambda: self.told.append(self.capacity.room))
 
 
 def test_a_hand_is_free_while_its_outcome_is_stored() -> None:
     worker = Worker(2)
-    first, second = worker.hands.grab(), worker.hands.grab()
-    assert worker.hands.room == 0
+    first, second = worker.capacity.acquire(), worker.capacity.acquire()
+    assert worker.capacity.room == 0
 
     first.handled()
 
     assert worker.told == [1]
-    second.lay_down()
+    second.release()
     assert worker.told == [1, 2]
 
 
 def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_one_is_stored() -> None:
     worker = Worker(2)
-    waiting = [worker.hands.grab() for _ in range(2)]
-    for hand in waiting:
-        hand.handled()
-    more = [worker.hands.grab() for _ in range(2)]
-    for hand in more:
-        hand.handled()
-    assert worker.hands.room == 0
+    waiting = [worker.capacity.acquire() for _ in range(2)]
+    for permit in waiting:
+        permit.handled()
+    more = [worker.capacity.acquire() for _ in range(2)]
+    for permit in more:
+        permit.handled()
+    assert worker.capacity.room == 0
 
-    waiting[0].lay_down()
+    waiting[0].release()
 
     assert worker.told[-1] == 1
 
@@ -44,14 +44,14 @@ def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_
 def test_whoever_waits_for_a_hand_comes_before_new_work() -> None:
     async def scene() -> None:
         worker = Worker(1)
-        waits = worker.hands.grab()
-        waits.lay_down()
-        runs = worker.hands.grab()
-        turn = asyncio.create_task(waits.take_up())
+        waits = worker.capacity.acquire()
+        waits.release()
+        runs = worker.capacity.acquire()
+        turn = asyncio.create_task(waits.reacquire())
         await asyncio.sleep(0)
         assert not turn.done()
 
-        runs.lay_down()
+        runs.release()
         await turn
 
         assert waits.is_held
@@ -64,18 +64,18 @@ def test_whoever_waits_for_a_hand_comes_before_new_work() -> None:
 def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bool) -> None:
     async def scene() -> None:
         worker = Worker(1)
-        waits = worker.hands.grab()
-        waits.lay_down()
-        runs = worker.hands.grab()
-        turn = asyncio.create_task(waits.take_up())
+        waits = worker.capacity.acquire()
+        waits.release()
+        runs = worker.capacity.acquire()
+        turn = asyncio.create_task(waits.reacquire())
         await asyncio.sleep(0)
         if handed_over:
-            runs.lay_down()
+            runs.release()
         turn.cancel()
         await asyncio.wait([turn])
-        runs.lay_down()
+        runs.release()
 
-        assert worker.hands.room == 1
+        assert worker.capacity.room == 1
 
     asyncio.run(scene())
 
@@ -83,13 +83,13 @@ def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bo
 def test_a_stop_wakes_everybody_who_waits() -> None:
     async def scene() -> None:
         worker = Worker(1)
-        waits = worker.hands.grab()
-        waits.lay_down()
-        worker.hands.grab()
-        turn = asyncio.create_task(waits.take_up())
+        waits = worker.capacity.acquire()
+        waits.release()
+        worker.capacity.acquire()
+        turn = asyncio.create_task(waits.reacquire())
         await asyncio.sleep(0)
 
-        worker.hands.close()
+        worker.capacity.close()
         await turn
 
     asyncio.run(scene())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.jobs.work.clock_skew import WallClock, difference, signed
+from trellis_nats.jobs.work.clock_skew import ClockSkew, difference, signed
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -23,8 +23,8 @@ class Clocks:
         self.wall += seconds
         self.monotonic += seconds
 
-    def watched(self) -> WallClock:
-        return WallClock("JOBS_WORK", "any", wall=lambda: self.wall, monotonic=lambda: self.monotonic)
+    def watched(self) -> ClockSkew:
+        return ClockSkew("JOBS_WORK", "any", wall=lambda: self.wall, monotonic=lambda: self.monotonic)
 
 
 def test_a_jump_is_told_once_with_its_direction() -> None:

@@ -6,13 +6,13 @@ from http import HTTPStatus
 import pytest
 from pydantic import JsonValue
 from trellis_nats import CheckResult, ConfigurationError, HealthStatus
-from trellis_nats.health.findings import Look, Problem, explained
+from trellis_nats.health.findings import Findings, Problem, explain
 from trellis_nats.health.http import Refusal, Request, read_head, write_answer
 from trellis_nats.health.listener import parse_address
-from trellis_nats.health.report import concluded
+from trellis_nats.health.report import conclude
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
-FULL = Look(pending=5, ack_pending=10, max_ack_pending=10, waiting=1)
+FULL = Findings(pending=5, ack_pending=10, max_ack_pending=10, waiting=1)
 
 
 def result(*, ok: bool, critical: bool = True, needed: bool = True) -> CheckResult:
@@ -38,13 +38,13 @@ def result(*, ok: bool, critical: bool = True, needed: bool = True) -> CheckResu
     ],
 )
 def test_the_worst_check_decides(checks: list[CheckResult], status: HealthStatus, ready: bool) -> None:
-    report = concluded(checks, AT)
+    report = conclude(checks, AT)
 
     assert (report.status, report.ready) == (status, ready)
 
 
 def test_a_report_is_written_as_the_wire_has_it() -> None:
-    report = concluded([result(ok=False), result(ok=True)], AT)
+    report = conclude([result(ok=False), result(ok=True)], AT)
 
     assert report.problems == ("one: broken",)
     assert report.to_wire() == {
@@ -61,26 +61,26 @@ def test_a_report_is_written_as_the_wire_has_it() -> None:
 @pytest.mark.parametrize(
     ("look", "previous", "free", "problem"),
     [
-        (Look(waiting=1), None, True, None),
-        (Look(exists=False), None, False, Problem("the consumer does not exist")),
-        (Look(paused=True), None, False, Problem("the consumer is paused", critical=False)),
+        (Findings(waiting=1), None, True, None),
+        (Findings(exists=False), None, False, Problem("the consumer does not exist")),
+        (Findings(paused=True), None, False, Problem("the consumer is paused", critical=False)),
         (FULL, None, False, None),
-        (Look(pending=0, ack_pending=10, max_ack_pending=10, waiting=1), None, True, None),
-        (Look(pending=5, ack_pending=10, max_ack_pending=-1, waiting=1), None, True, None),
-        (Look(waiting=0), None, True, None),
-        (Look(waiting=0), Look(waiting=1), True, None),
-        (Look(waiting=0), Look(waiting=0), True, Problem("the server holds no request for work")),
-        (Look(waiting=0), Look(waiting=0), False, None),
+        (Findings(pending=0, ack_pending=10, max_ack_pending=10, waiting=1), None, True, None),
+        (Findings(pending=5, ack_pending=10, max_ack_pending=-1, waiting=1), None, True, None),
+        (Findings(waiting=0), None, True, None),
+        (Findings(waiting=0), Findings(waiting=1), True, None),
+        (Findings(waiting=0), Findings(waiting=0), True, Problem("the server holds no request for work")),
+        (Findings(waiting=0), Findings(waiting=0), False, None),
     ],
 )
 def test_what_the_server_says_explains_idleness(
-    look: Look, previous: Look | None, free: bool, problem: Problem | None
+    look: Findings, previous: Findings | None, free: bool, problem: Problem | None
 ) -> None:
-    assert explained(look, previous, has_free_hands=free) == problem
+    assert explain(look, previous, has_free_capacity=free) == problem
 
 
 def test_a_consumer_at_its_limit_is_named_with_the_numbers() -> None:
-    problem = explained(FULL, None, has_free_hands=True)
+    problem = explain(FULL, None, has_free_capacity=True)
 
     assert problem is not None
     assert "max_ack_pending 10" in problem.reason
@@ -96,9 +96,11 @@ def test_a_look_reads_what_the_server_answers() -> None:
         "num_waiting": 3,
     }
 
-    assert Look.read(info) == Look(paused=True, pending=1, ack_pending=2, max_ack_pending=7, waiting=3)
-    assert Look.read({"config": None, "num_pending": "many"}) == Look()
-    assert Look.read(None) == Look(exists=False)
+    assert Findings.read(info) == Findings(
+        paused=True, pending=1, ack_pending=2, max_ack_pending=7, waiting=3
+    )
+    assert Findings.read({"config": None, "num_pending": "many"}) == Findings()
+    assert Findings.read(None) == Findings(exists=False)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 
 import pytest
-from trellis_nats._support.log_throttle import Seldom
+from trellis_nats._support.log_throttle import LogThrottle
 
 LOG = logging.getLogger("trellis_nats._support.log_throttle.test")
 
@@ -25,16 +25,16 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_one_line_of_a_kind_each_second_counts_the_others(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    seldom = Seldom(LOG, clock=clock)
+    log_throttle = LogThrottle(LOG, clock=clock)
 
     for number in range(50):
-        seldom.write(logging.WARNING, "put back", "job %d is put back", number)
+        log_throttle.write(logging.WARNING, "put back", "job %d is put back", number)
     clock.at += 0.9
-    seldom.write(logging.WARNING, "put back", "job %d is put back", 50)
+    log_throttle.write(logging.WARNING, "put back", "job %d is put back", 50)
     clock.at += 0.2
-    seldom.write(logging.WARNING, "put back", "job %d is put back", 51)
+    log_throttle.write(logging.WARNING, "put back", "job %d is put back", 51)
     clock.at += 2
-    seldom.write(logging.WARNING, "put back", "job %d is put back", 52)
+    log_throttle.write(logging.WARNING, "put back", "job %d is put back", 52)
 
     assert lines(caplog) == [
         "job 0 is put back",
@@ -45,10 +45,10 @@ def test_one_line_of_a_kind_each_second_counts_the_others(caplog: pytest.LogCapt
 
 def test_what_is_left_out_can_be_seen_by_who_wants_all(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    seldom = Seldom(LOG, every=timedelta(hours=1))
+    log_throttle = LogThrottle(LOG, every=timedelta(hours=1))
 
     for number in range(3):
-        seldom.write(logging.ERROR, "", "job %d", number)
+        log_throttle.write(logging.ERROR, "", "job %d", number)
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "job 0"),
@@ -58,20 +58,20 @@ def test_what_is_left_out_can_be_seen_by_who_wants_all(caplog: pytest.LogCapture
 
 
 def test_kinds_do_not_silence_each_other(caplog: pytest.LogCaptureFixture) -> None:
-    seldom = Seldom(LOG, every=timedelta(hours=1))
+    log_throttle = LogThrottle(LOG, every=timedelta(hours=1))
 
     for kind in ("one", "two", "one", "two"):
-        seldom.write(logging.WARNING, kind, "%s", kind)
+        log_throttle.write(logging.WARNING, kind, "%s", kind)
 
     assert lines(caplog) == ["one", "two"]
 
 
 def test_no_more_kinds_are_remembered_than_a_few_hundred(caplog: pytest.LogCaptureFixture) -> None:
-    seldom = Seldom(LOG, every=timedelta(hours=1))
+    log_throttle = LogThrottle(LOG, every=timedelta(hours=1))
 
     for number in range(1000):
-        seldom.write(logging.WARNING, f"kind {number}", "again")
-    seldom.write(logging.WARNING, "kind 999", "again")
-    seldom.write(logging.WARNING, "kind 0", "again")
+        log_throttle.write(logging.WARNING, f"kind {number}", "again")
+    log_throttle.write(logging.WARNING, "kind 999", "again")
+    log_throttle.write(logging.WARNING, "kind 0", "again")
 
     assert len(lines(caplog)) == 1001, "the newest is known, the oldest is forgotten"

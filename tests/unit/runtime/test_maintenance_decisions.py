@@ -8,8 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import JsonValue
 from trellis_nats import ConfigurationError, Duties, ReconcileReport, Retention
-from trellis_nats.jobs.maintenance.leader_lease import LeaseRecord, Sighting, Timing, may_take, sighted
-from trellis_nats.jobs.maintenance.lost_job import Judgement, judge
+from trellis_nats.jobs.maintenance.leader_lease import (
+    LeaderObservation,
+    LeaseRecord,
+    Timing,
+    may_take,
+    observe,
+)
+from trellis_nats.jobs.maintenance.lost_job import LostJobVerdict, judge
 from trellis_nats.jobs.maintenance.retention import ages, is_due, job_filter
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.model.event import LifecycleEvent
@@ -42,24 +48,24 @@ def newest(event: str, state: str, tries: int = 1) -> LifecycleEvent:
 @pytest.mark.parametrize(
     ("event", "state", "tries", "age", "judgement"),
     [
-        ("created", "pending", 0, 59, Judgement.YOUNG),
-        ("created", "pending", 0, 60, Judgement.LOST_WITHOUT_MESSAGE),
-        ("retried", "pending", 0, 60, Judgement.LOST_WITHOUT_MESSAGE),
-        ("retry", "retry", 1, 64, Judgement.YOUNG),
-        ("retry", "retry", 1, 65, Judgement.LOST_WITHOUT_MESSAGE),
-        ("retry", "retry", 2, 179, Judgement.YOUNG),
-        ("retry", "retry", 7, 180, Judgement.LOST_WITHOUT_MESSAGE),
-        ("retry", "retry", 0, 65, Judgement.LOST_WITHOUT_MESSAGE),
-        ("started", "active", 1, 89, Judgement.YOUNG),
-        ("started", "active", 1, 90, Judgement.LOST_WITHOUT_WORKER),
-        ("progress", "active", 1, 90, Judgement.LOST_WITHOUT_WORKER),
-        ("staleCompletionIgnored", "stale", 1, 90, Judgement.LOST_WITHOUT_WORKER),
-        ("completed", "completed", 1, 10_000, Judgement.ENDED),
-        ("stale", "stale", 1, 10_000, Judgement.ENDED),
+        ("created", "pending", 0, 59, LostJobVerdict.YOUNG),
+        ("created", "pending", 0, 60, LostJobVerdict.LOST_WITHOUT_MESSAGE),
+        ("retried", "pending", 0, 60, LostJobVerdict.LOST_WITHOUT_MESSAGE),
+        ("retry", "retry", 1, 64, LostJobVerdict.YOUNG),
+        ("retry", "retry", 1, 65, LostJobVerdict.LOST_WITHOUT_MESSAGE),
+        ("retry", "retry", 2, 179, LostJobVerdict.YOUNG),
+        ("retry", "retry", 7, 180, LostJobVerdict.LOST_WITHOUT_MESSAGE),
+        ("retry", "retry", 0, 65, LostJobVerdict.LOST_WITHOUT_MESSAGE),
+        ("started", "active", 1, 89, LostJobVerdict.YOUNG),
+        ("started", "active", 1, 90, LostJobVerdict.LOST_WITHOUT_WORKER),
+        ("progress", "active", 1, 90, LostJobVerdict.LOST_WITHOUT_WORKER),
+        ("staleCompletionIgnored", "stale", 1, 90, LostJobVerdict.LOST_WITHOUT_WORKER),
+        ("completed", "completed", 1, 10_000, LostJobVerdict.ENDED),
+        ("stale", "stale", 1, 10_000, LostJobVerdict.ENDED),
     ],
 )
 def test_a_job_is_judged_by_its_newest_event(
-    event: str, state: str, tries: int, age: int, judgement: Judgement
+    event: str, state: str, tries: int, age: int, judgement: LostJobVerdict
 ) -> None:
     found = judge(
         newest(event, state, tries),
@@ -127,9 +133,9 @@ def test_a_lease_is_noticed_to_be_over_within_its_length() -> None:
 
 
 def test_a_lease_is_taken_only_when_it_did_not_change_for_its_time() -> None:
-    seen = sighted(None, revision=4, record=record("other"), at=100.0)
-    same = sighted(seen, revision=4, record=record("other"), at=119.0)
-    renewed = sighted(same, revision=5, record=record("other"), at=119.5)
+    seen = observe(None, revision=4, record=record("other"), at=100.0)
+    same = observe(seen, revision=4, record=record("other"), at=119.0)
+    renewed = observe(same, revision=5, record=record("other"), at=119.5)
 
     assert same.since == 100.0
     assert not may_take(same, me="me", at=119.9)
@@ -139,14 +145,14 @@ def test_a_lease_is_taken_only_when_it_did_not_change_for_its_time() -> None:
 
 @pytest.mark.parametrize("found", [record("me"), record(None), None])
 def test_a_lease_that_nobody_else_holds_is_taken_at_once(found: LeaseRecord | None) -> None:
-    assert may_take(Sighting(1, found, since=0.0), me="me", at=0.0)
+    assert may_take(LeaderObservation(1, found, since=0.0), me="me", at=0.0)
 
 
 def test_a_lease_is_as_long_as_its_holder_says() -> None:
     longer = LeaseRecord.of("other", Timing(timedelta(minutes=5)), NOON)
 
-    assert not may_take(Sighting(1, longer, since=0.0), me="me", at=199.0)
-    assert may_take(Sighting(1, longer, since=0.0), me="me", at=200.0)
+    assert not may_take(LeaderObservation(1, longer, since=0.0), me="me", at=199.0)
+    assert may_take(LeaderObservation(1, longer, since=0.0), me="me", at=200.0)
 
 
 def test_a_lease_survives_its_way_through_the_bucket() -> None:

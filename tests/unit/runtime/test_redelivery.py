@@ -5,30 +5,30 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
-from trellis_nats.jobs.work.redelivery import Delivery
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
 
 SECOND = 1_000_000_000
 OTHERWISE = timedelta(seconds=30)
 
 
 def test_our_own_consumer_is_plain() -> None:
-    delivery = Delivery.of({"config": {"ack_wait": 600 * SECOND}}, otherwise=OTHERWISE)
+    delivery = RedeliveryPolicy.of({"config": {"ack_wait": 600 * SECOND}}, otherwise=OTHERWISE)
 
-    assert delivery == Delivery(timedelta(minutes=10))
+    assert delivery == RedeliveryPolicy(timedelta(minutes=10))
     assert delivery.nak_delay(timedelta(seconds=5), delivered=3) == timedelta(seconds=5)
 
 
 def test_a_backoff_replaces_the_ack_wait_by_its_shortest_step() -> None:
     info: dict[str, JsonValue] = {"config": {"ack_wait": 600 * SECOND, "backoff": [5 * SECOND, 30 * SECOND]}}
 
-    delivery = Delivery.of(info, otherwise=OTHERWISE)
+    delivery = RedeliveryPolicy.of(info, otherwise=OTHERWISE)
 
     assert delivery.ack_wait == timedelta(seconds=5)
 
 
 def test_what_a_server_adds_to_a_delay_is_taken_off_before() -> None:
     """Measured: nak(2) with a backoff of 1, 3 and 6 s came after 4 s on the second delivery."""
-    delivery = Delivery(timedelta(seconds=1), tuple(timedelta(seconds=s) for s in (1, 3, 6)))
+    delivery = RedeliveryPolicy(timedelta(seconds=1), tuple(timedelta(seconds=s) for s in (1, 3, 6)))
 
     assert delivery.nak_delay(timedelta(seconds=2), delivered=1) == timedelta(seconds=2)
     assert delivery.nak_delay(timedelta(seconds=4), delivered=2) == timedelta(seconds=2)
@@ -43,7 +43,7 @@ def test_what_a_server_adds_to_a_delay_is_taken_off_before() -> None:
 def test_a_delay_is_never_negative_and_at_once_stays_at_once(
     backoff: list[timedelta], wanted: timedelta, delivered: int
 ) -> None:
-    delay = Delivery(OTHERWISE, tuple(backoff)).nak_delay(wanted, delivered=delivered)
+    delay = RedeliveryPolicy(OTHERWISE, tuple(backoff)).nak_delay(wanted, delivered=delivered)
 
     assert delay >= timedelta(0)
     assert (delay == timedelta(0)) == (wanted == timedelta(0))
@@ -58,4 +58,4 @@ def test_an_answer_without_numbers_leaves_the_binding_s() -> None:
     ]
 
     for info in infos:
-        assert Delivery.of(info, otherwise=OTHERWISE).nak_delay(OTHERWISE, delivered=1) == OTHERWISE
+        assert RedeliveryPolicy.of(info, otherwise=OTHERWISE).nak_delay(OTHERWISE, delivered=1) == OTHERWISE

@@ -14,7 +14,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
 
-__all__ = ["IN_PROGRESS", "WorkMessage", "is_work", "read_work"]
+__all__ = ["IN_PROGRESS", "Delivery", "is_work", "read_work"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Keeper(Protocol):
 
 
 @dataclass(slots=True)
-class WorkMessage:
+class Delivery:
     """One delivery of a message. Unless it is acknowledged, it comes again after the ack wait.
 
     The short answers return False when there is no connection: nothing was sent then, and the message comes again.
@@ -115,7 +115,7 @@ def is_work(message: Message) -> bool:
     return message.reply.startswith(_ACK_PREFIX)
 
 
-def read_work(connection: Connection, message: Message) -> WorkMessage:
+def read_work(connection: Connection, message: Message) -> Delivery:
     """Read a delivery.
 
     Raises:
@@ -128,7 +128,7 @@ def read_work(connection: Connection, message: Message) -> WorkMessage:
     shift = 0 if len(tokens) == _TOKENS else 2
     source = message.headers.get("Nats-Stream-Source", "").split()
     sequence = int(source[1]) if len(source) > 1 and source[1].isdecimal() else 0
-    return WorkMessage(
+    return Delivery(
         subject=message.subject,
         data=message.data,
         headers=message.headers,

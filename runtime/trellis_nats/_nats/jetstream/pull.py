@@ -17,15 +17,15 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
-from trellis_nats._nats.jetstream.delivery import WorkMessage, is_work, read_work
-from trellis_nats._nats.jetstream.pull_requests import Round
+from trellis_nats._nats.jetstream.delivery import Delivery, is_work, read_work
+from trellis_nats._nats.jetstream.pull_requests import PullRequest
 from trellis_nats._nats.jetstream.pull_status import Meaning, judge
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import TransportError
 
-__all__ = ["Pull", "PullState", "WorkMessage"]
+__all__ = ["Delivery", "Pull", "PullState"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Pull:
         *,
         stream: str,
         consumer: str,
-        deliver: Callable[[WorkMessage], None],
+        deliver: Callable[[Delivery], None],
         expires: timedelta = timedelta(seconds=30),
         idle_heartbeat: timedelta = timedelta(seconds=3),
         on_state: Callable[[PullState], None] | None = None,
@@ -88,7 +88,7 @@ class Pull:
         self._on_state = on_state
         self._accept = accept
         self._free = 0
-        self._round: Round | None = None
+        self._round: PullRequest | None = None
         self._stopped = False
         self._retry: asyncio.TimerHandle | None = None
         self._topping_up: asyncio.Handle | None = None
@@ -150,7 +150,7 @@ class Pull:
         self._end_round()
         if self._stopped or self._searching is not None:
             return
-        self._round = Round(
+        self._round = PullRequest(
             self._connection,
             subject=f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
             expires=self._expires,
@@ -166,7 +166,7 @@ class Pull:
         ended, self._round = self._round, None
         return None if ended is None else ended.end()
 
-    def _confirm(self, begun: Round) -> None:
+    def _confirm(self, begun: PullRequest) -> None:
         # A missing consumer is refused at once; a pong without a refusal means that the server took the request.
         def on_pong(pong: asyncio.Future[bool]) -> None:
             if not pong.cancelled() and pong.result() and self._round is begun and self._refusals == 0:
@@ -192,13 +192,13 @@ class Pull:
 
     # --- what arrives ----------------------------------------------------------------------------------------------
 
-    def _on_message(self, origin: Round, message: Message) -> None:
+    def _on_message(self, origin: PullRequest, message: Message) -> None:
         if is_work(message):
             self._on_work(origin, read_work(self._connection, message))
         elif origin is self._round:
             self._on_status(origin, message)
 
-    def _on_work(self, origin: Round, work: WorkMessage) -> None:
+    def _on_work(self, origin: PullRequest, work: Delivery) -> None:
         if self._free == 0:
             work.give_back()
             return
@@ -210,7 +210,7 @@ class Pull:
             self.want(self._free)
         self._deliver(work)
 
-    def _on_status(self, origin: Round, message: Message) -> None:
+    def _on_status(self, origin: PullRequest, message: Message) -> None:
         verdict = judge(message)
         reason = f"{message.status} {message.description.partition(chr(10))[0]}".strip()
         match verdict.meaning:
@@ -243,7 +243,7 @@ class Pull:
         else:
             self._again_after(self._backoff.next())
 
-    def _on_silence(self, origin: Round) -> None:
+    def _on_silence(self, origin: PullRequest) -> None:
         if origin is not self._round:
             return
         self._report(PullState(consuming=False, reason="the server has not been heard from"))

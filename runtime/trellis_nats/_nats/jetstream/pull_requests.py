@@ -10,12 +10,12 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import is_work
-from trellis_nats._nats.permission_errors import Denial
+from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NotConnected
 
-__all__ = ["Round"]
+__all__ = ["PullRequest"]
 
 _LATE: Final = 0.25
 """Seconds. A watch this late means that the loop was blocked, and that heartbeats may wait unread in the socket."""
@@ -24,7 +24,7 @@ _COARSE: Final = 4
 bring messages, and a consumer's queue of requests (512 for all workers) stays short."""
 
 
-class Round:
+class PullRequest:
     """Lives until its requests are lost. `credit` is what they may still deliver."""
 
     def __init__(
@@ -34,8 +34,8 @@ class Round:
         subject: str,
         expires: timedelta,
         heartbeat: timedelta,
-        on_message: Callable[[Round, Message], None],
-        on_silence: Callable[[Round], None],
+        on_message: Callable[[PullRequest, Message], None],
+        on_silence: Callable[[PullRequest], None],
         on_denied: Callable[[str], None],
     ) -> None:
         self.credit = 0
@@ -85,9 +85,9 @@ class Round:
             self.credit -= 1
         self._on_message(self, message)
 
-    def _hear_denial(self, denial: Denial) -> bool:
-        is_inbox = denial == Denial("subscribe to", self._inbox.lower())
-        if not is_inbox and denial != Denial("publish to", self._subject.lower()):
+    def _hear_denial(self, denial: PermissionViolation) -> bool:
+        is_inbox = denial == PermissionViolation("subscribe to", self._inbox.lower())
+        if not is_inbox and denial != PermissionViolation("publish to", self._subject.lower()):
             return False
         about = "subscribe to its inbox" if is_inbox else f'publish to "{self._subject}"'
         self._on_denied(f"the account may not {about}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-__all__ = ["Pace"]
+__all__ = ["RateLimit"]
 
 PER_SECOND_DEFAULT: Final = 20_000
 """About a fifth of what one client can list from a server on the same two cores (docs/decisions/0009)."""
 
 
-class Pace:
+class RateLimit:
     """A rate that is kept by waiting."""
 
     def __init__(self, per_second: int = PER_SECOND_DEFAULT) -> None:

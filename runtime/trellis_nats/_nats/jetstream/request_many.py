@@ -14,13 +14,13 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import RequestTimeout
 
-__all__ = ["burst"]
+__all__ = ["request_many"]
 
 _SILENCE: Final = timedelta(seconds=5)
 """As long as any request to JetStream may take."""
 
 
-async def burst(
+async def request_many(
     connection: Connection,
     subject: str,
     body: Mapping[str, JsonValue],

@@ -15,8 +15,8 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
-from trellis_nats._nats.jetstream.rate_limit import Pace
-from trellis_nats._nats.jetstream.request_many import burst
+from trellis_nats._nats.jetstream.rate_limit import RateLimit
+from trellis_nats._nats.jetstream.request_many import request_many
 from trellis_nats._nats.jetstream.streams import delete_consumer
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import now, parse_timestamp, to_nanoseconds
@@ -24,7 +24,7 @@ from trellis_nats.errors import ApiError, RequestTimeout, TransportError
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.subjects import STREAM
 
-__all__ = ["Entry", "Listing", "listing", "probe_listing"]
+__all__ = ["Entry", "StreamScan", "probe_scan", "scan_stream"]
 
 _PAGE: Final = 1000
 """How many entries are asked for at a time, about 300 kB."""
@@ -56,17 +56,19 @@ class _Place:
     time: datetime
 
 
-class Listing:
+class StreamScan:
     """The messages under some filters, oldest first."""
 
-    def __init__(self, connection: Connection, consumer: str, info: JsonObject, pace: Pace) -> None:
+    def __init__(
+        self, connection: Connection, consumer: str, info: JsonObject, rate_limit: RateLimit
+    ) -> None:
         self.now = _instant(info.get("ts"))
         """The server's time when the listing began. Ages are judged by it, never by a clock of this machine."""
         pending = info.get("num_pending")
         self._left = pending if isinstance(pending, int) else 0
         self._connection = connection
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}"
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._order = 0
 
     async def probe(self) -> None:
@@ -89,8 +91,8 @@ class Listing:
         """
         while self._left > 0:
             size = min(_PAGE, self._left)
-            await self._pace.spend(size)
-            messages = await burst(
+            await self._rate_limit.spend(size)
+            messages = await request_many(
                 self._connection,
                 self._subject,
                 {"batch": size, "no_wait": True},
@@ -116,9 +118,9 @@ class Listing:
 
 
 @asynccontextmanager
-async def listing(
-    connection: Connection, filters: Sequence[str], *, pace: Pace, after: int = 0
-) -> AsyncGenerator[Listing, None]:
+async def scan_stream(
+    connection: Connection, filters: Sequence[str], *, rate_limit: RateLimit, after: int = 0
+) -> AsyncGenerator[StreamScan, None]:
     """List what is stored under the filters, which must not overlap, behind a sequence of the stream.
 
     Raises:
@@ -142,20 +144,20 @@ async def listing(
     body: JsonObject = {"stream_name": STREAM, "config": config, "action": "create"}
     info = await call(connection, f"CONSUMER.CREATE.{STREAM}.{name}", body)
     try:
-        yield Listing(connection, name, info, pace)
+        yield StreamScan(connection, name, info, rate_limit)
     finally:
         with suppress(TransportError):  # the server removes it by itself a little later
             await delete_consumer(connection, STREAM, name)
 
 
-async def probe_listing(connection: Connection, filters: Sequence[str]) -> None:
+async def probe_scan(connection: Connection, filters: Sequence[str]) -> None:
     """See whether the account may list.
 
     Raises:
         PermissionDenied: it may not.
         TransportError: JetStream did not answer.
     """
-    async with listing(connection, filters, pace=Pace(), after=_BEYOND) as nothing:
+    async with scan_stream(connection, filters, rate_limit=RateLimit(), after=_BEYOND) as nothing:
         await nothing.probe()
 
 

@@ -15,20 +15,20 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.capacity import Hand
+from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.key_store import KeyStores
-from trellis_nats.jobs.keys.lease import HeldSlot
+from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.leaving import leave
 from trellis_nats.jobs.keys.model.admission import evict
 from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
 from trellis_nats.jobs.keys.model.slots import COURTESY, ORDER, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.reservations import KeyGate, record_stale
-from trellis_nats.jobs.keys.wait_queue import Line, Lines, Waiter
-from trellis_nats.jobs.store.event_log import JobHistory
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.keys.reservations import Reservations, record_stale
+from trellis_nats.jobs.keys.wait_queue import Waiter, WaitQueue, WaitQueues
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.liveness import Liveness
 
-__all__ = ["Applicant", "SlotKeeper", "Wait"]
+__all__ = ["Applicant", "SlotAcquirer", "Wait"]
 
 _LOOK_AGAIN: Final = timedelta(seconds=10)
 """How long a job waits before its history is read again."""
@@ -69,33 +69,33 @@ class _Taken(NamedTuple):
     asked_at: float
 
 
-class SlotKeeper:
+class SlotAcquirer:
     """The way from a message in hand to a slot of its key, for one queue in one process."""
 
     def __init__(
         self,
         connection: Connection,
         stores: KeyStores,
-        gate: KeyGate,
-        history: JobHistory,
-        claims: Claims,
+        reservations: Reservations,
+        event_log: EventLog,
+        claims: Liveness,
         thread: ProgressThread,
         *,
         stopping: asyncio.Event,
     ) -> None:
         self._loop = connection.loop
         self._stores = stores
-        self._gate = gate
-        self._policy = gate.policy
-        self._history = history
+        self._reservations = reservations
+        self._policy = reservations.policy
+        self._event_log = event_log
         self._claims = claims
         self._thread = thread
         self._stopping = stopping
         self._unlisted: dict[str, float] = {}
         """Since when a job in hand has not been in the record of its key, by the monotonic clock."""
-        self._lines = Lines(connection, stores.main, max_active=gate.policy.max_active)
+        self._lines = WaitQueues(connection, stores.main, max_active=reservations.policy.max_active)
 
-    async def take(self, key: JobKey, applicant: Applicant, hand: Hand) -> HeldSlot | Wait:
+    async def take(self, key: JobKey, applicant: Applicant, permit: Permit) -> SlotLease | Wait:
         """Wait until the job has a slot of its key, or its history should be read again.
 
         A job that waits lays its hand down, and takes one up again before it gets its slot. When the worker stops, the
@@ -109,13 +109,13 @@ class SlotKeeper:
             applicant = applicant._replace(entitled=True)
         line = self._lines.of(key)
         asked: _Taken | Blocked | None = None
-        if hand.is_held and (applicant.entitled or line is None):
+        if permit.is_held and (applicant.entitled or line is None):
             asked = await self._try(key, applicant, line)
-        found = asked if isinstance(asked, _Taken) else await self._stand(key, applicant, hand, asked)
+        found = asked if isinstance(asked, _Taken) else await self._stand(key, applicant, permit, asked)
         if isinstance(found, Wait):
             return found
         self._unlisted.pop(applicant.job_id, None)
-        held = HeldSlot(
+        held = SlotLease(
             self._stores,
             key,
             found.slot,
@@ -127,7 +127,7 @@ class SlotKeeper:
         held.keep(self._thread)
         try:
             for slot in found.displaced:
-                await record_stale(self._history, slot)
+                await record_stale(self._event_log, slot)
         except BaseException:
             await self.give_back(held, began=False)
             raise
@@ -139,7 +139,7 @@ class SlotKeeper:
         return self._lines.waiting >= _WAITING_MAX
 
     async def give_back(
-        self, held: HeldSlot, *, retry_after: timedelta | None = None, began: bool = True
+        self, held: SlotLease, *, retry_after: timedelta | None = None, began: bool = True
     ) -> bool:
         """Give a slot back as `HeldSlot` does, and let others know that this process works in it no longer."""
         try:
@@ -147,15 +147,17 @@ class SlotKeeper:
         finally:
             self._claims.release(held.slot.token)
 
-    async def forget(self, key: JobKey, job_id: str, hand: Hand) -> bool:
+    async def forget(self, key: JobKey, job_id: str, permit: Permit) -> bool:
         """Take a job that has ended out of its key's record. Return False when the worker stops before that is done.
 
         Raises:
             TransportError: NATS did not answer.
         """
         self._unlisted.pop(job_id, None)
-        inspector = self._gate.inspector
-        return await leave(self._stores.main, inspector, key, job_id, hand=hand, stopping=self._stopping)
+        orphan_finder = self._reservations.orphan_finder
+        return await leave(
+            self._stores.main, orphan_finder, key, job_id, permit=permit, stopping=self._stopping
+        )
 
     def close(self) -> None:
         """Let everybody look who waits: the worker stops."""
@@ -164,19 +166,19 @@ class SlotKeeper:
     # --- waiting ---------------------------------------------------------------------------------------------------
 
     async def _stand(
-        self, key: JobKey, applicant: Applicant, hand: Hand, blocked: Blocked | None
+        self, key: JobKey, applicant: Applicant, permit: Permit, blocked: Blocked | None
     ) -> _Taken | Wait:
         if blocked is not None and blocked.reason == "not-listed":
-            return await self._unlisted_again(applicant.job_id, hand)
+            return await self._unlisted_again(applicant.job_id, permit)
         if self.is_crowded:
             return Wait.CROWDED
-        hand.lay_down()
+        permit.release()
         waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
         with self._lines.standing(key, waiter) as line:
-            return await self._wait(key, applicant, hand, line, waiter)
+            return await self._wait(key, applicant, permit, line, waiter)
 
-    async def _unlisted_again(self, job_id: str, hand: Hand) -> Wait:
-        hand.lay_down()
+    async def _unlisted_again(self, job_id: str, permit: Permit) -> Wait:
+        permit.release()
         while len(self._unlisted) >= _WAITING_MAX:
             self._unlisted.pop(next(iter(self._unlisted)))
         self._unlisted.setdefault(job_id, monotonic())
@@ -184,7 +186,7 @@ class SlotKeeper:
         return Wait.LOOK_AGAIN
 
     async def _wait(
-        self, key: JobKey, applicant: Applicant, hand: Hand, line: Line, waiter: Waiter
+        self, key: JobKey, applicant: Applicant, permit: Permit, line: WaitQueue, waiter: Waiter
     ) -> _Taken | Wait:
         until = monotonic() + _LOOK_AGAIN.total_seconds()
         if applicant.deadline is not None:
@@ -197,43 +199,47 @@ class SlotKeeper:
                 return Wait.LOOK_AGAIN
             blocked = await self._look(key, applicant, line, waiter)
             if blocked is None:
-                await hand.take_up()
+                await permit.reacquire()
                 if self._stopping.is_set() or monotonic() >= until:
                     return Wait.LOOK_AGAIN
                 found = await self._try(key, applicant, line)
                 if isinstance(found, _Taken):
                     return found
-                hand.lay_down()
+                permit.release()
                 blocked = found
             if blocked.reason == "not-listed":
-                return await self._unlisted_again(applicant.job_id, hand)
+                return await self._unlisted_again(applicant.job_id, permit)
             if blocked.reason != "active-limit":
                 line.call_after(waiter)
 
-    async def _look(self, key: JobKey, applicant: Applicant, line: Line, waiter: Waiter) -> Blocked | None:
+    async def _look(
+        self, key: JobKey, applicant: Applicant, line: WaitQueue, waiter: Waiter
+    ) -> Blocked | None:
         """See whether there would be a slot, and take out of the record what keeps it for nobody."""
         record = await self._stores.main.read(key)
         line.see(record)
         blocked = self._judge(record, applicant, line)
         if blocked is None or not line.is_first(waiter):
             return blocked
-        leftovers = await self._gate.inspector.leftovers(record, at=now(), sightings=line.sightings)
-        if not leftovers:
+        orphans = await self._reservations.orphan_finder.orphans(
+            record, at=now(), observations=line.observations
+        )
+        if not orphans:
             return blocked
 
         def cleared(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
-            changed = evict(found, entries=leftovers.entries, slots=leftovers.slots)
+            changed = evict(found, entries=orphans.entries, slots=orphans.slots)
             return changed, changed
 
         record = await self._stores.main.change(key, cleared)
         line.see(record)
         return self._judge(record, applicant, line)
 
-    def _judge(self, record: KeyRecord, applicant: Applicant, line: Line) -> Blocked | None:
+    def _judge(self, record: KeyRecord, applicant: Applicant, line: WaitQueue) -> Blocked | None:
         _, said = self._acquire(record, applicant, self._slot(applicant, ""), line)
         return said if isinstance(said, Blocked) else None
 
-    async def _try(self, key: JobKey, applicant: Applicant, line: Line | None) -> _Taken | Blocked:
+    async def _try(self, key: JobKey, applicant: Applicant, line: WaitQueue | None) -> _Taken | Blocked:
         """Ask for a slot. Each time under a token of its own: a write that was given up may land later, and be nobody's."""
         asked_at, token = monotonic(), new_id()
         slot = self._slot(applicant, token)
@@ -262,7 +268,7 @@ class SlotKeeper:
         return found
 
     def _acquire(
-        self, record: KeyRecord, applicant: Applicant, slot: Slot, line: Line | None
+        self, record: KeyRecord, applicant: Applicant, slot: Slot, line: WaitQueue | None
     ) -> tuple[KeyRecord, Acquired | Blocked]:
         """Try it on a record, by what this process has seen. A job takes over its own slot a moment before others do."""
         at = monotonic()
@@ -270,8 +276,8 @@ class SlotKeeper:
         expired: AbstractSet[str] = frozenset()
         if line is not None and record.active:
             own = {each.token for each in record.active if each.job_id == applicant.job_id}
-            late = line.sightings.expired(record, at=at - COURTESY.total_seconds())
-            expired = late | (own & line.sightings.expired(record, at=at))
+            late = line.observations.expired(record, at=at - COURTESY.total_seconds())
+            expired = late | (own & line.observations.expired(record, at=at))
         return acquire(
             record,
             slot,

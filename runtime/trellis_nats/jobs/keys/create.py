@@ -20,10 +20,10 @@ from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Full, Jo
 from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
 from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
-from trellis_nats.jobs.keys.reservations import STORED_SOON, KeyGate
+from trellis_nats.jobs.keys.reservations import STORED_SOON, Reservations
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import JobHistory, Overtaken
+from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
 __all__ = ["Created", "KeyedCreation", "Known", "refused"]
 
@@ -82,9 +82,9 @@ class _Placed:
 class KeyedCreation:
     """Stores jobs whose key has room for them."""
 
-    def __init__(self, gate: KeyGate, history: JobHistory, *, queue: str) -> None:
-        self._gate = gate
-        self._history = history
+    def __init__(self, reservations: Reservations, event_log: EventLog, *, queue: str) -> None:
+        self._reservations = reservations
+        self._event_log = event_log
         self._what = f'the payload of job "{queue}"'
 
     def key_of(self, payload: JsonValue) -> JobKey:
@@ -93,7 +93,7 @@ class KeyedCreation:
         Raises:
             InvalidPayload: the payload has none.
         """
-        return resolve(self._gate.policy.template, payload, what=self._what)
+        return resolve(self._reservations.policy.template, payload, what=self._what)
 
     async def create(
         self, event: NewEvent, *, strict: bool, idempotent: bool
@@ -110,8 +110,8 @@ class KeyedCreation:
         if idempotent and await self._exists(event.job_id):
             return key, Known(key.display)
         accepted = _Placed(event, key)
-        self._history.check_size(accepted)
-        verdict = await self._gate.admit(key, event, strict=strict)
+        self._event_log.check_size(accepted)
+        verdict = await self._reservations.admit(key, event, strict=strict)
         match verdict:
             case Full() | Joined():
                 return key, verdict
@@ -135,7 +135,7 @@ class KeyedCreation:
         """
         wanted = [_Placed(event, self.key_of(event.body["payload"])) for event in events]
         for each in wanted:
-            self._history.check_size(each)
+            self._event_log.check_size(each)
         for start in range(0, len(wanted), BATCH_MAX):
             await self._create_thousand(wanted[start : start + BATCH_MAX])
 
@@ -144,7 +144,7 @@ class KeyedCreation:
 
         async def admitted(each: _Placed) -> None:
             async with turns:
-                verdict = await self._gate.admit(each.key, each.event, strict=True)
+                verdict = await self._reservations.admit(each.key, each.event, strict=True)
             if isinstance(verdict, Full):
                 raise refused(each.key, verdict)
 
@@ -155,7 +155,7 @@ class KeyedCreation:
             await self._undo_all(placed)
             raise problem
         try:
-            await self._history.create_many(wanted)
+            await self._event_log.create_many(wanted)
         except WriteUnknown:
             raise  # they may be stored; the places of those that are not are given up by whoever needs them
         except TransportError:
@@ -169,7 +169,7 @@ class KeyedCreation:
         async def undone(each: _Placed) -> None:
             async with turns:
                 if not await self._exists(each.job_id):
-                    await self._gate.withdraw(each.key, each.job_id)
+                    await self._reservations.withdraw(each.key, each.job_id)
 
         async def all_undone() -> None:
             await asyncio.gather(*map(undone, placed))
@@ -180,8 +180,8 @@ class KeyedCreation:
     async def _store(self, placed: _Placed, *, idempotent: bool) -> Created | Known:
         key = placed.key
         try:
-            await self._history.create(placed)
-        except Overtaken as overtaken:
+            await self._event_log.create(placed)
+        except WriteConflict as overtaken:
             newest = overtaken.newest
             if newest is None or newest.event.is_terminal:
                 await self._undo(key, placed.job_id)
@@ -204,32 +204,32 @@ class KeyedCreation:
         """
         try:
             until = monotonic() + _STORED_WITHIN.total_seconds()
-            newest = await self._history.newest(replaced.job_id)
+            newest = await self._event_log.newest(replaced.job_id)
             while newest is None and monotonic() < until:
                 await asyncio.sleep(STORED_SOON)  # its place was reserved, and it is being stored
-                newest = await self._history.newest(replaced.job_id)
+                newest = await self._event_log.newest(replaced.job_id)
             while newest is not None:
                 skipped = event_fields.skipped(newest.event, by, now())
                 if skipped is None:
                     return newest.event.event_type == EventType.SKIPPED
                 try:
-                    await self._history.append(skipped, after=newest.sequence)
-                except Overtaken as overtaken:
+                    await self._event_log.append(skipped, after=newest.sequence)
+                except WriteConflict as overtaken:
                     newest = overtaken.newest
                 else:
                     return True
         except MalformedJobEvent as error:
             _log.warning('key "%s": a job that was displaced is not skipped: %s', key.display, error)
         except TransportError:
-            await _attempt(key, self._gate.restore(key, replaced, by=by))
+            await _attempt(key, self._reservations.restore(key, replaced, by=by))
             raise
         return False
 
     async def _exists(self, job_id: str) -> bool:
-        return await self._history.newest_of(job_id, EventType.CREATED) is not None
+        return await self._event_log.newest_of(job_id, EventType.CREATED) is not None
 
     async def _undo(self, key: JobKey, job_id: str) -> None:
-        await _attempt(key, self._gate.withdraw(key, job_id))
+        await _attempt(key, self._reservations.withdraw(key, job_id))
 
 
 async def _attempt(key: JobKey, undoing: Awaitable[None]) -> None:

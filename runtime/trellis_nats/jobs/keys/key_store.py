@@ -66,7 +66,7 @@ class KeyStores:
         self._make = make
         self._in_thread: tuple[Connection, KeyStore] | None = None
 
-    def in_thread(self, connection: Connection) -> KeyStore:
+    def run_in_thread(self, connection: Connection) -> KeyStore:
         """Return the one for the heartbeat thread and its connection."""
         known = self._in_thread
         if known is None or known[0] is not connection:

@@ -23,7 +23,7 @@ from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.model.template import JobKey
 
-__all__ = ["HeldSlot", "JobLease"]
+__all__ = ["JobLease", "SlotLease"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class JobLease:
     """When it ends unless it is renewed, as it stood at the last renewal, by this machine's clock."""
 
 
-class HeldSlot:
+class SlotLease:
     """One slot of this process. It counts as lost before others may take it, by this machine's own monotonic clock."""
 
     def __init__(
@@ -168,7 +168,7 @@ class HeldSlot:
     # --- in the heartbeat thread -----------------------------------------------------------------------------------
 
     async def _beat(self, connection: Connection) -> None:
-        store = self._stores.in_thread(connection)
+        store = self._stores.run_in_thread(connection)
         while not self._is_lost:
             if monotonic() >= self._valid_until:
                 self._lose("its lease ran out while NATS was away")

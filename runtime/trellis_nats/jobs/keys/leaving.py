@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Final
 
 from trellis_nats.clock import now
-from trellis_nats.jobs.capacity import Hand
+from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.key_store import KeyStore
 from trellis_nats.jobs.keys.model.admission import evict
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, sighted
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.orphans import Inspector
+from trellis_nats.jobs.keys.orphans import OrphanFinder
 
 __all__ = ["leave"]
 
@@ -23,7 +23,13 @@ _POLL: Final = timedelta(seconds=1)
 
 
 async def leave(
-    store: KeyStore, inspector: Inspector, key: JobKey, job_id: str, *, hand: Hand, stopping: asyncio.Event
+    store: KeyStore,
+    orphan_finder: OrphanFinder,
+    key: JobKey,
+    job_id: str,
+    *,
+    permit: Permit,
+    stopping: asyncio.Event,
 ) -> bool:
     """Take a job out of its key's record. Return False when the worker stops before that is done.
 
@@ -35,11 +41,11 @@ async def leave(
         TransportError: NATS did not answer.
     """
     abandoned = frozenset[str]()
-    sightings = NOTHING_SEEN
+    observations = NO_OBSERVATIONS
 
     def over(found: KeyRecord) -> frozenset[str]:
         own = frozenset(slot.token for slot in found.active if slot.job_id == job_id)
-        return own & (abandoned | sightings.expired(found, at=monotonic()))
+        return own & (abandoned | observations.expired(found, at=monotonic()))
 
     def without(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
         changed = evict(found, entries={job_id}, slots=over(found))
@@ -49,12 +55,12 @@ async def leave(
         record = await store.change(key, without)
         if not any(slot.job_id == job_id for slot in record.active):
             return True
-        sightings = sighted(sightings, record, at=monotonic())
-        abandoned = (await inspector.leftovers(record, at=now(), sightings=sightings)).slots
+        observations = observe(observations, record, at=monotonic())
+        abandoned = (await orphan_finder.orphans(record, at=now(), observations=observations)).slots
         if over(record):
             continue
-        hand.lay_down()
-        end = sightings.next_end(record, at=monotonic())
+        permit.release()
+        end = observations.next_end(record, at=monotonic())
         wait = _POLL if end is None else min(end, _POLL)
         try:
             async with asyncio.timeout(wait.total_seconds()):

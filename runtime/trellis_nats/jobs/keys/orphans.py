@@ -15,15 +15,15 @@ from typing import Final, TypeVar
 
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.errors import MalformedJobEvent, TransportError
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, Sightings
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import JobHistory
-from trellis_nats.jobs.store.liveness import Answer, Claims
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.liveness import Answer, Liveness
 
-__all__ = ["RESERVATION_GRACE", "Inspector", "Leftovers", "is_abandoned", "is_orphaned", "overdue_slots"]
+__all__ = ["RESERVATION_GRACE", "OrphanFinder", "Orphans", "is_abandoned", "is_orphaned", "overdue_slots"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ _ENDED_BY_ITS_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Leftovers:
+class Orphans:
     """What may be taken out of a record."""
 
     entries: frozenset[str] = frozenset()
@@ -72,29 +72,29 @@ def overdue_slots(
     policy: KeyPolicy,
     *,
     at: datetime,
-    sightings: Sightings = NOTHING_SEEN,
+    observations: LeaseObservations = NO_OBSERVATIONS,
     monotonic_at: float = 0.0,
 ) -> list[Slot]:
     """Return the slots that should have been renewed by now, by either clock: only they are worth a look."""
     return [
         slot
         for slot in record.active
-        if max(at - parse_timestamp(slot.renewed_at), sightings.unrenewed_for(slot, at=monotonic_at))
+        if max(at - parse_timestamp(slot.renewed_at), observations.unrenewed_for(slot, at=monotonic_at))
         > policy.interval * 1.5
     ]
 
 
-class Inspector:
+class OrphanFinder:
     """Looks at those who hold places."""
 
-    def __init__(self, history: JobHistory, claims: Claims, policy: KeyPolicy) -> None:
-        self._history = history
+    def __init__(self, event_log: EventLog, claims: Liveness, policy: KeyPolicy) -> None:
+        self._event_log = event_log
         self._claims = claims
         self._policy = policy
 
-    async def leftovers(
-        self, record: KeyRecord, *, at: datetime, sightings: Sightings = NOTHING_SEEN
-    ) -> Leftovers:
+    async def orphans(
+        self, record: KeyRecord, *, at: datetime, observations: LeaseObservations = NO_OBSERVATIONS
+    ) -> Orphans:
         """Return who in a record holds a place for nobody, by what has been seen of it.
 
         Raises:
@@ -104,36 +104,38 @@ class Inspector:
         old = [
             entry
             for entry in record.queued
-            if max(at - parse_timestamp(entry.created_at), sightings.waits_for(entry.job_id, at=tick))
+            if max(at - parse_timestamp(entry.created_at), observations.waits_for(entry.job_id, at=tick))
             > RESERVATION_GRACE
         ]
         old = _some(old)
-        overdue = _some(overdue_slots(record, self._policy, at=at, sightings=sightings, monotonic_at=tick))
+        overdue = _some(
+            overdue_slots(record, self._policy, at=at, observations=observations, monotonic_at=tick)
+        )
         # All at once: each slot of a frozen process is waited for.
         orphaned, abandoned = await asyncio.gather(
             asyncio.gather(
                 *(
-                    self._is_orphaned(entry, at=at, seen_for=sightings.waits_for(entry.job_id, at=tick))
+                    self._is_orphaned(entry, at=at, seen_for=observations.waits_for(entry.job_id, at=tick))
                     for entry in old
                 )
             ),
             asyncio.gather(*map(self._is_abandoned, overdue)),
         )
-        return Leftovers(
+        return Orphans(
             frozenset(entry.job_id for entry, is_one in zip(old, orphaned, strict=True) if is_one),
             frozenset(slot.token for slot, is_one in zip(overdue, abandoned, strict=True) if is_one),
         )
 
     async def _is_orphaned(self, entry: QueueEntry, *, at: datetime, seen_for: timedelta) -> bool:
         try:
-            newest = await self._history.newest(entry.job_id)
+            newest = await self._event_log.newest(entry.job_id)
         except MalformedJobEvent:
             return False  # it is stored, and may be readable to others
         return is_orphaned(entry, None if newest is None else newest.event, at=at, seen_for=seen_for)
 
     async def _is_abandoned(self, slot: Slot) -> bool:
         try:
-            newest = await self._history.newest(slot.job_id)
+            newest = await self._event_log.newest(slot.job_id)
         except MalformedJobEvent:
             newest = None  # its worker is asked all the same
         event = None if newest is None else newest.event

@@ -11,10 +11,10 @@ from trellis_nats.jobs.keys.create import KeyedCreation
 from trellis_nats.jobs.keys.key_store import KeyStore, KeyStores
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.reservations import KeyGate
+from trellis_nats.jobs.keys.reservations import Reservations
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import JobHistory
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["QueueKeys", "queue_keys"]
 
@@ -25,9 +25,9 @@ class QueueKeys:
 
     policy: KeyPolicy
     stores: KeyStores
-    gate: KeyGate
+    reservations: Reservations
     creation: KeyedCreation
-    history: JobHistory
+    event_log: EventLog
 
     async def withdraw(self, job_id: str) -> None:
         """Take a job that will not begin out of the record of its key.
@@ -38,7 +38,7 @@ class QueueKeys:
         """
         key = await self._key_of(job_id)
         if key is not None:
-            await self.gate.withdraw(key, job_id)
+            await self.reservations.withdraw(key, job_id)
 
     async def remove(self, job_id: str) -> bool:
         """Take a job out of the record of its key, whether it waits or is active. Return whether it was there.
@@ -48,11 +48,11 @@ class QueueKeys:
             TransportError: NATS did not take it.
         """
         key = await self._key_of(job_id)
-        return key is not None and await self.gate.remove(key, job_id)
+        return key is not None and await self.reservations.remove(key, job_id)
 
     async def _key_of(self, job_id: str) -> JobKey | None:
         for event in (EventType.RETRIED, EventType.CREATED):
-            stored = await self.history.newest_of(job_id, event)
+            stored = await self.event_log.newest_of(job_id, event)
             if stored is not None and stored.event.has_payload:
                 return self.creation.key_of(stored.event.payload)
         return None
@@ -62,7 +62,7 @@ def queue_keys(
     connection: Connection,
     jobs: JobsBinding,
     queue: QueueBinding,
-    history: JobHistory,
+    event_log: EventLog,
     *,
     instance_id: str,
     timeout: timedelta,
@@ -83,6 +83,12 @@ def queue_keys(
         )
 
     stores = KeyStores(store, connection)
-    claims = Claims(connection, namespace=jobs.namespace, instance_id=instance_id)
-    gate = KeyGate(stores.main, history, claims, policy)
-    return QueueKeys(policy, stores, gate, KeyedCreation(gate, history, queue=queue.queue_type), history)
+    claims = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
+    reservations = Reservations(stores.main, event_log, claims, policy)
+    return QueueKeys(
+        policy,
+        stores,
+        reservations,
+        KeyedCreation(reservations, event_log, queue=queue.queue_type),
+        event_log,
+    )

@@ -26,18 +26,18 @@ from trellis_nats.jobs.keys.model.admission import (
     restore,
     withdraw,
 )
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, Sightings, sighted
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations, observe
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.model.slots import COURTESY, remove
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.orphans import Inspector, Leftovers, is_orphaned
+from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans, is_orphaned
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import JobHistory, Overtaken, StoredEvent
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.store.event_log import EventLog, StoredEvent, WriteConflict
+from trellis_nats.jobs.store.liveness import Liveness
 
-__all__ = ["STORED_SOON", "KeyGate", "record_stale"]
+__all__ = ["STORED_SOON", "Reservations", "record_stale"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,15 +49,15 @@ _WATCHED_MAX: Final = 1024
 """How many full keys a creating process watches for leases that run out."""
 
 
-class KeyGate:
+class Reservations:
     """The way into the keys of one queue."""
 
-    def __init__(self, store: KeyStore, history: JobHistory, claims: Claims, policy: KeyPolicy) -> None:
+    def __init__(self, store: KeyStore, event_log: EventLog, claims: Liveness, policy: KeyPolicy) -> None:
         self.policy = policy
         self.store = store
-        self.inspector = Inspector(history, claims, policy)
-        self._history = history
-        self._sightings: OrderedDict[str, Sightings] = OrderedDict()
+        self.orphan_finder = OrphanFinder(event_log, claims, policy)
+        self._event_log = event_log
+        self._sightings: OrderedDict[str, LeaseObservations] = OrderedDict()
 
     async def admit(self, key: JobKey, event: NewEvent, *, strict: bool) -> Verdict:
         """Reserve the place of a job that is about to be created, or say why there is none.
@@ -92,8 +92,8 @@ class KeyGate:
     async def _make_room(
         self, key: JobKey, record: KeyRecord, entry: QueueEntry, verdict: Verdict, *, strict: bool
     ) -> Verdict:
-        sightings = self._see(key, record)
-        leftovers = await self.inspector.leftovers(record, at=now(), sightings=sightings)
+        observations = self._see(key, record)
+        orphans = await self.orphan_finder.orphans(record, at=now(), observations=observations)
         displaced: tuple[Slot, ...] = ()
         written: list[tuple[QueueEntry, Verdict]] = []
         unjoinable: set[str] = set()
@@ -105,11 +105,11 @@ class KeyGate:
                 if ours == stored:
                     return found, said  # only the answer was lost
             at = monotonic()
-            expired = sightings.expired(found, at=at)
-            late = sightings.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
+            expired = observations.expired(found, at=at)
+            late = observations.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
             taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             displaced = tuple(slot for slot in found.active if slot.token in taken)
-            record = evict(found, entries=leftovers.entries, slots=leftovers.slots | taken)
+            record = evict(found, entries=orphans.entries, slots=orphans.slots | taken)
             record = record._replace(takeovers=record.takeovers + len(displaced))
             reserved = _reserved_now(entry)
             changed, verdict = admit(
@@ -129,22 +129,22 @@ class KeyGate:
         for turn in range(_LOOKS_MAX):
             if isinstance(verdict, Joined):
                 looked_at.add(verdict.existing)
-                found = await self._without_dead_end(key, record, verdict, leftovers)
+                found = await self._without_dead_end(key, record, verdict, orphans)
                 if found is None:
                     unjoinable.add(verdict.existing)
                 else:
-                    leftovers = found
+                    orphans = found
             strict = strict or turn == _LOOKS_MAX - 1  # nobody is joined who was not looked at
             verdict = await self.store.change(key, again, patient=True)
             for slot in displaced:
-                await record_stale(self._history, slot)
+                await record_stale(self._event_log, slot)
             if not isinstance(verdict, Joined) or verdict.existing in looked_at:
                 break
         return verdict
 
     async def _without_dead_end(
-        self, key: JobKey, record: KeyRecord, verdict: Joined, leftovers: Leftovers
-    ) -> Leftovers | None:
+        self, key: JobKey, record: KeyRecord, verdict: Joined, orphans: Orphans
+    ) -> Orphans | None:
         """See that a job which is joined will run: one that has ended, or never comes, stands for nobody.
 
         None when it cannot be joined, and keeps its place: it has ended while its handler still runs, or nobody can
@@ -155,14 +155,14 @@ class KeyGate:
         except MalformedJobEvent:
             return None
         if newest is None:
-            return Leftovers(leftovers.entries | {verdict.existing}, leftovers.slots)
+            return Orphans(orphans.entries | {verdict.existing}, orphans.slots)
         if not newest.event.is_terminal:
-            return leftovers
+            return orphans
         ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
         by_worker = newest.event.event_type in {EventType.COMPLETED, EventType.FAILED}
-        if not by_worker and not ended <= leftovers.slots:
+        if not by_worker and not ended <= orphans.slots:
             return None
-        return Leftovers(leftovers.entries | {verdict.existing}, leftovers.slots | ended)
+        return Orphans(orphans.entries | {verdict.existing}, orphans.slots | ended)
 
     async def _newest_when_stored(self, key: JobKey, record: KeyRecord, job_id: str) -> StoredEvent | None:
         """Read the newest event of a job in the record. One whose place is reserved may be on its way to the stream.
@@ -170,20 +170,20 @@ class KeyGate:
         None when it is not in the record any more, or nobody will store it.
         """
         began = monotonic()
-        newest = await self._history.newest(job_id)
+        newest = await self._event_log.newest(job_id)
         while newest is None:
             entry = record.entry(job_id)
             seen_for = timedelta(seconds=monotonic() - began)
             if entry is None or is_orphaned(entry, None, at=now(), seen_for=seen_for):
                 return None
             await asyncio.sleep(STORED_SOON)
-            newest = await self._history.newest(job_id)
+            newest = await self._event_log.newest(job_id)
             record = await self.store.read(key)
         return newest
 
-    def _see(self, key: JobKey, record: KeyRecord) -> Sightings:
+    def _see(self, key: JobKey, record: KeyRecord) -> LeaseObservations:
         """Take note of a record that refuses: its leases run out unless they are renewed."""
-        seen = sighted(self._sightings.get(key.hash, NOTHING_SEEN), record, at=monotonic())
+        seen = observe(self._sightings.get(key.hash, NO_OBSERVATIONS), record, at=monotonic())
         self._sightings[key.hash] = seen
         self._sightings.move_to_end(key.hash)
         if len(self._sightings) > _WATCHED_MAX:
@@ -239,21 +239,21 @@ def _reserved_now(entry: QueueEntry) -> QueueEntry:
     return entry._replace(created_at=timestamp(now()))
 
 
-async def record_stale(history: JobHistory, slot: Slot) -> None:
+async def record_stale(event_log: EventLog, slot: Slot) -> None:
     """Write that a job lost its slot to another one, if it still works in it. What cannot be written is logged.
 
     Nothing depends on it: the job comes again when it is not written, and waits for its key like any other.
     """
     try:
-        newest = await history.newest(slot.job_id)
-        started = await history.newest_of(slot.job_id, EventType.STARTED)
+        newest = await event_log.newest(slot.job_id)
+        started = await event_log.newest_of(slot.job_id, EventType.STARTED)
         if newest is None:
             return
         event = event_fields.stale(newest, None if started is None else started.event, slot, now())
         if event is not None:
-            await history.append(event, after=newest.sequence)
+            await event_log.append(event, after=newest.sequence)
             _log.warning("job %s is stale: the lease of its key ran out, and it lost its slot", slot.job_id)
-    except Overtaken as overtaken:
+    except WriteConflict as overtaken:
         _log.info("job %s lost its slot and went on: %s", slot.job_id, overtaken)
     except TransportError as error:
         _log.warning("job %s lost its slot, which could not be written down: %s", slot.job_id, error)

@@ -15,12 +15,12 @@ from typing import Final
 from trellis_nats._nats.connection import Connection, Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.jobs.keys.key_store import KeyStore
-from trellis_nats.jobs.keys.model.lease_observer import NOTHING_SEEN, Sightings, sighted
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.slots import COURTESY, ORDER
 from trellis_nats.jobs.keys.model.template import JobKey
 
-__all__ = ["Line", "Lines", "Waiter"]
+__all__ = ["WaitQueue", "WaitQueues", "Waiter"]
 
 _POLL: Final = timedelta(seconds=1)
 """How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
@@ -40,12 +40,12 @@ class Waiter:
 
 
 @dataclass(slots=True)
-class Line:
+class WaitQueue:
     """Who waits for one key, and what has been seen of its record meanwhile."""
 
     max_active: int
     record: KeyRecord | None = None
-    sightings: Sightings = NOTHING_SEEN
+    observations: LeaseObservations = NO_OBSERVATIONS
     room_since: float | None = None
     """Since when a slot has been seen free, by the monotonic clock; None: none is."""
     waiters: list[Waiter] = field(default_factory=list[Waiter])
@@ -57,7 +57,7 @@ class Line:
             self.room_since = None
         elif self.room_since is None:
             self.room_since = at
-        self.record, self.sightings = record, sighted(self.sightings, record, at=at)
+        self.record, self.observations = record, observe(self.observations, record, at=at)
 
     def join(self, waiter: Waiter) -> None:
         """Stand in line."""
@@ -94,7 +94,7 @@ class Line:
         if self.is_first(waiter):
             wait = min(wait, _POLL.total_seconds() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter is no secret
             record = self.record
-            end = None if record is None else self.sightings.next_end(record, at=monotonic())
+            end = None if record is None else self.observations.next_end(record, at=monotonic())
             if end is not None:
                 wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
             left = ORDER.total_seconds() - (monotonic() - (self.room_since or 0.0))
@@ -121,26 +121,26 @@ class Line:
             order[place].turn.set()
 
 
-class Lines:
+class WaitQueues:
     """The lines of one queue in this process. A key has one for as long as somebody waits for it."""
 
     def __init__(self, connection: Connection, store: KeyStore, *, max_active: int) -> None:
         self._connection = connection
         self._store = store
         self._max_active = max_active
-        self._lines: dict[str, tuple[Line, Subscription]] = {}
-        self._left: OrderedDict[str, Sightings] = OrderedDict()
+        self._lines: dict[str, tuple[WaitQueue, Subscription]] = {}
+        self._left: OrderedDict[str, LeaseObservations] = OrderedDict()
         """What was seen of keys that nobody waits for just now: a lease runs on while a history is read again."""
         self.waiting = 0
         """How many wait, for all keys together."""
 
-    def of(self, key: JobKey) -> Line | None:
+    def of(self, key: JobKey) -> WaitQueue | None:
         """Return the line of a key; None when nobody waits for it."""
         found = self._lines.get(key.hash)
         return None if found is None else found[0]
 
     @contextmanager
-    def standing(self, key: JobKey, waiter: Waiter) -> Generator[Line]:
+    def standing(self, key: JobKey, waiter: Waiter) -> Generator[WaitQueue]:
         """Stand in line for the length of a `with` block. Changes of the record are heard meanwhile."""
         line = self.of(key) or self._open(key)
         line.join(waiter)
@@ -153,9 +153,9 @@ class Lines:
             if not line.waiters:
                 self._close(key, line)
 
-    def _close(self, key: JobKey, line: Line) -> None:
+    def _close(self, key: JobKey, line: WaitQueue) -> None:
         self._lines.pop(key.hash)[1].withdraw()
-        self._left[key.hash] = line.sightings
+        self._left[key.hash] = line.observations
         if len(self._left) > _LEFT_MAX:
             self._left.popitem(last=False)
 
@@ -165,8 +165,8 @@ class Lines:
             for waiter in line.waiters:
                 waiter.turn.set()
 
-    def _open(self, key: JobKey) -> Line:
-        line = Line(self._max_active, sightings=self._left.pop(key.hash, NOTHING_SEEN))
+    def _open(self, key: JobKey) -> WaitQueue:
+        line = WaitQueue(self._max_active, observations=self._left.pop(key.hash, NO_OBSERVATIONS))
 
         def heard(message: Message) -> None:
             # Only a reason to look: what is heard may yet be refused by the stream (decision 2).

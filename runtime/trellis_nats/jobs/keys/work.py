@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from datetime import timedelta
 
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.capacity import Hand
-from trellis_nats.jobs.keys.acquire import Applicant, SlotKeeper, Wait
-from trellis_nats.jobs.keys.lease import HeldSlot
+from trellis_nats.jobs.capacity import Permit
+from trellis_nats.jobs.keys.acquire import Applicant, SlotAcquirer, Wait
+from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.event import LifecycleEvent
@@ -21,7 +21,7 @@ __all__ = ["KeyedWork"]
 class KeyedWork:
     """The keys of one queue, for its worker in this process."""
 
-    def __init__(self, keys: QueueKeys, keeper: SlotKeeper) -> None:
+    def __init__(self, keys: QueueKeys, keeper: SlotAcquirer) -> None:
         self._keys = keys
         self._keeper = keeper
 
@@ -34,8 +34,8 @@ class KeyedWork:
         return self._keys.creation.key_of(work.payload)
 
     async def slot_for(
-        self, work: LifecycleEvent, newest: LifecycleEvent, *, tries: int, hand: Hand
-    ) -> HeldSlot | Wait | None:
+        self, work: LifecycleEvent, newest: LifecycleEvent, *, tries: int, permit: Permit
+    ) -> SlotLease | Wait | None:
         """Wait until the job has a slot, which is renewed until it is given back.
 
         None when its payload has no key, so that it can only fail.
@@ -55,10 +55,10 @@ class KeyedWork:
             entitled=newest.effective_state is not JobState.PENDING or work.event_type == EventType.RETRIED,
             deadline=instant(work.deadline),
         )
-        return await self._keeper.take(key, applicant, hand)
+        return await self._keeper.take(key, applicant, permit)
 
     def give_back(
-        self, held: HeldSlot, *, retry_after: timedelta | None, began: bool
+        self, held: SlotLease, *, retry_after: timedelta | None, began: bool
     ) -> Coroutine[None, None, bool]:
         """Give a slot back; a job that will be tried again, or whose try never `began`, waits at the head of its key.
 
@@ -66,7 +66,7 @@ class KeyedWork:
         """
         return self._keeper.give_back(held, retry_after=retry_after, began=began)
 
-    async def forget(self, work: LifecycleEvent, hand: Hand) -> bool:
+    async def forget(self, work: LifecycleEvent, permit: Permit) -> bool:
         """Take a job that has ended out of the record of its key. Return False when the worker stops before.
 
         Raises:
@@ -76,7 +76,7 @@ class KeyedWork:
             key = self.key_of(work)
         except InvalidPayload:
             return True
-        return await self._keeper.forget(key, work.job_id, hand)
+        return await self._keeper.forget(key, work.job_id, permit)
 
     def close(self) -> None:
         """Let everybody look who waits: the worker stops."""

@@ -10,20 +10,20 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
-from trellis_nats._nats.jetstream.rate_limit import Pace
-from trellis_nats._nats.jetstream.stream_scan import Entry, listing, probe_listing
+from trellis_nats._nats.jetstream.rate_limit import RateLimit
+from trellis_nats._nats.jetstream.stream_scan import Entry, probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import last_message
 from trellis_nats.binding import JobsBinding
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.maintenance.bounded_gather import each_of
+from trellis_nats.jobs.maintenance.bounded_gather import bounded_gather
 from trellis_nats.jobs.maintenance.retention import ages, is_due, job_filter
-from trellis_nats.jobs.maintenance.worker_heartbeat import presence_filter
+from trellis_nats.jobs.maintenance.worker_heartbeat import heartbeat_filter
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM
 from trellis_nats.options import Retention
 
-__all__ = ["Purger"]
+__all__ = ["JobCleaner"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,15 +55,15 @@ class _Ended:
     """Of its end."""
 
 
-class Purger:
+class JobCleaner:
     """Purges the ended jobs of every queue of a service."""
 
     def __init__(self, connection: Connection, jobs: JobsBinding) -> None:
         self._connection = connection
         self._jobs = jobs
         self._prefixes = [queue.publish_prefix for queue in jobs.queues.values()]
-        self._listing_pace = Pace()
-        self._pace = Pace(_PER_SECOND)
+        self._listing_pace = RateLimit()
+        self._rate_limit = RateLimit(_PER_SECOND)
 
     async def probe(self) -> None:
         """See whether the account may do this: purge a job that does not exist.
@@ -72,7 +72,7 @@ class Purger:
             PermissionDenied: it may not.
             TransportError: NATS did not answer.
         """
-        await probe_listing(self._connection, self._filters([EventType.COMPLETED]))
+        await probe_scan(self._connection, self._filters([EventType.COMPLETED]))
         await self._purge(f"{self._prefixes[0]}.{new_id()}.>", up_to=0)
 
     async def run(
@@ -93,8 +93,8 @@ class Purger:
 
     async def clear_presence(self, *, kept: timedelta = _PRESENCE_KEPT) -> None:
         """Purge the signs of life that are older than a day. Raises as `run`."""
-        signs = presence_filter(self._jobs.namespace)
-        async with listing(self._connection, [signs], pace=self._listing_pace) as found:
+        signs = heartbeat_filter(self._jobs.namespace)
+        async with scan_stream(self._connection, [signs], rate_limit=self._listing_pace) as found:
             async for page in found.pages():
                 old = [entry for entry in page if entry.time <= found.now - kept]
                 if old:
@@ -110,19 +110,21 @@ class Purger:
         for start in range(0, len(entries), _CHECKED):
             if not may_go_on():
                 break
-            for ended in await each_of(
+            for ended in await bounded_gather(
                 entries[start : start + _CHECKED], lambda entry: self._ended(entry, due)
             ):
                 # One after the other: a server works them off so anyway, and the last of many would time out.
                 if ended is not None:
-                    await self._pace.spend(1)
+                    await self._rate_limit.spend(1)
                     purged += await self._purge(ended.filter, up_to=ended.sequence) > 0
         return purged
 
     async def _find(self, age: timedelta, events: list[EventType], limit: int) -> tuple[_Due, list[Entry]]:
         """List the ends that are old enough. The listing is over before anything is purged: see `_PER_SECOND`."""
         entries: list[Entry] = []
-        async with listing(self._connection, self._filters(events), pace=self._listing_pace) as found:
+        async with scan_stream(
+            self._connection, self._filters(events), rate_limit=self._listing_pace
+        ) as found:
             due = _Due(events, found.now - age)
             async for page in found.pages():
                 old = [entry for entry in page if entry.time <= due.until]

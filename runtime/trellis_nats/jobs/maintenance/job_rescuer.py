@@ -14,23 +14,23 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.rate_limit import Pace
-from trellis_nats._nats.jetstream.stream_scan import listing, probe_listing
+from trellis_nats._nats.jetstream.rate_limit import RateLimit
+from trellis_nats._nats.jetstream.stream_scan import probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.errors import ApiError
 from trellis_nats.ids import is_token
-from trellis_nats.jobs.maintenance.bounded_gather import each_of
-from trellis_nats.jobs.maintenance.lost_job import Judgement, judge
+from trellis_nats.jobs.maintenance.bounded_gather import bounded_gather
+from trellis_nats.jobs.maintenance.lost_job import LostJobVerdict, judge
 from trellis_nats.jobs.maintenance.open_jobs import SCANNED, OpenJobs, Seed
 from trellis_nats.jobs.maintenance.report import ReconcileReport
 from trellis_nats.jobs.maintenance.work_index import Backlog
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.store.liveness import Liveness
 
-__all__ = ["Reconciler"]
+__all__ = ["JobRescuer"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,16 +55,16 @@ class _Fate(Enum):
     UNDECIDED = auto()
 
 
-class Reconciler:
+class JobRescuer:
     """Reconciles every queue of a service. It remembers how far it has read, so a second round is cheap."""
 
     def __init__(
-        self, connection: Connection, jobs: JobsBinding, claims: Claims, *, lost_after: timedelta
+        self, connection: Connection, jobs: JobsBinding, claims: Liveness, *, lost_after: timedelta
     ) -> None:
-        pace = Pace()
+        rate_limit = RateLimit()
         self._connection = connection
         self._queues = [
-            _QueueReconciler(connection, jobs, queue, claims, pace=pace, lost_after=lost_after)
+            _QueueReconciler(connection, jobs, queue, claims, rate_limit=rate_limit, lost_after=lost_after)
             for queue in jobs.queues.values()
         ]
 
@@ -99,25 +99,25 @@ class _QueueReconciler:
         connection: Connection,
         jobs: JobsBinding,
         queue: QueueBinding,
-        claims: Claims,
+        claims: Liveness,
         *,
-        pace: Pace,
+        rate_limit: RateLimit,
         lost_after: timedelta,
     ) -> None:
         self._connection = connection
         self._queue = queue
         self._subjects = JobSubjects(queue.publish_prefix)
         self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED]
-        self._backlog = Backlog(connection, jobs.work_stream, queue, pace)
+        self._backlog = Backlog(connection, jobs.work_stream, queue, rate_limit)
         self._claims = claims
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._lost_after = lost_after
         self._open = OpenJobs(_OPEN_MAX)
         self._began_at = float("-inf")
         self._link = connection.link
 
     async def probe(self) -> None:
-        await probe_listing(self._connection, self._filters)
+        await probe_scan(self._connection, self._filters)
         await self._backlog.probe()
 
     async def run(self, may_go_on: Callable[[], bool]) -> ReconcileReport:
@@ -126,7 +126,9 @@ class _QueueReconciler:
             self._open, self._began_at, self._link = OpenJobs(_OPEN_MAX), monotonic(), link
         report = ReconcileReport()
         after = self._open.position
-        async with listing(self._connection, self._filters, pace=self._pace, after=after) as found:
+        async with scan_stream(
+            self._connection, self._filters, rate_limit=self._rate_limit, after=after
+        ) as found:
             async for page in found.pages():
                 for entry in page:
                     parsed = self._subjects.parse(entry.subject)
@@ -154,7 +156,7 @@ class _QueueReconciler:
         async def rescue(seed: Seed) -> _Fate:
             return await self._rescue(seed, at) if may_go_on() else _Fate.LEFT
 
-        fates = await each_of(without, rescue)
+        fates = await bounded_gather(without, rescue)
         enqueued = [seed.job_id for seed, fate in zip(without, fates, strict=True) if fate is _Fate.ENQUEUED]
         self._tell(enqueued)
         return ReconcileReport(
@@ -171,7 +173,7 @@ class _QueueReconciler:
         Its newest event is read after its message was missed: had a worker taken the message away, it would show.
         """
         job_id = seed.job_id
-        await self._pace.spend(_COST)
+        await self._rate_limit.spend(_COST)
         newest = await self._read(self._subjects.job(job_id))
         event = None if newest is None else LifecycleEvent.parse(newest.data)
         if newest is None:
@@ -188,12 +190,12 @@ class _QueueReconciler:
             lost_after=self._lost_after,
         )
         match judgement:
-            case Judgement.ENDED:
+            case LostJobVerdict.ENDED:
                 self._open.drop(job_id)
                 return _Fate.LEFT
-            case Judgement.YOUNG:
+            case LostJobVerdict.YOUNG:
                 return _Fate.LEFT
-            case Judgement.LOST_WITHOUT_WORKER if await self._is_running(job_id):
+            case LostJobVerdict.LOST_WITHOUT_WORKER if await self._is_running(job_id):
                 return _Fate.RUNNING
             case _:
                 return await self._enqueue(seed)

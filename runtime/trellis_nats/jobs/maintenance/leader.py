@@ -12,9 +12,15 @@ from typing import Final
 from trellis_nats._nats.jetstream.kv import Bucket
 from trellis_nats.clock import now
 from trellis_nats.errors import PermissionDenied, TransportError, WriteUnknown, WrongLastSequence
-from trellis_nats.jobs.maintenance.leader_lease import LeaseRecord, Sighting, Timing, may_take, sighted
+from trellis_nats.jobs.maintenance.leader_lease import (
+    LeaderObservation,
+    LeaseRecord,
+    Timing,
+    may_take,
+    observe,
+)
 
-__all__ = ["Leaseholder"]
+__all__ = ["Leader"]
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +28,7 @@ _RELEASE: Final = timedelta(seconds=1)
 """How long a stopping instance tries to give the lease back. Else it runs out by itself."""
 
 
-class Leaseholder:
+class Leader:
     """One instance's part in a lease that at most one instance holds.
 
     It counts as held only for a time that began before the renewal was sent, while others count from when they saw
@@ -54,7 +60,7 @@ class Leaseholder:
         self._clock = clock
         self._until = float("-inf")
         self._revision: int | None = None
-        self._sighting: Sighting | None = None
+        self._sighting: LeaderObservation | None = None
         self._gained = asyncio.Event()
 
     @property
@@ -127,5 +133,5 @@ class Leaseholder:
             return 0
         record = LeaseRecord.parse(stored.value)
         at = self._clock()
-        self._sighting = sighted(self._sighting, revision=stored.revision, record=record, at=at)
+        self._sighting = observe(self._sighting, revision=stored.revision, record=record, at=at)
         return stored.revision if may_take(self._sighting, me=self._me, at=at) else None

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from trellis_nats.clock import from_milliseconds, timestamp, to_milliseconds
 
-__all__ = ["LEASE_KEY", "LeaseRecord", "Sighting", "Timing", "may_take", "sighted"]
+__all__ = ["LEASE_KEY", "LeaderObservation", "LeaseRecord", "Timing", "may_take", "observe"]
 
 LEASE_KEY: Final = "duty.jobs"
 """Of the record in the bucket `JOBS_KEYS_<namespace>`; the keys of jobs there have three tokens."""
@@ -73,7 +73,7 @@ class LeaseRecord(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class LeaderObservation:
     """A revision of the record, and since when the observer has seen it."""
 
     revision: int
@@ -83,14 +83,16 @@ class Sighting:
     """By the observer's monotonic clock, in seconds."""
 
 
-def sighted(before: Sighting | None, *, revision: int, record: LeaseRecord | None, at: float) -> Sighting:
+def observe(
+    before: LeaderObservation | None, *, revision: int, record: LeaseRecord | None, at: float
+) -> LeaderObservation:
     """Take note of the record as it was read at a moment."""
     if before is not None and before.revision == revision:
         return before
-    return Sighting(revision, record, at)
+    return LeaderObservation(revision, record, at)
 
 
-def may_take(sighting: Sighting, *, me: str, at: float) -> bool:
+def may_take(sighting: LeaderObservation, *, me: str, at: float) -> bool:
     """Say whether an instance may write itself into the record."""
     record = sighting.record
     if record is None or record.holder is None or record.holder == me:

@@ -10,10 +10,10 @@ from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.outcome import backoff_delay
 from trellis_nats.jobs.model.states import JobState
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["LostJobVerdict", "judge"]
 
 
-class Judgement(Enum):
+class LostJobVerdict(Enum):
     """What is known of an open job."""
 
     ENDED = auto()
@@ -32,19 +32,19 @@ def judge(
     ack_wait: timedelta,
     backoff: Sequence[timedelta],
     lost_after: timedelta,
-) -> Judgement:
+) -> LostJobVerdict:
     """Judge a job by its newest event and by how long ago the server stored it.
 
     A job that waits for its next try has a message that rests in the work stream. Only the queue's own backoff is
     known here; a longer wait that a handler asked for is cut short if the message was lost.
     """
     if newest.is_terminal:
-        return Judgement.ENDED
+        return LostJobVerdict.ENDED
     match newest.effective_state:
         case JobState.ACTIVE:
-            rest, verdict = ack_wait, Judgement.LOST_WITHOUT_WORKER
+            rest, verdict = ack_wait, LostJobVerdict.LOST_WITHOUT_WORKER
         case JobState.RETRY:
-            rest, verdict = backoff_delay(backoff, max(1, newest.tries)), Judgement.LOST_WITHOUT_MESSAGE
+            rest, verdict = backoff_delay(backoff, max(1, newest.tries)), LostJobVerdict.LOST_WITHOUT_MESSAGE
         case _:
-            rest, verdict = timedelta(0), Judgement.LOST_WITHOUT_MESSAGE
-    return verdict if age >= rest + lost_after else Judgement.YOUNG
+            rest, verdict = timedelta(0), LostJobVerdict.LOST_WITHOUT_MESSAGE
+    return verdict if age >= rest + lost_after else LostJobVerdict.YOUNG

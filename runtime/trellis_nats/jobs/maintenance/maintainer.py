@@ -13,16 +13,16 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import Bucket
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import PermissionDenied, TransportError
-from trellis_nats.jobs.maintenance.job_cleaner import Purger
-from trellis_nats.jobs.maintenance.job_rescuer import Reconciler
-from trellis_nats.jobs.maintenance.leader import Leaseholder
+from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
+from trellis_nats.jobs.maintenance.job_rescuer import JobRescuer
+from trellis_nats.jobs.maintenance.leader import Leader
 from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
 from trellis_nats.jobs.maintenance.report import ReconcileReport
-from trellis_nats.jobs.maintenance.worker_heartbeat import Presence, WorkedQueue
-from trellis_nats.jobs.store.liveness import Claims
+from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeat
+from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.options import Duties, Retention
 
-__all__ = ["DutyHost"]
+__all__ = ["Maintainer"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Duty:
     run: Callable[[Callable[[], bool]], Awaitable[None]]
 
 
-class DutyHost:
+class Maintainer:
     """The tasks beside the workers of one process."""
 
     def __init__(
@@ -50,8 +50,8 @@ class DutyHost:
         self._connection = connection
         self._jobs = jobs
         self._options = duties
-        self._claims = Claims(connection, namespace=jobs.namespace, instance_id=instance_id)
-        self._lease = Leaseholder(
+        self._claims = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
+        self._lease = Leader(
             Bucket(connection, jobs.keys_bucket),
             LEASE_KEY,
             me=instance_id,
@@ -67,7 +67,7 @@ class DutyHost:
     def start(self, queues: Iterable[WorkedQueue]) -> None:
         """Show the workers of these queues, and stand by for the duties. It does not wait for anything."""
         for queue in queues:
-            presence = Presence(self._connection, queue, every=self._options.presence_every)
+            presence = WorkerHeartbeat(self._connection, queue, every=self._options.presence_every)
             self._run(presence.show(), f"presence {queue.queue}")
         duties = self._duties()
         if duties:
@@ -89,7 +89,7 @@ class DutyHost:
 
     async def purge_ended(self, retention: Retention | None, *, limit: int) -> int:
         """Purge ended jobs now, whoever has the lease. Raises as `Purger.run`."""
-        purger = Purger(self._connection, self._jobs)
+        purger = JobCleaner(self._connection, self._jobs)
         return await purger.run(retention or self._options.retention, limit=limit)
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -107,7 +107,7 @@ class DutyHost:
 
             found.append(_Duty("reconciling", options.reconcile_every, reconciler.probe, reconcile))
         if options.purge_every is not None:
-            purger = Purger(self._connection, self._jobs)
+            purger = JobCleaner(self._connection, self._jobs)
 
             async def purge(may_go_on: Callable[[], bool]) -> None:
                 await purger.run(options.retention, limit=_PURGED_MAX, may_go_on=may_go_on)
@@ -116,8 +116,8 @@ class DutyHost:
             found.append(_Duty("purging", options.purge_every, purger.probe, purge))
         return found
 
-    def _reconciler(self) -> Reconciler:
-        return Reconciler(self._connection, self._jobs, self._claims, lost_after=self._options.lost_after)
+    def _reconciler(self) -> JobRescuer:
+        return JobRescuer(self._connection, self._jobs, self._claims, lost_after=self._options.lost_after)
 
     async def _serve(self, duties: list[_Duty]) -> None:
         """Do the duties that the account may do, whenever this instance has the lease."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, read_object
-from trellis_nats._nats.jetstream.rate_limit import Pace
-from trellis_nats._nats.jetstream.request_many import burst
+from trellis_nats._nats.jetstream.rate_limit import RateLimit
+from trellis_nats._nats.jetstream.request_many import request_many
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.binding import QueueBinding
@@ -29,11 +29,13 @@ class Backlog:
     2.11 know no batches and give one message for each request.
     """
 
-    def __init__(self, connection: Connection, stream: str, queue: QueueBinding, pace: Pace) -> None:
+    def __init__(
+        self, connection: Connection, stream: str, queue: QueueBinding, rate_limit: RateLimit
+    ) -> None:
         self._connection = connection
         self._stream = stream
         self._queue = queue
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._next = 1
 
     async def without_message(self, job_ids: set[str]) -> set[str]:
@@ -78,7 +80,7 @@ class Backlog:
         """Strike off what is found, up to the end of the stream or a sequence. Return whether all was found."""
         while missing and (stop_at is None or self._next < stop_at):
             page = await self._page()
-            await self._pace.spend(len(page) + 1)
+            await self._rate_limit.spend(len(page) + 1)
             for message in page:
                 missing.discard(str(read_object(message.data).get("jobId")))
                 self._next = int(message.headers["Nats-Sequence"]) + 1
@@ -93,7 +95,7 @@ class Backlog:
             "batch": _PAGE,
             "max_bytes": _PAGE_BYTES,
         }
-        answers = await burst(self._connection, self._subject, body, _ends_batch)
+        answers = await request_many(self._connection, self._subject, body, _ends_batch)
         last = answers[-1]
         if last.status not in {0, _END_OF_BATCH, _NOT_FOUND}:
             what = "it has no allow_direct" if last.status == NO_RESPONDERS else last.description

@@ -17,7 +17,7 @@ from trellis_nats.codec import encode_json
 from trellis_nats.errors import TransportError
 from trellis_nats.ids import is_token
 
-__all__ = ["Presence", "WorkedQueue", "presence_filter"]
+__all__ = ["WorkedQueue", "WorkerHeartbeat", "heartbeat_filter"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +55,12 @@ class WorkedQueue:
         return encode_json(body)
 
 
-def presence_filter(namespace: str) -> str:
+def heartbeat_filter(namespace: str) -> str:
     """Return the filter for the signs of life of every worker of a service."""
     return f"{_PREFIX}.{namespace}.>"
 
 
-class Presence:
+class WorkerHeartbeat:
     """Publishes a sign of life for one queue, at once and then every so often, until cancelled."""
 
     def __init__(self, connection: Connection, queue: WorkedQueue, *, every: timedelta) -> None:

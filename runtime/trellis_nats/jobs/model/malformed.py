@@ -6,10 +6,10 @@ from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 
-__all__ = ["problem_of"]
+__all__ = ["malformed_reason"]
 
 
-def problem_of(work: LifecycleEvent | None, queue: str) -> str | None:
+def malformed_reason(work: LifecycleEvent | None, queue: str) -> str | None:
     """Say why a message is no job of the queue; None when it is one."""
     if work is None:
         return "its body is not a lifecycle event"

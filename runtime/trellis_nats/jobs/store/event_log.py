@@ -19,7 +19,7 @@ from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, Wri
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 
-__all__ = ["JobHistory", "Overtaken", "StoredEvent", "Writable"]
+__all__ = ["EventLog", "StoredEvent", "Writable", "WriteConflict"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Writable(Protocol):
         ...
 
 
-class Overtaken(JobError):
+class WriteConflict(JobError):
     """Somebody else wrote to the job first; `newest` is what the history says now, None for nothing that can be read."""
 
     def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
@@ -73,7 +73,7 @@ class Overtaken(JobError):
         self.newest = newest
 
 
-class JobHistory:
+class EventLog:
     """Reads and writes the events of one queue's jobs."""
 
     def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
@@ -260,7 +260,7 @@ class JobHistory:
             newest = None if found is None else _stored(found)
             if found is not None and found.sequence > after:
                 break
-        raise Overtaken(event.job_id, newest)
+        raise WriteConflict(event.job_id, newest)
 
     async def _is_known(self, event: Writable) -> bool:
         """Say whether an event of this type is stored. In a cluster, a replica may know a fresh one a moment later."""

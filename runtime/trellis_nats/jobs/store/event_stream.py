@@ -11,7 +11,7 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
-from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
 from trellis_nats.clock import parse_timestamp, to_nanoseconds
 from trellis_nats.errors import ApiError, NoResponders, NotConnected, RequestTimeout, TransportError
@@ -20,7 +20,7 @@ from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEve
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.model.subjects import STREAM
 
-__all__ = ["JobEvent", "followed", "history_of", "job_event"]
+__all__ = ["JobEvent", "follow_events", "history_of", "job_event"]
 
 _IN_HAND_MAX: Final = 256
 """How many events wait in memory for the reader; the server keeps the rest."""
@@ -48,7 +48,7 @@ class JobEvent:
 
 
 @asynccontextmanager
-async def followed(
+async def follow_events(
     connection: Connection, prefixes: Iterable[str]
 ) -> AsyncGenerator[AsyncIterator[JobEvent], None]:
     """Give every event that is stored under the prefixes from now on, once, in the order of the stream.
@@ -106,7 +106,7 @@ class _Follower:
         self._subject = subject
         self._sequence = after
         """The last event that was read; None for "what is new", before the first consumer said where that begins."""
-        self._arrived: asyncio.Queue[WorkMessage | None] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._pull: Pull | None = None
         self._consumer = ""
         self._forget = connection.on_reconnect(self._mark_gap)

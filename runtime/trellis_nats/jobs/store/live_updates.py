@@ -18,7 +18,7 @@ from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, InvalidPayload, NotConnected
 from trellis_nats.jobs.model.type_vars import UpdateT
 
-__all__ = ["UpdateInbox", "Updates"]
+__all__ = ["LiveUpdates", "UpdateInbox"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class UpdateFrame(BaseModel):
     update: JsonValue
 
 
-class Updates(Generic[UpdateT]):
+class LiveUpdates(Generic[UpdateT]):
     """Where a queue's updates go, and how they are written; `codec` is None where the queue declares none."""
 
     def __init__(

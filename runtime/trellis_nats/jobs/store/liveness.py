@@ -19,7 +19,7 @@ from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats.errors import NoResponders, RequestTimeout
 from trellis_nats.ids import is_token
 
-__all__ = ["Answer", "Claims"]
+__all__ = ["Answer", "Liveness"]
 
 _HELD: Final = b"held"
 _FREE: Final = b"free"
@@ -41,7 +41,7 @@ class Answer(Enum):
     """Nobody answers: it is dead, or cut off, or of another runtime."""
 
 
-class Claims:
+class Liveness:
     """What this process works on, and the question to another one.
 
     Claimed is a job id, from before its try begins until its end is stored, or the token of a slot, from before it is

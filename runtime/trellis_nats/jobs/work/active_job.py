@@ -11,11 +11,11 @@ from typing import Final, Generic, Literal, NamedTuple
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import JobCancelled
-from trellis_nats.jobs.keys.lease import HeldSlot, JobLease
+from trellis_nats.jobs.keys.lease import JobLease, SlotLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.event_factory import bounded
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.store.live_updates import Updates
+from trellis_nats.jobs.store.live_updates import LiveUpdates
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.blocking import BlockingReports
 
@@ -37,7 +37,7 @@ class JobFacts(NamedTuple):
     redelivery_count: int
     loop: asyncio.AbstractEventLoop
     """The service's."""
-    held: HeldSlot | None = None
+    held: SlotLease | None = None
     """The slot of its concurrency key; None for a queue without one."""
 
 
@@ -54,7 +54,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         attempt: Attempt,
         facts: JobFacts,
         *,
-        updates: Updates[UpdateT],
+        updates: LiveUpdates[UpdateT],
         beat: Callable[[], Awaitable[object]],
     ) -> None:
         self._payload = payload

@@ -11,7 +11,7 @@ from trellis_nats.errors import TransportError
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import JobHistory, Overtaken, StoredEvent
+from trellis_nats.jobs.store.event_log import EventLog, StoredEvent, WriteConflict
 
 __all__ = ["Attempt"]
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """The state that a running try shares with its worker: what was written last, and who stopped it."""
 
-    def __init__(self, history: JobHistory, identity: JobIdentity, *, tries: int, after: int) -> None:
+    def __init__(self, event_log: EventLog, identity: JobIdentity, *, tries: int, after: int) -> None:
         """Prepare the try with the given number, after the event with the given sequence."""
         self.identity = identity
         self.tries = tries
@@ -38,7 +38,7 @@ class Attempt:
         self._is_over = False
         """Whether the handler has ended: what it still reports comes too late."""
         self._waker: asyncio.Future[None] | None = None
-        self._history = history
+        self._event_log = event_log
         self._sequence = after
         self._writing = asyncio.Lock()
         self._ids: dict[str, str] = {}
@@ -93,7 +93,7 @@ class Attempt:
         """Store the beginning or the end, which is known by its id from then on."""
         message_id = self._ids.get(event.event_type)
         if message_id is None:
-            message_id = self._ids[event.event_type] = self._history.new_message_id(event)
+            message_id = self._ids[event.event_type] = self._event_log.new_message_id(event)
         await self._writing.acquire()  # `async with` would take three coroutines
         try:
             await self._write(event, message_id)
@@ -104,10 +104,10 @@ class Attempt:
         """Store an event behind those that are known."""
         while True:
             try:
-                self._sequence = await self._history.append(
+                self._sequence = await self._event_log.append(
                     event, after=self._sequence, message_id=message_id
                 )
-            except Overtaken as overtaken:
+            except WriteConflict as overtaken:
                 known, is_over = self._sequence, self.see(overtaken.newest)
                 if self._sequence > known:
                     continue
@@ -164,12 +164,12 @@ class Attempt:
     async def look(self) -> bool:
         """Read the newest event and take note of it. Return whether it ends this try."""
         async with self._writing:
-            return self.see(await self._history.newest(self.identity.job_id))
+            return self.see(await self._event_log.newest(self.identity.job_id))
 
     async def _report(self, event: NewEvent) -> None:
         """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
         job, what = self.identity.job_id, event.event_type
-        message_id = self._history.new_message_id(event)
+        message_id = self._event_log.new_message_id(event)
         async with self._writing:
             if self._is_over:
                 _log.info("job %s: %s came after its handler had ended, and was dropped", job, what)
@@ -181,7 +181,7 @@ class Attempt:
             )  # whatever becomes of the write: its handler may not wait for it
             try:
                 await self._write(event, message_id)
-            except Overtaken:
+            except WriteConflict:
                 return
             except TransportError as error:
                 _log.warning("job %s: %s was not stored: %s", job, what, error)

@@ -18,7 +18,7 @@ from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.clock import now, parse_timestamp
 from trellis_nats.errors import TransportError
 
-__all__ = ["WallClock", "difference"]
+__all__ = ["ClockSkew", "difference"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _ANSWER_WITHIN: Final = timedelta(seconds=2)
 _ZERO: Final = timedelta(0)
 
 
-class WallClock:
+class ClockSkew:
     """Watches the wall clock of this process, and says in the log when it jumps or is not the server's."""
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from trellis_nats._nats.jetstream.pull import WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats.clock import now
 from trellis_nats.errors import PayloadTooLarge, TransportError
 from trellis_nats.jobs.model.event_factory import NOT_KEYED
@@ -29,9 +29,9 @@ from trellis_nats.jobs.model.outcome import (
     settle,
 )
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import Overtaken
+from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.redelivery import Delivery
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
 
 __all__ = ["acknowledge", "without_history", "write_ending"]
 
@@ -79,7 +79,7 @@ async def write_ending(
                     keyed=keyed if isinstance(ending, SlotLost) else NOT_KEYED,
                 )
             )
-        except Overtaken:
+        except WriteConflict:
             continue
         except PayloadTooLarge as error:
             if isinstance(ending, Failed):
@@ -120,7 +120,9 @@ def _overruled(ending: Ending, attempt: Attempt) -> Ending:
     return Cancelled() if attempt.is_cancelled else ending
 
 
-async def acknowledge(message: WorkMessage, settlement: Settlement, delivery: Delivery, *, what: str) -> None:
+async def acknowledge(
+    message: Delivery, settlement: Settlement, delivery: RedeliveryPolicy, *, what: str
+) -> None:
     """Tell the server about a work message what the settlement of its try says."""
     match settlement.acknowledgement:
         case Acknowledgement.CONFIRMED:
@@ -131,7 +133,7 @@ async def acknowledge(message: WorkMessage, settlement: Settlement, delivery: De
             _log.warning("%s: another worker has it now", what)
 
 
-async def without_history(message: WorkMessage, *, what: str) -> None:
+async def without_history(message: Delivery, *, what: str) -> None:
     """Let a message rest whose job has no history, and remove it when it comes again and again. `what` names the job."""
     if message.delivered < _DELIVERIES_UNKNOWN_MAX:
         await message.nak(_NOT_STORED_YET)

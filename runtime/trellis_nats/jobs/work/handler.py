@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, cast
 
-from trellis_nats._support.threads import in_thread
+from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 
-__all__ = ["AsyncHandler", "Handler", "Registration", "registered"]
+__all__ = ["AsyncHandler", "Handler", "HandlerRegistration", "register"]
 
 
 AsyncHandler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT]]
@@ -24,7 +24,7 @@ Handler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT] |
 
 
 @dataclass(frozen=True, slots=True)
-class Registration(Generic[PayloadT, ResultT, UpdateT]):
+class HandlerRegistration(Generic[PayloadT, ResultT, UpdateT]):
     """A handler, ready to be awaited."""
 
     call: AsyncHandler[PayloadT, ResultT, UpdateT]
@@ -34,13 +34,13 @@ class Registration(Generic[PayloadT, ResultT, UpdateT]):
     """How long one may run. None: as long as it takes."""
 
 
-def registered(
+def register(
     queue: str,
     handler: Handler[PayloadT, ResultT, UpdateT],
     *,
     concurrency: int | None,
     timeout: timedelta | None,
-) -> Registration[PayloadT, ResultT, UpdateT]:
+) -> HandlerRegistration[PayloadT, ResultT, UpdateT]:
     """Check a handler and its options.
 
     Raises:
@@ -53,7 +53,9 @@ def registered(
     if timeout is not None and timeout <= timedelta(0):
         raise ConfigurationError(f'job "{queue}": a timeout must be positive, got {timeout}')
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
-        return Registration(cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout)
+        return HandlerRegistration(
+            cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout
+        )
     if timeout is not None:
         raise ConfigurationError(
             f'job "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
@@ -61,6 +63,6 @@ def registered(
     plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
 
     async def call(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> ResultT:
-        return await in_thread(plain, job)
+        return await run_in_thread(plain, job)
 
-    return Registration(call, concurrency, timeout)
+    return HandlerRegistration(call, concurrency, timeout)

@@ -25,9 +25,9 @@ from trellis_nats.jobs.model.outcome import (
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.handler import Registration
+from trellis_nats.jobs.work.handler import HandlerRegistration
 
-__all__ = ["run_handler"]
+__all__ = ["invoke_handler"]
 
 
 _log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
 
 
-async def run_handler(
-    registration: Registration[PayloadT, ResultT, UpdateT],
+async def invoke_handler(
+    registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
     job: ActiveJob[PayloadT, ResultT, UpdateT],
     attempt: Attempt,
     *,
@@ -65,7 +65,7 @@ async def run_handler(
 
 
 async def _call(
-    registration: Registration[PayloadT, ResultT, UpdateT],
+    registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
     job: ActiveJob[PayloadT, ResultT, UpdateT],
     origin: Origin,
     result: Codec[ResultT] | None,

@@ -9,14 +9,14 @@ from typing import Final, Self, cast
 
 from pydantic import JsonValue
 
-__all__ = ["Delivery", "resting_delay"]
+__all__ = ["RedeliveryPolicy", "postponed_delay"]
 
 _RESTING: Final = timedelta(seconds=1)
 _RESTING_LONGEST: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class RedeliveryPolicy:
     """How long a server waits for a sign of life, and how it delays what is given back."""
 
     ack_wait: timedelta
@@ -51,7 +51,7 @@ def _durations(nanoseconds: JsonValue) -> tuple[timedelta, ...]:
     )
 
 
-def resting_delay(delivered: int) -> timedelta:
+def postponed_delay(delivered: int) -> timedelta:
     """Return how long a message rests at the server that cannot be worked now, however often it comes: longer each time.
 
     So do those beyond the number that may wait for their keys here, and those whose history or key cannot be read.

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
-from trellis_nats._nats.jetstream.pull import Pull, WorkMessage
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
-from trellis_nats._support.grace_period import Grace
-from trellis_nats._support.log_throttle import Seldom
+from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import (
     MalformedJobEvent,
@@ -28,12 +28,12 @@ from trellis_nats.errors import (
     ProvisioningError,
     TransportError,
 )
-from trellis_nats.health.consumer_health import Consumption
+from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
-from trellis_nats.jobs.capacity import Hand, Hands
+from trellis_nats.jobs.capacity import Capacity, Permit
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.redelivery import Delivery, resting_delay
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.provision import QueueNeed, unfitness
 
 __all__ = ["Execute", "Worker"]
@@ -59,9 +59,9 @@ class Execute(Protocol):
         """The tries that run now, by job id."""
         ...
 
-    delivery: Delivery
+    delivery: RedeliveryPolicy
 
-    async def execute(self, message: WorkMessage, hand: Hand) -> None:
+    async def execute(self, message: Delivery, permit: Permit) -> None:
         """Take one message to its end."""
         ...
 
@@ -101,22 +101,22 @@ class Worker:
         self._grace_over = grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
         self._task_name = f"work {binding.queue_type}"
-        self._seldom = Seldom(_log)
+        self._log_throttle = LogThrottle(_log)
         self._running: set[asyncio.Task[None]] = set()
         self._on_taken = (
             self._taken
         )  # once, as the context: each would be another object for every message in hand
         self._context = copy_context()
-        self._hands = Hands(concurrency, self._want)
+        self._capacity = Capacity(concurrency, self._want)
         self._looking: set[asyncio.Task[None]] = set()
         self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
-        self._consumption = Consumption(
+        self._consumption = ConsumerHealth(
             binding.queue_type,
             work_stream,
             binding.consumer_name,
-            has_free_hands=lambda: self._hands.room > 0,
+            has_free_capacity=lambda: self._capacity.room > 0,
         )
         self._pull = Pull(
             connection,
@@ -162,14 +162,14 @@ class Worker:
         return None
 
     def _use(self, info: JsonObject) -> None:
-        self._executor.delivery = Delivery.of(info, otherwise=self._binding.ack_wait)
+        self._executor.delivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
         self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
-    async def stop(self, grace: Grace) -> None:
+    async def stop(self, grace: GracePeriod) -> None:
         """Stop pulling at once, let handlers end within the grace, then release what is left."""
         self._stopping.set()
         self._executor.close()
-        self._hands.close()
+        self._capacity.close()
         await self._pull.stop()
         await grace.wait(self._running)
         self._grace_over.set()
@@ -186,9 +186,9 @@ class Worker:
         if self._unwatch is not None:
             self._unwatch()
 
-    def _take(self, message: WorkMessage) -> None:
+    def _take(self, message: Delivery) -> None:
         self._consumption.took()
-        work = self._execute(message, self._hands.grab())
+        work = self._execute(message, self._capacity.acquire())
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
         task.add_done_callback(self._on_taken, context=self._context)
@@ -198,33 +198,33 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
 
-    async def _execute(self, message: WorkMessage, hand: Hand) -> None:
+    async def _execute(self, message: Delivery, permit: Permit) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
         message.keeper = hold
         try:
-            await self._executor.execute(message, hand)
+            await self._executor.execute(message, permit)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
             # Another version may read it, or an operator mend it: nothing is lost, and no other job waits for it.
             _log.error("queue %s: a job rests: %s", self._binding.queue_type, error)
-            await message.nak(resting_delay(message.delivered))
+            await message.nak(postponed_delay(message.delivered))
         except TransportError as error:
             await self._put_back(message, error)
             await self._rest()
         finally:
             hold.release()
-            hand.lay_down()
+            permit.release()
 
     def _want(self) -> None:
         if not self._stopping.is_set():
-            self._pull.want(self._hands.room)
+            self._pull.want(self._capacity.room)
 
-    async def _put_back(self, message: WorkMessage, error: TransportError) -> None:
+    async def _put_back(self, message: Delivery, error: TransportError) -> None:
         queue, kind = self._binding.queue_type, type(error).__name__
         if isinstance(error, PermissionDenied) and error.subject == message.reply:
             text = "queue %s: a job cannot be answered for and will come again: %s"
-            self._seldom.write(logging.ERROR, kind, text, queue, error)
+            self._log_throttle.write(logging.ERROR, kind, text, queue, error)
             return
-        self._seldom.write(logging.WARNING, kind, "queue %s: a job is put back: %s", queue, error)
+        self._log_throttle.write(logging.WARNING, kind, "queue %s: a job is put back: %s", queue, error)
         if not await message.nak(_INFRASTRUCTURE_DELAY):
             _log.debug("not connected; the server delivers the message again after the ack wait")
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trellis_nats.clock import parse_timestamp
 
-__all__ = ["Malformed", "Members"]
+__all__ = ["JsonReader", "Malformed"]
 
 T = TypeVar("T")
 JsonObject = dict[str, JsonValue]
@@ -19,7 +19,7 @@ class Malformed(Exception):
     """A stored value is no record of its key."""
 
 
-class Members:
+class JsonReader:
     """A JSON object that is read member by member; what was not asked for is left in `rest`, which it is read out of."""
 
     __slots__ = ("place", "rest")
@@ -55,7 +55,7 @@ class Members:
             raise Malformed(f"{self.place}: {name} is no instant") from None
         return text
 
-    def items(self, name: str) -> Iterator[Members]:
+    def items(self, name: str) -> Iterator[JsonReader]:
         """Yield the objects of a member that is an array, each to be read before the next one.
 
         Raises:
@@ -65,4 +65,4 @@ class Members:
         if not isinstance(value, list):
             raise Malformed(f"{self.place}: {name} is missing, or no array")
         for index, each in enumerate(value):
-            yield Members(each, f"{name}/{index}")
+            yield JsonReader(each, f"{name}/{index}")

@@ -13,7 +13,7 @@ from typing import Final
 
 from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
 
-__all__ = ["NOTHING_SEEN", "Sightings", "sighted"]
+__all__ = ["NO_OBSERVATIONS", "LeaseObservations", "observe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class LeaseObservations:
     """The holds of one key, and since when each has been seen without a renewal."""
 
     seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
@@ -56,14 +56,16 @@ class Sightings:
         return at if sighting is None or sighting.expires_at != slot.expires_at else sighting.since
 
 
-def sighted(before: Sightings, record: KeyRecord, *, at: float) -> Sightings:
+def observe(before: LeaseObservations, record: KeyRecord, *, at: float) -> LeaseObservations:
     """Take note of the record as it was read at a moment; holds that are gone are forgotten."""
     seen: dict[str, _Sighting] = {}
     for slot in record.active:
         known = before.seen.get(slot.token)
         same = known is not None and known.expires_at == slot.expires_at
         seen[slot.token] = known if known is not None and same else _Sighting(slot.expires_at, at)
-    return Sightings(seen, {entry.job_id: before.entries.get(entry.job_id, at) for entry in record.queued})
+    return LeaseObservations(
+        seen, {entry.job_id: before.entries.get(entry.job_id, at) for entry in record.queued}
+    )
 
 
-NOTHING_SEEN: Final = Sightings()
+NO_OBSERVATIONS: Final = LeaseObservations()

@@ -15,7 +15,7 @@ import pydantic_core
 from pydantic import JsonValue
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.jobs.keys.model.json_reader import Malformed, Members
+from trellis_nats.jobs.keys.model.json_reader import JsonReader, Malformed
 
 __all__ = ["KeyRecord", "Malformed", "QueueEntry", "Slot"]
 
@@ -63,7 +63,7 @@ class Slot(NamedTuple):
         }
 
     @classmethod
-    def read(cls, source: Members) -> Self:
+    def read(cls, source: JsonReader) -> Self:
         """Read it.
 
         Raises:
@@ -122,7 +122,7 @@ class QueueEntry(NamedTuple):
         return written
 
     @classmethod
-    def read(cls, source: Members) -> Self:
+    def read(cls, source: JsonReader) -> Self:
         """Read it.
 
         Raises:
@@ -239,7 +239,7 @@ class KeyRecord(NamedTuple):
             raise Malformed("it is not JSON") from None
         if _holds_infinity(content):
             raise Malformed("it holds a number that is too large")
-        source = Members(content, "the record")
+        source = JsonReader(content, "the record")
         if source.take("version", int) != VERSION:
             raise Malformed(f"its version is not {VERSION}")
         for name, expected in (("service", service), ("jobType", queue), ("keyHash", key_hash)):
