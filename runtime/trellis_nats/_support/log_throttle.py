@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Final
@@ -29,13 +29,15 @@ class LogThrottle:
         self._kinds: dict[str, tuple[float, int]] = {}
         """When the last line of a kind was written, and how many were left out since; the newest at the end."""
 
-    def write(self, level: int, kind: str, text: str, *args: object) -> None:
+    def write(
+        self, level: int, kind: str, text: str, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None:
         """Write a line, or leave it out: it is then at level DEBUG, and counted by the next one of its kind."""
         at = self._clock()
         written_at, left_out = self._kinds.get(kind, (-math.inf, 0))
         if at - written_at < self._seconds:
             self._kinds[kind] = (written_at, left_out + 1)
-            self._log.debug(text, *args, stacklevel=2)
+            self._log.debug(text, *args, stacklevel=2, extra=extra)
             return
         self._kinds.pop(kind, None)
         self._kinds[kind] = (at, 0)
@@ -43,4 +45,4 @@ class LogThrottle:
             self._kinds.pop(next(iter(self._kinds)))
         if left_out:
             text, args = f"{text} (and %d more since the last such line)", (*args, left_out)
-        self._log.log(level, text, *args, stacklevel=2)
+        self._log.log(level, text, *args, stacklevel=2, extra=extra)

@@ -1,0 +1,95 @@
+"""The events that the runtime logs, by name, and the fields that their records carry.
+
+Every record of a logger under `trellis_nats` has an `event_name`; the text may change, the name does not. Formatters
+(structlog, JSON) and tests read the names and fields instead of the text.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["LogEvent", "log_fields"]
+
+
+class LogEvent(StrEnum):
+    """What a log record reports."""
+
+    # --- working a job -----------------------------------------------------------------------------------------------
+    JOB_REDELIVERED_LIVE = "job_redelivered_live"
+    """A message was redelivered while the job still runs in a live worker."""
+    JOB_REDELIVERED_LOST = "job_redelivered_lost"
+    """A message was redelivered and no worker holds the job any longer: it runs again."""
+    JOB_CANCELLED = "job_cancelled"
+    """A job was cancelled while its handler ran."""
+    JOB_RELEASED = "job_released"
+    """The worker stops; the job goes back to the queue and the attempt does not count."""
+    JOB_SUPERSEDED = "job_superseded"
+    """Another worker runs the job now; this attempt is dropped."""
+    JOB_RETRIED = "job_retried"
+    """A handler raised; the job runs again after its backoff."""
+    JOB_FAILED = "job_failed"
+    """A job ended without a result: failed, dead or expired."""
+    JOB_POSTPONED = "job_postponed"
+    """A job cannot be worked now and is redelivered later."""
+    HANDLER_RAISED = "handler_raised"
+    """A handler raised an exception, or did not end after it was cancelled."""
+    OUTCOME_NOT_STORED = "outcome_not_stored"
+    """The outcome of an attempt is not stored yet and is written again."""
+    WRITE_REPEATED = "write_repeated"
+    """A write was not answered and is repeated under the same message id."""
+    ACK_NOT_CONFIRMED = "ack_not_confirmed"
+    """The server did not confirm an acknowledgement; it is repeated."""
+    WORK_MESSAGE_REMOVED = "work_message_removed"
+    """A message of the work stream is malformed, or its job has no events; it was removed."""
+
+    # --- connection and consumers ------------------------------------------------------------------------------------
+    CONNECTION_LOST = "connection_lost"
+    """The connection to the server ended; it is being replaced."""
+    CONNECTION_RESTORED = "connection_restored"
+    """The connection is back, with every subscription."""
+    CONSUMER_SILENT = "consumer_silent"
+    """The server did not answer a pull request in time."""
+    CONSUMER_MISSING = "consumer_missing"
+    """A queue's consumer was deleted, or no server answers for it."""
+    PERMISSION_DENIED = "permission_denied"
+    """The server denied a subject to this account."""
+    CLOCK_JUMPED = "clock_jumped"
+    """The wall clock of this machine jumped."""
+    CLOCK_SKEWED = "clock_skewed"
+    """The wall clock of this machine differs from the server's."""
+
+    # --- maintenance -------------------------------------------------------------------------------------------------
+    JOB_RESCUED = "job_rescued"
+    """A job was accepted and its work message is missing; the message was written again."""
+
+
+def log_fields(
+    event: LogEvent,
+    *,
+    queue: str | None = None,
+    job_id: str | None = None,
+    key: str | None = None,
+    attempt: int | None = None,
+    consumer: str | None = None,
+    subject: str | None = None,
+) -> dict[str, object]:
+    """Return the `extra` of a log record: the event's name and the fields that are known.
+
+    Args:
+        event: what the record reports; stored as `event_name`.
+        queue: the name of the job queue.
+        job_id: the id of the job.
+        key: the concurrency key, in its readable form.
+        attempt: which attempt of the job, counted from 1.
+        consumer: the name of the JetStream consumer.
+        subject: the NATS subject.
+    """
+    fields: dict[str, object] = {
+        "queue": queue,
+        "job_id": job_id,
+        "key": key,
+        "attempt": attempt,
+        "consumer": consumer,
+        "subject": subject,
+    }
+    return {"event_name": str(event)} | {name: value for name, value in fields.items() if value is not None}
