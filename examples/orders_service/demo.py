@@ -1,4 +1,4 @@
-"""Sends one order through the service and follows it, live, on a nats-server of its own; then shows concurrency keys.
+"""Sends one order through the service and follows it live, on a separate nats-server; then shows concurrency keys.
 
 `make demo` runs this. It leaves no process and no file behind.
 """
@@ -20,8 +20,8 @@ from rich.markup import escape
 from trellis_nats import JobEvent, NoResponders, TrellisError
 from trellis_nats.testing import NatsServer
 
-PATIENCE = timedelta(seconds=60)
-"""More than a slow machine needs; the demo takes about 9 s, 5 of them the contract's wait before the second try."""
+TIMEOUT = timedelta(seconds=60)
+"""More than a slow machine needs; the demo takes about 9 s, 5 of them the contract's backoff before the second attempt."""
 
 COLOURS = {"completed": "green", "retry": "yellow", "failed": "red", "dead": "red"}
 
@@ -30,8 +30,8 @@ async def main() -> int:
     """Run the demo; returns the exit code."""
     console = Console(highlight=False)
     interrupted = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, interrupted.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
     demo = asyncio.create_task(run(console))
     stop = asyncio.create_task(interrupted.wait())
     await asyncio.wait((demo, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -44,7 +44,7 @@ async def main() -> int:
     try:
         demo.result()
     except TimeoutError:
-        console.print(f"[red]the order was not shipped within {PATIENCE.total_seconds():g} s[/red]")
+        console.print(f"[red]the order was not shipped within {TIMEOUT.total_seconds():g} s[/red]")
         return 1
     except (TrellisError, RuntimeError) as error:
         console.print(f"[red]the demo failed: {error}[/red]")
@@ -53,8 +53,8 @@ async def main() -> int:
 
 
 async def run(console: Console) -> None:
-    """Start a server and the service, place an order, follow it until it has shipped."""
-    async with asyncio.timeout(PATIENCE.total_seconds()), NatsServer() as server:
+    """Start a server and the service, place an order, and follow it until it has shipped."""
+    async with asyncio.timeout(TIMEOUT.total_seconds()), NatsServer() as server:
         console.print(f"nats-server, process {server.pid}, on {server.url}")
         async with service_process(server.url) as process:
             console.print(f"orders service, process {process.pid}\n")
@@ -63,7 +63,7 @@ async def run(console: Console) -> None:
 
 @asynccontextmanager
 async def service_process(url: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run the service as its own process. What it says on stderr is shown when it ends too early."""
+    """Run the service as a separate process. Its stderr is shown when it ends too early."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("main.py")),
@@ -94,7 +94,7 @@ async def follow_one_order(console: Console, url: str, process: asyncio.subproce
         client.events.orders.shipped.subscribe() as shipped,
     ):
         began = datetime.now(UTC)
-        order = await placed(client, process)
+        order = await place_order(client, process)
         console.print(f"Orders.Create → order {order}\n")
         printing = asyncio.create_task(print_jobs(console, job_events, began))
         try:
@@ -111,8 +111,8 @@ async def follow_one_order(console: Console, url: str, process: asyncio.subproce
         await show_keys(console, service)
 
 
-async def placed(client: OrdersClient, process: asyncio.subprocess.Process) -> str:
-    """Place an order, as soon as the service answers; return its id."""
+async def place_order(client: OrdersClient, process: asyncio.subprocess.Process) -> str:
+    """Place an order as soon as the service answers; return its id."""
     request = CreateOrderRequest(
         customer_id="c-42", items=[CreateOrderRequestItem(product_id="p-7", quantity=2)]
     )
@@ -133,9 +133,9 @@ async def print_jobs(console: Console, events: AsyncIterator[JobEvent], began: d
         if event.progress is not None:
             detail = event.progress.message or ""
         colour = COLOURS.get(event.event, "default")
-        attempt = f"try {event.tries}" if event.tries else ""
+        attempt = f"attempt {event.tries}" if event.tries else ""
         console.print(
-            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] {attempt:<6}",
+            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] {attempt:<10}",
             f"[dim]{escape(detail)}[/dim]",
             soft_wrap=True,
         )

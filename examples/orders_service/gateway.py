@@ -1,22 +1,22 @@
-"""A payment gateway as they are: it times out now and then."""
+"""A payment gateway that behaves like a real one: some calls time out."""
 
 import asyncio
 
 
 class PaymentGateway:
-    """Takes the money of an order once, however often it is asked. The first call of each order times out."""
+    """Charges an order once, however often it is called. The first call for each order times out."""
 
     def __init__(self) -> None:
-        self._asked: set[str] = set()
+        self._called: set[str] = set()
 
     async def charge(self, order_id: str, amount_cents: float) -> str:
-        """Take the money, and return the id of the charge.
+        """Charge the order and return the id of the charge.
 
         Raises:
             TimeoutError: the gateway did not answer.
         """
         await asyncio.sleep(0.05)
-        if order_id not in self._asked:
-            self._asked.add(order_id)
+        if order_id not in self._called:
+            self._called.add(order_id)
             raise TimeoutError("the payment gateway did not answer")
         return f"ch_{order_id[-8:].lower()}_{amount_cents:g}"

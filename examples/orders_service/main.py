@@ -1,4 +1,4 @@
-"""The orders service: hold the stock, take the payment, tell the warehouse."""
+"""The orders service: reserve the stock, take the payment, notify the warehouse."""
 
 import asyncio
 import os
@@ -39,9 +39,9 @@ PRICE_CENTS = 1999
 
 
 def register(service: OrdersService, gateway: PaymentGateway) -> None:
-    """Give the service its handlers."""
+    """Register the handlers of the RPCs and of the queues that process one order."""
 
-    async def stored(order_id: str) -> Order:
+    async def load_order(order_id: str) -> Order:
         entry = await service.kv.orders.get(order_id)
         if entry is None:
             raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
@@ -68,7 +68,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
 
     @service.rpc.orders.get.handle
     async def get_order(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
-        order = await stored(request.order_id)
+        order = await load_order(request.order_id)
         log.info("order read", order_id=order.order_id, request_id=context.request_id)
         return GetOrderResponse.model_validate(order.model_dump())
 
@@ -80,9 +80,9 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
             trace_id=job.context.trace_id,
         )
         await job.progress(step="reserving", message="Checking inventory", current=0, total=2)
-        order = await stored(job.payload.order_id)
+        order = await load_order(job.payload.order_id)
         job.raise_if_cancelled()
-        await job.progress(step="reserved", message="Stock is held", current=1, total=2)
+        await job.progress(step="reserved", message="Stock is reserved", current=1, total=2)
         amount = sum(item.quantity for item in job.payload.items) * PRICE_CENTS
         await service.jobs.charge_payment.create(
             ChargePaymentPayload(order_id=order.order_id, customer_id=order.customer_id, amount_cents=amount)
@@ -97,9 +97,9 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
             redelivery=job.redelivery_count,
         )
         await job.progress(step="charging", message="Asking the payment gateway")
-        # The order's id makes a second attempt harmless: the gateway takes the money once.
+        # The order id is the gateway's idempotency key: a second attempt does not charge again.
         charge_id = await gateway.charge(job.payload.order_id, job.payload.amount_cents)
-        order = await stored(job.payload.order_id)
+        order = await load_order(job.payload.order_id)
         await service.jobs.notify_warehouse.create(
             NotifyWarehousePayload(order_id=order.order_id, items=order.items)
         )
@@ -123,7 +123,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
 
 
 def register_keyed(service: OrdersService, remote: Remote) -> None:
-    """Give the queues their handlers whose runs the contract keeps apart: one at a time for each key, wherever it runs."""
+    """Register the handlers of the keyed queues: one job per key runs at a time, across all processes."""
 
     @service.jobs.sync_tickets.handle
     async def sync_tickets(job: SyncTicketsJob) -> SyncTicketsResult:
@@ -147,7 +147,7 @@ async def main() -> None:
     async with OrdersService.connect(url) as service:
         register(service, PaymentGateway())
         register_keyed(service, Remote())
-        log.info("the orders service works", contract=service.contract.id)
+        log.info("orders service started", contract=service.contract.id)
         await service.run()
 
 

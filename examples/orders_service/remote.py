@@ -1,4 +1,4 @@
-"""A system far away that takes its time: the help desk, a supplier, the shops."""
+"""A slow remote system: the help desk, a supplier, the shops."""
 
 import asyncio
 
@@ -7,6 +7,6 @@ class Remote:
     """Answers after half a second."""
 
     async def fetch(self, name: str) -> int:
-        """Return how much there is to copy from a place."""
+        """Return the number of entries to copy."""
         await asyncio.sleep(0.5)
         return len(name)
