@@ -148,10 +148,35 @@ def many() -> tuple[float, float, float]:
 def main() -> None:
     """Print the tables, and write the figures as JSON beside this file."""
     console = Console()
+    speeds = [speed(concurrency) for concurrency in CONCURRENCY]
+    print_speeds(console, speeds)
+    single, batch, times = many()
+    console.print(
+        f"create, one after another: {single:,.0f}/s; create_many: {batch:,.0f}/s, {times:.1f} times"
+    )
+    holds = held()
+    print_held(console, holds)
+    machine = (
+        f"{os.cpu_count()} x {platform.processor() or platform.machine()}, Python {platform.python_version()}"
+    )
+    load = os.getloadavg()[0]
+    console.print(f"{machine}, {platform.system()}; load of the last minute {load:.1f}")
+    figures = {
+        "machine": machine,
+        "load": load,
+        "speed": speeds,
+        "create": single,
+        "create_many": batch,
+        "stored": holds,
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def print_speeds(console: Console, speeds: list[Speed]) -> None:
+    """Print the jobs per second of both columns."""
     table = Table(title=f"{JOBS} jobs of 200 bytes, medians of {ROUNDS} rounds, jobs per second")
     for column in ("concurrency", "worked", "uvloop", "by hand", "ratio", "created", "by hand"):
         table.add_column(column, justify="right")
-    speeds = [speed(concurrency) for concurrency in CONCURRENCY]
     for row in speeds:
         quick = row["worked_uvloop"]
         table.add_row(
@@ -164,10 +189,10 @@ def main() -> None:
             f"{row['created_by_hand']:,.0f}",
         )
     console.print(table)
-    single, batch, times = many()
-    console.print(
-        f"create, one after another: {single:,.0f}/s; create_many: {batch:,.0f}/s, {times:.1f} times"
-    )
+
+
+def print_held(console: Console, holds: list[Held]) -> None:
+    """Print what stored jobs cost."""
     table = Table(
         title=f"With finished jobs stored (created, completed), concurrency {STORED_CONCURRENCY}; p50 and p99 in ms"
     )
@@ -184,7 +209,6 @@ def main() -> None:
         "client",
     ):
         table.add_column(column, justify="right")
-    holds = held()
     for hold in holds:
         table.add_row(
             f"{hold['stored']:,}",
@@ -199,20 +223,6 @@ def main() -> None:
             _mib(hold["client_bytes"]),
         )
     console.print(table)
-    machine = (
-        f"{os.cpu_count()} x {platform.processor() or platform.machine()}, Python {platform.python_version()}"
-    )
-    load = os.getloadavg()[0]
-    console.print(f"{machine}, {platform.system()}; load of the last minute {load:.1f}")
-    figures = {
-        "machine": machine,
-        "load": load,
-        "speed": speeds,
-        "create": single,
-        "create_many": batch,
-        "stored": holds,
-    }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _mib(size: int | None) -> str:

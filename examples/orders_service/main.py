@@ -38,14 +38,16 @@ log = structlog.get_logger()
 PRICE_CENTS = 1999
 
 
-def register(service: OrdersService, gateway: PaymentGateway) -> None:
-    """Register the handlers of the RPCs and of the queues that process one order."""
+async def load_order(service: OrdersService, order_id: str) -> Order:
+    """Return an order of the bucket; an RPC caller receives this error."""
+    entry = await service.kv.orders.get(order_id)
+    if entry is None:
+        raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
+    return entry.value
 
-    async def load_order(order_id: str) -> Order:
-        entry = await service.kv.orders.get(order_id)
-        if entry is None:
-            raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
-        return entry.value
+
+def register_rpcs(service: OrdersService) -> None:
+    """Register the handlers of the RPCs."""
 
     @service.rpc.orders.create.handle
     async def create_order(context: RpcContext, request: CreateOrderRequest) -> CreateOrderResponse:
@@ -68,9 +70,13 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
 
     @service.rpc.orders.get.handle
     async def get_order(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
-        order = await load_order(request.order_id)
+        order = await load_order(service, request.order_id)
         log.info("order read", order_id=order.order_id, request_id=context.request_id)
         return GetOrderResponse.model_validate(order.model_dump())
+
+
+def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
+    """Register the handlers of the queues that process one order."""
 
     @service.jobs.reserve_inventory.handle
     async def reserve_inventory(job: ReserveInventoryJob) -> ReserveInventoryResult:
@@ -80,7 +86,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
             trace_id=job.context.trace_id,
         )
         await job.progress(step="reserving", message="Checking inventory", current=0, total=2)
-        order = await load_order(job.payload.order_id)
+        order = await load_order(service, job.payload.order_id)
         job.raise_if_cancelled()
         await job.progress(step="reserved", message="Stock is reserved", current=1, total=2)
         amount = sum(item.quantity for item in job.payload.items) * PRICE_CENTS
@@ -99,7 +105,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
         await job.progress(step="charging", message="Asking the payment gateway")
         # The order id is the gateway's idempotency key: a second attempt does not charge again.
         charge_id = await gateway.charge(job.payload.order_id, job.payload.amount_cents)
-        order = await load_order(job.payload.order_id)
+        order = await load_order(service, job.payload.order_id)
         await service.jobs.notify_warehouse.create(
             NotifyWarehousePayload(order_id=order.order_id, items=order.items)
         )
@@ -122,7 +128,7 @@ def register(service: OrdersService, gateway: PaymentGateway) -> None:
         return NotifyWarehouseResult(notified=True)
 
 
-def register_keyed(service: OrdersService, remote: Remote) -> None:
+def register_keyed_jobs(service: OrdersService, remote: Remote) -> None:
     """Register the handlers of the keyed queues: one job per key runs at a time, across all processes."""
 
     @service.jobs.sync_tickets.handle
@@ -145,8 +151,9 @@ async def main() -> None:
     """Serve and work until SIGTERM."""
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     async with OrdersService.connect(url) as service:
-        register(service, PaymentGateway())
-        register_keyed(service, Remote())
+        register_rpcs(service)
+        register_jobs(service, PaymentGateway())
+        register_keyed_jobs(service, Remote())
         log.info("orders service started", contract=service.contract.id)
         await service.run()
 

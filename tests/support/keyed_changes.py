@@ -94,20 +94,7 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
             )
             return (changed if isinstance(verdict, Admitted) else record), verdict
         case "room":
-            expired = rules.expired(actor.seen, record, world.now, world.wall(actor))
-            taken = expired if policy.stale_policy == "fail-stale" else frozenset[str]()
-            displaced = tuple(slot for slot in record.active if slot.token in taken)
-            left = actor.orphans
-            cleared = admission.evict(record, entries=left.entries, slots=left.slots | taken)
-            changed, verdict = rules.admit(
-                cleared,
-                actor.waiting or world.entry(actor),
-                policy,
-                strict=False,
-                expired=expired,
-                limit_bytes=LIMIT_BYTES,
-            )
-            return changed, _Room(verdict, displaced)
+            return _make_room(world, actor, record)
         case "take":
             slot = Slot(
                 job_id=actor.job,
@@ -147,6 +134,24 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
             return admission.restore(record, actor.replaced, by=actor.job), None
         case _:
             return slots.remove(record, actor.job), None
+
+
+def _make_room(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, _Room]:
+    rules, policy = world.rules, world.policy
+    expired = rules.expired(actor.seen, record, world.now, world.wall(actor))
+    taken = expired if policy.stale_policy == "fail-stale" else frozenset[str]()
+    displaced = tuple(slot for slot in record.active if slot.token in taken)
+    left = actor.orphans
+    cleared = admission.evict(record, entries=left.entries, slots=left.slots | taken)
+    changed, verdict = rules.admit(
+        cleared,
+        actor.waiting or world.entry(actor),
+        policy,
+        strict=False,
+        expired=expired,
+        limit_bytes=LIMIT_BYTES,
+    )
+    return changed, _Room(verdict, displaced)
 
 
 def _may_take(world: World, actor: Actor, record: KeyRecord) -> frozenset[str]:
