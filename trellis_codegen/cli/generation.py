@@ -10,7 +10,7 @@ from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.findings import FileChange, Findings, PackageState
 from trellis_codegen.cli.reporting import Report
 from trellis_codegen.cli.requests import Mode
-from trellis_codegen.cli.targets import Target, source_name
+from trellis_codegen.cli.targets import Target
 from trellis_codegen.contract.fingerprint import Glance, glance
 from trellis_codegen.contract.limits import MAX_SIZE_BYTES
 from trellis_codegen.contract.positions import located
@@ -103,7 +103,7 @@ def _finish(target: Target, folder: Path, drift: list[Drift], mode: Mode, report
         report.plan(state)
     else:
         if mode is Mode.CHECK:
-            report.diff(unified_diff(folder.name, drift))
+            report.diff(unified_diff(folder, drift))
         report.package(state)
     code = ExitCode.DRIFT if changes and mode is Mode.CHECK else ExitCode.FINE
     return Outcome(code=code, folder=folder, changes=changes)
@@ -115,7 +115,7 @@ def _inputs(target: Target, seen: Glance | None) -> Inputs:
         build=generator_build(),
         manifest=seen.fingerprint if seen else "",
         package=target.package or (naming.default_package(seen.contract_id) if seen else ""),
-        source=source_name(target.manifest),
+        source=target.manifest.name,
         strict=target.strict,
     )
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Choices", "Target", "chosen_targets", "source_name"]
-
-_PROJECT_MARKS = ("pyproject.toml", ".git")
+__all__ = ["Choices", "Target", "chosen_targets"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,18 +42,6 @@ def chosen_targets(choices: Choices, configured: tuple[Target, ...]) -> tuple[Ta
         targets = tuple(replace(each, manifest=choices.manifest) for each in same)
         targets = targets or (Target(manifest=choices.manifest),)
     return tuple(_overruled(target, choices) for target in targets)
-
-
-def source_name(manifest: Path) -> str:
-    """Return how generated files name their manifest: relative to its project, wherever the command runs.
-
-    The project is the nearest folder above with a pyproject.toml or a .git; without one, the file name has to do.
-    """
-    path = Path(os.path.abspath(manifest))  # noqa: PTH100 - resolve() would follow links, and so name another file
-    for folder in path.parents:
-        if any((folder / mark).exists() for mark in _PROJECT_MARKS):
-            return path.relative_to(folder).as_posix()
-    return path.name
 
 
 def _overruled(target: Target, choices: Choices) -> Target:

@@ -12,10 +12,11 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
-__all__ = ["canonical_json"]
+__all__ = ["canonical_json", "indented_json"]
 
 _INTEGERS = range(-(2**63), 2**64)
 _FIRST_EXPONENT_DIGIT, _LAST_PLAIN_DIGIT = -5, 16
+_INDENT = "  "
 
 
 def canonical_json(value: JsonValue) -> str:
@@ -36,6 +37,25 @@ def canonical_json(value: JsonValue) -> str:
             return "{" + ",".join(members) + "}"
         case Sequence():
             return "[" + ",".join(canonical_json(each) for each in value) + "]"
+
+
+def indented_json(value: JsonValue, margin: str = "\n") -> str:
+    """Return the canonical text of `value` with a line for each member and element, for people and for git.
+
+    `margin` starts each line after the first.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    inner = margin + _INDENT
+    match value:
+        case Mapping() if value:
+            members = (f"{canonical_json(key)}: {indented_json(value[key], inner)}" for key in sorted(value))
+            return "{" + inner + f",{inner}".join(members) + margin + "}"
+        case list() if value:
+            return "[" + inner + f",{inner}".join(indented_json(each, inner) for each in value) + margin + "]"
+        case _:
+            return canonical_json(value)
 
 
 def _float_text(number: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,7 +39,7 @@ class Drift:
 
 
 def find_drift(folder: Path, files: Files) -> list[Drift]:
-    """Return what differs, sorted by name; nothing is written.
+    """Return what differs, sorted by name with the index last; nothing is written.
 
     Of the index, only what says something about the package counts.
 
@@ -64,33 +63,18 @@ def find_drift(folder: Path, files: Files) -> list[Drift]:
         Drift(name=name, change=Change.STALE, old=text, new="", edited=_is_edited(index, name, text))
         for name, text in stale_files(folder, index, files).items()
     ]
-    return sorted(drift, key=lambda each: each.name)
+    return sorted(drift, key=lambda each: (each.name == INDEX_NAME, each.name))
 
 
-def unified_diff(folder: str, drift: list[Drift]) -> Iterator[str]:
-    """Yield the lines of a diff from what is on disk to what would be generated.
-
-    JSON is compared member by member: the canonical manifest is one line, which nobody can read twice.
-    """
+def unified_diff(folder: Path, drift: list[Drift]) -> Iterator[str]:
+    """Yield the lines of a diff from what is on disk to what would be generated; paths begin with `folder`."""
     for each in drift:
-        path = f"{folder}/{each.name}"
+        path = (folder / each.name).as_posix()
         before = "/dev/null" if each.change is Change.MISSING else path
         after = "/dev/null" if each.change is Change.STALE else path
-        lines = [
-            *difflib.unified_diff(
-                _lines(each.name, each.old), _lines(each.name, each.new), before, after, lineterm=""
-            )
-        ]
+        old, new = each.old.splitlines(), each.new.splitlines()
+        lines = [*difflib.unified_diff(old, new, before, after, lineterm="")]
         yield from lines or [f"--- {before}", f"+++ {after}"]
-
-
-def _lines(name: str, text: str) -> list[str]:
-    if name.endswith(".json"):
-        try:
-            return json.dumps(json.loads(text), indent=1, ensure_ascii=False).splitlines()
-        except (ValueError, RecursionError):
-            return text.splitlines()
-    return text.splitlines()
 
 
 def _differs(name: str, old: str | None, new: str) -> bool:

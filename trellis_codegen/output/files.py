@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-__all__ = ["Files", "OutputRefused", "path_of", "read_files"]
+__all__ = ["Files", "OutputRefused", "path_of", "read_files", "read_text"]
 
 Files: TypeAlias = Mapping[str, str]
 """File name, relative to the package and with slashes → text."""
@@ -25,7 +25,7 @@ def path_of(folder: Path, name: str) -> Path:
     """
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or "\\" in name or ".." in parts:
-        raise OutputRefused(f"{name!r} is no name of a generated file")
+        raise OutputRefused(f"{name!r} is not the name of a generated file: it leads out of the package")
     path = folder
     for part in parts:
         if path.is_symlink():
@@ -37,16 +37,25 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def read_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return those of the named files that exist; bytes that are no text read as replacement characters.
+    """Return the text of each named file that exists, as `read_text` reads it.
 
     Raises:
-        OutputRefused: a name leads out of the package, or something that is no file has its place.
+        OutputRefused: a name leads out of the package, or what has the name is not a file.
     """
     found: dict[str, str] = {}
     for name in names:
         path = path_of(folder, name)
         if path.is_file():
-            found[name] = path.read_bytes().decode("utf-8", errors="replace")
+            found[name] = read_text(path)
         elif os.path.lexists(path):
-            raise OutputRefused(f"{path} is not a file")
+            raise OutputRefused(f"{path} is not a file; move it away")
     return found
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a generated file, with CRLF read as LF: a checkout may have either, and both are fresh.
+
+    Generated text has no carriage return of its own; templates and JSON escape it. Bytes that are not UTF-8 become
+    surrogates, which no generated text has.
+    """
+    return path.read_bytes().decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")

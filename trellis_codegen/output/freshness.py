@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from trellis_codegen.output.files import OutputRefused, path_of
-from trellis_codegen.output.index import INDEX_NAME, Index, Inputs, read_index
+from trellis_codegen.output.files import OutputRefused, path_of, read_text
+from trellis_codegen.output.index import INDEX_NAME, Index, Inputs, read_index, text_hash
 
 __all__ = ["fresh_index"]
 
@@ -17,11 +16,11 @@ def fresh_index(folder: Path, inputs: Inputs) -> Index | None:
     Every file is hashed, so that an edited, a missing or a half-written one is found out.
     """
     try:
-        index = read_index(path_of(folder, INDEX_NAME).read_text(encoding="utf-8"))
+        index = read_index(read_text(path_of(folder, INDEX_NAME)))
         if index.inputs != inputs or not index.files:
             return None
         for name, written in index.files.items():
-            if hashlib.sha256(path_of(folder, name).read_bytes()).hexdigest() != written:
+            if text_hash(read_text(path_of(folder, name))) != written:
                 return None
     except (OSError, ValueError, OutputRefused):
         return None

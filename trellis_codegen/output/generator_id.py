@@ -26,8 +26,12 @@ def generator_build() -> str:
     for name in _SOURCES:
         root = _PACKAGE / name
         for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            total.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+            total.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode() + _source(path) + b"\0")
     templates = next(folder for folder in _TEMPLATES if folder.is_dir())
     for path in sorted(templates.glob("*.j2")):
-        total.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+        total.update(f"{path.name}\0".encode() + _source(path) + b"\0")
     return total.hexdigest()[:_LENGTH]
+
+
+def _source(path: Path) -> bytes:
+    return path.read_bytes().replace(b"\r\n", b"\n")

@@ -33,7 +33,7 @@ class Inputs:
     """The fingerprint of the manifest."""
     package: str = ""
     source: str = ""
-    """The manifest, as the header of each file names it."""
+    """The file name of the manifest, which the header of each file has."""
     strict: bool = False
 
 
@@ -104,7 +104,7 @@ def read_index(text: str | None) -> Index:
 
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _warning(problem: Problem) -> dict[str, object]:

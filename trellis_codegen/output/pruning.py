@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trellis_codegen.output.files import Files, OutputRefused, path_of
+from trellis_codegen.output.files import Files, OutputRefused, path_of, read_text
 from trellis_codegen.output.index import INDEX_NAME, Index, text_hash
 from trellis_codegen.render.header import HEADER_START
 
@@ -26,7 +26,7 @@ def stale_files(folder: Path, index: Index, files: Files) -> dict[str, str]:
             continue
         if not path.is_file():
             continue
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        text = read_text(path)
         if text.startswith(HEADER_START) or text_hash(text) == written:
             stale[name] = text
     return stale

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from trellis_codegen.output.drift import Change, Drift, find_drift
-from trellis_codegen.output.files import Files, OutputRefused, path_of
+from trellis_codegen.output.files import Files, OutputRefused, path_of, read_text
 from trellis_codegen.output.index import INDEX_NAME, read_index
 from trellis_codegen.output.locking import locked
 from trellis_codegen.output.overwrite_guard import refuse_downgrade, refuse_overwriting
@@ -50,7 +50,7 @@ def changes_allowed(folder: Path, files: Files) -> list[Drift]:
         raise OutputRefused(f"{folder} is not a folder")
     drift = find_drift(folder, files)
     path = path_of(folder, INDEX_NAME)
-    index = read_index(path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else None)
+    index = read_index(read_text(path) if path.is_file() else None)
     refuse_downgrade(folder, index, read_index(files.get(INDEX_NAME)).inputs.generator)
     refuse_overwriting(folder, index, drift)
     return drift
@@ -60,7 +60,7 @@ def _write(folder: Path, files: Files, drift: list[Drift]) -> None:
     write = {each.name: each.new for each in drift if each.change is not Change.STALE}
     stale = frozenset(each.name for each in drift if each.change is Change.STALE)
     index = folder / INDEX_NAME
-    if INDEX_NAME in files and (not index.is_file() or index.read_bytes() != files[INDEX_NAME].encode()):
+    if INDEX_NAME in files and (not index.is_file() or read_text(index) != files[INDEX_NAME]):
         write[INDEX_NAME] = files[INDEX_NAME]
     if not write and not stale:
         return

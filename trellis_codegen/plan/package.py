@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.canonical import canonical_json
+from trellis_codegen.contract.canonical import indented_json
 from trellis_codegen.contract.digest import contract_digest
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import located
@@ -43,12 +43,13 @@ class PackagePlan:
 
     package: str
     source: str
-    """The manifest, as the header of each file names it."""
+    """The file name of the manifest, for the header of each file."""
     generator: str
     runtime_api: int
     contract_id: str
     digest: str
     contract_json: str
+    """The manifest, its members sorted, one to a line."""
     title: str
     """What people call the participant: `Orders Service`."""
     docstring: str
@@ -116,7 +117,7 @@ def plan_package(
         runtime_api=RUNTIME_API,
         contract_id=manifest.id,
         digest=contract_digest(manifest),
-        contract_json=canonical_json(
+        contract_json=indented_json(
             manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})
         )
         + "\n",

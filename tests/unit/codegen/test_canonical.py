@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from trellis_codegen.contract.canonical import canonical_json
+from trellis_codegen.contract.canonical import canonical_json, indented_json
 
 JSON = st.recursive(
     st.none()
@@ -68,3 +68,24 @@ def backwards(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {name: backwards(value[name]) for name in reversed(value)}
     return [backwards(each) for each in value] if isinstance(value, list) else value
+
+
+@given(JSON)
+def test_an_indented_text_is_the_same_value(value: JsonValue) -> None:
+    assert canonical_json(json.loads(indented_json(value))) == canonical_json(
+        json.loads(canonical_json(value))
+    )
+
+
+def test_an_indented_text_has_a_line_for_each_member_and_element() -> None:
+    assert indented_json({"b": [1, {}], "a": {"c": []}}).splitlines() == [
+        "{",
+        '  "a": {',
+        '    "c": []',
+        "  },",
+        '  "b": [',
+        "    1,",
+        "    {}",
+        "  ]",
+        "}",
+    ]

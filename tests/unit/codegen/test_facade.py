@@ -55,10 +55,11 @@ def test_an_edit_of_one_queue_changes_its_file_and_the_contract(
 
     run(manifest, tmp_path, check=True)
 
-    changed = [
-        line.split("/", 1)[1] for line in capsys.readouterr().out.splitlines() if line.startswith("+++")
+    folder = f"{tmp_path}/things_participant"
+    changed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("+++")]
+    assert changed == [
+        f"+++ {folder}/{name}" for name in ("_contract.py", "contract.json", "jobs.py", ".trellis-gen.json")
     ]
-    assert changed == [".trellis-gen.json", "_contract.py", "contract.json", "jobs.py"]
 
 
 def test_the_package_can_have_another_name(tmp_path: Path) -> None:
