@@ -1,11 +1,11 @@
-"""Types that mean in Python what JSON Schema means; generated models are declared with them.
+"""Types with the semantics of JSON Schema; generated models are declared with them.
 
 | JSON Schema | pydantic alone | here |
 |---|---|---|
-| `1.0` is an integer | refused | `Integer` takes it, as `1` |
-| an optional member is no nullable one | `x: str = None` takes both | `NotNull` refuses `None` where it is given |
-| `true` is not `1` | `Literal[1]` takes both | `Exact` tells them apart |
-| an enumeration may hold any JSON | `Literal` takes strings, booleans and integers | `OneOf` takes the rest |
+| `1.0` is an integer | rejected | `Integer` accepts it, as `1` |
+| an optional member is not nullable | `x: str = None` accepts both | `NotNull` rejects an explicit `None` |
+| `true` is not `1` | `Literal[1]` accepts both | `Exact` distinguishes them |
+| an enumeration may hold any JSON | `Literal` accepts strings, booleans and integers | `OneOf` accepts the rest |
 | `format: time` has an offset | `time` may be naive | `AwareTime` |
 """
 
@@ -47,23 +47,21 @@ def _aware(value: time) -> time:
 def _exact(value: object, matches: ValidatorFunctionWrapHandler) -> object:
     matched: object = matches(value)
     if isinstance(value, bool) is not isinstance(matched, bool):
-        raise PydanticCustomError("literal", "is none of the values that are allowed")
+        raise PydanticCustomError("literal", "is not one of the allowed values")
     return matched
 
 
 Integer: TypeAlias = Annotated[int, BeforeValidator(_whole)]
-"""An integer, however it is written."""
+"""An integer; `1.0` counts as `1`."""
 Exact: Final = WrapValidator(_exact)
 """Marks a `Literal` of integers or booleans: `true` is not `1`."""
 NotNull: Final = AfterValidator(_not_null)
-"""Marks a field that may be absent and, if it is there, is not null. Absent reads as None."""
+"""Marks a field that may be absent but not null. An absent field reads as None."""
 AwareTime: TypeAlias = Annotated[time, AfterValidator(_aware)]
 """A time of day with its offset from UTC."""
 
 
-@dataclass(
-    frozen=True, slots=True, eq=False
-)  # a type expression must be hashable, and a value of JSON is not
+@dataclass(frozen=True, slots=True, eq=False)  # a type expression must be hashable, and a JSON value is not
 class OneOf:
     """Marks a value that must equal one of these, as JSON Schema compares: `1` is `1.0`, and neither is `true`."""
 
@@ -73,8 +71,8 @@ class OneOf:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def _checked(self, value: JsonValue) -> JsonValue:
-        if not any(_same(value, each) for each in self.values):
-            raise PydanticCustomError("one_of", "is none of the values that are allowed")
+        if not any(_same(value, allowed) for allowed in self.values):
+            raise PydanticCustomError("one_of", "is not one of the allowed values")
         return value
 
 

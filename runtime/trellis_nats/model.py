@@ -1,4 +1,4 @@
-"""The base of generated models."""
+"""The base class of generated models."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Model"]
 
 
 class Model(BaseModel):
-    """A value of a contract's schema: frozen, and as strict as JSON Schema is.
+    """A value of a contract's schema: frozen, and as strict as JSON Schema.
 
-    `"2"` is not the integer 2. Fields are given by their Python name or by their wire name, and written under the
-    wire name. Unknown members are ignored, because open objects are how contracts evolve; a schema with
+    `"2"` is not the integer 2. Fields are passed by their Python name or by their wire name, and serialised under the
+    wire name. Unknown members are ignored, so that contracts can evolve; a schema with
     `additionalProperties: false` generates a class that forbids them. A field that was never set stays absent.
     """
 
@@ -27,19 +27,19 @@ class Model(BaseModel):
         hide_input_in_errors=True,
         # JSON has no NaN and no infinity.
         allow_inf_nan=False,
-        # A validator is built when the first value needs it, so that importing a package costs little.
+        # Validators are built at first use, so that importing a package is cheap.
         defer_build=True,
     )
 
     def model_dump(self, *, exclude_unset: bool = True, **options: Any) -> dict[str, Any]:  # pyright: ignore[reportExplicitAny, reportAny] - pydantic's own signature
-        """Return the value as a dictionary, by wire names, without what was never set.
+        """Return the value as a dictionary, by wire names, without fields that were never set.
 
         The other options are those of pydantic's `BaseModel.model_dump`.
         """
         return super().model_dump(exclude_unset=exclude_unset, **options)
 
     def model_dump_json(self, *, exclude_unset: bool = True, **options: Any) -> str:  # pyright: ignore[reportExplicitAny, reportAny] - likewise
-        """Return the value as JSON text, by wire names, without what was never set.
+        """Return the value as JSON text, by wire names, without fields that were never set.
 
         The other options are those of pydantic's `BaseModel.model_dump_json`.
         """

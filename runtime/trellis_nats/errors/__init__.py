@@ -4,41 +4,41 @@ TrellisError
 ├── ConfigurationError            the program or its settings are wrong; retrying does not help
 │   ├── IncompatiblePackage       the generated package and this runtime do not fit together
 │   ├── HandlerConflict           a second handler, or one registered after the start
-│   ├── PermissionsMissing        the account may not do what the service needs
+│   ├── PermissionsMissing        the account lacks permissions that the service needs
 │   └── ProvisioningError         streams, consumers or buckets are missing or differ
-├── TransportError                NATS could not do what was asked
+├── TransportError                a request to NATS failed
 │   ├── CannotConnect             the first connection failed
 │   ├── NotConnected              there is no connection now; nothing was sent
-│   ├── RequestTimeout            nobody answered in time
-│   ├── NoResponders              nobody listens on the subject
+│   ├── RequestTimeout            no answer arrived in time
+│   ├── NoResponders              no subscriber listens on the subject
 │   ├── PermissionDenied          the account may not use the subject
-│   ├── PayloadTooLarge           the server would refuse the message; nothing was sent
+│   ├── PayloadTooLarge           the message exceeds the server's limit; nothing was sent
 │   ├── ApiError                  JetStream answered with an error
-│   │   └── WrongLastSequence     somebody else wrote first (compare-and-set)
+│   │   └── WrongLastSequence     another writer was first (compare-and-set)
 │   ├── KeyContended              too many writers changed the record of a concurrency key at once
-│   ├── MalformedJobEvent         what is stored in a job's history cannot be read
+│   ├── MalformedJobEvent         a stored event of a job cannot be read
 │   ├── MalformedKeyRecord        the stored record of a concurrency key cannot be read
 │   └── WriteUnknown              the answer to a write was lost; it may have been stored
 ├── InvalidPayload                a value does not match its schema
 ├── JobError
 │   ├── JobFailed                 raise it in a handler to fail without a retry; raised by `result()`
-│   ├── JobRetry                  raise it in a handler to be tried again after a given time
+│   ├── JobRetry                  raise it in a handler to run again after a given time
 │   ├── JobCancelled              raise it in a handler that stops early; raised by `result()`
 │   ├── JobExpired                the job's deadline passed
 │   ├── JobNotEnqueued            the concurrency key is full; nothing was stored
-│   ├── JobSkipped                a newer job took its place
-│   ├── JobStale                  the lease of its key ran out, and it lost its slot
-│   └── JobNotFound               no such job is stored
+│   ├── JobSkipped                a newer job replaced it
+│   ├── JobStale                  the lease on its key expired, and it lost its slot
+│   └── JobNotFound               no job with this id is stored
 ├── RpcError                      a call was answered with an error
 │   ├── DeclaredError             the base of the errors that a contract declares
 │   ├── UnexpectedError           the handler failed; details are in the service's log under `id`
 │   ├── ValidationError           the request or the response does not match its schema
-│   ├── AuthError                 the caller may not do this
+│   ├── AuthError                 the caller is not authorised
 │   └── RemoteError               an error of a type this contract does not declare
 └── KvError
-    ├── KeyExists                 `create` found the key
+    ├── KeyExists                 `create` found an existing value
     ├── RevisionMismatch          `update` found another revision
-    └── InvalidKey                NATS does not allow the key
+    └── InvalidKey                the key is not legal in NATS
 """
 
 from trellis_nats.errors.base import InvalidPayload, TrellisError

@@ -1,4 +1,4 @@
-"""The root of the errors, and what any surface may find."""
+"""The root of the error tree, and the errors that every surface can raise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class TrellisError(Exception):
 class InvalidPayload(TrellisError):
     """A value does not match its schema.
 
-    The text names the places and the rules, never the value: it may be secret.
+    The text names the places and the rules, never the value, which may be secret.
     """
 
     def __init__(self, what: str, issues: Sequence[tuple[str, str]]) -> None:
         super().__init__(f"{what} does not match its schema: " + "; ".join(f"{p}: {m}" for p, m in issues))
         self.issues = tuple(issues)
-        """Pairs of place and sentence."""
+        """Pairs of a place in the value and a sentence about it."""

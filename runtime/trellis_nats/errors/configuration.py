@@ -1,4 +1,4 @@
-"""The program or its settings are wrong."""
+"""Errors in the program or its settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = [
 
 
 class ConfigurationError(TrellisError):
-    """The program or its settings are wrong; trying again does not help."""
+    """The program or its settings are wrong; retrying does not help."""
 
 
 class IncompatiblePackage(ConfigurationError):
-    """The generated package was made for another version of the runtime's interface."""
+    """The generated package needs another version of the runtime."""
 
 
 class HandlerConflict(ConfigurationError):
-    """A surface has a handler already, or its worker was started before the handler came."""
+    """The surface already has a handler, or its worker was started before the handler was registered."""
 
 
 class ProvisioningError(ConfigurationError):
@@ -37,12 +37,12 @@ class ProvisioningError(ConfigurationError):
 
 
 class PermissionsMissing(ConfigurationError):
-    """The account may not do what the service needs. Nothing was started."""
+    """The account lacks permissions that the service needs. Nothing was started."""
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(
             f"the account lacks permissions: {'; '.join(missing)}. trellis_nats.permissions(…) lists what each role "
-            "needs, and writes it for a server's configuration"
+            "needs, and writes them as server configuration"
         )
         self.missing = tuple(missing)
-        """For each missing permission the operation, the subject, and what for."""
+        """For each missing permission: the operation, the subject, and its purpose."""

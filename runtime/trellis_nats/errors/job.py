@@ -1,4 +1,4 @@
-"""What a job can end with."""
+"""The ends of a job as exceptions: raised by handlers to steer, and by `result()` to report."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = [
 ]
 
 Refusal = Literal["active-limit", "queue-depth", "stale-blocked"]
-"""Why a key takes no job: all slots are taken; as many wait as may; or a slot whose lease ran out is held until its
-owner or an operator gives it back."""
+"""Why a concurrency key rejects a job: all slots are taken; the waiting jobs are at their limit; or a slot whose lease
+expired is blocked until its owner or an operator releases it."""
 
 
 class JobError(TrellisError):
-    """The root of what a job can end with."""
+    """The root of the job errors."""
 
 
 class JobFailed(JobError):
-    """The handler gave up, or every try was used.
+    """The job failed: the handler gave up, or the last attempt failed.
 
-    Raised by a handler, it ends the job as `failed` without another try.
+    A handler that raises it ends the job as `failed` without another attempt.
     """
 
 
 class JobRetry(JobError):
-    """Raised by a handler: try again after `after`, or after the queue's backoff."""
+    """Raised by a handler: run the job again after `after`, or after the queue's backoff."""
 
     def __init__(self, message: str = "try again", *, after: timedelta | None = None) -> None:
         if after is not None and after < timedelta(0):
@@ -47,7 +47,7 @@ class JobRetry(JobError):
 
 
 class JobCancelled(JobError):
-    """The job was cancelled. A handler that saw `job.is_cancelled` raises it, or just returns."""
+    """The job was cancelled. A handler that sees `job.is_cancelled` raises it, or simply returns."""
 
 
 class JobExpired(JobError):
@@ -55,7 +55,7 @@ class JobExpired(JobError):
 
 
 class JobNotEnqueued(JobError):
-    """The job's concurrency key is full. Nothing was stored; `queue.submit` answers with a value instead."""
+    """The job's concurrency key is full. Nothing was stored; `queue.submit` returns a value instead."""
 
     def __init__(
         self,
@@ -68,31 +68,31 @@ class JobNotEnqueued(JobError):
         existing_job_id: str | None,
     ) -> None:
         super().__init__(
-            f'key "{key}" takes no job now ({reason}): {active} active, {queued} waiting, limit {limit}. '
+            f'key "{key}" accepts no job now ({reason}): {active} active, {queued} waiting, limit {limit}. '
             + (
-                "A job whose lease ran out holds it until it runs again, or an operator calls its `release_key()`"
+                "A job whose lease expired holds the slot until it runs again or an operator calls its `release_key()`"
                 if reason == "stale-blocked"
-                else "Create it again when one of them has ended, or let `submit` answer by the queue's `whenFull`"
+                else "Create the job again after one of them has ended, or use `submit`, which applies the queue's `whenFull`"
             )
         )
         self.reason = reason
         self.key = key
-        """The display key."""
+        """The concurrency key in its readable form."""
         self.active = active
         self.queued = queued
         self.limit = limit
-        """Of waiting jobs when the reason is `queue-depth`, else of active ones."""
+        """The limit of waiting jobs if the reason is `queue-depth`, else of active jobs."""
         self.existing_job_id = existing_job_id
-        """The job that waits next, else the oldest active one."""
+        """The id of the waiting job that runs next, else of the oldest active job."""
 
 
 class JobSkipped(JobError):
-    """A newer job of the same key took its place."""
+    """A newer job of the same concurrency key replaced the job."""
 
 
 class JobStale(JobError):
-    """The lease of the job's concurrency key ran out while it was active, and it lost its slot to who waited."""
+    """The job's lease on its concurrency key expired while it was active, and a waiting job took its slot."""
 
 
 class JobNotFound(JobError):
-    """No job with this id is stored; it never was, or its history has been purged."""
+    """No job with this id is stored: it never existed, or its events were purged."""

@@ -1,4 +1,4 @@
-"""What a bucket can refuse."""
+"""Errors of key-value buckets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["InvalidKey", "KeyExists", "KvError", "RevisionMismatch"]
 
 
 class KvError(TrellisError):
-    """A bucket could not do what was asked."""
+    """The root of the bucket errors."""
 
     def __init__(self, message: str, *, bucket: str, key: str) -> None:
         super().__init__(f'{message}: key "{key}" of bucket "{bucket}"')
@@ -17,12 +17,12 @@ class KvError(TrellisError):
 
 
 class KeyExists(KvError):
-    """`create` found a value under the key."""
+    """`create` found an existing value under the key."""
 
 
 class RevisionMismatch(KvError):
-    """`update` or `delete` found another revision than the one it was given."""
+    """The key has another revision than the one given to `update` or `delete`."""
 
 
 class InvalidKey(KvError):
-    """NATS does not allow the key, and nothing was sent."""
+    """The key is not legal in NATS; nothing was sent."""

@@ -1,4 +1,4 @@
-"""What a call can be answered with."""
+"""Errors of RPC calls."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class DeclaredError(RpcError):
     """
 
     error_type: ClassVar[str]
-    """The name on the wire."""
+    """The error's name on the wire."""
     data_type: ClassVar[object] = None
-    """The type of the error's body; None when the contract gives no schema."""
+    """The type of the error's body; None if the contract declares no schema."""
 
     def __init__(self, message: str, /, **fields: object) -> None:
         super().__init__(message)
@@ -31,9 +31,9 @@ class DeclaredError(RpcError):
         self.fields: Mapping[str, object] = dict(fields)
         """The error's own fields, under their wire names."""
         self.id: str | None = None
-        """The id that the service gave it; None until it has crossed the wire."""
+        """The id that the service assigned; None before the error has crossed the wire."""
         self.context: Mapping[str, object] = {}
-        """What the service told beside the declared fields."""
+        """What the service sent in addition to the declared fields."""
 
 
 class UnexpectedError(RpcError):
@@ -42,7 +42,7 @@ class UnexpectedError(RpcError):
     def __init__(self, message: str = "An unexpected error has occurred", *, id: str | None = None) -> None:  # noqa: A002 - the wire's name
         super().__init__(message if id is None else f"{message} (id {id})")
         self.id = id
-        """Look for it in the service's log."""
+        """The id to search for in the service's log."""
 
 
 class ValidationError(RpcError):
@@ -51,19 +51,19 @@ class ValidationError(RpcError):
     def __init__(self, message: str, issues: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.issues = tuple(issues)
-        """Pairs of place and sentence."""
+        """Pairs of a place in the value and a sentence about it."""
         self.id: str | None = None
-        """The id that the service gave it; None until it has crossed the wire."""
+        """The id that the service assigned; None before the error has crossed the wire."""
 
 
 class AuthError(RpcError):
-    """The caller may not do this."""
+    """The caller is not authorised."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Auth failed: {reason}")
         self.reason = reason
         self.id: str | None = None
-        """The id that the service gave it; None until it has crossed the wire."""
+        """The id that the service assigned; None before the error has crossed the wire."""
 
 
 class RemoteError(RpcError):

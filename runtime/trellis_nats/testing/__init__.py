@@ -1,6 +1,6 @@
-"""What users import in their own tests: a real NATS server in milliseconds, and waiting for what the runtime logs.
+"""For tests of services: a real NATS server in milliseconds, and waiting for log events.
 
-The pytest fixture is in `trellis_nats.testing.plugin`, which alone needs pytest.
+The pytest fixture is in `trellis_nats.testing.plugin`, the only module that needs pytest.
 """
 
 from trellis_nats._support.log_events import LogEvent

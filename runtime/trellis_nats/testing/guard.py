@@ -1,4 +1,4 @@
-"""Ends a process when this one is gone, even by SIGKILL."""
+"""Ends a child process when this process dies, even by SIGKILL."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 __all__ = ["Guard"]
 
 _SCRIPT: Final = 'read -r _; kill -9 "$1" 2>/dev/null; rm -rf "$2"'
-"""Reads from a pipe that only this process writes to: its end is the end of this process."""
+"""Reads from a pipe whose only writer is this process: end of file means that this process is gone."""
 
 
 class Guard:
-    """A shell that waits for the death of this process, to end another and remove its directory."""
+    """A shell that waits for this process to die, then kills another process and removes its directory."""
 
     def __init__(self, pid: int, directory: Path) -> None:
         self._shell = subprocess.Popen(  # noqa: S603 - a fixed script
@@ -25,7 +25,7 @@ class Guard:
         )
 
     def dismiss(self) -> None:
-        """End the shell without letting it act."""
+        """End the shell without any effect."""
         self._shell.kill()
         self._shell.wait()
         if self._shell.stdin is not None:

@@ -1,4 +1,4 @@
-"""A pytest plugin: `pytest_plugins = ["trellis_nats.testing.plugin"]` in a conftest brings the fixture."""
+"""A pytest plugin: `pytest_plugins = ["trellis_nats.testing.plugin"]` in conftest.py adds the fixture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["nats_server"]
 
 @pytest.fixture
 def nats_server() -> Iterator[NatsServer]:
-    """A fresh server with JetStream for one test; it starts in milliseconds."""
+    """A new server with JetStream for one test; it starts in milliseconds."""
     with NatsServer() as server:
         yield server

@@ -22,29 +22,29 @@ from trellis_nats.testing.guard import Guard
 __all__ = ["NatsServer"]
 
 _START_SECONDS: Final = 10.0
-"""6 to 23 ms were measured; the rest is for a machine under load."""
+"""Measured: 6 to 23 ms. The rest is headroom for a loaded machine."""
 _STOP_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.002
 _ANY_PORT: Final = -1
 
 
 class NatsServer:
-    """A server of its own process, port and store, all gone when it stops.
+    """A server with its own process, port and store, all removed when it stops.
 
-    Use it as `with`, as `async with`, or by `start` and `stop`. It ends with this process, however that ends.
+    Use it with `with`, with `async with`, or with `start` and `stop`. It ends with this process, even on SIGKILL.
     """
 
     def __init__(
         self, *, config: str = "", port: int | None = None, binary: Path | None = None, jetstream: bool = True
     ) -> None:
-        """Prepare a server; nothing runs before `start`.
+        """Configure a server; `start` runs it.
 
         Args:
-            config: more text for the server's configuration file: accounts, permissions, limits.
-            port: by default one that the system gives; it is the same after a `restart`.
-            binary: the program; by default what the environment variable TRELLIS_NATS_SERVER names, else `nats-server` of
-                the Python environment, else of the PATH.
-            jetstream: whether streams can be stored.
+            config: additional text for the server's configuration file: accounts, permissions, limits.
+            port: by default a free port; a `restart` keeps it.
+            binary: the executable; by default the value of the environment variable TRELLIS_NATS_SERVER, else `nats-server`
+                in the Python environment, else on the PATH.
+            jetstream: whether JetStream is enabled.
         """
         self._config = config
         self._binary = binary
@@ -57,7 +57,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect to; the same after every `restart`."""
+        """The URL for clients; a `restart` keeps it."""
         if self._port == _ANY_PORT:
             raise RuntimeError("the server has not been started")
         return f"nats://127.0.0.1:{self._port}"
@@ -69,40 +69,40 @@ class NatsServer:
 
     @property
     def pid(self) -> int:
-        """The number of the server's process."""
+        """The id of the server's process."""
         return self._running().pid
 
     @property
     def store(self) -> Path:
-        """The directory that holds everything of this server; removed by `stop`."""
+        """The directory of this server's files; `stop` removes it."""
         if self._directory is None:
             raise RuntimeError("the server has not been started")
         return self._directory
 
     @property
     def is_running(self) -> bool:
-        """Whether the process runs, or is paused."""
+        """Whether the process exists, running or paused."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """Everything that the server has written, over all restarts."""
+        """The server's log, across all restarts."""
         return "" if self._directory is None else (self._directory / "log").read_text(encoding="utf-8")
 
     def start(self) -> Self:
-        """Run the server, and return when it takes connections.
+        """Start the server and return when it accepts connections.
 
         Raises:
-            ConfigurationError: there is no `nats-server`, or it does not start; the message has its last words.
+            ConfigurationError: `nats-server` was not found, or did not start; the message has the end of its log.
         """
         binary = self._binary or _find_binary()
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="trellis-nats-"))
             self._finalizer = weakref.finalize(self, _remove, self._directory)
         file = self._directory / "server.conf"
-        file.write_text(self._written_config(self._directory), encoding="utf-8")
+        file.write_text(self._config_text(self._directory), encoding="utf-8")
         with (self._directory / "log").open("ab") as log:
-            # A session of its own: a Ctrl-C in the terminal is for the test run, which then stops the server in order.
+            # In its own session: a Ctrl-C in the terminal reaches only the test run, which then stops the server in order.
             self._process = subprocess.Popen(  # noqa: S603 - our own server with our own file
                 [binary, "--config", file],
                 stdin=subprocess.DEVNULL,
@@ -123,27 +123,25 @@ class NatsServer:
         self._port = _ANY_PORT
 
     def kill(self) -> None:
-        """End the server by SIGKILL, as a crash would. The store stays for `restart`."""
+        """End the server with SIGKILL, like a crash. `restart` finds the store."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """End the server by SIGTERM, as a deploy would. The store stays for `restart`."""
+        """End the server with SIGTERM, like a deploy. `restart` finds the store."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """Run the server again, on the same port and store; end it first if it runs."""
+        """Start the server again on the same port and store; end it first if it runs."""
         self.terminate()
         self.start()
 
     def pause(self) -> None:
-        """Stop the process without ending it: connections stay open and nobody answers."""
+        """Suspend the process: connections stay open and get no answers."""
         os.kill(self._running().pid, signal.SIGSTOP)
-        os.waitid(
-            os.P_PID, self._running().pid, os.WSTOPPED
-        )  # a signal takes effect when the system comes to it
+        os.waitid(os.P_PID, self._running().pid, os.WSTOPPED)  # a signal takes effect asynchronously
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Continue a paused process."""
         os.kill(self._running().pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -167,7 +165,7 @@ class NatsServer:
             raise RuntimeError("the server is not running")
         return self._process
 
-    def _written_config(self, directory: Path) -> str:
+    def _config_text(self, directory: Path) -> str:
         lines = [f'listen: "127.0.0.1:{self._port}"', f'ports_file_dir: "{directory}"']
         if self._jetstream:
             lines.append(f'jetstream {{ store_dir: "{directory / "store"}" }}')
@@ -177,23 +175,23 @@ class NatsServer:
         due = time.monotonic() + _START_SECONDS
         file = directory / f"nats-server_{process.pid}.ports"
         while time.monotonic() < due and process.poll() is None:
-            # The server writes the file when it is ready, with the port that it was given by the system.
+            # The server writes the file when it is ready, with the port that the system assigned.
             text = file.read_text(encoding="utf-8") if file.exists() else ""
             if text.endswith("}"):
                 ports = cast("dict[str, list[str]]", json.loads(text))
                 return int(ports["nats"][0].rpartition(":")[2])
             time.sleep(_POLL_SECONDS)
-        said = self.log[-2000:]
+        log_end = self.log[-2000:]
         self._end(signal.SIGKILL)
-        raise ConfigurationError(f"nats-server did not start: {said}")
+        raise ConfigurationError(f"nats-server did not start: {log_end}")
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(how)
+            process.send_signal(number)
             try:
-                process.wait(_STOP_SECONDS if how is signal.SIGTERM else None)
-            except subprocess.TimeoutExpired:  # it was paused, or is busy
+                process.wait(_STOP_SECONDS if number is signal.SIGTERM else None)
+            except subprocess.TimeoutExpired:  # paused, or busy
                 process.kill()
                 process.wait()
         if self._guard is not None:
