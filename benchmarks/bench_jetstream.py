@@ -67,7 +67,7 @@ async def fill(connection: Connection) -> None:
         if len(window) == WINDOW:
             await window.popleft()
         if number % 64 == 0:
-            await connection.writable()
+            await connection.wait_writable()
         window.append(send_acked(connection, SUBJECT, BODY))
     await asyncio.gather(*window)
 

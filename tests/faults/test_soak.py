@@ -15,6 +15,7 @@ from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.pending import count_pending
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 ROUNDS: Final = 6
@@ -49,7 +50,7 @@ class Footprint:
             tasks=len(asyncio.all_tasks()),
             subscriptions=sum(isinstance(each, Subscription) for each in alive),
             files=len(list(Path("/proc/self/fd").iterdir())),
-            awaited=shop.jobs.runtime.connection.awaited_answers,
+            awaited=count_pending(shop.jobs.runtime.connection),
         )
 
 
@@ -100,4 +101,4 @@ async def nothing_left(shop: Shop) -> bool:
 def is_quiet(shop: Shop) -> bool:
     """Answers that went lost with the server are waited for until their time is over."""
     works = [task for task in asyncio.all_tasks() if task.get_name().startswith("work ")]
-    return not works and shop.jobs.runtime.connection.awaited_answers == 0
+    return not works and count_pending(shop.jobs.runtime.connection) == 0

@@ -26,6 +26,7 @@ from trellis_nats import (
 )
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.testing import NatsServer
 
@@ -177,8 +178,8 @@ async def raw_call(server: NatsServer, data: bytes, headers: dict[str, str] | No
     """Call `Orders.Create` with bytes."""
     connection = await Connection.open(server.url, settings=ConnectionSettings())
     try:
-        return await connection.request(
-            ORDERS_CREATE.subject, data, headers=headers, timeout=timedelta(seconds=5)
+        return await request(
+            connection, ORDERS_CREATE.subject, data, headers=headers, timeout=timedelta(seconds=5)
         )
     finally:
         await connection.close()

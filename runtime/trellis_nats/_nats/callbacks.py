@@ -1,9 +1,11 @@
-"""Callbacks that are told about the connection."""
+"""Callbacks for the moments when a connection is lost or restored."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+
+from trellis_nats._support.log_events import LogEvent, log_fields
 
 __all__ = ["Callbacks"]
 
@@ -11,13 +13,13 @@ _log = logging.getLogger(__name__)
 
 
 class Callbacks:
-    """Who wants to know about one kind of moment."""
+    """The callbacks for one kind of moment."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[], None]] = []
 
     def add(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Register a callback, and return what removes it again."""
+        """Register a callback. Return the function that removes it."""
         self._callbacks.append(callback)
 
         def remove() -> None:
@@ -26,10 +28,10 @@ class Callbacks:
 
         return remove
 
-    def tell(self) -> None:
-        """Call all of them, in the order of their registration."""
+    def call_all(self) -> None:
+        """Call each callback, in the order of registration. An exception of one does not stop the others."""
         for callback in list(self._callbacks):
             try:
                 callback()
-            except Exception:  # noqa: BLE001 - one listener must not keep the others, or the supervisor, from going on
-                _log.exception("a connection callback failed")
+            except Exception:  # noqa: BLE001 - one callback must not keep the others, or the supervisor, from running
+                _log.exception("a connection callback raised", extra=log_fields(LogEvent.CALLBACK_RAISED))

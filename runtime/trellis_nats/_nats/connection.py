@@ -1,9 +1,9 @@
-"""A connection that outlives servers, networks and nats-py's client."""
+"""A connection that survives server restarts, network failures and the end of nats-py's client."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -16,8 +16,7 @@ from trellis_nats._nats.link.server_info import ServerInfo
 from trellis_nats._nats.link.servers import ServerPool, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.permission_errors import PermissionErrors, PermissionViolation
-from trellis_nats._nats.replies import Exchange, Replies
-from trellis_nats._nats.request import ask
+from trellis_nats._nats.replies import PendingReplies, ReplyHandler
 from trellis_nats._nats.subscriptions import Subscription, Subscriptions
 from trellis_nats._nats.supervisor import Supervisor
 from trellis_nats._nats.wire.message import Message
@@ -32,47 +31,47 @@ _PROBE: Final = timedelta(seconds=2)
 
 
 class Connection:
-    """One logical connection: links come and go below it, subscriptions and waiting requests stay.
+    """One logical connection: the links below it come and go, subscriptions and pending requests stay.
 
-    Not thread-safe: it belongs to the event loop in which it was opened.
+    Not thread-safe: it belongs to the event loop that opened it.
     """
 
     def __init__(self, pool: ServerPool, settings: ConnectionSettings) -> None:
         self.settings = settings
-        """What it takes to connect once more, to the same servers with the same credentials."""
+        """What a second connection to the same servers needs, credentials included."""
         self.address = settings.servers[0]
         """The first server; without credentials."""
         self.loop: Final = asyncio.get_running_loop()
-        """Where it was opened; to ask for the running loop takes a system call before Python 3.12."""
+        """The event loop of the connection; looking up the running loop takes a system call before Python 3.12."""
         self._names = NUID()
         self._subscriptions = Subscriptions()
-        self._replies = Replies(self.new_inbox(), self.loop)
+        self._replies = PendingReplies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
-        self._denials = PermissionErrors(
-            self._replies.on_denied, partial(self._subscriptions.refused, live=lambda: self.link)
+        self._permission_errors = PermissionErrors(
+            self._replies.on_denied, partial(self._subscriptions.on_refused, get_link=lambda: self.link)
         )
-        self._up = Callbacks()
-        self._down = Callbacks()
+        self._reconnect_callbacks = Callbacks()
+        self._disconnect_callbacks = Callbacks()
         self._closed = False
         self._info = ServerInfo()
-        self._was_up = False
+        self._was_connected = False
         self._supervisor = Supervisor(
             pool,
             settings,
             routes=self._subscriptions.routes,
             on_up=self._on_up,
             on_down=self._on_down,
-            on_denied=self._denials.hear,
+            on_permission_error=self._permission_errors.handle,
         )
 
     @classmethod
     async def open(cls, url: str, *, settings: ConnectionSettings) -> Connection:
-        """Connect for the first time. From then on the connection is mended for ever, until `close`.
+        """Connect for the first time. From then on the connection reconnects, without a limit, until `close`.
 
         Raises:
-            CannotConnect: no server was reached within `connect_timeout`, or one refused for good.
+            CannotConnect: no server was reached within `connect_timeout`, or one refused permanently.
             PermissionDenied: the account may not subscribe to its own inbox.
-            ConfigurationError: an address is malformed, or a needed package is missing.
+            ConfigurationError: an address is malformed, or a required package is missing.
         """
         connection = cls(*parse_servers(url, settings))
         try:
@@ -84,7 +83,7 @@ class Connection:
         return connection
 
     async def close(self) -> None:
-        """Send what is queued, for 2 s at most, and end. Waiting requests fail. Safe to call twice."""
+        """Send what is queued, for 2 s at most, and end. Pending requests fail. Safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -96,7 +95,7 @@ class Connection:
             self._replies.close()
             self._subscriptions.stop()
             await self._supervisor.stop()
-            self._supervisor.connected.set()  # wakes who waits for a connection, to be told
+            self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -104,11 +103,11 @@ class Connection:
     def link(self) -> Link | None:
         """The link in use; None while there is none."""
         link = self._supervisor.link
-        return link if link is not None and link.usable else None
+        return link if link is not None and link.is_usable else None
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a link now, as far as anyone can know."""
+        """Whether there is a link now, as far as this process knows."""
         return self.link is not None
 
     @property
@@ -118,18 +117,13 @@ class Connection:
 
     @property
     def max_payload(self) -> int:
-        """The most bytes that the server takes in one message, headers included."""
+        """The largest message that the server accepts, in bytes, headers included."""
         return self._info.max_payload_bytes
 
     @property
     def server_count(self) -> int:
-        """How many servers the cluster has, as the server tells; 1 when it stands alone."""
+        """How many servers the cluster has, as the server reports; 1 when it is standalone."""
         return max(1, len(self._info.cluster_hosts))
-
-    @property
-    def awaited_answers(self) -> int:
-        """How many requests and publishes wait for their answer."""
-        return len(self._replies)
 
     async def wait_connected(self) -> None:
         """Wait until there is a link.
@@ -144,36 +138,36 @@ class Connection:
             await self._supervisor.connected.wait()
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back after each reconnect, with every subscription in place. Returns the remover."""
-        return self._up.add(callback)
+        """Call back after each reconnect, when every subscription is restored. Return the function that removes it."""
+        return self._reconnect_callbacks.add(callback)
 
     def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back when a link ended. Returns the remover."""
-        return self._down.add(callback)
+        """Call back each time a link ends. Return the function that removes the callback."""
+        return self._disconnect_callbacks.add(callback)
 
-    def on_denial(self, taker: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
-        """Show what the server denies to `taker` first; True keeps it from everybody else. Returns the remover."""
-        return self._denials.take(taker)
+    def on_permission_error(self, handler: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
+        """Pass each permission error to `handler` first; True means that it is handled. Return the remover."""
+        return self._permission_errors.add_handler(handler)
 
-    def suspect(self) -> None:
-        """Doubt the link: it ends, to be replaced, if the server does not answer within 2 s."""
+    def probe(self) -> None:
+        """Ping the server. The link ends, and is replaced, if the server does not answer within 2 s."""
         if (link := self.link) is not None:
             link.probe(_PROBE)
 
     # --- messages --------------------------------------------------------------------------------------------------
 
     def new_inbox(self) -> str:
-        """Return a subject that nobody else uses, under the inbox prefix."""
+        """Return a unique subject under the inbox prefix."""
         return f"{self.settings.inbox_prefix}.{self._names.next().decode()}"
 
     def send(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | bytes | None = None, reply: str = ""
     ) -> None:
-        """Queue a message without waiting for the socket. Bytes are the lines of encoded headers.
+        """Queue a message without waiting for the socket. Headers in bytes are encoded lines.
 
         Raises:
             NotConnected: there is no link; nothing was sent.
-            PayloadTooLarge: the server would end the connection over it; nothing was sent.
+            PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
             ValueError: the subject or a header is malformed.
         """
         command = encode_publish(subject, data, headers, reply, self.max_payload)
@@ -184,94 +178,67 @@ class Connection:
     async def publish(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:
-        """Publish on core NATS: nobody confirms it. Waits while the socket is full.
+        """Publish on core NATS, without an acknowledgement. Wait while the socket is full.
 
         Raises:
             NotConnected: there is no link; nothing was sent.
-            PayloadTooLarge: the server would end the connection over it; nothing was sent.
+            PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
             ValueError: the subject or a header is malformed.
         """
-        await self.writable()
+        await self.wait_writable()
         self.send(subject, data, headers=headers, reply=reply)
 
     @property
     def is_ready(self) -> bool:
         """Whether there is a link whose socket is not full."""
-        return (link := self.link) is not None and link.is_roomy
+        return (link := self.link) is not None and link.is_writable
 
-    async def writable(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait while the socket is full."""
         if (link := self.link) is not None:
-            await link.writable()
+            await link.wait_writable()
 
-    def request(
+    def send_request(
         self,
-        subject: str,
-        data: bytes = b"",
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout: timedelta,
-        repeat: bool = False,
-    ) -> Coroutine[None, None, Message]:
-        """Ask, and wait for one answer.
-
-        While disconnected, wait for the connection first. When the link ends while the answer is awaited, go on
-        waiting for it on the next link; with `repeat`, which is for questions that change nothing, ask again there.
-
-        Raises:
-            NoResponders: nobody listens on the subject.
-            RequestTimeout: no answer came within `timeout`.
-            NotConnected: there was no connection within `timeout`; nothing was sent.
-            PermissionDenied: the account may not publish to the subject. Raised at once.
-            PayloadTooLarge: the server would end the connection over it; nothing was sent.
-        """
-        return ask(self, subject, data, headers, timeout, repeat=repeat)
-
-    def exchange(
-        self,
-        exchange: Exchange,
+        handler: ReplyHandler,
         subject: str,
         data: bytes,
         headers: Mapping[str, str] | bytes | None,
         timeout: timedelta,
     ) -> str:
-        """Send a message whose answer goes to `exchange`; returns its reply subject. Raises as `send`."""
-        reply = self._replies.expect(exchange, subject, timeout)
+        """Send a message whose reply goes to `handler`. Return its reply subject. Raises as `send`."""
+        reply = self._replies.add(handler, subject, timeout)
         try:
             self.send(subject, data, headers=headers, reply=reply)
         except BaseException:
-            self._replies.forget(reply)
+            self._replies.discard(reply)
             raise
         return reply
 
-    def forget(self, reply: str) -> None:
-        """Await the answer to this reply subject no longer."""
-        self._replies.forget(reply)
+    def forget_reply(self, reply: str) -> None:
+        """Stop waiting for the reply to this reply subject."""
+        self._replies.discard(reply)
 
-    async def subscribe(
+    def subscribe(
         self, subject: str, on_message: Callable[[Message], None], *, queue: str = ""
     ) -> Subscription:
-        """Call back for each message on the subject, in order, until unsubscribed, through every reconnect.
+        """Call back for each message on the subject, in order, through every reconnect, until unsubscribed.
 
-        What the callback raises is logged. A subject that the account may not use shows at the next `flush`.
+        Exceptions of the callback are logged. If the account may not use the subject, the next `flush` raises.
 
         Raises:
             ValueError: the subject is malformed.
         """
-        return self.listen(subject, on_message, queue=queue)
-
-    def listen(self, subject: str, on_message: Callable[[Message], None], *, queue: str = "") -> Subscription:
-        """Subscribe without a coroutine; otherwise as `subscribe`."""
         subscription = self._subscriptions.add(subject, queue, on_message)
-        subscription.attach(lambda: self.link)
+        subscription.start(lambda: self.link)
         return subscription
 
     async def flush(self, timeout: timedelta = _FLUSH) -> None:
-        """Wait until the server has read everything sent so far. Waits for the connection first.
+        """Wait until the server has read everything sent so far. Wait for the connection first.
 
         Raises:
-            RequestTimeout: that took longer than `timeout`. The connection stays usable.
-            PermissionDenied: a subscription made since the last flush was refused.
+            RequestTimeout: the server did not answer within `timeout`. The connection stays usable.
+            PermissionDenied: the server refused a subscription made since the last flush.
         """
         newest = self._subscriptions.newest
         try:
@@ -283,18 +250,18 @@ class Connection:
                     answered = link is not None and await asyncio.shield(link.ping())
         except TimeoutError:
             raise RequestTimeout(f"{self.address} did not answer a ping within {timeout}") from None
-        self._subscriptions.confirm(newest)
-        self._denials.raise_kept()
+        self._subscriptions.mark_flushed(newest)
+        self._permission_errors.raise_refused_subscription()
 
     # --- the supervisor's calls ------------------------------------------------------------------------------------
 
     def _on_up(self, link: Link) -> None:
         self._info = link.info
         self._subscriptions.restore(link)
-        if self._was_up:
-            self._up.tell()
-        self._was_up = True
+        if self._was_connected:
+            self._reconnect_callbacks.call_all()
+        self._was_connected = True
 
     def _on_down(self) -> None:
         self._replies.on_disconnect()
-        self._down.tell()
+        self._disconnect_callbacks.call_all()

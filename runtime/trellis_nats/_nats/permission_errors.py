@@ -1,4 +1,4 @@
-"""What a server says when an account may not use a subject, and who has to hear it."""
+"""Permission errors of the server: parses their text and finds what they concern."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from trellis_nats._nats.subscriptions import Refusal
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.errors import PermissionDenied
 
@@ -17,21 +18,21 @@ __all__ = ["PermissionErrors", "PermissionViolation", "parse_violation"]
 _log = logging.getLogger(__name__)
 
 _KIND_TOKENS: Final = 2
-"""Subjects that share as many tokens are of one kind: acknowledgements have one for each message, `$JS.ACK.…`."""
+"""Subjects with the same first tokens share a log throttle: acknowledgements have a subject per message, `$JS.ACK.…`."""
 
 _TEXT: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class PermissionViolation:
-    """A refused subject. nats-py hands the text over in lower case, so compare without case."""
+    """A refused subject. nats-py passes the text on in lower case, so compare without case."""
 
     operation: Literal["publish to", "subscribe to"]
     subject: str
 
 
 def parse_violation(text: str) -> PermissionViolation | None:
-    """Read the text of a permissions violation; None when it is worded otherwise."""
+    """Parse the text of a permissions violation; None for other texts."""
     found = _TEXT.search(text.lower())
     if found is None:
         return None
@@ -39,49 +40,52 @@ def parse_violation(text: str) -> PermissionViolation | None:
 
 
 class PermissionErrors:
-    """Hands denied publishes to who awaits their answer, and keeps denied subscriptions for the next flush."""
+    """Fails the publishes that the server denies, and keeps denied subscriptions for the next flush."""
 
-    def __init__(self, on_publish: Callable[[str], bool], refused: Callable[[str], Refusal]) -> None:
+    def __init__(self, on_publish: Callable[[str], bool], on_subscription: Callable[[str], Refusal]) -> None:
         """Prepare.
 
         Args:
-            on_publish: told the subject in lower case; says whether somebody awaited an answer.
-            refused: told the subject of a subscription in lower case; says what is known about it.
+            on_publish: called with the subject in lower case; returns whether a caller waited for the reply.
+            on_subscription: called with the subject in lower case; returns what is known about the subscription.
         """
         self._on_publish = on_publish
-        self._refused = refused
-        self._subscriptions: list[str] = []
-        self._takers: list[Callable[[PermissionViolation], bool]] = []
+        self._on_subscription = on_subscription
+        self._refused: list[str] = []
+        self._handlers: list[Callable[[PermissionViolation], bool]] = []
         self._log_throttle = LogThrottle(_log)
 
-    def take(self, taker: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
-        """Show every denial to `taker` first. Where it returns True, nobody else hears of it. Returns the remover."""
-        self._takers.append(taker)
-        return lambda: self._takers.remove(taker)
+    def add_handler(self, handler: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
+        """Pass each error to `handler` first; True means that it is handled. Return the function that removes it."""
+        self._handlers.append(handler)
+        return lambda: self._handlers.remove(handler)
 
-    def hear(self, text: str) -> None:
-        """Take a permissions violation as the server words it."""
-        denial = parse_violation(text)
-        if denial is None:
-            _log.error("the server denies: %s", text)
-        elif any(taker(denial) for taker in self._takers):
+    def handle(self, text: str) -> None:
+        """Handle a permission error in the server's words."""
+        violation = parse_violation(text)
+        if violation is None:
+            _log.error("the server reports: %s", text, extra=log_fields(LogEvent.PERMISSION_DENIED))
+        elif any(handler(violation) for handler in self._handlers):
             return
-        elif denial.operation == "subscribe to":
-            subject, is_new, is_repeated = self._refused(denial.subject)
-            if is_new and subject not in self._subscriptions:
-                self._subscriptions.append(subject)
+        elif violation.operation == "subscribe to":
+            subject, is_new, is_repeated = self._on_subscription(violation.subject)
+            if is_new and subject not in self._refused:
+                self._refused.append(subject)
             level = logging.DEBUG if is_repeated else logging.ERROR
-            _log.log(level, 'the account may not subscribe to "%s"', subject)
-        elif not self._on_publish(denial.subject):
-            kind = ".".join(denial.subject.split(".")[:_KIND_TOKENS])
+            extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)
+            _log.log(level, 'the account may not subscribe to "%s"', subject, extra=extra)
+        elif not self._on_publish(violation.subject):
+            subject = violation.subject
+            kind = ".".join(subject.split(".")[:_KIND_TOKENS])
+            extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)
             text = 'the account may not publish to "%s"; the message is lost'
-            self._log_throttle.write(logging.ERROR, kind, text, denial.subject)
+            self._log_throttle.write(logging.ERROR, kind, text, subject, extra=extra)
 
-    def raise_kept(self) -> None:
+    def raise_refused_subscription(self) -> None:
         """Raise the oldest refused subscription, once.
 
         Raises:
             PermissionDenied: there is one.
         """
-        if self._subscriptions:
-            raise PermissionDenied("subscribe to", self._subscriptions.pop(0))
+        if self._refused:
+            raise PermissionDenied("subscribe to", self._refused.pop(0))

@@ -1,42 +1,40 @@
-"""What an operation waits for within its deadline: the connection, its socket, an election."""
+"""What an operation waits for within its deadline: the connection, space in its socket, a leader election."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import NotConnected
 
-if TYPE_CHECKING:
-    from trellis_nats._nats.connection import Connection
-
-__all__ = ["outlast_election", "wait_ready"]
+__all__ = ["wait_election", "wait_ready"]
 
 _PAUSE: Final = timedelta(milliseconds=100)
-"""An election takes 4 to 9 s (faults.md, C3); the pause is what is added to it at most."""
+"""The pause between two attempts during an election, which takes 4 to 9 s (faults.md, C3)."""
 
 
 async def wait_ready(connection: Connection, due: float, subject: str) -> None:
-    """Wait until a message can be sent, until the loop's time `due` at most.
+    """Wait until a message can be sent, at most until the loop time `due`.
 
     Raises:
-        NotConnected: there was no connection in time, or its socket stayed full, or it was closed.
+        NotConnected: the connection was down, its socket full, or it was closed.
     """
     try:
         async with asyncio.timeout_at(due):
             await connection.wait_connected()
-            await connection.writable()
+            await connection.wait_writable()
     except TimeoutError:
         raise NotConnected(
             f'no connection to {connection.address}; nothing was sent to "{subject}"'
         ) from None
 
 
-async def outlast_election(connection: Connection, due: float) -> bool:
-    """After "no responders", wait a moment if a cluster may be electing a leader and time is left; say whether.
+async def wait_election(connection: Connection, due: float) -> bool:
+    """After "no responders", wait 100 ms and return True if a cluster may be electing a leader and time is left.
 
-    A server that stands alone elects nobody: there the stream or consumer is missing, and that is told at once.
+    A standalone server elects no leader: there the stream or consumer is missing, and the caller can fail at once.
     """
     if connection.server_count == 1 or connection.loop.time() + _PAUSE.total_seconds() > due:
         return False

@@ -1,70 +1,79 @@
-"""Ask and wait: core NATS request and reply."""
+"""Core NATS request and reply."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-from trellis_nats._nats.readiness import outlast_election, wait_ready
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.readiness import wait_election, wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
-if TYPE_CHECKING:
-    from trellis_nats._nats.connection import Connection
-
-__all__ = ["ask"]
+__all__ = ["request"]
 
 
 class _LinkEnded(Exception):
-    """The link ended while the answer to a repeatable request was awaited."""
+    """The link ended while a repeatable request waited for its reply."""
 
 
-class _Asking:
-    """One request under way."""
+class _PendingRequest:
+    """A request that waits for its reply."""
 
-    __slots__ = ("_repeat", "_subject", "_timeout", "answer")
+    __slots__ = ("_repeat", "_subject", "_timeout", "reply")
 
     def __init__(
-        self, answer: asyncio.Future[Message], subject: str, timeout: timedelta, *, repeat: bool
+        self, reply: asyncio.Future[Message], subject: str, timeout: timedelta, *, repeat: bool
     ) -> None:
-        self.answer = answer
+        self.reply = reply
         self._subject = subject
         self._timeout = timeout
         self._repeat = repeat
 
-    def answered(self, message: Message) -> None:
-        if not self.answer.done():
-            self.answer.set_result(message)
+    def on_reply(self, message: Message) -> None:
+        if not self.reply.done():
+            self.reply.set_result(message)
 
-    def expired(self, *, closed: bool) -> None:
+    def on_timeout(self, *, closed: bool) -> None:
         when = "before the connection was closed" if closed else f"within {self._timeout.total_seconds():g} s"
-        self._fail(RequestTimeout(f'no answer on "{self._subject}" {when}'))
+        self._fail(RequestTimeout(f'no reply on "{self._subject}" {when}'))
 
-    def denied(self) -> None:
+    def on_denied(self) -> None:
         self._fail(PermissionDenied("publish to", self._subject))
 
-    def disconnected(self) -> bool:
+    def on_disconnect(self) -> bool:
         if self._repeat:
             self._fail(_LinkEnded())
         return self._repeat
 
     def _fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        if not self.reply.done():
+            self.reply.set_exception(error)
 
 
-async def ask(
+async def request(
     connection: Connection,
     subject: str,
-    data: bytes,
-    headers: Mapping[str, str] | None,
-    timeout: timedelta,
+    data: bytes = b"",
     *,
-    repeat: bool,
+    headers: Mapping[str, str] | None = None,
+    timeout: timedelta,
+    repeat: bool = False,
 ) -> Message:
-    """Do what `Connection.request` describes."""
+    """Send a request and wait for one reply.
+
+    While disconnected, wait for the connection first. When the link ends before the reply arrives, keep waiting on the
+    next link. With `repeat`, send the request again there, and again while a cluster elects a leader; use it only for
+    requests that change nothing.
+
+    Raises:
+        NoResponders: no process listens on the subject.
+        RequestTimeout: no reply arrived within `timeout`.
+        NotConnected: there was no connection within `timeout`; nothing was sent.
+        PermissionDenied: the account may not publish to the subject. Raised immediately.
+        PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
+    """
     loop = connection.loop
     due = loop.time() + timeout.total_seconds()
     left = timeout
@@ -72,19 +81,19 @@ async def ask(
         if not connection.is_ready:
             await wait_ready(connection, due, subject)
             left = _left(due, loop)
-        asking = _Asking(loop.create_future(), subject, timeout, repeat=repeat)
-        reply = connection.exchange(asking, subject, data, headers, left)
+        pending = _PendingRequest(loop.create_future(), subject, timeout, repeat=repeat)
+        inbox = connection.send_request(pending, subject, data, headers, left)
         try:
-            message = await asking.answer
+            message = await pending.reply
         except _LinkEnded:
             left = _left(due, loop)
             continue
         finally:
-            connection.forget(reply)
+            connection.forget_reply(inbox)
         if message.status != NO_RESPONDERS or message.data:
             return message
-        if not repeat or not await outlast_election(connection, due):
-            raise NoResponders(f'nobody listens on "{subject}"')
+        if not repeat or not await wait_election(connection, due):
+            raise NoResponders(f'no process listens on "{subject}"')
         left = _left(due, loop)
 
 

@@ -1,4 +1,4 @@
-"""Keeps a link alive: dials, notices the end, dials again, for ever."""
+"""Keeps a connection alive: opens a link, notices when it ends, opens the next one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from trellis_nats._nats.link.dialing import DialFailed, dial
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.servers import ServerPool
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import CannotConnect
 
 __all__ = ["Supervisor"]
@@ -20,13 +21,13 @@ __all__ = ["Supervisor"]
 _log = logging.getLogger(__name__)
 
 _ATTEMPT: Final = timedelta(seconds=4)
-"""No later attempt may take longer: a silent address must not delay the next, reachable one."""
+"""The limit of one attempt: an address that does not answer must not delay the next one."""
 _STABLE: Final = timedelta(milliseconds=250)
-"""A link that lived so long is followed by another at once, and by the shortest waits."""
+"""After a link that lasted this long, the next attempt is immediate and the backoff starts again."""
 
 
 class Supervisor:
-    """Owns the one link of a connection. CLOSED is not the end here; only `stop` is."""
+    """Owns the link of a connection, and replaces it until `stop`."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class Supervisor:
         routes: Routes,
         on_up: Callable[[Link], None],
         on_down: Callable[[], None],
-        on_denied: Callable[[str], None],
+        on_permission_error: Callable[[str], None],
     ) -> None:
         self.link: Link | None = None
         """The link in use; None while there is none."""
@@ -46,16 +47,16 @@ class Supervisor:
         self._routes = routes
         self._on_up = on_up
         self._on_down = on_down
-        self._on_denied = on_denied
+        self._on_permission_error = on_permission_error
         self._stopping = False
         self._backoff = Backoff(settings.reconnect_wait, settings.max_reconnect_wait)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect for the first time, then keep connected in a task of its own.
+        """Connect for the first time, then keep the connection alive in a task.
 
         Raises:
-            CannotConnect: no server was reached within the settings' `connect_timeout`, or one refused for good.
+            CannotConnect: no server was reached within the settings' `connect_timeout`, or one refused permanently.
         """
         limit = self._settings.connect_timeout
         reason = "no attempt was made"
@@ -78,7 +79,7 @@ class Supervisor:
         self._task = asyncio.create_task(self._run(), name=f"{self._settings.name}: connection")
 
     async def stop(self) -> None:
-        """End the link and do not dial again. Never waits for the network."""
+        """End the link and do not reconnect. Never waits for the network."""
         self._stopping = True
         self.connected.clear()
         if self.link is not None:
@@ -103,7 +104,9 @@ class Supervisor:
             self._on_down()
             if self._stopping:
                 return
-            _log.warning("connection lost: %s", link.lost.result())
+            _log.warning(
+                "connection lost: %s", link.lost.result(), extra=log_fields(LogEvent.CONNECTION_LOST)
+            )
             if loop.time() - since > _STABLE.total_seconds():
                 self._backoff.reset()
             else:
@@ -111,23 +114,24 @@ class Supervisor:
             await self._redial()
 
     async def _redial(self) -> None:
-        told = ""
+        last_reason = ""
         while not self._stopping and self.link is None:
             address = self._pool.next()
             try:
                 link = await self._dial(address, _ATTEMPT)
             except DialFailed as failure:
-                # An outage may last for hours: the same words are a warning once.
+                # An outage may last for hours: the same reason is logged as a warning once.
                 _log.log(
-                    logging.DEBUG if failure.reason == told else logging.WARNING,
+                    logging.DEBUG if failure.reason == last_reason else logging.WARNING,
                     "cannot connect to %s: %s",
                     address,
                     failure.reason,
+                    extra=log_fields(LogEvent.CONNECT_FAILED),
                 )
-                told = failure.reason
+                last_reason = failure.reason
                 await self._pause()
             else:
-                _log.info("connected to %s again", address)
+                _log.info("reconnected to %s", address, extra=log_fields(LogEvent.CONNECTION_RESTORED))
                 self._begin(link)
 
     async def _dial(self, address: str, limit: timedelta) -> Link:
@@ -135,7 +139,7 @@ class Supervisor:
             address,
             self._settings,
             routes=self._routes,
-            on_denied=self._on_denied,
+            on_permission_error=self._on_permission_error,
             limit=min(limit, _ATTEMPT),
         )
 
@@ -147,6 +151,6 @@ class Supervisor:
             link.shut("closed")
             return
         self.link = link
-        self._pool.learn(link.info.cluster_hosts)
+        self._pool.set_discovered(link.info.cluster_hosts)
         self.connected.set()
         self._on_up(link)

@@ -80,7 +80,7 @@ class EventSource(Generic[EventT]):
         """
         connection = self._runtime.connection
         backlog = Backlog(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
-        subscription = await connection.subscribe(self.spec.filter, backlog.put)
+        subscription = connection.subscribe(self.spec.filter, backlog.put)
         try:
             await connection.flush()
             yield EventSubscription(self._codec, backlog)

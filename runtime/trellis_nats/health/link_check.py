@@ -7,18 +7,19 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._support.loop_timer import LoopTimer
 from trellis_nats.health.report import CheckResult
 
 __all__ = ["check_link"]
 
 _PONG: Final = 2.0
-"""Seconds. As long as the connection itself waits when it doubts its link."""
+"""Seconds. As long as `Connection.probe` waits."""
 _LATE: Final = 0.25
-"""Seconds. A timer this late means that the loop was blocked, and that the answer may wait unread in the socket."""
+"""Seconds; see `LoopTimer`."""
 
 
 async def check_link(connection: Connection | None) -> CheckResult:
-    """Ping the server. A link that does not answer is doubted: it is replaced if it goes on like that."""
+    """Ping the server. If it does not answer, let the connection probe its link and replace it."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     error = "not connected" if connection is None else await _problem(connection)
@@ -33,11 +34,15 @@ async def _problem(connection: Connection) -> str | None:
         return "disconnected"
     loop = asyncio.get_running_loop()
     pong = link.ping()
-    due = loop.time() + _PONG
-    await asyncio.wait((pong,), timeout=_PONG)
-    if not pong.done() and loop.time() - due > _LATE:
-        await asyncio.wait((pong,), timeout=_LATE)
+    over = asyncio.Event()
+    pong.add_done_callback(lambda _: over.set())
+    timer = LoopTimer(over.set, late=_LATE, loop=loop)
+    timer.start(loop.time() + _PONG)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()
     if not pong.done():
-        connection.suspect()
+        connection.probe()
         return f"the server does not answer within {_PONG:g} s"
     return None if pong.result() else "disconnected"

@@ -144,7 +144,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobNotFound: no such job is stored.
         """
         updates, inbox = self._access.updates, UpdateInbox(self._id)
-        subscription = await self._access.connection.subscribe(updates.subject(self._id), inbox.hear)
+        subscription = self._access.connection.subscribe(updates.subject(self._id), inbox.hear)
         ended = asyncio.create_task(self.wait())
         try:
             await self._access.connection.flush()
@@ -268,7 +268,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         connection, subjects = self._access.connection, self._access.subjects
         heard = asyncio.Event()
         endings = {subjects.event(self._id, ending) for ending in TERMINAL_EVENTS}
-        subscription = await connection.subscribe(
+        subscription = connection.subscribe(
             subjects.event(self._id, "*"),
             lambda message: heard.set() if message.subject in endings else None,
         )

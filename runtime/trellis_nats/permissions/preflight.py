@@ -86,7 +86,7 @@ async def _heard(
             heard.add(denial)
         return denial in expected
 
-    forget = connection.on_denial(take)
+    forget = connection.on_permission_error(take)
     try:
         link = None
         while link is None or link is not connection.link:
@@ -106,7 +106,7 @@ async def _heard(
 async def _ask(connection: Connection, grant: Grant, trace_to: str) -> None:
     subject = _asked_about(grant)
     if grant.operation == "subscribe to":
-        subscription = connection.listen(subject, _ignore)
+        subscription = connection.subscribe(subject, _ignore)
         await subscription.unsubscribe()
         return
     match grant.probe:

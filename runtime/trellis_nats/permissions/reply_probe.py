@@ -32,8 +32,8 @@ class ReplyProbe:
     async def asked(cls, connection: Connection, subject: str) -> AsyncGenerator[ReplyProbe]:
         """Ask on a subject that nobody else uses, for the length of an `async with` block."""
         question = cls(connection, subject)
-        forget = connection.on_denial(question._take)
-        subscription = connection.listen(subject, question._answer)
+        forget = connection.on_permission_error(question._take)
+        subscription = connection.subscribe(subject, question._answer)
         try:
             with suppress(NotConnected):
                 await connection.publish(subject, b"", reply=question._inbox)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
@@ -83,6 +84,10 @@ class RpcCall(Generic[RequestT, ResponseT]):
         return await self._ask_once(data, headers, limit)
 
     async def _ask_once(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
-        return await self._runtime.connection.request(
-            self.spec.subject, data, headers={**headers, **write_timeout(limit)}, timeout=limit
+        return await request(
+            self._runtime.connection,
+            self.spec.subject,
+            data,
+            headers={**headers, **write_timeout(limit)},
+            timeout=limit,
         )

@@ -65,14 +65,14 @@ class RpcServer:
             RequestTimeout: the server does not confirm the subscription.
         """
         subject = self._spec.subject
-        self._subscription = await self._connection.subscribe(subject, self._take, queue=subject)
+        self._subscription = self._connection.subscribe(subject, self._take, queue=subject)
         await self._connection.flush()
 
     async def stop(self, grace: GracePeriod) -> None:
         """Take no new calls, let those that were taken end within the grace, then cancel them."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await asyncio.wait((subscription.withdraw(),), timeout=_WITHDRAWAL.total_seconds())
+            await asyncio.wait((subscription.drain(),), timeout=_WITHDRAWAL.total_seconds())
         await grace.wait(self._serving)
         for task in self._serving:
             task.cancel()
@@ -121,7 +121,7 @@ class RpcServer:
         """Send a reply; while the connection is gone for a moment, so is the caller's, and it still waits."""
         try:
             async with asyncio.timeout(self._reply_timeout.total_seconds()):
-                await self._connection.writable()
+                await self._connection.wait_writable()
                 while not self._is_sent(call, reply):
                     await self._connection.wait_connected()
         except (TimeoutError, NotConnected):

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call, read_object
 from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 
 __all__ = ["Dump", "Record", "created_event", "dumped", "number_at", "stored_messages"]
@@ -62,8 +63,11 @@ async def dumped(connection: Connection) -> Dump:
 
 async def created_event(connection: Connection, queue: str, job: str) -> bytes:
     """Return the body of the event that created a job, which its work message has too."""
-    answer = await connection.request(
-        f"$JS.API.DIRECT.GET.JOBS.trellis.jobs.mill.{queue}.{job}.created", b"", timeout=API_TIMEOUT
+    answer = await request(
+        connection,
+        f"$JS.API.DIRECT.GET.JOBS.trellis.jobs.mill.{queue}.{job}.created",
+        b"",
+        timeout=API_TIMEOUT,
     )
     return answer.data
 
@@ -94,7 +98,7 @@ async def _pushed(connection: Connection, stream: str, info: JsonObject | None) 
         found.append(message)
         arrived.set()
 
-    subscription = await connection.subscribe(inbox, take)
+    subscription = connection.subscribe(inbox, take)
     config: JsonObject = {
         "deliver_subject": inbox,
         "ack_policy": "none",
@@ -116,7 +120,7 @@ async def _walked(connection: Connection, stream: str, info: JsonObject | None) 
     sequence, last = number_at(info, "state", "first_seq"), number_at(info, "state", "last_seq")
     while sequence <= last:
         question = json.dumps({"seq": sequence, "next_by_subj": ">"}).encode()
-        answer = await connection.request(f"$JS.API.DIRECT.GET.{stream}", question, timeout=API_TIMEOUT)
+        answer = await request(connection, f"$JS.API.DIRECT.GET.{stream}", question, timeout=API_TIMEOUT)
         if answer.status:
             break
         found.append(answer)

@@ -10,6 +10,7 @@ from trellis_nats import InvalidPayload, NoResponders, Options, PayloadTooLarge,
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import StoredMessage, leader_last_message, stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats.clock import now
 from trellis_nats.context import Context, within
 from trellis_nats.testing import NatsServer
@@ -114,7 +115,7 @@ async def test_a_publish_that_is_cut_off_succeeds_on_the_next_connection(nats_se
 async def test_a_missing_stream_is_named(nats_server: NatsServer) -> None:
     async with OrdersService.connect(nats_server.url) as service:
         connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
-        await connection.request("$JS.API.STREAM.DELETE.trellis", timeout=timedelta(seconds=2))
+        await request(connection, "$JS.API.STREAM.DELETE.trellis", timeout=timedelta(seconds=2))
         await connection.close()
 
         with pytest.raises(NoResponders, match=r"events.v1.Orders.Shipped"):

@@ -149,7 +149,7 @@ async def test_a_consumer_whose_limit_is_used_up_by_others(nats_server: NatsServ
         for number in (1, 2):
             await shop.jobs.pack.create(Parcel(number=number))
         inbox = connection.new_inbox()
-        connection.listen(inbox, lambda _: held.set())
+        connection.subscribe(inbox, lambda _: held.set())
         connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", b"1", reply=inbox)
         await held.wait()
 

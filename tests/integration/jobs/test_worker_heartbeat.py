@@ -38,7 +38,7 @@ async def work_two_queues(shop: Shop) -> None:
 async def test_a_sign_of_life_has_every_field_at_once_and_for_each_queue(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as watcher, Shop.connect(nats_server.url) as shop:
         heard: list[Message] = []
-        await connection_of(watcher).subscribe(SIGNS, heard.append)
+        connection_of(watcher).subscribe(SIGNS, heard.append)
         await connection_of(watcher).flush()
         before = datetime.now(UTC)
         await work_two_queues(shop)
@@ -69,7 +69,7 @@ async def test_a_sign_of_life_has_every_field_at_once_and_for_each_queue(nats_se
 async def test_signs_of_life_go_on_and_end_with_the_workers(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as watcher:
         heard: list[Message] = []
-        await connection_of(watcher).subscribe(SIGNS, heard.append)
+        connection_of(watcher).subscribe(SIGNS, heard.append)
         await connection_of(watcher).flush()
         async with Shop.connect(nats_server.url, options=options_of(OFTEN)) as shop:
             await work_two_queues(shop)
@@ -101,7 +101,7 @@ async def test_a_handler_at_work_and_an_outage_leave_presence_alone(nats_server:
         nats_server.restart()
         async with Shop.connect(nats_server.url) as watcher:
             heard: list[Message] = []
-            await connection_of(watcher).subscribe(SIGNS, heard.append)
+            connection_of(watcher).subscribe(SIGNS, heard.append)
             await eventually(lambda: len(heard) >= 2)
         go_on.set()
 

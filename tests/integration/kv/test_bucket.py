@@ -16,6 +16,7 @@ from trellis_nats import (
 )
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
@@ -40,7 +41,8 @@ async def test_a_value_is_stored_as_json_under_the_key_as_it_is(nats_server: Nat
     async with OrdersService.connect(nats_server.url) as service:
         await service.orders.put("a/b=c.o-1", Order(order_id="o1"))
         connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
-        answer = await connection.request(
+        answer = await request(
+            connection,
             "$JS.API.DIRECT.GET.KV_orders-service_orders.$KV.orders-service_orders.a/b=c.o-1",
             timeout=timedelta(seconds=2),
         )

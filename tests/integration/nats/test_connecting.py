@@ -122,7 +122,7 @@ async def test_a_file_that_holds_no_credentials_is_refused(nats_server: NatsServ
     file = tmp_path / "empty.creds"
     file.write_text("nothing", encoding="utf-8")
 
-    with pytest.raises(CannotConnect, match="no credentials file"):
+    with pytest.raises(CannotConnect, match="not a credentials file"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=file))
     with pytest.raises(CannotConnect, match="cannot be read"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=tmp_path / "missing"))

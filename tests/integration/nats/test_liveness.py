@@ -11,6 +11,7 @@ import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NotConnected, RequestTimeout
 from trellis_nats.testing import NatsServer
@@ -27,12 +28,12 @@ async def echo(connection: Connection) -> None:
     def answer(message: Message) -> None:
         connection.send(message.reply, message.data)
 
-    await connection.subscribe("echo", answer)
+    connection.subscribe("echo", answer)
     await connection.flush()
 
 
 async def works(connection: Connection) -> bool:
-    return (await connection.request("echo", b"1", timeout=5 * SECOND)).data == b"1"
+    return (await request(connection, "echo", b"1", timeout=5 * SECOND)).data == b"1"
 
 
 def link_of(connection: Connection) -> Link:
@@ -65,7 +66,7 @@ async def test_a_callback_that_raises_does_not_deafen_the_connection(connection:
     def fail(_: Message) -> None:
         raise RuntimeError("a mistake of the user")
 
-    await connection.subscribe("mistake", fail)
+    connection.subscribe("mistake", fail)
     await echo(connection)
 
     await connection.publish("mistake", b"")
@@ -93,7 +94,7 @@ async def test_an_error_that_closes_nats_py_for_ever_is_only_a_reconnect(connect
     before = link_of(connection)
 
     before.send(b"PUB a %d\r\n%b\r\n" % (size_bytes, b"x" * size_bytes))
-    await eventually(lambda: not before.usable)
+    await eventually(lambda: not before.is_usable)
 
     assert "maximum payload" in before.lost.result()
     assert await works(connection)
@@ -139,7 +140,7 @@ async def test_a_silent_server_is_left_after_three_ping_intervals(proxied: Conne
     began = time.monotonic()
 
     proxy.blackhole()
-    await eventually(lambda: not silent.usable)
+    await eventually(lambda: not silent.is_usable)
 
     assert time.monotonic() - began < 4 * QUICK.ping_interval.total_seconds()
     proxy.cut()
@@ -155,7 +156,7 @@ async def test_a_link_that_is_silent_in_one_direction_is_left(
     silent = link_of(proxied)
 
     proxy.blackhole("to_server" if direction == "to_server" else "to_client")
-    await eventually(lambda: not silent.usable, within=2 * SECOND)
+    await eventually(lambda: not silent.is_usable, within=2 * SECOND)
     proxy.cut()
     proxy.heal()
 
@@ -184,7 +185,7 @@ async def test_a_full_send_buffer_does_not_keep_a_dead_link_alive(proxied: Conne
 async def test_a_suspected_link_is_tried_and_kept_when_it_answers(connection: Connection) -> None:
     before = link_of(connection)
 
-    connection.suspect()
+    connection.probe()
     await connection.flush()
 
     assert link_of(connection) is before
@@ -195,7 +196,7 @@ async def test_a_blocked_event_loop_is_no_dead_server(nats_server: NatsServer) -
     await echo(connection)
     before = link_of(connection)
 
-    connection.suspect()
+    connection.probe()
     time.sleep(2.2)  # noqa: ASYNC251 - blocking is the point: longer than the probe waits
     await asyncio.sleep(0.3)
 
@@ -206,8 +207,8 @@ async def test_a_blocked_event_loop_is_no_dead_server(nats_server: NatsServer) -
 @pytest.mark.parametrize("state", ["alive", "paused", "killed"])
 async def test_closing_never_hangs(nats_server: NatsServer, state: str) -> None:
     connection = await Connection.open(nats_server.url, settings=UNHURRIED)
-    await connection.subscribe("deaf", lambda _: None)
-    waiting = asyncio.create_task(connection.request("deaf", timeout=60 * SECOND))
+    connection.subscribe("deaf", lambda _: None)
+    waiting = asyncio.create_task(request(connection, "deaf", timeout=60 * SECOND))
     await connection.flush()
     if state == "paused":
         nats_server.pause()
@@ -233,7 +234,7 @@ async def test_closing_never_hangs(nats_server: NatsServer, state: str) -> None:
 async def test_closing_sends_what_was_published(connection: Connection, nats_server: NatsServer) -> None:
     other = await Connection.open(nats_server.url, settings=QUICK)
     heard: asyncio.Queue[Message] = asyncio.Queue()
-    await connection.subscribe("bye", heard.put_nowait)
+    connection.subscribe("bye", heard.put_nowait)
     await connection.flush()
 
     await other.publish("bye", b"1")
@@ -255,7 +256,7 @@ async def test_nothing_is_left_running_after_the_close(nats_server: NatsServer) 
 
 async def test_unsubscribing_ends_the_callbacks(connection: Connection) -> None:
     heard: list[Message] = []
-    subscription = await connection.subscribe("a", heard.append)
+    subscription = connection.subscribe("a", heard.append)
     await connection.publish("a", b"")
     await connection.flush()
 
@@ -270,7 +271,7 @@ async def test_unsubscribing_ends_the_callbacks(connection: Connection) -> None:
 async def test_a_queue_group_shares_its_messages(connection: Connection) -> None:
     heard: list[Message] = []
     for _ in range(3):
-        await connection.subscribe("a", heard.append, queue="workers")
+        connection.subscribe("a", heard.append, queue="workers")
 
     for _ in range(10):
         await connection.publish("a", b"")

@@ -67,7 +67,7 @@ async def test_progress_is_sent_until_released_also_across_a_restart(
     connection: Connection, nats_server: NatsServer
 ) -> None:
     heard: list[Message] = []
-    await connection.subscribe("ack.me", heard.append)
+    connection.subscribe("ack.me", heard.append)
     await connection.flush()
     heartbeats = ProgressThread(connection.settings)
     await heartbeats.start()
@@ -108,7 +108,7 @@ async def test_progress_that_fell_into_an_outage_is_sent_at_its_end(
 
 async def test_many_holds_of_several_threads_are_kept(connection: Connection) -> None:
     heard: set[str] = set()
-    await connection.subscribe("ack.>", lambda message: heard.add(message.subject))
+    connection.subscribe("ack.>", lambda message: heard.add(message.subject))
     await connection.flush()
     heartbeats = ProgressThread(connection.settings)
     await heartbeats.start()

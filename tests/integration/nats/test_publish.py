@@ -28,6 +28,7 @@ from trellis_nats.errors import (
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.pending import count_pending
 from tests.support.proxy import Proxy
 
 QUICKLY = timedelta(milliseconds=200)
@@ -177,7 +178,7 @@ async def test_many_publishes_are_under_way_at_once_and_all_end(connection: Conn
     acks = await asyncio.gather(*[send_acked(connection, "log.a", b"x" * 200) for _ in range(5000)])
 
     assert [ack.sequence for ack in acks] == list(range(1, 5001))
-    assert connection.awaited_answers == 0
+    assert count_pending(connection) == 0
 
 
 async def test_all_publishes_under_way_are_unknown_when_the_server_dies(
@@ -192,7 +193,7 @@ async def test_all_publishes_under_way_are_unknown_when_the_server_dies(
         outcomes = await asyncio.gather(*under_way, return_exceptions=True)
 
     assert {type(outcome) for outcome in outcomes} == {WriteUnknown}
-    assert connection.awaited_answers == 0
+    assert count_pending(connection) == 0
 
 
 async def test_a_subject_without_a_stream_is_an_error_at_once(connection: Connection) -> None:
@@ -225,7 +226,7 @@ async def test_an_answer_of_somebody_who_is_no_stream_is_no_acknowledgement(conn
     def answer(message: Message) -> None:
         connection.send(message.reply, b"[" * 100)
 
-    await connection.subscribe("plain", answer)
+    connection.subscribe("plain", answer)
 
     with pytest.raises(WriteUnknown, match="no acknowledgement"):
         await publish_acked(connection, "plain", b"")

@@ -9,11 +9,13 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NoResponders, NotConnected, PayloadTooLarge, PermissionDenied, RequestTimeout
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.pending import count_pending
 from tests.support.proxy import Proxy
 
 SECOND = timedelta(seconds=1)
@@ -38,14 +40,14 @@ async def echo(connection: Connection, subject: str) -> None:
     def answer(message: Message) -> None:
         connection.send(message.reply, b"echo " + message.data, headers=message.headers)
 
-    await connection.subscribe(subject, answer)
+    connection.subscribe(subject, answer)
     await connection.flush()
 
 
 async def test_a_request_is_answered_with_its_headers(connection: Connection) -> None:
     await echo(connection, "service.echo")
 
-    answer = await connection.request("service.echo", b"hello", headers={"lang": "Grüße"}, timeout=SECOND)
+    answer = await request(connection, "service.echo", b"hello", headers={"lang": "Grüße"}, timeout=SECOND)
 
     assert answer.data == b"echo hello"
     assert answer.headers == {"lang": "Grüße"}
@@ -55,16 +57,16 @@ async def test_a_request_that_nobody_listens_to_fails_at_once(connection: Connec
     began = time.monotonic()
 
     with pytest.raises(NoResponders, match="nobody"):
-        await connection.request("nobody.here", timeout=5 * SECOND)
+        await request(connection, "nobody.here", timeout=5 * SECOND)
 
     assert time.monotonic() - began < 1
 
 
 async def test_a_request_that_nobody_answers_times_out(connection: Connection) -> None:
-    await connection.subscribe("deaf", lambda _: None)
+    connection.subscribe("deaf", lambda _: None)
 
     with pytest.raises(RequestTimeout, match="deaf"):
-        await connection.request("deaf", timeout=timedelta(milliseconds=50))
+        await request(connection, "deaf", timeout=timedelta(milliseconds=50))
 
 
 async def test_a_denied_request_fails_at_once_and_names_the_subject_as_written() -> None:
@@ -73,7 +75,7 @@ async def test_a_denied_request_fails_at_once_and_names_the_subject_as_written()
         began = time.monotonic()
 
         with pytest.raises(PermissionDenied, match=r"publish to \"\$JS\.API\.STREAM\.INFO\.Jobs\""):
-            await connection.request("$JS.API.STREAM.INFO.Jobs", timeout=5 * SECOND)
+            await request(connection, "$JS.API.STREAM.INFO.Jobs", timeout=5 * SECOND)
 
         assert time.monotonic() - began < 1
         assert connection.is_connected
@@ -84,7 +86,7 @@ async def test_a_denied_subscription_shows_at_the_next_flush() -> None:
     async with NatsServer(config=CONFINED) as server:
         connection = await Connection.open(as_tight(server), settings=TIGHT)
 
-        await connection.subscribe("Forbidden.>", lambda _: None)
+        connection.subscribe("Forbidden.>", lambda _: None)
         with pytest.raises(PermissionDenied, match=r"subscribe to \"Forbidden\.>\""):
             await connection.flush()
 
@@ -104,35 +106,35 @@ async def test_an_answer_that_comes_after_a_reconnect_is_taken(
     asked: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     reconnected = asyncio.Event()
     proxied.on_reconnect(reconnected.set)
-    await connection.subscribe("slow", asked.set_result)
+    connection.subscribe("slow", asked.set_result)
     await connection.flush()
 
     async with asyncio.TaskGroup() as group:
-        request = group.create_task(proxied.request("slow", timeout=5 * SECOND))
+        waiting = group.create_task(request(proxied, "slow", timeout=5 * SECOND))
         question = await asked
         proxy.cut()
         await reconnected.wait()
         await proxied.flush()
         connection.send(question.reply, b"late")
 
-    assert request.result().data == b"late"
+    assert waiting.result().data == b"late"
 
 
 async def test_a_repeatable_request_is_asked_again_after_a_reconnect(
     connection: Connection, proxied: Connection, proxy: Proxy
 ) -> None:
     heard: asyncio.Queue[Message] = asyncio.Queue()
-    await connection.subscribe("read", heard.put_nowait)
+    connection.subscribe("read", heard.put_nowait)
     await connection.flush()
 
     async with asyncio.TaskGroup() as group:
-        request = group.create_task(proxied.request("read", timeout=5 * SECOND, repeat=True))
+        waiting = group.create_task(request(proxied, "read", timeout=5 * SECOND, repeat=True))
         first = await heard.get()
         proxy.cut()
         second = await heard.get()
         connection.send(second.reply, b"here")
 
-    assert request.result().data == b"here"
+    assert waiting.result().data == b"here"
     assert first.reply != second.reply
 
 
@@ -143,17 +145,17 @@ async def test_a_request_while_disconnected_waits_and_then_says_that_nothing_was
     await eventually(lambda: not connection.is_connected)
 
     with pytest.raises(NotConnected, match="nothing was sent"):
-        await connection.request("service.echo", timeout=timedelta(milliseconds=100))
+        await request(connection, "service.echo", timeout=timedelta(milliseconds=100))
 
 
 async def test_cancelling_a_request_leaves_nothing_behind(connection: Connection) -> None:
-    await connection.subscribe("deaf", lambda _: None)
+    connection.subscribe("deaf", lambda _: None)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await connection.request("deaf", timeout=10 * SECOND)
+            await request(connection, "deaf", timeout=10 * SECOND)
 
-    assert connection.awaited_answers == 0
+    assert count_pending(connection) == 0
 
 
 async def test_what_is_too_large_is_refused_before_it_is_sent(connection: Connection) -> None:
@@ -161,12 +163,16 @@ async def test_what_is_too_large_is_refused_before_it_is_sent(connection: Connec
     await echo(connection, "service.echo")
 
     with pytest.raises(PayloadTooLarge) as refused:
-        await connection.request(
-            "service.echo", b"x" * (connection.max_payload - 600), headers={"h": "y" * 600}, timeout=SECOND
+        await request(
+            connection,
+            "service.echo",
+            b"x" * (connection.max_payload - 600),
+            headers={"h": "y" * 600},
+            timeout=SECOND,
         )
 
     assert refused.value.size_bytes > refused.value.limit_bytes
-    assert (await connection.request("service.echo", b"small", timeout=SECOND)).data == b"echo small"
+    assert (await request(connection, "service.echo", b"small", timeout=SECOND)).data == b"echo small"
 
 
 @pytest.mark.parametrize("subject", ["", "with space", "line\r\nPUB x 0", "x" * 2000])

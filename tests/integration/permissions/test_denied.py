@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats.errors import PermissionDenied
 from trellis_nats.testing import NatsServer
 
@@ -176,7 +177,7 @@ async def test_a_role_may_not_publish_what_is_not_its_own(
     connection = await as_role(server, role)
     try:
         with pytest.raises(PermissionDenied) as denied:
-            await connection.request(subject, b"{}", timeout=SOON)
+            await request(connection, subject, b"{}", timeout=SOON)
         assert denied.value.subject == subject
     finally:
         await connection.close()
@@ -186,7 +187,7 @@ async def test_a_role_may_not_publish_what_is_not_its_own(
 async def test_a_role_may_not_hear_what_is_not_its_own(server: NatsServer, role: str, subject: str) -> None:
     connection = await as_role(server, role)
     try:
-        await connection.subscribe(subject, lambda _: None)
+        connection.subscribe(subject, lambda _: None)
         with pytest.raises(PermissionDenied) as denied:
             await connection.flush()
         assert denied.value.subject == subject

@@ -147,7 +147,7 @@ async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCapt
         await depot.jobs.pack.create(Parcel(number=1))
         before = [await stored(listener, stream) for stream in STREAMS]
         heard: list[Message] = []
-        await listener.subscribe(">", heard.append)
+        listener.subscribe(">", heard.append)
         await listener.flush()
         caplog.clear()
 

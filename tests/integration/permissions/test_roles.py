@@ -24,6 +24,7 @@ from trellis_nats import (
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually
@@ -162,7 +163,7 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
             return info is not None and info["num_pending"] == 1
 
         await eventually(is_sourced)
-        await connection.request("$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
+        await request(connection, "$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
         assert (await operator.jobs.reconcile()).enqueued == 1
         register(root)
         await root.start()
@@ -199,7 +200,7 @@ async def test_each_program_may_have_an_inbox_of_its_own() -> None:
         connection = await Connection.open(
             server.url, settings=ConnectionSettings(user=user, password=user, inbox_prefix="_INBOX.shop")
         )
-        await connection.subscribe("_INBOX_depot.client.>", lambda _: None)
+        connection.subscribe("_INBOX_depot.client.>", lambda _: None)
         with pytest.raises(PermissionDenied, match="_INBOX_depot"):
             await connection.flush()
         await connection.close()

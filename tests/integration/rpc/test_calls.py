@@ -53,7 +53,7 @@ async def test_a_call_carries_its_request_trace_and_timeout(nats_server: NatsSer
     seen: list[Message] = []
     connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
     async with OrdersClient.connect(nats_server.url) as client:
-        await connection.subscribe("rpc.v1.Orders.Create", seen.append)
+        connection.subscribe("rpc.v1.Orders.Create", seen.append)
         await connection.flush()
 
         call = asyncio.create_task(client.create(REQUEST, timeout=timedelta(milliseconds=1500)))
@@ -152,7 +152,7 @@ async def test_a_call_without_a_safe_reply_subject_is_ignored(
     async with OrdersService.connect(nats_server.url) as service:
         service.create.handle(greet)
         await service.start()
-        await connection.subscribe("events.v1.Orders.Shipped", stolen.append)
+        connection.subscribe("events.v1.Orders.Shipped", stolen.append)
         for reply in ("", "events.v1.Orders.Shipped"):
             await connection.publish("rpc.v1.Orders.Create", b'{"customerId":"c1"}', reply=reply)
         await raw_call(nats_server, b'{"customerId":"c1"}')

@@ -221,7 +221,7 @@ async def test_a_response_too_large_to_send_is_answered_with_an_error(
 async def test_an_error_of_an_unknown_type_arrives_as_it_is(nats_server: NatsServer) -> None:
     connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
     body = b'{"id":"1","type":"StrangeError","message":"odd","context":{},"extra":[1]}'
-    await connection.subscribe(
+    connection.subscribe(
         "rpc.v1.Orders.Create",
         lambda message: connection.send(message.reply, body, headers={"status": "error"}),
     )

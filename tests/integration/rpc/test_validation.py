@@ -75,7 +75,7 @@ async def test_a_wrong_reply_is_named_to_the_caller(nats_server: NatsServer) -> 
         connection.send(message.reply, b'{"orderId":7}')
 
     async with OrdersClient.connect(nats_server.url) as client:
-        await connection.subscribe("rpc.v1.Orders.Create", answer)
+        connection.subscribe("rpc.v1.Orders.Create", answer)
         await connection.flush()
 
         with pytest.raises(InvalidPayload, match=r'the response of rpc "Orders.Create".*#/orderId'):

@@ -37,11 +37,11 @@ def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
         lambda _: False, lambda subject: Refusal(subject.upper(), is_new=True, is_repeated=False)
     )
 
-    denials.hear("'permissions violation for subscription to \"a.>\"'")
+    denials.handle("'permissions violation for subscription to \"a.>\"'")
 
     with pytest.raises(PermissionDenied, match=r'subscribe to "A\.>"'):
-        denials.raise_kept()
-    denials.raise_kept()
+        denials.raise_refused_subscription()
+    denials.raise_refused_subscription()
 
 
 def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -53,7 +53,7 @@ def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCapture
 
     denials = PermissionErrors(nobody_awaits, known)
 
-    denials.hear("'permissions violation for publish to \"$js.ack.a\"'")
+    denials.handle("'permissions violation for publish to \"$js.ack.a\"'")
 
     assert asked == ["$js.ack.a"]
     assert "$js.ack.a" in caplog.text
@@ -63,8 +63,8 @@ def test_a_denial_for_each_message_is_logged_once_a_second(caplog: pytest.LogCap
     denials = PermissionErrors(lambda _: False, known)
 
     for number in range(100):
-        denials.hear(f"'permissions violation for publish to \"$js.ack.work.{number}\"'")
-    denials.hear("'permissions violation for publish to \"orders.v1.placed\"'")
+        denials.handle(f"'permissions violation for publish to \"$js.ack.work.{number}\"'")
+    denials.handle("'permissions violation for publish to \"orders.v1.placed\"'")
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         'the account may not publish to "$js.ack.work.0"; the message is lost',
@@ -80,12 +80,12 @@ def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFi
         taken.append(denial)
         return denial.subject == "a"
 
-    remove = denials.take(take)
-    denials.hear("'permissions violation for subscription to \"a\"'")
-    denials.hear("'permissions violation for publish to \"b\"'")
+    remove = denials.add_handler(take)
+    denials.handle("'permissions violation for subscription to \"a\"'")
+    denials.handle("'permissions violation for publish to \"b\"'")
     remove()
-    denials.hear("'permissions violation for publish to \"a\"'")
+    denials.handle("'permissions violation for publish to \"a\"'")
 
-    denials.raise_kept()
+    denials.raise_refused_subscription()
     assert taken == [PermissionViolation("subscribe to", "a"), PermissionViolation("publish to", "b")]
     assert [each.getMessage().split('"')[1] for each in caplog.records] == ["b", "a"]

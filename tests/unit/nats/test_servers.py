@@ -50,13 +50,13 @@ def test_servers_take_turns_and_discovered_ones_join() -> None:
     pool = ServerPool(("nats://a:1", "nats://b:1"))
 
     first = [pool.next() for _ in range(3)]
-    pool.learn(["b:1", "c:1"])
+    pool.set_discovered(["b:1", "c:1"])
 
     assert first == ["nats://a:1", "nats://b:1", "nats://a:1"]
     assert pool.addresses() == ("nats://a:1", "nats://b:1", "nats://c:1")
     assert {pool.next() for _ in range(3)} == set(pool.addresses())
 
-    pool.learn([])
+    pool.set_discovered([])
 
     assert pool.addresses() == ("nats://a:1", "nats://b:1")
 
@@ -64,7 +64,7 @@ def test_servers_take_turns_and_discovered_ones_join() -> None:
 def test_discovered_servers_keep_tls() -> None:
     pool = ServerPool(("tls://a:1",))
 
-    pool.learn(["b:1"])
+    pool.set_discovered(["b:1"])
 
     assert pool.addresses() == ("tls://a:1", "tls://b:1")
 
@@ -72,7 +72,7 @@ def test_discovered_servers_keep_tls() -> None:
 def test_a_server_that_is_told_of_is_not_trusted_without_tls_where_any_is_asked_for_it() -> None:
     pool = ServerPool(("nats://a:1", "tls://b:1"))
 
-    pool.learn(["c:1"])
+    pool.set_discovered(["c:1"])
 
     assert pool.addresses()[-1] == "tls://c:1"
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.request import request
 from trellis_nats.errors import ApiError, WrongLastSequence
 
 __all__ = ["API_TIMEOUT", "JsonObject", "call", "read_object", "refusal"]
@@ -26,13 +27,13 @@ JsonObject = dict[str, JsonValue]
 
 async def call(
     connection: Connection,
-    request: str,
+    operation: str,
     body: Mapping[str, JsonValue] | None = None,
     *,
     timeout: timedelta = API_TIMEOUT,
     repeat: bool = False,
 ) -> JsonObject:
-    """Send a request such as `STREAM.INFO.JOBS` and return the answer. `repeat` as in `Connection.request`.
+    """Send an API request such as `STREAM.INFO.JOBS` and return the answer. `repeat` as in `request`.
 
     Raises:
         ApiError: JetStream answered with an error.
@@ -42,9 +43,9 @@ async def call(
         PermissionDenied: the account may not ask this.
     """
     data = b"" if body is None else json.dumps(body).encode()
-    answer = await connection.request(f"$JS.API.{request}", data, timeout=timeout, repeat=repeat)
+    answer = await request(connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat)
     content = read_object(answer.data)
-    refused = refusal(request, content)
+    refused = refusal(operation, content)
     if refused is not None:
         raise refused
     return content
@@ -59,7 +60,7 @@ def read_object(data: bytes) -> JsonObject:
     return content if isinstance(content, dict) else {}
 
 
-def refusal(request: str, content: JsonObject) -> ApiError | None:
+def refusal(operation: str, content: JsonObject) -> ApiError | None:
     """Return the error that an answer holds; None when it holds none."""
     error = content.get("error")
     if not isinstance(error, dict):
@@ -67,7 +68,7 @@ def refusal(request: str, content: JsonObject) -> ApiError | None:
     code, err_code = error.get("code"), error.get("err_code")
     kind = WrongLastSequence if err_code in _WRONG_LAST_SEQUENCE else ApiError
     return kind(
-        request=request,
+        request=operation,
         code=code if isinstance(code, int) else 0,
         err_code=err_code if isinstance(err_code, int) else 0,
         description=str(error.get("description", "")),

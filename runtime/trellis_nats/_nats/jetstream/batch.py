@@ -57,7 +57,7 @@ async def publish_batch(
     for number, message in enumerate(messages[:-1], start=1):
         lines = message.headers + encode_lines({**batch_id, "Nats-Batch-Sequence": str(number)})
         if not connection.is_ready:
-            await connection.writable()
+            await connection.wait_writable()
         connection.send(message.subject, message.data, headers=lines)
     last = messages[-1]
     closing = {**batch_id, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}

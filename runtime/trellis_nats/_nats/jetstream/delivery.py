@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
@@ -69,7 +70,7 @@ class Delivery:
         """
         for _ in range(tries):
             try:
-                await self._connection.request(self.reply, b"+ACK", timeout=timeout, repeat=True)
+                await request(self._connection, self.reply, b"+ACK", timeout=timeout, repeat=True)
             except (RequestTimeout, NotConnected) as error:
                 _log.warning("an acknowledgement is not confirmed yet: %s", error)
                 continue

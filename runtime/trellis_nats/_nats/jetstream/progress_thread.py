@@ -153,7 +153,7 @@ class ProgressThread:
             _tell(starter, opened, error)
             return
         for subject, reply in self._answers.items():
-            connection.listen(subject, partial(_answered, connection, reply))
+            connection.subscribe(subject, partial(_answered, connection, reply))
         _tell(starter, opened, None)
         remove = connection.on_reconnect(self._changed.set)
         try:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import read_object, refusal
-from trellis_nats._nats.readiness import outlast_election, wait_ready
+from trellis_nats._nats.readiness import wait_election, wait_ready
 from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
@@ -84,7 +84,7 @@ async def publish_acked(
         try:
             return await _send(connection, subject, data, lines, left)
         except NoResponders:
-            if not await outlast_election(connection, due):
+            if not await wait_election(connection, due):
                 raise
             left = timedelta(seconds=max(0.0, due - loop.time()))
 
@@ -102,7 +102,7 @@ def send_acked(
 ) -> asyncio.Future[PubAck]:
     """Send now, and return what will hold the acknowledgement: many can be under way at once.
 
-    The future always ends, with the errors of `publish_acked`. Await `connection.writable()` now and then.
+    The future always ends, with the errors of `publish_acked`. Await `connection.wait_writable()` now and then.
 
     Raises:
         NotConnected: there is no connection; nothing was sent.
@@ -116,7 +116,7 @@ def _send(
     connection: Connection, subject: str, data: bytes, lines: bytes, timeout: timedelta
 ) -> asyncio.Future[PubAck]:
     acknowledgement: asyncio.Future[PubAck] = connection.loop.create_future()
-    connection.exchange(_Publish(subject, acknowledgement), subject, data, lines, timeout)
+    connection.send_request(_Publish(subject, acknowledgement), subject, data, lines, timeout)
     return acknowledgement
 
 
@@ -148,7 +148,7 @@ class _Publish:
         self.acknowledgement = acknowledgement
         self._subject = subject
 
-    def answered(self, message: Message) -> None:
+    def on_reply(self, message: Message) -> None:
         if self.acknowledgement.done():
             return
         outcome = read_acknowledgement(self._subject, message)
@@ -157,13 +157,13 @@ class _Publish:
         else:
             self.acknowledgement.set_exception(outcome)
 
-    def expired(self, *, closed: bool) -> None:
+    def on_timeout(self, *, closed: bool) -> None:
         self._unknown("before the connection was closed" if closed else "in time")
 
-    def denied(self) -> None:
+    def on_denied(self) -> None:
         self._fail(PermissionDenied("publish to", self._subject))
 
-    def disconnected(self) -> bool:
+    def on_disconnect(self) -> bool:
         self._unknown("before the connection was lost")
         return True
 

@@ -157,7 +157,7 @@ class Pull:
             heartbeat=self._heartbeat,
             on_message=self._on_message,
             on_silence=self._on_silence,
-            on_denied=self._refuse,
+            on_permission_error=self._refuse,
         )
         self._confirm(self._round)
         self._top_up()
@@ -247,7 +247,7 @@ class Pull:
         if origin is not self._round:
             return
         self._report(PullState(consuming=False, reason="the server has not been heard from"))
-        self._connection.suspect()
+        self._connection.probe()
         self._begin()
 
     def _on_disconnect(self) -> None:

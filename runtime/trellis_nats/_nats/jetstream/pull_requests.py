@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
@@ -12,13 +13,14 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import is_work
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.loop_timer import LoopTimer
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NotConnected
 
 __all__ = ["PullRequest"]
 
 _LATE: Final = 0.25
-"""Seconds. A watch this late means that the loop was blocked, and that heartbeats may wait unread in the socket."""
+"""Seconds; see `LoopTimer`."""
 _COARSE: Final = 4
 """A new request is sent when a quarter of the hands is free: no hand waits for it, because the older requests still
 bring messages, and a consumer's queue of requests (512 for all workers) stays short."""
@@ -36,22 +38,22 @@ class PullRequest:
         heartbeat: timedelta,
         on_message: Callable[[PullRequest, Message], None],
         on_silence: Callable[[PullRequest], None],
-        on_denied: Callable[[str], None],
+        on_permission_error: Callable[[str], None],
     ) -> None:
         self.credit = 0
         self._connection = connection
         self._subject = subject
         self._request = {"expires": to_nanoseconds(expires), "idle_heartbeat": to_nanoseconds(heartbeat)}
-        self._patience = 2 * heartbeat.total_seconds()
+        self._silence_max = 2 * heartbeat.total_seconds()
         self._on_message = on_message
         self._on_silence = on_silence
-        self._on_denied = on_denied
+        self._on_permission_error = on_permission_error
         self._inbox = connection.new_inbox()
-        self._subscription = connection.listen(self._inbox, self._hear)
-        self._forget = connection.on_denial(self._hear_denial)
-        self._heard = 0.0
+        self._subscription = connection.subscribe(self._inbox, self._on_arrival)
+        self._forget = connection.on_permission_error(self._on_violation)
+        self._last_arrival = 0.0
         self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
-        self._watch: asyncio.TimerHandle | None = None
+        self._timer = LoopTimer(self._check_silence, late=_LATE, loop=self._loop)
         self._ended = False
 
     def top_up(self, free: int) -> None:
@@ -65,45 +67,38 @@ class PullRequest:
         except NotConnected:
             return  # the reconnect starts another round
         if self.credit == 0:
-            self._heard = self._loop.time()
+            self._last_arrival = self._loop.time()
         self.credit += missing
-        if self._watch is None:
-            self._watch_in(self._patience)
+        if math.isinf(self._timer.when):
+            self._timer.start(self._loop.time() + self._silence_max)
 
     def end(self) -> asyncio.Future[bool]:
         """Take the requests back. The future is done when nothing more can come of them."""
         self._ended = True
         self.credit = 0
         self._forget()
-        if self._watch is not None:
-            self._watch.cancel()
-        return self._subscription.withdraw()
+        self._timer.cancel()
+        return self._subscription.drain()
 
-    def _hear(self, message: Message) -> None:
-        self._heard = self._loop.time()
+    def _on_arrival(self, message: Message) -> None:
+        self._last_arrival = self._loop.time()
         if self.credit > 0 and is_work(message):
             self.credit -= 1
         self._on_message(self, message)
 
-    def _hear_denial(self, denial: PermissionViolation) -> bool:
-        is_inbox = denial == PermissionViolation("subscribe to", self._inbox.lower())
-        if not is_inbox and denial != PermissionViolation("publish to", self._subject.lower()):
+    def _on_violation(self, violation: PermissionViolation) -> bool:
+        is_inbox = violation == PermissionViolation("subscribe to", self._inbox.lower())
+        if not is_inbox and violation != PermissionViolation("publish to", self._subject.lower()):
             return False
         about = "subscribe to its inbox" if is_inbox else f'publish to "{self._subject}"'
-        self._on_denied(f"the account may not {about}")
+        self._on_permission_error(f"the account may not {about}")
         return True
 
-    def _watch_in(self, seconds: float) -> None:
-        self._watch = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        late = self._watch is not None and now - self._watch.when() > _LATE
-        self._watch = None
+    def _check_silence(self) -> None:
         if self.credit == 0 or self._ended:
             return
-        left = self._heard + self._patience - now
-        if late or left > 0:
-            self._watch_in(max(left, _LATE))
+        now, due = self._loop.time(), self._last_arrival + self._silence_max
+        if due > now:
+            self._timer.start(max(due, now + _LATE))
         else:
             self._on_silence(self)

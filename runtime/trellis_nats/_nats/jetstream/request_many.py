@@ -35,12 +35,12 @@ async def request_many(
     """
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     inbox = connection.new_inbox()
-    subscription = connection.listen(inbox, arrived.put_nowait)
+    subscription = connection.subscribe(inbox, arrived.put_nowait)
     collected: list[Message] = []
     try:
         async with asyncio.timeout(_SILENCE.total_seconds()):
             await connection.wait_connected()
-            await connection.writable()
+            await connection.wait_writable()
         connection.send(subject, json.dumps(body).encode(), reply=inbox)
         while not collected or not is_last(collected[-1], len(collected)):
             async with asyncio.timeout(_SILENCE.total_seconds()):

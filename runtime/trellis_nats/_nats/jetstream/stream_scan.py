@@ -18,6 +18,7 @@ from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.request_many import request_many
 from trellis_nats._nats.jetstream.streams import delete_consumer
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import now, parse_timestamp, to_nanoseconds
 from trellis_nats.errors import ApiError, RequestTimeout, TransportError
@@ -79,7 +80,7 @@ class StreamScan:
             RequestTimeout: no answer came.
         """
         body = json.dumps({"batch": 1, "no_wait": True}).encode()
-        await self._connection.request(self._subject, body, timeout=API_TIMEOUT)
+        await request(self._connection, self._subject, body, timeout=API_TIMEOUT)
 
     async def pages(self) -> AsyncGenerator[list[Entry], None]:
         """Give what was there when the listing began, some at a time.

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.headers import parse_headers
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import parse_timestamp
@@ -66,12 +67,12 @@ async def last_message(
         NotConnected: there was no connection within `timeout`.
         PermissionDenied: the account may not read this.
     """
-    request = f"DIRECT.GET.{stream}.{subject_filter}"
-    answer = await connection.request(f"$JS.API.{request}", timeout=timeout, repeat=True)
+    operation = f"DIRECT.GET.{stream}.{subject_filter}"
+    answer = await request(connection, f"$JS.API.{operation}", timeout=timeout, repeat=True)
     if answer.status == _NOT_FOUND:
         return None
     if answer.status:
-        raise ApiError(request=request, code=answer.status, err_code=0, description=answer.description)
+        raise ApiError(request=operation, code=answer.status, err_code=0, description=answer.description)
     return _read_direct(answer)
 
 
@@ -133,8 +134,8 @@ async def create_consumer(connection: Connection, stream: str, config: Mapping[s
         NotConnected: there was no connection within the time for a request.
     """
     body: JsonObject = {"stream_name": stream, "config": dict(config), "action": "create"}
-    request = f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}"
-    return await call(connection, request, body)
+    operation = f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}"
+    return await call(connection, operation, body)
 
 
 async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:
@@ -151,12 +152,12 @@ async def delete_consumer(connection: Connection, stream: str, consumer: str) ->
 
 async def _found(
     connection: Connection,
-    request: str,
+    operation: str,
     body: Mapping[str, JsonValue] | None = None,
     timeout: timedelta = API_TIMEOUT,
 ) -> JsonObject | None:
     try:
-        return await call(connection, request, body, timeout=timeout, repeat=True)
+        return await call(connection, operation, body, timeout=timeout, repeat=True)
     except ApiError as error:
         if error.code == _NOT_FOUND:
             return None

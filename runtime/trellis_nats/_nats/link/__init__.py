@@ -1,1 +1,1 @@
-"""One TCP or WebSocket link to one server: dialing, the transport, the settings, the backoff between attempts."""
+"""One TCP link to one server: dialing, the transport, the settings, the backoff between attempts."""

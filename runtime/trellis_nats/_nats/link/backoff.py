@@ -1,4 +1,4 @@
-"""Waits that grow, with jitter: how long to pause before the next attempt."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Backoff"]
 
 @dataclass(slots=True)
 class Backoff:
-    """A wait that grows by half from `first` to `longest`. Each is cut by up to a half at random.
+    """A wait that grows by half from `first` to `longest`. Jitter shortens each by up to a half.
 
-    The jitter keeps a thousand workers that lost one server from coming back in one instant.
+    The jitter keeps a thousand workers that lost one server from reconnecting at the same moment.
     """
 
     first: timedelta
@@ -22,11 +22,11 @@ class Backoff:
 
     def next(self) -> timedelta:
         """Return the wait before the next attempt, and count it."""
-        # 1.5**30 times `first` is past every `longest`; the bound keeps the power small after days of failing.
+        # 1.5**30 times `first` exceeds every `longest`; the bound keeps the power small after days of failures.
         wait = min(self.longest, self.first * 1.5 ** min(self._failures, 30))
         self._failures += 1
-        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter need not be secret
 
     def reset(self) -> None:
-        """Begin with `first` again."""
+        """Start with `first` again."""
         self._failures = 0

@@ -1,4 +1,4 @@
-"""From settings to a link that works, or to a sentence that says why not."""
+"""Opens a link, or explains in one sentence why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DialFailed(Exception):
 
     Attributes:
         reason: what happened, without a credential.
-        final: the same attempt will fail the same way: wrong credentials, an untrusted certificate.
+        final: whether another attempt would fail the same way, for example for wrong credentials.
     """
 
     def __init__(self, reason: str, *, final: bool) -> None:
@@ -40,7 +40,7 @@ async def dial(
     settings: ConnectionSettings,
     *,
     routes: Routes,
-    on_denied: Callable[[str], None],
+    on_permission_error: Callable[[str], None],
     limit: timedelta,
 ) -> Link:
     """Open a link within `limit`.
@@ -50,16 +50,18 @@ async def dial(
         ConfigurationError: the credentials need a package that is not installed.
     """
     require_tls = settings.tls is not None or address.startswith("tls://")
-    link = Link(routes, settings, on_denied, require_tls=require_tls)
+    link = Link(routes, settings, on_permission_error, require_tls=require_tls)
     try:
         async with asyncio.timeout(limit.total_seconds()):
             await link.open(address, _options(settings))
     except ImportError as error:
         link.shut("never opened")
-        raise ConfigurationError("credentials and nkeys need the package nkeys: pip install nkeys") from error
-    except Exception as error:  # the supervisor must survive whatever nats-py, nkeys or TLS raise on the way
+        raise ConfigurationError(
+            "credentials and nkeys require the package nkeys: pip install nkeys"
+        ) from error
+    except Exception as error:  # the supervisor must survive every exception of nats-py, nkeys or TLS
         link.shut("never opened")
-        raise _explained(error, limit) from error
+        raise _explain(error, limit) from error
     except asyncio.CancelledError:
         link.shut("never opened")
         raise
@@ -81,14 +83,14 @@ def _options(settings: ConnectionSettings) -> dict[str, object]:
 
 
 def _credentials(path: Path) -> RawCredentials:
-    # nats-py reads past the end of a file without these lines for ever, with the event loop blocked.
+    # Without these lines nats-py loops past the end of the file and blocks the event loop.
     text = path.read_text(encoding="utf-8")
     if not all(part in text for part in _CREDENTIALS_PARTS):
-        raise DialFailed(f"{path} is no credentials file: it holds no JWT and seed", final=True)
+        raise DialFailed(f"{path} is not a credentials file: it has no user JWT and seed", final=True)
     return RawCredentials(text)
 
 
-def _explained(error: Exception, limit: timedelta) -> DialFailed:
+def _explain(error: Exception, limit: timedelta) -> DialFailed:
     text = str(error).removeprefix("nats: ").strip("'")
     match error:
         case DialFailed():
@@ -98,7 +100,7 @@ def _explained(error: Exception, limit: timedelta) -> DialFailed:
         case ConnectionRefusedError():
             return DialFailed("connection refused", final=False)
         case FileNotFoundError() | PermissionError():
-            return DialFailed(f"the credentials cannot be read: {error.strerror}", final=True)
+            return DialFailed(f"cannot read the credentials: {error.strerror}", final=True)
         case ssl.SSLError():
             return DialFailed(f"TLS failed: {error.reason or text}", final=True)
         case Error() if "authorization violation" in text.lower():

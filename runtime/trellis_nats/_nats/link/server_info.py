@@ -1,4 +1,4 @@
-"""What a server tells about itself in its greeting; no network."""
+"""What a server reports about itself in its INFO. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The parts of an INFO that matter here."""
+    """The parts of an INFO that this runtime uses."""
 
     version: tuple[int, int, int] = (0, 0, 0)
     max_payload_bytes: int = 1024 * 1024
-    """The server's own default."""
+    """By default as the server's own default."""
     cluster_hosts: tuple[str, ...] = ()
-    """`host:port` of every server of the cluster; empty for one that stands alone."""
+    """`host:port` of every server of the cluster; empty for a standalone server."""
 
 
 def read_info(info: Mapping[str, object]) -> ServerInfo:
-    """Read an INFO; what is missing or of another type keeps its default."""
+    """Parse an INFO; fields that are missing or of another type keep their defaults."""
     version = _VERSION.match(str(info.get("version", "")))
     limit = info.get("max_payload")
     hosts = info.get("connect_urls")

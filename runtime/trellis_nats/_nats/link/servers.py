@@ -1,4 +1,4 @@
-"""Addresses: what the user wrote, what a server told, and whose turn it is. No network."""
+"""The addresses of a cluster: configured, discovered, and which is next. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PORT: Final = 4222
 
 @dataclass(slots=True)
 class ServerPool:
-    """The servers of one cluster, in turn."""
+    """The servers of one cluster, in rotation."""
 
     configured: tuple[str, ...]
     discovered: tuple[str, ...] = ()
     _turn: int = field(default=0, init=False)
 
     def next(self) -> str:
-        """Return the address that is to be tried now."""
+        """Return the address to try now."""
         known = self.addresses()
         address = known[self._turn % len(known)]
         self._turn += 1
@@ -33,23 +33,25 @@ class ServerPool:
 
     def addresses(self) -> tuple[str, ...]:
         """Return every known address, the configured ones first."""
-        return self.configured + tuple(each for each in self.discovered if each not in self.configured)
+        return self.configured + tuple(
+            address for address in self.discovered if address not in self.configured
+        )
 
-    def learn(self, hosts: Iterable[str]) -> None:
-        """Take the `host:port` list of a server's INFO; servers that left the cluster are forgotten."""
-        # Where TLS is asked for of one server, no other one is trusted without.
-        scheme = "tls" if any(each.startswith("tls://") for each in self.configured) else "nats"
+    def set_discovered(self, hosts: Iterable[str]) -> None:
+        """Replace the discovered servers by the `host:port` list of a server's INFO."""
+        # If TLS is required for one configured server, it is required for all discovered ones.
+        scheme = "tls" if any(address.startswith("tls://") for address in self.configured) else "nats"
         self.discovered = tuple(f"{scheme}://{host}" for host in hosts)
 
 
 def parse_servers(url: str, settings: ConnectionSettings) -> tuple[ServerPool, ConnectionSettings]:
-    """Read one address, or several with commas between them.
+    """Parse one address, or several separated by commas.
 
-    User and password are taken out of the address into the settings, so that no error text or log can show them. What
-    the settings hold already wins.
+    User and password move from the address into the settings, so that no error text or log shows them. Values that the
+    settings already have take precedence.
 
     Raises:
-        ConfigurationError: an address is malformed, or its scheme is neither `nats` nor `tls`.
+        ConfigurationError: an address is malformed, or its scheme is not `nats` or `tls`.
     """
     addresses: list[str] = []
     for position, text in enumerate(url.split(","), start=1):
@@ -77,7 +79,7 @@ def _split(text: str, position: int) -> tuple[str, str | None]:
             f"server address {position} has a / ? or # in its user, password or token: write it as %2F, %3F or %23"
         )
     if parts.hostname is None:
-        raise ConfigurationError(f"server address {position} names no host")
+        raise ConfigurationError(f"server address {position} has no host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     userinfo = parts.netloc.rpartition("@")[0] or None
     return f"{parts.scheme}://{host}:{port}", userinfo

@@ -1,4 +1,4 @@
-"""How to connect: plain data."""
+"""How to connect. Plain data."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ __all__ = ["ConnectionSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """Everything about a connection. Secrets do not show in its `repr`."""
+    """All settings of a connection. Its `repr` does not show secrets."""
 
     servers: tuple[str, ...] = ()
     """The addresses, without credentials; set by `Connection.open`."""
     name: str = "trellis-nats"
     """Shown in the server's monitoring."""
     inbox_prefix: str = "_INBOX"
-    """Answers arrive under it. With one of its own per service, no service can read another's answers."""
+    """Replies arrive below it. With a prefix per service, no service can read another's replies."""
     connect_timeout: timedelta = timedelta(seconds=5)
-    """How long the first connection is tried. Later ones are tried for ever."""
+    """How long to try the first connection. Reconnecting has no time limit."""
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     credentials: Path | None = None
-    """A `.creds` file, read again at every connection, so that a renewed one is found."""
+    """A `.creds` file, read again at each connection, so that a renewed file is used."""
     nkey_seed: Path | None = None
-    """A file with the seed of an nkey."""
+    """A file that holds the seed of an nkey."""
     tls: ssl.SSLContext | None = None
-    """When given, a server that does not speak TLS is refused before a credential is sent."""
+    """If set, a server without TLS is rejected before any credential is sent."""
     tls_handshake_first: bool = False
-    """Start with TLS instead of NATS' plain greeting. The server must be configured likewise."""
+    """Start with the TLS handshake, before the server's INFO. The server must be configured the same way."""
     ping_interval: timedelta = timedelta(seconds=10)
-    """Three of these pass before a silent server is left. nats-py's 2 minutes would make it six minutes."""
+    """A server that does not answer is abandoned after three of these. nats-py's 2 minutes would make it six minutes."""
     max_outstanding_pings: int = 2
     reconnect_wait: timedelta = timedelta(milliseconds=100)
     """The first wait between two attempts; it grows by half, with jitter, up to `max_reconnect_wait`."""
     max_reconnect_wait: timedelta = timedelta(seconds=1)
-    """Work shall go on about half a second after a server's return, so no wait is much longer than that."""
+    """Short, so that work resumes about half a second after a server is back."""

@@ -1,4 +1,4 @@
-"""The TCP connection below a link: nats-py's transport with a way to end it at once."""
+"""The TCP connection below a link: nats-py's transport, which can also be aborted."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class LinkTransport(TcpTransport):
 
     @property
     def unsent_bytes(self) -> int:
-        """How much the operating system has not taken yet."""
+        """How many bytes the operating system has not taken yet."""
         writer = self._writer()
         return 0 if writer is None else writer.transport.get_write_buffer_size()
 
     def bound_silence(self, limit: timedelta) -> None:
-        """Let the kernel end the connection when sent bytes stay unacknowledged for so long, where it can (Linux)."""
+        """Let the kernel end the connection when sent bytes stay unacknowledged for this long. Linux only."""
         writer = self._writer()
         sock = None if writer is None else cast("socket.socket | None", writer.get_extra_info("socket"))
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, to_milliseconds(limit))
 
     def send(self, data: bytes) -> None:
-        """Hand bytes to the operating system, or keep them until it takes them."""
+        """Pass bytes to the operating system, or buffer them until it takes them."""
         writer = self._writer()
         if writer is not None:
             writer.write(data)
 
-    async def sent(self) -> None:
-        """Wait until the operating system has taken most of it.
+    async def drain(self) -> None:
+        """Wait until the operating system has taken most of the buffer.
 
         Raises:
             OSError: the connection ended.
@@ -50,7 +50,7 @@ class LinkTransport(TcpTransport):
             await writer.drain()
 
     def abort(self) -> None:
-        """End the connection at once; unsent bytes are lost."""
+        """End the connection immediately; unsent bytes are lost."""
         writer = self._writer()
         if writer is not None:
             writer.transport.abort()

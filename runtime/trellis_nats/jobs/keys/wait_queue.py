@@ -154,7 +154,7 @@ class WaitQueues:
                 self._close(key, line)
 
     def _close(self, key: JobKey, line: WaitQueue) -> None:
-        self._lines.pop(key.hash)[1].withdraw()
+        self._lines.pop(key.hash)[1].drain()
         self._left[key.hash] = line.observations
         if len(self._left) > _LEFT_MAX:
             self._left.popitem(last=False)
@@ -174,5 +174,5 @@ class WaitQueues:
             if record is not None and len(record.active) < self._max_active:
                 line.call()
 
-        self._lines[key.hash] = (line, self._connection.listen(self._store.subject(key), heard))
+        self._lines[key.hash] = (line, self._connection.subscribe(self._store.subject(key), heard))
         return line

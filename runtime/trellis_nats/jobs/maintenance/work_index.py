@@ -9,6 +9,7 @@ from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, read_objec
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.request_many import request_many
 from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import ApiError
@@ -65,8 +66,8 @@ class Backlog:
             PermissionDenied: it may not.
             RequestTimeout: no answer came.
         """
-        request = b'{"seq": 1, "next_by_subj": "%b"}' % self._queue.work_subject.encode()
-        await self._connection.request(self._subject, request, timeout=API_TIMEOUT)
+        query = b'{"seq": 1, "next_by_subj": "%b"}' % self._queue.work_subject.encode()
+        await request(self._connection, self._subject, query, timeout=API_TIMEOUT)
 
     @property
     def _subject(self) -> str:

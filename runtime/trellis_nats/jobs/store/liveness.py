@@ -16,6 +16,7 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._nats.request import request
 from trellis_nats.errors import NoResponders, RequestTimeout
 from trellis_nats.ids import is_token
 
@@ -94,8 +95,8 @@ class Liveness:
         if instance_id is None or not is_token(instance_id):
             return Answer.SILENT
         try:
-            answer = await self._connection.request(
-                self._subject(instance_id), claimed.encode(), timeout=within
+            answer = await request(
+                self._connection, self._subject(instance_id), claimed.encode(), timeout=within
             )
         except (NoResponders, RequestTimeout):
             return Answer.SILENT

@@ -139,7 +139,7 @@ class Worker:
                 [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
             )
         self._use(info)
-        self._cancellations = await self._connection.subscribe(
+        self._cancellations = self._connection.subscribe(
             self._subjects.cancellations(), self._heard_cancellation
         )
         self._pull.start()
