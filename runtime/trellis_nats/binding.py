@@ -1,24 +1,21 @@
 """The names and numbers of everything a service uses on the server.
 
-A control plane may hand a binding over as JSON; otherwise `local_binding` builds one from the contract. The rest of
-the runtime takes every subject, stream, consumer and bucket name from here and never builds one itself.
+A control plane may hand a binding over as JSON; otherwise the surfaces build one from the contract
+(`Surface.local_binding`). The rest of the runtime takes the names of queues and buckets from the binding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from trellis_nats.clock import from_milliseconds, to_milliseconds
+from trellis_nats.clock import from_milliseconds
 from trellis_nats.codec import issues
-from trellis_nats.contract import Contract
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.ids import checked_token
-from trellis_nats.specs import BucketSpec, JobSpec, KeySpec
 
 __all__ = [
     "Binding",
@@ -27,7 +24,7 @@ __all__ = [
     "KeyBinding",
     "KeyQueueBinding",
     "QueueBinding",
-    "local_binding",
+    "merge_bindings",
     "parse_binding",
 ]
 
@@ -125,62 +122,17 @@ class Binding(_Wire):
     kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
 
 
-WORK_STREAM: Final = "JOBS_WORK"
-
-
-def local_binding(contract: Contract, *, jobs: Iterable[JobSpec], buckets: Iterable[BucketSpec]) -> Binding:
-    """Build the names that a service without a control plane uses.
-
-    Raises:
-        ConfigurationError: a name of the contract may not stand in a subject.
-    """
-    service = checked_token("the service's name", contract.name)
-    queues = {spec.name: _local_queue(service, spec) for spec in jobs}
-    return Binding(
-        jobs=JobsBinding(namespace=service, work_stream=WORK_STREAM, queues=queues) if queues else None,
-        kv={spec.name: _local_bucket(service, spec) for spec in buckets},
-    )
-
-
-def _local_queue(service: str, spec: JobSpec) -> QueueBinding:
-    queue = checked_token("queue", spec.name)
-    return QueueBinding(
-        queue_type=queue,
-        publish_prefix=f"trellis.jobs.{service}.{queue}",
-        work_subject=f"trellis.work.{service}.{queue}",
-        consumer_name=f"{service}__{queue}",
-        updates_prefix=None if spec.update is None else f"trellis.job_updates.{service}.{queue}",
-        max_deliver=spec.max_deliver,
-        backoff_ms=tuple(map(to_milliseconds, spec.backoff)),
-        ack_wait_ms=to_milliseconds(spec.ack_wait),
-        default_deadline_ms=None if spec.default_deadline is None else to_milliseconds(spec.default_deadline),
-        concurrency=spec.concurrency,
-        key_concurrency=None if spec.key is None else _local_key(spec.key),
-        queue=None
-        if spec.key is None
-        else KeyQueueBinding(max_queued_per_key=spec.key.max_queued, when_full=spec.key.when_full),
-    )
-
-
-def _local_key(spec: KeySpec) -> KeyBinding:
-    return KeyBinding(
-        key=spec.template,
-        max_active=spec.max_active,
-        heartbeat_interval_ms=None
-        if spec.heartbeat_interval is None
-        else to_milliseconds(spec.heartbeat_interval),
-        heartbeat_ttl_ms=None if spec.lease is None else to_milliseconds(spec.lease),
-        stale_policy=spec.stale_policy,
-    )
-
-
-def _local_bucket(service: str, spec: BucketSpec) -> BucketBinding:
-    return BucketBinding(
-        bucket=f"{service}_{checked_token('bucket', spec.name)}",
-        history=spec.history,
-        ttl_ms=0 if spec.ttl is None else to_milliseconds(spec.ttl),
-        max_value_bytes=spec.max_value_bytes,
-    )
+def merge_bindings(bindings: Iterable[Binding]) -> Binding:
+    """Join what the surfaces of one service use."""
+    jobs: JobsBinding | None = None
+    kv: dict[str, BucketBinding] = {}
+    for binding in bindings:
+        if jobs is None:
+            jobs = binding.jobs
+        elif binding.jobs is not None:
+            jobs = jobs.model_copy(update={"queues": {**jobs.queues, **binding.jobs.queues}})
+        kv |= binding.kv
+    return Binding(jobs=jobs, kv=kv)
 
 
 def parse_binding(text: str | bytes) -> Binding:

@@ -7,20 +7,16 @@ from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 
 from trellis_nats.connect import open_runtime
-from trellis_nats.contract import Contract
 from trellis_nats.options import Options
-from trellis_nats.runtime import Runtime
+from trellis_nats.runtime import Participant, Runtime
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Participant):
     """A service as others see it: its RPCs and its events. Jobs and buckets are the service's own."""
 
-    contract: ClassVar[Contract]
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    is_client: ClassVar[bool] = True
 
     @classmethod
     @asynccontextmanager
@@ -32,7 +28,7 @@ class Client:
             ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
             PermissionsMissing: the account may not hear its answers.
         """
-        runtime = Runtime(cls.contract, options or Options())
+        runtime = Runtime(cls.contract, options or Options(), is_client=True)
         client = cls(runtime)
-        async with open_runtime(runtime, url, provisioned=False):
+        async with open_runtime(runtime, url):
             yield client

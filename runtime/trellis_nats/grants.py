@@ -1,4 +1,4 @@
-"""One subject that an account may use, what for, and how to see harmlessly whether it may."""
+"""What an account must be allowed to do on a server: data that surfaces declare and `permissions` turns into roles."""
 
 from __future__ import annotations
 
@@ -6,52 +6,98 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
-__all__ = ["Grant", "Probe", "api", "example", "publish", "subscribe"]
+__all__ = [
+    "Grant",
+    "Operation",
+    "Probe",
+    "Role",
+    "StartCheck",
+    "answer",
+    "api",
+    "example",
+    "publish",
+    "subscribe",
+]
+
+Role = Literal["worker", "producer", "operator", "provisioner", "client"]
+"""What a user of the server does for a service; `permissions` describes each role."""
+
+Operation = Literal["publish to", "subscribe to", "answer requests on"]
+"""`answer requests on` is `allow_responses` of a user: NATS does not bind it to a subject."""
 
 
 class Probe(Enum):
-    """How a server is asked whether an account may publish to a subject, without any effect."""
+    """How to ask a server, without any effect, whether an account may publish to a subject."""
 
-    UNHEARD = auto()
-    """A message without a reply subject: nobody listens there, or what answers refuses it as malformed, unheard."""
-    REFUSED = auto()
-    """A message that its stream refuses, because it is addressed to another stream."""
-    TRACED = auto()
-    """A message that is traced and delivered to nobody: the subject has listeners who would take it for real."""
+    NO_REPLY = auto()
+    """A malformed message without a reply subject: no subscriber listens there, or the one that does ignores it."""
+    WRONG_STREAM = auto()
+    """A message that its stream refuses, because its header expects another stream."""
+    TRACE_ONLY = auto()
+    """A message that is traced and not delivered: subscribers would process a real one."""
+    NONE = auto()
+    """The server is not asked."""
+
+
+class StartCheck(Enum):
+    """What the start of a service does about a grant."""
+
+    REQUIRED = auto()
+    """The service does not start without it."""
+    OPTIONAL = auto()
+    """Without it the service starts and does less, which is logged."""
+    SKIPPED = auto()
+    """The server is not asked: nothing in this process uses it, for instance because there is no handler."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A subject or a pattern of subjects that an account needs."""
+    """A subject, or a pattern of subjects, that an account may use in one way."""
 
-    operation: Literal["publish to", "subscribe to"]
+    operation: Operation
     subject: str
     purpose: str
-    """What for; it follows "to" in a sentence."""
-    probe: Probe = Probe.UNHEARD
-    """Of what is published to. A subscription is probed by subscribing for a moment."""
-    is_needed: bool = True
-    """Whether a service does not start without it; else it only does less."""
+    """Why it is needed; it follows "to" in a sentence."""
+    probe: Probe = Probe.NO_REPLY
+    """Of a grant to publish. A subscription is probed by subscribing and unsubscribing at once."""
+    at_start: StartCheck = StartCheck.REQUIRED
 
     def __str__(self) -> str:
+        if self.operation == "answer requests on":
+            return 'answer requests, which is "allow_responses" of the user'
         return f'{self.operation} "{self.subject}" (to {self.purpose})'
 
 
-def publish(subject: str, purpose: str, *, probe: Probe = Probe.UNHEARD, is_needed: bool = True) -> Grant:
-    """Return the grant to publish."""
-    return Grant("publish to", subject, purpose, probe, is_needed)
+def publish(
+    subject: str,
+    purpose: str,
+    *,
+    probe: Probe = Probe.NO_REPLY,
+    at_start: StartCheck = StartCheck.REQUIRED,
+) -> Grant:
+    """Return the grant to publish to a subject."""
+    return Grant("publish to", subject, purpose, probe, at_start)
 
 
-def subscribe(subject: str, purpose: str, *, is_needed: bool = True) -> Grant:
-    """Return the grant to subscribe."""
-    return Grant("subscribe to", subject, purpose, is_needed=is_needed)
+def subscribe(subject: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRED) -> Grant:
+    """Return the grant to subscribe to a subject."""
+    return Grant("subscribe to", subject, purpose, at_start=at_start)
 
 
-def api(request: str, purpose: str, *, is_needed: bool = True) -> Grant:
-    """Return the grant to ask something of JetStream."""
-    return Grant("publish to", f"$JS.API.{request}", purpose, is_needed=is_needed)
+def api(request: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRED) -> Grant:
+    """Return the grant to send a request to the JetStream API; `request` is the subject after `$JS.API.`."""
+    return Grant("publish to", f"$JS.API.{request}", purpose, at_start=at_start)
+
+
+def answer(subject: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRED) -> Grant:
+    """Return the grant to answer requests that arrive on a subject.
+
+    To be checked at the start, the account must also be allowed to publish and subscribe to the subject: the process
+    sends itself a request there.
+    """
+    return Grant("answer requests on", subject, purpose, at_start=at_start)
 
 
 def example(pattern: str) -> str:
-    """Return a subject that matches a pattern and that nothing real has."""
+    """Return a subject that matches a pattern, and that no real subscriber uses."""
     return ".".join("probe" if token in {"*", ">"} else token for token in pattern.split("."))

@@ -5,65 +5,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Protocol
+from typing import ClassVar
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
-from trellis_nats.binding import Binding, local_binding
+from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.health.service_health import Health, Phase
-from trellis_nats.ids import new_id
+from trellis_nats.ids import checked_token, new_id
 from trellis_nats.options import Options
-from trellis_nats.specs import BucketSpec, EventSpec, JobSpec, RpcSpec
+from trellis_nats.provision.requirements import Requirement
+from trellis_nats.surface import Surface
 
-__all__ = ["Runtime", "Workload"]
-
-
-class Workload(Protocol):
-    """Something that works between the start and the stop of a service: a queue's worker, a served RPC."""
-
-    async def start(self) -> None:
-        """Begin to work. Only what has a handler does."""
-        ...
-
-    async def stop(self, grace: GracePeriod) -> None:
-        """Take nothing new at once, and end what runs within the grace."""
-        ...
+__all__ = ["Participant", "Runtime"]
 
 
 class Runtime:
-    """What a generated package stands on. Surfaces declare themselves to it before it connects."""
+    """What a generated package is built on. Its surfaces register themselves before it connects."""
 
-    def __init__(self, contract: Contract, options: Options, binding: Binding | None = None) -> None:
+    def __init__(
+        self, contract: Contract, options: Options, binding: Binding | None = None, *, is_client: bool = False
+    ) -> None:
         check_compatible(contract)
         self.contract = contract
         self.options = options
+        self.is_client = is_client
+        """Whether it belongs to a client, which provisions nothing and has an inbox of its own."""
         self.instance_id = new_id()
-        """Tells this process from the others that run the same service."""
+        """Distinguishes this process from the others that run the same service."""
         self.health = Health()
-        self.queues: list[JobSpec] = []
-        self.buckets: list[BucketSpec] = []
-        self.events: list[EventSpec] = []
-        self.heard: list[EventSpec] = []
-        """The events that may be listened to."""
-        self.served: list[RpcSpec] = []
-        self.called: list[RpcSpec] = []
-        self.handled: list[JobSpec | RpcSpec] = []
-        """What has a handler."""
-        self.workloads: list[Workload] = []
+        self._surfaces: list[Surface] = []
         self._given_binding = binding
         self._binding: Binding | None = None
         self._connection: Connection | None = None
         self._grace: GracePeriod | None = None
-        self._rights_check: Callable[[], Awaitable[None]] | None = None
+        self._permission_check: Callable[[], Awaitable[None]] | None = None
 
     @property
     def connection(self) -> Connection:
         """The connection to NATS.
 
         Raises:
-            ConfigurationError: there is none yet.
+            ConfigurationError: the runtime is not connected yet.
         """
         if self._connection is None:
             raise ConfigurationError(
@@ -73,61 +57,98 @@ class Runtime:
 
     @property
     def binding(self) -> Binding:
-        """The names of what the service uses on the server: the given ones, else those of the local resolver."""
+        """The names that the service uses on the server: those of the given binding, or else the local ones.
+
+        Raises:
+            ConfigurationError: a name in the contract is not valid in a subject.
+        """
         if self._binding is None:
-            self._binding = self._given_binding or local_binding(
-                self.contract, jobs=self.queues, buckets=self.buckets
-            )
+            self._binding = self._given_binding or self._local_binding()
         return self._binding
 
     @property
     def has_given_binding(self) -> bool:
-        """Whether a control plane chose the names. Then it also makes the resources, and nobody else does."""
+        """Whether a control plane chose the names. Then only it creates the resources."""
         return self._given_binding is not None
 
+    @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """The surfaces, in the order in which they registered."""
+        return tuple(self._surfaces)
+
+    def register(self, surface: Surface) -> None:
+        """Add a surface. Everything that the runtime does for surfaces, it does for this one too.
+
+        Raises:
+            ConfigurationError: the runtime is connected, so that the surface would not be provisioned.
+        """
+        if self._connection is not None:
+            raise ConfigurationError(f"{self.contract.id} is connected: create its surfaces before that")
+        self._surfaces.append(surface)
+        self._binding = None
+
+    def requirements(self) -> list[Requirement]:
+        """Return what the surfaces need on the server."""
+        return [need for surface in self._surfaces for need in surface.requirements(self.binding)]
+
     def attach(self, connection: Connection) -> None:
-        """Give the runtime its connection."""
+        """Set the connection."""
         self._connection = connection
         self.health.attach(connection)
 
     def before_start(self, check: Callable[[], Awaitable[None]]) -> None:
-        """Set what looks, before anything starts, whether the account may do what the handlers need."""
-        self._rights_check = check
+        """Set the check that `check_permissions` runs."""
+        self._permission_check = check
 
-    async def check_rights(self) -> None:
-        """See whether the account may do what the handlers need.
+    async def check_permissions(self) -> None:
+        """Check that the account has the permissions that the handlers need.
 
         Raises:
-            PermissionsMissing: it may not; every missing permission is named.
+            PermissionsMissing: it does not; every missing permission is named.
             TransportError: NATS did not answer.
         """
-        if self._rights_check is not None:
-            await self._rights_check()
+        if self._permission_check is not None:
+            await self._permission_check()
 
     async def start(self) -> None:
-        """Start every workload; when one cannot start, stop those that did.
+        """Start every surface; when one cannot start, stop those that did.
 
         Raises:
-            PermissionsMissing: the account may not do what the handlers need; nothing was started.
+            PermissionsMissing: the account lacks permissions that the handlers need; nothing was started.
         """
         self.health.enter(Phase.STARTING)
         try:
-            await self.check_rights()
-            for workload in self.workloads:
-                await workload.start()
+            await self.check_permissions()
+            for surface in self._surfaces:
+                await surface.start()
         except BaseException:
             await self.stop(timedelta(0))
             raise
         self.health.enter(Phase.WORKING)
 
     async def stop(self, grace: timedelta) -> None:
-        """Stop every workload, all at the same time."""
+        """Stop every surface, all at the same time."""
         self.health.enter(Phase.STOPPING)
         self._grace = GracePeriod(grace)
-        await asyncio.gather(*(workload.stop(self._grace) for workload in self.workloads))
+        await asyncio.gather(*(surface.stop(self._grace) for surface in self._surfaces))
         self.health.enter(Phase.STOPPED)
 
-    def hurry(self) -> None:
-        """End the grace of a stop that is under way, and wait no longer than needed for what is left."""
+    def end_grace(self) -> None:
+        """End the grace period of a stop that is under way: cancel what still runs."""
         if self._grace is not None:
             self._grace.end()
+
+    def _local_binding(self) -> Binding:
+        service = checked_token("the service's name", self.contract.name)
+        return merge_bindings(surface.local_binding(service) for surface in self._surfaces)
+
+
+class Participant:
+    """A generated service or client. Its constructor creates its surfaces, which register with the runtime."""
+
+    contract: ClassVar[Contract]
+    is_client: ClassVar[bool]
+    """Whether it uses the service from outside."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime

@@ -11,26 +11,25 @@ from typing import ClassVar, Self
 from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.binding import Binding
 from trellis_nats.connect import open_runtime
-from trellis_nats.contract import Contract
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
-from trellis_nats.runtime import Runtime
+from trellis_nats.runtime import Participant, Runtime
 
 __all__ = ["Service"]
 
 
-class Service:
+class Service(Participant):
     """A service as its own process sees it: it owns its jobs and buckets, and serves its RPCs.
 
     Connecting fetches no work. Register the handlers, then `run()`.
     """
 
-    contract: ClassVar[Contract]
+    is_client: ClassVar[bool] = False
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._signals = StopSignals(runtime.hurry)
+        super().__init__(runtime)
+        self._signals = StopSignals(runtime.end_grace)
 
     @property
     def health(self) -> Health:
@@ -64,7 +63,7 @@ class Service:
                 await stack.enter_async_context(
                     listen_for_health(runtime.health, runtime.options.health_listen)
                 )
-                await stack.enter_async_context(open_runtime(runtime, url, provisioned=True))
+                await stack.enter_async_context(open_runtime(runtime, url))
             stack.push_async_callback(service.stop)
             yield service
 
@@ -95,7 +94,7 @@ class Service:
             PermissionsMissing: the account may not do what the handlers need; all that is missing is named.
             ProvisioningError: a consumer is missing.
         """
-        signals = self._signals = StopSignals(self._runtime.hurry)
+        signals = self._signals = StopSignals(self._runtime.end_grace)
         signals.install()
         try:
             if await self._started_before(signals.asked):

@@ -66,6 +66,16 @@ class LogEvent(StrEnum):
     CLOCK_SKEWED = "clock_skewed"
     """The wall clock of this machine differs from the server's."""
 
+    # --- provisioning and permissions --------------------------------------------------------------------------------
+    RESOURCE_CREATED = "resource_created"
+    """A stream, bucket or consumer was missing and has been created."""
+    CONSUMER_DEVIATES = "consumer_deviates"
+    """An existing consumer is usable, but not configured as this runtime would."""
+    SERVER_OUTDATED = "server_outdated"
+    """The server lacks a feature of newer versions; the text says what that costs."""
+    PERMISSIONS_LIMITED = "permissions_limited"
+    """The account lacks permissions that the service can do without."""
+
     # --- maintenance -------------------------------------------------------------------------------------------------
     JOB_RESCUED = "job_rescued"
     """A job was accepted and its work message is missing; the message was written again."""
@@ -78,6 +88,7 @@ def log_fields(
     job_id: str | None = None,
     key: str | None = None,
     attempt: int | None = None,
+    stream: str | None = None,
     consumer: str | None = None,
     subject: str | None = None,
 ) -> dict[str, object]:
@@ -89,6 +100,7 @@ def log_fields(
         job_id: the id of the job.
         key: the concurrency key, in its readable form.
         attempt: which attempt of the job, counted from 1.
+        stream: the name of the JetStream stream.
         consumer: the name of the JetStream consumer.
         subject: the NATS subject.
     """
@@ -97,6 +109,7 @@ def log_fields(
         "job_id": job_id,
         "key": key,
         "attempt": attempt,
+        "stream": stream,
         "consumer": consumer,
         "subject": subject,
     }

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
+from typing_extensions import override
+
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
+from trellis_nats.binding import Binding
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context
 from trellis_nats.errors import InvalidPayload, TransportError, WriteUnknown
 from trellis_nats.events.envelope import stamped
+from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
-from trellis_nats.events.subjects import event_subject
+from trellis_nats.events.subjects import EVENT_STREAM, event_subject
+from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
+from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
+from trellis_nats.surface import Surface
 
 __all__ = ["EventPublisher", "PublishedEvent"]
 
@@ -47,7 +55,7 @@ class EventPublisher(Generic[EventT]):
         self._runtime = runtime
         self._source = EventSource[EventT](runtime, spec)
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
-        runtime.events.append(spec)
+        runtime.register(_PublisherSurface(spec))
 
     def __repr__(self) -> str:
         return f"<EventPublisher {self.spec.name}>"
@@ -101,3 +109,16 @@ class EventPublisher(Generic[EventT]):
                     raise
                 break
         raise WriteUnknown(f'event "{self.spec.name}" {event_id} may have been stored: {unknown}')
+
+
+@dataclass(frozen=True)
+class _PublisherSurface(Surface):
+    spec: EventSpec
+
+    @override
+    def requirements(self, binding: Binding) -> Iterable[StreamRequirement]:
+        return (EVENT_STREAM,)
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        return publish_grants(self.spec) if role == "worker" else ()

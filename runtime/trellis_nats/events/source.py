@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final, Generic, Self, TypeVar
 
+from typing_extensions import override
+
+from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.envelope import ReceivedEvent, read_event
+from trellis_nats.events.grants import subscribe_grants
 from trellis_nats.events.publish_buffer import Backlog
+from trellis_nats.grants import Grant, Role
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
+from trellis_nats.surface import Surface
 
 __all__ = ["EventSource", "EventSubscription"]
 
@@ -56,7 +63,7 @@ class EventSource(Generic[EventT]):
         """What the contract says about the event."""
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
-        runtime.heard.append(spec)
+        runtime.register(_SourceSurface(spec))
 
     def __repr__(self) -> str:
         return f"<EventSource {self.spec.name}>"
@@ -87,3 +94,12 @@ class EventSource(Generic[EventT]):
         finally:
             backlog.close()
             await subscription.unsubscribe()
+
+
+@dataclass(frozen=True)
+class _SourceSurface(Surface):
+    spec: EventSpec
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        return subscribe_grants(self.spec) if role in {"worker", "client"} else ()

@@ -1,4 +1,4 @@
-"""The subjects of events: templates filled from the event, escaped as other runtimes do (reference, 6.1).
+"""The stream of events, and their subjects: templates filled from the event, escaped as other runtimes do (reference, 6.1).
 
 Pure. Two values may give one token: `$a` and `_$a` do, and so do the empty string and `_`.
 """
@@ -13,9 +13,15 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats.errors import InvalidPayload
+from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.specs import EventSpec
 
-__all__ = ["event_subject", "subject_token"]
+__all__ = ["EVENT_STREAM", "event_subject", "subject_token"]
+
+EVENT_STREAM: Final = StreamRequirement(
+    name="trellis", config={"subjects": ["events.>"], "retention": "limits", "storage": "file"}
+)
+"""The stream that keeps the events of all services."""
 
 _PLACEHOLDER: Final = re.compile(r"\{(/[^{}]*)\}")
 _ESCAPED: Final = re.compile(

@@ -17,6 +17,7 @@ from trellis_nats.jobs.maintenance.report import ReconcileReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
+from trellis_nats.jobs.queue_surface import JobsSurface
 from trellis_nats.jobs.store.event_stream import JobEvent, follow_events
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.clock_skew import ClockSkew
@@ -53,7 +54,7 @@ class Jobs:
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
         self._duty_host: Maintainer | None = None
-        runtime.workloads.append(self)
+        runtime.register(JobsSurface(self.start, self.stop))
 
     async def start_workers(self) -> WorkerHost:
         """Start to work every queue that has a handler, and return what stops them again.
@@ -67,7 +68,7 @@ class Jobs:
         """
         if not self._handled():
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
-        await self.runtime.check_rights()
+        await self.runtime.check_permissions()
         await self.start()
         return WorkerHost(self)
 

@@ -1,4 +1,4 @@
-"""What jobs need: creating and following them, working them, the duties. Pure.
+"""What accounts must be allowed to do for jobs. Pure.
 
 Every line stands for something that the runtime sends; tests/integration/permissions runs it with nothing else.
 """
@@ -8,93 +8,97 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.grants import Grant, Probe, api, publish, subscribe
+from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, subscribe
 from trellis_nats.ids import is_token
-from trellis_nats.provision.plan import JOBS
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.subjects import STREAM, liveness_subject, worker_heartbeat_subject
 
-__all__ = ["awaiting", "creating", "duties", "inspecting", "keyed", "records", "working"]
+__all__ = ["create_grants", "inspect_grants", "key_record_grants", "maintenance_grants", "work_grants"]
 
 
-def creating(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Create jobs of a queue, and do with their refs what they offer."""
+def create_grants(jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool) -> Iterator[Grant]:
+    """To create jobs of a queue, and to use their refs."""
     prefix, name = queue.publish_prefix, queue.queue_type
-    yield publish(f"{prefix}.*.created", f"create jobs of queue {name}", probe=Probe.REFUSED)
-    yield from inspecting(jobs, queue)
+    yield publish(f"{prefix}.*.{EventType.CREATED}", f"create jobs of queue {name}", probe=Probe.WRONG_STREAM)
+    yield from inspect_grants(jobs, queue)
+    if has_keys:
+        yield publish(
+            f"{prefix}.*.{EventType.SKIPPED}", f"replace jobs of queue {name}", probe=Probe.WRONG_STREAM
+        )
+        yield publish(
+            f"{prefix}.*.{EventType.STALE}",
+            f"free slots of dead jobs of queue {name}",
+            probe=Probe.WRONG_STREAM,
+        )
+        yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
+        yield from key_record_grants(jobs, queue)
 
 
-def inspecting(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Read, await and cancel jobs of a queue."""
+def inspect_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To read, await and cancel jobs of a queue."""
     prefix, name = queue.publish_prefix, queue.queue_type
-    yield publish(f"{prefix}.*.cancelled", f"cancel jobs of queue {name}", probe=Probe.REFUSED)
-    yield api(f"DIRECT.GET.{JOBS}.{prefix}.>", f"read jobs of queue {name}")
-    yield api(
-        f"CONSUMER.INFO.{jobs.work_stream}.{queue.consumer_name}", f"see that queue {name} can be worked"
+    yield publish(
+        f"{prefix}.*.{EventType.CANCELLED}", f"cancel jobs of queue {name}", probe=Probe.WRONG_STREAM
     )
-    yield subscribe(f"{prefix}.*.*", f"hear of jobs of queue {name}")
+    yield api(f"DIRECT.GET.{STREAM}.{prefix}.>", f"read jobs of queue {name}")
+    yield api(
+        f"CONSUMER.INFO.{jobs.work_stream}.{queue.consumer_name}", f"verify the consumer of queue {name}"
+    )
+    yield subscribe(f"{prefix}.*.*", f"follow jobs of queue {name}")
     if queue.updates_prefix is not None:
-        yield subscribe(f"{queue.updates_prefix}.*", f"hear the updates of queue {name}")
+        yield subscribe(f"{queue.updates_prefix}.*", f"receive the updates of queue {name}")
 
 
-def working(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Work a queue."""
+def work_grants(
+    jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool, instance_id: str
+) -> Iterator[Grant]:
+    """To work a queue, in addition to creating its jobs."""
     stream, consumer, name = jobs.work_stream, queue.consumer_name, queue.queue_type
     yield publish(
-        f"{queue.publish_prefix}.*.*", f"write what becomes of jobs of queue {name}", probe=Probe.REFUSED
+        f"{queue.publish_prefix}.*.*", f"store the events of jobs of queue {name}", probe=Probe.WRONG_STREAM
     )
-    yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"take jobs of queue {name}")
+    yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull jobs of queue {name}")
     yield publish(f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge jobs of queue {name}")
     if queue.updates_prefix is not None:
         yield publish(f"{queue.updates_prefix}.*", f"send the updates of queue {name}")
-    claims = f"trellis.job_claims.{jobs.namespace}.*"
-    yield publish(claims, "ask workers what they work on")
-    yield subscribe(claims, "be asked what this worker works on")
+    yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
+    yield subscribe(liveness_subject(jobs.namespace), "be asked which jobs this worker runs")
+    yield answer(liveness_subject(jobs.namespace, instance_id), "answer which jobs this worker runs")
     if is_token(jobs.namespace) and is_token(name):
         yield publish(
-            f"trellis.jobs.workers.{jobs.namespace}.{name}.*.heartbeat",
-            f"show that queue {name} is worked",
-            probe=Probe.TRACED,
-            is_needed=False,
+            worker_heartbeat_subject(jobs.namespace, name),
+            f"show that queue {name} has a worker",
+            probe=Probe.TRACE_ONLY,
+            at_start=StartCheck.OPTIONAL,
         )
+    if has_keys:
+        records = f"$KV.{jobs.keys_bucket}.{jobs.namespace}.>"
+        yield subscribe(records, f"notice when a key of queue {name} is free")
 
 
-def keyed(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Create jobs of a queue with concurrency keys."""
-    name = queue.queue_type
-    prefix = queue.publish_prefix
-    yield publish(f"{prefix}.*.skipped", f"replace jobs of queue {name}", probe=Probe.REFUSED)
-    yield publish(f"{prefix}.*.stale", f"take slots of dead jobs of queue {name}", probe=Probe.REFUSED)
-    yield publish(f"trellis.job_claims.{jobs.namespace}.*", "ask workers what they work on")
-    yield from records(jobs, queue)
-
-
-def records(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Read and change the records of a queue's keys: to free a place, for instance."""
+def key_record_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To read and change the records of a queue's keys, for instance to free a slot."""
     bucket, name = jobs.keys_bucket, queue.queue_type
-    yield publish(f"$KV.{bucket}.{jobs.namespace}.>", f"keep the keys of queue {name}", probe=Probe.REFUSED)
+    yield publish(
+        f"$KV.{bucket}.{jobs.namespace}.>", f"write the keys of queue {name}", probe=Probe.WRONG_STREAM
+    )
     yield api(f"DIRECT.GET.KV_{bucket}.$KV.{bucket}.>", f"read the keys of queue {name}")
     yield api(f"STREAM.MSG.GET.KV_{bucket}", f"read the newest keys of queue {name}")
 
 
-def awaiting(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """Work jobs of a queue with concurrency keys, beside what it takes to create them."""
-    records_of = f"$KV.{jobs.keys_bucket}.{jobs.namespace}.>"
-    yield subscribe(records_of, f"hear when a key of queue {queue.queue_type} is free")
+def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
+    """To rescue lost jobs, purge ended ones, and follow all of them: the maintenance of a service.
 
-
-def duties(jobs: JobsBinding) -> Iterator[Grant]:
-    """Find lost jobs, purge ended ones, and follow all: what `service.jobs.follow()` and `Options.duties` need.
-
-    Consumers on the stream of jobs cannot be confined to a service, and neither can a purge.
+    NATS cannot confine consumers on the stream of jobs, or a purge of it, to one service.
     """
     lease = f"$KV.{jobs.keys_bucket}.duty.*"
-    reading = "list and follow jobs"
-    for request in ("CREATE.JOBS.>", "DELETE.JOBS.*", "MSG.NEXT.JOBS.*"):
-        yield api(f"CONSUMER.{request}", reading, is_needed=False)
-    yield publish(f"$JS.ACK.{JOBS}.*.>", "give back what a follower no longer reads", is_needed=False)
-    yield api(f"STREAM.PURGE.{JOBS}", "purge ended jobs", is_needed=False)
-    yield api(f"DIRECT.GET.{jobs.work_stream}", "find lost jobs", is_needed=False)
+    for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
+        yield api(f"CONSUMER.{request.format(STREAM)}", "list and follow jobs")
+    yield publish(f"$JS.ACK.{STREAM}.*.>", "acknowledge what a follower read")
+    yield api(f"STREAM.PURGE.{STREAM}", "purge ended jobs")
+    yield api(f"DIRECT.GET.{jobs.work_stream}", "find lost jobs")
     for queue in jobs.queues.values():
-        yield publish(queue.work_subject, f"enqueue lost jobs of queue {queue.queue_type}", is_needed=False)
-    yield publish(f"trellis.job_claims.{jobs.namespace}.*", "ask workers what they work on", is_needed=False)
-    yield publish(lease, "hold the lease of the duties", is_needed=False)
-    yield api(f"DIRECT.GET.KV_{jobs.keys_bucket}.{lease}", "read the lease of the duties", is_needed=False)
+        yield publish(queue.work_subject, f"enqueue lost jobs of queue {queue.queue_type}")
+    yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
+    yield publish(lease, "hold the lease of the leader")
+    yield api(f"DIRECT.GET.KV_{jobs.keys_bucket}.{lease}", "read the lease of the leader")

@@ -20,6 +20,7 @@ from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_context import QueueContext
+from trellis_nats.jobs.queue_surface import QueueSurface
 from trellis_nats.jobs.ref import JobRef
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 from trellis_nats.jobs.store.live_updates import LiveUpdates
@@ -41,7 +42,9 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         self._runtime = runtime
         self._registration: HandlerRegistration[PayloadT, ResultT, UpdateT] | None = None
         self._started = False
-        runtime.queues.append(self.spec)
+        runtime.register(
+            QueueSurface(self.spec, runtime.instance_id, has_handler=lambda: self._registration is not None)
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"
@@ -228,7 +231,6 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         if self._started:
             raise HandlerConflict(f'job "{name}": register its handler before the workers start')
         self._registration = register(name, handler, concurrency=concurrency, timeout=timeout)
-        self._runtime.handled.append(self.spec)
         return handler
 
     @property

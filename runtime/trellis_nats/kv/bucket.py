@@ -13,6 +13,7 @@ from trellis_nats.errors import (
     RevisionMismatch,
     WrongLastSequence,
 )
+from trellis_nats.kv.bucket_surface import BucketSurface
 from trellis_nats.kv.entry import Entry
 from trellis_nats.kv.keys import checked_key
 from trellis_nats.kv.records import Record, Records
@@ -40,7 +41,7 @@ class Bucket(Generic[ValueT]):
         """What the contract says about the bucket."""
         self._runtime = runtime
         self._codec = Codec[ValueT](spec.value, what=f'the value for bucket "{spec.name}"')
-        runtime.buckets.append(spec)
+        runtime.register(BucketSurface(spec))
 
     def __repr__(self) -> str:
         return f"<Bucket {self.spec.name}>"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from trellis_nats.grants import Grant
+from trellis_nats.grants import Grant, Operation
 
 __all__ = ["Permissions", "covers"]
 
@@ -17,16 +17,16 @@ _INDENT: Final = "    "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permissions:
-    """What a user may publish to and subscribe to, and nothing else. Join two with `|`."""
+    """What a user may publish and subscribe to, and nothing else. Join two with `|`."""
 
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     allow_responses: timedelta | None = None
-    """How long after a request it may be answered, once, whatever its reply subject is. None: it may not."""
+    """How long after a request the user may answer it, once, whatever the reply subject is. None: it may not answer."""
 
     def __or__(self, other: Permissions) -> Permissions:
-        """Return what either allows, without what another line covers."""
-        expiries = [each for each in (self.allow_responses, other.allow_responses) if each is not None]
+        """Return what either allows, without the subjects that another one covers."""
+        expiries = [expiry for expiry in (self.allow_responses, other.allow_responses) if expiry is not None]
         return Permissions(
             publish=_reduced((*self.publish, *other.publish)),
             subscribe=_reduced((*self.subscribe, *other.subscribe)),
@@ -37,8 +37,8 @@ class Permissions:
         """Write the `permissions` of a user in a nats-server configuration file."""
         lines = [
             "permissions {",
-            *_listed("publish", self.publish),
-            *_listed("subscribe", self.subscribe),
+            *_lines("publish", self.publish),
+            *_lines("subscribe", self.subscribe),
         ]
         if self.allow_responses is not None:
             seconds = round(self.allow_responses.total_seconds())
@@ -46,18 +46,24 @@ class Permissions:
         return "\n".join([*lines, "}", ""])
 
     @classmethod
-    def of(cls, grants: Iterable[Grant], *, allow_responses: timedelta | None) -> Permissions:
-        """Gather the subjects of grants."""
-        listed = tuple(grants)
+    def of(cls, grants: Iterable[Grant], *, allow_responses: timedelta) -> Permissions:
+        """Gather the subjects of grants. `allow_responses` applies where one of them is to answer requests."""
+        subjects: dict[Operation, list[str]] = {
+            "publish to": [],
+            "subscribe to": [],
+            "answer requests on": [],
+        }
+        for grant in grants:
+            subjects[grant.operation].append(grant.subject)
         return cls(
-            publish=_reduced(each.subject for each in listed if each.operation == "publish to"),
-            subscribe=_reduced(each.subject for each in listed if each.operation == "subscribe to"),
-            allow_responses=allow_responses,
+            publish=_reduced(subjects["publish to"]),
+            subscribe=_reduced(subjects["subscribe to"]),
+            allow_responses=allow_responses if subjects["answer requests on"] else None,
         )
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """Say whether every subject that matches `subject`, which may be a pattern too, matches `pattern`."""
+    """Return whether every subject that matches `subject`, which may be a pattern too, matches `pattern`."""
     wanted, given = pattern.split("."), subject.split(".")
     for place, part in enumerate(wanted):
         if part == ">":
@@ -70,12 +76,14 @@ def covers(pattern: str, subject: str) -> bool:
 def _reduced(subjects: Iterable[str]) -> tuple[str, ...]:
     distinct = tuple(dict.fromkeys(subjects))
     return tuple(
-        each for each in distinct if not any(other != each and covers(other, each) for other in distinct)
+        subject
+        for subject in distinct
+        if not any(other != subject and covers(other, subject) for other in distinct)
     )
 
 
-def _listed(operation: str, subjects: tuple[str, ...]) -> list[str]:
-    # An empty list of what is allowed would allow everything.
+def _lines(operation: str, subjects: tuple[str, ...]) -> list[str]:
+    # A server takes an empty list of allowed subjects for no limit at all.
     if not subjects:
         return [f'{_INDENT}{operation} {{ deny: [">"] }}']
     inner = [f"{_INDENT * 2}{json.dumps(subject)}" for subject in subjects]

@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 from trellis_nats.binding import Binding
-from trellis_nats.client import Client
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.grants import Role
 from trellis_nats.options import Options
-from trellis_nats.permissions import Permissions, Role, permissions_for, usage_of
-from trellis_nats.runtime import Runtime
-from trellis_nats.service import Service
+from trellis_nats.permissions.config import Permissions
+from trellis_nats.permissions.roles import permissions_for
+from trellis_nats.runtime import Participant, Runtime
 
 __all__ = ["permissions"]
 
 
 def permissions(
-    package: type[Service | Client],
+    package: type[Participant],
     role: Role,
     *,
     binding: Binding | None = None,
     inbox_prefix: str | None = None,
 ) -> Permissions:
-    """Return what a user of NATS must be allowed to play a role of a service, and nothing else.
+    """Return what a user of NATS must be allowed to do to play a role of a service, and nothing else.
 
-    `worker` works the queues, serves the RPCs, publishes the events and uses the buckets; `producer` creates jobs and
-    follows and cancels them; `operator` has the duties (`Options.duties`, `reconcile`, `purge_ended`, `follow`), beside
-    a worker's rights or alone; `provisioner` makes streams, consumers and buckets; `client`, of a generated client
-    class, calls the RPCs and listens to the events. Two roles are joined with `|`.
+    `worker` works the queues, serves the RPCs, publishes the events and uses the buckets; `producer` creates jobs, and
+    follows and cancels them; `operator` does the maintenance (`Options.duties`, `reconcile`, `purge_ended`, `follow`),
+    alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `client`, of a generated client
+    class, calls the RPCs and subscribes to the events. Two roles are joined with `|`.
 
     With a control plane, give its `binding`: its names are used. `inbox_prefix` is that of `Options`, where it is set.
 
         print(permissions(OrdersService, "worker").to_config())
 
     Raises:
-        ConfigurationError: the class and the role do not fit, the prefix is malformed, or a name of the contract may not
-            stand in a subject.
+        ConfigurationError: the class and the role do not fit, the prefix is malformed, or a name in the contract is not
+            valid in a subject.
         IncompatiblePackage: the package was generated for another version of the runtime's interface.
     """
-    is_client = issubclass(package, Client)
-    if is_client != (role == "client"):
+    if package.is_client != (role == "client"):
         kind = "client" if role == "client" else "service"
         raise ConfigurationError(
-            f'role "{role}" is one of a {kind}: give the generated {kind} class, not {package.__name__}'
+            f'role "{role}" belongs to a {kind}: pass the generated {kind} class, not {package.__name__}'
         )
-    runtime = Runtime(package.contract, Options(inbox_prefix=inbox_prefix), binding)
+    runtime = Runtime(
+        package.contract, Options(inbox_prefix=inbox_prefix), binding, is_client=package.is_client
+    )
     package(runtime)
-    return permissions_for(usage_of(runtime, is_client=is_client), role)
+    return permissions_for(runtime, role)

@@ -1,4 +1,4 @@
-"""A question that a process asks itself, to see whether it may answer others."""
+"""A request that a process sends to itself, to check that it may answer requests."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ __all__ = ["ReplyProbe"]
 
 
 class ReplyProbe:
-    """One question under way. The right to answer is not a subject, so that only an answer shows whether it is there."""
+    """One request under way. `allow_responses` is not bound to a subject, so that only an answer shows whether it is set."""
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._inbox = connection.new_inbox()
-        self._answer_denial = PermissionViolation("publish to", self._inbox.lower())
+        self._answer_violation = PermissionViolation("publish to", self._inbox.lower())
         self._expected = {
-            self._answer_denial,
+            self._answer_violation,
             PermissionViolation("publish to", subject.lower()),
             PermissionViolation("subscribe to", subject.lower()),
         }
-        self._heard: set[PermissionViolation] = set()
+        self._violations: set[PermissionViolation] = set()
 
     @classmethod
     @asynccontextmanager
-    async def asked(cls, connection: Connection, subject: str) -> AsyncGenerator[ReplyProbe]:
-        """Ask on a subject that nobody else uses, for the length of an `async with` block."""
-        question = cls(connection, subject)
-        forget = connection.on_permission_error(question._take)
-        subscription = connection.subscribe(subject, question._answer)
+    async def send(cls, connection: Connection, subject: str) -> AsyncGenerator[ReplyProbe]:
+        """Send the request on a subject that only this process uses, and receive it for an `async with` block."""
+        probe = cls(connection, subject)
+        remove = connection.on_permission_error(probe._take)
+        subscription = connection.subscribe(subject, probe._answer)
         try:
             with suppress(NotConnected):
-                await connection.publish(subject, b"", reply=question._inbox)
-            yield question
+                await connection.publish(subject, b"", reply=probe._inbox)
+            yield probe
         finally:
-            forget()
+            remove()
             await subscription.unsubscribe()
 
     async def is_answer_denied(self) -> bool:
-        """Say whether the answer was refused. Call it after a flush: then the question has come back.
+        """Return whether the server refused the answer. Call it after a flush: then the request has arrived.
 
         Raises:
             RequestTimeout: the server did not answer.
         """
         await self._connection.flush()
-        return self._answer_denial in self._heard
+        return self._answer_violation in self._violations
 
-    def _answer(self, question: Message) -> None:
-        if question.reply == self._inbox:
+    def _answer(self, request: Message) -> None:
+        if request.reply == self._inbox:
             with suppress(NotConnected):
                 self._connection.send(self._inbox, b"")
 
-    def _take(self, denial: PermissionViolation) -> bool:
-        if denial in self._expected:
-            self._heard.add(denial)
-        return denial in self._expected
+    def _take(self, violation: PermissionViolation) -> bool:
+        if violation in self._expected:
+            self._violations.add(violation)
+        return violation in self._expected

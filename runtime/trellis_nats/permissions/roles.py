@@ -1,118 +1,92 @@
-"""Which rights each role needs. Pure."""
+"""What each role must be allowed to do: what the surfaces declare, and what follows from what they require. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Iterator
 from datetime import timedelta
-from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
-from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.grants import Grant
-from trellis_nats.jobs import grants
-from trellis_nats.permissions import connection
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.grants import Grant, Probe, Role, StartCheck, api, publish, subscribe
 from trellis_nats.permissions.config import Permissions
-from trellis_nats.permissions.provisioning import provisioning, verifying
-from trellis_nats.permissions.usage import Usage
-from trellis_nats.provision.plan import plan
+from trellis_nats.provision.plan import Plan, plan
+from trellis_nats.runtime import Runtime
 
-__all__ = ["Role", "permissions_for", "starting"]
-
-Role = Literal["worker", "producer", "operator", "provisioner", "client"]
+__all__ = ["grants_of", "inbox_prefix", "permissions_for", "trace_subject"]
 
 _ANSWER_WITHIN: Final = timedelta(minutes=10)
 """How long after a call its answer is allowed. The server's own default, 2 minutes, is short for a handler."""
+_INBOX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
-def permissions_for(usage: Usage, role: Role) -> Permissions:
-    """Return what a role needs, and nothing else."""
-    answers = role == "worker" and (usage.jobs is not None or bool(usage.served))
-    grants = (*connection.connecting(usage.inbox), *_ROLES[role](usage))
-    return Permissions.of(grants, allow_responses=_ANSWER_WITHIN if answers else None)
+def permissions_for(runtime: Runtime, role: Role) -> Permissions:
+    """Return what a role needs, and nothing else.
+
+    Raises:
+        ConfigurationError: a name in the contract, or the inbox prefix, is not valid in a subject.
+    """
+    inbox = subscribe(f"{inbox_prefix(runtime)}.>", "receive answers")
+    return Permissions.of((inbox, *grants_of(runtime, role)), allow_responses=_ANSWER_WITHIN)
 
 
-def starting(usage: Usage) -> Iterator[Grant]:
-    """Give what a service uses that starts with the handlers that it has."""
-    for binding, queue in usage.queues:
-        is_handled = queue.queue_type in usage.handled_queues
-        for grant in _using(usage, binding, queue):
-            yield grant if is_handled else replace(grant, is_needed=False)
-        if is_handled:
-            yield from _working(usage, binding, queue)
-    for rpc in usage.served:
-        if rpc.name in usage.handled_rpcs:
-            yield from connection.serving(rpc)
-    yield from _events_and_buckets(usage)
-    for event in usage.heard:
-        yield from connection.hearing(event)
+def grants_of(runtime: Runtime, role: Role) -> list[Grant]:
+    """Return what a role needs once it is connected.
+
+    Raises:
+        ConfigurationError: a name in the contract is not valid in a subject.
+    """
+    grants = [grant for surface in runtime.surfaces for grant in surface.grants(runtime.binding, role)]
+    if any(grant.probe is Probe.TRACE_ONLY for grant in grants):
+        subject = trace_subject(runtime.contract.name)
+        grants.append(
+            publish(
+                subject,
+                "check, without delivering anything, what may be published",
+                at_start=StartCheck.OPTIONAL,
+            )
+        )
+    if role in {"operator", "provisioner"}:
+        grants += _verify_grants(plan(runtime.requirements()))
+    if role == "provisioner":
+        grants += _create_grants(plan(runtime.requirements()))
+    return grants
 
 
-def _worker(usage: Usage) -> Iterator[Grant]:
-    for binding, queue in usage.queues:
-        yield from _using(usage, binding, queue)
-        yield from _working(usage, binding, queue)
-    for rpc in usage.served:
-        yield from connection.serving(rpc)
-    yield from _events_and_buckets(usage)
-    yield from _client(usage)
+def trace_subject(service: str) -> str:
+    """Return where a server reports what became of a traced message. No process subscribes to it."""
+    return f"trellis.probes.{service}"
 
 
-def _producer(usage: Usage) -> Iterator[Grant]:
-    for binding, queue in usage.queues:
-        yield from _using(usage, binding, queue)
+def inbox_prefix(runtime: Runtime) -> str:
+    """Return where answers arrive: below a prefix of the service's own, which its clients may not subscribe to.
+
+    Raises:
+        ConfigurationError: `Options.inbox_prefix` is not a valid prefix of subjects.
+    """
+    chosen = runtime.options.inbox_prefix
+    if chosen is None:
+        return f"_INBOX_{runtime.contract.name}" + (".client" if runtime.is_client else "")
+    if _INBOX.fullmatch(chosen) is None:
+        raise ConfigurationError(
+            f'inbox_prefix "{chosen}" must be tokens of A-Z a-z 0-9 _ - with dots between them'
+        )
+    return chosen
 
 
-def _operator(usage: Usage) -> Iterator[Grant]:
-    for binding, queue in usage.queues:
-        yield from grants.inspecting(binding, queue)
-        if usage.is_keyed(queue):
-            yield from grants.records(binding, queue)
-    if usage.jobs is not None:
-        yield from grants.duties(usage.jobs)
-    yield from verifying(plan(usage.requirements, atomic=True))
+def _verify_grants(wanted: Plan) -> Iterator[Grant]:
+    for stream in wanted.streams:
+        yield api(f"STREAM.INFO.{stream.name}", f"verify stream {stream.name}")
+    for consumer in wanted.consumers:
+        yield api(f"CONSUMER.INFO.{consumer.stream}.{consumer.name}", f"verify consumer {consumer.name}")
 
 
-def _provisioner(usage: Usage) -> Iterator[Grant]:
-    wanted = plan(usage.requirements, atomic=True)
-    yield from verifying(wanted)
-    yield from provisioning(wanted)
-
-
-def _client(usage: Usage) -> Iterator[Grant]:
-    for rpc in usage.called:
-        yield from connection.calling(rpc)
-    for event in usage.heard:
-        yield from connection.hearing(event)
-
-
-def _using(usage: Usage, binding: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    yield from grants.creating(binding, queue)
-    if usage.is_keyed(queue):
-        yield from grants.keyed(binding, queue)
-
-
-def _working(usage: Usage, binding: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    yield from grants.working(binding, queue)
-    if usage.is_keyed(queue):
-        yield from grants.awaiting(binding, queue)
-
-
-def _events_and_buckets(usage: Usage) -> Iterator[Grant]:
-    if usage.published or usage.jobs is not None:
-        yield from connection.probing(usage.service)
-    for event in usage.published:
-        yield from connection.publishing(event)
-    for bound in usage.buckets:
-        yield from connection.bucket(bound, is_needed=bound.bucket not in usage.optional_buckets)
-
-
-_ROLES: Final[Mapping[Role, Callable[[Usage], Iterator[Grant]]]] = MappingProxyType(
-    {
-        "worker": _worker,
-        "producer": _producer,
-        "operator": _operator,
-        "provisioner": _provisioner,
-        "client": _client,
-    }
-)
+def _create_grants(wanted: Plan) -> Iterator[Grant]:
+    # Creating is all: nothing that exists is ever altered or deleted.
+    for stream in wanted.streams:
+        yield api(f"STREAM.CREATE.{stream.name}", f"create stream {stream.name}")
+    for consumer in wanted.consumers:
+        subject = consumer.config["filter_subject"]
+        yield api(
+            f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{subject}", f"create consumer {consumer.name}"
+        )

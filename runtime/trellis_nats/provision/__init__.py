@@ -1,10 +1,25 @@
-"""What streams, consumers and buckets must look like, and seeing to it.
+"""What streams, consumers and buckets must look like, and creating and verifying them.
 
-`plan` says what is wanted, `compare` says what differs, `apply` looks and creates. Nothing that exists is altered.
+`requirements` is the data that surfaces declare, `plan` orders it, `compare` finds what differs, `apply` asks the server
+and creates what is missing. Nothing that exists is altered.
 """
 
 from trellis_nats.provision.apply import provision
-from trellis_nats.provision.compare import unfitness
-from trellis_nats.provision.requirements import BucketNeed, QueueNeed, Requirements, requirements_of
+from trellis_nats.provision.compare import compare_consumer
+from trellis_nats.provision.requirements import (
+    BucketRequirement,
+    ConsumerRequirement,
+    Requirement,
+    ServerFeature,
+    StreamRequirement,
+)
 
-__all__ = ["BucketNeed", "QueueNeed", "Requirements", "provision", "requirements_of", "unfitness"]
+__all__ = [
+    "BucketRequirement",
+    "ConsumerRequirement",
+    "Requirement",
+    "ServerFeature",
+    "StreamRequirement",
+    "compare_consumer",
+    "provision",
+]

@@ -1,9 +1,9 @@
-"""Looks at what exists, creates what is missing where it may, and tells every problem at once."""
+"""Looks up what exists, creates what is missing where it may, and reports every problem at once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from trellis_nats._nats.connection import Connection
@@ -15,37 +15,46 @@ from trellis_nats._nats.jetstream.streams import (
     last_message,
     stream_info,
 )
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
 from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
-from trellis_nats.provision.plan import ConsumerPlan, StreamPlan, plan
-from trellis_nats.provision.requirements import Requirements
+from trellis_nats.provision.plan import consumer_config, plan, stream_config
+from trellis_nats.provision.requirements import (
+    ConsumerRequirement,
+    Requirement,
+    ServerFeature,
+    StreamRequirement,
+)
 
 __all__ = ["provision"]
 
 _log = logging.getLogger(__name__)
 
-_ATOMIC_SINCE: Final = (2, 12, 0)
+_BATCHES_SINCE: Final = (2, 12, 0)
 _TAKEN: Final = (10058, 10148, 10013)
 """The name is in use: by a stream, by a consumer (2.10 on), by a consumer (older)."""
 
 
-async def provision(connection: Connection, requirements: Requirements, *, create: bool) -> None:
-    """See that everything is there. Several processes may do so at the same time.
+async def provision(
+    connection: Connection, requirements: Iterable[Requirement], *, create: bool, replicas: int = 1
+) -> None:
+    """Make sure that everything required exists. Several processes may do so at the same time.
 
-    With `create`, what is missing is made. What exists is never altered. An account that may not look streams up, as a
-    service's should not, is content with looking its consumers up.
+    With `create`, what is missing is created, on `replicas` servers. What exists is never altered. An account that may
+    not look up streams, as a worker's may not, verifies its consumers and buckets only.
 
     Raises:
-        ProvisioningError: something is missing or differs; it holds a sentence for each.
+        ProvisioningError: something is missing or differs; it has a sentence for each problem.
+        ConfigurationError: two surfaces require one stream or consumer in different ways.
         RequestTimeout: JetStream does not answer.
         NotConnected: there was no connection within the time for a request.
     """
-    wanted = plan(requirements, atomic=connection.server_version >= _ATOMIC_SINCE)
+    wanted = plan(requirements)
     problems: list[str] = []
     broken: set[str] = set()
     try:
         for stream in wanted.streams:
-            found = await _stream_problems(connection, stream, create=create)
+            found = await _stream_problems(connection, stream, create=create, replicas=replicas)
             if found:
                 broken.add(stream.name)
             problems += found
@@ -53,25 +62,29 @@ async def provision(connection: Connection, requirements: Requirements, *, creat
             if consumer.stream not in broken:
                 problems += await _consumer_problems(connection, consumer, create=create)
     except NoResponders:
-        problems.append(f"JetStream does not run on {connection.address}, or not for this account")
+        problems.append(f"JetStream is not enabled on {connection.address}, or not for this account")
     if problems:
         raise ProvisioningError(problems)
+    _warn_of_missing(wanted.features, connection.server_version)
 
 
-async def _stream_problems(connection: Connection, wanted: StreamPlan, *, create: bool) -> list[str]:
+async def _stream_problems(
+    connection: Connection, wanted: StreamRequirement, *, create: bool, replicas: int
+) -> list[str]:
     what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
     try:
         info = await stream_info(connection, wanted.name)
     except PermissionDenied:
-        return await _bucket_problems(connection, wanted.name, wanted.bucket)
+        return await _bucket_problems(connection, wanted)
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
         return stream_differences(wanted, _config(info))
     if not create:
-        return [_to_be_made(what)]
+        return [_missing(what)]
+    has_batches = connection.server_version >= _BATCHES_SINCE
     try:
-        await create_stream(connection, wanted.config)
+        await create_stream(connection, stream_config(wanted, replicas=replicas, has_batches=has_batches))
     except PermissionDenied as denial:
         return [_not_allowed(what, denial)]
     except ApiError as error:
@@ -81,37 +94,39 @@ async def _stream_problems(connection: Connection, wanted: StreamPlan, *, create
             if info is None
             else stream_differences(wanted, _config(info))
         )
-    _log.info("created %s", what)
+    _log.info("created %s", what, extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.name))
     return []
 
 
-async def _bucket_problems(connection: Connection, stream: str, bucket: str | None) -> list[str]:
-    """Look for a bucket by reading from it, which needs no right to look streams up."""
-    if bucket is None:
+async def _bucket_problems(connection: Connection, wanted: StreamRequirement) -> list[str]:
+    """Look for a bucket by reading from it, which needs no permission to look up streams."""
+    if wanted.bucket is None:
         return []
     try:
-        await last_message(connection, stream, f"$KV.{bucket}.>")
+        await last_message(connection, wanted.name, f"$KV.{wanted.bucket}.>")
     except NoResponders:
-        return [_to_be_made(f'bucket "{bucket}"')]
+        return [_missing(f'bucket "{wanted.bucket}"')]
     except PermissionDenied:
         return []
     return []
 
 
-async def _consumer_problems(connection: Connection, wanted: ConsumerPlan, *, create: bool) -> list[str]:
+async def _consumer_problems(
+    connection: Connection, wanted: ConsumerRequirement, *, create: bool
+) -> list[str]:
     what = f'consumer "{wanted.name}" of stream "{wanted.stream}"'
     try:
         info = await consumer_info(connection, wanted.stream, wanted.name)
     except PermissionDenied as denial:
-        return [f"{what} cannot be looked up: {denial}; an operator must allow that"]
+        return [f"{what} cannot be looked up: {denial}; an operator must allow it"]
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
-        return _unfit(wanted, _config(info), create=create)
+        return _existing_problems(wanted, _config(info), create=create)
     if not create:
-        return [_to_be_made(what)]
+        return [_missing(what)]
     try:
-        await create_consumer(connection, wanted.stream, wanted.config)
+        await create_consumer(connection, wanted.stream, consumer_config(wanted))
     except PermissionDenied as denial:
         return [_not_allowed(what, denial)]
     except ApiError as error:
@@ -121,29 +136,53 @@ async def _consumer_problems(connection: Connection, wanted: ConsumerPlan, *, cr
         return (
             [f"{what} cannot be created: {error.description}"]
             if info is None
-            else _unfit(wanted, _config(info), create=create)
+            else _existing_problems(wanted, _config(info), create=create)
         )
-    _log.info("created %s", what)
+    _log.info(
+        "created %s",
+        what,
+        extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.stream, consumer=wanted.name),
+    )
     return []
 
 
-def _unfit(wanted: ConsumerPlan, existing: Mapping[str, object], *, create: bool) -> list[str]:
-    """Say why a consumer will not do. Where somebody else provisions, it may be as another runtime makes them."""
+def _existing_problems(
+    wanted: ConsumerRequirement, existing: Mapping[str, object], *, create: bool
+) -> list[str]:
+    """Return why a consumer will not do. Where a control plane provisions, another runtime may have created it."""
     problems, deviations = consumer_differences(wanted, existing), consumer_deviations(wanted, existing)
     if create:
         return problems + deviations
-    for each in deviations:
-        _log.warning("%s", each)
+    for deviation in deviations:
+        _log.warning(
+            "%s",
+            deviation,
+            extra=log_fields(LogEvent.CONSUMER_DEVIATES, stream=wanted.stream, consumer=wanted.name),
+        )
     return problems
+
+
+def _warn_of_missing(features: Iterable[ServerFeature], server_version: tuple[int, ...]) -> None:
+    for feature in features:
+        if server_version < feature.since:
+            _log.warning(
+                "nats-server %s %s",
+                ".".join(map(str, server_version)),
+                feature.price,
+                extra=log_fields(LogEvent.SERVER_OUTDATED),
+            )
 
 
 def _config(info: JsonObject) -> Mapping[str, object]:
     return cast("Mapping[str, object]", info.get("config") or {})
 
 
-def _to_be_made(what: str) -> str:
-    return f"{what} does not exist; whoever provisions this server must create it: the control plane or an operator"
+def _missing(what: str) -> str:
+    return f"{what} does not exist; the control plane or an operator must create it"
 
 
 def _not_allowed(what: str, denial: PermissionDenied) -> str:
-    return f"{what} does not exist, and {denial}; an operator must create it, or start once with an account that may"
+    return (
+        f"{what} does not exist, and {denial}; an operator must create it, or start the service once with an account "
+        "that may"
+    )

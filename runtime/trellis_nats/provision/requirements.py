@@ -1,73 +1,105 @@
-"""What a service needs on the server: plain data."""
+"""What a surface needs on the server: plain data that is planned, created and verified."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
-from trellis_nats.binding import Binding
-from trellis_nats.clock import from_milliseconds
+from pydantic import JsonValue
 
-__all__ = ["BucketNeed", "QueueNeed", "Requirements", "requirements_of"]
+from trellis_nats.clock import to_nanoseconds
+
+__all__ = [
+    "BucketRequirement",
+    "ConsumerRequirement",
+    "Requirement",
+    "ServerFeature",
+    "StreamRequirement",
+]
+
+_UNLIMITED: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueNeed:
-    """A job queue's consumer on the work stream."""
+class StreamRequirement:
+    """A stream, and which differences of an existing one matter."""
 
-    consumer: str
-    """Its durable name."""
-    work_subject: str
-    ack_wait: timedelta
+    name: str
+    config: Mapping[str, JsonValue]
+    """Its configuration as the JetStream API has it, without the name and the replicas."""
+    compared: tuple[str, ...] = ("subjects", "retention", "storage")
+    """The fields that an existing stream must have exactly so. An operator may choose the others."""
+    sufficient_subjects: tuple[str, ...] = ()
+    """An existing stream is accepted when it has one of these. Where empty, `compared` decides alone."""
+    is_lossless: bool = False
+    """Whether an existing stream must not limit messages or bytes, because it would silently drop what it accepted."""
+    has_batches: bool = False
+    """Whether to create it with atomic batches, where the server knows them (2.12)."""
+    bucket: str | None = None
+    """The KV bucket that it holds, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketNeed:
+class ConsumerRequirement:
+    """A durable pull consumer."""
+
+    stream: str
+    name: str
+    config: Mapping[str, JsonValue]
+    """Its configuration as the JetStream API has it, without the durable name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketRequirement:
     """A KV bucket."""
 
     bucket: str
     history: int = 1
-    """How many values of a key are kept; 64 at most."""
+    """How many values of a key are kept; at most 64."""
     ttl: timedelta = timedelta(0)
-    """How long a value is kept; 0 for ever."""
+    """How long a value is kept; 0: indefinitely."""
     max_value_bytes: int | None = None
-    """None: as large as the server takes."""
+    """None: as large as the server accepts."""
+
+    @property
+    def stream(self) -> StreamRequirement:
+        """The stream of the bucket, as NATS' own clients create it, so that they can use it too."""
+        return StreamRequirement(
+            name=f"KV_{self.bucket}",
+            config={
+                "subjects": [f"$KV.{self.bucket}.>"],
+                "retention": "limits",
+                "storage": "file",
+                "discard": "new",
+                "max_msgs_per_subject": self.history,
+                "max_age": to_nanoseconds(self.ttl),
+                "max_msg_size": _UNLIMITED if self.max_value_bytes is None else self.max_value_bytes,
+                "allow_rollup_hdrs": True,
+                "deny_delete": True,
+                "allow_direct": True,
+            },
+            compared=(
+                "subjects",
+                "retention",
+                "max_msgs_per_subject",
+                "max_age",
+                "max_msg_size",
+                "allow_direct",
+            ),
+            bucket=self.bucket,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requirements:
-    """Everything one service or client needs."""
+class ServerFeature:
+    """A feature of newer servers that a surface can do without, at a price."""
 
-    queues: tuple[QueueNeed, ...] = ()
-    buckets: tuple[BucketNeed, ...] = ()
-    events: bool = False
-    """Whether it publishes or consumes events."""
-    replicas: int = 1
-    """1 on a single server; 3 where at least three can store."""
-    jobs_max_age: timedelta = timedelta(days=90)
-    """How long the history of jobs is kept at most: a backstop, longer than any retention of a state."""
+    since: tuple[int, int, int]
+    """The first server version that has it."""
+    price: str
+    """What happens without it, as a sentence for the log; it follows the server's version."""
 
 
-def requirements_of(binding: Binding, *, events: bool, replicas: int = 1) -> Requirements:
-    """Return what a service with this binding needs. `events`: whether it publishes any."""
-    jobs = binding.jobs
-    return Requirements(
-        queues=tuple(
-            QueueNeed(consumer=each.consumer_name, work_subject=each.work_subject, ack_wait=each.ack_wait)
-            for each in (() if jobs is None else jobs.queues.values())
-        ),
-        buckets=(
-            *(
-                BucketNeed(
-                    bucket=each.bucket,
-                    history=each.history,
-                    ttl=from_milliseconds(each.ttl_ms),
-                    max_value_bytes=each.max_value_bytes,
-                )
-                for each in binding.kv.values()
-            ),
-            *(() if jobs is None else (BucketNeed(bucket=jobs.keys_bucket),)),
-        ),
-        events=events,
-        replicas=replicas,
-    )
+Requirement = StreamRequirement | ConsumerRequirement | BucketRequirement | ServerFeature

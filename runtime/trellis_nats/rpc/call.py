@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
+from typing_extensions import override
+
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
 from trellis_nats.errors import NoResponders
+from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
+from trellis_nats.rpc.grants import call_grants
 from trellis_nats.rpc.headers import is_error, write_timeout
 from trellis_nats.rpc.wire import ErrorCodec
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import RpcSpec
+from trellis_nats.surface import Surface
 
 __all__ = ["RpcCall"]
 
@@ -38,7 +44,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
         self._errors = ErrorCodec(spec)
-        runtime.called.append(spec)
+        runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
         return f"<RpcCall {self.spec.name}>"
@@ -91,3 +97,12 @@ class RpcCall(Generic[RequestT, ResponseT]):
             headers={**headers, **write_timeout(limit)},
             timeout=limit,
         )
+
+
+@dataclass(frozen=True)
+class _CallSurface(Surface):
+    spec: RpcSpec
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        return call_grants(self.spec) if role in {"worker", "client"} else ()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
+from typing_extensions import override
+
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError, HandlerConflict
+from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.rpc.context import RpcContext
+from trellis_nats.rpc.grants import serve_grants
 from trellis_nats.rpc.responder import Responder
 from trellis_nats.rpc.server import RpcServer
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import RpcSpec
+from trellis_nats.surface import Surface
 
 __all__ = ["RpcEndpoint"]
 
@@ -24,18 +30,14 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
     """A procedure to be served: give it a handler, then run the service.
 
     Replicas of a service share the calls. In one process at most 100 handlers of a procedure run at a time, and 1,000
-    more calls wait for their turn; what comes beyond that is answered with an `UnexpectedError` at once.
+    more calls wait for their turn; any further call is answered with an `UnexpectedError` at once.
     """
 
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
         self.spec = spec
         """What the contract says about the procedure."""
-        self._runtime = runtime
-        self._handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]] | None = None
-        self._is_sealed = False
-        self._server: RpcServer | None = None
-        runtime.served.append(spec)
-        runtime.workloads.append(self)
+        self._surface = _EndpointSurface[RequestT, ResponseT](runtime, spec)
+        runtime.register(self._surface)
 
     def __repr__(self) -> str:
         return f"<RpcEndpoint {self.spec.name}>"
@@ -45,27 +47,43 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
     ) -> Callable[[RpcContext, RequestT], Awaitable[ResponseT]]:
         """Register the handler: `@endpoint.handle` or `endpoint.handle(function)`. Returns it unchanged.
 
-        The request has been checked before the handler runs, and what it returns is checked before it is sent. An
-        error that the contract declares reaches the caller as it is; so does a `ValidationError` or `AuthError` that
-        the handler makes itself. Of any other exception the caller learns only an id, which is in the log with the
-        traceback. The handler is cancelled when its caller stops waiting.
+        The request is validated before the handler runs, and its return value before it is sent. An error that the
+        contract declares reaches the caller as it is; so does a `ValidationError` or `AuthError` that the handler
+        raises. Of any other exception the caller gets only an id; the service's log has the traceback under that id.
+        The handler is cancelled when its caller stops waiting.
 
         Raises:
             HandlerConflict: the procedure has a handler, or the service has started.
             ConfigurationError: the handler is not an `async def`.
         """
-        if self._handler is not None:
+        if self._surface.handler is not None:
             raise HandlerConflict(f'rpc "{self.spec.name}" already has a handler')
-        if self._is_sealed:
+        if self._surface.has_started:
             raise HandlerConflict(f'rpc "{self.spec.name}": register its handler before the service starts')
         if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
             raise ConfigurationError(
                 f'rpc "{self.spec.name}": the handler {handler!r} must be an `async def`'
             )
-        self._handler = handler
-        self._runtime.handled.append(self.spec)
+        self._surface.handler = handler
         return handler
 
+
+class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
+    def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
+        self.handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]] | None = None
+        self.has_started = False
+        self._runtime = runtime
+        self._spec = spec
+        self._server: RpcServer | None = None
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        if role != "worker":
+            return ()
+        at_start = StartCheck.SKIPPED if self.handler is None else StartCheck.REQUIRED
+        return serve_grants(self._spec, at_start=at_start)
+
+    @override
     async def start(self) -> None:
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 
@@ -75,20 +93,21 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
             RequestTimeout: the server does not confirm the subscription.
         """
         if self._server is not None:
-            raise ConfigurationError(f'rpc "{self.spec.name}" is served already')
-        self._is_sealed = True
-        if self._handler is None:
+            raise ConfigurationError(f'rpc "{self._spec.name}" is served already')
+        self.has_started = True
+        if self.handler is None:
             return
         self._server = RpcServer(
             self._runtime.connection,
-            self.spec,
-            Responder(self.spec, self._runtime.contract, self._handler),
+            self._spec,
+            Responder(self._spec, self._runtime.contract, self.handler),
             reply_timeout=self._runtime.options.request_timeout,
         )
         await self._server.start()
 
+    @override
     async def stop(self, grace: GracePeriod) -> None:
-        """Take no more calls, let those that run end within the grace, then cancel them. Safe to call twice.
+        """Take no more calls, let running ones finish within the grace period, then cancel them.
 
         A caller whose handler is cancelled gets an `UnexpectedError`.
         """

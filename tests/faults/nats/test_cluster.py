@@ -13,13 +13,15 @@ from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
-from trellis_nats.provision import QueueNeed, Requirements, provision
+from trellis_nats.jobs.job_streams import job_requirements
+from trellis_nats.provision import provision
 
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.eventually import eventually
+from tests.support.needs import JOBS, work_consumer_of
 
-QUEUE = QueueNeed(consumer="shop__pack", work_subject="trellis.work.shop.pack", ack_wait=timedelta(seconds=5))
-NEEDS = Requirements(queues=(QUEUE,), replicas=3)
+QUEUE = work_consumer_of(ack_wait=timedelta(seconds=5))
+NEEDS = (*job_requirements(JOBS), QUEUE)
 ELECTION = timedelta(seconds=60)
 """Sourcing was seen to need up to 46 s after its leader was killed (faults.md, C3)."""
 
@@ -32,7 +34,7 @@ class Shop:
         self.worked: set[str] = set()
         self._connection = connection
         self._acks: set[asyncio.Task[None]] = set()
-        self._pull = Pull(connection, stream="JOBS_WORK", consumer=QUEUE.consumer, deliver=self._take)
+        self._pull = Pull(connection, stream="JOBS_WORK", consumer=QUEUE.name, deliver=self._take)
 
     async def run(self) -> None:
         """Accept a job every few milliseconds until cancelled."""
@@ -71,7 +73,7 @@ class Shop:
 
 
 async def leader_of_the_work(connection: Connection) -> str:
-    info = await consumer_info(connection, "JOBS_WORK", QUEUE.consumer)
+    info = await consumer_info(connection, "JOBS_WORK", QUEUE.name)
     cluster = None if info is None else info["cluster"]
     return str(cluster["leader"]) if isinstance(cluster, dict) else ""
 
@@ -87,7 +89,7 @@ async def test_work_goes_on_when_its_leader_is_killed_and_nothing_accepted_is_lo
     async with running_cluster() as cluster:
         connection = await Connection.open(cluster.url, settings=ConnectionSettings())
         assert connection.server_count == 3
-        await provision(connection, NEEDS, create=True)
+        await provision(connection, NEEDS, create=True, replicas=3)
         shop = Shop(connection)
         running = asyncio.create_task(shop.run())
 

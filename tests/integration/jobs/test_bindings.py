@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats import Binding, ConfigurationError, parse_binding
 from trellis_nats._nats.jetstream.streams import create_consumer
-from trellis_nats.provision import BucketNeed, Requirements, provision
+from trellis_nats.provision import BucketRequirement, provision
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -29,8 +29,7 @@ async def test_a_consumer_that_a_control_plane_made_works_unchanged(nats_server:
     """As generation 2 makes them: with a backoff, a limit of deliveries, and as many in hand as run."""
     async with Shop.connect(nats_server.url) as shop:
         connection = shop.jobs.runtime.connection
-        keys = Requirements(buckets=(BucketNeed(bucket="JOBS_KEYS_tr_jobs_x"),))
-        await provision(connection, keys, create=True)
+        await provision(connection, [BucketRequirement(bucket="JOBS_KEYS_tr_jobs_x")], create=True)
         await create_consumer(
             connection,
             "JOBS_WORK",

@@ -9,12 +9,12 @@ import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import Bucket
 from trellis_nats.errors import NoResponders, WrongLastSequence
-from trellis_nats.provision import BucketNeed, Requirements, provision
+from trellis_nats.provision import BucketRequirement, provision
 
 
 @pytest.fixture
 async def bucket(connection: Connection) -> Bucket:
-    await provision(connection, Requirements(buckets=(BucketNeed(bucket="things", history=3),)), create=True)
+    await provision(connection, [BucketRequirement(bucket="things", history=3)], create=True)
     return Bucket(connection, "things")
 
 

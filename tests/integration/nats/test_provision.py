@@ -1,10 +1,9 @@
-"""What a service needs is made where it may be, and every problem is told at once."""
+"""What a service needs is made where it may be, and every problem is reported at once."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from pydantic import JsonValue
@@ -14,23 +13,15 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ProvisioningError
-from trellis_nats.provision import BucketNeed, QueueNeed, Requirements, provision
+from trellis_nats.provision import Requirement, StreamRequirement, provision
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
-
-QUEUE = QueueNeed(
-    consumer="shop__pack", work_subject="trellis.work.shop.pack", ack_wait=timedelta(seconds=30)
-)
-NEEDS = Requirements(
-    queues=(QUEUE,),
-    buckets=(BucketNeed(bucket="shop", history=2, ttl=timedelta(hours=1), max_value_bytes=1000),),
-    events=True,
-)
+from tests.support.needs import NEEDS, work_consumer_of
 
 BY_ANOTHER = (
-    "it has backoff 5 s, 30 s, which replaces the ack wait and it has max_deliver 5, after which the server strands a "
-    "job; retries are counted and delayed by the worker here, so that the server must do neither"
+    "it has backoff 5 s, 30 s, which replaces the ack wait and it has max_deliver 5, after which the server no longer "
+    "delivers a job; here the worker counts and delays retries, so the server must do neither"
 )
 
 ACCOUNTS = """
@@ -50,6 +41,12 @@ async def as_user(server: NatsServer, user: str) -> Connection:
         f"nats://{user}:{user}@127.0.0.1:{server.port}",
         settings=ConnectionSettings(inbox_prefix=f"_INBOX_{user}"),
     )
+
+
+def kept_for_a_day(need: Requirement) -> Requirement:
+    if not isinstance(need, StreamRequirement) or need.name != "JOBS":
+        return need
+    return replace(need, config={**need.config, "max_age": 24 * 3600 * 10**9})
 
 
 def config_of(info: JsonObject | None) -> JsonObject:
@@ -97,7 +94,7 @@ async def test_provisioning_again_changes_nothing(connection: Connection) -> Non
     await provision(connection, NEEDS, create=True)
     before = await stream_info(connection, "JOBS")
 
-    await provision(connection, replace(NEEDS, jobs_max_age=timedelta(days=1)), create=True)
+    await provision(connection, [kept_for_a_day(need) for need in NEEDS], create=True)
     await provision(connection, NEEDS, create=False)
 
     assert config_of(await stream_info(connection, "JOBS")) == config_of(before)
@@ -121,12 +118,13 @@ async def test_without_leave_to_create_everything_missing_is_told(connection: Co
         'stream "JOBS"',
         'stream "JOBS_WORK"',
         'stream "JOBS_ADVISORIES"',
+        'bucket "JOBS_KEYS_shop"',
         'stream "trellis"',
         'bucket "shop"',
     ]
     assert len(failure.value.problems) == len(missing)
     for what, problem in zip(missing, failure.value.problems, strict=True):
-        assert problem.startswith(f"{what} does not exist; whoever provisions this server must create it")
+        assert problem.startswith(f"{what} does not exist; the control plane or an operator must create it")
     assert await stream_info(connection, "JOBS") is None
 
 
@@ -137,7 +135,7 @@ async def test_what_the_account_may_not_create_is_told_with_the_subject() -> Non
         with pytest.raises(ProvisioningError) as failure:
             await provision(reader, NEEDS, create=True)
 
-        assert len(failure.value.problems) == 5
+        assert len(failure.value.problems) == 6
         assert 'may not publish to "$JS.API.STREAM.CREATE.JOBS"' in failure.value.problems[0]
         assert "an operator must create it" in failure.value.problems[0]
         await reader.close()
@@ -212,10 +210,9 @@ async def test_both_ways_to_write_the_sources_will_do(connection: Connection) ->
 
 
 async def test_a_consumer_of_another_runtime_is_recognised(connection: Connection) -> None:
+    other = work_consumer_of("other", filters="trellis.work.a.b")
     await provision(
-        connection,
-        replace(NEEDS, queues=(replace(QUEUE, consumer="other", work_subject="trellis.work.a.b"),)),
-        create=True,
+        connection, [other if need == work_consumer_of() else need for need in NEEDS], create=True
     )
     await create_consumer(
         connection,
@@ -235,8 +232,8 @@ async def test_a_consumer_of_another_runtime_is_recognised(connection: Connectio
 
     consumer = 'consumer "shop__pack" of stream "JOBS_WORK" differs: '
     assert failure.value.problems == (
-        f"{consumer}max_ack_pending is 1, less than 10000: retries that wait would stop the queue",
-        f"{consumer}it was made by another runtime: {BY_ANOTHER}",
+        f"{consumer}max_ack_pending is 1, less than 10000: waiting retries would block the queue",
+        f"{consumer}another runtime created it: {BY_ANOTHER}",
     )
 
 
@@ -256,7 +253,7 @@ async def test_a_server_without_jetstream_is_named() -> None:
     async with NatsServer(jetstream=False) as server:
         connection = await Connection.open(server.url, settings=ConnectionSettings())
 
-        with pytest.raises(ProvisioningError, match=f"JetStream does not run on {server.url}"):
+        with pytest.raises(ProvisioningError, match=f"JetStream is not enabled on {server.url}"):
             await provision(connection, NEEDS, create=True)
 
         await connection.close()

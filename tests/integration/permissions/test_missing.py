@@ -13,7 +13,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import consumer_info, stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
-from trellis_nats.permissions import require_rights
+from trellis_nats.permissions import require_permissions
 from trellis_nats.testing import NatsServer
 
 from tests.support.depot import Depot, accounts, login, register, standing
@@ -76,7 +76,7 @@ async def test_each_permission_that_is_missing_is_named(
         with pytest.raises(PermissionsMissing, match=r"trellis_nats\.permissions") as missing:
             await started(server, f"lacks{number}")
         assert line in str(missing.value)
-        assert "check.py" not in caplog.text
+        assert "preflight.py" not in caplog.text
     else:
         await started(server, f"lacks{number}")
         assert line in caplog.text
@@ -151,7 +151,7 @@ async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCapt
         await listener.flush()
         caplog.clear()
 
-        await require_rights(depot.jobs.runtime)
+        await require_permissions(depot.jobs.runtime)
 
         await listener.flush()
         assert [await stored(listener, stream) for stream in STREAMS] == before
@@ -183,7 +183,7 @@ async def test_looking_takes_two_round_trips(server: NatsServer) -> None:
         loop = asyncio.get_running_loop()
 
         began = loop.time()
-        await require_rights(depot.jobs.runtime)
+        await require_permissions(depot.jobs.runtime)
 
         assert 0.4 < loop.time() - began < 1.2
 
@@ -211,7 +211,7 @@ async def test_an_account_that_may_not_hear_its_answers_is_told_so_when_it_conne
             with pytest.raises(PermissionsMissing) as refused:
                 async with Depot.connect(server.url, options=options):
                     pass
-            assert refused.value.missing == (f'subscribe to "{prefix}.>" (to be answered)',)
+            assert refused.value.missing == (f'subscribe to "{prefix}.>" (to receive answers)',)
 
 
 def replace_inbox(options: Options, prefix: str) -> Options:

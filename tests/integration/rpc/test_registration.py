@@ -35,7 +35,7 @@ async def test_an_endpoint_takes_one_handler_and_only_before_the_start(nats_serv
         with pytest.raises(HandlerConflict, match=r'rpc "Orders.Peek": register its handler before'):
             service.peek.handle(greet)
         with pytest.raises(ConfigurationError, match=r'rpc "Orders.Create" is served already'):
-            await service.create.start()
+            await service.start()
 
 
 async def test_a_service_that_may_not_subscribe_does_not_start() -> None:

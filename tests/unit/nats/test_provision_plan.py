@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
+from trellis_nats.errors import ConfigurationError
 from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
-from trellis_nats.provision.plan import plan
-from trellis_nats.provision.requirements import BucketNeed, QueueNeed, Requirements
+from trellis_nats.provision.plan import plan, stream_config
+from trellis_nats.provision.requirements import BucketRequirement
 
-QUEUE = QueueNeed(
-    consumer="shop__pack", work_subject="trellis.work.shop.pack", ack_wait=timedelta(seconds=30)
-)
-NEEDS = Requirements(queues=(QUEUE,), buckets=(BucketNeed(bucket="b"),), events=True, replicas=3)
-PLAN = plan(NEEDS, atomic=True)
-JOBS, WORK, ADVISORIES, EVENTS, BUCKET = PLAN.streams
+from tests.support.needs import NEEDS
+
+PLAN = plan(NEEDS)
+JOBS, WORK, ADVISORIES, KEYS, EVENTS, BUCKET = PLAN.streams
 CONSUMER = PLAN.consumers[0]
 
 
 def test_streams_stand_in_the_order_in_which_they_can_be_created() -> None:
     names = [stream.name for stream in PLAN.streams]
 
-    assert names == ["JOBS", "JOBS_WORK", "JOBS_ADVISORIES", "trellis", "KV_b"]
-    assert [stream.config["num_replicas"] for stream in PLAN.streams] == [3] * 5
+    assert names == ["JOBS", "JOBS_WORK", "JOBS_ADVISORIES", "KV_JOBS_KEYS_shop", "trellis", "KV_shop"]
 
 
-def test_nothing_is_wanted_that_is_not_needed() -> None:
-    assert plan(Requirements(), atomic=True).streams == ()
-    assert [stream.name for stream in plan(Requirements(events=True), atomic=True).streams] == ["trellis"]
+def test_what_several_surfaces_require_is_planned_once() -> None:
+    assert plan([*NEEDS, *NEEDS]) == PLAN
+    assert plan([]).streams == ()
 
 
-def test_old_servers_do_not_hear_of_atomic_batches() -> None:
-    assert JOBS.config["allow_atomic"] is True
-    assert "allow_atomic" not in plan(NEEDS, atomic=False).streams[0].config
+def test_surfaces_that_require_one_bucket_differently_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match='two surfaces require bucket "b" with different settings'):
+        plan([BucketRequirement(bucket="b"), BucketRequirement(bucket="b", history=2)])
+
+
+def test_streams_are_created_with_the_replicas_of_the_service() -> None:
+    configs = [stream_config(stream, replicas=3, has_batches=True) for stream in PLAN.streams]
+
+    assert [config["num_replicas"] for config in configs] == [3] * len(PLAN.streams)
+    assert [config["name"] for config in configs] == [stream.name for stream in PLAN.streams]
+
+
+def test_old_servers_are_not_sent_atomic_batches() -> None:
+    assert stream_config(JOBS, replicas=1, has_batches=True)["allow_atomic"] is True
+    assert "allow_atomic" not in stream_config(JOBS, replicas=1, has_batches=False)
+    assert "allow_atomic" not in stream_config(EVENTS, replicas=1, has_batches=True)
 
 
 def test_the_plan_agrees_with_itself() -> None:
@@ -100,7 +109,7 @@ def _sources() -> list[object]:
         ({"ack_wait": 60_000_000_000}, "ack_wait is 60 s, not 30 s"),
         (
             {"max_ack_pending": 7},
-            "max_ack_pending is 7, less than 10000: retries that wait would stop the queue",
+            "max_ack_pending is 7, less than 10000: waiting retries would block the queue",
         ),
     ],
 )

@@ -72,9 +72,9 @@ def test_names_of_a_given_binding_are_used() -> None:
 
 
 def test_a_role_and_a_class_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="give the generated client class, not Depot"):
+    with pytest.raises(ConfigurationError, match="pass the generated client class, not Depot"):
         permissions(Depot, "client")
-    with pytest.raises(ConfigurationError, match="give the generated service class, not DepotClient"):
+    with pytest.raises(ConfigurationError, match="pass the generated service class, not DepotClient"):
         permissions(DepotClient, "worker")
 
 

@@ -16,12 +16,11 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.codec import encode_json
 from trellis_nats.errors import TransportError
 from trellis_nats.ids import is_token
+from trellis_nats.jobs.model.subjects import WORKERS_PREFIX, worker_heartbeat_subject
 
 __all__ = ["WorkedQueue", "WorkerHeartbeat", "heartbeat_filter"]
 
 _log = logging.getLogger(__name__)
-
-_PREFIX = "trellis.jobs.workers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class WorkedQueue:
     def subject(self) -> str | None:
         """Where its signs of life go; None where a name of a given binding may not stand in a subject."""
         tokens = (self.namespace, self.queue, self.instance_id)
-        return f"{_PREFIX}.{'.'.join(tokens)}.heartbeat" if all(map(is_token, tokens)) else None
+        return worker_heartbeat_subject(*tokens) if all(map(is_token, tokens)) else None
 
     def sign_of_life(self, at: datetime) -> bytes:
         """Write one."""
@@ -57,7 +56,7 @@ class WorkedQueue:
 
 def heartbeat_filter(namespace: str) -> str:
     """Return the filter for the signs of life of every worker of a service."""
-    return f"{_PREFIX}.{namespace}.>"
+    return f"{WORKERS_PREFIX}.{namespace}.>"
 
 
 class WorkerHeartbeat:

@@ -1,15 +1,51 @@
-"""The subjects of one queue's jobs, all under the binding's prefix."""
+"""The streams and subjects of jobs, stated once; those of one queue are all under the binding's prefix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from trellis_nats.jobs.model.states import EventType
 
-__all__ = ["STREAM", "JobSubjects"]
+__all__ = [
+    "ADVISORIES_STREAM",
+    "EVENTS_PREFIX",
+    "STREAM",
+    "UPDATES_PREFIX",
+    "WORKERS_PREFIX",
+    "WORK_PREFIX",
+    "WORK_STREAM",
+    "JobSubjects",
+    "liveness_subject",
+    "worker_heartbeat_subject",
+]
 
-STREAM = "JOBS"
+STREAM: Final = "JOBS"
 """The stream that keeps every lifecycle event."""
+WORK_STREAM: Final = "JOBS_WORK"
+"""The stream that workers pull from, where no control plane gives another one."""
+ADVISORIES_STREAM: Final = "JOBS_ADVISORIES"
+"""The stream that keeps what the server reports about deliveries."""
+
+EVENTS_PREFIX: Final = "trellis.jobs"
+"""Lifecycle events are published below it."""
+WORK_PREFIX: Final = "trellis.work"
+"""The work stream stores work messages below it."""
+WORKERS_PREFIX: Final = f"{EVENTS_PREFIX}.workers"
+"""Worker processes show below it which queues they work."""
+UPDATES_PREFIX: Final = "trellis.job_updates"
+"""Live updates are published below it, outside `EVENTS_PREFIX`: they are not stored."""
+
+
+def liveness_subject(namespace: str, instance_id: str = "*") -> str:
+    """Return where a worker process is asked which jobs it runs; by default a filter for all of a service."""
+    # Outside `EVENTS_PREFIX`: the stream there would store the question, and answer it.
+    return f"trellis.job_claims.{namespace}.{instance_id}"
+
+
+def worker_heartbeat_subject(namespace: str, queue: str, instance_id: str = "*") -> str:
+    """Return where a worker process shows that it works a queue; by default a filter for all processes."""
+    return f"{WORKERS_PREFIX}.{namespace}.{queue}.{instance_id}.heartbeat"
 
 
 @dataclass(frozen=True, slots=True)

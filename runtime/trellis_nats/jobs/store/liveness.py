@@ -19,6 +19,7 @@ from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.request import request
 from trellis_nats.errors import NoResponders, RequestTimeout
 from trellis_nats.ids import is_token
+from trellis_nats.jobs.model.subjects import liveness_subject
 
 __all__ = ["Answer", "Liveness"]
 
@@ -106,8 +107,7 @@ class Liveness:
         self._reconnected_at = monotonic()
 
     def _subject(self, instance_id: str) -> str:
-        # Outside `trellis.jobs.>`: the stream there would store the question, and answer it.
-        return f"trellis.job_claims.{self._namespace}.{instance_id}"
+        return liveness_subject(self._namespace, instance_id)
 
     def _answer(self, job_id: bytes) -> bytes:
         return _HELD if job_id.decode(errors="replace") in self._held else _FREE

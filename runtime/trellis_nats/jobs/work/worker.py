@@ -31,10 +31,11 @@ from trellis_nats.errors import (
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
 from trellis_nats.jobs.capacity import Capacity, Permit
+from trellis_nats.jobs.job_streams import work_consumer
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
-from trellis_nats.provision import QueueNeed, unfitness
+from trellis_nats.provision import compare_consumer
 
 __all__ = ["Execute", "Worker"]
 
@@ -148,12 +149,7 @@ class Worker:
 
     def _accept(self, info: JsonObject) -> str | None:
         """Look at a consumer that was away: say why it will not do, or work with it as it is now."""
-        need = QueueNeed(
-            consumer=self._binding.consumer_name,
-            work_subject=self._binding.work_subject,
-            ack_wait=self._binding.ack_wait,
-        )
-        problems, oddities = unfitness(need, info)
+        problems, oddities = compare_consumer(work_consumer(self._stream, self._binding), info)
         for each in oddities:
             _log.warning("%s", each)
         if problems:

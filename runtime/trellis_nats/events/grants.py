@@ -1,0 +1,20 @@
+"""What accounts must be allowed to do for events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_nats.grants import Grant, Probe, StartCheck, publish, subscribe
+from trellis_nats.specs import EventSpec
+
+__all__ = ["publish_grants", "subscribe_grants"]
+
+
+def publish_grants(event: EventSpec) -> Iterator[Grant]:
+    """To publish an event."""
+    yield publish(event.filter, f"publish event {event.name}", probe=Probe.TRACE_ONLY)
+
+
+def subscribe_grants(event: EventSpec) -> Iterator[Grant]:
+    """To subscribe to an event. A subscription that is not allowed says so itself."""
+    yield subscribe(event.filter, f"subscribe to event {event.name}", at_start=StartCheck.OPTIONAL)

@@ -1,0 +1,118 @@
+"""The streams and the consumers that jobs need on the server. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from trellis_nats.binding import JobsBinding, QueueBinding
+from trellis_nats.clock import to_nanoseconds
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, EVENTS_PREFIX, STREAM, WORK_PREFIX
+from trellis_nats.provision.requirements import (
+    BucketRequirement,
+    ConsumerRequirement,
+    Requirement,
+    ServerFeature,
+    StreamRequirement,
+)
+
+__all__ = ["job_requirements", "work_consumer"]
+
+_JOBS_MAX_AGE: Final = timedelta(days=90)
+"""How long the history of a job is kept at most: a backstop, at least as long as any retention of a state."""
+_ADVISORIES_MAX_AGE: Final = timedelta(days=7)
+_DUPLICATE_WINDOW: Final = timedelta(minutes=2)
+"""The default of servers before 2.15, which has none for a stream with sources (measured). Without one, two instances
+that rescue a job at the same time would enqueue it twice."""
+_MAX_ACK_PENDING: Final = 10_000
+"""Waiting retries count as pending acknowledgements: with the server's default of 1000 they would block new work."""
+_MAX_DELIVER: Final = -1
+"""Unlimited: the worker counts attempts; the server would stop delivering the job."""
+_ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
+
+_FENCES: Final = ServerFeature(
+    since=(2, 11, 0),
+    price="does not fence job events: when two writers store one at the same instant, both are stored, and readers use "
+    "the first one; servers from 2.11 on refuse the second",
+)
+
+
+def job_requirements(jobs: JobsBinding) -> Iterator[Requirement]:
+    """Return what the queues of a service share: three streams, and the bucket for what its instances agree on."""
+    yield _FENCES
+    yield _events()
+    yield _work(jobs)
+    yield _advisories(jobs)
+    yield BucketRequirement(bucket=jobs.keys_bucket)
+
+
+def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:
+    """Return the consumer that the workers of a queue pull from."""
+    return ConsumerRequirement(
+        stream=work_stream,
+        name=queue.consumer_name,
+        config={
+            "filter_subject": queue.work_subject,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": to_nanoseconds(queue.ack_wait),
+            "max_deliver": _MAX_DELIVER,
+            "max_ack_pending": _MAX_ACK_PENDING,
+        },
+    )
+
+
+def _events() -> StreamRequirement:
+    return StreamRequirement(
+        name=STREAM,
+        config={
+            "subjects": [f"{EVENTS_PREFIX}.>"],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "max_age": to_nanoseconds(_JOBS_MAX_AGE),
+            "allow_direct": True,
+        },
+        compared=("subjects", "retention", "storage", "discard", "allow_direct"),
+        is_lossless=True,
+        has_batches=True,
+    )
+
+
+def _work(jobs: JobsBinding) -> StreamRequirement:
+    transforms: list[JsonValue] = [
+        {"src": f"{EVENTS_PREFIX}.*.*.*.{event}", "dest": f"{WORK_PREFIX}.$1.$2"}
+        for event in (EventType.CREATED, EventType.RETRIED)
+    ]
+    return StreamRequirement(
+        name=jobs.work_stream,
+        config={
+            "subjects": [f"{WORK_PREFIX}.>"],
+            "sources": [{"name": STREAM, "subject_transforms": transforms}],
+            "retention": "workqueue",
+            "storage": "file",
+            "discard": "old",
+            "allow_direct": True,
+            "duplicate_window": to_nanoseconds(_DUPLICATE_WINDOW),
+        },
+        is_lossless=True,
+    )
+
+
+def _advisories(jobs: JobsBinding) -> StreamRequirement:
+    every, own = f"{_ADVISORIES}.>", f"{_ADVISORIES}.{jobs.work_stream}.>"
+    return StreamRequirement(
+        name=ADVISORIES_STREAM,
+        config={
+            "subjects": [every],
+            "retention": "limits",
+            "storage": "file",
+            "max_age": to_nanoseconds(_ADVISORIES_MAX_AGE),
+        },
+        compared=("retention", "storage"),
+        sufficient_subjects=(every, own),
+    )

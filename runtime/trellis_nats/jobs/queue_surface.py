@@ -1,0 +1,97 @@
+"""What the queues of a service declare: each one for itself, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+
+from typing_extensions import override
+
+from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.binding import Binding, JobsBinding, QueueBinding
+from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.jobs.grants import (
+    create_grants,
+    inspect_grants,
+    key_record_grants,
+    maintenance_grants,
+    work_grants,
+)
+from trellis_nats.jobs.job_streams import job_requirements, work_consumer
+from trellis_nats.jobs.local_queue import local_queue
+from trellis_nats.provision.requirements import Requirement
+from trellis_nats.specs import JobSpec
+from trellis_nats.surface import Surface
+
+__all__ = ["JobsSurface", "QueueSurface"]
+
+
+@dataclass(frozen=True)
+class QueueSurface(Surface):
+    """One queue: its consumer, and who may create, work and inspect its jobs. `JobsSurface` starts its worker."""
+
+    spec: JobSpec
+    instance_id: str
+    has_handler: Callable[[], bool]
+
+    @override
+    def local_binding(self, service: str) -> Binding:
+        """Return the names of the queue."""
+        return Binding(jobs=local_queue(service, self.spec))
+
+    @override
+    def requirements(self, binding: Binding) -> Iterator[Requirement]:
+        """Return the consumer."""
+        for jobs, queue in self._bound(binding):
+            yield work_consumer(jobs.work_stream, queue)
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        """Return what the role needs; where there is no handler, the start requires none of it."""
+        for jobs, queue in self._bound(binding):
+            has_keys = self.spec.key is not None or queue.key_concurrency is not None
+            if role in {"worker", "producer"}:
+                for grant in create_grants(jobs, queue, has_keys=has_keys):
+                    yield grant if self.has_handler() else replace(grant, at_start=StartCheck.OPTIONAL)
+            if role == "worker":
+                for grant in work_grants(jobs, queue, has_keys=has_keys, instance_id=self.instance_id):
+                    yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
+            if role == "operator":
+                yield from inspect_grants(jobs, queue)
+                if has_keys:
+                    yield from key_record_grants(jobs, queue)
+
+    def _bound(self, binding: Binding) -> Iterator[tuple[JobsBinding, QueueBinding]]:
+        jobs = binding.jobs
+        if jobs is not None and self.spec.name in jobs.queues:
+            yield jobs, jobs.queues[self.spec.name]
+
+
+@dataclass(frozen=True)
+class JobsSurface(Surface):
+    """What all queues of a service share: the streams, the maintenance, and the workers of this process."""
+
+    start_workers: Callable[[], Awaitable[None]]
+    stop_workers: Callable[[GracePeriod], Awaitable[None]]
+
+    @override
+    def requirements(self, binding: Binding) -> Iterator[Requirement]:
+        """Return the streams."""
+        if binding.jobs is not None:
+            yield from job_requirements(binding.jobs)
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        """Return what maintenance needs."""
+        if binding.jobs is not None and role == "operator":
+            yield from maintenance_grants(binding.jobs)
+
+    @override
+    async def start(self) -> None:
+        """Start the workers."""
+        await self.start_workers()
+
+    @override
+    async def stop(self, grace: GracePeriod) -> None:
+        """Stop the workers."""
+        await self.stop_workers(grace)

@@ -1,0 +1,22 @@
+"""What accounts must be allowed to do for RPCs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_nats.grants import Grant, Probe, StartCheck, answer, publish, subscribe
+from trellis_nats.specs import RpcSpec
+
+__all__ = ["call_grants", "serve_grants"]
+
+
+def serve_grants(rpc: RpcSpec, *, at_start: StartCheck = StartCheck.REQUIRED) -> Iterator[Grant]:
+    """To serve a procedure."""
+    yield subscribe(rpc.subject, f"serve rpc {rpc.name}", at_start=at_start)
+    # A process cannot send itself a request there: its replicas would answer.
+    yield answer(rpc.subject, f"answer calls of rpc {rpc.name}", at_start=StartCheck.SKIPPED)
+
+
+def call_grants(rpc: RpcSpec) -> Iterator[Grant]:
+    """To call a procedure. A call that is not allowed says so itself."""
+    yield publish(rpc.subject, f"call rpc {rpc.name}", probe=Probe.NONE, at_start=StartCheck.SKIPPED)
