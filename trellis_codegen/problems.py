@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,6 +90,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
         near = [each for each in near if abs(len(each) - len(name)) <= _LENGTHS_APART]
     if len(near) > _CANDIDATES:
         return None
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     candidates = {each.casefold(): each for each in sorted(near, reverse=True)}
     matches = difflib.get_close_matches(name.casefold(), candidates, n=1)
     return candidates[matches[0]] if matches else None

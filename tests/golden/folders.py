@@ -11,8 +11,8 @@ import re
 from collections.abc import Generator
 from pathlib import Path
 
+from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.facade import run
-from trellis_codegen.cli.reporting import ExitCode
 from trellis_codegen.cli.requests import Request
 from trellis_codegen.cli.targets import Choices
 
@@ -28,11 +28,15 @@ def folders(kind: str) -> list[Path]:
 
 
 def generate(case: Path, out: Path) -> tuple[ExitCode, str]:
-    """Run the generator inside a case folder, and return how it ended and what it said."""
+    """Run the generator inside a case folder, and return its exit code and messages.
+
+    The line with what was written is left out: it names `out`.
+    """
     said = io.StringIO()
     with inside(case), contextlib.redirect_stderr(said):
         code = run(Request(choices=Choices(manifest=Path(MANIFEST), out=out)))
-    return code, said.getvalue()
+    lines = said.getvalue().splitlines(keepends=True)
+    return code, "".join(line for line in lines if not line.startswith("wrote "))
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.golden.folders import EXPECTED, expected_text, folders, generate, tree
-from trellis_codegen.cli.reporting import ExitCode
+from trellis_codegen.cli.exits import ExitCode
 
 
 @pytest.mark.parametrize("case", folders("cases"), ids=lambda case: case.name)
 def test_a_manifest_becomes_its_expected_package(case: Path, tmp_path: Path) -> None:
     code, said = generate(case, tmp_path)
 
-    assert code == ExitCode.FINE
+    assert code == ExitCode.OK
     assert said == expected_text(case)
     assert tree(tmp_path) == tree(case / EXPECTED)
 

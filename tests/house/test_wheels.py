@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GENERATOR_ONLY = {"jinja2", "black", "typer", "datamodel-code-generator", "trellis-codegen"}
+GENERATOR_ONLY = {"jinja2", "black", "argcomplete", "datamodel-code-generator", "trellis-codegen"}
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:

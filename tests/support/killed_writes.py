@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trellis_codegen.output.index import INDEX_NAME, Inputs, index_text
+from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
 from trellis_codegen.output.writing import write_package
 
 MODULES = 12
@@ -30,7 +30,7 @@ def package(number: int) -> dict[str, str]:
     numbers = ", ".join(f"{name}.NUMBER" for name in names)
     checks = f"if {{{numbers}}} != {{{number}}}:\n    raise ImportError('mixed')\n"
     files |= {"__init__.py": header + imports + checks, "models/__init__.py": header, "same.py": header}
-    return {**files, INDEX_NAME: index_text(files, inputs=Inputs(generator="1"), digest="d")}
+    return {**files, INDEX_NAME: render_index(files, inputs=Inputs(generator="1"), digest="d")}
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""The command line of the generator: one verb, one module.
+"""The command line of the generator: one command, one module.
 
-Whatever happens, a run ends with an exit code and a sentence, never with a traceback.
+Every run ends with an exit code and a sentence, never with a traceback.
 """
 
 from __future__ import annotations
@@ -15,21 +15,14 @@ __all__ = ["main"]
 def main() -> None:
     """Run `trellis-gen`."""
     try:
-        from trellis_codegen.cli.guard import guarded  # noqa: PLC0415 - Ctrl-C while we load is Ctrl-C too
+        from trellis_codegen.cli.guard import run_guarded  # noqa: PLC0415 - Ctrl-C during an import counts too
 
-        sys.exit(guarded(_run))
+        sys.exit(run_guarded(_run))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
 
 
-def _run() -> object:
-    from trellis_codegen.cli.requests import plain_request  # noqa: PLC0415 - as in main
+def _run() -> int:
+    from trellis_codegen.cli.arguments import run_command  # noqa: PLC0415 - as in main
 
-    request = plain_request(sys.argv[1:])
-    if request is not None:
-        from trellis_codegen.cli.facade import run  # noqa: PLC0415 - as in main
-
-        return run(request)
-    from trellis_codegen.cli.application import application  # noqa: PLC0415 - typer is slow to load
-
-    return application()
+    return run_command(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Bytes of a manifest → files of a package. Loads everything heavy; imported only when there is something to do."""
+"""Bytes of a manifest → files of a package. Imports everything heavy, so it is imported only if there is work to do."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from dataclasses import dataclass
 
 from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import Reading, read_manifest
-from trellis_codegen.output.index import INDEX_NAME, Inputs, index_text
+from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
 from trellis_codegen.plan.package import PackagePlan, all_problems, plan_package
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.render.package import render_package
 
-__all__ = ["Building", "build_package"]
+__all__ = ["BuiltPackage", "build_package"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Building:
+class BuiltPackage:
     """A package in memory."""
 
     package: str
+    """Its name."""
     files: dict[str, str]
-    """With its index."""
+    """Its files, the index among them."""
     warnings: tuple[Problem, ...]
     """Located and sorted."""
 
 
-def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> Building:
-    """Generate a package.
+def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltPackage:
+    """Generate a package in memory.
 
     Raises:
-        ProblemsFound: the contract can't become one; every problem, located and sorted.
+        ProblemsFound: the contract cannot become a package; carries every problem, located and sorted.
     """
     try:
         reading = read_manifest(data, strict=inputs.strict)
@@ -38,8 +39,8 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> Buildi
     plan, remarks = _plan(reading, inputs, package)
     files = render_package(plan)
     warnings = tuple(located([*reading.warnings, *remarks], reading.source))
-    files[INDEX_NAME] = index_text(files, inputs=inputs, digest=plan.digest, warnings=warnings)
-    return Building(package=plan.package, files=files, warnings=warnings)
+    files[INDEX_NAME] = render_index(files, inputs=inputs, digest=plan.digest, warnings=warnings)
+    return BuiltPackage(package=plan.package, files=files, warnings=warnings)
 
 
 def _plan(reading: Reading, inputs: Inputs, package: str | None) -> tuple[PackagePlan, list[Problem]]:

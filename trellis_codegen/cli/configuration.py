@@ -1,4 +1,4 @@
-"""`[tool.trellis-gen]` of pyproject.toml: which contracts a project has, and where their packages go."""
+"""`[tool.trellis-gen]` of pyproject.toml: the contracts of a project, and the folders of their packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.targets import Target
-from trellis_codegen.cli.toml_places import place_of
+from trellis_codegen.cli.toml_places import find_place
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
 __all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configuration"]
@@ -20,19 +20,21 @@ __all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configura
 FILE_NAME = "pyproject.toml"
 _TABLE = ("tool", "trellis-gen")
 _KEYS: dict[str, type] = {"manifest": str, "out": str, "package": str, "strict": bool}
-_KINDS = {str: "a text", bool: "true or false"}
+_KINDS = {str: "a string", bool: "true or false"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """What a project says."""
+    """The table of one project."""
 
     file: Path
+    shown_file: str
+    """The file as messages show it, relative to the current folder."""
     targets: tuple[Target, ...]
 
 
 class ConfigurationInvalid(Exception):
-    """The table has errors; carries all of them."""
+    """The table has errors. Carries all of them."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
@@ -40,10 +42,10 @@ class ConfigurationInvalid(Exception):
 
 
 def find_configuration(start: Path) -> Configuration | None:
-    """Return the configuration of the nearest pyproject.toml, in `start` or above, that has the table.
+    """Return the configuration of the nearest pyproject.toml, in `start` or above, that has the table; None without one.
 
     Raises:
-        ConfigurationInvalid: the file can't be read, or the table says what it can't.
+        ConfigurationInvalid: the file is not TOML, or the table has errors.
     """
     for folder in (start.absolute(), *start.absolute().parents):
         file = folder / FILE_NAME
@@ -64,23 +66,28 @@ def _read(file: Path, text: str) -> Configuration | None:
         document: object = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(
-            Findings(file=shown, text=text, problems=(_syntax(str(error)),))
+            Findings(file=shown, text=text, problems=(_syntax_problem(str(error)),))
         ) from error
     table = document
     for name in _TABLE:
         table = table.get(name) if _is_table(table) else None
     if table is None:
         return None
-    problems = [*_problems(table)]
+    problems = [*_find_problems(table)]
     if problems:
-        placed = sorted(
-            (_placed(text, each) for each in problems), key=lambda each: (each.line or 0, each.column or 0)
+        found = sorted(
+            (_locate(text, problem) for problem in problems),
+            key=lambda problem: (problem.line or 0, problem.column or 0),
         )
-        raise ConfigurationInvalid(Findings(file=shown, text=text, problems=tuple(placed)))
+        raise ConfigurationInvalid(Findings(file=shown, text=text, problems=tuple(found)))
     entries = table.get("contracts") if _is_table(table) else None
     entries = entries if _is_list(entries) else []
     here = Path(os.path.relpath(file.parent))
-    return Configuration(file=file, targets=tuple(_target(here, each) for each in entries if _is_table(each)))
+    return Configuration(
+        file=file,
+        shown_file=shown,
+        targets=tuple(_target(here, entry) for entry in entries if _is_table(entry)),
+    )
 
 
 def _target(here: Path, entry: dict[str, object]) -> Target:
@@ -93,32 +100,36 @@ def _target(here: Path, entry: dict[str, object]) -> Target:
     )
 
 
-def _problems(table: object) -> Iterator[Problem]:
+def _find_problems(table: object) -> Iterator[Problem]:
     if not _is_table(table):
         yield Problem(pointer=_TABLE, what="expected a table")
         return
     for name in table.keys() - {"contracts"}:
         hint = did_you_mean(name, ["contracts"])
         if name in _KEYS:
-            hint = f'"{name}" belongs into a [[tool.trellis-gen.contracts]]'
+            hint = f'move "{name}" into a [[tool.trellis-gen.contracts]]'
         yield Problem(pointer=(*_TABLE, name), what="unknown key", hint=hint, on_key=True)
     entries = table.get("contracts")
     if not _is_list(entries):
         what = 'missing key "contracts"' if entries is None else "expected a list of tables"
-        hint = "write [[tool.trellis-gen.contracts]] for each contract"
+        hint = "write a [[tool.trellis-gen.contracts]] for each contract"
         yield Problem(pointer=(*_TABLE, "contracts"), what=what, hint=hint, on_key=True)
         return
     for index, entry in enumerate(entries):
-        yield from _entry_problems(entry, (*_TABLE, "contracts", index))
+        yield from _find_entry_problems(entry, (*_TABLE, "contracts", index))
 
 
-def _entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
+def _find_entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
     if not _is_table(entry):
         yield Problem(pointer=place, what="expected a table")
         return
     unknown = sorted(entry.keys() - _KEYS.keys())
     if "manifest" not in entry:
-        yield Problem(pointer=place, what='missing key "manifest"')
+        yield Problem(
+            pointer=place,
+            what='missing key "manifest"',
+            hint='name the contract: manifest = "path/to/manifest.json"',
+        )
     for name in unknown:
         yield Problem(pointer=(*place, name), what="unknown key", hint=did_you_mean(name, _KEYS), on_key=True)
     for name, kind in _KEYS.items():
@@ -127,12 +138,12 @@ def _entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
             yield Problem(pointer=(*place, name), what=f"expected {_KINDS[kind]}", on_key=True)
 
 
-def _placed(text: str, problem: Problem) -> Problem:
-    line, column = place_of(text, problem.pointer)
+def _locate(text: str, problem: Problem) -> Problem:
+    line, column = find_place(text, problem.pointer)
     return replace(problem, line=line, column=column)
 
 
-def _syntax(message: str) -> Problem:
+def _syntax_problem(message: str) -> Problem:
     match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (1, 1)
     what = message[: match.start()] if match else message

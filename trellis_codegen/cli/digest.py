@@ -1,4 +1,4 @@
-"""`trellis-gen digest`: what a contract means on the wire, as 43 characters."""
+"""`trellis-gen digest`: the meaning of a contract on the wire, in 43 characters."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from trellis_codegen.cli.documents import bytes_of, understood
+from trellis_codegen.cli.documents import read_contract
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.reporting import Report
+from trellis_codegen.cli.manifest_files import read_manifest_bytes
+from trellis_codegen.cli.reporter import Reporter
+from trellis_codegen.cli.targets import shorten_path
 from trellis_codegen.contract.digest import contract_digest
 
 __all__ = ["run"]
 
 
 def run(manifests: Sequence[Path], *, as_json: bool, quiet: bool) -> ExitCode:
-    """Print the digest of one manifest; of several, a line each with the file's name behind it."""
-    report = Report(quiet=quiet)
+    """Print the digest of one manifest; of several, a line each, followed by the name of the file."""
+    reporter = Reporter(quiet=quiet)
     found: list[dict[str, str]] = []
-    code = max(_digest(each, report, found) for each in manifests)
+    code = max(_add_digest(shorten_path(manifest), reporter, found) for manifest in manifests)
     if as_json:
-        report.result([json.dumps({"version": 1, "digests": found}, indent=2, ensure_ascii=False)])
+        document = {"version": 1, "digests": found}
+        reporter.print_result([json.dumps(document, indent=2, ensure_ascii=False)])
     elif len(manifests) == 1:
-        report.result(each["digest"] for each in found)
+        reporter.print_result(entry["digest"] for entry in found)
     else:
-        report.result(f"{each['digest']}  {each['file']}" for each in found)
+        reporter.print_result(f"{entry['digest']}  {entry['file']}" for entry in found)
     return code
 
 
-def _digest(manifest: Path, report: Report, found: list[dict[str, str]]) -> ExitCode:
-    data = bytes_of(manifest, report)
+def _add_digest(manifest: Path, reporter: Reporter, found: list[dict[str, str]]) -> ExitCode:
+    data = read_manifest_bytes(manifest, reporter)
     if data is None:
         return ExitCode.USAGE
-    reading = understood(manifest, data, report, strict=False)
+    reading = read_contract(manifest, data, reporter, strict=False)
     if reading is None:
         return ExitCode.INVALID
     digest = contract_digest(reading.manifest)
     found.append({"file": manifest.as_posix(), "id": reading.manifest.id, "digest": digest})
-    return ExitCode.FINE
+    return ExitCode.OK

@@ -1,4 +1,4 @@
-"""The line of a document that a problem is about, with a caret below it."""
+"""The line of a document that has a problem, with a caret below it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Excerpt", "excerpt", "printable", "token_length"]
+__all__ = ["Excerpt", "cut_excerpt", "escape_unprintable", "measure_token"]
 
 _WIDTH = 100
 _BEFORE = 40
-"""How much of a long line is shown, and how much of that stands before the caret."""
+"""How many characters of a long line are shown, and how many of them before the caret."""
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[^\s{}\[\],:"]+')
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Two lines of equal reading: what stands there, and where to look."""
+    """Two lines of the same width: the text, and the caret below it."""
 
     line: str
     caret: str
 
 
-def excerpt(text: str, line: int, column: int) -> Excerpt | None:
-    """Return the excerpt at a position of `text`, both numbers counted from 1; None when there is nothing to see."""
-    source = _line(text, line)
+def cut_excerpt(text: str, line: int, column: int) -> Excerpt | None:
+    """Return the excerpt at a position of `text`, both numbers counted from 1; None if the line is blank or too short."""
+    source = _find_line(text, line)
     start = column - 1
     if not source.strip() or start > len(source):
         return None
-    length = token_length(text, line, column)
+    length = measure_token(text, line, column)
     first = max(0, start - _BEFORE) if len(source) > _WIDTH else 0
     last = min(len(source), first + _WIDTH)
     before = source[first:start]
@@ -36,25 +36,25 @@ def excerpt(text: str, line: int, column: int) -> Excerpt | None:
     opening = "…" if first else ""
     closing = "…" if last < len(source) else ""
     shown = f"{opening}{before}{source[start:last]}{closing}"
-    caret = " " * (_width(before) + len(opening)) + "^" * max(1, _width(marked))
-    return Excerpt(_one_for_one(shown), caret)
+    caret = " " * (_measure_width(before) + len(opening)) + "^" * max(1, _measure_width(marked))
+    return Excerpt(_replace_unprintable(shown), caret)
 
 
-def token_length(text: str, line: int, column: int) -> int:
-    """Return how many characters the name, text or number at a position has; 1 for anything else."""
-    match = _TOKEN.match(_line(text, line), column - 1)
+def measure_token(text: str, line: int, column: int) -> int:
+    """Return how many characters the name, string or number at a position has; 1 for anything else."""
+    match = _TOKEN.match(_find_line(text, line), column - 1)
     return len(match.group()) if match else 1
 
 
-def printable(text: str) -> str:
-    """Spell out what could move the cursor or start a line of its own."""
+def escape_unprintable(text: str) -> str:
+    """Return the text with escapes for what could move the cursor or start a new line."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
 
 
-def _line(text: str, line: int) -> str:
+def _find_line(text: str, line: int) -> str:
     start = 0
     for _ in range(line - 1):
         start = text.find("\n", start) + 1
@@ -64,19 +64,19 @@ def _line(text: str, line: int) -> str:
     return text[start : end if end >= 0 else len(text)].rstrip("\r")
 
 
-def _one_for_one(text: str) -> str:
-    """Replace what can't be printed, a character by a character, so that the caret stays below its token."""
+def _replace_unprintable(text: str) -> str:
+    """Replace each character that cannot be printed by one that can, so that the caret stays below its token."""
     return "".join(
         " " if character == "\t" else character if character.isprintable() else "?" for character in text
     )
 
 
-def _width(text: str) -> int:
+def _measure_width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    return sum(_columns(character) for character in text)
+    return sum(_count_columns(character) for character in text)
 
 
-def _columns(character: str) -> int:
+def _count_columns(character: str) -> int:
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

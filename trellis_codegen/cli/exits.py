@@ -1,4 +1,4 @@
-"""How a run ended, for scripts."""
+"""The exit codes, for scripts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ __all__ = ["ExitCode"]
 
 
 class ExitCode(IntEnum):
-    """How a run ended."""
+    """How a run ended. Of several contracts, the greatest code decides."""
 
-    FINE = 0
+    OK = 0
     DRIFT = 1
     """`--check` found a difference."""
     USAGE = 2
-    """The command line or the configuration names something that is not there."""
+    """The command line or the configuration is wrong, or a file that it names cannot be read."""
     INVALID = 3
     """The contract has errors."""
     REFUSED = 5
-    """The output can't be written, or must not be."""
-    BROKEN = 70
-    """A bug of ours."""
+    """The output cannot be written, or must not be overwritten."""
+    INTERNAL_ERROR = 70
+    """A bug in trellis-gen."""
     INTERRUPTED = 130
     """Ctrl-C."""
-    UNHEARD = 141
-    """Whoever read our output has gone, as in `trellis-gen … | head -1`."""
+    BROKEN_PIPE = 141
+    """The reader of the output closed it, as in `trellis-gen … | head -1`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.reporting import Report
+from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.contract.editor_schema import editor_schema
 
 __all__ = ["run"]
@@ -13,5 +13,5 @@ __all__ = ["run"]
 
 def run() -> ExitCode:
     """Print the schema."""
-    Report().result([json.dumps(editor_schema(), indent=2, ensure_ascii=False)])
-    return ExitCode.FINE
+    Reporter().print_result([json.dumps(editor_schema(), indent=2, ensure_ascii=False)])
+    return ExitCode.OK

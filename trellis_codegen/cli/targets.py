@@ -1,11 +1,11 @@
-"""What is to be generated, and where: from the command line, from pyproject.toml, or from both."""
+"""What to generate and where: from the command line, from pyproject.toml, or from both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Choices", "Target", "chosen_targets"]
+__all__ = ["Choices", "Target", "choose_targets", "shorten_path"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,14 +14,16 @@ class Target:
 
     manifest: Path
     out: Path = Path()
+    """The folder that gets the package."""
     package: str | None = None
-    """None: the contract's id decides."""
+    """The package's name; None: from the contract's id."""
     strict: bool = False
+    """Whether fields that the format does not have are errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What the command line says; None where it says nothing."""
+    """What the command line gives; None where it gives nothing."""
 
     manifest: Path | None = None
     out: Path | None = None
@@ -29,25 +31,32 @@ class Choices:
     strict: bool | None = None
 
 
-def chosen_targets(choices: Choices, configured: tuple[Target, ...]) -> tuple[Target, ...]:
+def choose_targets(choices: Choices, configured: tuple[Target, ...]) -> tuple[Target, ...]:
     """Return the targets of a run: the command line wins over the configuration.
 
-    A manifest that is named on the command line takes its other settings from the configuration if it is there too.
+    A manifest on the command line takes its other settings from the configuration, if the configuration has it too.
     """
     if choices.manifest is None:
         targets = configured
     else:
-        place = choices.manifest.resolve()
-        same = [each for each in configured if each.manifest.resolve() == place]
-        targets = tuple(replace(each, manifest=choices.manifest) for each in same)
+        named = choices.manifest.resolve()
+        same = [target for target in configured if target.manifest.resolve() == named]
+        targets = tuple(replace(target, manifest=choices.manifest) for target in same)
         targets = targets or (Target(manifest=choices.manifest),)
-    return tuple(_overruled(target, choices) for target in targets)
+    return tuple(_override(target, choices) for target in targets)
 
 
-def _overruled(target: Target, choices: Choices) -> Target:
+def shorten_path(path: Path) -> Path:
+    """Return a path as messages show it: relative to the current folder if it is below, else as it was given."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+
+
+def _override(target: Target, choices: Choices) -> Target:
     return replace(
         target,
-        out=target.out if choices.out is None else choices.out,
+        manifest=shorten_path(target.manifest),
+        out=shorten_path(target.out if choices.out is None else choices.out),
         package=target.package if choices.package is None else choices.package,
         strict=target.strict if choices.strict is None else choices.strict,
     )

@@ -1,7 +1,7 @@
 """`trellis-gen facade --watch`: generates again whenever a manifest or the configuration is saved.
 
-The files are looked at a few times a second, which costs nothing that can be measured and works on every file system,
-in containers and over mounts, where notifications do not.
+The files are polled a few times a second. That costs nothing measurable, and unlike notifications it works on every file
+system, in containers and over mounts.
 """
 
 from __future__ import annotations
@@ -13,118 +13,98 @@ from typing import TypeAlias
 
 from trellis_codegen.cli.configuration import FILE_NAME
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.facade import configured
-from trellis_codegen.cli.generation import Outcome, generate
-from trellis_codegen.cli.reporting import Report
+from trellis_codegen.cli.facade import find_targets
+from trellis_codegen.cli.formats.plain import describe_changes
+from trellis_codegen.cli.generation import generate
+from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Choices, Target
 
-__all__ = ["Saves", "watch"]
+__all__ = ["SaveDetector", "watch"]
 
 _PAUSE_SECONDS = 0.2
-"""Between two looks. A file is taken for saved when two looks saw the same, so this is the debounce as well."""
+"""The time between two polls. A file counts as saved if two polls saw the same, so this is the debounce as well."""
 
-Look: TypeAlias = tuple[int, int, int] | None
-"""Time, size and number of a file; None for one that is not there."""
+FileStamp: TypeAlias = tuple[int, int, int] | None
+"""The modification time (ns), size and inode of a file; None if it does not exist."""
 
 
-class Saves:
-    """Notices which files were saved, once each has come to rest."""
+class SaveDetector:
+    """Detects which files were saved, once each has stopped changing."""
 
-    def __init__(self, look: Callable[[Path], Look]) -> None:
-        self._look = look
-        self._known: dict[Path, Look] = {}
-        self._seen: dict[Path, Look] = {}
+    def __init__(self, read_stamp: Callable[[Path], FileStamp]) -> None:
+        self._read_stamp = read_stamp
+        self._known: dict[Path, FileStamp] = {}
+        self._seen: dict[Path, FileStamp] = {}
 
-    def files(self, paths: Iterable[Path]) -> None:
-        """Look after these files from now on, as they are now."""
+    def add(self, paths: Iterable[Path]) -> None:
+        """Watch these files too; a save is a change from how they are now."""
         for path in sorted({*paths} - self._known.keys()):
-            self._known[path] = self._seen[path] = self._look(path)
+            self._known[path] = self._seen[path] = self._read_stamp(path)
 
-    def since_last_time(self) -> list[Path]:
-        """Return the files that differ from when they were last returned, and are at rest.
+    def find_saved(self) -> list[Path]:
+        """Return the files that differ from when they were last returned, and that two polls saw the same.
 
-        A file that is not there is not at rest: editors move a new one to its place.
+        A file that does not exist is still being saved: editors move a new one to its place.
         """
         saved: list[Path] = []
         for path, known in self._known.items():
-            now = self._look(path)
-            if now is not None and now != known and now == self._seen[path]:
+            stamp = self._read_stamp(path)
+            if stamp is not None and stamp != known and stamp == self._seen[path]:
                 saved.append(path)
-            self._seen[path] = now
+            self._seen[path] = stamp
         self._known.update((path, self._seen[path]) for path in saved)
         return saved
 
 
 def watch(choices: Choices, *, quiet: bool) -> ExitCode:
-    """Generate, and then again after every save, until the user has had enough (Ctrl-C).
-
-    It ends by itself only when there is nothing to watch.
-    """
-    report = Report(quiet=quiet)
-    saves = Saves(_look)
-    configuration = _configuration_file()
+    """Generate now and after every save, until Ctrl-C. Returns only if there is nothing to watch."""
+    reporter = Reporter(quiet=quiet)
+    detector = SaveDetector(_read_stamp)
+    configuration = _find_configuration_file()
     saved: list[Path] = [configuration]
     targets: tuple[Target, ...] = ()
     while True:
         if configuration in saved:
-            targets = configured(choices, report) or targets
+            targets = find_targets(choices, reporter) or targets
             if not targets:
                 return ExitCode.USAGE
-            saves.files([configuration, *(target.manifest for target in targets)])
+            detector.add([configuration, *(target.manifest for target in targets)])
             saved = [target.manifest for target in targets]
-            report.note(
-                f"watching {', '.join(target.manifest.as_posix() for target in targets)}; Ctrl-C ends it"
-            )
+            names = ", ".join(target.manifest.as_posix() for target in targets)
+            reporter.print_note(f"watching {names}; press Ctrl-C to stop")
         for target in targets:
             if target.manifest in saved:
-                _generate(target, report)
-        report.flush()
-        saved = _next_saves(saves)
+                _generate(target, reporter)
+        reporter.flush()
+        saved = _wait_for_saves(detector)
 
 
-def _next_saves(saves: Saves) -> list[Path]:
+def _wait_for_saves(detector: SaveDetector) -> list[Path]:
     while True:
         time.sleep(_PAUSE_SECONDS)
-        if saved := saves.since_last_time():
+        if saved := detector.find_saved():
             return saved
 
 
-def _configuration_file() -> Path:
-    here = Path().absolute()
+def _find_configuration_file() -> Path:
+    here = Path.cwd()
     files = (folder / FILE_NAME for folder in (here, *here.parents))
     return next((file for file in files if file.exists()), here / FILE_NAME)
 
 
-def _generate(target: Target, report: Report) -> None:
+def _generate(target: Target, reporter: Reporter) -> None:
     start = time.perf_counter()
-    outcome = generate(target, Mode.WRITE, report, taken={})
+    outcome = generate(target, Mode.WRITE, reporter, taken={})
     seconds = time.perf_counter() - start
-    if outcome.folder is not None:
-        report.result([f"{target.manifest.as_posix()}: {_changes(outcome)} in {seconds:.2f} s"])
+    if outcome.package is not None:
+        changes = describe_changes(outcome.package)
+        reporter.print_result([f"{target.manifest.as_posix()}: {changes} in {seconds:.2f} s"])
 
 
-def _changes(outcome: Outcome) -> str:
-    folder = outcome.folder.as_posix() if outcome.folder else ""
-    if not outcome.changes:
-        return f"nothing to write in {folder}"
-    deleted = [each.name for each in outcome.changes if each.change == "stale"]
-    written = [
-        each.name for each in outcome.changes if each.change != "stale" and not each.name.startswith(".")
-    ]
-    parts = [f"wrote {_listed(written)}" if written else "", f"deleted {_listed(deleted)}" if deleted else ""]
-    return f"{' and '.join(part for part in parts if part)} in {folder}"
-
-
-def _listed(names: list[str]) -> str:
-    shown = 6
-    rest = len(names) - shown
-    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:shown])} and {rest} more"
-
-
-def _look(path: Path) -> Look:
+def _read_stamp(path: Path) -> FileStamp:
     try:
-        seen = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,1 +1,1 @@
-"""Files in memory → disk: compared, written, pruned. Nothing outside the package's own folder is touched."""
+"""Compares, writes and deletes the files of a package. Nothing outside the package's own folder is touched."""

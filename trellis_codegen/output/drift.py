@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from trellis_codegen.output.files import Files, read_files
-from trellis_codegen.output.index import INDEX_NAME, Index, read_index, text_hash
-from trellis_codegen.output.pruning import stale_files
+from trellis_codegen.output.index import INDEX_NAME, Index, hash_text, read_index
+from trellis_codegen.output.pruning import find_stale_files
 
-__all__ = ["Change", "Drift", "find_drift", "unified_diff"]
+__all__ = ["Change", "Drift", "find_drift", "render_diff"]
 
 
 class Change(StrEnum):
@@ -28,23 +28,23 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drift:
-    """One file that is not as it would be generated."""
+    """One file that differs from what would be generated."""
 
     name: str
     change: Change
     old: str
     new: str
     edited: bool = False
-    """Whether somebody changed the file since it was generated."""
+    """Whether the file was changed since it was generated."""
 
 
 def find_drift(folder: Path, files: Files) -> list[Drift]:
-    """Return what differs, sorted by name with the index last; nothing is written.
+    """Return the files that differ, sorted by name with the index last; nothing is written.
 
-    Of the index, only what says something about the package counts.
+    The index differs only if `Index.substance` does.
 
     Raises:
-        OutputRefused: the folder holds something that we may not write over.
+        OutputRefused: the folder has something that must not be overwritten.
     """
     on_disk = read_files(folder, [*files, INDEX_NAME])
     index = read_index(on_disk.get(INDEX_NAME))
@@ -61,18 +61,18 @@ def find_drift(folder: Path, files: Files) -> list[Drift]:
     ]
     drift += [
         Drift(name=name, change=Change.STALE, old=text, new="", edited=_is_edited(index, name, text))
-        for name, text in stale_files(folder, index, files).items()
+        for name, text in find_stale_files(folder, index, files).items()
     ]
-    return sorted(drift, key=lambda each: (each.name == INDEX_NAME, each.name))
+    return sorted(drift, key=lambda found: (found.name == INDEX_NAME, found.name))
 
 
-def unified_diff(folder: Path, drift: list[Drift]) -> Iterator[str]:
+def render_diff(folder: Path, drift: list[Drift]) -> Iterator[str]:
     """Yield the lines of a diff from what is on disk to what would be generated; paths begin with `folder`."""
-    for each in drift:
-        path = (folder / each.name).as_posix()
-        before = "/dev/null" if each.change is Change.MISSING else path
-        after = "/dev/null" if each.change is Change.STALE else path
-        old, new = each.old.splitlines(), each.new.splitlines()
+    for found in drift:
+        path = (folder / found.name).as_posix()
+        before = "/dev/null" if found.change is Change.MISSING else path
+        after = "/dev/null" if found.change is Change.STALE else path
+        old, new = found.old.splitlines(), found.new.splitlines()
         lines = [*difflib.unified_diff(old, new, before, after, lineterm="")]
         yield from lines or [f"--- {before}", f"+++ {after}"]
 
@@ -85,4 +85,4 @@ def _differs(name: str, old: str | None, new: str) -> bool:
 
 def _is_edited(index: Index, name: str, text: str | None) -> bool:
     written = index.files.get(name)
-    return written is not None and text is not None and text_hash(text) != written
+    return written is not None and text is not None and hash_text(text) != written

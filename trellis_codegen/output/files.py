@@ -1,4 +1,4 @@
-"""A package as text, and as it stands on disk."""
+"""The files of a package: their names, and their text on disk."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-__all__ = ["Files", "OutputRefused", "path_of", "read_files", "read_text"]
+__all__ = ["Files", "OutputRefused", "locate_file", "read_files", "read_text"]
 
 Files: TypeAlias = Mapping[str, str]
-"""File name, relative to the package and with slashes → text."""
+"""File name, relative to the package and with slashes, to text."""
 
 
 class OutputRefused(Exception):
-    """The output folder is not one that we may write to."""
+    """The output cannot be written, or must not be overwritten."""
 
 
-def path_of(folder: Path, name: str) -> Path:
-    """Return where the file `name` of a package stands.
+def locate_file(folder: Path, name: str) -> Path:
+    """Return the path of the file `name` of a package.
 
     Raises:
         OutputRefused: the name leads out of the package, or a symbolic link is on the way.
@@ -29,10 +29,10 @@ def path_of(folder: Path, name: str) -> Path:
     path = folder
     for part in parts:
         if path.is_symlink():
-            raise OutputRefused(f"{path} is a symbolic link; generated files are not written through links")
+            raise OutputRefused(_explain_link(path))
         path /= part
     if path.is_symlink():
-        raise OutputRefused(f"{path} is a symbolic link; generated files are not written through links")
+        raise OutputRefused(_explain_link(path))
     return path
 
 
@@ -44,7 +44,7 @@ def read_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in names:
-        path = path_of(folder, name)
+        path = locate_file(folder, name)
         if path.is_file():
             found[name] = read_text(path)
         elif os.path.lexists(path):
@@ -59,3 +59,7 @@ def read_text(path: Path) -> str:
     surrogates, which no generated text has.
     """
     return path.read_bytes().decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
+
+
+def _explain_link(path: Path) -> str:
+    return f"{path} is a symbolic link, and generated files are not written through links; remove the link"

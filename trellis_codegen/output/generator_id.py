@@ -1,12 +1,11 @@
-"""Who we are: the version of the generator, and a hash of what decides its output."""
+"""A hash of the source that decides the output of the generator."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from pathlib import Path
 
-__all__ = ["generator_build", "generator_version"]
+__all__ = ["hash_generator"]
 
 _PACKAGE = Path(__file__).parent.parent
 _SOURCES = ("contract", "schemas", "plan", "render", "naming.py", "problems.py")
@@ -15,13 +14,8 @@ _TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 _LENGTH = 16
 
 
-def generator_version() -> str:
-    """Return the version of the installed distribution."""
-    return importlib.metadata.version("trellis-codegen")
-
-
-def generator_build() -> str:
-    """Return a hash of the modules and templates that decide the output, the same for a wheel and its checkout."""
+def hash_generator() -> str:
+    """Return a hash of the modules and templates that decide the output; a wheel and its checkout have the same."""
     total = hashlib.sha256()
     for name in _SOURCES:
         root = _PACKAGE / name

@@ -1,6 +1,6 @@
-"""The index of a package: what was generated, from what, and by what; kept beside the files it names.
+"""The index of a package, a file in it: what was generated, from what and by which generator.
 
-It says which files are ours to rewrite and to delete, which of them somebody edited, and when there is nothing to do.
+From the index, a run knows which files it may rewrite or delete, which were edited, and whether there is nothing to do.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import TypeGuard
 from trellis_codegen.output.files import Files
 from trellis_codegen.problems import Problem, Severity
 
-__all__ = ["INDEX_NAME", "Index", "Inputs", "index_text", "read_index", "text_hash"]
+__all__ = ["INDEX_NAME", "Index", "Inputs", "hash_text", "read_index", "render_index"]
 
 INDEX_NAME = ".trellis-gen.json"
 """The name of the index, in the package."""
 SHAPE_VERSION = 1
-"""Of the index itself. An index with a greater number was written by a newer generator."""
+"""The version of the index's own shape. A newer generator may write a greater one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """All that decides what a run generates."""
+    """Everything that decides what a run generates."""
 
     generator: str = ""
     """The version of the generator."""
     build: str = ""
-    """A hash of the generator's own source, so that a checkout is not taken for the release of the same number."""
+    """A hash of the generator's own source, so that a checkout is not mistaken for the release of the same version."""
     manifest: str = ""
     """The fingerprint of the manifest."""
     package: str = ""
@@ -39,25 +39,25 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
-    """What an earlier run wrote."""
+    """What an earlier run recorded."""
 
     shape: int = SHAPE_VERSION
     inputs: Inputs = field(default_factory=Inputs)
     digest: str = ""
     """The contract's digest."""
     warnings: tuple[Problem, ...] = ()
-    """What the run had to say, without lines and columns: said again when there is nothing else to do."""
+    """The warnings of the run, without lines and columns. A run with nothing to do repeats them."""
     files: dict[str, str] = field(default_factory=dict[str, str])
-    """File name → SHA-256 of its text."""
+    """File name to SHA-256 of its text, with LF line endings."""
 
     @property
     def substance(self) -> object:
-        """What must agree for the package to be fresh; the rest only helps to notice that there is nothing to do."""
+        """What must agree for the package to be up to date. The rest only lets a run skip the work."""
         inputs = self.inputs
         return (self.shape, inputs.generator, inputs.package, inputs.source, self.digest, self.files)
 
 
-def index_text(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[Problem, ...] = ()) -> str:
+def render_index(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[Problem, ...] = ()) -> str:
     """Return the index of `files`."""
     document = {
         "version": SHAPE_VERSION,
@@ -67,13 +67,13 @@ def index_text(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[Pro
         "manifest": inputs.manifest,
         "options": {"package": inputs.package, "source": inputs.source, "strict": inputs.strict},
         "warnings": sorted((_warning(each) for each in warnings), key=json.dumps),
-        "files": {name: text_hash(text) for name, text in sorted(files.items())},
+        "files": {name: hash_text(text) for name, text in sorted(files.items())},
     }
     return json.dumps(document, indent=2) + "\n"
 
 
 def read_index(text: str | None) -> Index:
-    """Return the index with that text; an empty one when there is none or somebody broke it."""
+    """Return the index with that text; an empty index if there is no text or it is not an index."""
     try:
         value: object = json.loads(text or "{}")
     except (ValueError, RecursionError):
@@ -102,7 +102,7 @@ def read_index(text: str | None) -> Index:
     )
 
 
-def text_hash(text: str) -> str:
+def hash_text(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
-__all__ = ["locked"]
+__all__ = ["lock_folder"]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Wait until no other run writes into `folder`; the operating system ends the lock of a run that is killed.
+def lock_folder(folder: Path) -> Generator[None]:
+    """Wait until no other run writes into `folder`. The operating system releases the lock of a killed run.
 
-    The folder itself is what is locked, so that no file is left behind.
+    The lock is on the folder itself, so no lock file is left behind.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -26,8 +26,8 @@ def locked(folder: Path) -> Generator[None]:
 
 
 def _lock(handle: int) -> None:
-    if sys.platform != "win32":  # which has no such locks: two writers at once are the user's to avoid
+    if sys.platform != "win32":  # Windows cannot lock a folder: the user must not run two writers at once
         import fcntl  # noqa: PLC0415 - likewise
 
-        with contextlib.suppress(OSError):  # some network file systems have none either
+        with contextlib.suppress(OSError):  # some network file systems cannot either
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Builds the whole new package beside the old one.
+"""Builds the whole new package next to the old one.
 
-What stays the same is not copied: it is a second name of the same file, so that it keeps its time and its place on disk.
+A file that stays the same is not copied: it is a hard link to the old one, and keeps its time and its inode.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["carry_late", "stage"]
+__all__ = ["move_late_saves", "stage_package"]
 
 _FILE_MODE = 0o644
 _CACHE = "__pycache__"
 
 
-def stage(staging: Path, folder: Path, *, write: Mapping[str, str], leave: frozenset[str]) -> None:
-    """Make `staging` what `folder` shall be: the files of `write`, and all of `folder` but those of `leave`.
+def stage_package(staging: Path, folder: Path, *, write: Mapping[str, str], leave: frozenset[str]) -> None:
+    """Make `staging` what `folder` is to become: the files of `write`, and those of `folder` except `leave`.
 
-    Foreign files come along, links as links. Bytecode caches don't: Python makes them again.
+    Files of others are included, links as links. Bytecode caches are not: Python makes them again.
     """
     staging.mkdir()
     if folder.exists():
@@ -29,12 +29,12 @@ def stage(staging: Path, folder: Path, *, write: Mapping[str, str], leave: froze
     for path in _entries(folder):
         name = path.relative_to(folder).as_posix()
         if name not in write and name not in leave:
-            _carry(path, staging / name)
+            _link_or_copy(path, staging / name)
     _sync(staging, write)
 
 
-def carry_late(old: Path, folder: Path, *, leave: frozenset[str]) -> None:
-    """Move what somebody saved into the old package while the new one was built."""
+def move_late_saves(old: Path, folder: Path, *, leave: frozenset[str]) -> None:
+    """Move files that were saved into the old package while the new one was built."""
     for path in _entries(old):
         name = path.relative_to(old).as_posix()
         if name not in leave and not path.is_dir() and not _is_same(path, folder / name):
@@ -43,7 +43,7 @@ def carry_late(old: Path, folder: Path, *, leave: frozenset[str]) -> None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Yield every file and link below a folder, and every folder that is empty; none of the caches."""
+    """Yield every file, link and empty folder below a folder, without bytecode caches."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
@@ -54,7 +54,7 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield from inside or ([] if any(path.iterdir()) else [path])
 
 
-def _carry(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir() and not source.is_symlink():
         target.mkdir()
@@ -73,7 +73,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _sync(staging: Path, written: Mapping[str, str]) -> None:
-    """Wait until everything is on disk: all is written first, so that the disk is asked once and not for each file."""
+    """Wait until everything is on disk. All files are written before the first sync, so the disk flushes once for all."""
     folders = {staging, *((staging / name).parent for name in written)}
     for path in (*(staging / name for name in written), *sorted(folders)):
         handle = os.open(path, os.O_RDONLY)

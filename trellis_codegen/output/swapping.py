@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["can_not_swap", "swap"]
+__all__ = ["is_swap_impossible", "swap"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -19,13 +19,13 @@ _IMPOSSIBLE = {errno.EXDEV, errno.EBUSY}
 
 
 def swap(new: Path, old: Path, *, aside: Path) -> Path:
-    """Exchange two folders, and return where the old one is now.
+    """Exchange two folders, and return the path that the old one has now.
 
-    In one step where the system can (Linux, macOS); else `old` goes to `aside` first, and for an instant there is
-    neither. Both are on disk, under their new names, when this returns.
+    On Linux and macOS this is one step. Elsewhere `old` is renamed to `aside` first, and for an instant there is no
+    package.
 
     Raises:
-        OSError: neither way is possible; nothing has changed. See `can_not_swap`.
+        OSError: neither way is possible; nothing has changed. See `is_swap_impossible`.
     """
     try:
         _exchange(new, old)
@@ -43,8 +43,8 @@ def swap(new: Path, old: Path, *, aside: Path) -> Path:
     return aside
 
 
-def can_not_swap(error: OSError) -> bool:
-    """Whether folders can't be renamed here at all: a mount point, or the lower layer of an overlay."""
+def is_swap_impossible(error: OSError) -> bool:
+    """Return whether folders cannot be renamed here at all: a mount point, or the lower layer of an overlay."""
     return error.errno in _IMPOSSIBLE
 
 

@@ -1,6 +1,6 @@
-"""Writes a package: all of it or nothing, and no file that is already right.
+"""Writes a package: all of it or nothing, and no file that is already up to date.
 
-docs/decisions has the reasons and the price, under "A package is swapped, not patched".
+docs/decisions has the reasons, under "A package is swapped, not patched".
 """
 
 from __future__ import annotations
@@ -10,46 +10,49 @@ import shutil
 from pathlib import Path
 
 from trellis_codegen.output.drift import Change, Drift, find_drift
-from trellis_codegen.output.files import Files, OutputRefused, path_of, read_text
+from trellis_codegen.output.files import Files, OutputRefused, locate_file, read_text
 from trellis_codegen.output.index import INDEX_NAME, read_index
-from trellis_codegen.output.locking import locked
+from trellis_codegen.output.locking import lock_folder
 from trellis_codegen.output.overwrite_guard import refuse_downgrade, refuse_overwriting
-from trellis_codegen.output.staging import carry_late, stage
-from trellis_codegen.output.swapping import can_not_swap, swap
+from trellis_codegen.output.staging import move_late_saves, stage_package
+from trellis_codegen.output.swapping import is_swap_impossible, swap
 
-__all__ = ["changes_allowed", "write_package"]
+__all__ = ["check_changes", "write_package"]
 
 
 def write_package(folder: Path, files: Files) -> list[Drift]:
-    """Bring the package on disk up to date, and return what was changed.
+    """Bring the package on disk up to date, and return what changed.
 
-    A reader of the disk sees the old package or the new one, whenever the run is killed.
+    Wherever the run is killed, a reader of the disk sees the old package or the new one.
 
     Raises:
-        OutputRefused: the package can't be written, or must not be; it is as it was.
+        OutputRefused: the package cannot be written, or must not be overwritten; it is unchanged.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.parent):
+        with lock_folder(folder.parent):
             _recover(folder)
-            drift = changes_allowed(folder, files)
+            drift = check_changes(folder, files)
             _write(folder, files, drift)
     except OSError as error:
         place = error.filename or folder
-        raise OutputRefused(f"{place}: {(error.strerror or str(error)).lower()}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise OutputRefused(f"{place}: cannot write the package: {reason}") from error
     return drift
 
 
-def changes_allowed(folder: Path, files: Files) -> list[Drift]:
+def check_changes(folder: Path, files: Files) -> list[Drift]:
     """Return what `write_package` would change.
 
     Raises:
-        OutputRefused: it must not.
+        OutputRefused: the package must not be overwritten.
     """
     if folder.exists() and not folder.is_dir():
-        raise OutputRefused(f"{folder} is not a folder")
+        raise OutputRefused(
+            f"{folder} is a file, and the package needs a folder of that name; move the file away"
+        )
     drift = find_drift(folder, files)
-    path = path_of(folder, INDEX_NAME)
+    path = locate_file(folder, INDEX_NAME)
     index = read_index(read_text(path) if path.is_file() else None)
     refuse_downgrade(folder, index, read_index(files.get(INDEX_NAME)).inputs.generator)
     refuse_overwriting(folder, index, drift)
@@ -64,9 +67,9 @@ def _write(folder: Path, files: Files, drift: list[Drift]) -> None:
         write[INDEX_NAME] = files[INDEX_NAME]
     if not write and not stale:
         return
-    staging, aside = _beside(folder)
+    staging, aside = _temporary_folders(folder)
     try:
-        stage(staging, folder, write=write, leave=stale)
+        stage_package(staging, folder, write=write, leave=stale)
         if not folder.exists():
             staging.rename(folder)
         elif len(write) == 1 and not stale:
@@ -84,18 +87,18 @@ def _swap(staging: Path, folder: Path, *, aside: Path, write: dict[str, str], st
     try:
         old = swap(staging, folder, aside=aside)
     except OSError as error:
-        if not can_not_swap(error):
+        if not is_swap_impossible(error):
             raise
         _replace_each(staging, folder, sorted(write, key=_importable_order))
         for name in sorted(stale):
             _delete(folder, name)
         return
-    carry_late(old, folder, leave=stale | write.keys())
+    move_late_saves(old, folder, leave=stale | write.keys())
 
 
 def _replace_each(staging: Path, folder: Path, names: list[str]) -> None:
     for name in names:
-        path = path_of(folder, name)
+        path = locate_file(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(path)
 
@@ -106,8 +109,8 @@ def _importable_order(name: str) -> tuple[bool, int, bool, str]:
 
 
 def _delete(folder: Path, name: str) -> None:
-    """Delete a file, and the folders of the package that are empty then."""
-    path = path_of(folder, name)
+    """Delete a file, and the folders of the package that it leaves empty."""
+    path = locate_file(folder, name)
     path.unlink(missing_ok=True)
     for parent in path.parents:
         if parent == folder or any(parent.iterdir()):
@@ -116,20 +119,22 @@ def _delete(folder: Path, name: str) -> None:
 
 
 def _recover(folder: Path) -> None:
-    """Finish what a killed run left: nobody else is writing, so what stands beside the package is nobody's."""
-    staging, aside = _beside(folder)
-    for each in (staging, aside):
-        if each.is_symlink() or each.is_file():
-            raise OutputRefused(f"{each} is in the way; trellis-gen builds the new package there")
+    """Finish what a killed run left. The lock is held, so no other run uses the folders next to the package."""
+    staging, aside = _temporary_folders(folder)
+    for temporary in (staging, aside):
+        if temporary.is_symlink() or temporary.is_file():
+            raise OutputRefused(
+                f"{temporary} is in the way: trellis-gen builds the new package there; remove it"
+            )
     if aside.exists() and not folder.exists():
         aside.rename(folder)
-    for each in (staging, aside):
-        if each.exists():
-            shutil.rmtree(each)
+    for temporary in (staging, aside):
+        if temporary.exists():
+            shutil.rmtree(temporary)
 
 
-def _beside(folder: Path) -> tuple[Path, Path]:
-    """Return where the new package is built, and where the old one waits if there is no swapping."""
+def _temporary_folders(folder: Path) -> tuple[Path, Path]:
+    """Return the folder in which the new package is built, and the one for the old package where folders cannot be swapped."""
     name = f".{folder.name}.trellis-gen"
     return folder.with_name(f"{name}-new"), folder.with_name(f"{name}-old")
 

@@ -1,4 +1,4 @@
-"""The command as its users run it: every end has an exit code and a sentence, and none a traceback."""
+"""The command as its users run it: every run ends with an exit code and a sentence, never with a traceback."""
 
 import json
 import os
@@ -8,18 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli.application import application
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.guard import guarded
-from trellis_codegen.cli.requests import Request, plain_request
+from trellis_codegen.cli.guard import run_guarded
 
 ROOT = Path(__file__).parents[3]
 GENERATOR = [sys.executable, "-m", "trellis_codegen"]
-HEAVY = ["black", "click", "datamodel_code_generator", "jinja2", "pydantic", "pydantic_core", "typer"]
+HEAVY = ["argcomplete", "black", "click", "datamodel_code_generator", "jinja2", "pydantic", "pydantic_core"]
 
 
 def command(
@@ -49,16 +45,21 @@ def written(folder: Path, **sections: object) -> Path:
         (["facade", "x.json/y.json"], ExitCode.USAGE, "not a directory"),
         (["facade", "a" * 300], ExitCode.USAGE, "file name too long"),
         (["facade", "x.json", "--out", "x.json"], ExitCode.REFUSED, "x.json"),
-        (["facade", "x.json", "--package", "no name"], ExitCode.USAGE, "is no name for a package"),
-        (["facade", "x.json", "--chekc"], ExitCode.USAGE, "--chekc"),
+        (["facade", "x.json", "--package", "no name"], ExitCode.USAGE, "is not a valid Python package name"),
+        (["facade", "x.json", "--chekc"], ExitCode.USAGE, 'no option "--chekc"; did you mean "--check"?'),
+        (["facade", "x.json", "--chekc=yes"], ExitCode.USAGE, 'did you mean "--check"?'),
         (["facade", "x.json", "--format", "xml"], ExitCode.USAGE, "xml"),
-        (["facade", "x.json", "--check", "--dry-run"], ExitCode.USAGE, "exclude each other"),
+        (
+            ["facade", "x.json", "--check", "--dry-run"],
+            ExitCode.USAGE,
+            "--dry-run: not allowed with argument --check",
+        ),
         (["facade", "x.json", "--watch", "--json"], ExitCode.USAGE, "text only"),
-        (["facade", "x.json", "y.json"], ExitCode.USAGE, "y.json"),
+        (["facade", "x.json", "y.json"], ExitCode.USAGE, 'unexpected argument "y.json"'),
         (["faccade"], ExitCode.USAGE, "faccade"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_a_mistake_is_reported_in_a_sentence(
     tmp_path: Path, arguments: list[str], code: ExitCode, words: str
 ) -> None:
     written(tmp_path)
@@ -71,7 +72,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_what_may_not_be_read_or_written_is_said(tmp_path: Path) -> None:
+def test_missing_permissions_are_reported(tmp_path: Path) -> None:
     manifest = written(tmp_path)
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
@@ -81,7 +82,7 @@ def test_what_may_not_be_read_or_written_is_said(tmp_path: Path) -> None:
     assert "permission denied" in command("facade", manifest).stderr
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ended = command("facade", written(tmp_path), "--check", "--out", tmp_path, stdout=full.fileno())
 
@@ -89,7 +90,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_reader_that_has_gone_ends_the_run_quietly(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_the_run_quietly(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -97,7 +98,7 @@ def test_a_reader_that_has_gone_ends_the_run_quietly(tmp_path: Path) -> None:
     finally:
         os.close(writing)
 
-    assert ended.returncode == ExitCode.UNHEARD
+    assert ended.returncode == ExitCode.BROKEN_PIPE
     assert [line for line in ended.stderr.splitlines() if "rror" in line] == []
 
 
@@ -119,7 +120,7 @@ def test_a_bug_is_reported_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> 
     def stumble() -> None:
         raise KeyError("x")
 
-    assert guarded(stumble) == ExitCode.BROKEN
+    assert run_guarded(stumble) == ExitCode.INTERNAL_ERROR
     assert capsys.readouterr().err.startswith("error: KeyError in cli/guard.py:")
 
 
@@ -127,7 +128,7 @@ def test_a_bug_is_reported_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path: Path, flags: list[str]) -> None:
     manifest = written(tmp_path, jobs={"keep": job()}, future=1)
     arguments = ["facade", str(manifest), "--out", str(tmp_path)]
-    assert command(*arguments).returncode == ExitCode.FINE
+    assert command(*arguments).returncode == ExitCode.OK
     code = (
         f"import sys; from trellis_codegen.cli import main; sys.argv[1:] = {[*arguments, *flags]!r}\n"
         f"try: main()\nfinally: print(sorted({{*{HEAVY!r}}} & sys.modules.keys()), file=sys.stderr)"
@@ -143,57 +144,86 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path: Path, flags: lis
 def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:
     ended = command("facade", written(tmp_path), "--out", tmp_path, "--dry-run")
 
-    assert ended.returncode == ExitCode.FINE
+    assert ended.returncode == ExitCode.OK
     assert f"write {tmp_path}/things_participant/service.py" in ended.stdout.splitlines()
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "x.json",
-                "o",
-                "json",
-                "--out",
-                "--out=o",
-                "--package=p",
-                "--check",
-                "--dry-run",
-                "--strict",
-                "--no-strict",
-                "-q",
-                "--quiet",
-                "--json",
-                "--format",
-                "--format=sarif",
-            ]
-        ),
-        max_size=5,
+@pytest.mark.parametrize("arguments", [["--help"], ["facade", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from trellis_codegen.cli import main; sys.argv[1:] = {arguments!r}\n"
+        f"try: main()\nfinally: print(sorted({{*{HEAVY!r}}} & sys.modules.keys()), file=sys.stderr)"
     )
-)
-def test_the_short_way_reads_a_command_line_as_typer_does(arguments: list[str]) -> None:
-    short = plain_request(["facade", *arguments])
-    asked: list[Request] = []
 
-    def run(request: Request) -> ExitCode:
-        asked.append(request)
-        return ExitCode.FINE
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    if short is not None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("trellis_codegen.cli.facade.run", run)
-            application(["facade", *arguments], standalone_mode=False)
-
-        assert asked == [short]
+    assert ended.stderr.splitlines()[-1] == "[]"
+    assert ended.stdout
 
 
-def test_mistakes_and_questions_are_left_to_typer() -> None:
-    for arguments in (
-        ["--help"],
-        ["facade", "--help"],
-        ["facade", "--watch"],
-        ["facade", "--out"],
-        ["validate"],
-    ):
-        assert plain_request(arguments) is None
+def test_without_a_command_the_help_is_printed_and_the_run_fails() -> None:
+    ended = command()
+
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert "facade" in ended.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_the_completion_of_every_shell_can_be_printed(shell: str) -> None:
+    ended = command("--show-completion", shell)
+
+    assert ended.returncode == ExitCode.OK
+    assert "trellis-gen" in ended.stdout
+
+
+def test_the_completion_knows_the_options_of_a_command(tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    line = "trellis-gen facade --ch"
+    environment = {
+        **os.environ,
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+    }
+
+    subprocess.run(GENERATOR, env=environment, check=True)
+
+    assert answer.read_text().split() == ["--check"]
+
+
+def test_a_successful_run_is_reported_in_one_line(tmp_path: Path) -> None:
+    written(tmp_path)
+
+    first = command("facade", "x.json", folder=tmp_path)
+    second = command("facade", tmp_path / "x.json", folder=tmp_path)
+    third = command("facade", "x.json", "--check", folder=tmp_path)
+
+    assert (first.stdout, second.stdout, third.stdout) == ("", "", "")
+    assert first.stderr == (
+        "wrote __init__.py, _contract.py, client.py, contract.json, models/__init__.py, models/thing.py and 2 more "
+        "in things_participant\n"
+    )
+    assert second.stderr == third.stderr == "things_participant is up to date\n"
+
+
+@pytest.mark.parametrize("flag", ["-q", "--json", "--format=json", "--format=sarif"])
+def test_a_successful_run_can_be_quiet(tmp_path: Path, flag: str) -> None:
+    written(tmp_path)
+
+    assert command("facade", "x.json", flag, folder=tmp_path).stderr == ""
+    assert command("facade", "x.json", flag, folder=tmp_path).stderr == ""
+
+
+def test_paths_are_relative_to_the_current_folder(tmp_path: Path) -> None:
+    manifest = written(tmp_path, jobs={"keep": job("None")})
+    broken = command("facade", manifest, folder=tmp_path).stderr
+    written(tmp_path)
+    drift = command("facade", manifest, "--out", tmp_path / "src", "--check", folder=tmp_path)
+
+    assert broken.startswith("x.json:1:")
+    assert "+++ src/things_participant/service.py" in drift.stdout.splitlines()
+    assert drift.stderr.startswith("src/things_participant: ")
+    assert str(tmp_path) not in broken + drift.stdout + drift.stderr

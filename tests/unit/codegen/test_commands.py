@@ -1,22 +1,37 @@
 """The commands that look at contracts and write nothing: `validate`, `digest`, `schema`."""
 
+import contextlib
+import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from typer.testing import CliRunner, Result
 
 from tests.support.judging import judge_of
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli.application import application
+from trellis_codegen.cli.arguments import run_command
+from trellis_codegen.cli.guard import run_guarded
 
 MANIFESTS = Path(__file__).parents[3].parent / "shared" / "conformance" / "manifests"
 ROOT = Path(__file__).parents[3]
 
 
-def ran(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(application, [str(each) for each in arguments])
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_guarded(lambda: run_command([*map(str, arguments)]))
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def written(path: Path, **sections: JsonValue) -> Path:
@@ -27,7 +42,7 @@ def written(path: Path, **sections: JsonValue) -> Path:
 def test_a_sound_contract_is_valid_and_nothing_is_written(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job()})
 
-    ended = ran("validate", manifest)
+    ended = run("validate", manifest)
 
     assert (ended.exit_code, ended.stdout) == (0, "")
     assert ended.stderr == f"{manifest}: valid\n"
@@ -38,7 +53,7 @@ def test_every_contract_is_checked_and_the_worst_decides(tmp_path: Path) -> None
     good, bad = written(tmp_path / "good.json"), written(tmp_path / "bad.json", jobs={"a": job("None")})
     clash = written(tmp_path / "clash.json", jobs={"a-b": job(), "a_b": job()})
 
-    ended = ran("validate", bad, clash, good, tmp_path / "none.json")
+    ended = run("validate", bad, clash, good, tmp_path / "none.json")
 
     assert ended.exit_code == 3
     assert 'no schema named "None"' in ended.stderr
@@ -50,8 +65,8 @@ def test_every_contract_is_checked_and_the_worst_decides(tmp_path: Path) -> None
 def test_strict_refuses_what_the_format_does_not_have(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job(maxDelivers=3)})
 
-    assert ran("validate", manifest).exit_code == 0
-    ended = ran("validate", manifest, "--strict", "--json")
+    assert run("validate", manifest).exit_code == 0
+    ended = run("validate", manifest, "--strict", "--json")
     assert ended.exit_code == 3
     (problem,) = json.loads(ended.stdout)["problems"]
     assert (problem["place"], problem["hint"]) == ("jobs/keep/maxDelivers", 'did you mean "maxDeliver"?')
@@ -60,21 +75,21 @@ def test_strict_refuses_what_the_format_does_not_have(tmp_path: Path) -> None:
 def test_a_digest_stands_alone_or_with_its_file(tmp_path: Path) -> None:
     one, two = written(tmp_path / "1.json"), written(tmp_path / "2.json", description="Other words.")
 
-    digest = ran("digest", one).stdout.strip()
+    digest = run("digest", one).stdout.strip()
 
     assert len(digest) == 43
-    assert ran("digest", one, two).stdout == f"{digest}  {one}\n{digest}  {two}\n"
-    assert [each["digest"] for each in json.loads(ran("digest", "--json", one).stdout)["digests"]] == [digest]
+    assert run("digest", one, two).stdout == f"{digest}  {one}\n{digest}  {two}\n"
+    assert [each["digest"] for each in json.loads(run("digest", "--json", one).stdout)["digests"]] == [digest]
 
 
 def test_a_contract_with_errors_has_no_digest(tmp_path: Path) -> None:
-    ended = ran("digest", written(tmp_path / "a.json", jobs={"keep": job("None")}))
+    ended = run("digest", written(tmp_path / "a.json", jobs={"keep": job("None")}))
 
     assert (ended.exit_code, ended.stdout) == (3, "")
 
 
 def test_the_schema_takes_sound_contracts_and_no_others() -> None:
-    judge = judge_of(json.loads(ran("schema").stdout))
+    judge = judge_of(json.loads(run("schema").stdout))
     example: JsonValue = json.loads((ROOT / "contracts" / "orders_service.manifest.json").read_text())
 
     assert judge.is_valid(example)
@@ -92,10 +107,10 @@ def test_the_schema_takes_sound_contracts_and_no_others() -> None:
 
 @pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not beside the repository")
 def test_the_real_manifests_match_the_schema_and_are_valid() -> None:
-    judge = judge_of(json.loads(ran("schema").stdout))
+    judge = judge_of(json.loads(run("schema").stdout))
     manifests = sorted(MANIFESTS.glob("*.json"))
 
     assert len(manifests) == 12
     assert [path.name for path in manifests if not judge.is_valid(json.loads(path.read_text()))] == []
-    ended = ran("validate", "--strict", *manifests)
+    ended = run("validate", "--strict", *manifests)
     assert (ended.exit_code, ended.stderr.count(": valid")) == (0, 12)

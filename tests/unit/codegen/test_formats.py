@@ -11,12 +11,12 @@ from pydantic import JsonValue
 from tests.unit.codegen.contracts import contract, job
 from tests.unit.codegen.sarif_schema import SARIF
 from trellis_codegen.cli import facade
-from trellis_codegen.cli.excerpts import excerpt
+from trellis_codegen.cli.excerpts import cut_excerpt
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.findings import Findings, Format
-from trellis_codegen.cli.formats.github import problem_annotation
-from trellis_codegen.cli.formats.plain import diff_line, problem_text
-from trellis_codegen.cli.requests import Mode, Request
+from trellis_codegen.cli.findings import Findings
+from trellis_codegen.cli.formats.github import annotate_problem
+from trellis_codegen.cli.formats.plain import format_diff_line, format_problem
+from trellis_codegen.cli.requests import Format, Mode, Request
 from trellis_codegen.cli.targets import Choices
 from trellis_codegen.problems import Problem, json_pointer
 
@@ -28,7 +28,7 @@ def run(
 ) -> ExitCode:
     manifest.write_text(json.dumps(document, indent=2))
     choices = Choices(manifest=manifest, out=manifest.parent)
-    return facade.run(Request(choices=choices, mode=mode, form=form, quiet=quiet))
+    return facade.run(Request(choices=choices, mode=mode, format=form, quiet=quiet))
 
 
 def test_a_problem_is_shown_with_its_line_a_caret_its_pointer_and_a_hint(
@@ -98,7 +98,7 @@ def test_sarif_has_the_shape_that_code_scanning_reads(
 
 
 def test_sarif_of_a_refusal_is_sarif_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    request = Request(choices=Choices(manifest=tmp_path / "none.json"), form=Format.SARIF)
+    request = Request(choices=Choices(manifest=tmp_path / "none.json"), format=Format.SARIF)
 
     assert facade.run(request) == ExitCode.USAGE
 
@@ -130,7 +130,7 @@ def test_drift_is_an_annotation_for_each_file(tmp_path: Path, capsys: pytest.Cap
 def test_no_word_of_a_contract_becomes_a_workflow_command() -> None:
     problem = Problem(pointer=("a,b:c\n::set-env",), what="x\n::stop-commands::y%", line=1, column=1)
 
-    line = problem_annotation(Findings(file="a,b.json", text="{}"), problem)
+    line = annotate_problem(Findings(file="a,b.json", text="{}"), problem)
 
     assert "\n" not in line
     assert line.startswith("::error ")
@@ -141,8 +141,8 @@ def test_no_word_of_a_contract_moves_the_cursor() -> None:
     text = '{"a\x1b[2J": "\u202e\x07"}'
     problem = Problem(pointer=("a\x1b[2J",), what="\x1b]0;x\x07", hint="\r\n\x1b", line=1, column=2)
 
-    shown = problem_text(Findings(file="x\x1b.json", text=text), problem, colour=False)
-    diff = diff_line("+\x1b[2J\u202ex\ty", colour=False)
+    shown = format_problem(Findings(file="x\x1b.json", text=text), problem, colour=False)
+    diff = format_diff_line("+\x1b[2J\u202ex\ty", colour=False)
 
     assert all(line.isprintable() for line in shown.split("\n"))
     assert diff.replace("\t", "").isprintable()
@@ -151,7 +151,7 @@ def test_no_word_of_a_contract_moves_the_cursor() -> None:
 def test_warnings_are_left_out_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = tmp_path / "x.json"
 
-    assert run(manifest, contract(future=1), Format.TEXT, quiet=True) == ExitCode.FINE
+    assert run(manifest, contract(future=1), Format.TEXT, quiet=True) == ExitCode.OK
     assert capsys.readouterr() == ("", "")
     assert run(manifest, BROKEN, Format.TEXT, quiet=True) == ExitCode.INVALID
     assert "warning: " not in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_colours_are_for_terminals_whose_users_want_them(
     ],
 )
 def test_the_caret_stands_below_its_token(text: str, line: int, column: int, shown: str, caret: str) -> None:
-    found = excerpt(text, line, column)
+    found = cut_excerpt(text, line, column)
 
     assert found is not None
     assert (found.line, found.caret) == (shown, caret)
@@ -198,7 +198,7 @@ def test_the_caret_stands_below_its_token(text: str, line: int, column: int, sho
 
 @pytest.mark.parametrize(("line", "column"), [(9, 1), (1, 99), (2, 1)])
 def test_a_place_that_is_not_there_has_no_excerpt(line: int, column: int) -> None:
-    assert excerpt("{}\n\n", line, column) is None
+    assert cut_excerpt("{}\n\n", line, column) is None
 
 
 def test_a_pointer_is_written_as_the_standard_says() -> None:

@@ -24,7 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "things.json").write_text(json.dumps(contract(jobs={"keep": job()})))
     monkeypatch.chdir(tmp_path)
-    assert run() == ExitCode.FINE
+    assert run() == ExitCode.OK
     return tmp_path
 
 
@@ -55,28 +55,28 @@ def test_the_folder_in_which_the_command_runs_changes_nothing(
     for folder in (project / "contracts", project.parent):
         monkeypatch.chdir(folder)
         manifest = os.path.relpath(project / "contracts" / "things.json")
-        assert run(Mode.CHECK, manifest=manifest, out=os.path.relpath(project / OUT)) == ExitCode.FINE
+        assert run(Mode.CHECK, manifest=manifest, out=os.path.relpath(project / OUT)) == ExitCode.OK
 
 
 def test_an_absolute_path_of_the_manifest_changes_nothing(project: Path) -> None:
     manifest = project / "contracts" / "things.json"
 
-    assert run(Mode.CHECK, manifest=manifest, out=project / OUT) == ExitCode.FINE
+    assert run(Mode.CHECK, manifest=manifest, out=project / OUT) == ExitCode.OK
 
 
 def test_a_repository_changes_nothing(project: Path) -> None:
     (project / "contracts" / ".git").mkdir()
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run(Mode.CHECK) == ExitCode.OK
     (project / ".git").mkdir()
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run(Mode.CHECK) == ExitCode.OK
 
 
 def test_a_pyproject_changes_nothing(project: Path) -> None:
     (project / "contracts" / "pyproject.toml").write_text('[project]\nname = "near"\n')
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run(Mode.CHECK) == ExitCode.OK
     table = '[[tool.trellis-gen.contracts]]\nmanifest = "contracts/things.json"\nout = "src"\n'
     (project / "pyproject.toml").write_text(table)
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run(Mode.CHECK) == ExitCode.OK
 
 
 def test_another_output_folder_gives_the_same_bytes(project: Path) -> None:
@@ -91,15 +91,15 @@ def test_a_checkout_with_crlf_is_fresh_and_not_touched(
     use_crlf(project / PACKAGE)
     before = contents(project)
 
-    assert (run(Mode.CHECK), capsys.readouterr().out) == (ExitCode.FINE, "")
-    assert run() == ExitCode.FINE
+    assert (run(Mode.CHECK), capsys.readouterr().out) == (ExitCode.OK, "")
+    assert run() == ExitCode.OK
     assert contents(project) == before
 
 
 def test_a_crlf_checkout_stays_fresh_when_the_manifest_has_crlf_too(project: Path) -> None:
     use_crlf(project)
 
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run(Mode.CHECK) == ExitCode.OK
 
 
 def test_a_contract_can_change_in_a_crlf_checkout(project: Path) -> None:
@@ -107,8 +107,8 @@ def test_a_contract_can_change_in_a_crlf_checkout(project: Path) -> None:
     (project / "contracts" / "things.json").write_text(json.dumps(contract(jobs={"keep": job(maxDeliver=3)})))
 
     assert run(Mode.CHECK) == ExitCode.DRIFT
-    assert run() == ExitCode.FINE
-    assert run(Mode.CHECK) == ExitCode.FINE
+    assert run() == ExitCode.OK
+    assert run(Mode.CHECK) == ExitCode.OK
     assert b"max_deliver=3" in (project / PACKAGE / "jobs.py").read_bytes()
 
 

@@ -1,1 +1,1 @@
-"""The formats of `--format`: each turns what a run has to say into text."""
+"""The formats of `--format`: each renders the result of a run."""

@@ -1,0 +1,113 @@
+"""The output of a run: results on stdout, messages on stderr, in the format that was asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TextIO
+
+from trellis_codegen.cli.findings import Findings, PackageState, RunResult
+from trellis_codegen.cli.formats import github, plain
+from trellis_codegen.cli.requests import Format
+from trellis_codegen.problems import Severity
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Prints at once in the formats for people, and one document at the end in the others."""
+
+    def __init__(self, output_format: Format = Format.TEXT, *, quiet: bool = False) -> None:
+        """Print in `output_format`; with `quiet`, errors and results only."""
+        self._format = output_format
+        self._quiet = quiet
+        self._result = RunResult()
+
+    def report_problems(self, findings: Findings) -> None:
+        """Report the problems of one document."""
+        if self._quiet:
+            errors = [problem for problem in findings.problems if problem.severity is Severity.ERROR]
+            findings = replace(findings, problems=tuple(errors))
+        self._result.findings.append(findings)
+        if self._format is Format.TEXT:
+            colour = _has_colour(sys.stderr)
+            _print(
+                sys.stderr,
+                (plain.format_problem(findings, problem, colour=colour) for problem in findings.problems),
+            )
+        elif self._format is Format.GITHUB:
+            _print(sys.stdout, (github.annotate_problem(findings, problem) for problem in findings.problems))
+
+    def report_refusal(self, message: str) -> None:
+        """Report why nothing was done."""
+        self._result.refusals.append(message)
+        if self._format is Format.TEXT:
+            _print(sys.stderr, [f"error: {message}"])
+        elif self._format is Format.GITHUB:
+            _print(sys.stdout, [github.annotate_refusal(message)])
+
+    def report_package(self, state: PackageState) -> None:
+        """Report how a package differs from what would be generated; nothing if it is up to date or was written."""
+        self._result.packages.append(state)
+        if not state.is_drift or not state.changes:
+            return
+        if self._format is Format.GITHUB:
+            _print(sys.stdout, github.annotate_drift(state))
+        self.print_note(plain.format_drift(state))
+
+    def report_plan(self, state: PackageState) -> None:
+        """Report what a run would do to a package."""
+        self._result.packages.append(state)
+        if state.changes:
+            self.print_result([plain.format_plan(state)])
+
+    def print_result(self, lines: Iterable[str]) -> None:
+        """Print lines of a result, in the formats for people."""
+        if self._is_for_people:
+            _print(sys.stdout, lines)
+
+    def print_diff(self, lines: Iterable[str]) -> None:
+        """Print a unified diff, in the formats for people."""
+        if self._is_for_people:
+            colour = self._format is Format.TEXT and _has_colour(sys.stdout)
+            _print(sys.stdout, (plain.format_diff_line(line, colour=colour) for line in lines))
+
+    def print_note(self, text: str) -> None:
+        """Print what only people want to know, unless the run is quiet."""
+        if self._is_for_people and not self._quiet:
+            _print(sys.stderr, [text])
+
+    def flush(self) -> None:
+        """Hand everything printed so far to the reader of a pipe."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def finish(self) -> None:
+        """Print the document, or for people one line: what was written, or that everything is up to date."""
+        if self._format is Format.JSON:
+            from trellis_codegen.cli.formats.document import (  # noqa: PLC0415 - only this format needs it
+                render_json,
+            )
+
+            sys.stdout.write(render_json(self._result))
+        elif self._format is Format.SARIF:
+            from trellis_codegen.cli.formats.sarif import render_sarif  # noqa: PLC0415 - only this format needs it
+
+            sys.stdout.write(render_sarif(self._result))
+        elif summary := plain.summarize(self._result.packages):
+            self.print_note(summary)
+
+    @property
+    def _is_for_people(self) -> bool:
+        return self._format in (Format.TEXT, Format.GITHUB)
+
+
+def _has_colour(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal whose user wants colours: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print(stream: TextIO, lines: Iterable[str]) -> None:
+    stream.writelines(f"{line}\n" for line in lines)
