@@ -1,15 +1,27 @@
-"""What every test may ask for."""
+"""Fixtures and hooks of every test."""
 
 import signal
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["trellis_nats.testing.plugin"]
 
-# Started in the background, as by `make test &` or by some CI, a shell has SIGINT ignored, and children inherit that:
-# nothing that a test interrupts would ever end. With a handler here, children begin with the default action.
+# A shell that runs in the background (`make test &`, some CI systems) ignores SIGINT, and its children inherit that.
+# With a handler here, the processes that tests start and interrupt begin with the default action.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A property test is not a benchmark: a machine under load fails no test.
 settings.register_profile("trellis", deadline=None)
 settings.load_profile("trellis")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape lone surrogates in captured text: a test may log them, and pytest-xdist sends reports as UTF-8."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
