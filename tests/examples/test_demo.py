@@ -32,11 +32,9 @@ def ended(pids: list[int]) -> bool:
 
 
 def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None:
-    began = time.monotonic()
     run = subprocess.run(
         DEMO, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}, check=False
     )
-    taken = time.monotonic() - began
 
     assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
     seen = re.findall(r" s  (\S+) +(created|started|retry|completed)\b", run.stdout)
@@ -57,7 +55,6 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
     ]
     assert answers[-1][2].startswith(" in place of job")
     assert "7 jobs were stored: 6 completed, 1 skipped" in run.stdout
-    assert taken < 20
     assert list(tmp_path.iterdir()) == [], "it leaves a file behind"
     assert ended([int(pid) for pid in re.findall(r"process (\d+)", run.stdout)]), "it leaves a process behind"
 

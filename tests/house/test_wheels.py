@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.build_once import build_once
+
 ROOT = Path(__file__).parents[2]
 GENERATOR_ONLY = {"jinja2", "black", "argcomplete", "datamodel-code-generator", "trellis-codegen"}
+
+pytestmark = pytest.mark.timeout(180)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
@@ -23,18 +27,20 @@ def installed(python: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    out = tmp_path_factory.mktemp("wheels")
+def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Path]:
+    out = build_once(tmp_path_factory, worker_id, "wheels", build_wheels)
+    return {path.name.partition("-")[0]: path for path in out.glob("*.whl")}
+
+
+def build_wheels(out: Path) -> None:
     for source in (".", "runtime"):
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
-    return {path.name.partition("-")[0]: path for path in out.glob("*.whl")}
 
 
 def install(python: Path, wheel: Path) -> None:
     run(python, "-m", "pip", "install", "-qq", "--constraint", ROOT / "constraints/dev.txt", wheel)
 
 
-@pytest.mark.timeout(180)
 def test_the_wheels_work_in_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     """The runtime alone brings nothing of the generator; the generator brings its templates."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")

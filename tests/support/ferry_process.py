@@ -50,7 +50,7 @@ async def ferry_process(url: str) -> AsyncGenerator[ShopProcess, None]:
     )
     ferry = ShopProcess(process)
     try:
-        await ferry.heard("working")
+        await ferry.wait_for("working")
         yield ferry
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -4,13 +4,14 @@ Run as `python -m tests.support.killed_writes FOLDER`. Each try is a process of 
 the interpreter reports while it writes (opening, linking, renaming, …), then many that die at a random moment.
 """
 
+import importlib
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def in_child(act: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def import_package() -> None:
+    """Import the package that is there, in a process that has not imported it yet."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, sys.argv[1])
+    try:
+        importlib.import_module("package")
+    except Exception:  # noqa: BLE001 - whatever it is, the package is not importable
+        traceback.print_exc()
+        os._exit(1)
+
+
 def deaths(folder: Path) -> Iterator[tuple[str, bool, str]]:
     """Yield for each try: how it was to die, whether it lived, and which package is there then."""
     old, new = package(1), package(2)
@@ -101,16 +113,7 @@ def main() -> None:
     """Print a line of JSON for each death, and at the end what the next run leaves."""
     folder = Path(sys.argv[1]) / "package"
     for how, lived, left in deaths(folder):
-        imported = subprocess.run(
-            [
-                sys.executable,
-                "-BIS",
-                "-c",
-                f"import sys; sys.path.insert(0, {sys.argv[1]!r}); import package",
-            ],
-            check=False,
-        )
-        print(json.dumps([how, lived, left, imported.returncode == 0]))  # noqa: T201 - the result
+        print(json.dumps([how, lived, left, in_child(import_package)]))  # noqa: T201 - the result
     write_package(folder, package(2))
     beside = sorted(path.name for path in folder.parent.iterdir())
     print(json.dumps(["the next run", True, ",".join(beside), contents(folder) == package(2)]))  # noqa: T201 - likewise

@@ -17,7 +17,7 @@ def connection_of(shop: Shop) -> Connection:
     return shop.jobs.runtime.connection
 
 
-async def work_messages(shop: Shop) -> int:
+async def count_work_messages(shop: Shop) -> int:
     """Count the messages of the work stream."""
     match await stream_info(connection_of(shop), STREAM):
         case {"state": {"messages": int(messages)}}:
@@ -28,14 +28,14 @@ async def work_messages(shop: Shop) -> int:
 
 async def has_work(shop: Shop, count: int) -> bool:
     """Say whether the work stream has so many messages."""
-    return await work_messages(shop) == count
+    return await count_work_messages(shop) == count
 
 
 async def purge_work(shop: Shop, sourced: int) -> None:
     """Purge the messages of all jobs, once so many have come to the work stream."""
 
     async def have_come() -> bool:
-        return await work_messages(shop) >= sourced
+        return await count_work_messages(shop) >= sourced
 
     await eventually(have_come)
     await call(connection_of(shop), f"STREAM.PURGE.{STREAM}")
@@ -48,7 +48,7 @@ async def detach_work(shop: Shop) -> None:
     await call(connection_of(shop), f"STREAM.UPDATE.{STREAM}", detached)
 
 
-async def make_work_anew(shop: Shop) -> None:
+async def recreate_work(shop: Shop) -> None:
     """Delete the work stream, and create it and its consumer again."""
     connection = connection_of(shop)
     stream = _config(await stream_info(connection, STREAM))

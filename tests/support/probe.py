@@ -8,7 +8,7 @@ from typing import cast
 
 from pydantic_core import from_json
 
-__all__ = ["Answer", "exchanged", "is_ready", "probe"]
+__all__ = ["Answer", "exchange", "is_ready", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Answer:
         return {check["name"]: check["error"] for check in checks if check["status"] == "failed"}
 
 
-async def exchanged(address: str, request: bytes) -> bytes:
+async def exchange(address: str, request: bytes) -> bytes:
     """Send bytes, and return all that comes back before the listener closes."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
@@ -39,7 +39,7 @@ async def exchanged(address: str, request: bytes) -> bytes:
 
 async def probe(address: str, path: str, *, method: str = "GET") -> Answer:
     """Ask once."""
-    raw = await exchanged(address, f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+    raw = await exchange(address, f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
     head, _, body = raw.partition(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}

@@ -52,7 +52,7 @@ class ShopProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def heard(self, word: str) -> list[str]:
+    async def wait_for(self, word: str) -> list[str]:
         """Wait for the next line that begins with a word, and return its other words.
 
         Raises:
@@ -77,7 +77,7 @@ async def shop_process(url: str, *, lease: timedelta = LEASE) -> AsyncGenerator[
     )
     shop = ShopProcess(process)
     try:
-        await shop.heard("working")
+        await shop.wait_for("working")
         yield shop
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -13,7 +13,6 @@ import contextlib
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +31,7 @@ async def main(url: str, grace: str, *, lingers: bool) -> None:
     options = Options(
         shutdown_grace=timedelta(seconds=float(grace)),
         health_listen="0",
-        connect_timeout=timedelta(seconds=20),
+        connect_timeout=timedelta(seconds=30),
     )
     async with Shop.connect(url, options=options) as shop:
 
@@ -65,7 +64,7 @@ class StoppingProcess:
         self.errors = errors
         self._process = process
 
-    async def heard(self, word: str) -> list[str]:
+    async def wait_for(self, word: str) -> list[str]:
         """Wait for the next line that begins with a word, and return its other words.
 
         Raises:
@@ -89,26 +88,23 @@ class StoppingProcess:
         if self._process.returncode is None:
             self._process.send_signal(which)
 
-    async def ended(self, within: float) -> float:
-        """Return the seconds until it ended, after checking that it ended well.
+    async def ended(self, within: float) -> None:
+        """Wait until the process has ended, and check that it ended well.
 
         Raises:
             AssertionError: it did not end in time, or with another code than 0, or left something to read.
         """
-        began = time.monotonic()
         async with asyncio.timeout(within):
             code = await self._process.wait()
-        took = time.monotonic() - began
         left = self.errors.read_text()
         unreadable = [words for words in UNREADABLE if words in left]
         if code != 0 or unreadable:
             raise AssertionError(f"code {code}, and on stderr:\n{left}")
-        return took
 
 
 @contextlib.asynccontextmanager
 async def stopping_process(
-    url: str, *, grace: float = 20, lingers: bool = False
+    url: str, *, grace: float = 30, lingers: bool = False
 ) -> AsyncGenerator[StoppingProcess, None]:
     """Have a worker for the length of an `async with` block; in development mode, so that asyncio tells all."""
     with tempfile.NamedTemporaryFile() as errors:

@@ -10,21 +10,26 @@ import pytest
 from pydantic import JsonValue
 from pydantic_core import SchemaError
 
+from tests.support.build_once import build_once
 from tests.support.generated import adapter, generated
 from trellis_codegen.problems import Severity
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT.parent / "shared" / "conformance" / "manifests"
 
-pytestmark = pytest.mark.skipif(
-    not MANIFESTS.is_dir(), reason="shared/conformance is not beside the repository"
-)
+pytestmark = [
+    pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not next to the repository"),
+    pytest.mark.timeout(180),
+]
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a package for each real manifest, all of them imported, every model built."""
-    folder = tmp_path_factory.mktemp("real")
+def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    return build_once(tmp_path_factory, worker_id, "real_manifests", generate_packages)
+
+
+def generate_packages(folder: Path) -> None:
+    """Write a package for each real manifest, import it, and build every model."""
     for path in sorted(MANIFESTS.glob("*.json")):
         document: dict[str, JsonValue] = json.loads(path.read_text())
         package, remarks = generated(document, folder)
@@ -36,7 +41,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 adapter(package, name).rebuild()
             except SchemaError as error:
                 pytest.fail(f"{path.name}: {name}: {error}")
-    return folder
 
 
 def test_no_name_has_a_number_that_tells_it_apart(packages: Path) -> None:

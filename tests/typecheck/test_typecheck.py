@@ -22,6 +22,8 @@ MARK = "  # refused"
 
 Line: TypeAlias = tuple[str, int]
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,14 +24,14 @@ __all__ = [
     "attach_work",
     "change_stream",
     "consumer_config",
+    "count_work_messages",
     "delete_stream",
     "detach_work",
-    "make_work_anew",
     "pause_consumer",
     "purge_work",
+    "recreate_work",
     "replace_consumer",
     "stream_config",
-    "work_messages",
 ]
 
 CONSUMER: Final = "mill__grind"
@@ -61,7 +61,7 @@ async def delete_stream(connection: Connection, stream: str) -> JsonObject:
     return config
 
 
-async def work_messages(connection: Connection) -> int:
+async def count_work_messages(connection: Connection) -> int:
     """Count the messages of the work stream."""
     return number_at(await stream_info(connection, _WORK), "state", "messages")
 
@@ -85,7 +85,7 @@ async def attach_work(connection: Connection, sources: JsonValue) -> None:
     await change_stream(connection, _WORK, sources=sources)
 
 
-async def make_work_anew(connection: Connection) -> None:
+async def recreate_work(connection: Connection) -> None:
     """Delete the work stream with its consumer, and create both again: the server replays the whole history."""
     consumer = await consumer_config(connection)
     await create_stream(connection, await delete_stream(connection, _WORK))

@@ -90,7 +90,7 @@ class Fleet:
             )
         ship = Ship(process, self._history, log)
         self._all.append(ship)
-        await ship.heard("works")
+        await ship.wait_for("works")
         return ship
 
     def logs(self) -> str:

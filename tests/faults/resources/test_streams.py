@@ -18,12 +18,12 @@ from tests.faults.harness.signs import ENQUEUED, HELD, PUT_BACK, UNSERVED, Sign,
 from tests.faults.injection.streams import (
     attach_work,
     change_stream,
+    count_work_messages,
     delete_stream,
     detach_work,
-    make_work_anew,
     purge_work,
+    recreate_work,
     stream_config,
-    work_messages,
 )
 from tests.support.eventually import eventually
 
@@ -84,7 +84,7 @@ async def test_work_streams_made_anew_under_load_run_nothing_twice(
         "JOBS_WORK made anew", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
-        await under_load(it, lambda: make_work_anew(it.connection), UNSERVED, times=4)
+        await under_load(it, lambda: recreate_work(it.connection), UNSERVED, times=4)
         verdict = await it.verdict(timedelta(seconds=90))
         it.note = "4 times"
 
@@ -158,7 +158,7 @@ async def test_nothing_is_acknowledged_without_an_outcome_once_the_history_is_de
         it.nemesis("JOBS deleted", HELD)
         config = await delete_stream(it.connection, "JOBS")
         await asyncio.sleep(3)
-        left = await work_messages(it.connection)
+        left = await count_work_messages(it.connection)
         await create_stream(it.connection, config)
         history = read_history(it.history.path)
 

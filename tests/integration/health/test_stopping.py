@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,22 +18,26 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.stopping_process import SLOW_TO_CLEAN, StoppingProcess, stopping_process
 
 LONG = 60
-"""Seconds that a handler takes which is not to end by itself."""
+"""Seconds that a handler takes which must not end before the test does."""
+GRACE = 30
+"""Seconds that a process waits for its handlers."""
+SOON = 15
+"""Seconds for a process to end without waiting for its grace: 6 s of limits for a dead server, the rest for load."""
 
 
 @asynccontextmanager
 async def working(
-    url: str, *, grace: float = 20, lingers: bool = False
+    url: str, *, grace: float = GRACE, lingers: bool = False
 ) -> AsyncGenerator[tuple[StoppingProcess, str]]:
     async with stopping_process(url, grace=grace, lingers=lingers) as worker:
-        (address,) = await worker.heard("connected")
+        (address,) = await worker.wait_for("connected")
         worker.go_on()
-        await worker.heard("runs")
+        await worker.wait_for("runs")
         await eventually(lambda: is_ready(address))
         yield worker, address
 
 
-async def finished_by_another(shop: Shop, ref: JobRef[Parcel, Receipt]) -> Receipt:
+async def finish_elsewhere(shop: Shop, ref: JobRef[Parcel, Receipt]) -> Receipt:
     @shop.jobs.pack.handle
     async def pack(job: ParcelJob) -> Receipt:
         return Receipt(total=job.tries)
@@ -56,7 +59,7 @@ async def test_sigterm_while_connecting_ends_the_process() -> None:
         await connected.wait()
         worker.send()
 
-        assert await worker.ended(within=5) < 1
+        await worker.ended(within=SOON)
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
@@ -64,39 +67,37 @@ async def test_a_signal_while_idle_ends_the_process(nats_server: NatsServer, whi
     async with working(nats_server.url) as (worker, _):
         worker.send(which)
 
-        assert await worker.ended(within=5) < 1
+        await worker.ended(within=SOON)
 
 
 async def test_sigterm_while_starting_ends_the_process(nats_server: NatsServer) -> None:
     """The server has just gone silent, so that the start would wait for its answers."""
     async with Proxy(nats_server.port) as proxy, stopping_process(proxy.url) as worker:
-        await worker.heard("connected")
+        await worker.wait_for("connected")
         proxy.blackhole()
         worker.go_on()
-        await worker.heard("runs")
+        await worker.wait_for("runs")
         worker.send()
 
-        assert await worker.ended(within=10) < 7, "the heartbeat thread has 3 s to end, the farewell 2 s"
+        await worker.ended(within=SOON)
 
 
 async def test_after_sigterm_nothing_is_fetched_and_running_handlers_end(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url) as (worker, address):
         running = await shop.jobs.pack.create(Parcel(number=1))
-        await worker.heard("began")
+        await worker.wait_for("began")
         connection = shop.jobs.runtime.connection
         worker.send()
-        sent = time.monotonic()
 
-        async def nobody_fetches() -> bool:
+        async def no_worker_fetches() -> bool:
             infos = [await consumer_info(connection, "JOBS_WORK", f"shop__{q}") for q in ("pack", "charge")]
             return [info and info["num_waiting"] for info in infos] == [0, 0]
 
-        await eventually(nobody_fetches)
-        assert time.monotonic() - sent < 0.1
+        await eventually(no_worker_fetches)  # a pull request would wait for 30 s
         later = await shop.jobs.charge.create(Parcel(number=0))
         assert (await probe(address, "/livez")).status == 200
         assert (await probe(address, "/readyz")).errors()["service"] == "the service is stopping"
-        await worker.ended(within=5)
+        await worker.ended(within=SOON)
 
         assert (await running.get()).state is JobState.COMPLETED
         assert (await later.get()).state is JobState.PENDING
@@ -107,69 +108,69 @@ async def test_after_the_grace_handlers_are_cancelled_and_their_jobs_released(
 ) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url, grace=0.3) as (worker, _):
         ref = await shop.jobs.pack.create(Parcel(number=LONG))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.send()
-        await worker.heard("cancelled")
-        await worker.ended(within=5)
+        await worker.wait_for("cancelled")
+        await worker.ended(within=SOON)
 
         assert ((await ref.get()).state, (await ref.get()).tries) == (JobState.RETRY, 0)
-        assert await finished_by_another(shop, ref) == Receipt(total=1)
+        assert await finish_elsewhere(shop, ref) == Receipt(total=1)
 
 
 async def test_a_second_signal_ends_the_grace(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url) as (worker, address):
         ref = await shop.jobs.pack.create(Parcel(number=LONG))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.send()
         await eventually(lambda: is_stopping(address))
         worker.send(signal.SIGINT)
 
-        assert await worker.ended(within=5) < 1
+        await worker.ended(within=SOON)
         assert ((await ref.get()).state, (await ref.get()).tries) == (JobState.RETRY, 0)
-        assert await finished_by_another(shop, ref) == Receipt(total=1)
+        assert await finish_elsewhere(shop, ref) == Receipt(total=1)
 
 
 async def test_a_second_sigterm_while_releasing_loses_nothing(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url, grace=0.1) as (worker, _):
         ref = await shop.jobs.pack.create(Parcel(number=LONG, note=SLOW_TO_CLEAN))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.send()
-        await worker.heard("cancelled")
+        await worker.wait_for("cancelled")
         worker.send()
-        await worker.ended(within=5)
+        await worker.ended(within=SOON)
 
         assert ((await ref.get()).state, (await ref.get()).tries) == (JobState.RETRY, 0)
-        assert await finished_by_another(shop, ref) == Receipt(total=1)
+        assert await finish_elsewhere(shop, ref) == Receipt(total=1)
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("when", ["ended", "closed"])
-async def test_a_second_signal_after_the_end_lets_the_process_end_by_itself(
+async def test_a_second_signal_after_the_end_does_not_interrupt_the_process(
     nats_server: NatsServer, which: signal.Signals, when: str
 ) -> None:
     """Its block has ended, or even its event loop; the program has only its own last lines to run."""
     async with working(nats_server.url, lingers=True) as (worker, _):
         worker.send()
         for said in ("ended", "closed"):
-            await worker.heard(said)
+            await worker.wait_for(said)
             if said == when:
                 worker.send(which)
             worker.go_on()
 
-        assert await worker.ended(within=5) < 1
+        await worker.ended(within=SOON)
 
 
-async def test_a_third_signal_ends_a_process_that_does_not_end_by_itself(nats_server: NatsServer) -> None:
+async def test_a_third_signal_ends_a_process_that_hangs(nats_server: NatsServer) -> None:
     async with working(nats_server.url, lingers=True) as (worker, _):
         worker.send()
-        await worker.heard("ended")
+        await worker.wait_for("ended")
         worker.send()
         worker.go_on()
-        await worker.heard("closed")
+        await worker.wait_for("closed")
         worker.send()
 
         with pytest.raises(AssertionError, match=r"code -15"):
-            await worker.ended(within=5)
+            await worker.ended(within=SOON)
 
 
 async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServer) -> None:
@@ -177,21 +178,19 @@ async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServ
     async with working(nats_server.url, grace=0.1) as (worker, address):
         async with Shop.connect(nats_server.url) as shop:
             ref = await shop.jobs.pack.create(Parcel(number=LONG))
-        await worker.heard("began")
+        await worker.wait_for("began")
         nats_server.kill()
         await eventually(lambda: is_not_ready(address))
         worker.send()
-        await worker.heard("cancelled")
+        await worker.wait_for("cancelled")
         worker.send()
 
-        assert await worker.ended(within=10) < 8, (
-            "2 s to release, 3 s for the heartbeat thread, 1 s for the lease"
-        )
+        await worker.ended(within=SOON)
         nats_server.restart()
         async with Shop.connect(nats_server.url) as shop:
             again = shop.jobs.pack.ref(ref.id)
-            assert await finished_by_another(shop, again) == Receipt(total=2), (
-                "the try that was cut off counts"
+            assert await finish_elsewhere(shop, again) == Receipt(total=2), (
+                "the attempt that was interrupted counts"
             )
 
 

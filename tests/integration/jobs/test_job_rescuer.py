@@ -25,11 +25,11 @@ from trellis_nats.testing import NatsServer
 from tests.support.eventually import eventually
 from tests.support.lost_work import (
     connection_of,
+    count_work_messages,
     detach_work,
     has_work,
-    make_work_anew,
     purge_work,
-    work_messages,
+    recreate_work,
 )
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop
 from tests.support.shop_process import shop_process
@@ -99,7 +99,7 @@ async def test_two_reconcilers_at_once_enqueue_a_job_once(nats_server: NatsServe
         reports = await asyncio.gather(shop.jobs.reconcile(), other.jobs.reconcile())
 
         assert sum(report.enqueued for report in reports) == 20
-        assert await work_messages(shop) == 20
+        assert await count_work_messages(shop) == 20
 
 
 async def test_a_job_that_was_never_sourced_is_found_and_run(nats_server: NatsServer) -> None:
@@ -138,7 +138,7 @@ async def test_a_work_stream_that_was_made_anew_runs_nothing_twice(nats_server: 
         await (await shop.jobs.pack.create(Parcel(number=1))).result(timeout=SOON)
         await host.stop()
         waiting = await shop.jobs.pack.create(Parcel(number=2))
-        await make_work_anew(shop)
+        await recreate_work(shop)
         await shop.jobs.reconcile()
         await shop.jobs.start_workers()
 
@@ -152,7 +152,7 @@ async def test_a_running_job_without_a_message_is_not_run_twice(nats_server: Nat
     """Its process is asked, and answers although the handler may block the event loop."""
     async with shop_of(nats_server) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
-        await holder.heard("began")
+        await holder.wait_for("began")
         await purge_work(shop, 0)
 
         found = await eventually(lambda: looked_at(shop))
@@ -172,7 +172,7 @@ async def test_an_active_job_whose_worker_and_message_are_gone_runs_again(nats_s
     async with shop_of(nats_server) as shop:
         async with shop_process(nats_server.url) as holder:
             ref = await shop.jobs.pack.create(Parcel(number=60))
-            await holder.heard("began")
+            await holder.wait_for("began")
             holder.process.kill()
             await holder.process.wait()
         await purge_work(shop, 0)
@@ -231,7 +231,7 @@ async def test_jobs_that_wait_behind_others_are_not_lost(nats_server: NatsServer
         found = await shop.jobs.reconcile()
 
         assert found == ReconcileReport(examined=600, waiting=598, enqueued=2)
-        assert len(refs) == await work_messages(shop)
+        assert len(refs) == await count_work_messages(shop)
 
 
 async def test_jobs_of_the_last_moment_are_left_alone(nats_server: NatsServer) -> None:

@@ -22,7 +22,7 @@ async def test_a_job_whose_worker_is_killed_is_finished_by_another(nats_server: 
     async with Shop.connect(nats_server.url) as shop:
         async with shop_process(nats_server.url) as first:
             ref = await shop.jobs.pack.create(Parcel(number=LONG))
-            assert await first.heard("began") == [ref.id, "1"]
+            assert await first.wait_for("began") == [ref.id, "1"]
             first.process.kill()
             killed = time.monotonic()
         began: list[float] = []
@@ -80,7 +80,7 @@ async def test_a_handler_that_blocks_the_event_loop_runs_once(nats_server: NatsS
         shop.jobs.follow() as events,
     ):
         ref = await shop.jobs.pack.create(Parcel(number=-3 * round(ACK_WAIT.total_seconds())))
-        assert await blocked.heard("began") == [ref.id, "1"]
+        assert await blocked.wait_for("began") == [ref.id, "1"]
 
         @shop.jobs.pack.handle
         async def pack(job: ParcelJob) -> Receipt:
@@ -202,7 +202,7 @@ async def test_sigterm_releases_and_ends_the_process(nats_server: NatsServer) ->
     async with Shop.connect(nats_server.url) as shop:
         async with shop_process(nats_server.url) as worker:
             ref = await shop.jobs.pack.create(Parcel(number=LONG))
-            await worker.heard("began")
+            await worker.wait_for("began")
             worker.process.terminate()
             assert await asyncio.wait_for(worker.process.wait(), 10) == 0
 
@@ -268,7 +268,7 @@ async def test_a_job_that_comes_again_while_its_worker_lives_runs_once(
     async with Shop.connect(nats_server.url) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
         created = await shop.jobs.pack.access.event_log.newest_of(ref.id, "created")
-        await holder.heard("began")
+        await holder.wait_for("began")
         runs: list[str] = []
 
         @shop.jobs.pack.handle

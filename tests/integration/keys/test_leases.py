@@ -37,7 +37,7 @@ async def test_a_slot_lasts_for_as_long_as_its_handler_runs(nats_server: NatsSer
     """Also while the handler blocks the event loop."""
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         long = await ferry.jobs.load.create(Cargo(ship="anna", takes=takes))
-        assert (await worker.heard("began")) == [long.id, "1"]
+        assert (await worker.wait_for("began")) == [long.id, "1"]
         began: list[str] = []
         at_once(ferry.jobs.load, began)
         await ferry.jobs.start_workers()
@@ -53,7 +53,7 @@ async def test_who_waits_takes_over_when_a_worker_dies_and_the_job_ends_as_stale
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         first = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
-        await worker.heard("began")
+        await worker.wait_for("began")
         began: list[str] = []
         at_once(ferry.jobs.load, began)
         await ferry.jobs.start_workers()
@@ -82,7 +82,7 @@ async def waits(ferry: Ferry, job_id: str) -> bool:
 async def test_a_dead_workers_job_runs_again_when_nobody_else_waits(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.process.kill()
         began: list[str] = []
         at_once(ferry.jobs.load, began)
@@ -101,7 +101,7 @@ async def is_free(ferry: Ferry, queue: CargoQueue) -> bool:
 async def test_under_block_a_dead_workers_slot_is_for_its_own_job_only(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         first = await ferry.jobs.guarded.create(Cargo(ship="anna", takes=60))
-        await worker.heard("began")
+        await worker.wait_for("began")
         second = await ferry.jobs.guarded.create(ANNA)
         worker.process.kill()
         began: list[str] = []
@@ -119,7 +119,7 @@ async def test_under_block_a_full_key_says_that_its_owner_is_gone(nats_server: N
     async with Ferry.connect(nats_server.url) as ferry:
         async with ferry_process(nats_server.url) as worker:
             first = await ferry.jobs.guarded.create(Cargo(ship="anna", takes=60))
-            await worker.heard("began")
+            await worker.wait_for("began")
         for _ in range(10):
             await ferry.jobs.guarded.create(ANNA)
 
@@ -181,11 +181,11 @@ async def test_a_worker_that_is_cut_off_stops_its_handler_before_its_lease_is_ov
         ferry_process(proxy.url) as worker,
     ):
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
-        await worker.heard("began")
+        await worker.wait_for("began")
 
         proxy.blackhole()
         cut = monotonic()
-        assert await worker.heard("ended") == [ref.id, "cancelled"]
+        assert await worker.wait_for("ended") == [ref.id, "cancelled"]
         assert monotonic() - cut < LEASE.total_seconds()
         began: list[str] = []
         at_once(ferry.jobs.load, began)
@@ -198,7 +198,7 @@ async def test_a_worker_that_is_cut_off_stops_its_handler_before_its_lease_is_ov
 async def test_a_worker_that_was_frozen_is_refused_when_it_wakes(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         first = await ferry.jobs.load.create(Cargo(ship="anna", takes=0.3))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.process.send_signal(signal.SIGSTOP)
         began: list[str] = []
         at_once(ferry.jobs.load, began)
@@ -269,7 +269,7 @@ async def test_a_lease_runs_on_while_the_history_of_who_waits_is_read_again(
     monkeypatch.setattr(acquire, "_LOOK_AGAIN", LEASE / 3)
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
-        await worker.heard("began")
+        await worker.wait_for("began")
         worker.process.kill()
         began: list[str] = []
         at_once(ferry.jobs.load, began)

@@ -14,6 +14,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.orders import (
     REQUEST,
     CreateRequest,
@@ -23,6 +24,7 @@ from tests.support.orders import (
     greet,
     raw_call,
 )
+from tests.support.proxy import Proxy
 
 
 async def test_a_call_gets_its_typed_response(nats_server: NatsServer) -> None:
@@ -122,25 +124,28 @@ async def test_a_call_made_by_a_handler_stays_in_its_trace_with_an_id_of_its_own
     assert outer.request_id != inner.request_id
 
 
-async def test_a_call_that_nobody_serves_is_tried_again_and_then_fails(nats_server: NatsServer) -> None:
-    loop = asyncio.get_running_loop()
-
+async def test_a_call_without_a_server_is_sent_three_times_and_then_fails(nats_server: NatsServer) -> None:
     async with (
+        Proxy(nats_server.port) as proxy,
         OrdersService.connect(nats_server.url) as service,
-        OrdersClient.connect(nats_server.url) as client,
+        OrdersClient.connect(proxy.url) as client,
     ):
+
+        def count_calls() -> int:
+            return bytes(proxy.sent_to_server).count(b"HPUB rpc.v1.Orders.Create ")
+
         service.create.handle(greet)
-        before = loop.time()
         with pytest.raises(NoResponders, match=r"rpc.v1.Orders.Create"):
             await client.create(REQUEST)
-        waited = loop.time() - before
+        assert count_calls() == 3
+
         call = asyncio.create_task(client.create(REQUEST))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: count_calls() == 4)
+        proxy.blackhole("to_server")  # the next one arrives when the service has started
         await service.start()
+        proxy.heal()
 
         assert await call == CreateResponse(order_id="c1-1")
-
-    assert 0.6 <= waited < 2
 
 
 async def test_a_call_without_a_safe_reply_subject_is_ignored(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,10 +36,8 @@ def is_alive(pid: int) -> bool:
     return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
 
 
-def test_it_starts_in_a_moment_and_leaves_nothing() -> None:
-    began = time.monotonic()
+def test_it_leaves_nothing_behind() -> None:
     with NatsServer() as server:
-        assert time.monotonic() - began < 2
         pid, store = server.pid, server.store
         assert server.is_running
         assert store.exists()
