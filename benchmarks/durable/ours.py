@@ -112,8 +112,6 @@ async def _acknowledged(connection: Connection) -> None:
 async def _pending(connection: Connection) -> int:
     """Return how many deliveries the server awaits an acknowledgement for."""
     info = await consumer_info(connection, "JOBS_WORK", CONSUMER)
-    match info:
-        case {"num_ack_pending": int(pending)}:
-            return pending
-        case _:
-            raise RuntimeError(f"no consumer {CONSUMER}")
+    if info is None:
+        raise RuntimeError(f"no consumer {CONSUMER}")
+    return info.ack_pending

@@ -68,7 +68,7 @@ async def rates(url: str, jobs: int, concurrency: int) -> Rates:
             info = await consumer_info(bench.jobs.runtime.connection, "JOBS_WORK", "bench__work")
             if info is None:
                 raise LookupError("JOBS_WORK has no consumer bench__work")
-            return int(str(info["num_pending"])) + int(str(info["num_ack_pending"]))
+            return info.pending + info.ack_pending
 
         return await measured(
             jobs,

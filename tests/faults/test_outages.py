@@ -12,7 +12,8 @@ from typing import Final
 import pytest
 from trellis_nats import JobRef, JobState, Options, TransportError
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import consumer_info, stream_info
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.cluster import running_cluster
@@ -136,12 +137,12 @@ async def leaders(connection: Connection) -> tuple[str, str]:
     """Return the leaders of the stream of work and of the consumer; empty where there is none."""
     try:
         found = (
-            await stream_info(connection, "JOBS_WORK"),
-            await consumer_info(connection, "JOBS_WORK", "shop__pack"),
+            await call(connection, "STREAM.INFO.JOBS_WORK", repeat=True),
+            await call(connection, "CONSUMER.INFO.JOBS_WORK.shop__pack", repeat=True),
         )
     except TransportError:
         return "", ""
-    clusters = [None if info is None else info.get("cluster") for info in found]
+    clusters = [info.get("cluster") for info in found]
     first, second = (str(each.get("leader", "")) if isinstance(each, dict) else "" for each in clusters)
     return first, second
 

@@ -95,7 +95,7 @@ def does_duties() -> bool:
 
 async def nothing_left(shop: Shop) -> bool:
     info = await consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
-    return info is not None and info["num_pending"] == 0 and info["num_ack_pending"] == 0
+    return info is not None and info.pending == 0 and info.ack_pending == 0
 
 
 def is_quiet(shop: Shop) -> bool:

@@ -123,7 +123,4 @@ async def accepted(queue: CargoQueue) -> bool:
 async def was_delivered(ferry: Ferry, queue: str, count: int) -> bool:
     """Say whether so many messages of a queue were delivered, each time counted."""
     info = await consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
-    assert info is not None
-    delivered = info["delivered"]
-    assert isinstance(delivered, dict)
-    return delivered["consumer_seq"] == count
+    return info is not None and info.delivered == count

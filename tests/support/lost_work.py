@@ -52,10 +52,11 @@ async def recreate_work(shop: Shop) -> None:
     """Delete the work stream, and create it and its consumer again."""
     connection = connection_of(shop)
     stream = _config(await stream_info(connection, STREAM))
-    consumer = _config(await consumer_info(connection, STREAM, "shop__pack"))
+    consumer = await consumer_info(connection, STREAM, "shop__pack")
+    assert consumer is not None
     await call(connection, f"STREAM.DELETE.{STREAM}")
     await create_stream(connection, stream)
-    await create_consumer(connection, STREAM, consumer)
+    await create_consumer(connection, STREAM, consumer.config)
 
 
 def _config(info: JsonObject | None) -> JsonObject:

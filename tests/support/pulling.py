@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import Delivery, Pull, PullState
 from trellis_nats._nats.jetstream.streams import consumer_info
 
@@ -44,7 +44,7 @@ async def pulling(
     *,
     expires: timedelta = timedelta(seconds=30),
     on_state: Callable[[PullState], None] | None = None,
-    accept: Callable[[JsonObject], str | None] | None = None,
+    accept: Callable[[ConsumerInfo], str | None] | None = None,
 ) -> AsyncGenerator[Pull, None]:
     """Pull into the hands, of which `free` are free at the start."""
     pull = Pull(
@@ -68,10 +68,8 @@ async def pulling(
 async def in_hand(connection: Connection) -> int:
     """Return how many messages the server counts as delivered and not answered."""
     info = await consumer_info(connection, STREAM, CONSUMER)
-    count = None if info is None else info["num_ack_pending"]
-    if not isinstance(count, int):
-        raise TypeError(f"no consumer, or another answer than expected: {info}")
-    return count
+    assert info is not None
+    return info.ack_pending
 
 
 async def has_in_hand(connection: Connection, count: int) -> bool:

@@ -10,10 +10,11 @@ from time import monotonic
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import PullState
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.errors import TransportError
-from trellis_nats.health.findings import Findings, Problem, explain
+from trellis_nats.health.findings import Problem, explain
 from trellis_nats.health.report import CheckResult
 
 __all__ = ["ConsumerHealth"]
@@ -46,8 +47,9 @@ class ConsumerHealth:
         self._consumer = consumer
         self._has_free_capacity = has_free_capacity
         self._state = PullState(consuming=False, reason="not started")
-        self._look: Findings | None = None
-        self._previous: Findings | None = None
+        self._has_looked = False
+        self._info: ConsumerInfo | None = None
+        self._previous: ConsumerInfo | None = None
         self._proven_at: float | None = None
         """The monotonic time of the last look, or of the last message, which proves more."""
         self._told: Problem | None = None
@@ -90,7 +92,7 @@ class ConsumerHealth:
             _log.debug("%s: cannot look at the consumer: %s", self.name, error)
             return
         if self._state is asked_of:
-            self._previous, self._look = self._look, Findings.read(info)
+            self._previous, self._info, self._has_looked = self._info, info, True
             self._tell()
 
     @property
@@ -98,15 +100,16 @@ class ConsumerHealth:
         """Why no work would come, as far as is known; None when it would."""
         if not self._state.consuming:
             return Problem(self._state.reason or "not consuming")
-        if self._look is None:
+        if not self._has_looked:
             return None
-        return explain(self._look, self._previous, has_free_capacity=self._has_free_capacity())
+        return explain(self._info, self._previous, has_free_capacity=self._has_free_capacity())
 
     def _wants_look(self, now: float) -> bool:
         return self._proven_at is None or (self._has_free_capacity() and now - self._proven_at >= _IDLE)
 
     def _forget(self) -> None:
-        self._look = self._previous = None
+        self._has_looked = False
+        self._info = self._previous = None
 
     def _tell(self) -> None:
         """Log what a look found, once: the pull engine does not know it."""

@@ -1,49 +1,12 @@
-"""What the server says about a consumer, and what of it explains that no work comes. Pure."""
+"""Explains from the server's report about a consumer why no work arrives. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import JsonValue
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 
-__all__ = ["Findings", "Problem", "explain"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Findings:
-    """One look at a consumer: the parts of CONSUMER.INFO that matter for the question whether work would come."""
-
-    exists: bool = True
-    paused: bool = False
-    pending: int = 0
-    """Messages that the consumer has not delivered yet."""
-    ack_pending: int = 0
-    """Messages delivered and not answered; those of delayed naks count (faults.md, B.2)."""
-    max_ack_pending: int = 0
-    """How many of those there may be; 0 or less when any number."""
-    waiting: int = 0
-    """Pull requests that the server holds, of all workers."""
-
-    @classmethod
-    def read(cls, info: Mapping[str, JsonValue] | None) -> Findings:
-        """Read the server's answer; None is its answer that there is no such consumer."""
-        if info is None:
-            return cls(exists=False)
-        config = info.get("config")
-        limits = config if isinstance(config, Mapping) else {}
-        return cls(
-            paused=info.get("paused") is True,
-            pending=_count(info, "num_pending"),
-            ack_pending=_count(info, "num_ack_pending"),
-            max_ack_pending=_count(limits, "max_ack_pending"),
-            waiting=_count(info, "num_waiting"),
-        )
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the server delivers nothing more before something is answered."""
-        return 0 < self.max_ack_pending <= self.ack_pending and self.pending > 0
+__all__ = ["Problem", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +20,34 @@ class Problem:
     """Whether the service is not ready because of it."""
 
 
-def explain(look: Findings, previous: Findings | None, *, has_free_capacity: bool) -> Problem | None:
-    """Say why no work comes; None when it would.
+def explain(
+    info: ConsumerInfo | None, previous: ConsumerInfo | None, *, has_free_capacity: bool
+) -> Problem | None:
+    """Return why no work arrives; None when it would.
 
-    With every hand full only a missing consumer is a problem: the rest is the state of a busy worker. That the server
-    holds no pull request must be seen twice, because there is a moment between two requests. An exhausted consumer
-    does not make a service unready: replicas that share a small limit would else never all be ready.
+    When the worker is at its capacity, only a missing consumer is a problem: the rest is the state of a busy worker.
+    That the server holds no pull request must be seen twice, because there is a moment between two requests. An
+    exhausted consumer does not make a service unready: otherwise replicas that share a small limit would never all be
+    ready.
+
+    Args:
+        info: what the server reports now; None when there is no such consumer.
+        previous: what it reported before; None when it was not asked, or there was no such consumer.
+        has_free_capacity: whether the worker could take one more message.
     """
-    if not look.exists:
+    if info is None:
         return Problem("the consumer does not exist")
-    if look.paused:
+    if info.is_paused:
         return Problem("the consumer is paused", critical=False)
     if not has_free_capacity:
         return None
-    if look.is_exhausted:
+    if info.is_exhausted:
         return Problem(
-            f"{look.ack_pending} messages are delivered and not answered, which is the consumer's limit "
-            f"(max_ack_pending {look.max_ack_pending}), while {look.pending} wait",
+            f"{info.ack_pending} messages are delivered and not acknowledged, which is the consumer's limit "
+            f"(max_ack_pending {info.max_ack_pending}), while {info.pending} wait",
             critical=False,
             needed=False,
         )
-    if look.waiting == 0 and previous is not None and previous.exists and previous.waiting == 0:
-        return Problem("the server holds no request for work")
+    if info.waiting == 0 and previous is not None and previous.waiting == 0:
+        return Problem("the server holds no pull request")
     return None
-
-
-def _count(content: Mapping[str, JsonValue], name: str) -> int:
-    value = content.get(name)
-    return value if isinstance(value, int) else 0

@@ -122,7 +122,7 @@ async def _consumer_problems(
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
-        return _existing_problems(wanted, _config(info), create=create)
+        return _existing_problems(wanted, info.config, create=create)
     if not create:
         return [_missing(what)]
     try:
@@ -136,7 +136,7 @@ async def _consumer_problems(
         return (
             [f"{what} cannot be created: {error.description}"]
             if info is None
-            else _existing_problems(wanted, _config(info), create=create)
+            else _existing_problems(wanted, info.config, create=create)
         )
     _log.info(
         "created %s",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, cast
 
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.provision.requirements import ConsumerRequirement, StreamRequirement
 
 __all__ = ["compare_consumer", "consumer_deviations", "consumer_differences", "stream_differences"]
@@ -40,10 +41,9 @@ def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]
     return [f"{what} differs: {text}" for text in found]
 
 
-def compare_consumer(wanted: ConsumerRequirement, info: Config) -> tuple[list[str], list[str]]:
+def compare_consumer(wanted: ConsumerRequirement, info: ConsumerInfo) -> tuple[list[str], list[str]]:
     """Return the differences and the deviations of a consumer as the server describes it."""
-    config = cast("Config", info.get("config") or {})
-    return consumer_differences(wanted, config), consumer_deviations(wanted, config)
+    return consumer_differences(wanted, info.config), consumer_deviations(wanted, info.config)
 
 
 def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[str]:

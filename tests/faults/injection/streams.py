@@ -46,7 +46,9 @@ async def stream_config(connection: Connection, stream: str) -> JsonObject:
 
 async def consumer_config(connection: Connection) -> JsonObject:
     """Return how the queue's consumer is configured."""
-    return _config(await consumer_info(connection, _WORK, CONSUMER))
+    info = await consumer_info(connection, _WORK, CONSUMER)
+    assert info is not None
+    return dict(info.config)
 
 
 async def change_stream(connection: Connection, stream: str, **changes: JsonValue) -> None:

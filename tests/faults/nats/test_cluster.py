@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
-from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.job_streams import job_requirements
@@ -73,8 +73,8 @@ class Shop:
 
 
 async def leader_of_the_work(connection: Connection) -> str:
-    info = await consumer_info(connection, "JOBS_WORK", QUEUE.name)
-    cluster = None if info is None else info["cluster"]
+    info = await call(connection, f"CONSUMER.INFO.JOBS_WORK.{QUEUE.name}", repeat=True)
+    cluster = info["cluster"]
     return str(cluster["leader"]) if isinstance(cluster, dict) else ""
 
 

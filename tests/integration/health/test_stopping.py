@@ -91,7 +91,7 @@ async def test_after_sigterm_nothing_is_fetched_and_running_handlers_end(nats_se
 
         async def no_worker_fetches() -> bool:
             infos = [await consumer_info(connection, "JOBS_WORK", f"shop__{q}") for q in ("pack", "charge")]
-            return [info and info["num_waiting"] for info in infos] == [0, 0]
+            return [info and info.waiting for info in infos] == [0, 0]
 
         await eventually(no_worker_fetches)  # a pull request would wait for 30 s
         later = await shop.jobs.charge.create(Parcel(number=0))

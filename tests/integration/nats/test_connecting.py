@@ -124,7 +124,7 @@ async def test_a_file_that_holds_no_credentials_is_refused(nats_server: NatsServ
 
     with pytest.raises(CannotConnect, match="not a credentials file"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=file))
-    with pytest.raises(CannotConnect, match="cannot be read"):
+    with pytest.raises(CannotConnect, match="cannot read the credentials"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=tmp_path / "missing"))
 
 

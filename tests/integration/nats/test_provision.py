@@ -9,6 +9,7 @@ import pytest
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -49,9 +50,9 @@ def kept_for_a_day(need: Requirement) -> Requirement:
     return replace(need, config={**need.config, "max_age": 24 * 3600 * 10**9})
 
 
-def config_of(info: JsonObject | None) -> JsonObject:
+def config_of(info: JsonObject | ConsumerInfo | None) -> JsonObject:
     assert info is not None
-    config = info["config"]
+    config = dict(info.config) if isinstance(info, ConsumerInfo) else info["config"]
     assert isinstance(config, dict)
     return config
 
@@ -85,7 +86,7 @@ async def test_a_created_job_becomes_work(connection: Connection) -> None:
 
     async def pending() -> bool:
         info = await consumer_info(connection, "JOBS_WORK", "shop__pack")
-        return info is not None and info["num_pending"] == 2
+        return info is not None and info.pending == 2
 
     await eventually(pending)
 

@@ -135,7 +135,7 @@ async def test_no_job_is_taken_by_a_worker_that_lacks_something(server: NatsServ
 
         info = await consumer_info(root.jobs.runtime.connection, "JOBS_WORK", "depot__pack")
         assert info is not None
-        assert (info["num_pending"], info["num_ack_pending"], info["num_waiting"]) == (1, 0, 0)
+        assert (info.pending, info.ack_pending, info.waiting) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("version", [None, *VERSIONS])
@@ -160,7 +160,7 @@ async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCapt
         assert [await stored(listener, stream) for stream in STREAMS] == before
         info = await consumer_info(listener, "JOBS_WORK", "depot__pack")
         assert info is not None
-        assert (info["num_ack_pending"], info["num_waiting"]) == (0, 0)
+        assert (info.ack_pending, info.waiting) == (0, 0)
         subjects = {each.subject for each in heard if not each.subject.startswith(("$JS.", "_INBOX"))}
         own_claim = f"trellis.job_claims.depot.{depot.jobs.runtime.instance_id}"
         named_as_probes = {each for each in subjects if "probe" in each.split(".")}

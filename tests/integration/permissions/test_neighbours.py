@@ -51,7 +51,7 @@ async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, sour
 
         async def is_stored() -> bool:
             info = await consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
-            return info is not None and info["num_pending"] == 1
+            return info is not None and info.pending == 1
 
         await eventually(is_stored)
         await shop.jobs.start_workers()
@@ -60,7 +60,7 @@ async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, sour
 
         async def is_gone() -> bool:
             info = await consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
-            return info is not None and info["num_pending"] == 0 and info["num_ack_pending"] == 0
+            return info is not None and info.pending == 0 and info.ack_pending == 0
 
         await eventually(is_gone, within=timedelta(seconds=15))
         assert ran == [real.id]

@@ -160,7 +160,7 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
 
         async def is_sourced() -> bool:
             info = await consumer_info(connection, "JOBS_WORK", "depot__weigh")
-            return info is not None and info["num_pending"] == 1
+            return info is not None and info.pending == 1
 
         await eventually(is_sourced)
         await request(connection, "$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.delivery import Delivery, is_work, read_work
+from trellis_nats._nats.jetstream.delivery import Delivery, is_delivery, parse_delivery
 from trellis_nats._nats.link.servers import parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
@@ -30,9 +30,9 @@ def delivery(reply: str, **headers: str) -> Message:
 async def test_the_numbers_are_read(unopened: Connection, reply: str) -> None:
     message = delivery(reply)
 
-    work = read_work(unopened, message)
+    work = parse_delivery(unopened, message)
 
-    assert is_work(message)
+    assert is_delivery(message)
     assert (work.delivered, work.stream_sequence) == (3, 11)
 
 
@@ -53,21 +53,23 @@ async def test_the_sequence_of_the_source_is_read(
 ) -> None:
     message = Message("work.a", b"", {"Nats-Stream-Source": source}, "$JS.ACK.WORK.workers.1.1.1.1.0")
 
-    assert read_work(unopened, message).source_sequence == sequence
+    assert parse_delivery(unopened, message).source_sequence == sequence
 
 
 async def test_answers_without_a_connection_tell_that_nothing_was_sent(unopened: Connection) -> None:
-    work: Delivery = read_work(unopened, delivery("$JS.ACK.WORK.workers.1.1.1.1.0"))
+    work: Delivery = parse_delivery(unopened, delivery("$JS.ACK.WORK.workers.1.1.1.1.0"))
 
     assert not await work.ack()
     assert not await work.nak()
     assert not await work.term("broken")
     assert not await work.in_progress()
-    assert not work.give_back()
+    assert not work.nak_now()
 
 
 async def test_another_reply_is_no_work(unopened: Connection) -> None:
-    assert not is_work(delivery(""))
-    assert not is_work(delivery("_INBOX.1"))
-    with pytest.raises(ValueError, match="no ack subject"):
-        read_work(unopened, delivery("$JS.ACK.too.short"))
+    assert not is_delivery(delivery(""))
+    assert not is_delivery(delivery("_INBOX.1"))
+    with pytest.raises(ValueError, match="not an ack subject"):
+        parse_delivery(unopened, delivery("$JS.ACK.too.short"))
+    with pytest.raises(ValueError, match="not an ack subject"):
+        parse_delivery(unopened, delivery("$JS.ACK.hub.WORK.workers.3.11.12.1795450165816904257.5"))

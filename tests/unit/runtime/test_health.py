@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import pytest
-from pydantic import JsonValue
 from trellis_nats import CheckResult, ConfigurationError, HealthStatus
-from trellis_nats.health.findings import Findings, Problem, explain
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats.health.findings import Problem, explain
 from trellis_nats.health.http import Refusal, Request, read_head, write_answer
 from trellis_nats.health.listener import parse_address
 from trellis_nats.health.report import conclude
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
-FULL = Findings(pending=5, ack_pending=10, max_ack_pending=10, waiting=1)
+FULL = ConsumerInfo(pending=5, ack_pending=10, max_ack_pending=10, waiting=1)
 
 
 def result(*, ok: bool, critical: bool = True, needed: bool = True) -> CheckResult:
@@ -61,20 +61,20 @@ def test_a_report_is_written_as_the_wire_has_it() -> None:
 @pytest.mark.parametrize(
     ("look", "previous", "free", "problem"),
     [
-        (Findings(waiting=1), None, True, None),
-        (Findings(exists=False), None, False, Problem("the consumer does not exist")),
-        (Findings(paused=True), None, False, Problem("the consumer is paused", critical=False)),
+        (ConsumerInfo(waiting=1), None, True, None),
+        (None, None, False, Problem("the consumer does not exist")),
+        (ConsumerInfo(is_paused=True), None, False, Problem("the consumer is paused", critical=False)),
         (FULL, None, False, None),
-        (Findings(pending=0, ack_pending=10, max_ack_pending=10, waiting=1), None, True, None),
-        (Findings(pending=5, ack_pending=10, max_ack_pending=-1, waiting=1), None, True, None),
-        (Findings(waiting=0), None, True, None),
-        (Findings(waiting=0), Findings(waiting=1), True, None),
-        (Findings(waiting=0), Findings(waiting=0), True, Problem("the server holds no request for work")),
-        (Findings(waiting=0), Findings(waiting=0), False, None),
+        (ConsumerInfo(pending=0, ack_pending=10, max_ack_pending=10, waiting=1), None, True, None),
+        (ConsumerInfo(pending=5, ack_pending=10, max_ack_pending=-1, waiting=1), None, True, None),
+        (ConsumerInfo(waiting=0), None, True, None),
+        (ConsumerInfo(waiting=0), ConsumerInfo(waiting=1), True, None),
+        (ConsumerInfo(waiting=0), ConsumerInfo(waiting=0), True, Problem("the server holds no pull request")),
+        (ConsumerInfo(waiting=0), ConsumerInfo(waiting=0), False, None),
     ],
 )
 def test_what_the_server_says_explains_idleness(
-    look: Findings, previous: Findings | None, free: bool, problem: Problem | None
+    look: ConsumerInfo | None, previous: ConsumerInfo | None, free: bool, problem: Problem | None
 ) -> None:
     assert explain(look, previous, has_free_capacity=free) == problem
 
@@ -85,22 +85,6 @@ def test_a_consumer_at_its_limit_is_named_with_the_numbers() -> None:
     assert problem is not None
     assert "max_ack_pending 10" in problem.reason
     assert (problem.critical, problem.needed) == (False, False)
-
-
-def test_a_look_reads_what_the_server_answers() -> None:
-    info: dict[str, JsonValue] = {
-        "config": {"max_ack_pending": 7},
-        "paused": True,
-        "num_pending": 1,
-        "num_ack_pending": 2,
-        "num_waiting": 3,
-    }
-
-    assert Findings.read(info) == Findings(
-        paused=True, pending=1, ack_pending=2, max_ack_pending=7, waiting=3
-    )
-    assert Findings.read({"config": None, "num_pending": "many"}) == Findings()
-    assert Findings.read(None) == Findings(exists=False)
 
 
 @pytest.mark.parametrize(

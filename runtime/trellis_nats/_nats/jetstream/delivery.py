@@ -1,4 +1,4 @@
-"""A message of a work queue, in hand until it is acknowledged."""
+"""A delivered message of a work queue, until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -7,40 +7,30 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.ack_subject import ACK_PREFIX, IN_PROGRESS, split_ack_subject
+from trellis_nats._nats.jetstream.progress_thread import Hold
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
 
-__all__ = ["IN_PROGRESS", "Delivery", "is_work", "read_work"]
+__all__ = ["Delivery", "is_delivery", "parse_delivery"]
 
 _log = logging.getLogger(__name__)
 
-IN_PROGRESS: Final = b"+WPI"
-"""Sent to a message's reply subject, by any connection, it restarts the message's ack wait."""
-
-_ACK_PREFIX: Final = "$JS.ACK."
-_TOKENS: Final = 9
-"""Of `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`; more with a domain."""
 _ACK_TIMEOUT: Final = timedelta(seconds=5)
-
-
-class Keeper(Protocol):
-    """Keeps a message from being delivered again."""
-
-    def release(self) -> None:
-        """Stop."""
-        ...
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One delivery of a message. Unless it is acknowledged, it comes again after the ack wait.
+    """One delivery of a message. If it is not acknowledged, the message is redelivered after the ack wait.
 
-    The short answers return False when there is no connection: nothing was sent then, and the message comes again.
+    The methods that answer without a confirmation return False when there is no connection: nothing was sent, and the
+    message will be redelivered.
     """
 
     subject: str
@@ -51,28 +41,29 @@ class Delivery:
     stream_sequence: int
     """In the work stream."""
     delivered: int
-    """How often it has been delivered, this time included; begins at 1 again when the consumer is created anew."""
+    """How often it has been delivered, this time included; starts at 1 again when the consumer is created again."""
     source_sequence: int | None
-    """In the stream that it was sourced from; None when it was published into the work stream itself."""
+    """In the stream that it was sourced from; None when it was published to the work stream itself."""
     _connection: Connection = field(repr=False)
-    keeper: Keeper | None = field(default=None, repr=False)
-    """Sends the progress acks for this message. It is told to stop before a delayed `nak`: one behind it would undo that."""
+    hold: Hold | None = field(default=None, repr=False)
+    """Sends the progress acks of this message. Released before a delayed `nak`: a later progress ack would undo that."""
 
     async def ack(self) -> bool:
-        """Tell the server that the work is done. It does not confirm."""
-        return await self._answer(b"+ACK")
+        """Acknowledge, without a confirmation of the server."""
+        return await self._respond(b"+ACK")
 
-    async def ack_confirmed(self, *, timeout: timedelta = _ACK_TIMEOUT, tries: int = 3) -> bool:
-        """Tell the server that the work is done until it confirms; False when it did not, or the consumer is gone.
+    async def ack_confirmed(self, *, timeout: timedelta = _ACK_TIMEOUT, attempts: int = 3) -> bool:
+        """Acknowledge until the server confirms. Return False when it did not, or the consumer is gone.
 
         Raises:
             PermissionDenied: the account may not acknowledge.
         """
-        for _ in range(tries):
+        for _ in range(attempts):
             try:
                 await request(self._connection, self.reply, b"+ACK", timeout=timeout, repeat=True)
             except (RequestTimeout, NotConnected) as error:
-                _log.warning("an acknowledgement is not confirmed yet: %s", error)
+                extra = log_fields(LogEvent.ACK_NOT_CONFIRMED, subject=self.subject)
+                _log.warning("an acknowledgement is not confirmed yet: %s", error, extra=extra)
                 continue
             except NoResponders:
                 return False
@@ -80,30 +71,30 @@ class Delivery:
         return False
 
     async def nak(self, delay: timedelta | None = None) -> bool:
-        """Give the message back, to be delivered again at once or after `delay`."""
+        """Return the message to the server, for redelivery immediately or after `delay`."""
         if delay is None or delay <= timedelta(0):
-            return await self._answer(b"-NAK")
-        if self.keeper is not None:
-            self.keeper.release()
-        return await self._answer(b"-NAK " + json.dumps({"delay": to_nanoseconds(delay)}).encode())
+            return await self._respond(b"-NAK")
+        if self.hold is not None:
+            self.hold.release()
+        return await self._respond(b"-NAK " + json.dumps({"delay": to_nanoseconds(delay)}).encode())
 
-    async def term(self, reason: str) -> bool:
-        """Remove the message although nobody did the work. The reason shows in the server's advisory."""
-        return await self._answer(b"+TERM " + " ".join(reason.split()).encode())
-
-    async def in_progress(self) -> bool:
-        """Restart the ack wait."""
-        return await self._answer(IN_PROGRESS)
-
-    def give_back(self) -> bool:
-        """Do as `nak` without a delay, without waiting for the socket."""
+    def nak_now(self) -> bool:
+        """Return the message to the server for immediate redelivery, without waiting for the socket."""
         try:
             self._connection.send(self.reply, b"-NAK")
         except NotConnected:
             return False
         return True
 
-    async def _answer(self, data: bytes) -> bool:
+    async def term(self, reason: str) -> bool:
+        """Remove the message from the stream without an acknowledgement. The server's advisory shows the reason."""
+        return await self._respond(b"+TERM " + " ".join(reason.split()).encode())
+
+    async def in_progress(self) -> bool:
+        """Restart the ack wait."""
+        return await self._respond(IN_PROGRESS)
+
+    async def _respond(self, data: bytes) -> bool:
         try:
             await self._connection.publish(self.reply, data)
         except NotConnected:
@@ -111,32 +102,28 @@ class Delivery:
         return True
 
 
-def is_work(message: Message) -> bool:
-    """Say whether this is a delivery, and not a status."""
-    return message.reply.startswith(_ACK_PREFIX)
+def is_delivery(message: Message) -> bool:
+    """Return whether this is a delivery; other messages of a pull request are statuses."""
+    return message.reply.startswith(ACK_PREFIX)
 
 
-def read_work(connection: Connection, message: Message) -> Delivery:
-    """Read a delivery.
+def parse_delivery(connection: Connection, message: Message) -> Delivery:
+    """Parse a delivery.
 
     Raises:
-        ValueError: its reply subject is not as JetStream makes it.
+        ValueError: its reply subject is not one of JetStream.
     """
-    tokens = message.reply.split(".")
-    if len(tokens) < _TOKENS:
-        raise ValueError(f'"{message.reply}" is no ack subject')
-    # With a domain, two tokens come after `ACK` and a random one at the end.
-    shift = 0 if len(tokens) == _TOKENS else 2
+    delivered, stream_sequence, _, _, _ = split_ack_subject(message.reply)
     source = message.headers.get("Nats-Stream-Source", "").split()
-    sequence = int(source[1]) if len(source) > 1 and source[1].isdecimal() else 0
+    source_sequence = int(source[1]) if len(source) > 1 and source[1].isdecimal() else 0
     return Delivery(
         subject=message.subject,
         data=message.data,
         headers=message.headers,
         reply=message.reply,
-        stream_sequence=int(tokens[5 + shift]),
-        delivered=int(tokens[4 + shift]),
-        source_sequence=sequence
-        or None,  # no message has 0: whoever forged it hopes for a fence on "nothing there"
+        stream_sequence=int(stream_sequence),
+        delivered=int(delivered),
+        # Sequences start at 1. A forged 0 would pass a fence that expects no message.
+        source_sequence=source_sequence or None,
         _connection=connection,
     )

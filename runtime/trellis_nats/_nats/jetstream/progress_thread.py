@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.delivery import IN_PROGRESS
+from trellis_nats._nats.jetstream.ack_subject import IN_PROGRESS
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import NotConnected

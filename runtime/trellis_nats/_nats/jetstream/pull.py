@@ -16,8 +16,8 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject
-from trellis_nats._nats.jetstream.delivery import Delivery, is_work, read_work
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._nats.jetstream.delivery import Delivery, is_delivery, parse_delivery
 from trellis_nats._nats.jetstream.pull_requests import PullRequest
 from trellis_nats._nats.jetstream.pull_status import Meaning, judge
 from trellis_nats._nats.jetstream.streams import consumer_info
@@ -63,7 +63,7 @@ class Pull:
         expires: timedelta = timedelta(seconds=30),
         idle_heartbeat: timedelta = timedelta(seconds=3),
         on_state: Callable[[PullState], None] | None = None,
-        accept: Callable[[JsonObject], str | None] | None = None,
+        accept: Callable[[ConsumerInfo], str | None] | None = None,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -193,14 +193,14 @@ class Pull:
     # --- what arrives ----------------------------------------------------------------------------------------------
 
     def _on_message(self, origin: PullRequest, message: Message) -> None:
-        if is_work(message):
-            self._on_work(origin, read_work(self._connection, message))
+        if is_delivery(message):
+            self._on_work(origin, parse_delivery(self._connection, message))
         elif origin is self._round:
             self._on_status(origin, message)
 
     def _on_work(self, origin: PullRequest, work: Delivery) -> None:
         if self._free == 0:
-            work.give_back()
+            work.nak_now()
             return
         self._free -= 1
         if origin is self._round:

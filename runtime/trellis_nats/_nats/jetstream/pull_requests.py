@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.delivery import is_work
+from trellis_nats._nats.jetstream.delivery import is_delivery
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.loop_timer import LoopTimer
@@ -82,7 +82,7 @@ class PullRequest:
 
     def _on_arrival(self, message: Message) -> None:
         self._last_arrival = self._loop.time()
-        if self.credit > 0 and is_work(message):
+        if self.credit > 0 and is_delivery(message):
             self.credit -= 1
         self._on_message(self, message)
 

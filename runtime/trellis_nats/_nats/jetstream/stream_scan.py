@@ -1,6 +1,6 @@
-"""Lists what stream JOBS holds: subjects, places and times, page by page, without a single body.
+"""Lists the messages of a stream, page by page: subjects, sequences and times, without the bodies.
 
-A short-lived consumer reads it, which costs the server no memory per subject (docs/decisions/0009).
+A short-lived consumer reads them, which costs the server no memory per subject (docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ from functools import partial
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
+from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.request_many import request_many
-from trellis_nats._nats.jetstream.streams import delete_consumer
+from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
-from trellis_nats.clock import now, parse_timestamp, to_nanoseconds
+from trellis_nats.clock import now, to_nanoseconds
 from trellis_nats.errors import ApiError, RequestTimeout, TransportError
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.model.subjects import STREAM
 
 __all__ = ["Entry", "StreamScan", "probe_scan", "scan_stream"]
 
 _PAGE: Final = 1000
-"""How many entries are asked for at a time, about 300 kB."""
+"""How many entries one request asks for, about 300 kB."""
 _ABANDONED: Final = timedelta(seconds=30)
-"""When the server removes the consumer of a listing that died."""
+"""After this time without a request, the server removes the consumer of a scan whose process died."""
 _BEYOND: Final = 2**62
 """A sequence that no stream reaches. A message would come under its own subject, which no request waits for."""
 _NO_MORE: Final = (0, 404, 408)
 """A full page, or the statuses of a request that found less than it asked for."""
-_ACK_TOKENS: Final = 9
-"""Of `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<order>.<time>.<pending>`; more with a domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +48,37 @@ class Entry:
     """When the server stored it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    sequence: int
-    order: int
-    """Counts what the consumer has sent, from 1."""
-    time: datetime
-
-
 class StreamScan:
     """The messages under some filters, oldest first."""
 
     def __init__(
-        self, connection: Connection, consumer: str, info: JsonObject, rate_limit: RateLimit
+        self, connection: Connection, stream: str, consumer: str, info: ConsumerInfo, rate_limit: RateLimit
     ) -> None:
-        self.now = _instant(info.get("ts"))
-        """The server's time when the listing began. Ages are judged by it, never by a clock of this machine."""
-        pending = info.get("num_pending")
-        self._left = pending if isinstance(pending, int) else 0
+        self.now = info.server_time or now()
+        """The server's time when the scan began. Compare ages with it, not with the clock of this machine."""
+        self._left = info.pending
         self._connection = connection
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}"
+        self._stream = stream
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._rate_limit = rate_limit
-        self._order = 0
+        self._received = 0
 
     async def probe(self) -> None:
-        """Ask for one message, to see whether the account may.
+        """Request one message, to find out whether the account may.
 
         Raises:
             PermissionDenied: it may not.
-            RequestTimeout: no answer came.
+            RequestTimeout: the server did not answer.
         """
         body = json.dumps({"batch": 1, "no_wait": True}).encode()
         await request(self._connection, self._subject, body, timeout=API_TIMEOUT)
 
     async def pages(self) -> AsyncGenerator[list[Entry], None]:
-        """Give what was there when the listing began, some at a time.
+        """Yield what the stream held when the scan began, up to 1,000 entries at a time.
 
         Raises:
-            RequestTimeout: the listing was cut off.
-            ApiError: JetStream ended it.
+            RequestTimeout: messages of the scan were lost on the way.
+            ApiError: JetStream ended the scan.
             NotConnected: there was no connection.
         """
         while self._left > 0:
@@ -111,23 +102,23 @@ class StreamScan:
             yield entries
 
     def _entry(self, message: Message) -> Entry:
-        place = _place(message.reply)
-        self._order += 1
-        if place.order != self._order:
-            raise RequestTimeout(f"a listing of {STREAM} lost messages on the way")
-        return Entry(message.subject, place.sequence, place.time)
+        _, sequence, delivered, stored_ns, _ = split_ack_subject(message.reply)
+        self._received += 1
+        if int(delivered) != self._received:
+            raise RequestTimeout(f"messages of a scan of stream {self._stream} were lost on the way")
+        return Entry(message.subject, int(sequence), datetime.fromtimestamp(int(stored_ns) / 1e9, UTC))
 
 
 @asynccontextmanager
 async def scan_stream(
-    connection: Connection, filters: Sequence[str], *, rate_limit: RateLimit, after: int = 0
+    connection: Connection, stream: str, filters: Sequence[str], *, rate_limit: RateLimit, after: int = 0
 ) -> AsyncGenerator[StreamScan, None]:
-    """List what is stored under the filters, which must not overlap, behind a sequence of the stream.
+    """Scan what a stream holds under the filters, which must not overlap, after a sequence.
 
     Raises:
-        PermissionDenied: the account may not make a consumer on the stream.
+        PermissionDenied: the account may not create a consumer on the stream.
         ApiError: JetStream refused the consumer.
-        RequestTimeout: no answer came.
+        RequestTimeout: the server did not answer.
         NotConnected: there was no connection.
     """
     name = f"duty_{new_id()}"
@@ -142,37 +133,24 @@ async def scan_stream(
         "num_replicas": 1,
         "inactive_threshold": to_nanoseconds(_ABANDONED),
     }
-    body: JsonObject = {"stream_name": STREAM, "config": config, "action": "create"}
-    info = await call(connection, f"CONSUMER.CREATE.{STREAM}.{name}", body)
+    info = await create_consumer(connection, stream, config)
     try:
-        yield StreamScan(connection, name, info, rate_limit)
+        yield StreamScan(connection, stream, name, info, rate_limit)
     finally:
-        with suppress(TransportError):  # the server removes it by itself a little later
-            await delete_consumer(connection, STREAM, name)
+        with suppress(TransportError):  # the server removes the consumer a little later
+            await delete_consumer(connection, stream, name)
 
 
-async def probe_scan(connection: Connection, filters: Sequence[str]) -> None:
-    """See whether the account may list.
+async def probe_scan(connection: Connection, stream: str, filters: Sequence[str]) -> None:
+    """Find out whether the account may scan a stream.
 
     Raises:
         PermissionDenied: it may not.
         TransportError: JetStream did not answer.
     """
-    async with scan_stream(connection, filters, rate_limit=RateLimit(), after=_BEYOND) as nothing:
-        await nothing.probe()
+    async with scan_stream(connection, stream, filters, rate_limit=RateLimit(), after=_BEYOND) as scan:
+        await scan.probe()
 
 
 def _ends_page(size: int, message: Message, count: int) -> bool:
     return message.status != 0 or count == size
-
-
-def _place(reply: str) -> _Place:
-    tokens = reply.split(".")
-    shift = 0 if len(tokens) == _ACK_TOKENS else 2
-    sequence, order, stored = (int(token) for token in tokens[5 + shift : 8 + shift])
-    return _Place(sequence, order, datetime.fromtimestamp(stored / 1e9, UTC))
-
-
-def _instant(text: object) -> datetime:
-    """Read the server's time from its answer; servers before 2.10 do not tell it."""
-    return parse_timestamp(text) if isinstance(text, str) else now()

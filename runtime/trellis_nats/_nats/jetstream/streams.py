@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.headers import parse_headers
 from trellis_nats._nats.wire.message import Message
@@ -26,6 +27,7 @@ __all__ = [
     "delete_consumer",
     "last_message",
     "leader_last_message",
+    "purge_stream",
     "stream_info",
 ]
 
@@ -104,12 +106,10 @@ async def stream_info(connection: Connection, stream: str) -> JsonObject | None:
 
 async def consumer_info(
     connection: Connection, stream: str, consumer: str, *, timeout: timedelta = API_TIMEOUT
-) -> JsonObject | None:
-    """Look a consumer up: the server's answer as it is, or None when there is none, or no stream of this name.
-
-    Raises as `leader_last_message`.
-    """
-    return await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}", timeout=timeout)
+) -> ConsumerInfo | None:
+    """Look up a consumer; None when there is no such consumer or stream. Raises as `leader_last_message`."""
+    answer = await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}", timeout=timeout)
+    return None if answer is None else ConsumerInfo.parse(answer)
 
 
 async def create_stream(connection: Connection, config: Mapping[str, JsonValue]) -> JsonObject:
@@ -124,8 +124,10 @@ async def create_stream(connection: Connection, config: Mapping[str, JsonValue])
     return await call(connection, f"STREAM.CREATE.{config['name']}", config)
 
 
-async def create_consumer(connection: Connection, stream: str, config: Mapping[str, JsonValue]) -> JsonObject:
-    """Create a durable consumer of a raw configuration; never change an existing one.
+async def create_consumer(
+    connection: Connection, stream: str, config: Mapping[str, JsonValue]
+) -> ConsumerInfo:
+    """Create a consumer from a raw configuration; never change an existing one.
 
     Raises:
         ApiError: JetStream refused; err_code 10148 when the name is taken with another configuration.
@@ -134,8 +136,10 @@ async def create_consumer(connection: Connection, stream: str, config: Mapping[s
         NotConnected: there was no connection within the time for a request.
     """
     body: JsonObject = {"stream_name": stream, "config": dict(config), "action": "create"}
-    operation = f"CONSUMER.CREATE.{stream}.{config['durable_name']}.{config['filter_subject']}"
-    return await call(connection, operation, body)
+    tokens = ["CONSUMER.CREATE", stream, str(config.get("durable_name") or config["name"])]
+    if "filter_subject" in config:
+        tokens.append(str(config["filter_subject"]))
+    return ConsumerInfo.parse(await call(connection, ".".join(tokens), body))
 
 
 async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:
@@ -148,6 +152,21 @@ async def delete_consumer(connection: Connection, stream: str, consumer: str) ->
         NotConnected: there was no connection within the time for a request.
     """
     await _found(connection, f"CONSUMER.DELETE.{stream}.{consumer}")
+
+
+async def purge_stream(connection: Connection, stream: str, subject_filter: str, *, up_to: int) -> int:
+    """Delete the messages under a filter up to a sequence, included. Return how many there were.
+
+    Raises:
+        ApiError: JetStream refused.
+        PermissionDenied: the account may not purge the stream.
+        RequestTimeout: the server did not answer; the messages may be deleted.
+        NotConnected: there was no connection within the time for a request.
+    """
+    body: JsonObject = {"filter": subject_filter, "seq": up_to + 1}
+    answer = await call(connection, f"STREAM.PURGE.{stream}", body)
+    purged = answer.get("purged")
+    return purged if isinstance(purged, int) else 0
 
 
 async def _found(

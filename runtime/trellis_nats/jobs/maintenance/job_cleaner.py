@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.stream_scan import Entry, probe_scan, scan_stream
-from trellis_nats._nats.jetstream.streams import last_message
+from trellis_nats._nats.jetstream.streams import last_message, purge_stream
 from trellis_nats.binding import JobsBinding
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.maintenance.bounded_gather import bounded_gather
@@ -72,7 +71,7 @@ class JobCleaner:
             PermissionDenied: it may not.
             TransportError: NATS did not answer.
         """
-        await probe_scan(self._connection, self._filters([EventType.COMPLETED]))
+        await probe_scan(self._connection, STREAM, self._filters([EventType.COMPLETED]))
         await self._purge(f"{self._prefixes[0]}.{new_id()}.>", up_to=0)
 
     async def run(
@@ -94,7 +93,7 @@ class JobCleaner:
     async def clear_presence(self, *, kept: timedelta = _PRESENCE_KEPT) -> None:
         """Purge the signs of life that are older than a day. Raises as `run`."""
         signs = heartbeat_filter(self._jobs.namespace)
-        async with scan_stream(self._connection, [signs], rate_limit=self._listing_pace) as found:
+        async with scan_stream(self._connection, STREAM, [signs], rate_limit=self._listing_pace) as found:
             async for page in found.pages():
                 old = [entry for entry in page if entry.time <= found.now - kept]
                 if old:
@@ -123,7 +122,7 @@ class JobCleaner:
         """List the ends that are old enough. The listing is over before anything is purged: see `_PER_SECOND`."""
         entries: list[Entry] = []
         async with scan_stream(
-            self._connection, self._filters(events), rate_limit=self._listing_pace
+            self._connection, STREAM, self._filters(events), rate_limit=self._listing_pace
         ) as found:
             due = _Due(events, found.now - age)
             async for page in found.pages():
@@ -144,10 +143,7 @@ class JobCleaner:
 
     async def _purge(self, subject_filter: str, *, up_to: int) -> int:
         """Purge up to a sequence: what was written after the decision, such as an operator's retry, stays."""
-        body: JsonObject = {"filter": subject_filter, "seq": up_to + 1}
-        answer = await call(self._connection, f"STREAM.PURGE.{STREAM}", body)
-        purged = answer.get("purged")
-        return purged if isinstance(purged, int) else 0
+        return await purge_stream(self._connection, STREAM, subject_filter, up_to=up_to)
 
     def _filters(self, events: list[EventType]) -> list[str]:
         return [f"{prefix}.*.{event}" for prefix in self._prefixes for event in events]

@@ -117,7 +117,7 @@ class _QueueReconciler:
         self._link = connection.link
 
     async def probe(self) -> None:
-        await probe_scan(self._connection, self._filters)
+        await probe_scan(self._connection, STREAM, self._filters)
         await self._backlog.probe()
 
     async def run(self, may_go_on: Callable[[], bool]) -> ReconcileReport:
@@ -127,7 +127,7 @@ class _QueueReconciler:
         report = ReconcileReport()
         after = self._open.position
         async with scan_stream(
-            self._connection, self._filters, rate_limit=self._rate_limit, after=after
+            self._connection, STREAM, self._filters, rate_limit=self._rate_limit, after=after
         ) as found:
             async for page in found.pages():
                 for entry in page:

@@ -15,7 +15,7 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.streams import consumer_info
-from trellis_nats.clock import now, parse_timestamp
+from trellis_nats.clock import now
 from trellis_nats.errors import TransportError
 
 __all__ = ["ClockSkew", "difference"]
@@ -71,11 +71,10 @@ class ClockSkew:
         asked_at = now()
         try:
             info = await consumer_info(connection, self._stream, self._consumer, timeout=_ANSWER_WITHIN)
-            told = None if info is None else info.get("ts")
-            servers = parse_timestamp(told) if isinstance(told, str) else None
-        except (TransportError, ValueError) as error:
+        except TransportError as error:
             _log.debug("the server does not tell its time: %s", error)
             return
+        servers = None if info is None else info.server_time
         away = _ZERO if servers is None else difference(asked_at, servers, now())
         if away:
             text = "the clock of this machine is %s %s the server's: delays and deadlines are off by as much"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self, cast
+from typing import Final, Self
 
-from pydantic import JsonValue
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 
 __all__ = ["RedeliveryPolicy", "postponed_delay"]
 
@@ -23,14 +22,15 @@ class RedeliveryPolicy:
     backoff: tuple[timedelta, ...] = ()
 
     @classmethod
-    def of(cls, info: Mapping[str, JsonValue], *, otherwise: timedelta) -> Self:
-        """Read it from the server's answer about a consumer. `backoff` replaces `ack_wait` (faults.md, fact 1)."""
-        config = info.get("config")
-        if not isinstance(config, dict):
-            return cls(otherwise)
-        backoff = _durations(config.get("backoff"))
-        waits = backoff or _durations([config.get("ack_wait")])
-        return cls(min(waits, default=otherwise), backoff)
+    def of(cls, info: ConsumerInfo, *, otherwise: timedelta) -> Self:
+        """Read the policy of a consumer. A `backoff` replaces the `ack_wait` (faults.md, fact 1).
+
+        Args:
+            info: what the server reports.
+            otherwise: the ack wait of a consumer that has none.
+        """
+        wait = min(info.backoff, default=info.ack_wait) or otherwise
+        return cls(wait, info.backoff)
 
     def nak_delay(self, wanted: timedelta, *, delivered: int) -> timedelta:
         """Return the delay to ask for, so that the wanted one comes true on the given delivery, counted from 1.
@@ -42,13 +42,6 @@ class RedeliveryPolicy:
             return wanted
         added = self.backoff[min(delivered, len(self.backoff)) - 1] - self.backoff[0]
         return max(wanted - added, timedelta(milliseconds=1))
-
-
-def _durations(nanoseconds: JsonValue) -> tuple[timedelta, ...]:
-    values = cast("Sequence[JsonValue]", nanoseconds) if isinstance(nanoseconds, list) else ()
-    return tuple(
-        timedelta(microseconds=value / 1000) for value in values if isinstance(value, int) and value > 0
-    )
 
 
 def postponed_delay(delivered: int) -> timedelta:

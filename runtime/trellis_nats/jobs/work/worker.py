@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import consumer_info
@@ -147,7 +147,7 @@ class Worker:
         self._pull.want(self._concurrency)
         self._unwatch = self._health.watch(self._consumption)
 
-    def _accept(self, info: JsonObject) -> str | None:
+    def _accept(self, info: ConsumerInfo) -> str | None:
         """Look at a consumer that was away: say why it will not do, or work with it as it is now."""
         problems, oddities = compare_consumer(work_consumer(self._stream, self._binding), info)
         for each in oddities:
@@ -157,7 +157,7 @@ class Worker:
         self._use(info)
         return None
 
-    def _use(self, info: JsonObject) -> None:
+    def _use(self, info: ConsumerInfo) -> None:
         self._executor.delivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
         self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
@@ -196,7 +196,7 @@ class Worker:
 
     async def _execute(self, message: Delivery, permit: Permit) -> None:
         hold = self._heartbeats.hold(message.reply, self._interval)
-        message.keeper = hold
+        message.hold = hold
         try:
             await self._executor.execute(message, permit)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:

@@ -1,0 +1,79 @@
+"""Reads the messages under a subject directly from a stream, without a consumer, a batch at a time."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NamedTuple
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject
+from trellis_nats._nats.jetstream.request_many import request_many
+from trellis_nats._nats.request import request
+from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
+from trellis_nats.errors import ApiError
+
+__all__ = ["BatchEntry", "probe_direct", "read_direct_batch"]
+
+_BATCH: Final = 256
+_BATCH_BYTES: Final = 1024 * 1024
+"""Bodies are included, so a batch is limited in bytes too."""
+_END_OF_BATCH: Final = 204
+_NOT_FOUND: Final = 404
+
+
+class BatchEntry(NamedTuple):
+    """One message of the stream."""
+
+    sequence: int
+    data: bytes
+
+
+async def read_direct_batch(
+    connection: Connection, stream: str, subject: str, *, start: int
+) -> list[BatchEntry]:
+    """Return the next messages under a subject, oldest first, from sequence `start` on; empty when there are none.
+
+    Up to 256 messages or 1 MiB; servers before 2.11 do not know batches and return one message.
+
+    Raises:
+        ApiError: the stream cannot be read directly: it has no `allow_direct`.
+        RequestTimeout: the server did not answer, or the account may not read the stream.
+        NotConnected: there was no connection.
+    """
+    api_subject = _api_subject(stream)
+    body: JsonObject = {
+        "seq": start,
+        "next_by_subj": subject,
+        "batch": _BATCH,
+        "max_bytes": _BATCH_BYTES,
+    }
+    answers = await request_many(connection, api_subject, body, _is_last)
+    last = answers[-1]
+    if last.status not in {0, _END_OF_BATCH, _NOT_FOUND}:
+        what = "the stream has no allow_direct" if last.status == NO_RESPONDERS else last.description
+        raise ApiError(request=api_subject, code=last.status, err_code=0, description=what)
+    return [
+        BatchEntry(int(answer.headers["Nats-Sequence"]), answer.data)
+        for answer in answers
+        if not answer.status
+    ]
+
+
+async def probe_direct(connection: Connection, stream: str, subject: str) -> None:
+    """Find out whether the account may read a stream directly.
+
+    Raises:
+        PermissionDenied: it may not.
+        RequestTimeout: the server did not answer.
+    """
+    body = json.dumps({"seq": 1, "next_by_subj": subject}).encode()
+    await request(connection, _api_subject(stream), body, timeout=API_TIMEOUT)
+
+
+def _api_subject(stream: str) -> str:
+    return f"$JS.API.DIRECT.GET.{stream}"
+
+
+def _is_last(message: Message, _count: int) -> bool:
+    """Return whether no answer follows: after a status, or after the only message of a server without batches."""
+    return message.status != 0 or "Nats-Num-Pending" not in message.headers

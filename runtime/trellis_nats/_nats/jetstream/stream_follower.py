@@ -1,0 +1,128 @@
+"""Follows a stream: its messages as they are stored, in order, across reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.delivery import Delivery
+from trellis_nats._nats.jetstream.pull import Pull
+from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
+from trellis_nats.clock import to_nanoseconds
+from trellis_nats.errors import ApiError, NoResponders, NotConnected, RequestTimeout, TransportError
+from trellis_nats.ids import new_id
+
+__all__ = ["follow_stream"]
+
+_BUFFER_MAX: Final = 256
+"""How many messages wait in memory for a slow reader; the server keeps the rest."""
+_ABANDONED: Final = timedelta(minutes=1)
+"""After this time without a pull request, the server removes the consumer of a follower whose process died."""
+_RETRY: Final = timedelta(milliseconds=100)
+"""The pause between attempts to create the consumer again after a reconnect, while the stream has no leader."""
+
+
+@asynccontextmanager
+async def follow_stream(
+    connection: Connection, stream: str, filter_subject: str, *, after: int | None
+) -> AsyncGenerator[AsyncGenerator[Delivery, None], None]:
+    """Follow the messages under a filter after a sequence; None follows the messages stored from now on.
+
+    Raises:
+        PermissionDenied: the account may not create a consumer on the stream.
+        ApiError: JetStream refused the consumer.
+    """
+    follower = _StreamFollower(connection, stream, filter_subject, after)
+    await follower.open()
+    try:
+        yield follower.messages()
+    finally:
+        await follower.close()
+
+
+class _StreamFollower:
+    """Reads the stream through short-lived consumers; each begins where the last one ended."""
+
+    def __init__(self, connection: Connection, stream: str, filter_subject: str, after: int | None) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._filter_subject = filter_subject
+        self._sequence = after
+        """The last message that was read; None until the first consumer reports where "new" begins."""
+        self._buffer: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._pull: Pull | None = None
+        self._consumer = ""
+        self._remove_callback = connection.on_reconnect(self._mark_gap)
+
+    async def open(self) -> None:
+        """Create a consumer that begins after the last message that was read, and pull from it."""
+        self._consumer = f"follow_{new_id()}"
+        self._buffer = asyncio.Queue()
+        start: JsonObject = {"deliver_policy": "new"}
+        if self._sequence is not None:
+            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._sequence + 1}
+        info = await create_consumer(
+            self._connection,
+            self._stream,
+            {
+                "durable_name": self._consumer,
+                "filter_subject": self._filter_subject,
+                "ack_policy": "none",
+                "inactive_threshold": to_nanoseconds(_ABANDONED),
+                "mem_storage": True,
+                "num_replicas": 1,
+                **start,
+            },
+        )
+        if self._sequence is None:
+            self._sequence = info.delivered_sequence
+        self._pull = Pull(
+            self._connection, stream=self._stream, consumer=self._consumer, deliver=self._buffer.put_nowait
+        )
+        self._pull.start()
+        self._pull.want(_BUFFER_MAX)
+
+    async def messages(self) -> AsyncGenerator[Delivery, None]:
+        """Yield the messages; after a reconnect, continue with a new consumer."""
+        while True:
+            message = await self._buffer.get()
+            if message is None:
+                await self._reopen()
+                continue
+            self._sequence = message.stream_sequence
+            yield message
+            if self._pull is not None:
+                self._pull.want(_BUFFER_MAX - self._buffer.qsize())
+
+    async def close(self) -> None:
+        """Stop reading. The consumer is removed now, or by the server some time after the last pull request."""
+        self._remove_callback()
+        await self._end()
+
+    def _mark_gap(self) -> None:
+        # What was under way when the link ended is lost: a consumer without acks does not redeliver it.
+        self._buffer.put_nowait(None)
+
+    async def _reopen(self) -> None:
+        await self._end()
+        while True:
+            try:
+                await self.open()
+            except (RequestTimeout, NoResponders, NotConnected, ApiError):
+                await self._connection.wait_connected()
+                await asyncio.sleep(_RETRY.total_seconds())
+            else:
+                return
+
+    async def _end(self) -> None:
+        if self._pull is not None:
+            await self._pull.stop()
+        try:
+            await delete_consumer(self._connection, self._stream, self._consumer)
+        except TransportError:
+            return
