@@ -14,11 +14,12 @@ import pytest
 from trellis_nats._nats.jetstream import progress_thread
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.pull import Pull
-from trellis_nats.jobs import tries
+from trellis_nats.clock import now
 from trellis_nats.jobs.model import outcome, triage
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.store import event_log
 from trellis_nats.jobs.store.liveness import Liveness
+from trellis_nats.jobs.work import executor
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.worker import Worker
 
@@ -38,13 +39,13 @@ def _everywhere(patch: pytest.MonkeyPatch, original: object, mutated: object) ->
 
 def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
     """Acknowledge the work message as soon as the handler begins."""
-    handle: Any = vars(tries.Tries)["_handle"]
+    handle: Any = vars(executor.Executor)["_handle"]
 
-    async def mutated(self: Any, message: Delivery, *others: Any) -> Any:
-        await message.ack_confirmed()
-        return await handle(self, message, *others)
+    async def mutated(self: Any, item: Any, attempt: Any) -> Any:
+        await item.message.ack_confirmed()
+        return await handle(self, item, attempt)
 
-    patch.setattr(tries.Tries, "_handle", mutated)
+    patch.setattr(executor.Executor, "_handle", mutated)
 
 
 def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def no_heartbeats(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
-    """Take every worker for dead whose job comes again."""
+    """Take every worker for dead whose job is redelivered."""
 
     async def mutated(*_: object) -> bool:
         await asyncio.sleep(0)
@@ -91,17 +92,24 @@ def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
 
 def claimed_once_begun(patch: pytest.MonkeyPatch) -> None:
     """Claim a job only when its `started` is known to be stored."""
-    run: Any = vars(tries.Tries)["run"]
+    run: Any = vars(executor.Executor)["_run"]
 
-    async def begun(_: object) -> None:
+    async def begun(*_: object, **__: object) -> None:
         """It has begun already."""
 
-    async def mutated(self: Any, message: Any, work: Any, attempt: Any, started: Any, *others: Any) -> Any:
-        await attempt.begin(started)
+    async def mutated(self: Any, item: Any, attempt: Any, start: Any) -> Any:
+        started = item.identity.started(
+            previous=start.previous,
+            tries=start.tries,
+            instance_id=self._liveness.instance_id,
+            at=now(),
+            keyed=item.key_fields,
+        )
+        await attempt.begin(started, grace_over=self._grace_over)
         attempt.begin = begun
-        return await run(self, message, work, attempt, started, *others)
+        return await run(self, item, attempt, start)
 
-    patch.setattr(tries.Tries, "run", mutated)
+    patch.setattr(executor.Executor, "_run", mutated)
 
 
 def release_keeps_the_try(patch: pytest.MonkeyPatch) -> None:
@@ -132,7 +140,7 @@ def cancellation_never_looked_at(patch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
         return True
 
-    patch.setattr(Attempt, "look", mutated)
+    patch.setattr(Attempt, "refresh", mutated)
 
 
 def twice_the_concurrency(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +155,7 @@ def twice_the_concurrency(patch: pytest.MonkeyPatch) -> None:
 
 def poison_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Try a job again whose payload does not match its schema."""
-    patch.setattr(tries, "Failed", outcome.Raised)
+    patch.setattr(executor, "Failed", outcome.Raised)
 
 
 def one_try_too_many(patch: pytest.MonkeyPatch) -> None:

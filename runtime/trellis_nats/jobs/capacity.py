@@ -1,4 +1,4 @@
-"""How many handlers of a queue run at a time in this process, and who runs next."""
+"""How many handlers of a queue run at a time in this process, and which job runs next."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ __all__ = ["Capacity", "Permit"]
 
 
 class Capacity:
-    """The hands of one worker.
+    """The permits of one worker, one for each handler that may run at a time.
 
-    A hand is free again once its handler has ended: the next message is fetched while the outcome is being stored. So
-    there are twice as many messages at most as hands, in a handler or being stored. A job that waits for its key lays its hand down, and takes one
-    again before new work comes in.
+    A permit is free again once its handler has ended: the next message is fetched while the outcome is being stored. So
+    at most twice as many messages as permits are in a handler or being stored. A job that waits for a slot of its key
+    releases its permit, and reacquires one before new messages are fetched.
     """
 
     def __init__(self, count: int, on_change: Callable[[], None]) -> None:
-        """Prepare; `on_change` is called whenever `room` may have changed."""
+        """Prepare; `on_change` is called whenever `free` may have changed."""
         self._count = count
         self._on_change = on_change
-        self._working = 0
+        self._running = 0
         self._storing = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """How many more messages may be taken in."""
-        return min(self._count - self._working, 2 * self._count - self._working - self._storing)
+        return min(self._count - self._running, 2 * self._count - self._running - self._storing)
 
     def acquire(self) -> Permit:
-        """Take a hand for a message that has just come."""
-        self._working += 1
+        """Acquire a permit for a message that has just arrived."""
+        self._running += 1
         return Permit(self)
 
-    async def take(self) -> None:
-        """Take a hand, when one is free."""
-        if self.room > 0 or self._closed:
-            self._working += 1
+    async def wait_free(self) -> None:
+        """Wait until a permit is free, and take it."""
+        if self.free > 0 or self._closed:
+            self._running += 1
             self._on_change()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -49,74 +49,74 @@ class Capacity:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.put_down()  # it was handed over in the same moment
+                self.end_handler()  # the permit was granted in the same moment
             raise
 
     def close(self) -> None:
-        """Let everybody have a hand from now on, free or not: the worker stops, and they shall see it."""
+        """Grant a permit to every job that waits, free or not, so that it notices that the worker stops."""
         self._closed = True
         while self._waiting:
-            self._hand_over()
+            self._grant()
 
-    def put_down(self, *, storing: bool = False) -> None:
-        """Lay a hand down: for good, or while its outcome is being stored."""
-        self._working -= 1
+    def end_handler(self, *, storing: bool = False) -> None:
+        """Free a permit: for good, or while the outcome of its handler is being stored (`storing`)."""
+        self._running -= 1
         self._storing += storing
-        self._changed()
+        self._update()
 
-    def stored(self) -> None:
-        """Say that an outcome is stored."""
+    def end_storing(self) -> None:
+        """Note that an outcome is stored."""
         self._storing -= 1
-        self._changed()
+        self._update()
 
-    def _changed(self) -> None:
-        while self._waiting and self.room > 0:
-            self._hand_over()
+    def _update(self) -> None:
+        while self._waiting and self.free > 0:
+            self._grant()
         self._on_change()
 
-    def _hand_over(self) -> None:
+    def _grant(self) -> None:
         turn = self._waiting.popleft()
         if not turn.done():
-            self._working += 1
+            self._running += 1
             turn.set_result(None)
 
 
-class _Place(Enum):
-    WORKING = auto()
+class _State(Enum):
+    RUNNING = auto()
     STORING = auto()
-    GONE = auto()
+    RELEASED = auto()
 
 
 class Permit:
-    """One message's hand."""
+    """One message's permit to run its handler."""
 
-    __slots__ = ("_capacity", "_place")
+    __slots__ = ("_capacity", "_state")
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
-        self._place = _Place.WORKING
+        self._state = _State.RUNNING
 
     @property
     def is_held(self) -> bool:
-        """Whether the message has its hand, so that its handler may run."""
-        return self._place is _Place.WORKING
+        """Whether the message holds its permit, so that its handler may run."""
+        return self._state is _State.RUNNING
 
     def release(self) -> None:
-        """Give it up, for others to run: the job waits, or is done. Safe to call twice."""
-        place, self._place = self._place, _Place.GONE
-        if place is _Place.WORKING:
-            self._capacity.put_down()
-        elif place is _Place.STORING:
-            self._capacity.stored()
+        """Release the permit: the job waits, or is done. Safe to call twice."""
+        state, self._state = self._state, _State.RELEASED
+        if state is _State.RUNNING:
+            self._capacity.end_handler()
+        elif state is _State.STORING:
+            self._capacity.end_storing()
 
-    def handled(self) -> None:
-        """Say that its handler has ended: another one may begin while the outcome is being stored."""
-        if self._place is _Place.WORKING:
-            self._place = _Place.STORING
-            self._capacity.put_down(storing=True)
+    def end_handler(self) -> None:
+        """Note that the handler has ended: another one may begin while the outcome is being stored."""
+        if self._state is _State.RUNNING:
+            self._state = _State.STORING
+            self._capacity.end_handler(storing=True)
 
     async def reacquire(self) -> None:
-        """Wait for a hand again; at once when it is still held."""
-        if self._place is not _Place.WORKING:
-            await self._capacity.take()
-            self._place = _Place.WORKING
+        """Wait for a permit again; return at once while it is still held."""
+        if self._state is not _State.RUNNING:
+            await self._capacity.wait_free()
+            self._state = _State.RUNNING

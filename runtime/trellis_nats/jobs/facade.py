@@ -11,7 +11,6 @@ from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
-from trellis_nats.jobs.keys.work import KeyedWork
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.report import ReconcileReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
@@ -222,8 +221,8 @@ class Jobs:
             queue.access,
             queue.binding,
             registration,
-            claims=claims,
-            keyed=self._keyed(queue, heartbeats, claims, stopping),
+            liveness=claims,
+            slots=self._slot_acquirer(queue, heartbeats, claims, stopping),
             stopping=stopping,
             grace_over=grace_over,
         )
@@ -239,18 +238,17 @@ class Jobs:
             grace_over=grace_over,
         )
 
-    def _keyed(
+    def _slot_acquirer(
         self,
         queue: JobQueue[PayloadT, ResultT, UpdateT],
         heartbeats: ProgressThread,
         claims: Liveness,
         stopping: asyncio.Event,
-    ) -> KeyedWork | None:
-        """Build what works the keys of a queue; None when it has none."""
+    ) -> SlotAcquirer | None:
         keys = queue.access.keys
         if keys is None:
             return None
-        keeper = SlotAcquirer(
+        return SlotAcquirer(
             self.runtime.connection,
             keys.stores,
             keys.reservations,
@@ -259,4 +257,3 @@ class Jobs:
             heartbeats,
             stopping=stopping,
         )
-        return KeyedWork(keys, keeper)

@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import CANCELLED
 from tests.faults.harness.wiretap import Step, Wiretap
 
 JOBS: Final = 10_000
@@ -25,7 +24,7 @@ async def test_cancelled_at_any_moment(nats_server: NatsServer, tmp_path: Path) 
     """From before it is visible to the moment of its completion, by two who ask at the same time."""
     async with scenario("cancelled at any moment", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
-        it.nemesis("cancellations", CANCELLED, within=LONG)
+        it.nemesis("cancellations", LogEvent.JOB_CANCELLED, within=LONG)
         answers: list[tuple[bool | None, bool | None]] = []
 
         async def one() -> None:

@@ -11,12 +11,11 @@ from typing import Final
 
 import pytest
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.dump import created_event
 from tests.faults.harness.history import What
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import CONNECTION_LOST, UNCONFIRMED, UNHEARD, WRITTEN_AGAIN
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 from tests.support.eventually import eventually
 from tests.support.proxy import Direction
@@ -53,7 +52,7 @@ async def test_connections_that_are_reset_again_and_again(nats_server: NatsServe
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.02, ends=("completed",)))
         for _ in range(CUTS):
             await asyncio.sleep(it.chance.uniform(0.05, 0.6))
-            it.nemesis("reset", CONNECTION_LOST)
+            it.nemesis("reset", LogEvent.CONNECTION_LOST)
             it.chance.choice(taps).cut()
         it.note = f"{CUTS} resets, seed {it.seed}"
         await submitting
@@ -77,7 +76,7 @@ async def test_connections_that_stall_longer_than_the_ack_wait(
         for _ in range(STALLS):
             at = it.chance.randrange(len(taps))
             it.history.write(What.CUT_OFF, pid=it.crew.workers[at].pid)
-            it.nemesis("stall", UNHEARD, WRITTEN_AGAIN)
+            it.nemesis("stall", LogEvent.CONSUMER_SILENT, LogEvent.WRITE_REPEATED)
             taps[at].blackhole(*directions)
             await asyncio.sleep(STALLED_FOR)
             taps[at].heal()
@@ -96,7 +95,11 @@ async def test_answers_that_are_lost_after_the_server_did_what_it_was_asked(
     nats_server: NatsServer, tmp_path: Path, step: Step
 ) -> None:
     async with tapped(f"answer lost: {step}", nats_server, tmp_path, request_timeout=1) as (it, taps):
-        it.nemesis("answers lost", UNCONFIRMED if step is Step.ACK_CONFIRMED else WRITTEN_AGAIN, within=120)
+        it.nemesis(
+            "answers lost",
+            LogEvent.ACK_NOT_CONFIRMED if step is Step.ACK_CONFIRMED else LogEvent.WRITE_REPEATED,
+            within=120,
+        )
         for tap in taps:
             for _ in range(LOST // len(taps) + 1):
                 tap.drop(step, skip=it.chance.randrange(300))

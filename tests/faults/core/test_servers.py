@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.harness.servers import ChangingServer, leader_of
-from tests.faults.harness.signs import CONNECTION_LOST
 from tests.support.cluster import running_cluster
 from tests.support.versions import VERSIONS, binary_of
 
@@ -30,7 +29,7 @@ async def test_a_server_killed_under_load(nats_server: NatsServer, tmp_path: Pat
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.04, ends=("completed",)))
         for _ in range(KILLS):
             await asyncio.sleep(it.chance.uniform(0.5, 1.5))
-            it.nemesis("server SIGKILL", CONNECTION_LOST)
+            it.nemesis("server SIGKILL", LogEvent.CONNECTION_LOST)
             await asyncio.to_thread(nats_server.kill)
             await asyncio.sleep(it.chance.uniform(0, 0.5))
             await asyncio.to_thread(nats_server.start)
@@ -49,7 +48,7 @@ async def test_a_server_restarted_under_load(nats_server: NatsServer, tmp_path: 
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, pause=0.02, ends=("completed",)))
         for _ in range(RESTARTS):
             await asyncio.sleep(it.chance.uniform(0.5, 1.5))
-            it.nemesis("server SIGTERM", CONNECTION_LOST)
+            it.nemesis("server SIGTERM", LogEvent.CONNECTION_LOST)
             await asyncio.to_thread(nats_server.restart)
         it.note = f"{RESTARTS} restarts, seed {it.seed}"
         await submitting
@@ -105,7 +104,7 @@ async def test_finished_jobs_that_a_restart_brings_back_do_not_run_again(
         scenario(f"{how} with an old job, {version}", server.url, tmp_path) as it,
     ):
         await old_job_in_hand(it)
-        it.nemesis(f"server {how}", CONNECTION_LOST)
+        it.nemesis(f"server {how}", LogEvent.CONNECTION_LOST)
         await asyncio.to_thread(server.kill if how == "SIGKILL" else server.terminate)
         await asyncio.to_thread(server.start)
         verdict = await it.verdict()
@@ -121,7 +120,7 @@ async def test_an_upgrade_on_the_same_store_runs_nothing_twice(tmp_path: Path) -
         url = await asyncio.to_thread(server.run, binary_of("2.12.8"))
         async with scenario("upgrade from 2.12 to newest", url, tmp_path) as it:
             await old_job_in_hand(it)
-            it.nemesis("upgrade", CONNECTION_LOST)
+            it.nemesis("upgrade", LogEvent.CONNECTION_LOST)
             await asyncio.to_thread(server.run, None)
             await it.submit_many(OLD_JOBS, ends=("completed",))
             verdict = await it.verdict()

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.crew import WorkerProcess
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import RELEASED, SUPERSEDED, TAKEN_OVER
 from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 
 JOBS: Final = 10_000
@@ -86,7 +85,7 @@ async def test_workers_killed_at_every_step_under_load(nats_server: NatsServer, 
         enough = asyncio.Event()
         submitting = asyncio.create_task(submit_until(enough, it))
         killed = 0
-        it.nemesis("kills", TAKEN_OVER, within=LONG)
+        it.nemesis("kills", LogEvent.JOB_REDELIVERED_LOST, within=LONG)
         for step in STEPS * ROUNDS:
             post = it.chance.choice(at)
             post.tap.at(step, post.kill, skip=it.chance.randrange(100))
@@ -112,7 +111,7 @@ async def test_workers_killed_at_random_moments(nats_server: NatsServer, tmp_pat
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=20, pause=0.04, seconds=0.002, ends=("completed",))
         )
-        it.nemesis("kills", TAKEN_OVER, within=LONG)
+        it.nemesis("kills", LogEvent.JOB_REDELIVERED_LOST, within=LONG)
         for _ in range(RANDOM_KILLS):
             await asyncio.sleep(it.chance.uniform(0, 0.5))
             await it.crew.replace(it.chance.choice(it.crew.workers))
@@ -133,8 +132,8 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=150, pause=0.5, seconds=0.1, ends=("completed",))
         )
-        it.nemesis("freezes", SUPERSEDED, within=LONG)
-        it.nemesis("freezes", TAKEN_OVER, within=LONG)
+        it.nemesis("freezes", LogEvent.JOB_SUPERSEDED, within=LONG)
+        it.nemesis("freezes", LogEvent.JOB_REDELIVERED_LOST, within=LONG)
         for _ in range(FREEZES):
             victim = it.chance.choice(it.crew.workers)
             await asyncio.sleep(it.chance.uniform(0, 0.5))
@@ -161,7 +160,7 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
         submitting = asyncio.create_task(
             it.submit_many(JOBS, at_once=100, pause=0.2, seconds=0.1, ends=("completed",))
         )
-        it.nemesis("stops", RELEASED, within=LONG)
+        it.nemesis("stops", LogEvent.JOB_RELEASED, within=LONG)
         codes: list[int] = []
         for _ in range(STOPS):
             await asyncio.sleep(it.chance.uniform(0, 0.4))

@@ -49,10 +49,10 @@ class What(StrEnum):
     BACK = "back"
     """It goes on, or reaches a server again."""
     NEMESIS = "nemesis"
-    """Some other fault. Facts: `fault`; `seen`, pairs of a logger and a pattern, of which one must be logged `within`
-    so many seconds."""
+    """Some other fault. Facts: `fault`; `seen`, names of log events, of which one must be logged `within` so many
+    seconds."""
     LOGGED = "logged"
-    """The runtime logged a line. Facts: `logger`, `level`, `text`."""
+    """The runtime logged a record. Facts: `logger`, `level`, `event_name`, `text`."""
 
 
 @dataclass(frozen=True, slots=True)

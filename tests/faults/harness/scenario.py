@@ -24,6 +24,7 @@ from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.errors import WriteUnknown
 from trellis_nats.jobs.model.creation import derived_id
+from trellis_nats.testing import LogEvent
 
 from tests.faults.harness.checker import Verdict, check
 from tests.faults.harness.crew import Crew
@@ -31,7 +32,6 @@ from tests.faults.harness.dump import Dump, dumped, number_at
 from tests.faults.harness.history import HistoryFile, What, read_history
 from tests.faults.harness.lives import lives
 from tests.faults.harness.mill import Flour, Grain, Mill
-from tests.faults.harness.signs import Sign
 from tests.faults.harness.table import ROWS, Row
 from tests.faults.harness.worker import Settings
 from tests.support.eventually import eventually
@@ -162,10 +162,16 @@ class Scenario:
 
         await eventually(is_written)
 
-    def nemesis(self, fault: str, *seen: Sign, within: int = SEEN_WITHIN) -> None:
-        """Write down a fault. One of the signs must then be in the log of a worker within so many seconds."""
-        signs: list[JsonValue] = [[sign.logger, sign.pattern] for sign in seen]
-        self.history.write(What.NEMESIS, fault=fault, seen=signs, within=within)
+    def nemesis(self, fault: str, *seen: LogEvent, within: int = SEEN_WITHIN) -> None:
+        """Write down a fault. A worker must log one of the events within so many seconds."""
+        names: list[JsonValue] = [str(event) for event in seen]
+        self.history.write(What.NEMESIS, fault=fault, seen=names, within=within)
+
+    def logged_events(self) -> set[str]:
+        """Return the names of the events that the workers logged from INFO on."""
+        return {
+            entry.text("event_name") for entry in read_history(self.history.path) if entry.what is What.LOGGED
+        }
 
     async def drained(self, within: timedelta = DRAIN) -> Dump:
         """Wait until every stored job has an end and no work is left, or the time is over; return what is stored."""

@@ -1,77 +1,22 @@
-"""Whether every fault left a sign where an operator looks: a line in the log of a worker. Pure, but for `Trail`."""
+"""Whether every fault can be seen in the log of a worker, by the names of the events. Pure, except for `Trail`."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 
 from tests.faults.harness.history import Entry, HistoryFile, What
 
-__all__ = [
-    "CAME_AGAIN",
-    "CANCELLED",
-    "CLOCK_JUMPED",
-    "CLOCK_WRONG",
-    "CONNECTION_LOST",
-    "ENQUEUED",
-    "HELD",
-    "PUT_BACK",
-    "RELEASED",
-    "SUPERSEDED",
-    "TAKEN_OVER",
-    "UNCONFIRMED",
-    "UNHEARD",
-    "UNSERVED",
-    "WRITTEN_AGAIN",
-    "Sign",
-    "Trail",
-    "silent",
-]
+__all__ = ["Trail", "silent"]
 
 _SECOND: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """What a line of a log is known by."""
-
-    logger: str
-    pattern: str
-    """A regular expression that is found in its text."""
-
-    def is_in(self, line: Entry) -> bool:
-        """Say whether a line that was logged is this one."""
-        return line.text("logger") == self.logger and re.search(self.pattern, line.text("text")) is not None
-
-
-CAME_AGAIN: Final = Sign("trellis_nats.jobs.work.executor", " came again, and (its worker lives|runs here)$")
-CANCELLED: Final = Sign("trellis_nats.jobs.work.finish", " was cancelled while it ran$")
-CLOCK_JUMPED: Final = Sign("trellis_nats.jobs.work.clock_skew", "^the clock of this machine jumped by ")
-CLOCK_WRONG: Final = Sign(
-    "trellis_nats.jobs.work.clock_skew", "^the clock of this machine is .* the server's: "
-)
-CONNECTION_LOST: Final = Sign("trellis_nats._nats.supervisor", "^connection lost: ")
-ENQUEUED: Final = Sign("trellis_nats.jobs.maintenance.job_rescuer", " was lost and is enqueued again$")
-HELD: Final = Sign("trellis_nats.jobs.work.finish", "^job .* is not stored yet: ")
-PUT_BACK: Final = Sign("trellis_nats.jobs.work.worker", ": a job is put back: ")
-RELEASED: Final = Sign("trellis_nats.jobs.work.finish", " is released: this worker stops$")
-SUPERSEDED: Final = Sign("trellis_nats.jobs.work.finish", ": another worker has it now$")
-TAKEN_OVER: Final = Sign("trellis_nats.jobs.work.executor", " came again, and its worker has it no more$")
-UNCONFIRMED: Final = Sign(
-    "trellis_nats._nats.jetstream.delivery", "^an acknowledgement is not confirmed yet: "
-)
-UNHEARD: Final = Sign("trellis_nats._nats.jetstream.pull", ": the server has not been heard from$")
-UNSERVED: Final = Sign("trellis_nats._nats.jetstream.pull", ": nobody answers for consumer | was deleted$")
-WRITTEN_AGAIN: Final = Sign("trellis_nats.jobs.store.event_log", " is written again: ")
-
-
 class Trail(logging.Handler):
-    """Writes every line of the runtime's log into the history, from INFO on."""
+    """Writes every record of the runtime's log into the history, with the name of its event, from INFO on."""
 
     def __init__(self, history: HistoryFile) -> None:
         super().__init__(logging.INFO)
@@ -84,29 +29,33 @@ class Trail(logging.Handler):
         runtime.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, without its traceback."""
-        said = record.getMessage()
-        self._history.write(What.LOGGED, logger=record.name, level=record.levelname, text=said)
+        """Write one record, without its traceback."""
+        self._history.write(
+            What.LOGGED,
+            logger=record.name,
+            level=record.levelname,
+            event_name=getattr(record, "event_name", ""),
+            text=record.getMessage(),
+        )
 
 
 def silent(history: Sequence[Entry]) -> list[str]:
-    """Name each fault that should be seen, and after which no worker logged in time what it is seen by."""
-    lines = [entry for entry in history if entry.what is What.LOGGED]
+    """Name each fault that should be seen, and after which no worker logged one of its events in time."""
+    records = [entry for entry in history if entry.what is What.LOGGED]
     return [
         f"{fault.text('fault')} at {fault.at}"
         for fault in history
-        if fault.what is What.NEMESIS and (signs := _signs(fault.facts.get("seen")))
-        if not _is_seen(fault, signs, lines)
+        if fault.what is What.NEMESIS and (events := _events(fault.facts.get("seen")))
+        if not _is_seen(fault, events, records)
     ]
 
 
-def _is_seen(fault: Entry, signs: Sequence[Sign], lines: Iterable[Entry]) -> bool:
+def _is_seen(fault: Entry, events: frozenset[str], records: Iterable[Entry]) -> bool:
     within = fault.facts.get("within")
     until = fault.at + (within if isinstance(within, int) else 0) * _SECOND
-    return any(fault.at <= line.at <= until and any(sign.is_in(line) for sign in signs) for line in lines)
+    return any(fault.at <= record.at <= until and record.text("event_name") in events for record in records)
 
 
-def _signs(told: JsonValue) -> list[Sign]:
-    """Read the signs of a fault as the history has them."""
-    pairs = told if isinstance(told, list) else []
-    return [Sign(str(pair[0]), str(pair[1])) for pair in pairs if isinstance(pair, list)]
+def _events(seen: JsonValue) -> frozenset[str]:
+    """Read the events of a fault as the history has them."""
+    return frozenset(str(name) for name in seen) if isinstance(seen, list) else frozenset()

@@ -16,6 +16,7 @@ from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.lease_observer import LeaseObservations
 from trellis_nats.jobs.model.event_factory import NOT_KEYED
+from trellis_nats.jobs.work import executor
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.finish import acknowledge
@@ -66,34 +67,36 @@ def release_forgotten(patch: pytest.MonkeyPatch) -> None:
 def slot_after_started(patch: pytest.MonkeyPatch) -> None:
     """Write `started`, and only then take a slot."""
 
-    async def mutated_try(
-        self: Any, message: Any, event: Any, newest: Any, identity: Any, start: Any, hand: Any
-    ) -> bool:
-        started = identity.started(
+    run: Any = vars(Executor)["_run"]
+
+    async def mutated(self: Any, item: Any, newest: Any, start: Any) -> bool:
+        started = item.identity.started(
             previous=start.previous,
             tries=start.tries,
-            instance_id=self._claims.instance_id,
+            instance_id=self._liveness.instance_id,
             at=now(),
             keyed=NOT_KEYED,
         )
-        attempt: Any = Attempt(self._history, identity, tries=start.tries, after=newest.sequence)
-        await attempt.begin(started)
-        held = None
-        while not isinstance(held, SlotLease):
-            held = await self._keyed.slot_for(event, started.read(), tries=start.tries, hand=hand)
+        attempt: Any = Attempt(self._event_log, item.identity, tries=start.tries, after=newest.sequence)
+        await attempt.begin(started, grace_over=self._grace_over)
+        lease = None
+        while not isinstance(lease, SlotLease):
+            applicant = executor.applicant(item, started.read(), start)
+            lease = await self._slots.take(item.key, applicant, item.permit)
+        item.lease = lease
 
-        async def begun(_: object) -> None:
+        async def begun(*_: object, **__: object) -> None:
             """It has begun already."""
 
         attempt.begin = begun
         try:
-            settlement = await self._tries.run(message, event, attempt, started, held, hand)
+            settlement = await run(self, item, attempt, start)
         finally:
-            await self._keyed.give_back(held, retry_after=None, began=True)
-        await acknowledge(message, settlement, self.delivery, what=event.job_id)
+            await self._slots.give_back(lease, retry_after=None, began=True)
+        await acknowledge(item, settlement)
         return True
 
-    patch.setattr(Executor, "_try", mutated_try)
+    patch.setattr(Executor, "_attempt", mutated)
 
 
 def taken_over_at_once(patch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from datetime import timedelta
 from typing import Final
 
 import pytest
 from trellis_nats import JobState, NotConnected, Options, WriteUnknown
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
@@ -30,9 +29,9 @@ def silence(tap: Wiretap, step: Step) -> None:
     tap.at(step, hold_back)
 
 
-async def heal_after(words: str, tap: Wiretap, caplog: pytest.LogCaptureFixture) -> None:
-    """Let answers through again once the process has given a write up, and says so."""
-    await eventually(lambda: words in caplog.text, within=SOON)
+async def heal_after(event: LogEvent, tap: Wiretap, signals: LogSignals) -> None:
+    """Let answers through again once the process has given up a write and logged that."""
+    await signals.wait_for(event, timeout=SOON)
     assert not tap.waits
     tap.heal()
 
@@ -90,67 +89,67 @@ async def test_a_report_that_is_given_up_half_way_does_not_undo_the_job(nats_ser
 
 
 async def test_a_beginning_whose_answer_is_lost_uses_no_other_try(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+    nats_server: NatsServer,
 ) -> None:
-    async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url, options=HASTY) as shop:
-        runs: list[int] = []
+    with LogSignals() as signals:
+        async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url, options=HASTY) as shop:
+            runs: list[int] = []
 
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            runs.append(job.tries)
-            return Receipt(total=1)
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                runs.append(job.tries)
+                return Receipt(total=1)
 
-        silence(tap, Step.STARTED_STORED)
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await shop.jobs.start_workers()
-        await heal_after("is it started?", tap, caplog)
-        await ref.result(timeout=SOON)
+            silence(tap, Step.STARTED_STORED)
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await shop.jobs.start_workers()
+            await heal_after(LogEvent.START_NOT_CONFIRMED, tap, signals)
+            await ref.result(timeout=SOON)
 
-        assert ((await ref.get()).tries, runs) == (1, [1])
-
-
-async def test_an_end_whose_answer_is_lost_is_acknowledged_like_any_other(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url, options=HASTY) as shop:
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            return Receipt(total=1)
-
-        silence(tap, Step.OUTCOME_STORED)
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await shop.jobs.start_workers()
-        await heal_after("completed is not stored yet", tap, caplog)
-        await ref.result(timeout=SOON)
-        await eventually(lambda: any(each.step is Step.ACK_CONFIRMED for each in tap.seen), within=SOON)
-
-    assert sum(each.step is Step.DELIVERED and each.job == ref.id for each in tap.seen) == 1
-    assert "another worker" not in caplog.text
+            assert ((await ref.get()).tries, runs) == (1, [1])
 
 
-async def test_a_report_behind_the_end_is_dropped(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_end_whose_answer_is_lost_is_acknowledged_like_any_other(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url, options=HASTY) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                return Receipt(total=1)
+
+            silence(tap, Step.OUTCOME_STORED)
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await shop.jobs.start_workers()
+            await heal_after(LogEvent.OUTCOME_NOT_STORED, tap, signals)
+            await ref.result(timeout=SOON)
+            await eventually(lambda: any(each.step is Step.ACK_CONFIRMED for each in tap.seen), within=SOON)
+
+        assert sum(each.step is Step.DELIVERED and each.job == ref.id for each in tap.seen) == 1
+        assert not signals.of(LogEvent.JOB_SUPERSEDED)
+
+
+async def test_a_report_behind_the_end_is_dropped(nats_server: NatsServer) -> None:
     """Stored, it would make a finished job look active to whoever reads the newest event."""
-    caplog.set_level(logging.INFO)
-    async with Shop.connect(nats_server.url) as shop:
-        kept: list[ParcelJob] = []
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+            kept: list[ParcelJob] = []
 
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            kept.append(job)
-            return Receipt(total=1)
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                kept.append(job)
+                return Receipt(total=1)
 
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await shop.jobs.start_workers()
-        await ref.result(timeout=SOON)
-        await kept[0].progress(step="too late")
-        await kept[0].log("too late")
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await shop.jobs.start_workers()
+            await ref.result(timeout=SOON)
+            await kept[0].progress(step="too late")
+            await kept[0].log("too late")
 
-        assert await newest_type(shop, ref.id) == "completed"
-        assert "progress came after its handler had ended" in caplog.text
-        assert (await ref.cancel()).state is JobState.COMPLETED
+            assert await newest_type(shop, ref.id) == "completed"
+            assert [record.getMessage() for record in signals.of(LogEvent.REPORT_DROPPED, job_id=ref.id)] == [
+                f"job {ref.id}: dropped {report}: its handler has ended" for report in ("progress", "logged")
+            ]
+            assert (await ref.cancel()).state is JobState.COMPLETED
 
 
 async def test_a_creation_whose_answer_is_lost_before_an_outage_is_not_said_to_have_failed(

@@ -13,7 +13,7 @@ from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import last_message
 from trellis_nats.ids import new_id
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
@@ -64,7 +64,7 @@ async def unreadable(connection: Connection, job: str) -> int:
     return ack.sequence
 
 
-async def test_a_job_whose_history_cannot_be_read_rests_and_is_not_lost(
+async def test_a_job_whose_history_cannot_be_read_is_postponed_and_not_lost(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Shop.connect(nats_server.url) as shop:
@@ -76,46 +76,47 @@ async def test_a_job_whose_history_cannot_be_read_rests_and_is_not_lost(
             return Receipt(total=1)
 
         connection = shop.jobs.runtime.connection
-        resting = [await shop.jobs.pack.create(Parcel(number=n)) for n in range(3)]
-        sequences = [await unreadable(connection, ref.id) for ref in resting]
+        postponed = [await shop.jobs.pack.create(Parcel(number=n)) for n in range(3)]
+        sequences = [await unreadable(connection, ref.id) for ref in postponed]
         await shop.jobs.start_workers()
         others = [await shop.jobs.pack.create(Parcel(number=n)) for n in range(3, 30)]
         await asyncio.gather(*(ref.result(timeout=SOON) for ref in others))
-        for ref, sequence in zip(resting, sequences, strict=True):
+        for ref, sequence in zip(postponed, sequences, strict=True):
             assert f'message {sequence} of stream "JOBS", on "trellis.jobs.shop.pack.{ref.id}' in caplog.text
-        for ref in resting:
+        for ref in postponed:
             await call(
                 connection, "STREAM.PURGE.JOBS", {"filter": f"trellis.jobs.shop.pack.{ref.id}.hibernated"}
             )
-        await asyncio.gather(*(ref.result(timeout=SOON) for ref in resting))
+        await asyncio.gather(*(ref.result(timeout=SOON) for ref in postponed))
 
     assert sorted(done) == list(range(30))
 
 
-async def test_jobs_whose_key_cannot_be_read_rest_and_keep_no_hand_from_others(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+async def test_jobs_whose_key_cannot_be_read_are_postponed_and_keep_no_permit_from_others(
+    nats_server: NatsServer,
 ) -> None:
-    async with Ferry.connect(nats_server.url) as ferry:
-        done: list[str] = []
-        queue = ferry.jobs.load
+    with LogSignals() as signals:
+        async with Ferry.connect(nats_server.url) as ferry:
+            done: list[str] = []
+            queue = ferry.jobs.load
 
-        @queue.handle(concurrency=1)
-        async def load(job: CargoJob) -> Stowed:
-            done.append(job.payload.ship)
-            return Stowed(number=1)
+            @queue.handle(concurrency=1)
+            async def load(job: CargoJob) -> Stowed:
+                done.append(job.payload.ship)
+                return Stowed(number=1)
 
-        bad = [Cargo(ship=f"bad {number}") for number in range(3)]
-        resting = [await queue.create(cargo) for cargo in bad]
-        for cargo in bad:
-            await bucket_of(ferry).put(name_of(queue, cargo), b"no record")
-        others = [await queue.create(Cargo(ship=f"good {number}")) for number in range(20)]
-        await ferry.jobs.start_workers()
-        await asyncio.gather(*(ref.result(timeout=SOON) for ref in others))
-        assert done == [f"good {number}" for number in range(20)]
-        assert caplog.text.count("a job rests") >= len(bad)
-        assert "put back" not in caplog.text
-        for cargo in bad:
-            await bucket_of(ferry).delete(name_of(queue, cargo))
-        await asyncio.gather(*(ref.result(timeout=SOON) for ref in resting))
+            bad = [Cargo(ship=f"bad {number}") for number in range(3)]
+            postponed = [await queue.create(cargo) for cargo in bad]
+            for cargo in bad:
+                await bucket_of(ferry).put(name_of(queue, cargo), b"no record")
+            others = [await queue.create(Cargo(ship=f"good {number}")) for number in range(20)]
+            await ferry.jobs.start_workers()
+            await asyncio.gather(*(ref.result(timeout=SOON) for ref in others))
+            assert done == [f"good {number}" for number in range(20)]
+            assert len(signals.of(LogEvent.JOB_POSTPONED)) >= len(bad)
+            assert not signals.of(LogEvent.JOB_RETURNED)
+            for cargo in bad:
+                await bucket_of(ferry).delete(name_of(queue, cargo))
+            await asyncio.gather(*(ref.result(timeout=SOON) for ref in postponed))
 
-    assert sorted(done)[:3] == ["bad 0", "bad 1", "bad 2"]
+        assert sorted(done)[:3] == ["bad 0", "bad 1", "bad 2"]

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.crew import WorkerProcess
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import CLOCK_JUMPED, CLOCK_WRONG
 from tests.faults.injection.clocks import TurnedClock
 
 JOBS: Final = 10_000
@@ -63,8 +62,8 @@ async def test_jumps_of_an_hour_lose_nothing_and_run_nothing_twice(
         await hired_with(it, clock, monkeypatch)
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, raises=1, ends=("completed",)))
         jumps = 0
-        it.nemesis("clock jumps", CLOCK_JUMPED, within=LONG)
-        it.nemesis("clock jumps", CLOCK_WRONG, within=LONG)
+        it.nemesis("clock jumps", LogEvent.CLOCK_JUMPED, within=LONG)
+        it.nemesis("clock jumps", LogEvent.CLOCK_SKEWED, within=LONG)
         while not submitting.done():
             for away in (HOUR, timedelta(0), -HOUR, timedelta(0)):
                 clock.turn(away)
@@ -91,7 +90,7 @@ async def test_two_workers_ten_minutes_apart_lose_nothing_and_run_nothing_twice(
     async with scenario(
         "clocks 10 min apart", nats_server.url, tmp_path, lease=LEASE, reconcile_every=1
     ) as it:
-        it.nemesis("clocks apart", CLOCK_WRONG)
+        it.nemesis("clocks apart", LogEvent.CLOCK_SKEWED)
         await hired_with(it, clock, monkeypatch)
         await hired_with(it, other, monkeypatch)
         await it.submit_many(JOBS, at_once=20, raises=1, ends=("completed",))

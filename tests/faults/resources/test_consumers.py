@@ -8,11 +8,10 @@ from typing import Final
 import pytest
 from trellis_nats import Options
 from trellis_nats.clock import to_nanoseconds
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.mill import Flour, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import CAME_AGAIN, UNCONFIRMED, UNSERVED
 from tests.faults.injection.streams import (
     CONSUMER,
     delete_stream,
@@ -35,7 +34,12 @@ async def test_a_consumer_that_is_made_anew_under_load_runs_nothing_twice(
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, seconds=0.01, ends=("completed",)))
         for _ in range(TIMES):
             await asyncio.sleep(it.chance.uniform(0.3, 1.5))
-            it.nemesis("consumer made anew", UNSERVED, CAME_AGAIN, UNCONFIRMED)
+            it.nemesis(
+                "consumer made anew",
+                LogEvent.CONSUMER_MISSING,
+                LogEvent.JOB_REDELIVERED_LIVE,
+                LogEvent.ACK_NOT_CONFIRMED,
+            )
             await replace_consumer(it.connection)
         await submitting
         it.note = f"{TIMES} times"
@@ -55,7 +59,7 @@ async def test_a_consumer_that_comes_back_with_a_shorter_ack_wait_runs_nothing_t
     async with scenario("ack wait shortened", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
         await it.submit_many(400, seconds=0.5, ends=("completed",))
-        it.nemesis("ack wait shortened", CAME_AGAIN)
+        it.nemesis("ack wait shortened", LogEvent.JOB_REDELIVERED_LIVE)
         await replace_consumer(it.connection, ack_wait=to_nanoseconds(timedelta(milliseconds=100)))
         verdict = await it.verdict()
         it.note = f"{verdict.again_delivered} delivered again"

@@ -9,12 +9,11 @@ from typing import Final
 import pytest
 from pydantic import JsonValue
 from trellis_nats import TransportError
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.history import What, read_history
 from tests.faults.harness.mill import Grain
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import HELD, PUT_BACK
 from tests.faults.injection.storage import filled, is_root, mounted_memory, storing_in
 from tests.faults.injection.streams import change_stream
 from tests.support.eventually import eventually
@@ -65,7 +64,7 @@ async def test_a_history_at_its_limit_holds_what_runs(
 ) -> None:
     async with scenario(f"JOBS full by {limit}", nats_server.url, tmp_path) as it:
         await with_jobs_under_way(it)
-        it.nemesis(f"{limit} reached", HELD)
+        it.nemesis(f"{limit} reached", LogEvent.OUTCOME_NOT_STORED)
         closed: dict[str, JsonValue] = {limit: 1, "discard": "new"}
         await change_stream(it.connection, "JOBS", **closed)
         await held(it)
@@ -88,7 +87,9 @@ async def test_an_account_without_room_tells_and_goes_on_when_it_has_some(tmp_pa
             "max_file_store reached", server.url, tmp_path, reconcile_every=1, lost_after=1
         ) as it:
             await it.crew.hire(2, request_timeout=1)
-            it.nemesis("the account becomes full", HELD, PUT_BACK, within=120)
+            it.nemesis(
+                "the account becomes full", LogEvent.OUTCOME_NOT_STORED, LogEvent.JOB_RETURNED, within=120
+            )
             submitted = 0
             while submitted < 20_000:
                 await it.submit_many(500, at_once=20, ends=("completed",))
@@ -126,7 +127,7 @@ async def test_a_disk_without_a_free_byte_loses_nothing_that_was_accepted(tmp_pa
         async with scenario("ENOSPC", server.url, tmp_path, reconcile_every=1, lost_after=1) as it:
             await with_jobs_under_way(it)
             with filled(folder):
-                it.nemesis("disk full", HELD, PUT_BACK)
+                it.nemesis("disk full", LogEvent.OUTCOME_NOT_STORED, LogEvent.JOB_RETURNED)
                 submitting = asyncio.create_task(it.submit_many(20_000, at_once=20))
                 await asyncio.sleep(FULL_FOR)
                 submitting.cancel()

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.history import What, read_history
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import CONNECTION_LOST
 from tests.support.eventually import eventually
 
 ROUNDS: Final = 6
@@ -33,7 +32,7 @@ async def test_what_returned_during_an_outage_is_not_run_again_by_whoever_connec
                 return sum(each.what is What.ENTER for each in said) >= begun
 
             await eventually(all_run)
-            it.nemesis("server killed", CONNECTION_LOST)
+            it.nemesis("server killed", LogEvent.CONNECTION_LOST)
             nats_server.kill()
             await asyncio.sleep(AWAY)
             await asyncio.to_thread(nats_server.start)

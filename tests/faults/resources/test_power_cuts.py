@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from trellis_nats.testing import LogEvent
 
 from tests.faults.harness.checker import Verdict
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import CONNECTION_LOST
 from tests.faults.injection.storage import Disk, is_root, storing_in
 
 SECONDS: Final = 8
@@ -43,7 +43,7 @@ async def cut_under_load(folder: Path, name: str, sync_interval: str) -> tuple[V
             submitting.cancel()
             # Frozen first: what is acknowledged after the copy was begun would be lost for another reason.
             server.pause()
-            it.nemesis("power cut", CONNECTION_LOST, within=30)
+            it.nemesis("power cut", LogEvent.CONNECTION_LOST, within=30)
             copy = await asyncio.to_thread(disk.cut)
             await asyncio.gather(submitting, return_exceptions=True)
             server.kill()

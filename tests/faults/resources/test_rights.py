@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from trellis_nats.testing import LogEvent
 
 from tests.faults.harness.mill import Flour, Grain, GrainJob, Mill
 from tests.faults.harness.scenario import scenario
-from tests.faults.harness.signs import HELD, PUT_BACK, Sign
 from tests.faults.injection.rights import GuardedServer
 from tests.support.eventually import eventually
 
@@ -21,25 +21,21 @@ LINES_PER_SECOND: Final = 60
 EXPIRY: Final = 36
 """Seconds until a pull request that the server took before is over, and the next one is missed."""
 LOOKS: Final = 8
-UNANSWERED: Final = Sign(
-    "trellis_nats.jobs.work.worker", ": a job cannot be answered for and will come again: "
-)
-NOT_ALLOWED: Final = Sign("trellis_nats._nats.jetstream.pull", ': the account may not publish to "')
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("what", "denied", "seen"),
     [
-        ("outcomes", "trellis.jobs.mill.grind.*.completed", (HELD,)),
-        ("every event", "trellis.jobs.mill.grind.>", (HELD, PUT_BACK)),
-        ("acknowledgements", "$JS.ACK.>", (UNANSWERED,)),
-        ("pulls", "$JS.API.CONSUMER.MSG.NEXT.>", (NOT_ALLOWED,)),
+        ("outcomes", "trellis.jobs.mill.grind.*.completed", (LogEvent.OUTCOME_NOT_STORED,)),
+        ("every event", "trellis.jobs.mill.grind.>", (LogEvent.OUTCOME_NOT_STORED, LogEvent.JOB_RETURNED)),
+        ("acknowledgements", "$JS.ACK.>", (LogEvent.ACK_DENIED,)),
+        ("pulls", "$JS.API.CONSUMER.MSG.NEXT.>", (LogEvent.PERMISSION_DENIED,)),
         ("reads", "$JS.API.DIRECT.GET.JOBS.>", ()),  # a job that goes well reads nothing
     ],
 )
 async def test_a_right_that_is_away_for_a_while_loses_nothing(
-    what: str, denied: str, seen: tuple[Sign, ...], tmp_path: Path
+    what: str, denied: str, seen: tuple[LogEvent, ...], tmp_path: Path
 ) -> None:
     with GuardedServer() as server:
         async with scenario(

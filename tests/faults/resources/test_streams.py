@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 from trellis_nats._nats.jetstream.streams import create_stream
 from trellis_nats.clock import to_nanoseconds
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.checker import Verdict
 from tests.faults.harness.history import read_history
 from tests.faults.harness.scenario import Scenario, scenario
-from tests.faults.harness.signs import ENQUEUED, HELD, PUT_BACK, UNSERVED, Sign, silent
+from tests.faults.harness.signs import silent
 from tests.faults.injection.streams import (
     attach_work,
     change_stream,
@@ -34,7 +34,7 @@ SOON: Final = 1
 
 
 async def under_load(
-    it: Scenario, fault: Callable[[], Awaitable[object]], *seen: Sign, times: int = FAULTS
+    it: Scenario, fault: Callable[[], Awaitable[object]], *seen: LogEvent, times: int = FAULTS
 ) -> None:
     """Submit all jobs, and inject the fault again and again meanwhile; each time it is seen by one of the signs."""
     submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, ends=("completed",)))
@@ -67,7 +67,7 @@ async def test_work_that_is_purged_under_load_is_done(nats_server: NatsServer, t
             purged += await purge_work(it.connection)
 
         await it.submit_many(1000, at_once=100, seconds=0.02, ends=("completed",))
-        await under_load(it, purge, ENQUEUED)
+        await under_load(it, purge, LogEvent.JOB_RESCUED)
         it.note = f"{purged} messages purged"
         verdict = await it.verdict()
 
@@ -84,7 +84,7 @@ async def test_work_streams_made_anew_under_load_run_nothing_twice(
         "JOBS_WORK made anew", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
-        await under_load(it, lambda: recreate_work(it.connection), UNSERVED, times=4)
+        await under_load(it, lambda: recreate_work(it.connection), LogEvent.CONSUMER_MISSING, times=4)
         verdict = await it.verdict(timedelta(seconds=90))
         it.note = "4 times"
 
@@ -136,7 +136,7 @@ async def test_a_sealed_history_takes_no_job_and_no_end(nats_server: NatsServer,
             await asyncio.sleep(2)
             await change_stream(it.connection, "JOBS", max_msgs=free, discard="old")
 
-        await under_load(it, closed, HELD, PUT_BACK, times=2)
+        await under_load(it, closed, LogEvent.OUTCOME_NOT_STORED, LogEvent.JOB_RETURNED, times=2)
         verdict = await it.verdict()
 
     kept(verdict)
@@ -155,7 +155,7 @@ async def test_nothing_is_acknowledged_without_an_outcome_once_the_history_is_de
             return it.history.path.read_text().count('"enter"') == 20
 
         await eventually(all_run)
-        it.nemesis("JOBS deleted", HELD)
+        it.nemesis("JOBS deleted", LogEvent.OUTCOME_NOT_STORED)
         config = await delete_stream(it.connection, "JOBS")
         await asyncio.sleep(3)
         left = await count_work_messages(it.connection)

@@ -1,121 +1,188 @@
-"""What an operator reads in the log of a worker about jobs that did not simply complete."""
+"""What a worker logs about jobs that did not simply complete: events with fields, each at its level."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
 import pytest
-from trellis_nats import JobFailed
-from trellis_nats.testing import NatsServer
+from trellis_nats import JobFailed, JobRetry
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=10)
-SETTLING: Final = "trellis_nats.jobs.work.finish"
+TRACEBACK_BYTES_MAX: Final = 8 * 1024
+WORKING: Final = "trellis_nats.jobs.work"
 
 
-@pytest.fixture(autouse=True)
-def all_lines(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with caplog.at_level(logging.INFO, logger=SETTLING):
-        yield
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    lines = [record for record in caplog.records if record.name == SETTLING]
-    return [(line.levelname, re.sub(r"job \w{26}", "job ID", line.getMessage())) for line in lines]
-
-
-async def test_each_try_that_raised_and_the_last_one_of_a_dead_job(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            raise RuntimeError("no tape")
-
-        await shop.jobs.start_workers()
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await ref.wait(timeout=SOON)
-
-    assert told(caplog) == [
-        ("INFO", "job ID of queue pack is tried again in 0:00:00.050000, after try 1 of 3"),
-        ("INFO", "job ID of queue pack is tried again in 0:00:00.050000, after try 2 of 3"),
-        ("WARNING", "job ID of queue pack is dead: RuntimeError: no tape"),
+def logged(signals: LogSignals, level: int = logging.INFO) -> list[tuple[str, str, int | None]]:
+    """Return what was logged about working jobs, from a level on: level, event, attempt."""
+    return [
+        (record.levelname, vars(record)["event_name"], vars(record).get("attempt"))
+        for record in signals.records
+        if record.levelno >= level and record.name.startswith(WORKING)
     ]
 
 
-async def test_a_job_that_failed(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
-    async with Shop.connect(nats_server.url) as shop:
+async def test_each_attempt_that_raised_and_the_last_one_of_a_dead_job(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
 
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            raise JobFailed("no such address")
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                raise RuntimeError("no tape")
 
-        await shop.jobs.start_workers()
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await ref.wait(timeout=SOON)
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await ref.wait(timeout=SOON)
+            dead = await signals.wait_for(LogEvent.JOB_FAILED, queue="pack", job_id=ref.id, attempt=3)
 
-    assert told(caplog) == [("WARNING", "job ID of queue pack is failed: no such address")]
+    assert logged(signals) == [
+        ("WARNING", LogEvent.HANDLER_RAISED, 1),
+        ("INFO", LogEvent.JOB_RETRIED, 1),
+        ("WARNING", LogEvent.HANDLER_RAISED, 2),
+        ("INFO", LogEvent.JOB_RETRIED, 2),
+        ("WARNING", LogEvent.HANDLER_RAISED, 3),
+        ("WARNING", LogEvent.JOB_FAILED, 3),
+    ]
+    assert dead.getMessage() == f"job {ref.id} of queue pack is dead: RuntimeError: no tape"
+    retried = signals.of(LogEvent.JOB_RETRIED, attempt=2)[0].getMessage()
+    assert retried == f"job {ref.id} of queue pack runs again in 0:00:00.050000: attempt 2 of 3 failed"
+    raised = signals.of(LogEvent.HANDLER_RAISED, job_id=ref.id, attempt=1)[0]
+    assert raised.exc_info is not None
+    assert isinstance(raised.exc_info[1], RuntimeError)
 
 
-async def test_a_job_that_was_cancelled_while_it_ran(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+async def test_an_attempt_that_asked_for_another_one_is_no_warning(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                if job.tries == 1:
+                    raise JobRetry("not yet", after=timedelta(0))
+                return Receipt(total=1)
+
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await ref.result(timeout=SOON)
+
+    assert logged(signals) == [("INFO", LogEvent.JOB_RETRIED, 1)]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{SNOWMAN}"])
+async def test_a_large_error_is_logged_with_its_beginning_and_its_end(
+    nats_server: NatsServer, letter: str
 ) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        running = asyncio.Event()
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
 
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            running.set()
-            await job.cancelled.wait()
-            return Receipt(total=1)
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                raise LargeError(letter * 100_000 + " the end")
 
-        host = await shop.jobs.start_workers()
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await running.wait()
-        await ref.cancel()
-        await host.stop(grace=SOON)
+            await shop.jobs.start_workers()
+            await shop.jobs.pack.create(Parcel(number=1))
+            record = await signals.wait_for(LogEvent.HANDLER_RAISED, queue="pack", attempt=1)
 
-    assert told(caplog) == [("INFO", "job ID of queue pack was cancelled while it ran")]
-
-
-async def test_a_job_that_a_stopping_worker_released(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with Shop.connect(nats_server.url) as shop:
-        running = asyncio.Event()
-
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            running.set()
-            await asyncio.Event().wait()
-            return Receipt(total=1)
-
-        host = await shop.jobs.start_workers()
-        await shop.jobs.pack.create(Parcel(number=1))
-        await running.wait()
-        await host.stop(grace=timedelta(0))
-
-    assert told(caplog) == [("INFO", "job ID of queue pack is released: this worker stops")]
+    text = record.getMessage()
+    first_line, _, traceback = text.partition("\n")
+    assert first_line.endswith("attempt 1 of 3>: the handler raised")
+    assert traceback.startswith("Traceback (most recent call last):\n")
+    assert "in pack\n" in traceback
+    assert traceback.endswith(letter * 1000 + " the end\n")
+    assert TRACEBACK_BYTES_MAX - 8 <= len(traceback.encode()) <= TRACEBACK_BYTES_MAX
+    assert record.exc_info is None
 
 
-async def test_a_job_that_completed_needs_no_line(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with Shop.connect(nats_server.url) as shop:
+class LargeError(Exception):
+    """An error of the handler's own."""
 
-        @shop.jobs.pack.handle
-        async def pack(job: ParcelJob) -> Receipt:
-            return Receipt(total=1)
 
-        await shop.jobs.start_workers()
-        ref = await shop.jobs.pack.create(Parcel(number=1))
-        await ref.result(timeout=SOON)
+async def test_the_text_of_a_large_failure_is_cut(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
 
-    assert told(caplog) == []
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                raise JobFailed("x" * 100_000)
+
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            record = await signals.wait_for(LogEvent.JOB_FAILED, job_id=ref.id)
+
+    assert 8_000 < len(record.getMessage()) < 8_400
+
+
+async def test_a_job_that_failed(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                raise JobFailed("no such address")
+
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await ref.wait(timeout=SOON)
+            failed = await signals.wait_for(LogEvent.JOB_FAILED, queue="pack", job_id=ref.id)
+
+    assert logged(signals) == [("WARNING", LogEvent.JOB_FAILED, 1)]
+    assert failed.getMessage() == f"job {ref.id} of queue pack is failed: no such address"
+
+
+async def test_a_job_that_was_cancelled_while_it_ran(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+            running = asyncio.Event()
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                running.set()
+                await job.cancelled.wait()
+                return Receipt(total=1)
+
+            host = await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await running.wait()
+            await ref.cancel()
+            await host.stop(grace=SOON)
+
+    assert logged(signals) == [("INFO", LogEvent.JOB_CANCELLED, 1)]
+
+
+async def test_a_job_that_a_stopping_worker_released(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+            running = asyncio.Event()
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                running.set()
+                await asyncio.Event().wait()
+                return Receipt(total=1)
+
+            host = await shop.jobs.start_workers()
+            await shop.jobs.pack.create(Parcel(number=1))
+            await running.wait()
+            await host.stop(grace=timedelta(0))
+
+    assert logged(signals) == [("INFO", LogEvent.JOB_RELEASED, 1)]
+
+
+async def test_a_job_that_completed_needs_no_line(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                return Receipt(total=1)
+
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await ref.result(timeout=SOON)
+
+    assert logged(signals) == []

@@ -11,15 +11,15 @@ class Worker:
 
     def __init__(self, count: int) -> None:
         self.told: list[int] = []
-        self.capacity = Capacity(count, lambda: self.told.append(self.capacity.room))
+        self.capacity = Capacity(count, lambda: self.told.append(self.capacity.free))
 
 
 def test_a_hand_is_free_while_its_outcome_is_stored() -> None:
     worker = Worker(2)
     first, second = worker.capacity.acquire(), worker.capacity.acquire()
-    assert worker.capacity.room == 0
+    assert worker.capacity.free == 0
 
-    first.handled()
+    first.end_handler()
 
     assert worker.told == [1]
     second.release()
@@ -30,11 +30,11 @@ def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_
     worker = Worker(2)
     waiting = [worker.capacity.acquire() for _ in range(2)]
     for permit in waiting:
-        permit.handled()
+        permit.end_handler()
     more = [worker.capacity.acquire() for _ in range(2)]
     for permit in more:
-        permit.handled()
-    assert worker.capacity.room == 0
+        permit.end_handler()
+    assert worker.capacity.free == 0
 
     waiting[0].release()
 
@@ -75,7 +75,7 @@ def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bo
         await asyncio.wait([turn])
         runs.release()
 
-        assert worker.capacity.room == 1
+        assert worker.capacity.free == 1
 
     asyncio.run(scene())
 

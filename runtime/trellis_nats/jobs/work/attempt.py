@@ -1,13 +1,16 @@
-"""One try of one job, as its worker writes it: every event fenced on the one before."""
+"""One attempt of one job, as its worker writes it: every event is fenced on the one before."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Final
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
-from trellis_nats.errors import TransportError
+from trellis_nats.errors import TransportError, WriteUnknown
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType
@@ -17,12 +20,15 @@ __all__ = ["Attempt"]
 
 _log = logging.getLogger(__name__)
 
+_WRITE_AGAIN: Final = timedelta(seconds=1)
+"""The pause between writes of `started` whose answers are lost."""
+
 
 class Attempt:
-    """The state that a running try shares with its worker: what was written last, and who stopped it."""
+    """The state that a running attempt shares with its worker: what was written last, and what stopped it."""
 
     def __init__(self, event_log: EventLog, identity: JobIdentity, *, tries: int, after: int) -> None:
-        """Prepare the try with the given number, after the event with the given sequence."""
+        """Prepare the attempt with the given number, after the event with the given sequence."""
         self.identity = identity
         self.tries = tries
         self.has_begun = False
@@ -30,26 +36,26 @@ class Attempt:
         self.is_cancelled = False
         """Whether the history says that the job is cancelled."""
         self.superseded = False
-        """Whether the history says that somebody else has the job, or that it ended some other way."""
+        """Whether the history says that another worker runs the job, or that it ended some other way."""
         self.slot_lost = False
         """Whether the job has lost its slot of its concurrency key."""
         self.interrupted = False
-        """Whether the handler has to stop: the job is superseded or lost its slot, or the host's grace is over."""
+        """Whether the handler must stop: the job is superseded or lost its slot, or the worker's grace period is over."""
         self._is_over = False
-        """Whether the handler has ended: what it still reports comes too late."""
+        """Whether the handler has ended: later reports are dropped."""
         self._waker: asyncio.Future[None] | None = None
         self._event_log = event_log
         self._sequence = after
         self._writing = asyncio.Lock()
         self._ids: dict[str, str] = {}
-        """The message ids of the beginning and the end, by event type: written again, each is stored once."""
+        """The message ids of `started` and the outcome, by event type: under the same id, an event is stored once."""
         self._reported: tuple[str, ...] = ()
         """The message ids of reports that may be stored."""
-        self._cancelled: asyncio.Event | None = None  # most handlers never ask for it
+        self._cancelled: asyncio.Event | None = None  # created on demand: most handlers never use it
 
     @property
     def cancelled(self) -> asyncio.Event:
-        """Set once the job is cancelled. A handler may ask for it in a thread, while the loop learns of it."""
+        """Set once the job is cancelled. A handler may read it in a thread while the event loop sets it."""
         event = self._cancelled
         if event is None:
             event = self._cancelled = asyncio.Event()
@@ -58,50 +64,64 @@ class Attempt:
         return event
 
     async def progress(self, progress: JobProgress) -> None:
-        """Write how far the handler is."""
+        """Write a progress report of the handler."""
         await self._report(self.identity.progress(progress, tries=self.tries, at=now()))
 
     async def logged(self, entry: JobLogEntry) -> None:
-        """Write a line of the handler."""
+        """Write a log line of the handler."""
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
 
-    async def begin(self, started: NewEvent) -> None:
-        """Write that the try begins. It may be called again after an error.
+    async def begin(self, started: NewEvent, *, grace_over: asyncio.Event) -> None:
+        """Write `started`, and repeat the write while its fate is unknown: giving up now could consume the attempt.
 
         Raises:
-            Overtaken: somebody else wrote first.
-            WriteUnknown: it may be stored.
+            WriteConflict: another writer was first.
+            WriteUnknown: the grace period is over, and `started` may be stored.
             TransportError: NATS did not take it.
         """
-        await self._write_own(started)
-        self.has_begun = True
+        while True:
+            try:
+                await self._write_own(started)
+            except WriteUnknown as error:
+                if grace_over.is_set():
+                    raise
+                _log.warning(
+                    "job %s: cannot tell whether started is stored; writing it again: %s",
+                    self.identity.job_id,
+                    error,
+                    extra=self._fields(LogEvent.START_NOT_CONFIRMED),
+                )
+                await asyncio.sleep(_WRITE_AGAIN.total_seconds())
+            else:
+                self.has_begun = True
+                return
 
     def end(self, event: NewEvent) -> Coroutine[None, None, None]:
-        """Write the end of the try. It may be called again after an error.
+        """Write the outcome of the attempt. It may be called again after an error.
 
         Raises:
-            Overtaken: the job is cancelled or somebody else has it; the flags say which.
+            WriteConflict: the job is cancelled or another worker runs it; the flags say which.
             TransportError: NATS did not take it.
         """
         return self._write_own(event)
 
     def close(self) -> None:
-        """Drop what is reported from now on: a report behind the end would make the job look active again."""
+        """Drop later reports: one behind the outcome would make the job look active again."""
         self._is_over = True
 
     async def _write_own(self, event: NewEvent) -> None:
-        """Store the beginning or the end, which is known by its id from then on."""
+        """Store `started` or the outcome, which is recognised by its id from then on."""
         message_id = self._ids.get(event.event_type)
         if message_id is None:
             message_id = self._ids[event.event_type] = self._event_log.new_message_id(event)
-        await self._writing.acquire()  # `async with` would take three coroutines
+        await self._writing.acquire()  # `async with` would create three coroutines
         try:
             await self._write(event, message_id)
         finally:
             self._writing.release()
 
     async def _write(self, event: NewEvent, message_id: str) -> None:
-        """Store an event behind those that are known."""
+        """Store an event after those that are known."""
         while True:
             try:
                 self._sequence = await self._event_log.append(
@@ -112,18 +132,18 @@ class Attempt:
                 if self._sequence > known:
                     continue
                 if not is_over:
-                    self._supersede()  # by what cannot be read, or its history is gone
+                    self._supersede()  # by an event that cannot be read, or the history is gone
                 raise
             else:
                 self._reported = ()
                 return
 
     def see(self, newest: StoredEvent | None) -> bool:
-        """Take note of the newest event of the job. Return whether it ends this try."""
+        """Take note of the newest event of the job. Return whether it ends this attempt."""
         if newest is None or newest.sequence <= self._sequence or newest.message_id in self._ids.values():
-            return False  # older, or ours, and its answer is still to come
+            return False  # older, or written by this attempt, whose answer is still to come
         if newest.message_id in self._reported:
-            self._sequence = newest.sequence  # ours, and its answer was lost
+            self._sequence = newest.sequence  # written by this attempt, and the answer was lost
             return False
         if newest.event.event_type == EventType.CANCELLED:
             self.is_cancelled = True
@@ -138,18 +158,18 @@ class Attempt:
         self.interrupt()
 
     def lose_slot(self) -> None:
-        """Have the handler stopped: another job of its key may begin."""
+        """Stop the handler: another job of its key may begin."""
         self.slot_lost = True
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Have the handler stopped."""
+        """Stop the handler."""
         self.interrupted = True
         self._wake()
 
-    def over(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
-        """Return what is done when the handler has ended, or has to stop."""
-        # One future for both; asyncio.wait would cost as much as the rest of a short job.
+    def ended(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
+        """Return a future that is done when the handler has ended, or must stop."""
+        # One future for both: asyncio.wait would cost as much as the rest of a short job.
         waker = self._waker = handler.get_loop().create_future()
         if self.interrupted or handler.done():
             self._wake()
@@ -161,27 +181,30 @@ class Attempt:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
 
-    async def look(self) -> bool:
-        """Read the newest event and take note of it. Return whether it ends this try."""
+    async def refresh(self) -> bool:
+        """Read the newest event and take note of it. Return whether it ends this attempt."""
         async with self._writing:
             return self.see(await self._event_log.newest(self.identity.job_id))
 
     async def _report(self, event: NewEvent) -> None:
-        """Write what does not decide anything: what cannot be written is dropped, and the job goes on."""
+        """Write a report. It decides nothing: one that cannot be written is dropped, and the job goes on."""
         job, what = self.identity.job_id, event.event_type
         message_id = self._event_log.new_message_id(event)
         async with self._writing:
             if self._is_over:
-                _log.info("job %s: %s came after its handler had ended, and was dropped", job, what)
+                fields = self._fields(LogEvent.REPORT_DROPPED)
+                _log.info("job %s: dropped %s: its handler has ended", job, what, extra=fields)
             if self._is_over or self.is_cancelled or self.superseded:
                 return
-            self._reported = (
-                *self._reported,
-                message_id,
-            )  # whatever becomes of the write: its handler may not wait for it
+            # Known before the write ends: the handler may not wait for it.
+            self._reported = (*self._reported, message_id)
             try:
                 await self._write(event, message_id)
             except WriteConflict:
                 return
             except TransportError as error:
-                _log.warning("job %s: %s was not stored: %s", job, what, error)
+                fields = self._fields(LogEvent.REPORT_DROPPED)
+                _log.warning("job %s: dropped %s: %s", job, what, error, extra=fields)
+
+    def _fields(self, event: LogEvent) -> dict[str, object]:
+        return log_fields(event, queue=self.identity.queue, job_id=self.identity.job_id, attempt=self.tries)

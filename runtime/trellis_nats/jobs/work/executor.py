@@ -1,4 +1,4 @@
-"""Takes one work message to its end: admission, the handler, the event, the acknowledgement."""
+"""Takes one delivery from its message to a stored outcome: triage, the handler, the event, the acknowledgement."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from datetime import timedelta
 from typing import Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.capacity import Permit
-from trellis_nats.jobs.keys.acquire import Wait
-from trellis_nats.jobs.keys.lease import SlotLease
-from trellis_nats.jobs.keys.work import KeyedWork
+from trellis_nats.jobs.keys.acquire import Applicant, SlotAcquirer, Wait
+from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
-from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
+from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.malformed import malformed_reason
-from trellis_nats.jobs.model.outcome import Acknowledgement
+from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.store.event_log import StoredEvent, WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
-from trellis_nats.jobs.tries import Tries
+from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.finish import acknowledge, without_history
+from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
-from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
+from trellis_nats.jobs.work.invoke import invoke_handler
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
+from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["Executor"]
 
@@ -40,198 +44,298 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     def __init__(
         self,
-        access: QueueContext[PayloadT, ResultT, UpdateT],
+        context: QueueContext[PayloadT, ResultT, UpdateT],
         binding: QueueBinding,
         registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
         *,
-        claims: Liveness,
-        keyed: KeyedWork | None,
+        liveness: Liveness,
+        slots: SlotAcquirer | None,
         stopping: asyncio.Event,
         grace_over: asyncio.Event,
     ) -> None:
-        self._access = access
-        self._claims = claims
-        self._keyed = keyed
-        self._event_log = access.event_log
-        self._binding = binding
-        self._stopping = stopping
-        self.delivery = RedeliveryPolicy(binding.ack_wait)
-        """What the consumer really does; the worker reads it from the server."""
-        self._tries = Tries(access, binding, registration, claims=claims, keyed=keyed, grace_over=grace_over)
-        self.attempts = self._tries.running
-        """The tries that run now, by job id."""
+        """Prepare.
 
-    async def execute(self, message: Delivery, permit: Permit) -> None:
-        """Take one message to its end. Lay its hand down once no handler runs any more: another may begin.
+        Args:
+            context: where the queue's events are, and how they are read.
+            binding: the queue's names and numbers on the server.
+            registration: the handler.
+            liveness: tells other processes which jobs this one works on, and asks them.
+            slots: acquires slots of concurrency keys; None for a queue without keys.
+            stopping: set once the worker takes no more messages.
+            grace_over: set once handlers must stop.
+        """
+        self.attempts: dict[str, Attempt] = {}
+        """The attempts that run now, by job id."""
+        self._context = context
+        self._event_log = context.event_log
+        self._queue = binding.queue_type
+        self._max_deliver = binding.max_deliver
+        self._backoff = binding.backoff
+        self._registration = registration
+        self._liveness = liveness
+        self._slots = slots
+        self._stopping = stopping
+        self._grace_over = grace_over
+
+    async def execute(self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy) -> None:
+        """Work one message until its job's outcome is stored or the message goes back to the server.
+
+        The permit is released as soon as the handler has ended, so that another handler may run.
 
         Raises:
+            MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """
-        work = LifecycleEvent.parse(message.data)
-        problem = malformed_reason(work, self._queue)
-        if work is None or problem is not None:
-            _log.error("queue %s: a work message is no job and was removed: %s", self._queue, problem)
+        event = LifecycleEvent.parse(message.data)
+        problem = malformed_reason(event, self._queue)
+        if event is None or problem is not None:
+            fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
+            _log.error("queue %s: removed a malformed work message: %s", self._queue, problem, extra=fields)
             await message.term(problem or "not a job")
             return
         if message.source_sequence is None:
-            # Not copied by the server from what is stored: anybody may have written it, so only what is stored counts.
-            stored = await self._event_log.newest_of(work.job_id, work.event_type)
+            # The server did not copy this message from stream JOBS, so any client may have written it: only what the
+            # stream holds counts.
+            stored = await self._event_log.newest_of(event.job_id, event.event_type)
             if stored is None:
-                await without_history(message, what=f"queue {self._queue}: job {work.job_id}")
+                await reject_unknown(message, self._queue, event.job_id)
                 return
-            work = stored.event
-        newest = self._assumed(message, work)
+            event = stored.event
+        item = self._item(message, event, permit, redelivery)
+        item.newest = self._assumed(item)
         while not self._stopping.is_set():
-            if newest is None:
-                newest = await self._event_log.newest(work.job_id)
+            if item.newest is None:
+                item.newest = await self._event_log.newest(item.job_id)
             try:
-                if await self._decide(message, work, newest, permit):
+                if await self._decide(item):
                     return
-            except WriteConflict:
-                _log.debug("job %s: another writer was faster", work.job_id)
-            newest = None
+            except WriteConflict as conflict:
+                fields = log_fields(LogEvent.WRITE_CONFLICT, queue=self._queue, job_id=item.job_id)
+                _log.debug("queue %s: %s; reading its events again", self._queue, conflict, extra=fields)
+            item.newest = None
         await message.nak()
 
     def close(self) -> None:
-        """Let those messages be given back that wait for their key: the worker stops."""
-        if self._keyed is not None:
-            self._keyed.close()
+        """Wake the messages that wait for a slot of their key, so that they go back to the server: the worker stops."""
+        if self._slots is not None:
+            self._slots.close()
 
-    def _assumed(self, message: Delivery, work: LifecycleEvent) -> StoredEvent | None:
-        """Assume of a first delivery that nothing happened since: where it is not so, the fence says it.
-
-        That saves a read for almost every job. None where there is no fence, or no place in the stream to fence on.
-        """
-        fresh = message.delivered == 1 and work.event_type == EventType.CREATED
-        if not fresh or message.source_sequence is None or not self._event_log.is_fenced:
-            return None
-        return StoredEvent(work, message.source_sequence, None)
-
-    @property
-    def _queue(self) -> str:
-        return self._binding.queue_type
-
-    async def _decide(
-        self, message: Delivery, work: LifecycleEvent, newest: StoredEvent | None, permit: Permit
-    ) -> bool:
-        """Do what the job's history asks for. Return False when the history has to be read again."""
-        if newest is None:
-            await without_history(message, what=f"queue {self._queue}: job {work.job_id}")
-            return True
-        identity = JobIdentity(
-            job_id=work.job_id, service=work.service, queue=work.job_type, context=work.job_context()
+    def _item(
+        self, message: Delivery, event: LifecycleEvent, permit: Permit, redelivery: RedeliveryPolicy
+    ) -> WorkItem:
+        return WorkItem(
+            message,
+            event,
+            key=self._key_of(event),
+            permit=permit,
+            redelivery=redelivery,
+            max_deliver=self._max_deliver,
         )
-        admission = admit(work, newest.event, max_deliver=self._binding.max_deliver, at=now())
+
+    def _key_of(self, event: LifecycleEvent) -> JobKey | InvalidPayload | None:
+        keys = self._context.keys
+        try:
+            return None if keys is None else keys.creation.key_of(event.payload)
+        except InvalidPayload as error:
+            return error
+
+    def _assumed(self, item: WorkItem) -> StoredEvent | None:
+        """Assume on a first delivery that the job has no newer event; if it has, the fenced write fails.
+
+        That saves a read for almost every job. None where the server does not fence, or where the event's sequence is
+        unknown.
+        """
+        message, event = item.message, item.event
+        is_first = message.delivered == 1 and event.event_type == EventType.CREATED
+        if not is_first or message.source_sequence is None or not self._event_log.is_fenced:
+            return None
+        return StoredEvent(event, message.source_sequence, None)
+
+    # --- what the job's history asks for ---------------------------------------------------------------------------
+
+    async def _decide(self, item: WorkItem) -> bool:
+        """Do what the job's history asks for. Return False when the history has to be read again."""
+        newest = item.newest
+        if newest is None:
+            await reject_unknown(item.message, self._queue, item.job_id)
+            return True
+        admission = admit(item.event, newest.event, max_deliver=self._max_deliver, at=now())
         match admission:
             case Start(previous):
-                if previous is not JobState.PENDING and await self._was_retried(work):
-                    await message.ack()
-                elif previous is not JobState.ACTIVE or not await self._is_held(work.job_id):
-                    return await self._try(message, work, newest, identity, admission, permit)
+                if previous is not JobState.PENDING and await self._was_retried(item):
+                    await item.message.ack()
+                elif previous is not JobState.ACTIVE or not await self._runs_elsewhere(item):
+                    return await self._attempt(item, newest, admission)
             case Finished():
-                return await self._finish(message, work, newest, permit)
-            case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._is_held(work.job_id):
+                return await self._acknowledge_finished(item, newest)
+            case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._runs_elsewhere(item):
                 return True
             case Overdue(previous, tries):
                 late = "job exceeded deadline"
-                ended = identity.ended(
+                ended = item.identity.ended(
                     EventType.EXPIRED, previous=previous, tries=tries, error=late, at=now()
                 )
-                return await self._end(message, work, newest, ended, permit)
+                return await self._end(item, newest, ended)
             case Exhausted(previous, tries, error):
-                ended = identity.ended(EventType.DEAD, previous=previous, tries=tries, error=error, at=now())
-                return await self._end(message, work, newest, ended, permit)
+                ended = item.identity.ended(
+                    EventType.DEAD, previous=previous, tries=tries, error=error, at=now()
+                )
+                return await self._end(item, newest, ended)
             case TooEarly(delay):
-                await message.nak(self.delivery.nak_delay(delay, delivered=message.delivered))
+                await item.retry_after(delay)
         return True
 
-    async def _try(
-        self,
-        message: Delivery,
-        work: LifecycleEvent,
-        newest: StoredEvent,
-        identity: JobIdentity,
-        start: Start,
-        permit: Permit,
-    ) -> bool:
-        """Take a try from its beginning to its end, once its key has a slot. Return False to read the history again."""
-        held: SlotLease | None = None
-        if self._keyed is not None and work.job_id not in self.attempts:
-            found = await self._keyed.slot_for(work, newest.event, tries=start.tries, permit=permit)
+    async def _was_retried(self, item: WorkItem) -> bool:
+        """Return whether an operator retried the job after this message, so that another message stands for it."""
+        retried = await self._event_log.newest_of(item.job_id, EventType.RETRIED)
+        return retried is not None and is_outdated(item.event, retried.event)
+
+    async def _runs_elsewhere(self, item: WorkItem) -> bool:
+        """Ask the process that began the newest attempt whether it still works on the job.
+
+        If it does, the message is left unanswered: that process keeps it from being redelivered.
+        """
+        started = await self._event_log.newest_of(item.job_id, EventType.STARTED)
+        if started is not None and await self._liveness.is_held(item.job_id, started.event.instance_id):
+            self._log_still_running(item, "in another worker")
+            return True
+        _log.warning(
+            "job %s of queue %s was redelivered: its worker no longer holds it",
+            item.job_id,
+            self._queue,
+            extra=log_fields(LogEvent.JOB_REDELIVERED_LOST, queue=self._queue, job_id=item.job_id),
+        )
+        return False
+
+    async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:
+        """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
+        await self._event_log.append(ended, after=newest.sequence)
+        fields = log_fields(LogEvent.JOB_FAILED, queue=self._queue, job_id=item.job_id)
+        error = ended.body["error"]
+        _log.warning(
+            "job %s of queue %s is %s: %s", item.job_id, self._queue, ended.event_type, error, extra=fields
+        )
+        if not await self._leave_key(item):
+            return False
+        await item.message.ack_confirmed()
+        return True
+
+    async def _acknowledge_finished(self, item: WorkItem, newest: StoredEvent) -> bool:
+        """Acknowledge a message that needs no work. Return False to read the history again."""
+        if newest.event.is_terminal and not await self._leave_key(item):
+            return False
+        await item.message.ack()
+        return True
+
+    async def _leave_key(self, item: WorkItem) -> bool:
+        """Remove a job that has ended from its key's record. Return False when the worker stops before that is done."""
+        if self._slots is None or not isinstance(item.key, JobKey):
+            return True
+        return await self._slots.forget(item.key, item.job_id, item.permit)
+
+    # --- one attempt -----------------------------------------------------------------------------------------------
+
+    async def _attempt(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool:
+        """Run one attempt, once the job has a slot of its key. Return False to read the history again."""
+        if self._slots is not None and isinstance(item.key, JobKey) and item.job_id not in self.attempts:
+            found = await self._slots.take(item.key, applicant(item, newest.event, start), item.permit)
             if found is Wait.CROWDED:
-                await message.nak(postponed_delay(message.delivered))
+                await item.postpone()
                 return True
             if found is Wait.LOOK_AGAIN:
                 return False
-            held = found
+            item.lease = found
         retry_after: timedelta | None = None
-        given_back = False
-        attempt = Attempt(self._event_log, identity, tries=start.tries, after=newest.sequence)
+        slot_returned = True
+        attempt = Attempt(self._event_log, item.identity, tries=start.tries, after=newest.sequence)
         try:
-            if work.job_id in self.attempts:  # it is left to that try, as to one in another process
-                _log.info("job %s of queue %s came again, and runs here", work.job_id, self._queue)
+            if item.job_id in self.attempts:  # that attempt goes on, as one in another process would
+                self._log_still_running(item, "in this worker")
                 return True
-            started = identity.started(
-                previous=start.previous,
-                tries=start.tries,
-                instance_id=self._claims.instance_id,
-                at=now(),
-                keyed=NOT_KEYED if held is None else held.facts,
-            )
-            settlement = await self._tries.run(message, work, attempt, started, held, permit)
+            settlement = await self._run(item, attempt, start)
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
         finally:
-            if held is not None and self._keyed is not None:
-                given_back = await self._keyed.give_back(
-                    held, retry_after=retry_after, began=attempt.has_begun
+            lease, item.lease = item.lease, None
+            if lease is not None and self._slots is not None:
+                slot_returned = await self._slots.give_back(
+                    lease, retry_after=retry_after, began=attempt.has_begun
                 )
-        if held is None or given_back:  # else it comes again, and takes the job out of its key's record
-            what = f"job {work.job_id} of queue {self._queue}"
-            await acknowledge(message, settlement, self.delivery, what=what)
+        if slot_returned:  # else the message is redelivered, and then removes the job from its key's record
+            await acknowledge(item, settlement)
         return True
 
-    async def _was_retried(self, work: LifecycleEvent) -> bool:
-        """Say whether an operator sent the job again after this message; another message stands for that."""
-        retried = await self._event_log.newest_of(work.job_id, EventType.RETRIED)
-        return retried is not None and is_outdated(work, retried.event)
+    async def _run(self, item: WorkItem, attempt: Attempt, start: Start) -> Settlement:
+        """Write `started`, run the handler, then write the outcome until it is stored.
 
-    async def _is_held(self, job_id: str) -> bool:
-        """Ask the process that began the newest try. The message is left to it: its heartbeats keep it."""
-        started = await self._event_log.newest_of(job_id, EventType.STARTED)
-        held = started is not None and await self._claims.is_held(job_id, started.event.instance_id)
-        if held:
-            _log.info("job %s of queue %s came again, and its worker lives", job_id, self._queue)
-        else:
-            _log.warning("job %s of queue %s came again, and its worker has it no more", job_id, self._queue)
-        return held
+        The attempt is registered before its `started` is stored: a process that reads that event may ask at once
+        whether the worker lives, and a cancellation may arrive before the server's answer.
 
-    async def _end(
-        self,
-        message: Delivery,
-        work: LifecycleEvent,
-        newest: StoredEvent,
-        ended: NewEvent,
-        permit: Permit,
-    ) -> bool:
-        """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
-        await self._event_log.append(ended, after=newest.sequence)
-        error = ended.body["error"]
-        _log.warning("job %s of queue %s is %s: %s", work.job_id, self._queue, ended.event_type, error)
-        if not await self._leave_key(work, permit):
-            return False
-        await message.ack_confirmed()
-        return True
+        Raises:
+            WriteConflict: another writer was first; the attempt did not begin.
+            TransportError: NATS did not take `started`, or is away and the grace period is over.
+        """
+        self.attempts[item.job_id] = attempt
+        self._liveness.hold(item.job_id)
+        try:
+            started = item.identity.started(
+                previous=start.previous,
+                tries=start.tries,
+                instance_id=self._liveness.instance_id,
+                at=now(),
+                keyed=item.key_fields,
+            )
+            await attempt.begin(started, grace_over=self._grace_over)
+            if self._grace_over.is_set():
+                attempt.interrupt()
+            if item.lease is not None:
+                item.lease.watch(attempt.lose_slot)
+            try:
+                ending = await self._handle(item, attempt)
+            finally:
+                attempt.close()
+            item.permit.end_handler()
+            settlement = await write_ending(
+                ending, attempt, item, backoff=self._backoff, grace_over=self._grace_over
+            )
+            item.permit.release()
+            return settlement
+        finally:
+            del self.attempts[item.job_id]
+            self._liveness.release(item.job_id)
 
-    async def _finish(
-        self, message: Delivery, work: LifecycleEvent, newest: StoredEvent, permit: Permit
-    ) -> bool:
-        """Acknowledge what need not be done any more. Return False to read the history again."""
-        if newest.event.is_terminal and not await self._leave_key(work, permit):
-            return False
-        await message.ack()
-        return True
+    async def _handle(self, item: WorkItem, attempt: Attempt) -> Ending:
+        try:
+            payload = self._context.payload.from_json(item.event.payload)
+        except InvalidPayload as error:
+            return Failed(str(error))
+        if isinstance(item.key, InvalidPayload):
+            return Failed(str(item.key))
+        job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
+            payload, item, attempt, updates=self._context.updates, loop=self._context.connection.loop
+        )
+        return await invoke_handler(
+            self._registration, job, attempt, origin=origin_of(item.event), result=self._context.result
+        )
 
-    async def _leave_key(self, work: LifecycleEvent, permit: Permit) -> bool:
-        """Take a job that has ended out of its key's record. Return False when the worker stops before."""
-        return self._keyed is None or await self._keyed.forget(work, permit)
+    def _log_still_running(self, item: WorkItem, where: str) -> None:
+        _log.info(
+            "job %s of queue %s was redelivered while it runs %s",
+            item.job_id,
+            self._queue,
+            where,
+            extra=log_fields(LogEvent.JOB_REDELIVERED_LIVE, queue=self._queue, job_id=item.job_id),
+        )
+
+
+def applicant(item: WorkItem, newest: LifecycleEvent, start: Start) -> Applicant:
+    """Describe a job that needs a slot of its key before its attempt starts."""
+    event = item.event
+    return Applicant(
+        job_id=item.job_id,
+        created_at=event.timestamp,
+        tries=start.tries,
+        context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
+        entitled=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
+        deadline=instant(event.deadline),
+    )

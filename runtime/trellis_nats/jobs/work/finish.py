@@ -1,19 +1,18 @@
-"""Writes what became of a try, until it is stored or somebody else was faster, and answers its message."""
+"""Writes the outcome of an attempt until it is stored or another writer was first, and answers the message."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from pydantic import JsonValue
-
 from trellis_nats._nats.jetstream.pull import Delivery
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import PayloadTooLarge, TransportError
-from trellis_nats.jobs.model.event_factory import NOT_KEYED
+from trellis_nats.jobs.model.event_factory import NOT_KEYED, bounded
 from trellis_nats.jobs.model.outcome import (
     Acknowledgement,
     Cancelled,
@@ -31,41 +30,38 @@ from trellis_nats.jobs.model.outcome import (
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
+from trellis_nats.jobs.work.work_item import WorkItem
 
-__all__ = ["acknowledge", "without_history", "write_ending"]
+__all__ = ["acknowledge", "reject_unknown", "write_ending"]
 
 _log = logging.getLogger(__name__)
 
 _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of an outcome while NATS cannot take it."""
 _NOT_STORED_YET: Final = timedelta(seconds=1)
-"""How long a message rests whose job no replica knows yet."""
+"""The redelivery delay of a message whose job no replica has yet."""
 _DELIVERIES_UNKNOWN_MAX: Final = 5
-"""After so many deliveries a job without a history is no job: its history was purged, or the message is forged."""
+"""A job that has no events after so many deliveries was purged, or its message is forged."""
 
 
 async def write_ending(
     ending: Ending,
     attempt: Attempt,
+    item: WorkItem,
     *,
-    max_tries: int,
     backoff: Sequence[timedelta],
     grace_over: asyncio.Event,
-    keyed: Mapping[str, JsonValue],
 ) -> Settlement:
-    """Write the end of a try. What ran must not run again because NATS was away for a moment.
-
-    `keyed` is what the event says when the job lost its slot of its key.
+    """Write the outcome of an attempt. A handler that ran must not run again because NATS was away for a moment.
 
     Raises:
-        TransportError: NATS is away, and the host's grace is over.
+        TransportError: NATS is away, and the worker's grace period is over.
     """
     while True:
-        ending = _overruled(ending, attempt)
-        settlement = settle(ending, tries=attempt.tries, max_deliver=max_tries, backoff=backoff)
+        ending = _overrule(ending, attempt)
+        settlement = settle(ending, tries=attempt.tries, max_deliver=item.max_attempts, backoff=backoff)
         if settlement.event is None:
-            _tell(settlement, ending, attempt, max_tries)
+            _log_ending(settlement, ending, attempt, item)
             return settlement
         result = ending.result if isinstance(ending, Completed) else None
         try:
@@ -76,7 +72,7 @@ async def write_ending(
                     result=result,
                     has_result=isinstance(ending, Completed) and ending.has_result,
                     at=now(),
-                    keyed=keyed if isinstance(ending, SlotLost) else NOT_KEYED,
+                    keyed=item.key_fields if isinstance(ending, SlotLost) else NOT_KEYED,
                 )
             )
         except WriteConflict:
@@ -84,59 +80,83 @@ async def write_ending(
         except PayloadTooLarge as error:
             if isinstance(ending, Failed):
                 raise
-            ending = Failed(str(error))  # of the event, result and all: another try would be as large
+            ending = Failed(str(error))  # the result is too large, and another attempt's would be
         except TransportError as error:
             if grace_over.is_set():
                 raise
-            _log.warning("job %s: %s is not stored yet: %s", attempt.identity.job_id, settlement.event, error)
+            _log.warning(
+                "job %s of queue %s: %s is not stored yet: %s",
+                item.job_id,
+                item.queue,
+                settlement.event,
+                error,
+                extra=_fields(LogEvent.OUTCOME_NOT_STORED, item, attempt),
+            )
             await asyncio.sleep(_WRITE_AGAIN.total_seconds())
         else:
             if not isinstance(ending, Completed):
-                _tell(settlement, ending, attempt, max_tries)
+                _log_ending(settlement, ending, attempt, item)
             return settlement
 
 
-def _tell(settlement: Settlement, ending: Ending, attempt: Attempt, max_tries: int) -> None:
-    """Log how a job ended that was not completed, or why it is tried again."""
-    job = f"job {attempt.identity.job_id} of queue {attempt.identity.queue}"
+def _log_ending(settlement: Settlement, ending: Ending, attempt: Attempt, item: WorkItem) -> None:
+    """Log how a job ended that was not completed, or why it runs again."""
+    job = f"job {item.job_id} of queue {item.queue}"
     match ending:
         case Completed() | Superseded() | SlotLost():
-            return  # the first is no news, and of the others somebody else has told
+            return  # the first is no news; the others are logged where they are noticed
         case Cancelled() | Withdrawn():
-            _log.info("%s was cancelled while it ran", job)
+            fields = _fields(LogEvent.JOB_CANCELLED, item, attempt)
+            _log.info("%s was cancelled while its handler ran", job, extra=fields)
         case Released():
-            _log.info("%s is released: this worker stops", job)
+            fields = _fields(LogEvent.JOB_RELEASED, item, attempt)
+            _log.info("%s goes back to the queue: this worker stops", job, extra=fields)
         case Raised() if settlement.event is EventType.RETRY:
-            tries = attempt.tries
-            _log.info("%s is tried again in %s, after try %d of %d", job, settlement.delay, tries, max_tries)
+            _log.info(
+                "%s runs again in %s: attempt %d of %d failed",
+                job,
+                settlement.delay,
+                attempt.tries,
+                item.max_attempts,
+                extra=_fields(LogEvent.JOB_RETRIED, item, attempt),
+            )
         case Raised(error) | Failed(error):
-            _log.warning("%s is %s: %s", job, settlement.event, error)
+            fields = _fields(LogEvent.JOB_FAILED, item, attempt)
+            _log.warning("%s is %s: %s", job, settlement.event, bounded(error), extra=fields)
 
 
-def _overruled(ending: Ending, attempt: Attempt) -> Ending:
-    """Return what counts instead of how the handler ended, when somebody else was faster."""
+def _overrule(ending: Ending, attempt: Attempt) -> Ending:
+    """Return what counts instead of how the handler ended, when another writer was first."""
     if attempt.superseded:
         return Superseded()
     return Cancelled() if attempt.is_cancelled else ending
 
 
-async def acknowledge(
-    message: Delivery, settlement: Settlement, delivery: RedeliveryPolicy, *, what: str
-) -> None:
-    """Tell the server about a work message what the settlement of its try says."""
+async def acknowledge(item: WorkItem, settlement: Settlement) -> None:
+    """Answer a work message as the settlement of its attempt asks."""
     match settlement.acknowledgement:
         case Acknowledgement.CONFIRMED:
-            await message.ack_confirmed()
+            await item.message.ack_confirmed()
         case Acknowledgement.AGAIN:
-            await message.nak(delivery.nak_delay(settlement.delay, delivered=message.delivered))
+            await item.retry_after(settlement.delay)
         case Acknowledgement.LEAVE:
-            _log.warning("%s: another worker has it now", what)
+            _log.warning(
+                "job %s of queue %s: another worker runs it now, or it has ended; this attempt is dropped",
+                item.job_id,
+                item.queue,
+                extra=log_fields(LogEvent.JOB_SUPERSEDED, queue=item.queue, job_id=item.job_id),
+            )
 
 
-async def without_history(message: Delivery, *, what: str) -> None:
-    """Let a message rest whose job has no history, and remove it when it comes again and again. `what` names the job."""
+async def reject_unknown(message: Delivery, queue: str, job_id: str) -> None:
+    """Postpone a message whose job has no events; remove it once it has been delivered several times."""
     if message.delivered < _DELIVERIES_UNKNOWN_MAX:
         await message.nak(_NOT_STORED_YET)
         return
-    _log.error("%s has no history and was removed", what)
+    fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=queue, job_id=job_id)
+    _log.error("job %s of queue %s has no events; removed its work message", job_id, queue, extra=fields)
     await message.term("the job has no history")
+
+
+def _fields(event: LogEvent, item: WorkItem, attempt: Attempt) -> dict[str, object]:
+    return log_fields(event, queue=item.queue, job_id=item.job_id, attempt=attempt.tries)

@@ -1,13 +1,15 @@
-"""Calls a handler and says how it ended; stops it when the job was lost or the host's grace is over."""
+"""Calls a handler and returns how it ended; stops it when its job is lost or the grace period is over."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetry
@@ -29,11 +31,14 @@ from trellis_nats.jobs.work.handler import HandlerRegistration
 
 __all__ = ["invoke_handler"]
 
-
 _log = logging.getLogger(__name__)
 
 _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
+_TRACEBACK_BYTES_MAX: Final = 8 * 1024
+"""How much of a handler's error is logged: its first lines and, in the larger part, its last ones."""
+_TRACEBACK_HEAD_BYTES: Final = 2 * 1024
+_CUT: Final = "\n[…]\n"
 
 
 async def invoke_handler(
@@ -44,19 +49,20 @@ async def invoke_handler(
     origin: Origin,
     result: Codec[ResultT] | None,
 ) -> Ending:
-    """Run a handler to its end, or until the try is interrupted: the job is lost, or the host's grace is over."""
+    """Run a handler until it ends, or until its attempt is interrupted."""
     running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
     try:
-        await attempt.over(running)
+        await attempt.ended(running)
         if running.done():
-            # A handler may cancel itself, by a scope of its own that leaks: an outcome like any other.
-            return (
-                Raised("the handler was cancelled from within") if running.cancelled() else running.result()
-            )
+            # A handler may cancel itself, by a scope of its own that leaks: that is an outcome like any other.
+            return Raised("the handler cancelled itself") if running.cancelled() else running.result()
         running.cancel()
         await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
         if not running.done():
-            _log.error("%r did not end within %s of being cancelled", job, _UNWIND)
+            fields = _fields(LogEvent.HANDLER_STUCK, job)
+            _log.error(
+                "%r: the handler did not end within %s of its cancellation", job, _UNWIND, extra=fields
+            )
         if attempt.superseded:
             return Superseded()
         return SlotLost() if attempt.slot_lost else Released()
@@ -84,7 +90,7 @@ async def _call(
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        _log.warning("%r raised", job, exc_info=True)
+        _log_raised(job, error)
         return Raised(f"{type(error).__name__}: {_words(error)}")
     if result is None:
         return Completed(None, has_result=False)
@@ -95,15 +101,32 @@ async def _call(
 
 
 def _words(error: BaseException) -> str:
-    """Return an error's text. It may be of a class whose text cannot be had."""
+    """Return an error's text. Its class may be one whose `__str__` raises."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - likewise
-        return "its text cannot be had"
+        return "the error's text cannot be read"
+
+
+def _log_raised(job: ActiveJob[PayloadT, ResultT, UpdateT], error: BaseException) -> None:
+    """Log what a handler raised, in 8 KiB at most: an error's text may be of any size."""
+    fields = _fields(LogEvent.HANDLER_RAISED, job)
+    shown = "".join(traceback.format_exception(error)).encode(errors="replace")
+    if len(shown) <= _TRACEBACK_BYTES_MAX:
+        _log.warning("%r: the handler raised", job, exc_info=error, extra=fields)
+        return
+    head = shown[:_TRACEBACK_HEAD_BYTES].decode(errors="ignore")
+    tail_bytes = _TRACEBACK_BYTES_MAX - _TRACEBACK_HEAD_BYTES - len(_CUT.encode())
+    tail = shown[-tail_bytes:].decode(errors="ignore")
+    _log.warning("%r: the handler raised\n%s%s%s", job, head, _CUT, tail, extra=fields)
+
+
+def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict[str, object]:
+    return log_fields(event, queue=job.queue, job_id=job.id, key=job.key, attempt=job.tries)
 
 
 async def _in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
-    """Await a handler. Only the runtime's own timeout is called one: a handler may raise TimeoutError itself."""
+    """Await a handler. A TimeoutError that the handler raises itself passes through unchanged."""
     clock = asyncio.timeout(limit.total_seconds())
     try:
         async with clock:

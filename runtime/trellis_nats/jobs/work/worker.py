@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Any, Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
@@ -18,6 +18,7 @@ from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.binding import QueueBinding
 from trellis_nats.errors import (
@@ -34,55 +35,38 @@ from trellis_nats.jobs.capacity import Capacity, Permit
 from trellis_nats.jobs.job_streams import work_consumer
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.provision import compare_consumer
 
-__all__ = ["Execute", "Worker"]
+__all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 
 _INFRASTRUCTURE_DELAY: Final = timedelta(seconds=1)
-"""How long a message rests that NATS did not let us begin."""
+"""The redelivery delay of a message whose job could not begin because NATS failed."""
 _HEARTBEATS_PER_ACK_WAIT: Final = 3
-"""Two may be lost before the server gives a job to somebody else (faults.md, R3)."""
+"""Two may be lost before the server gives a job to another worker (faults.md, R3)."""
 _CANCEL_STORED_WITHIN: Final = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Seconds between looks after a cancellation was heard: it is heard before it is stored."""
+"""Seconds between reads after a cancellation was received: it arrives before it is stored."""
 _CANCELLED: Final = timedelta(seconds=1)
+"""How long `stop` waits for tasks that it cancelled."""
 _SETTLING: Final = timedelta(seconds=10)
-"""How long released jobs may take to be written down after the grace."""
-
-
-class Execute(Protocol):
-    """Takes one message to its end."""
-
-    @property
-    def attempts(self) -> dict[str, Attempt]:
-        """The tries that run now, by job id."""
-        ...
-
-    delivery: RedeliveryPolicy
-
-    async def execute(self, message: Delivery, permit: Permit) -> None:
-        """Take one message to its end."""
-        ...
-
-    def close(self) -> None:
-        """Let those messages be given back that wait for something: the worker stops."""
-        ...
+"""How long the outcomes of released jobs may take to be stored after the grace period."""
 
 
 class Worker:
     """Pulls the messages of one queue and executes them.
 
-    It runs no more handlers than the concurrency, and has at most as many outcomes to store again in hand, and 256
-    messages that wait for their keys.
+    In memory are at most: as many running handlers as the concurrency allows, as many outcomes that are being stored,
+    and 256 messages that wait for a slot of their key.
     """
 
     def __init__(
         self,
         connection: Connection,
         binding: QueueBinding,
-        executor: Execute,
+        executor: Executor[Any, Any, Any],  # Any: a worker never looks at a payload
         heartbeats: ProgressThread,
         health: Health,
         *,
@@ -91,40 +75,51 @@ class Worker:
         stopping: asyncio.Event,
         grace_over: asyncio.Event,
     ) -> None:
+        """Prepare; nothing is pulled before `start`.
+
+        Args:
+            connection: the service's connection.
+            binding: the queue's names on the server.
+            executor: works one message.
+            heartbeats: keeps messages from being redelivered while their jobs run.
+            health: shows whether the queue is worked.
+            concurrency: how many handlers may run at a time.
+            work_stream: the stream with the queue's work messages.
+            stopping: set by `stop` at once; the executor reads it.
+            grace_over: set by `stop` once handlers must end; the executor reads it.
+        """
         self._connection = connection
         self._binding = binding
         self._executor = executor
         self._heartbeats = heartbeats
         self._health = health
-        self._stream = work_stream
-        self._concurrency = concurrency
-        self._stopping = stopping
-        self._grace_over = grace_over
+        self._stream, self._concurrency = work_stream, concurrency
+        self._stopping, self._grace_over = stopping, grace_over
         self._subjects = JobSubjects(binding.publish_prefix)
         self._task_name = f"work {binding.queue_type}"
         self._log_throttle = LogThrottle(_log)
         self._running: set[asyncio.Task[None]] = set()
-        self._on_taken = (
-            self._taken
-        )  # once, as the context: each would be another object for every message in hand
+        # Made once, so that each message in memory needs two objects less.
+        self._on_task_done = self._forget_task
         self._context = copy_context()
-        self._capacity = Capacity(concurrency, self._want)
-        self._looking: set[asyncio.Task[None]] = set()
-        self._interval = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._capacity = Capacity(concurrency, self._request_more)
+        self._checks: set[asyncio.Task[None]] = set()
+        self._redelivery = RedeliveryPolicy(binding.ack_wait)
+        self._heartbeat = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
-        self._consumption = ConsumerHealth(
+        self._consumer_health = ConsumerHealth(
             binding.queue_type,
             work_stream,
             binding.consumer_name,
-            has_free_capacity=lambda: self._capacity.room > 0,
+            has_free_capacity=lambda: self._capacity.free > 0,
         )
         self._pull = Pull(
             connection,
             stream=work_stream,
             consumer=binding.consumer_name,
             deliver=self._take,
-            on_state=self._consumption.heard,
+            on_state=self._consumer_health.heard,
             accept=self._accept,
         )
 
@@ -139,30 +134,35 @@ class Worker:
             raise ProvisioningError(
                 [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
             )
-        self._use(info)
+        self._read_policy(info)
         self._cancellations = self._connection.subscribe(
-            self._subjects.cancellations(), self._heard_cancellation
+            self._subjects.cancellations(), self._on_cancellation
         )
         self._pull.start()
         self._pull.want(self._concurrency)
-        self._unwatch = self._health.watch(self._consumption)
+        self._unwatch = self._health.watch(self._consumer_health)
 
     def _accept(self, info: ConsumerInfo) -> str | None:
-        """Look at a consumer that was away: say why it will not do, or work with it as it is now."""
+        """Check a consumer that was deleted and exists again. Return why it cannot be used; None if it can."""
         problems, oddities = compare_consumer(work_consumer(self._stream, self._binding), info)
-        for each in oddities:
-            _log.warning("%s", each)
+        for oddity in oddities:
+            fields = log_fields(
+                LogEvent.CONSUMER_DEVIATES,
+                queue=self._binding.queue_type,
+                consumer=self._binding.consumer_name,
+            )
+            _log.warning("queue %s: %s", self._binding.queue_type, oddity, extra=fields)
         if problems:
             return "; ".join(problems)
-        self._use(info)
+        self._read_policy(info)
         return None
 
-    def _use(self, info: ConsumerInfo) -> None:
-        self._executor.delivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
-        self._interval = self._executor.delivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+    def _read_policy(self, info: ConsumerInfo) -> None:
+        self._redelivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
+        self._heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
     async def stop(self, grace: GracePeriod) -> None:
-        """Stop pulling at once, let handlers end within the grace, then release what is left."""
+        """Stop pulling at once, let handlers end within the grace period, then release the jobs that are left."""
         self._stopping.set()
         self._executor.close()
         self._capacity.close()
@@ -172,7 +172,7 @@ class Worker:
         for attempt in self._executor.attempts.values():
             attempt.interrupt()
         await grace.settle(self._running, _SETTLING)
-        left = [*self._running, *self._looking]
+        left = [*self._running, *self._checks]
         for task in left:
             task.cancel()
         if left:
@@ -183,68 +183,79 @@ class Worker:
             self._unwatch()
 
     def _take(self, message: Delivery) -> None:
-        self._consumption.took()
+        self._consumer_health.took()
         work = self._execute(message, self._capacity.acquire())
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
-        task.add_done_callback(self._on_taken, context=self._context)
+        task.add_done_callback(self._on_task_done, context=self._context)
 
-    def _taken(self, task: asyncio.Task[None]) -> None:
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("queue %s: a job ended in an error of ours", self._binding.queue_type, exc_info=error)
+            queue = self._binding.queue_type
+            fields = log_fields(LogEvent.INTERNAL_ERROR, queue=queue)
+            _log.error("queue %s: working a job failed unexpectedly", queue, exc_info=error, extra=fields)
 
     async def _execute(self, message: Delivery, permit: Permit) -> None:
-        hold = self._heartbeats.hold(message.reply, self._interval)
+        hold = self._heartbeats.hold(message.reply, self._heartbeat)
         message.hold = hold
         try:
-            await self._executor.execute(message, permit)
+            await self._executor.execute(message, permit, self._redelivery)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
-            # Another version may read it, or an operator mend it: nothing is lost, and no other job waits for it.
-            _log.error("queue %s: a job rests: %s", self._binding.queue_type, error)
+            # Another version may read it, or an operator repair it: no job is lost, and no other job waits for it.
+            queue = self._binding.queue_type
+            fields = log_fields(LogEvent.JOB_POSTPONED, queue=queue)
+            _log.error("queue %s: a job is postponed: %s", queue, error, extra=fields)
             await message.nak(postponed_delay(message.delivered))
         except TransportError as error:
-            await self._put_back(message, error)
-            await self._rest()
+            await self._return(message, error)
+            await self._pause()
         finally:
             hold.release()
             permit.release()
 
-    def _want(self) -> None:
+    def _request_more(self) -> None:
         if not self._stopping.is_set():
-            self._pull.want(self._capacity.room)
+            self._pull.want(self._capacity.free)
 
-    async def _put_back(self, message: Delivery, error: TransportError) -> None:
+    async def _return(self, message: Delivery, error: TransportError) -> None:
+        """Give a message back to the server that could not begin, because NATS failed."""
         queue, kind = self._binding.queue_type, type(error).__name__
         if isinstance(error, PermissionDenied) and error.subject == message.reply:
-            text = "queue %s: a job cannot be answered for and will come again: %s"
-            self._log_throttle.write(logging.ERROR, kind, text, queue, error)
+            fields = log_fields(LogEvent.ACK_DENIED, queue=queue)
+            text = "queue %s: a job cannot be acknowledged and will be redelivered: %s"
+            self._log_throttle.write(logging.ERROR, kind, text, queue, error, extra=fields)
             return
-        self._log_throttle.write(logging.WARNING, kind, "queue %s: a job is put back: %s", queue, error)
+        fields = log_fields(LogEvent.JOB_RETURNED, queue=queue)
+        text = "queue %s: a job could not begin and will be redelivered: %s"
+        self._log_throttle.write(logging.WARNING, kind, text, queue, error, extra=fields)
         if not await message.nak(_INFRASTRUCTURE_DELAY):
-            _log.debug("not connected; the server delivers the message again after the ack wait")
+            text = "queue %s: not connected; the server redelivers the job after its ack wait"
+            _log.debug(text, queue, extra=fields)
 
-    async def _rest(self) -> None:
-        """Keep the hand for as long as the message rests: what NATS refuses for one job, it refuses for the next."""
+    async def _pause(self) -> None:
+        """Keep the permit while the message is delayed: what NATS refuses for one job, it refuses for the next."""
         if self._connection.is_connected and not self._stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _INFRASTRUCTURE_DELAY.total_seconds())
 
-    def _heard_cancellation(self, message: Message) -> None:
+    def _on_cancellation(self, message: Message) -> None:
         parsed = self._subjects.parse(message.subject)
         attempt = None if parsed is None else self._executor.attempts.get(parsed[0])
         if attempt is not None:
             task = asyncio.create_task(_confirm_cancellation(attempt))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
 
 
 async def _confirm_cancellation(attempt: Attempt) -> None:
-    """Look whether a cancellation that was heard is stored: one that came too late is refused by the stream."""
+    """Check that a cancellation which was received is stored: the stream refuses one that came too late."""
     for pause in _CANCEL_STORED_WITHIN:
         await asyncio.sleep(pause)
         try:
-            if await attempt.look():
+            if await attempt.refresh():
                 return
         except TransportError as error:
-            _log.debug("cannot look for a cancellation: %s", error)
+            identity = attempt.identity
+            fields = log_fields(LogEvent.READ_FAILED, queue=identity.queue, job_id=identity.job_id)
+            _log.debug("job %s: cannot read its events: %s", identity.job_id, error, extra=fields)

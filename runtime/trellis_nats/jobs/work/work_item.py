@@ -1,0 +1,87 @@
+"""One delivery of one job: what its message says, and what is known about the job so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.jetstream.pull import Delivery
+from trellis_nats.errors import InvalidPayload
+from trellis_nats.jobs.capacity import Permit
+from trellis_nats.jobs.keys.lease import SlotLease
+from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
+from trellis_nats.jobs.store.event_log import StoredEvent
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
+
+__all__ = ["WorkItem"]
+
+
+class WorkItem:
+    """A delivery on its way from the worker to a stored outcome. Each delivery of a job has its own."""
+
+    __slots__ = (
+        "event",
+        "identity",
+        "key",
+        "lease",
+        "max_attempts",
+        "message",
+        "newest",
+        "permit",
+        "redelivery",
+    )
+
+    def __init__(
+        self,
+        message: Delivery,
+        event: LifecycleEvent,
+        *,
+        key: JobKey | InvalidPayload | None,
+        permit: Permit,
+        redelivery: RedeliveryPolicy,
+        max_deliver: int,
+    ) -> None:
+        self.message = message
+        self.event = event
+        """The `created` or `retried` event that the message carries."""
+        self.key = key
+        """The job's concurrency key, or why its payload has none; None where the queue has no keys."""
+        self.permit = permit
+        self.redelivery = redelivery
+        """How the queue's consumer redelivers, as the worker last read it from the server."""
+        self.max_attempts = event.max_tries or max_deliver
+        """How many attempts the job has."""
+        self.identity = JobIdentity(
+            job_id=event.job_id, service=event.service, queue=event.job_type, context=event.job_context()
+        )
+        self.newest: StoredEvent | None = None
+        """The newest event of the job, as far as this process knows; None before it is read."""
+        self.lease: SlotLease | None = None
+        """The slot of the job's key that the attempt runs in."""
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.event.job_id
+
+    @property
+    def queue(self) -> str:
+        """The queue's name in the contract."""
+        return self.event.job_type
+
+    @property
+    def key_fields(self) -> Mapping[str, JsonValue]:
+        """What the job's events say about its key and slot."""
+        return NOT_KEYED if self.lease is None else self.lease.facts
+
+    async def retry_after(self, delay: timedelta) -> None:
+        """Have the message redelivered after a delay."""
+        await self.message.nak(self.redelivery.nak_delay(delay, delivered=self.message.delivered))
+
+    async def postpone(self) -> None:
+        """Have the message redelivered after a delay that grows with each delivery."""
+        await self.message.nak(postponed_delay(self.message.delivered))
