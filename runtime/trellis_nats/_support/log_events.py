@@ -58,6 +58,20 @@ class LogEvent(StrEnum):
     WORK_MESSAGE_REMOVED = "work_message_removed"
     """A message of the work stream is malformed, or its job has no events; it was removed."""
 
+    # --- RPC and events ----------------------------------------------------------------------------------------------
+    CALL_REFUSED = "call_refused"
+    """A call was answered with an error that its handler did not raise, or was ignored."""
+    CALL_TIMED_OUT = "call_timed_out"
+    """A handler was cancelled because its caller no longer waits."""
+    REPLY_LOST = "reply_lost"
+    """A reply could not be sent: the connection was gone for as long as the caller waits."""
+    EVENT_SKIPPED = "event_skipped"
+    """A received event does not match its schema and was skipped."""
+    EVENTS_DROPPED = "events_dropped"
+    """A subscription received events faster than its reader takes them; the oldest were dropped."""
+    CALLBACK_FAILED = "callback_failed"
+    """The runtime's own code failed; this is a bug in trellis_nats."""
+
     # --- connection and consumers ------------------------------------------------------------------------------------
     CONNECTION_LOST = "connection_lost"
     """The connection to the server ended; it is being replaced."""
@@ -107,6 +121,9 @@ def log_fields(
     stream: str | None = None,
     consumer: str | None = None,
     subject: str | None = None,
+    rpc: str | None = None,
+    request_id: str | None = None,
+    error_id: str | None = None,
 ) -> dict[str, object]:
     """Return the `extra` of a log record: the event's name and the fields that are known.
 
@@ -119,6 +136,9 @@ def log_fields(
         stream: the name of the JetStream stream.
         consumer: the name of the JetStream consumer.
         subject: the NATS subject.
+        rpc: the name of the procedure.
+        request_id: the caller's id of a call.
+        error_id: the id under which the caller got the error.
     """
     fields: dict[str, object] = {
         "queue": queue,
@@ -128,5 +148,8 @@ def log_fields(
         "stream": stream,
         "consumer": consumer,
         "subject": subject,
+        "rpc": rpc,
+        "request_id": request_id,
+        "error_id": error_id,
     }
     return {"event_name": str(event)} | {name: value for name, value in fields.items() if value is not None}

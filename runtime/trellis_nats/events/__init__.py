@@ -1,4 +1,4 @@
-"""Events: what a service publishes and anybody may listen to."""
+"""Events: a service publishes them, and others subscribe to them."""
 
 from trellis_nats.events.envelope import ReceivedEvent
 from trellis_nats.events.publisher import EventPublisher, PublishedEvent

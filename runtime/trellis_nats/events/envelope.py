@@ -1,4 +1,4 @@
-"""What an event travels in: a `header` inside its body, beside the members of its schema (reference, 6.2); no network."""
+"""The `header` inside the body of an event, next to the members of its schema (reference, 6.2). Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trellis_nats.codec import Codec, decode_json
 from trellis_nats.context import Context
 from trellis_nats.errors import InvalidPayload
 
-__all__ = ["ReceivedEvent", "read_event", "stamped"]
+__all__ = ["ReceivedEvent", "read_event", "with_header"]
 
 EventT = TypeVar("EventT")
 
@@ -36,8 +36,8 @@ class ReceivedEvent(Generic[EventT]):
     """The request and trace that the event belongs to."""
 
 
-def stamped(body: Mapping[str, JsonValue], *, event_id: str, time: datetime) -> dict[str, JsonValue]:
-    """Return the body with its header, in place of one that it may have."""
+def with_header(body: Mapping[str, JsonValue], *, event_id: str, time: datetime) -> dict[str, JsonValue]:
+    """Return the body with a header, which replaces one that it may have."""
     rest: dict[str, JsonValue] = {name: value for name, value in body.items() if name != _HEADER}
     return {**rest, _HEADER: {"id": event_id, "time": timestamp(time)}}
 
@@ -65,7 +65,7 @@ def _read_body(codec: Codec[EventT], data: bytes) -> EventT:
     except InvalidPayload as error:
         if not any(_HEADER in place.split("/") for place, _ in error.issues):
             raise
-    # A schema that forbids what it does not name may forbid the header, which every event has.
+    # A schema that forbids other members also forbids the header, which every event has.
     body = decode_json(data)
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name != _HEADER}

@@ -16,7 +16,7 @@ from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context
 from trellis_nats.errors import InvalidPayload, TransportError, WriteUnknown
-from trellis_nats.events.envelope import stamped
+from trellis_nats.events.envelope import with_header
 from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
 from trellis_nats.events.subjects import EVENT_STREAM, event_subject
@@ -40,14 +40,14 @@ class PublishedEvent:
     """An event that is stored."""
 
     id: str
-    """A ULID. Listeners see the same one."""
+    """A ULID. Subscribers see the same one."""
     time: datetime
     sequence: int
     """Its place in the stream of events."""
 
 
 class EventPublisher(Generic[EventT]):
-    """An event to be published, and to be listened to."""
+    """An event to publish, and to subscribe to."""
 
     def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
         self.spec = spec
@@ -63,13 +63,13 @@ class EventPublisher(Generic[EventT]):
     async def publish(self, event: EventT) -> PublishedEvent:
         """Publish an event, and return once it is stored: from then on it is not lost.
 
-        Published by a handler, it carries the handler's request and trace.
+        An event that a handler publishes has the handler's request and trace.
 
         Raises:
             InvalidPayload: the event does not match its schema, or has no value that its subject needs; nothing was
                 sent.
             PayloadTooLarge: the server would not take it; nothing was sent.
-            WriteUnknown: no acknowledgement came to any of three tries; the event may have been stored.
+            WriteUnknown: none of three attempts was acknowledged; the event may have been stored.
             TransportError: NATS did not take it.
         """
         what = f'event "{self.spec.name}"'
@@ -77,7 +77,7 @@ class EventPublisher(Generic[EventT]):
         if not isinstance(body, dict):
             raise InvalidPayload(what, [("#", "an event must be a JSON object")])
         event_id, time = new_id(), parse_timestamp(timestamp(now()))
-        written = stamped(body, event_id=event_id, time=time)
+        written = with_header(body, event_id=event_id, time=time)
         try:
             data = encode_json(written)
         except ValueError:
@@ -86,7 +86,7 @@ class EventPublisher(Generic[EventT]):
         return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
 
     def subscribe(self) -> AbstractAsyncContextManager[EventSubscription[EventT]]:
-        """Listen to the event, as `EventSource.subscribe` does."""
+        """Subscribe to the event, as `EventSource.subscribe` does."""
         return self._source.subscribe()
 
     async def _store(self, subject: str, data: bytes, event_id: str) -> PubAck:

@@ -1,4 +1,4 @@
-"""One event, as anybody may listen to it."""
+"""One event, as other services and clients subscribe to it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Final, Generic, Self, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.envelope import ReceivedEvent, read_event
 from trellis_nats.events.grants import subscribe_grants
-from trellis_nats.events.publish_buffer import Backlog
+from trellis_nats.events.receive_buffer import ReceiveBuffer
 from trellis_nats.grants import Grant, Role
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
@@ -32,31 +33,36 @@ _BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class EventSubscription(Generic[EventT]):
-    """The events of one subscription, for `async for`. It ends with the `async with` block that made it."""
+    """The events of one subscription, for `async for`. It ends with its `async with` block."""
 
-    def __init__(self, codec: Codec[EventT], backlog: Backlog) -> None:
+    def __init__(self, codec: Codec[EventT], buffer: ReceiveBuffer) -> None:
         self._codec = codec
-        self._backlog = backlog
+        self._buffer = buffer
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because the loop was too slow for them."""
-        return self._backlog.dropped
+        """How many events were dropped because the reader was too slow."""
+        return self._buffer.dropped
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ReceivedEvent[EventT]:
-        while (message := await self._backlog.take()) is not None:
+        while (message := await self._buffer.take()) is not None:
             try:
                 return read_event(self._codec, message)
             except InvalidPayload as error:
-                _log.warning('an event on "%s" was skipped: %s', message.subject, error)
+                _log.warning(
+                    'skipped an event on "%s": %s',
+                    message.subject,
+                    error,
+                    extra=log_fields(LogEvent.EVENT_SKIPPED, subject=message.subject),
+                )
         raise StopAsyncIteration
 
 
 class EventSource(Generic[EventT]):
-    """An event to be listened to."""
+    """An event to subscribe to."""
 
     def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
         self.spec = spec
@@ -70,11 +76,11 @@ class EventSource(Generic[EventT]):
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncGenerator[EventSubscription[EventT]]:
-        """Listen to the events that are published from now on.
+        """Receive the events that are published from now on.
 
-        The subscription lasts through reconnects, but it is ephemeral: what is published while nobody listens, or
-        while the connection is gone, does not come later. Up to 4,096 events, and 64 MiB, wait for the loop; beyond
-        that the oldest are dropped, which is logged and counted in `dropped`. An event that does not match its
+        The subscription survives reconnects, but it is not durable: events that are published without a subscription, or
+        while the connection is lost, are not delivered later. Up to 4,096 events, and 64 MiB, wait for the reader;
+        beyond that the oldest are dropped, which is logged and counted in `dropped`. An event that does not match its
         schema is logged and skipped.
 
             async with client.events.orders.shipped.subscribe() as events:
@@ -86,13 +92,13 @@ class EventSource(Generic[EventT]):
             RequestTimeout: the server does not confirm the subscription.
         """
         connection = self._runtime.connection
-        backlog = Backlog(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
-        subscription = connection.subscribe(self.spec.filter, backlog.put)
+        buffer = ReceiveBuffer(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
+        subscription = connection.subscribe(self.spec.filter, buffer.put)
         try:
             await connection.flush()
-            yield EventSubscription(self._codec, backlog)
+            yield EventSubscription(self._codec, buffer)
         finally:
-            backlog.close()
+            buffer.close()
             await subscription.unsubscribe()
 
 

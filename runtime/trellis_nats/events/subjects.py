@@ -27,7 +27,7 @@ _PLACEHOLDER: Final = re.compile(r"\{(/[^{}]*)\}")
 _ESCAPED: Final = re.compile(
     "[\x00-\x20\x7f.*>~\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff\ud800-\udfff]"
 )
-"""What other runtimes escape (NUL, their white space, `.` `*` `>` `~`), and what no subject can hold."""
+"""What other runtimes escape (NUL, their white space, `.` `*` `>` `~`), and what is not valid in a subject."""
 _SUBJECT_CHARACTERS_MAX: Final = 1024
 _FIXED_BELOW: Final = 1e21
 _FIXED_FROM: Final = 1e-6

@@ -1,4 +1,4 @@
-"""Remote procedures: what a service serves and what a client calls."""
+"""Remote procedures: a service serves them, and its clients call them."""
 
 from trellis_nats.rpc.call import RpcCall
 from trellis_nats.rpc.context import RpcContext

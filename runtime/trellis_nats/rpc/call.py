@@ -31,7 +31,7 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 _NO_RESPONDERS_PAUSES: Final = (timedelta(milliseconds=200), timedelta(milliseconds=400))
-"""The waits before the second and the third try where nobody listens (reference, 5.4)."""
+"""The waits before the second and the third attempt where no process serves the procedure (reference, 5.4)."""
 
 
 class RpcCall(Generic[RequestT, ResponseT]):
@@ -53,43 +53,43 @@ class RpcCall(Generic[RequestT, ResponseT]):
         """Call the procedure and return its response.
 
         With no timeout, wait for `Options.request_timeout`. The service learns how long the caller waits, and
-        cancels its handler after that. A call is sent once: when it times out, it may have been done. Called by a
-        handler, it inherits the handler's trace.
+        cancels its handler after that. A call is sent once: when it times out, the handler may still have run. A call
+        made by a handler inherits the handler's trace.
 
         Raises:
             InvalidPayload: the request does not match its schema, and nothing was sent; or the reply does not.
             DeclaredError: the service raised one of the errors of its contract; as the generated class.
-            ValidationError: the service refuses the request, or answered it with something invalid.
+            ValidationError: the service rejects the request, or its handler returned an invalid response.
             AuthError: the caller may not do this.
             UnexpectedError: the handler failed; the service's log has the details under the error's id.
             RemoteError: the service raised an error that this contract does not know.
-            NoResponders: nobody serves the procedure.
+            NoResponders: no process serves the procedure.
             RequestTimeout: no answer came in time.
             TransportError: NATS could not send the request.
         """
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
-        context = replace(new_context(), request_id=new_id())  # the wire wants one for each request
-        answer = await self._ask(data, context.headers(), limit)
+        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
+        answer = await self._send(data, context.headers(), limit)
         if is_error(answer.headers):
             raise self._errors.decode(answer.data)
         return self._response.decode(answer.data)
 
-    async def _ask(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
-        """Ask until somebody listens, three times at most, all within the limit."""
+    async def _send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+        """Send the call until a process serves the procedure: at most three times, all within the limit."""
         loop = asyncio.get_running_loop()
         due = loop.time() + limit.total_seconds()
         for pause in _NO_RESPONDERS_PAUSES:
             try:
-                return await self._ask_once(data, headers, limit)
+                return await self._send_once(data, headers, limit)
             except NoResponders:
                 if loop.time() + pause.total_seconds() > due:
                     raise
             await asyncio.sleep(pause.total_seconds())
             limit = timedelta(seconds=due - loop.time())
-        return await self._ask_once(data, headers, limit)
+        return await self._send_once(data, headers, limit)
 
-    async def _ask_once(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+    async def _send_once(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
         return await request(
             self._runtime.connection,
             self.spec.subject,

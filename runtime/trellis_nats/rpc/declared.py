@@ -1,4 +1,4 @@
-"""The errors that a contract declares: their fields to JSON and back, checked by their schema; no network."""
+"""The errors that a contract declares: their fields to JSON and back, validated by their schema. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trellis_nats.errors import DeclaredError, InvalidPayload
 __all__ = ["Common", "DeclaredCodec", "read_common"]
 
 _COMMON: Final = frozenset({"id", "type", "message", "context", "traceId"})
-"""The members of every error. A schema may name them; the others are the error's own."""
+"""The members of every error. A schema may name them too."""
 
 
 class Common(NamedTuple):
@@ -35,7 +35,7 @@ def read_common(body: Mapping[str, JsonValue]) -> Common:
 
 
 class DeclaredCodec:
-    """Writes and reads the errors of one generated class."""
+    """Encodes and decodes the errors of one generated class."""
 
     def __init__(self, declared: type[DeclaredError]) -> None:
         shape = dict[str, JsonValue] if declared.data_type is None else declared.data_type
@@ -47,7 +47,7 @@ class DeclaredCodec:
         )
 
     def context(self, error: DeclaredError) -> Mapping[str, JsonValue]:
-        """Write what the error tells beside its declared fields.
+        """Encode what the error contains in addition to its declared fields.
 
         Raises:
             InvalidPayload: it is not JSON.
@@ -55,9 +55,9 @@ class DeclaredCodec:
         return _object(self._context.to_json(dict(error.context)))
 
     def fields(self, error: DeclaredError, common: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-        """Write the error's own fields, checked by the schema together with those common members that it names.
+        """Encode the error's own fields, validated by the schema together with the common members that it names.
 
-        A field that is None stays absent where the schema lets it.
+        A field that is None is left out where the schema does not require it.
 
         Raises:
             InvalidPayload: the fields do not match the schema.
@@ -78,7 +78,7 @@ class DeclaredCodec:
         error = self._declared.__new__(self._declared)
         DeclaredError.__init__(
             error, common.message, **_values(data, body)
-        )  # theirs has parameters of its own
+        )  # the generated constructor has other parameters
         error.id = common.id
         error.context = common.context
         return error
@@ -87,7 +87,7 @@ class DeclaredCodec:
         return self._members is None or self._members.get(name, False)
 
     def _named(self, body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """Leave out the common members that the schema does not name: it may forbid what it does not name."""
+        """Leave out the common members that the schema does not name: it may forbid other members."""
         members = self._members
         return {
             name: value

@@ -1,4 +1,4 @@
-"""The headers of calls and replies; no network."""
+"""The headers of calls and replies. Pure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from trellis_nats.clock import from_milliseconds, to_milliseconds
 __all__ = ["ERROR_HEADERS", "is_error", "is_reply_subject", "read_timeout", "write_timeout"]
 
 ERROR_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"status": "error"})
-"""On every error reply. A success has no header at all."""
+"""Of every error reply. A successful reply has no headers."""
 
 _TIMEOUT: Final = "trellis-timeout-ms"
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _NEVER_REPLY_SUBJECTS: Final = ("$", "events.", "feeds.", "operations.", "rpc.", "transfer.", "trellis.")
-"""A caller that named one of these would have the service publish there with its own rights."""
+"""A caller that names one of these would have the service publish there with the service's own permissions."""
 
 
 def is_error(headers: Mapping[str, str]) -> bool:
-    """Say whether a reply is an error."""
+    """Return whether a reply is an error."""
     return headers.get("status") == "error"
 
 
 def is_reply_subject(subject: str) -> bool:
-    """Say whether a reply may go to the subject that a caller has named."""
+    """Return whether a reply may be sent to the subject that a caller names."""
     return bool(subject) and not subject.startswith(_NEVER_REPLY_SUBJECTS)
 
 
@@ -37,6 +37,6 @@ def write_timeout(timeout: timedelta) -> dict[str, str]:
 
 
 def read_timeout(headers: Mapping[str, str]) -> timedelta | None:
-    """Read how long the caller waits; None when it does not say, or not understandably."""
+    """Read how long the caller waits; None when the header is missing or malformed."""
     text = headers.get(_TIMEOUT, "")
     return from_milliseconds(int(text)) if _MILLISECONDS.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""A call as it arrived; no network."""
+"""A call as it arrived. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["IncomingCall", "read_call"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IncomingCall:
-    """A call that waits for its answer."""
+    """A call that is not answered yet."""
 
     data: bytes
     reply_subject: str
     carried: Context
     """What the jobs, calls and events that the handler makes inherit."""
     timeout: timedelta | None
-    """How long the caller waits, from its arrival on. None: it did not say."""
+    """How long the caller waits after the call arrived. None: the call does not say."""
     context: RpcContext
-    """What the handler is told."""
+    """What the handler gets."""
 
 
 def read_call(message: Message, *, at: datetime) -> IncomingCall:

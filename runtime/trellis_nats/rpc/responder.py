@@ -1,4 +1,4 @@
-"""Turns a call into its reply: checks the request, runs the handler, checks the response, writes the error."""
+"""Turns a call into its reply: validates the request, runs the handler, validates and encodes what it returns or raises."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeGuard, TypeVar
 
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_exception import log_exception
 from trellis_nats.codec import Codec, decode_json
 from trellis_nats.context import within
 from trellis_nats.contract import Contract
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a caller gets."""
+    """The answer to a call."""
 
     data: bytes
     headers: Mapping[str, str] | None = None
@@ -59,70 +61,79 @@ class Responder(Generic[RequestT, ResponseT]):
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
 
     async def answer(self, call: IncomingCall) -> Reply:
-        """Run the handler, and return its reply or that of its error. Nothing but a cancellation passes through."""
+        """Run the handler, and return its response or its error as a reply. Only a cancellation is raised."""
         try:
             request = self._request.decode(call.data)
         except InvalidPayload as error:
-            return self._invalid(call, error)
+            return self._reply_to_invalid(call, error)
         try:
             with within(call.carried):
                 response = await self._handler(call.context, request)
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            return self._failed(call, error)
+            return self._reply_to_failure(call, UnexpectedError(), cause=error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is a reply
-            return self._raised(call, error)
+            return self._reply_to_exception(call, error)
         try:
             return Reply(self._response.encode(response))
         except InvalidPayload as error:
-            return self._error(call, invalid_response(error.issues), because=error)
+            return self._reply_to_failure(call, invalid_response(error.issues), cause=error)
 
-    def refuse(self, call: IncomingCall, reason: str) -> Reply:
-        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent."""
+    def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:
+        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why."""
         error_id = new_id()
-        _log.error(
-            'rpc "%s", request %s, error %s: %s', self._spec.name, call.context.request_id, error_id, reason
+        _log.log(
+            level,
+            'rpc "%s": request %s is answered with error %s: %s',
+            self._spec.name,
+            call.context.request_id,
+            error_id,
+            reason,
+            extra=self._log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
-        return self._reply(call, UnexpectedError(), error_id)
+        return self._error_reply(call, UnexpectedError(), error_id)
 
-    def _invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
+    def _reply_to_invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
         try:
             decode_json(call.data)
         except ValueError:
             return self.refuse(call, "the request is not JSON")
-        return self._reply(call, invalid_request(error.issues), new_id())
+        return self._error_reply(call, invalid_request(error.issues), new_id())
 
-    def _raised(self, call: IncomingCall, error: BaseException) -> Reply:
-        if not self._is_answer(error):
-            return self._failed(call, error)
+    def _reply_to_exception(self, call: IncomingCall, error: BaseException) -> Reply:
+        if not self._is_for_caller(error):
+            return self._reply_to_failure(call, UnexpectedError(), cause=error)
         try:
-            return self._reply(call, error, error.id or new_id())
+            return self._error_reply(call, error, error.id or new_id())
         except InvalidPayload as problem:
-            return self._failed(call, problem)
+            return self._reply_to_failure(call, UnexpectedError(), cause=problem)
 
-    def _is_answer(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
-        """Say whether the caller is to have the error: not when it is the answer to a call that the handler made."""
+    def _is_for_caller(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
+        """Return whether the caller gets the error itself. An error with an id answers a call that the handler made."""
         return isinstance(error, self._spec.errors) or (
             isinstance(error, ValidationError | AuthError) and error.id is None
         )
 
-    def _failed(self, call: IncomingCall, error: BaseException) -> Reply:
-        """Keep an undeclared error, with its traceback, in the log, and tell the caller nothing but its id."""
-        return self._error(call, UnexpectedError(), because=error)
-
-    def _error(self, call: IncomingCall, error: RpcError, *, because: BaseException) -> Reply:
+    def _reply_to_failure(self, call: IncomingCall, error: RpcError, *, cause: BaseException) -> Reply:
+        """Log the cause with its traceback. The caller gets an error with the id under which it is logged."""
         error_id = new_id()
-        _log.error(
-            'rpc "%s" failed, request %s, error %s',
+        log_exception(
+            _log,
+            logging.ERROR,
+            'rpc "%s": the handler failed, request %s, error %s',
             self._spec.name,
             call.context.request_id,
             error_id,
-            exc_info=because,
+            error=cause,
+            extra=self._log_fields(LogEvent.HANDLER_RAISED, call, error_id),
         )
-        return self._reply(call, error, error_id)
+        return self._error_reply(call, error, error_id)
 
-    def _reply(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:
+    def _log_fields(self, event: LogEvent, call: IncomingCall, error_id: str) -> dict[str, object]:
+        return log_fields(event, rpc=self._spec.name, request_id=call.context.request_id, error_id=error_id)
+
+    def _error_reply(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:
         facts = CallFacts(
             method=self._spec.name,
             request_id=call.context.request_id,
@@ -135,6 +146,6 @@ class Responder(Generic[RequestT, ResponseT]):
 
 
 def _is_cancelled() -> bool:
-    """Say whether the running task was cancelled; a handler can also raise a `CancelledError` by itself."""
+    """Return whether the running task was cancelled; a handler may also raise a `CancelledError` of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

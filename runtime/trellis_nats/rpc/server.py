@@ -1,4 +1,4 @@
-"""Takes the calls of one procedure, a bounded number at a time, and sends the replies."""
+"""Receives the calls of one procedure, runs a bounded number at a time, and sends the replies."""
 
 from __future__ import annotations
 
@@ -6,48 +6,42 @@ import asyncio
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
 from trellis_nats.rpc.headers import is_reply_subject
 from trellis_nats.rpc.incoming import IncomingCall, read_call
-from trellis_nats.rpc.responder import Reply
+from trellis_nats.rpc.responder import Reply, Responder
 from trellis_nats.specs import RpcSpec
 
-__all__ = ["Answer", "RpcServer"]
+__all__ = ["RpcServer"]
 
 _log = logging.getLogger(__name__)
 
 _RUNNING_MAX: Final = 100
 _WAITING_MAX: Final = 1000
 _WITHDRAWAL: Final = timedelta(seconds=2)
-"""How long the server may take to confirm that no call is on its way any more."""
+"""How long the server may take to confirm that it sends no more calls."""
 _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
-
-
-class Answer(Protocol):
-    """Turns calls into replies."""
-
-    async def answer(self, call: IncomingCall) -> Reply:
-        """Return the reply of the handler."""
-        ...
-
-    def refuse(self, call: IncomingCall, reason: str) -> Reply:
-        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent."""
-        ...
 
 
 class RpcServer:
     """Serves one procedure in this process."""
 
     def __init__(
-        self, connection: Connection, spec: RpcSpec, responder: Answer, *, reply_timeout: timedelta
+        self,
+        connection: Connection,
+        spec: RpcSpec,
+        responder: Responder[Any, Any],  # Any: whatever the handler takes and returns
+        *,
+        reply_timeout: timedelta,
     ) -> None:
         self._connection = connection
         self._spec = spec
@@ -58,18 +52,18 @@ class RpcServer:
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
-        """Begin to take calls, together with the other replicas.
+        """Begin to receive calls, which replicas share.
 
         Raises:
             PermissionDenied: the account may not subscribe to the subject.
             RequestTimeout: the server does not confirm the subscription.
         """
         subject = self._spec.subject
-        self._subscription = self._connection.subscribe(subject, self._take, queue=subject)
+        self._subscription = self._connection.subscribe(subject, self._receive, queue=subject)
         await self._connection.flush()
 
     async def stop(self, grace: GracePeriod) -> None:
-        """Take no new calls, let those that were taken end within the grace, then cancel them."""
+        """Receive no new calls, let those received finish within the grace period, then cancel them."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await asyncio.wait((subscription.drain(),), timeout=_WITHDRAWAL.total_seconds())
@@ -79,20 +73,25 @@ class RpcServer:
         await grace.settle(self._serving, _UNWIND)
         if self._serving:
             _log.error(
-                'rpc "%s": %d handlers did not end after they were cancelled',
+                'rpc "%s": %d handlers did not end within %s after they were cancelled',
                 self._spec.name,
                 len(self._serving),
+                _UNWIND,
+                extra=log_fields(LogEvent.HANDLER_RAISED, rpc=self._spec.name),
             )
 
-    def _take(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         if not is_reply_subject(message.reply):
             _log.warning(
-                'rpc "%s": ignored a call that asks for its reply on "%s"', self._spec.name, message.reply
+                'rpc "%s": ignored a call that wants its reply on "%s"',
+                self._spec.name,
+                message.reply,
+                extra=log_fields(LogEvent.CALL_REFUSED, rpc=self._spec.name, subject=message.reply),
             )
             return
         call = read_call(message, at=now())
         if len(self._serving) >= _RUNNING_MAX + _WAITING_MAX:
-            self._reply_now(call, self._responder.refuse(call, "too many calls wait"))
+            self._reply_now(call, self._responder.refuse(call, "too many calls are waiting"))
             return
         due = None
         if call.timeout is not None:
@@ -101,7 +100,7 @@ class RpcServer:
             self._serve(call, due), name=f"rpc {self._spec.name} {call.context.request_id}"
         )
         self._serving.add(task)
-        task.add_done_callback(partial(self._served, call))
+        task.add_done_callback(partial(self._on_served, call))
 
     async def _serve(self, call: IncomingCall, due: float | None) -> None:
         try:
@@ -111,32 +110,33 @@ class RpcServer:
                 await self._reply(call, reply)
         except TimeoutError:
             _log.warning(
-                'rpc "%s", request %s: cancelled, because its caller waited no longer than %s',
+                'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
                 self._spec.name,
                 call.context.request_id,
                 call.timeout,
+                extra=self._log_fields(LogEvent.CALL_TIMED_OUT, call),
             )
 
     async def _reply(self, call: IncomingCall, reply: Reply) -> None:
-        """Send a reply; while the connection is gone for a moment, so is the caller's, and it still waits."""
+        """Send a reply. During a short outage wait for the connection: the caller waits for its own too."""
         try:
             async with asyncio.timeout(self._reply_timeout.total_seconds()):
                 await self._connection.wait_writable()
                 while not self._is_sent(call, reply):
                     await self._connection.wait_connected()
         except (TimeoutError, NotConnected):
-            self._lost(call)
+            self._log_lost_reply(call)
 
     def _reply_now(self, call: IncomingCall, reply: Reply) -> None:
         if not self._is_sent(call, reply):
-            self._lost(call)
+            self._log_lost_reply(call)
 
     def _is_sent(self, call: IncomingCall, reply: Reply) -> bool:
-        """Send a reply now, or one that says why not; False while there is no connection."""
+        """Send a reply, or an error when it is too large, and return whether there was a connection for it."""
         try:
             self._send(call, reply)
         except PayloadTooLarge as error:
-            self._send(call, self._responder.refuse(call, str(error)))
+            self._send(call, self._responder.refuse(call, str(error), level=logging.ERROR))
         except NotConnected:
             return False
         return True
@@ -144,13 +144,27 @@ class RpcServer:
     def _send(self, call: IncomingCall, reply: Reply) -> None:
         self._connection.send(call.reply_subject, reply.data, headers=reply.headers)
 
-    def _lost(self, call: IncomingCall) -> None:
-        _log.warning('rpc "%s", request %s: the reply is lost', self._spec.name, call.context.request_id)
+    def _log_lost_reply(self, call: IncomingCall) -> None:
+        _log.warning(
+            'rpc "%s": the reply to request %s is lost: not connected',
+            self._spec.name,
+            call.context.request_id,
+            extra=self._log_fields(LogEvent.REPLY_LOST, call),
+        )
 
-    def _served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
+    def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
+        return log_fields(event, rpc=self._spec.name, request_id=call.context.request_id)
+
+    def _on_served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
         if task.cancelled():
             reason = "the service stopped before the handler ended"
             self._reply_now(call, self._responder.refuse(call, reason))
         elif (error := task.exception()) is not None:
-            _log.error('rpc "%s": a call ended in an error of ours', self._spec.name, exc_info=error)
+            _log.error(
+                'rpc "%s": internal error while serving request %s',
+                self._spec.name,
+                call.context.request_id,
+                exc_info=error,
+                extra=self._log_fields(LogEvent.CALLBACK_FAILED, call),
+            )

@@ -1,7 +1,7 @@
-"""Errors as the bodies of replies, both ways (reference, 5.2); no network.
+"""Encodes errors as the bodies of replies, and decodes them (reference, 5.2). Pure.
 
 Places in a `ValidationError` are those in the value, such as `#/items/0/quantity`, so that a caller sees which of many
-items is meant. Other runtimes name the place in the schema instead.
+items is wrong. Other runtimes name the place in the schema instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNEXPECTED: Final = "An unexpected error has occurred"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallFacts:
-    """What an error reply says about the call that it answers."""
+    """What an error reply contains about its call."""
 
     method: str
     request_id: str
@@ -53,14 +53,14 @@ class CallFacts:
 
 
 class ErrorCodec:
-    """Writes and reads the error replies of one procedure."""
+    """Encodes and decodes the error replies of one procedure."""
 
     def __init__(self, spec: RpcSpec) -> None:
         self._what = f'the error reply of rpc "{spec.name}"'
-        self._declared = {each.error_type: DeclaredCodec(each) for each in spec.errors}
+        self._declared = {error.error_type: DeclaredCodec(error) for error in spec.errors}
 
     def encode(self, error: RpcError, call: CallFacts, *, error_id: str) -> bytes:
-        """Write an error. What is neither declared for the procedure nor built in becomes an `UnexpectedError`.
+        """Encode an error. One that is neither declared for the procedure nor built in becomes an `UnexpectedError`.
 
         Raises:
             InvalidPayload: the fields of a declared error do not match its schema, or cannot be written as JSON.
@@ -92,10 +92,10 @@ class ErrorCodec:
             raise InvalidPayload(self._what, [("#", "it cannot be written as JSON text")]) from None
 
     def decode(self, data: bytes) -> RpcError:
-        """Read an error as one of the declared or the built-in ones, else as a `RemoteError`.
+        """Decode an error: a declared or built-in one, or else a `RemoteError`.
 
         Raises:
-            InvalidPayload: it is no error object.
+            InvalidPayload: it is not an error object.
         """
         try:
             body = decode_json(data)
@@ -110,12 +110,12 @@ class ErrorCodec:
 
 
 def invalid_request(issues: Sequence[tuple[str, str]]) -> ValidationError:
-    """Make the answer to a request that does not match its schema."""
+    """Return the error for a request that does not match its schema."""
     return ValidationError(_lines("Validation failed.", issues), issues)
 
 
 def invalid_response(issues: Sequence[tuple[str, str]]) -> ValidationError:
-    """Make the answer to a good request for which the handler returned something that does not match the schema."""
+    """Return the error for a valid request whose handler returned something that does not match the schema."""
     return ValidationError(_lines("Validation of the response failed.", issues), issues)
 
 

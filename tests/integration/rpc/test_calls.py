@@ -165,5 +165,5 @@ async def test_a_call_without_a_safe_reply_subject_is_ignored(
     await connection.close()
 
     assert stolen == []
-    assert 'rpc "Orders.Create": ignored a call that asks for its reply on ""' in caplog.text
-    assert 'ignored a call that asks for its reply on "events.v1.Orders.Shipped"' in caplog.text
+    assert 'rpc "Orders.Create": ignored a call that wants its reply on ""' in caplog.text
+    assert 'ignored a call that wants its reply on "events.v1.Orders.Shipped"' in caplog.text

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from trellis_nats import InvalidPayload, Model
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.codec import Codec
-from trellis_nats.events.envelope import read_event, stamped
+from trellis_nats.events.envelope import read_event, with_header
 
 from tests.support.orders import Moved, Shipped
 
@@ -26,7 +26,7 @@ def message(data: bytes, headers: dict[str, str] | None = None) -> Message:
 def test_the_header_stands_last_and_replaces_another() -> None:
     body: dict[str, JsonValue] = {"header": {"id": "forged"}, "orderId": "o1"}
 
-    assert json.dumps(stamped(body, event_id="01M8", time=TIME)) == (
+    assert json.dumps(with_header(body, event_id="01M8", time=TIME)) == (
         '{"orderId": "o1", "header": {"id": "01M8", "time": "2026-11-23T10:50:48.120Z"}}'
     )
 

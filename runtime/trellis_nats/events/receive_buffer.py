@@ -1,26 +1,29 @@
-"""Messages between the connection, which never waits, and a reader, which may be slow."""
+"""Messages that wait for a reader: the connection that delivers them never waits."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
+from typing import Final
 
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.log_events import LogEvent, log_fields
 
-__all__ = ["Backlog"]
+__all__ = ["ReceiveBuffer"]
 
 _log = logging.getLogger(__name__)
 
-_LOGGED_EVERY = 1000
+_LOG_EVERY: Final = 1000
+"""Messages dropped between two log lines."""
 
 
-class Backlog:
-    """Keeps messages in order until they are taken. When it is full, the oldest ones go."""
+class ReceiveBuffer:
+    """Keeps messages in order until they are taken. When it is full, the oldest ones are dropped."""
 
     def __init__(self, name: str, *, messages_max: int, bytes_max: int) -> None:
         self.dropped = 0
-        """How many messages went because the reader was too slow."""
+        """How many messages were dropped because the reader was too slow."""
         self._name = name
         self._messages_max = messages_max
         self._bytes_max = bytes_max
@@ -30,7 +33,7 @@ class Backlog:
         self._changed = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        """Add a message; drop the oldest ones if there is no room."""
+        """Add a message; drop the oldest ones when the buffer is full."""
         self._messages.append(message)
         self._bytes += len(message.data)
         while len(self._messages) > self._messages_max or self._bytes > self._bytes_max:
@@ -39,7 +42,7 @@ class Backlog:
         self._changed.set()
 
     async def take(self) -> Message | None:
-        """Take the oldest message; wait for one. None when the backlog is closed and empty."""
+        """Take the oldest message; wait for one. None when the buffer is closed and empty."""
         while not self._messages:
             if self._closed:
                 return None
@@ -50,11 +53,16 @@ class Backlog:
         return message
 
     def close(self) -> None:
-        """Let the readers end."""
+        """End the readers once they have taken the rest."""
         self._closed = True
         self._changed.set()
 
     def _count_dropped(self) -> None:
-        if self.dropped % _LOGGED_EVERY == 0:
-            _log.warning("%s: the listener is too slow; so far %d were dropped", self._name, self.dropped + 1)
+        if self.dropped % _LOG_EVERY == 0:
+            _log.warning(
+                "%s: the reader is too slow; %d messages dropped so far",
+                self._name,
+                self.dropped + 1,
+                extra=log_fields(LogEvent.EVENTS_DROPPED),
+            )
         self.dropped += 1

@@ -1,0 +1,44 @@
+"""A traceback in the log has a bounded size."""
+
+import logging
+
+import pytest
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_exception import TRACEBACK_BYTES_MAX, log_exception
+
+LOG = logging.getLogger("test")
+EXTRA = log_fields(LogEvent.HANDLER_RAISED)
+
+
+def raised(text: str) -> ValueError:
+    def handler() -> None:
+        raise ValueError(text)
+
+    with pytest.raises(ValueError, match=text[:5]) as caught:
+        handler()
+    return caught.value
+
+
+def test_a_short_traceback_is_the_exception_itself(caplog: pytest.LogCaptureFixture) -> None:
+    error = raised("short")
+
+    log_exception(LOG, logging.ERROR, "handler of %s", "pack", error=error, extra=EXTRA)
+
+    (record,) = caplog.records
+    assert record.getMessage() == "handler of pack"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert record.funcName == "test_a_short_traceback_is_the_exception_itself"
+
+
+def test_a_long_traceback_keeps_its_beginning_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    error = raised("ü" * 100_000 + "the end")
+
+    log_exception(LOG, logging.ERROR, "handler of %s", "pack", error=error, extra=EXTRA)
+
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert record.exc_info is None
+    assert message.startswith("handler of pack\nTraceback (most recent call last):")
+    assert message.endswith("the end\n")
+    assert len(message.encode()) < TRACEBACK_BYTES_MAX + 200
