@@ -27,11 +27,11 @@ from trellis_nats import (
     Accepted,
     ActiveJob,
     Contract,
-    Duties,
     JobQueue,
     Jobs,
     JobSpec,
     KeySpec,
+    Maintenance,
     Model,
     Options,
     Runtime,
@@ -51,7 +51,7 @@ STORED_KEYS: Final = (100, 1_000, 10_000, 100_000)
 COST_JOBS: Final = 500
 TEXT: Final = "x" * 160
 OPTIONS: Final = Options(
-    duties=Duties(reconcile_every=None, purge_every=None, presence_every=timedelta(hours=1))
+    maintenance=Maintenance(rescue_every=None, purge_every=None, heartbeat_every=timedelta(hours=1))
 )
 
 

@@ -10,10 +10,10 @@ from trellis_nats import (
     RUNTIME_API,
     ActiveJob,
     Contract,
-    Duties,
     JobQueue,
     Jobs,
     JobSpec,
+    Maintenance,
     Model,
     Options,
     Runtime,
@@ -25,7 +25,7 @@ TEXT: Final = "x" * 170
 CONSUMER: Final = "bench__work"
 PREFIX: Final = "trellis.jobs.bench.work"
 WITHOUT_DUTIES: Final = Options(
-    request_timeout=timedelta(seconds=60), duties=Duties(reconcile_every=None, purge_every=None)
+    request_timeout=timedelta(seconds=60), maintenance=Maintenance(rescue_every=None, purge_every=None)
 )
 """The searches for lost and for old jobs, which run now and then in one instance of a service, are not measured."""
 

@@ -66,15 +66,15 @@ from trellis_nats.jobs import (
     Jobs,
     JobSnapshot,
     JobState,
-    ReconcileReport,
     Rejected,
     Replaced,
+    RescueReport,
     Submission,
     WorkerHost,
 )
 from trellis_nats.kv import Bucket, Entry
 from trellis_nats.model import Model
-from trellis_nats.options import Credentials, Duties, Options, Retention
+from trellis_nats.options import Credentials, Maintenance, Options, Retention
 from trellis_nats.permissions import Permissions
 from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
@@ -100,7 +100,6 @@ __all__ = [
     "Contract",
     "Credentials",
     "DeclaredError",
-    "Duties",
     "Entry",
     "EventPublisher",
     "EventSource",
@@ -137,6 +136,7 @@ __all__ = [
     "KeyExists",
     "KeySpec",
     "KvError",
+    "Maintenance",
     "MalformedJobEvent",
     "MalformedKeyRecord",
     "Model",
@@ -150,11 +150,11 @@ __all__ = [
     "ProvisioningError",
     "PublishedEvent",
     "ReceivedEvent",
-    "ReconcileReport",
     "Rejected",
     "RemoteError",
     "Replaced",
     "RequestTimeout",
+    "RescueReport",
     "Retention",
     "RevisionMismatch",
     "RpcCall",

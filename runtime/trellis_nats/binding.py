@@ -101,7 +101,7 @@ class JobsBinding(_Wire):
 
     @property
     def keys_bucket(self) -> str:
-        """The bucket for the records by which instances agree: concurrency keys, and the lease of the duties."""
+        """The bucket for the records that instances share: concurrency keys, and the lease of the leader."""
         return f"JOBS_KEYS_{self.namespace}"
 
 

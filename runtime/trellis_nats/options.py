@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trellis_nats.errors import ConfigurationError
 
-__all__ = ["Credentials", "Duties", "Options", "Retention"]
+__all__ = ["Credentials", "Maintenance", "Options", "Retention"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,26 +45,27 @@ class Retention:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Duties:
-    """What a service does beside its jobs. One of its instances has the duties at a time; each shows its workers.
+class Maintenance:
+    """What a service does in addition to working its jobs.
 
-    An account that may not list the stream of jobs has none of the duties.
+    Every worker publishes heartbeats. One instance at a time, the leader, searches for lost jobs and purges ended ones.
+    An instance whose account may not scan the stream of jobs never becomes the leader.
     """
 
-    presence_every: timedelta = timedelta(seconds=30)
-    """How often a queue that is worked shows it. Others take a worker for gone after 60 to 90 s without a sign."""
-    reconcile_every: timedelta | None = timedelta(seconds=60)
-    """The pause between two searches for lost jobs. None: this instance never searches by itself."""
+    heartbeat_every: timedelta = timedelta(seconds=30)
+    """How often a worker publishes a heartbeat for each of its queues. Other tools count a worker as gone after 60 to 90 s."""
+    rescue_every: timedelta | None = timedelta(seconds=60)
+    """The pause between two searches for lost jobs. None: no automatic search in this instance."""
     lost_after: timedelta = timedelta(seconds=60)
-    """How long a job without a work message counts as under way, not as lost."""
+    """How long a job without a work message does not count as lost yet."""
     purge_every: timedelta | None = timedelta(minutes=10)
-    """The pause between two rounds that purge ended jobs, 10,000 at most in each. None: never by itself."""
+    """The pause between two purges of at most 10,000 ended jobs. None: no automatic purge in this instance."""
     retention: Retention = field(default_factory=Retention)
     lease: timedelta = timedelta(seconds=30)
-    """How long the duties may be without a holder after their holder died. Renewed every sixth of it."""
+    """How long the service may be without a leader after its leader died. The lease is renewed every sixth of it."""
 
     def __post_init__(self) -> None:
-        for name in ("presence_every", "reconcile_every", "purge_every", "lease"):
+        for name in ("heartbeat_every", "rescue_every", "purge_every", "lease"):
             interval: timedelta | None = getattr(self, name)
             if interval is not None and interval <= timedelta(0):
                 raise ConfigurationError(f"{name} must be positive, got {interval}")
@@ -104,5 +105,5 @@ class Options:
     """Create missing streams, consumers and buckets where the account may. What exists is never altered."""
     replicas: int | None = None
     """Of what is created. None: 3 where at least three servers are seen, else 1."""
-    duties: Duties = field(default_factory=Duties)
-    """Presence of workers, the search for lost jobs, and how long the histories of ended ones are kept."""
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""

@@ -17,7 +17,7 @@ from orders_participant import (
     OrdersClient,
     OrdersService,
 )
-from trellis_nats import Credentials, Duties, NoResponders, Options, PermissionDenied
+from trellis_nats import Credentials, Maintenance, NoResponders, Options, PermissionDenied
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats.testing import NatsServer
 
@@ -36,7 +36,7 @@ def options(user: str) -> Options:
     return Options(
         credentials=Credentials(user=user, password=f"of-{user}"),
         provision=user == "provisioner",
-        duties=Duties(reconcile_every=None, purge_every=None),
+        maintenance=Maintenance(rescue_every=None, purge_every=None),
     )
 
 

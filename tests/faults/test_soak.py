@@ -67,7 +67,7 @@ async def test_a_long_run_holds_nothing_back(nats_server: NatsServer) -> None:
             return Receipt(total=job.tries)
 
         await shop.start()
-        await eventually(does_duties, within=PATIENCE)
+        await eventually(does_maintenance, within=PATIENCE)
         seen: list[Footprint] = []
         for _ in range(ROUNDS):
             refs = await shop.jobs.pack.create_many([Parcel(number=number) for number in range(JOBS)])
@@ -88,9 +88,9 @@ async def test_a_long_run_holds_nothing_back(nats_server: NatsServer) -> None:
         assert after <= before * GROWTH + 2, f"{field.name} grew from {before} to {after}"
 
 
-def does_duties() -> bool:
-    """It takes a while until the first instance has the lease of the duties; their tasks are there from then on."""
-    return any(task.get_name() == "duty rounds" for task in asyncio.all_tasks())
+def does_maintenance() -> bool:
+    """The maintenance tasks start with the first instance, and exist from then on."""
+    return any(task.get_name() == "maintenance tasks" for task in asyncio.all_tasks())
 
 
 async def nothing_left(shop: Shop) -> bool:

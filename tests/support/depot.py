@@ -16,9 +16,9 @@ from trellis_nats import (
     Client,
     Contract,
     Credentials,
-    Duties,
     EventPublisher,
     EventSource,
+    Maintenance,
     Options,
     Permissions,
     RpcCall,
@@ -47,7 +47,7 @@ __all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accoun
 
 CONTRACT: Final = Contract(id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API)
 SortJob = ActiveJob[Parcel, None]
-NO_DUTIES: Final = Duties(reconcile_every=None, purge_every=None)
+NO_MAINTENANCE: Final = Maintenance(rescue_every=None, purge_every=None)
 
 
 class Depot(Service):
@@ -93,16 +93,16 @@ def role_accounts() -> dict[str, Permissions | None]:
         "worker": permissions(Depot, "worker"),
         "producer": permissions(Depot, "producer"),
         "operator": permissions(Depot, "operator"),
-        "duties": permissions(Depot, "worker") | permissions(Depot, "operator"),
+        "maintainer": permissions(Depot, "worker") | permissions(Depot, "operator"),
         "client": permissions(DepotClient, "client"),
     }
 
 
-def login(user: str, *, duties: Duties = NO_DUTIES) -> Options:
+def login(user: str, *, maintenance: Maintenance = NO_MAINTENANCE) -> Options:
     """Return the options of a user."""
     return Options(
         credentials=Credentials(user=user, password=user),
-        duties=duties,
+        maintenance=maintenance,
         request_timeout=timedelta(seconds=5),
         shutdown_grace=timedelta(seconds=1),
     )

@@ -14,12 +14,12 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 
-from trellis_nats import Duties, Options
+from trellis_nats import Maintenance, Options
 
 from tests.support.shop import ParcelJob, Receipt, Shop
 
 ROOT = Path(__file__).parents[2]
-LEASE = Duties().lease
+LEASE = Maintenance().lease
 
 
 def say(*words: object) -> None:
@@ -30,7 +30,7 @@ def say(*words: object) -> None:
 
 async def main(url: str, lease: timedelta) -> None:
     """Work until SIGTERM."""
-    options = Options(shutdown_grace=timedelta(milliseconds=200), duties=Duties(lease=lease))
+    options = Options(shutdown_grace=timedelta(milliseconds=200), maintenance=Maintenance(lease=lease))
     async with Shop.connect(url, options=options) as shop:
 
         @shop.jobs.pack.handle

@@ -22,10 +22,10 @@ DEFAULT_BACKOFF_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000)
 FACADE_NAMES = frozenset(
     [
         "follow",
-        "has_duties",
-        "last_reconcile",
+        "is_leader",
+        "last_rescue",
         "purge_ended",
-        "reconcile",
+        "rescue_lost",
         "runtime",
         "start",
         "start_workers",

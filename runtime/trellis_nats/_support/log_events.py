@@ -54,7 +54,7 @@ class LogEvent(StrEnum):
     READ_FAILED = "read_failed"
     """The events of a job could not be read; they are read again later."""
     INTERNAL_ERROR = "internal_error"
-    """Working a job failed in a way that the runtime does not expect: please report it."""
+    """A task of the runtime ended in an exception that it does not expect: please report it."""
     WORK_MESSAGE_REMOVED = "work_message_removed"
     """A message of the work stream is malformed, or its job has no events; it was removed."""
 
@@ -109,6 +109,24 @@ class LogEvent(StrEnum):
     # --- maintenance -------------------------------------------------------------------------------------------------
     JOB_RESCUED = "job_rescued"
     """A job was accepted and its work message is missing; the message was written again."""
+    JOB_UNREADABLE = "job_unreadable"
+    """An event in the history of a job cannot be read."""
+    JOBS_PURGED = "jobs_purged"
+    """The histories of ended jobs were purged."""
+    HEARTBEAT_NOT_SENT = "heartbeat_not_sent"
+    """A worker heartbeat could not be published and was skipped."""
+    LEADER_ELECTED = "leader_elected"
+    """This instance is the leader of its service now."""
+    LEADER_LOST = "leader_lost"
+    """This instance is not the leader of its service any longer."""
+    LEADER_LEASE_NOT_RENEWED = "leader_lease_not_renewed"
+    """The lease of the leader could not be taken or renewed."""
+    LEADER_LEASE_NOT_RELEASED = "leader_lease_not_released"
+    """A stopping leader could not release its lease, which now has to expire."""
+    MAINTENANCE_OFF = "maintenance_off"
+    """The account may not do a maintenance task, so this process does not."""
+    MAINTENANCE_FAILED = "maintenance_failed"
+    """A maintenance task failed and runs again later."""
 
 
 def log_fields(

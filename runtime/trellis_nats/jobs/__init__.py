@@ -2,7 +2,7 @@
 
 from trellis_nats.jobs.facade import Jobs, WorkerHost
 from trellis_nats.jobs.keys.lease import JobLease
-from trellis_nats.jobs.maintenance.report import ReconcileReport
+from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.snapshot import JobSnapshot
 from trellis_nats.jobs.model.states import JobState
@@ -25,9 +25,9 @@ __all__ = [
     "JobSnapshot",
     "JobState",
     "Jobs",
-    "ReconcileReport",
     "Rejected",
     "Replaced",
+    "RescueReport",
     "Submission",
     "WorkerHost",
 ]

@@ -12,7 +12,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
-from trellis_nats.jobs.maintenance.report import ReconcileReport
+from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
@@ -52,7 +52,7 @@ class Jobs:
         self.runtime = runtime
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
-        self._duty_host: Maintainer | None = None
+        self._maintainer: Maintainer | None = None
         runtime.register(JobsSurface(self.start, self.stop))
 
     async def start_workers(self) -> WorkerHost:
@@ -95,7 +95,7 @@ class Jobs:
                 await worker.start()
                 self._workers.append(worker)
             await self._clock(handled[0]).watch(self.runtime.connection, self._heartbeats)
-            self._duties().start(map(self._worked, handled))
+            self._get_maintainer().start(map(self._worked, handled))
         except BaseException:
             await self.stop(GracePeriod(timedelta(0)))
             raise
@@ -107,14 +107,16 @@ class Jobs:
         heartbeats, self._heartbeats = self._heartbeats, None
         if heartbeats is not None:
             await heartbeats.stop()
-        if self._duty_host is not None:
-            await self._duty_host.stop()
+        if self._maintainer is not None:
+            await self._maintainer.stop()
 
-    async def reconcile(self) -> ReconcileReport:
-        """Find accepted jobs that no worker will ever get, and enqueue them again; now, whoever has the duty.
+    async def rescue_lost(self) -> RescueReport:
+        """Find accepted jobs that no worker will receive, and enqueue them again.
+
+        Runs now, also when another instance is the leader that does this regularly (`Options.maintenance`).
 
         A server can lose a job's message between its streams, and an operator can purge the one that workers read.
-        A job is lost when it has not ended, has no work message, and `Options.duties.lost_after` has passed since its
+        A job is lost when it has not ended, has no work message, and `Options.maintenance.lost_after` has passed since its
         newest event, and if it is active, its ack wait too, and no process answers that it works on it.
 
         Raises:
@@ -122,12 +124,12 @@ class Jobs:
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer.
         """
-        return await self._duties().reconcile()
+        return await self._get_maintainer().rescue_lost()
 
     async def purge_ended(self, retention: Retention | None = None, *, limit: int = 10_000) -> int:
         """Purge the histories of jobs that ended long enough ago, `limit` at most, and return how many it was.
 
-        `retention` defaults to that of `Options.duties`. Ages are judged by the server's clock alone. What is purged
+        `retention` defaults to that of `Options.maintenance`. Ages are judged by the server's clock alone. What is purged
         is not found any more by `ref`, and its idempotency key may make a new job.
 
         Raises:
@@ -135,17 +137,17 @@ class Jobs:
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer; what was purged until then stays purged.
         """
-        return await self._duties().purge_ended(retention, limit=limit)
+        return await self._get_maintainer().purge_ended(retention, limit=limit)
 
     @property
-    def last_reconcile(self) -> ReconcileReport | None:
-        """What was found when this process last looked for lost jobs; None when it never did."""
-        return None if self._duty_host is None else self._duty_host.last_report
+    def last_rescue(self) -> RescueReport | None:
+        """The result of the last search for lost jobs in this process. None: it has not searched yet."""
+        return None if self._maintainer is None else self._maintainer.last_report
 
     @property
-    def has_duties(self) -> bool:
-        """Whether this instance has the duties of its service now: one at a time has."""
-        return self._duty_host is not None and self._duty_host.holds_lease
+    def is_leader(self) -> bool:
+        """Whether this instance is the leader, which does the maintenance of its service. At most one instance is."""
+        return self._maintainer is not None and self._maintainer.is_leader
 
     @asynccontextmanager
     async def follow(self) -> AsyncGenerator[AsyncIterator[JobEvent], None]:
@@ -174,16 +176,16 @@ class Jobs:
     def _handled(self) -> list[JobQueue[object, object]]:
         return [queue for queue in self._queues() if queue.registration is not None]
 
-    def _duties(self) -> Maintainer:
-        if self._duty_host is None:
+    def _get_maintainer(self) -> Maintainer:
+        if self._maintainer is None:
             runtime = self.runtime
             jobs = runtime.binding.jobs
             if jobs is None or not jobs.queues:
                 raise ConfigurationError(f"{runtime.contract.id} has no job queue")
-            self._duty_host = Maintainer(
-                runtime.connection, jobs, runtime.options.duties, instance_id=runtime.instance_id
+            self._maintainer = Maintainer(
+                runtime.connection, jobs, runtime.options.maintenance, instance_id=runtime.instance_id
             )
-        return self._duty_host
+        return self._maintainer
 
     def _worked(self, queue: JobQueue[object, object]) -> WorkedQueue:
         jobs, registration = self.runtime.binding.jobs, queue.registration

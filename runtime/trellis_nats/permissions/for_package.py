@@ -23,7 +23,7 @@ def permissions(
     """Return what a user of NATS must be allowed to do to play a role of a service, and nothing else.
 
     `worker` works the queues, serves the RPCs, publishes the events and uses the buckets; `producer` creates jobs, and
-    follows and cancels them; `operator` does the maintenance (`Options.duties`, `reconcile`, `purge_ended`, `follow`),
+    follows and cancels them; `operator` does the maintenance (`Options.maintenance`, `rescue_lost`, `purge_ended`, `follow`),
     alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `client`, of a generated client
     class, calls the RPCs and subscribes to the events. Two roles are joined with `|`.
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 from pydantic import BaseModel
-from trellis_nats import Duties, Options
+from trellis_nats import Maintenance, Options
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.harness.mill import Flour, GrainJob, Mill
@@ -45,12 +45,12 @@ class Settings(BaseModel):
     """Seconds that handlers are given at SIGTERM."""
     request_timeout: float = 5
     """Seconds that a write or read waits for its answer."""
-    reconcile_every: float = 60
+    rescue_every: float = 60
     """Seconds between two searches for lost jobs."""
     lost_after: float = 60
     """Seconds after which a job without a work message is lost."""
     lease: float = 30
-    """Seconds that the duties may be without a holder."""
+    """Seconds that the service may be without a leader."""
     mutant: str = ""
     """The fault that the runtime is given, by its name in `tests/faults/mutants.py`; empty: none."""
 
@@ -60,8 +60,8 @@ class Settings(BaseModel):
             shutdown_grace=timedelta(seconds=self.grace),
             request_timeout=timedelta(seconds=self.request_timeout),
             connect_timeout=timedelta(seconds=20),
-            duties=Duties(
-                reconcile_every=timedelta(seconds=self.reconcile_every),
+            maintenance=Maintenance(
+                rescue_every=timedelta(seconds=self.rescue_every),
                 lost_after=timedelta(seconds=self.lost_after),
                 lease=timedelta(seconds=self.lease),
             ),

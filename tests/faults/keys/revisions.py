@@ -88,7 +88,7 @@ async def revisions(connection: Connection, *, clock: int) -> list[Revision]:
 
 
 def _is_of_a_key(message: Message) -> bool:
-    """Say whether it is the record of a key; the bucket has the leases of duties too."""
+    """Return whether it is the record of a key; the bucket also has the lease of the leader."""
     return ".harbour." in message.subject
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 from pydantic import BaseModel
-from trellis_nats import Duties, Options
+from trellis_nats import Maintenance, Options
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.keys.crowding import MARGIN, STALLED
@@ -50,7 +50,7 @@ class WorkerSettings(BaseModel):
         return Options(
             shutdown_grace=seconds,
             connect_timeout=20 * seconds,
-            duties=Duties(reconcile_every=5 * seconds, lost_after=10 * seconds, lease=3 * seconds),
+            maintenance=Maintenance(rescue_every=5 * seconds, lost_after=10 * seconds, lease=3 * seconds),
         )
 
 

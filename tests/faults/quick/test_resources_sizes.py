@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from trellis_nats import Duties, JobState, Options, PayloadTooLarge
+from trellis_nats import JobState, Maintenance, Options, PayloadTooLarge
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.streams import last_message
 from trellis_nats.testing import NatsServer
@@ -31,7 +31,7 @@ def narrow_server() -> Iterator[NatsServer]:
 @pytest.fixture
 async def press(narrow_server: NatsServer) -> AsyncIterator[Press]:
     options = Options(
-        shutdown_grace=timedelta(0), duties=Duties(reconcile_every=None, lost_after=timedelta(0))
+        shutdown_grace=timedelta(0), maintenance=Maintenance(rescue_every=None, lost_after=timedelta(0))
     )
     async with Press.connect(narrow_server.url, options=options) as press:
         yield press
@@ -58,7 +58,7 @@ async def test_a_payload_that_is_too_large_is_refused_before_it_is_sent(press: P
 
 
 async def test_the_largest_payload_is_worked_and_found_again_when_its_message_is_lost(press: Press) -> None:
-    """Neither the copy between the streams nor the one of the reconciler may be too large for the server."""
+    """Neither the copy between the streams nor the one that the job rescuer writes may be too large for the server."""
 
     async def odd(job: PressJob) -> Sheet:
         return Sheet(text=str(len(job.payload.text)))
@@ -73,7 +73,7 @@ async def test_the_largest_payload_is_worked_and_found_again_when_its_message_is
 
     await eventually(has_come)
     await call(connection, "STREAM.PURGE.JOBS_WORK")
-    assert (await press.jobs.reconcile()).enqueued == 1
+    assert (await press.jobs.rescue_lost()).enqueued == 1
     await pressing(press, odd)
     worked = await press.jobs.press.create(Sheet(text=text))
     assert (await worked.result(timeout=SOON)).text == str(len(text))

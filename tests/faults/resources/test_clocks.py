@@ -1,4 +1,4 @@
-"""Wall clocks that jump or differ: no job is lost or run twice, and the duties have one holder at a time."""
+"""Wall clocks that jump or differ: no job is lost or run twice, and there is one leader at a time."""
 
 import asyncio
 import sys
@@ -57,7 +57,7 @@ async def test_jumps_of_an_hour_lose_nothing_and_run_nothing_twice(
     nats_server: NatsServer, tmp_path: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of two workers is an hour ahead, right, an hour behind, right, and so on; every job raises once."""
-    async with scenario("clock jumps 1 h", nats_server.url, tmp_path, lease=LEASE, reconcile_every=1) as it:
+    async with scenario("clock jumps 1 h", nats_server.url, tmp_path, lease=LEASE, rescue_every=1) as it:
         await it.crew.hire()
         await hired_with(it, clock, monkeypatch)
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, raises=1, ends=("completed",)))
@@ -87,9 +87,7 @@ async def test_two_workers_ten_minutes_apart_lose_nothing_and_run_nothing_twice(
     assert other is not None
     clock.turn(SKEW)
     other.turn(-SKEW)
-    async with scenario(
-        "clocks 10 min apart", nats_server.url, tmp_path, lease=LEASE, reconcile_every=1
-    ) as it:
+    async with scenario("clocks 10 min apart", nats_server.url, tmp_path, lease=LEASE, rescue_every=1) as it:
         it.nemesis("clocks apart", LogEvent.CLOCK_SKEWED)
         await hired_with(it, clock, monkeypatch)
         await hired_with(it, other, monkeypatch)

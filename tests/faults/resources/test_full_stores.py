@@ -84,7 +84,7 @@ async def test_an_account_without_room_tells_and_goes_on_when_it_has_some(tmp_pa
     """The server itself may store 4 MiB; room is made by purging what ended."""
     with storing_in(tmp_path / "store", limits=f"max_file_store: {4 * MIB}") as server:
         async with scenario(
-            "max_file_store reached", server.url, tmp_path, reconcile_every=1, lost_after=1
+            "max_file_store reached", server.url, tmp_path, rescue_every=1, lost_after=1
         ) as it:
             await it.crew.hire(2, request_timeout=1)
             it.nemesis(
@@ -124,7 +124,7 @@ async def test_a_disk_without_a_free_byte_loses_nothing_that_was_accepted(tmp_pa
     server = storing_in(folder / "js", limits="max_file_store: 1GB")
     server.start()
     try:
-        async with scenario("ENOSPC", server.url, tmp_path, reconcile_every=1, lost_after=1) as it:
+        async with scenario("ENOSPC", server.url, tmp_path, rescue_every=1, lost_after=1) as it:
             await with_jobs_under_way(it)
             with filled(folder):
                 it.nemesis("disk full", LogEvent.OUTCOME_NOT_STORED, LogEvent.JOB_RETURNED)

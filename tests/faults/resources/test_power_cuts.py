@@ -33,9 +33,7 @@ async def cut_under_load(folder: Path, name: str, sync_interval: str) -> tuple[V
     server = storing_in(store / "js", limits=f"sync_interval: {sync_interval}")
     server.start()
     try:
-        async with scenario(
-            name, server.url, folder, request_timeout=2, reconcile_every=1, lost_after=1
-        ) as it:
+        async with scenario(name, server.url, folder, request_timeout=2, rescue_every=1, lost_after=1) as it:
             await it.crew.hire(2)
             await asyncio.to_thread(os.sync)  # the streams were made long before a power cut
             submitting = asyncio.create_task(it.submit_many(1_000_000, at_once=20))

@@ -56,7 +56,7 @@ def kept(verdict: Verdict, again: int = 0) -> None:
 async def test_work_that_is_purged_under_load_is_done(nats_server: NatsServer, tmp_path: Path) -> None:
     purged = 0
     async with scenario(
-        "JOBS_WORK purged", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
+        "JOBS_WORK purged", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
     ) as it:
         # What is lost twice within the duplicate window, two minutes, is enqueued again only after it.
         await change_stream(it.connection, "JOBS_WORK", duplicate_window=to_nanoseconds(timedelta(seconds=1)))
@@ -81,7 +81,7 @@ async def test_work_streams_made_anew_under_load_run_nothing_twice(
 ) -> None:
     """The server replays every job that ever was, each time."""
     async with scenario(
-        "JOBS_WORK made anew", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
+        "JOBS_WORK made anew", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
         await under_load(it, lambda: recreate_work(it.connection), LogEvent.CONSUMER_MISSING, times=4)
@@ -97,7 +97,7 @@ async def test_a_source_that_is_detached_and_attached_loses_nothing(
 ) -> None:
     """Attached again while the work stream is empty, the server goes on by time and skips what it had not copied."""
     async with scenario(
-        "source detached", nats_server.url, tmp_path, reconcile_every=SOON, lost_after=SOON, lease=3
+        "source detached", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
 
@@ -122,7 +122,7 @@ async def test_a_sealed_history_takes_no_job_and_no_end(nats_server: NatsServer,
         "JOBS takes nothing for 4 s",
         nats_server.url,
         tmp_path,
-        reconcile_every=SOON,
+        rescue_every=SOON,
         lost_after=SOON,
         lease=3,
     ) as it:

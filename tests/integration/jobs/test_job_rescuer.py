@@ -1,4 +1,4 @@
-"""Lost jobs are found and run once; what is not lost is left alone."""
+"""Lost jobs are enqueued again and run once; jobs that are not lost stay as they are."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,13 +9,13 @@ from typing import Final
 import pytest
 from trellis_nats import (
     Credentials,
-    Duties,
     JobFailed,
     JobRetry,
     JobState,
+    Maintenance,
     Options,
     PermissionDenied,
-    ReconcileReport,
+    RescueReport,
 )
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.streams import leader_last_message
@@ -35,28 +35,28 @@ from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop
 from tests.support.shop_process import shop_process
 
 SOON = timedelta(seconds=10)
-AT_ONCE: Final = Duties(reconcile_every=None, purge_every=None, lost_after=timedelta(0))
-"""Only on demand, and whatever has no message is lost."""
-NO_SECRET: Final = "none"  # noqa: S105 - as it says
+AT_ONCE: Final = Maintenance(rescue_every=None, purge_every=None, lost_after=timedelta(0))
+"""Searches on demand; every job without a work message counts as lost."""
+NO_SECRET: Final = "none"  # noqa: S105 - not a secret
 
 
 @asynccontextmanager
-async def shop_of(server: NatsServer, duties: Duties = AT_ONCE) -> AsyncGenerator[Shop, None]:
-    async with Shop.connect(server.url, options=Options(duties=duties)) as shop:
+async def shop_of(server: NatsServer, maintenance: Maintenance = AT_ONCE) -> AsyncGenerator[Shop, None]:
+    async with Shop.connect(server.url, options=Options(maintenance=maintenance)) as shop:
         yield shop
 
 
-async def test_a_job_whose_work_message_was_purged_is_found_and_run_once(nats_server: NatsServer) -> None:
+async def test_a_job_whose_work_message_was_purged_is_rescued_and_runs_once(nats_server: NatsServer) -> None:
     async with shop_of(nats_server) as shop:
         refs = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(5)])
         await purge_work(shop, 5)
 
-        first = await shop.jobs.reconcile()
-        again = await shop.jobs.reconcile()
+        first = await shop.jobs.rescue_lost()
+        again = await shop.jobs.rescue_lost()
 
-        assert first == ReconcileReport(examined=5, enqueued=5)
-        assert again == ReconcileReport(examined=5, waiting=5), "now each has a message"
-        assert shop.jobs.last_reconcile == again
+        assert first == RescueReport(examined=5, enqueued=5)
+        assert again == RescueReport(examined=5, waiting=5), "now each has a message"
+        assert shop.jobs.last_rescue == again
         runs: list[str] = []
 
         @shop.jobs.pack.handle
@@ -67,10 +67,10 @@ async def test_a_job_whose_work_message_was_purged_is_found_and_run_once(nats_se
         await shop.jobs.start_workers()
         assert [await ref.result(timeout=SOON) for ref in refs] == [Receipt(total=n) for n in range(5)]
         assert sorted(runs) == sorted(ref.id for ref in refs)
-        assert await shop.jobs.reconcile() == ReconcileReport()
+        assert await shop.jobs.rescue_lost() == RescueReport()
 
 
-async def test_what_is_enqueued_again_carries_the_created_event_and_its_context(
+async def test_a_rescued_message_has_the_created_event_and_its_context(
     nats_server: NatsServer,
 ) -> None:
     async with shop_of(nats_server) as shop:
@@ -78,7 +78,7 @@ async def test_what_is_enqueued_again_carries_the_created_event_and_its_context(
         created = await shop.jobs.pack.access.event_log.newest(ref.id)
         assert created is not None
         await purge_work(shop, 1)
-        await shop.jobs.reconcile()
+        await shop.jobs.rescue_lost()
 
         work = await leader_last_message(connection_of(shop), "JOBS_WORK", "trellis.work.shop.pack")
 
@@ -91,18 +91,18 @@ async def test_what_is_enqueued_again_carries_the_created_event_and_its_context(
         }
 
 
-async def test_two_reconcilers_at_once_enqueue_a_job_once(nats_server: NatsServer) -> None:
+async def test_two_concurrent_rescuers_enqueue_a_job_once(nats_server: NatsServer) -> None:
     async with shop_of(nats_server) as shop, shop_of(nats_server) as other:
         await shop.jobs.pack.create_many([Parcel(number=n) for n in range(20)])
         await purge_work(shop, 20)
 
-        reports = await asyncio.gather(shop.jobs.reconcile(), other.jobs.reconcile())
+        reports = await asyncio.gather(shop.jobs.rescue_lost(), other.jobs.rescue_lost())
 
         assert sum(report.enqueued for report in reports) == 20
         assert await count_work_messages(shop) == 20
 
 
-async def test_a_job_that_was_never_sourced_is_found_and_run(nats_server: NatsServer) -> None:
+async def test_a_job_that_was_never_sourced_is_rescued(nats_server: NatsServer) -> None:
     """As when the source of an empty work stream is detached for a while (faults.md, fact 4)."""
     async with shop_of(nats_server) as shop:
         runs: list[int] = []
@@ -117,15 +117,15 @@ async def test_a_job_that_was_never_sourced_is_found_and_run(nats_server: NatsSe
         await detach_work(shop)
 
         lost = await shop.jobs.pack.create(Parcel(number=2))
-        report = await shop.jobs.reconcile()
+        report = await shop.jobs.rescue_lost()
 
-        assert report == ReconcileReport(examined=1, enqueued=1)
+        assert report == RescueReport(examined=1, enqueued=1)
         assert await lost.result(timeout=SOON) == Receipt(total=1)
         assert runs == [1, 2]
 
 
-async def test_a_work_stream_that_was_made_anew_runs_nothing_twice(nats_server: NatsServer) -> None:
-    """It replays the whole history by itself; the reconciler adds what is missing, and workers drop the rest."""
+async def test_a_recreated_work_stream_runs_nothing_twice(nats_server: NatsServer) -> None:
+    """It sources the whole history again; the job rescuer adds what is missing, and workers drop duplicates."""
     async with shop_of(nats_server) as shop:
         runs: list[int] = []
 
@@ -139,7 +139,7 @@ async def test_a_work_stream_that_was_made_anew_runs_nothing_twice(nats_server: 
         await host.stop()
         waiting = await shop.jobs.pack.create(Parcel(number=2))
         await recreate_work(shop)
-        await shop.jobs.reconcile()
+        await shop.jobs.rescue_lost()
         await shop.jobs.start_workers()
 
         assert await waiting.result(timeout=SOON) == Receipt(total=2)
@@ -149,22 +149,22 @@ async def test_a_work_stream_that_was_made_anew_runs_nothing_twice(nats_server: 
 
 @pytest.mark.parametrize("number", [2, -2])
 async def test_a_running_job_without_a_message_is_not_run_twice(nats_server: NatsServer, number: int) -> None:
-    """Its process is asked, and answers although the handler may block the event loop."""
+    """Its process is asked, and answers even while the handler blocks the event loop."""
     async with shop_of(nats_server) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
         await holder.wait_for("began")
         await purge_work(shop, 0)
 
-        found = await eventually(lambda: looked_at(shop))
+        found = await eventually(lambda: check_old_enough(shop))
 
-        assert found == ReconcileReport(examined=1, running=1)
+        assert found == RescueReport(examined=1, running=1)
         assert await ref.result(timeout=SOON) == Receipt(total=1)
-        assert await shop.jobs.reconcile() == ReconcileReport()
+        assert await shop.jobs.rescue_lost() == RescueReport()
 
 
-async def looked_at(shop: Shop) -> ReconcileReport | None:
-    """Reconcile until the job's ack wait is over, so that it is asked about."""
-    report = await shop.jobs.reconcile()
+async def check_old_enough(shop: Shop) -> RescueReport | None:
+    """Search until the ack wait of the job is over, so that its worker is asked."""
+    report = await shop.jobs.rescue_lost()
     return report if report.running or report.enqueued or not report.examined else None
 
 
@@ -177,20 +177,20 @@ async def test_an_active_job_whose_worker_and_message_are_gone_runs_again(nats_s
             await holder.process.wait()
         await purge_work(shop, 0)
 
-        found = await eventually(lambda: looked_at(shop), within=ACK_WAIT + SOON)
+        found = await eventually(lambda: check_old_enough(shop), within=ACK_WAIT + SOON)
 
-        assert found == ReconcileReport(examined=1, enqueued=1)
+        assert found == RescueReport(examined=1, enqueued=1)
 
         @shop.jobs.pack.handle
         async def pack(job: ParcelJob) -> Receipt:
             return Receipt(total=job.tries)
 
         await shop.jobs.start_workers()
-        assert await ref.result(timeout=SOON) == Receipt(total=2), "the try that died counts"
+        assert await ref.result(timeout=SOON) == Receipt(total=2), "the attempt of the dead worker counts"
 
 
-async def test_a_job_whose_message_vanished_between_two_tries_runs_again(nats_server: NatsServer) -> None:
-    """A longer wait than the queue's backoff, which the handler asked for, is cut short then."""
+async def test_a_job_whose_message_is_lost_between_two_attempts_runs_again(nats_server: NatsServer) -> None:
+    """A delay that the handler asked for, longer than the queue's backoff, is then cut short."""
     async with shop_of(nats_server) as shop:
 
         @shop.jobs.pack.handle
@@ -202,11 +202,11 @@ async def test_a_job_whose_message_vanished_between_two_tries_runs_again(nats_se
         await shop.jobs.start_workers()
         ref = await shop.jobs.pack.create(Parcel(number=1))
         await eventually(lambda: is_in(shop, ref.id, JobState.RETRY))
-        await eventually(lambda: rests(shop))
-        assert await shop.jobs.reconcile() == ReconcileReport(examined=1, waiting=1)
+        await eventually(lambda: is_backoff_over(shop))
+        assert await shop.jobs.rescue_lost() == RescueReport(examined=1, waiting=1)
 
         await purge_work(shop, 1)
-        await eventually(lambda: looked_at(shop))
+        await eventually(lambda: check_old_enough(shop))
 
         assert await ref.result(timeout=SOON) == Receipt(total=2)
 
@@ -215,34 +215,34 @@ async def is_in(shop: Shop, job_id: str, state: JobState) -> bool:
     return (await shop.jobs.pack.ref(job_id).get()).state is state
 
 
-async def rests(shop: Shop) -> bool:
-    """Say whether the backoff of the job that is waiting is over, for the reconciler."""
-    return (await shop.jobs.reconcile()).waiting == 1
+async def is_backoff_over(shop: Shop) -> bool:
+    """Return whether the job rescuer counts the job that waits for its retry as old enough."""
+    return (await shop.jobs.rescue_lost()).waiting == 1
 
 
 async def test_jobs_that_wait_behind_others_are_not_lost(nats_server: NatsServer) -> None:
-    """More of them than one page of the work stream holds, and two that are really lost between them."""
+    """More jobs than one page of the work stream holds, and two lost ones between them."""
     async with shop_of(nats_server) as shop:
         refs = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(600)])
         await eventually(lambda: has_work(shop, 600))
         for sequence in (3, 500):
             await call(connection_of(shop), "STREAM.MSG.DELETE.JOBS_WORK", {"seq": sequence})
 
-        found = await shop.jobs.reconcile()
+        found = await shop.jobs.rescue_lost()
 
-        assert found == ReconcileReport(examined=600, waiting=598, enqueued=2)
+        assert found == RescueReport(examined=600, waiting=598, enqueued=2)
         assert len(refs) == await count_work_messages(shop)
 
 
-async def test_jobs_of_the_last_moment_are_left_alone(nats_server: NatsServer) -> None:
-    async with shop_of(nats_server, Duties(reconcile_every=None, purge_every=None)) as shop:
+async def test_recent_jobs_are_not_checked(nats_server: NatsServer) -> None:
+    async with shop_of(nats_server, Maintenance(rescue_every=None, purge_every=None)) as shop:
         await shop.jobs.pack.create(Parcel(number=1))
         await purge_work(shop, 1)
 
-        assert await shop.jobs.reconcile() == ReconcileReport()
+        assert await shop.jobs.rescue_lost() == RescueReport()
 
 
-async def test_a_job_that_an_operator_sent_again_is_found_by_that_event(nats_server: NatsServer) -> None:
+async def test_a_job_that_an_operator_retried_is_rescued_by_that_event(nats_server: NatsServer) -> None:
     async with shop_of(nats_server) as shop:
         fails = True
 
@@ -274,12 +274,12 @@ async def test_a_job_that_an_operator_sent_again_is_found_by_that_event(nats_ser
         await purge_work(shop, 1)
         fails = False
 
-        assert await shop.jobs.reconcile() == ReconcileReport(examined=1, enqueued=1)
+        assert await shop.jobs.rescue_lost() == RescueReport(examined=1, enqueued=1)
         await shop.jobs.start_workers()
         assert await ref.result(timeout=SOON) == Receipt(total=1)
 
 
-async def test_an_account_that_may_not_list_is_told_so() -> None:
+async def test_an_account_that_may_not_scan_gets_permission_denied() -> None:
     config = """
         accounts: { A: { jetstream: enabled, users: [
             { user: root, password: none },
@@ -290,9 +290,9 @@ async def test_an_account_that_may_not_list_is_told_so() -> None:
         root = Options(credentials=Credentials(user="root", password=NO_SECRET))
         async with Shop.connect(server.url, options=root):
             pass
-        worker = Options(credentials=Credentials(user="worker", password=NO_SECRET), duties=AT_ONCE)
+        worker = Options(credentials=Credentials(user="worker", password=NO_SECRET), maintenance=AT_ONCE)
         async with Shop.connect(server.url, options=worker) as shop:
             with pytest.raises(PermissionDenied, match=r"CONSUMER\.CREATE\.JOBS"):
-                await shop.jobs.reconcile()
+                await shop.jobs.rescue_lost()
             with pytest.raises(PermissionDenied, match=r"CONSUMER\.CREATE\.JOBS"):
                 await shop.jobs.purge_ended()

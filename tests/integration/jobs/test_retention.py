@@ -1,9 +1,9 @@
-"""Histories of ended jobs go when they are due, state by state; nothing else goes."""
+"""Histories of ended jobs are purged when they are due, state by state; nothing else is purged."""
 
 from datetime import timedelta
 from typing import Final
 
-from trellis_nats import Duties, JobFailed, JobNotFound, JobRef, JobState, Options, Retention
+from trellis_nats import JobFailed, JobNotFound, JobRef, JobState, Maintenance, Options, Retention
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
@@ -25,7 +25,7 @@ NEVER: Final = Retention(
     dead=None,
     dismissed=None,
 )
-BY_HAND: Final = Options(duties=Duties(reconcile_every=None, purge_every=None))
+ON_DEMAND: Final = Options(maintenance=Maintenance(rescue_every=None, purge_every=None))
 
 Refs = dict[JobState, JobRef[Parcel, Receipt]]
 
@@ -68,8 +68,8 @@ async def kept(refs: Refs) -> set[JobState]:
     return found
 
 
-async def test_each_state_is_kept_for_its_own_time(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+async def test_each_state_has_its_own_retention(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await jobs_in_every_state(shop)
         assert await kept(refs) == set(refs)
 
@@ -81,7 +81,7 @@ async def test_each_state_is_kept_for_its_own_time(nats_server: NatsServer) -> N
         assert await kept(refs) == {JobState.CANCELLED, JobState.PENDING}
         assert await shop.jobs.purge_ended(_only(cancelled=AT_ONCE)) == 1
         assert await kept(refs) == {JobState.PENDING}
-        assert await subjects(shop, "trellis.jobs.shop.>") == 1, "nothing of the purged jobs is left"
+        assert await subjects(shop, "trellis.jobs.shop.>") == 1, "no event of the purged jobs is left"
 
 
 def _only(
@@ -112,8 +112,8 @@ async def subjects(shop: Shop, under: str) -> int:
             raise AssertionError(f"no stream: {answer}")
 
 
-async def test_a_round_purges_no_more_than_it_may(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+async def test_a_purge_respects_its_limit(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(10)])
         for ref in refs:
             await ref.cancel()
@@ -124,8 +124,8 @@ async def test_a_round_purges_no_more_than_it_may(nats_server: NatsServer) -> No
         assert (first, rest) == (7, 3)
 
 
-async def test_a_failed_job_that_was_sent_again_is_kept(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+async def test_a_failed_job_that_an_operator_retried_is_kept(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await jobs_in_every_state(shop)
         history, job_id = shop.jobs.pack.access.event_log, refs[JobState.FAILED].id
         created, ended = await history.newest_of(job_id, "created"), await history.newest(job_id)
@@ -138,9 +138,9 @@ async def test_a_failed_job_that_was_sent_again_is_kept(nats_server: NatsServer)
         assert (await refs[JobState.FAILED].get()).state is JobState.PENDING
 
 
-async def test_a_subject_that_would_mean_every_job_purges_nothing(nats_server: NatsServer) -> None:
-    """A server stores a literal `*`; as a filter it would name every job of the queue."""
-    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+async def test_a_subject_with_a_wildcard_purges_nothing(nats_server: NatsServer) -> None:
+    """A server stores a literal `*`; as a filter, it would match every job of the queue."""
+    async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await jobs_in_every_state(shop)
         for event in ("created", "completed"):
             body = await shop.jobs.pack.access.event_log.newest_of(refs[JobState.COMPLETED].id, event)
@@ -151,11 +151,11 @@ async def test_a_subject_that_would_mean_every_job_purges_nothing(nats_server: N
         assert await kept(refs) == set(refs) - {JobState.COMPLETED}
 
 
-async def test_the_holder_of_the_duties_purges_by_itself(nats_server: NatsServer) -> None:
-    duties = Duties(
-        reconcile_every=None, purge_every=timedelta(milliseconds=20), retention=_only(completed=AT_ONCE)
+async def test_the_leader_purges_ended_jobs_automatically(nats_server: NatsServer) -> None:
+    maintenance = Maintenance(
+        rescue_every=None, purge_every=timedelta(milliseconds=20), retention=_only(completed=AT_ONCE)
     )
-    async with Shop.connect(nats_server.url, options=Options(duties=duties)) as shop:
+    async with Shop.connect(nats_server.url, options=Options(maintenance=maintenance)) as shop:
 
         @shop.jobs.pack.handle
         async def pack(job: ParcelJob) -> Receipt:
@@ -174,20 +174,20 @@ async def test_the_holder_of_the_duties_purges_by_itself(nats_server: NatsServer
         await eventually(is_gone)
 
 
-async def test_old_signs_of_life_go_and_nothing_else(nats_server: NatsServer) -> None:
-    """The stream keeps each of them for ninety days otherwise."""
-    async with Shop.connect(nats_server.url, options=BY_HAND) as shop:
+async def test_only_old_heartbeats_of_this_service_are_purged(nats_server: NatsServer) -> None:
+    """Without the purge, the stream keeps each heartbeat for ninety days."""
+    async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         connection, jobs = connection_of(shop), shop.jobs.runtime.binding.jobs
         assert jobs is not None
         ref = await shop.jobs.pack.create(Parcel(number=1))
         for instance in ("a", "a", "b"):
             await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", b"{}")
         await publish_acked(connection, "trellis.jobs.workers.other.pack.c.heartbeat", b"{}")
-        purger = JobCleaner(connection, jobs)
+        cleaner = JobCleaner(connection, jobs)
 
-        await purger.clear_presence()
+        await cleaner.purge_heartbeats()
         assert await subjects(shop, "trellis.jobs.workers.>") == 3
-        await purger.clear_presence(kept=AT_ONCE)
+        await cleaner.purge_heartbeats(kept=AT_ONCE)
 
         assert await subjects(shop, "trellis.jobs.workers.>") == 1
         assert (await ref.get()).state is JobState.PENDING

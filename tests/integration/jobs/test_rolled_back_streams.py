@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from trellis_nats import Duties, Options, ReconcileReport
+from trellis_nats import Maintenance, Options, RescueReport
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -15,7 +15,9 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON = timedelta(seconds=10)
 OFTEN = Options(
-    duties=Duties(reconcile_every=timedelta(milliseconds=20), purge_every=None, lost_after=timedelta(0))
+    maintenance=Maintenance(
+        rescue_every=timedelta(milliseconds=20), purge_every=None, lost_after=timedelta(0)
+    )
 )
 
 
@@ -25,23 +27,23 @@ def events_of(server: NatsServer) -> Path:
     return found
 
 
-async def has_reconciled(shop: Shop) -> None:
-    """Wait for a whole reading of the stream that begins after now."""
-    for _ in range(2):  # one may be under way
-        before = shop.jobs.last_reconcile
+async def full_scan(shop: Shop) -> None:
+    """Wait for a complete scan of the stream that starts after this call."""
+    for _ in range(2):  # one scan may already run
+        before = shop.jobs.last_rescue
         await eventually(partial(is_newer, shop, before))
 
 
-def is_newer(shop: Shop, before: ReconcileReport | None) -> bool:
-    return shop.jobs.last_reconcile is not before
+def is_newer(shop: Shop, before: RescueReport | None) -> bool:
+    return shop.jobs.last_rescue is not before
 
 
-async def test_jobs_that_a_rolled_back_stream_takes_are_found_and_run(
+async def test_jobs_that_a_rolled_back_stream_accepts_are_rescued(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    """JOBS_WORK sources nothing before JOBS is as long as it was: only the reconciler can enqueue them.
+    """JOBS_WORK sources nothing until JOBS is as long as it was: only the job rescuer can enqueue them.
 
-    It had read on from where its last reading ended, and the stream was not that long any more.
+    It used to continue where its last scan ended, a position that the stream no longer had.
     """
     async with Shop.connect(nats_server.url, options=OFTEN) as shop:
         nats_server.terminate()
@@ -58,8 +60,8 @@ async def test_jobs_that_a_rolled_back_stream_takes_are_found_and_run(
         await shop.jobs.pack.create(Parcel(number=-1), delay=timedelta(hours=1))
         await eventually(
             lambda: has_work(shop, 1)
-        )  # a message from which the server knows how far it had sourced
-        await has_reconciled(shop)
+        )  # from this message the server knows how far it had sourced
+        await full_scan(shop)
         nats_server.terminate()
         stored = events_of(nats_server)
         await asyncio.to_thread(shutil.rmtree, stored)

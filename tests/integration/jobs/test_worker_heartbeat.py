@@ -1,4 +1,4 @@
-"""Workers show themselves as the other runtimes expect it."""
+"""Workers publish heartbeats as other runtimes expect them."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final
 
-from trellis_nats import Duties, Options
+from trellis_nats import Maintenance, Options
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.testing import NatsServer
@@ -17,11 +17,11 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=10)
 OFTEN: Final = timedelta(milliseconds=30)
-SIGNS: Final = "trellis.jobs.workers.>"
+HEARTBEATS: Final = "trellis.jobs.workers.>"
 
 
 def options_of(every: timedelta) -> Options:
-    return Options(duties=Duties(presence_every=every, reconcile_every=None, purge_every=None))
+    return Options(maintenance=Maintenance(heartbeat_every=every, rescue_every=None, purge_every=None))
 
 
 async def work_two_queues(shop: Shop) -> None:
@@ -35,23 +35,23 @@ async def work_two_queues(shop: Shop) -> None:
     await shop.jobs.start_workers()
 
 
-async def test_a_sign_of_life_has_every_field_at_once_and_for_each_queue(nats_server: NatsServer) -> None:
+async def test_every_queue_publishes_a_complete_heartbeat_at_once(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as watcher, Shop.connect(nats_server.url) as shop:
-        heard: list[Message] = []
-        connection_of(watcher).subscribe(SIGNS, heard.append)
+        received: list[Message] = []
+        connection_of(watcher).subscribe(HEARTBEATS, received.append)
         await connection_of(watcher).flush()
         before = datetime.now(UTC)
         await work_two_queues(shop)
-        await eventually(lambda: len(heard) == 2)
+        await eventually(lambda: len(received) == 2)
 
         instance = shop.jobs.runtime.instance_id
-        by_queue = {message.subject.split(".")[4]: message for message in heard}
-        assert {message.subject for message in heard} == {
+        by_queue = {message.subject.split(".")[4]: message for message in received}
+        assert {message.subject for message in received} == {
             f"trellis.jobs.workers.shop.pack.{instance}.heartbeat",
             f"trellis.jobs.workers.shop.sort.{instance}.heartbeat",
         }
         body = json.loads(by_queue["pack"].data)
-        told_at = body.pop("timestamp")
+        sent_at = body.pop("timestamp")
         assert body == {
             "service": "shop",
             "jobType": "pack",
@@ -59,32 +59,32 @@ async def test_a_sign_of_life_has_every_field_at_once_and_for_each_queue(nats_se
             "concurrency": 7,
             "version": version("trellis-nats"),
         }
-        assert before - timedelta(seconds=1) < parse_timestamp(told_at) <= datetime.now(UTC)
-        assert len(told_at) == len("2026-01-01T00:00:00.000Z")
+        assert before - timedelta(seconds=1) < parse_timestamp(sent_at) <= datetime.now(UTC)
+        assert len(sent_at) == len("2026-01-01T00:00:00.000Z")
         assert json.loads(by_queue["sort"].data)["concurrency"] == 3, "the contract's number"
         assert by_queue["pack"].headers == {}
         assert by_queue["pack"].reply == ""
 
 
-async def test_signs_of_life_go_on_and_end_with_the_workers(nats_server: NatsServer) -> None:
+async def test_heartbeats_continue_until_the_workers_stop(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as watcher:
-        heard: list[Message] = []
-        connection_of(watcher).subscribe(SIGNS, heard.append)
+        received: list[Message] = []
+        connection_of(watcher).subscribe(HEARTBEATS, received.append)
         await connection_of(watcher).flush()
         async with Shop.connect(nats_server.url, options=options_of(OFTEN)) as shop:
             await work_two_queues(shop)
-            await eventually(lambda: len(heard) >= 8)
+            await eventually(lambda: len(received) >= 8)
             await shop.stop()
             await connection_of(shop).flush()
             await connection_of(watcher).flush()
-            last = len(heard)
+            last = len(received)
             await connection_of(shop).publish("trellis.jobs.workers.shop.pack.x.heartbeat", b"{}")
-            await eventually(lambda: len(heard) > last)
+            await eventually(lambda: len(received) > last)
 
-        assert heard[-1].data == b"{}", "nothing but the test's own came after the stop"
+        assert received[-1].data == b"{}", "no heartbeat is published after the stop"
 
 
-async def test_a_handler_at_work_and_an_outage_leave_presence_alone(nats_server: NatsServer) -> None:
+async def test_heartbeats_continue_during_a_handler_and_after_an_outage(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url, options=options_of(OFTEN)) as shop:
         running, go_on = asyncio.Event(), asyncio.Event()
 
@@ -100,15 +100,15 @@ async def test_a_handler_at_work_and_an_outage_leave_presence_alone(nats_server:
         nats_server.kill()
         nats_server.restart()
         async with Shop.connect(nats_server.url) as watcher:
-            heard: list[Message] = []
-            connection_of(watcher).subscribe(SIGNS, heard.append)
-            await eventually(lambda: len(heard) >= 2)
+            received: list[Message] = []
+            connection_of(watcher).subscribe(HEARTBEATS, received.append)
+            await eventually(lambda: len(received) >= 2)
         go_on.set()
 
         assert await ref.result(timeout=SOON) == Receipt(total=1)
 
 
-async def test_an_account_that_may_not_show_its_workers_works_all_the_same() -> None:
+async def test_an_account_that_may_not_publish_heartbeats_still_works_jobs() -> None:
     config = """
         authorization { users: [
             { user: worker, password: none, permissions: { publish: { deny: ["trellis.jobs.workers.>"] } } },
@@ -125,4 +125,4 @@ async def test_an_account_that_may_not_show_its_workers_works_all_the_same() -> 
 
 
 def test_the_defaults_are_those_of_the_reference() -> None:
-    assert Options().duties.presence_every == timedelta(seconds=30)
+    assert Options().maintenance.heartbeat_every == timedelta(seconds=30)

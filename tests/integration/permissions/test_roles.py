@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 from trellis_nats import (
     Accepted,
-    Duties,
     JobCancelled,
     JobSnapshot,
     JobState,
+    Maintenance,
     NoResponders,
     Options,
     PermissionDenied,
@@ -25,6 +25,8 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
+from trellis_nats._support.log_events import LogEvent
+from trellis_nats.testing import LogSignals
 
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually
@@ -128,28 +130,28 @@ async def test_the_duties_and_a_worker_together_have_all_that_they_need(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="trellis_nats")
-    often = Duties(reconcile_every=timedelta(milliseconds=50), purge_every=timedelta(milliseconds=50))
+    often = Maintenance(rescue_every=timedelta(milliseconds=50), purge_every=timedelta(milliseconds=50))
     async with (
         standing() as server,
-        Depot.connect(server.url, options=login("duties", duties=often)) as depot,
+        Depot.connect(server.url, options=login("maintainer", maintenance=often)) as depot,
     ):
         register(depot)
         await depot.start()
-        await eventually(lambda: depot.jobs.last_reconcile)
-        assert depot.jobs.has_duties
+        await eventually(lambda: depot.jobs.last_rescue)
+        assert depot.jobs.is_leader
         async with depot.jobs.follow() as events:
             ref = await depot.jobs.weigh.create(Parcel(number=1))
             assert [each.event async for each in up_to("completed", events)][-1] == "completed"
         assert await anext(each.event async for each in ref.events()) == "created"
         assert await depot.jobs.purge_ended(Retention(completed=timedelta(0))) == 1
-        assert (await depot.jobs.reconcile()).enqueued == 0
+        assert (await depot.jobs.rescue_lost()).enqueued == 0
 
         assert violations(server) == []
     assert complaints(caplog) == []
 
 
 async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None:
-    at_once = login("operator", duties=Duties(lost_after=timedelta(0)))
+    at_once = login("operator", maintenance=Maintenance(lost_after=timedelta(0)))
     async with (
         standing() as server,
         Depot.connect(server.url, options=login("root")) as root,
@@ -164,7 +166,7 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
 
         await eventually(is_sourced)
         await request(connection, "$JS.API.STREAM.PURGE.JOBS_WORK", timeout=SOON)
-        assert (await operator.jobs.reconcile()).enqueued == 1
+        assert (await operator.jobs.rescue_lost()).enqueued == 1
         register(root)
         await root.start()
         assert (await lost.result(timeout=SOON)).total == 1
@@ -173,19 +175,17 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
         assert violations(server) == []
 
 
-async def test_a_worker_has_no_duties_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="trellis_nats")
+async def test_a_worker_does_no_maintenance_and_logs_why() -> None:
     async with (
         standing() as server,
-        Depot.connect(server.url, options=login("worker", duties=Duties())) as worker,
+        Depot.connect(server.url, options=login("worker", maintenance=Maintenance())) as worker,
     ):
         register(worker)
-        await worker.start()
-        said = await eventually(lambda: [each for each in complaints(caplog) if " is off: " in each])
-        await eventually(lambda: len([each for each in complaints(caplog) if " is off: " in each]) == 2)
+        with LogSignals() as signals:
+            await worker.start()
+            await signals.wait_for(LogEvent.MAINTENANCE_OFF, count=2)
 
-        assert said[0].startswith("reconciling is off")
-        assert not worker.jobs.has_duties
+        assert not worker.jobs.is_leader
 
 
 async def test_each_program_may_have_an_inbox_of_its_own() -> None:

@@ -62,12 +62,12 @@ def test_names_of_a_given_binding_are_used() -> None:
     jobs = JobsBinding(namespace="tr_jobs_x", work_stream="WORK_9", queues={"pack": queue})
 
     allowed = permissions(Depot, "worker", binding=Binding(jobs=jobs))
-    duties = permissions(Depot, "operator", binding=Binding(jobs=jobs))
+    maintenance = permissions(Depot, "operator", binding=Binding(jobs=jobs))
 
     assert "$JS.API.CONSUMER.MSG.NEXT.WORK_9.tr_jobs_x_q1" in allowed.publish
     assert "trellis.jobs.tr_jobs_x.q1.*.*" in allowed.publish
     assert "trellis.job_claims.tr_jobs_x.*" in allowed.subscribe
-    assert "$KV.JOBS_KEYS_tr_jobs_x.duty.*" in duties.publish
+    assert "$KV.JOBS_KEYS_tr_jobs_x.duty.*" in maintenance.publish
     assert not [each for each in allowed.publish if ".depot." in each]
 
 

@@ -1,5 +1,6 @@
-"""What a service does beside its jobs: it shows its workers, finds lost jobs, and clears ended ones away.
+"""What a service does in addition to working its jobs: heartbeats, the search for lost jobs, and cleaning up.
 
-`presence` is every worker's own. `reconciler` and `purger` are the duties, which one instance holds by a `leaseholder`.
-What they decide is in `lease`, `judgement`, `openness` and `retention`, which are pure; `host` runs them all.
+Every worker publishes heartbeats (`worker_heartbeat`). One instance at a time, elected through a lease (`leader`),
+enqueues lost jobs again (`job_rescuer`) and purges the histories of ended jobs (`job_cleaner`). The decisions are pure:
+`leader_lease`, `lost_job`, `open_jobs`, `retention`. `maintainer` runs everything.
 """

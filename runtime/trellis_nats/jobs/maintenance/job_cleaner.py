@@ -1,4 +1,4 @@
-"""Clears the histories of jobs away that ended long enough ago, and old signs of life of workers."""
+"""Purges the histories of jobs that ended long enough ago, and old worker heartbeats."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.stream_scan import Entry, probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import last_message, purge_stream
+from trellis_nats._support.bounded_gather import bounded_gather
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.maintenance.bounded_gather import bounded_gather
-from trellis_nats.jobs.maintenance.retention import ages, is_due, job_filter
+from trellis_nats.jobs.maintenance.retention import group_by_age, is_due, job_filter
 from trellis_nats.jobs.maintenance.worker_heartbeat import heartbeat_filter
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
@@ -26,18 +27,18 @@ __all__ = ["JobCleaner"]
 
 _log = logging.getLogger(__name__)
 
-_PER_SECOND: Final = 1_000
-"""A purge costs a server 0.4 to 0.9 ms. While a consumer with filters reads the stream it costs more, the more the
-stream holds: 20 ms at 60,000 messages (docs/decisions/0009). So nothing is listed while something is purged."""
-_CHECKED: Final = 64
-"""How many are looked at between two looks at the lease."""
-_PRESENCE_KEPT: Final = timedelta(days=1)
-"""The stream keeps every sign of life: 2,880 a day for each queue of each instance. Readers want the newest."""
+_PURGES_PER_SECOND: Final = 1_000
+"""A purge costs a server 0.4 to 0.9 ms. While a consumer with filters reads the stream, a purge costs more, growing with
+the stream: 20 ms at 60,000 messages (docs/decisions/0009). So a scan always ends before the first purge."""
+_CHECKED_AT_ONCE: Final = 64
+"""How many jobs are checked between two checks whether to continue."""
+_HEARTBEATS_KEPT: Final = timedelta(days=1)
+"""The stream keeps every heartbeat: 2,880 a day for each queue of each instance. Readers need only the newest."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
-    """What is looked for."""
+class _Criteria:
+    """Which jobs may be purged."""
 
     events: list[EventType]
     until: datetime
@@ -45,104 +46,112 @@ class _Due:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """A job that may go."""
+class _EndedJob:
+    """A job that may be purged."""
 
     filter: str
-    """Every event of it."""
+    """Matches every event of the job."""
     sequence: int
-    """Of its end."""
+    """The sequence of its last event."""
 
 
 class JobCleaner:
-    """Purges the ended jobs of every queue of a service."""
+    """Purges the ended jobs of all queues of a service."""
 
     def __init__(self, connection: Connection, jobs: JobsBinding) -> None:
         self._connection = connection
         self._jobs = jobs
         self._prefixes = [queue.publish_prefix for queue in jobs.queues.values()]
-        self._listing_pace = RateLimit()
-        self._rate_limit = RateLimit(_PER_SECOND)
+        self._scan_rate = RateLimit()
+        self._purge_rate = RateLimit(_PURGES_PER_SECOND)
 
     async def probe(self) -> None:
-        """See whether the account may do this: purge a job that does not exist.
+        """Check whether the account may scan and purge, by purging a job that does not exist.
 
         Raises:
-            PermissionDenied: it may not.
+            PermissionDenied: the account may not.
             TransportError: NATS did not answer.
         """
         await probe_scan(self._connection, STREAM, self._filters([EventType.COMPLETED]))
         await self._purge(f"{self._prefixes[0]}.{new_id()}.>", up_to=0)
 
     async def run(
-        self, retention: Retention, *, limit: int, may_go_on: Callable[[], bool] = lambda: True
+        self, retention: Retention, *, limit: int, may_continue: Callable[[], bool] = lambda: True
     ) -> int:
-        """Purge what is due, `limit` jobs at most; stop early when `may_go_on` says no. Return how many jobs it was.
+        """Purge the jobs that are due, and return how many.
+
+        Args:
+            retention: how long a job is kept after its end.
+            limit: how many jobs are purged at most.
+            may_continue: the run stops early once this returns False.
 
         Raises:
-            PermissionDenied: the account may not do this.
-            TransportError: NATS did not answer. What was purged until then stays purged.
+            PermissionDenied: the account may not scan or purge.
+            TransportError: NATS did not answer. Jobs that were already purged stay purged.
         """
         purged = 0
-        for age, events in ages(retention).items():
-            purged += await self._run(age, events, limit - purged, may_go_on)
+        for age, events in group_by_age(retention).items():
+            purged += await self._purge_group(age, events, limit - purged, may_continue)
         if purged:
-            _log.info("purged %d ended jobs", purged)
+            _log.info("purged %d ended jobs", purged, extra=log_fields(LogEvent.JOBS_PURGED))
         return purged
 
-    async def clear_presence(self, *, kept: timedelta = _PRESENCE_KEPT) -> None:
-        """Purge the signs of life that are older than a day. Raises as `run`."""
-        signs = heartbeat_filter(self._jobs.namespace)
-        async with scan_stream(self._connection, STREAM, [signs], rate_limit=self._listing_pace) as found:
-            async for page in found.pages():
-                old = [entry for entry in page if entry.time <= found.now - kept]
+    async def purge_heartbeats(self, *, kept: timedelta = _HEARTBEATS_KEPT) -> None:
+        """Purge worker heartbeats that are older than a day. Raises as `run`."""
+        heartbeats = heartbeat_filter(self._jobs.namespace)
+        async with scan_stream(self._connection, STREAM, [heartbeats], rate_limit=self._scan_rate) as scan:
+            async for page in scan.pages():
+                old = [entry for entry in page if entry.time <= scan.now - kept]
                 if old:
-                    await self._purge(signs, up_to=old[-1].sequence)
+                    await self._purge(heartbeats, up_to=old[-1].sequence)
                 if len(old) < len(page):
                     break
 
-    async def _run(
-        self, age: timedelta, events: list[EventType], limit: int, may_go_on: Callable[[], bool]
+    async def _purge_group(
+        self, age: timedelta, events: list[EventType], limit: int, may_continue: Callable[[], bool]
     ) -> int:
-        due, entries = await self._find(age, events, limit)
+        criteria, entries = await self._find(age, events, limit)
         purged = 0
-        for start in range(0, len(entries), _CHECKED):
-            if not may_go_on():
+        for start in range(0, len(entries), _CHECKED_AT_ONCE):
+            if not may_continue():
                 break
-            for ended in await bounded_gather(
-                entries[start : start + _CHECKED], lambda entry: self._ended(entry, due)
+            for job in await bounded_gather(
+                entries[start : start + _CHECKED_AT_ONCE], lambda entry: self._check(entry, criteria)
             ):
-                # One after the other: a server works them off so anyway, and the last of many would time out.
-                if ended is not None:
-                    await self._rate_limit.spend(1)
-                    purged += await self._purge(ended.filter, up_to=ended.sequence) > 0
+                # One after another: a server processes purges one by one, and the last of many would time out.
+                if job is not None:
+                    await self._purge_rate.spend(1)
+                    purged += await self._purge(job.filter, up_to=job.sequence) > 0
         return purged
 
-    async def _find(self, age: timedelta, events: list[EventType], limit: int) -> tuple[_Due, list[Entry]]:
-        """List the ends that are old enough. The listing is over before anything is purged: see `_PER_SECOND`."""
+    async def _find(
+        self, age: timedelta, events: list[EventType], limit: int
+    ) -> tuple[_Criteria, list[Entry]]:
+        """List the final events that are old enough. The scan ends before the first purge: see `_PURGES_PER_SECOND`."""
         entries: list[Entry] = []
         async with scan_stream(
-            self._connection, STREAM, self._filters(events), rate_limit=self._listing_pace
-        ) as found:
-            due = _Due(events, found.now - age)
-            async for page in found.pages():
-                old = [entry for entry in page if entry.time <= due.until]
+            self._connection, STREAM, self._filters(events), rate_limit=self._scan_rate
+        ) as scan:
+            criteria = _Criteria(events, scan.now - age)
+            async for page in scan.pages():
+                old = [entry for entry in page if entry.time <= criteria.until]
                 entries += old[: limit - len(entries)]
                 if len(old) < len(page) or len(entries) >= limit:
                     break
-        return due, entries
+        return criteria, entries
 
-    async def _ended(self, entry: Entry, due: _Due) -> _Ended | None:
+    async def _check(self, entry: Entry, criteria: _Criteria) -> _EndedJob | None:
+        """Read the newest event of a job. None: the job must stay, or is already purged."""
         job = job_filter(entry.subject)
         newest = None if job is None else await last_message(self._connection, STREAM, job)
         if job is None or newest is None:
             return None
         event = LifecycleEvent.parse(newest.data)
-        is_over = is_due(event, stored=newest.time, until=due.until, events=due.events)
-        return _Ended(job, newest.sequence) if is_over else None
+        due = is_due(event, stored=newest.time, until=criteria.until, events=criteria.events)
+        return _EndedJob(job, newest.sequence) if due else None
 
     async def _purge(self, subject_filter: str, *, up_to: int) -> int:
-        """Purge up to a sequence: what was written after the decision, such as an operator's retry, stays."""
+        """Purge up to a sequence: an event stored after the check, such as an operator's retry, stays."""
         return await purge_stream(self._connection, STREAM, subject_filter, up_to=up_to)
 
     def _filters(self, events: list[EventType]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Finds accepted jobs that no worker will ever get, and enqueues them again.
+"""Finds accepted jobs that no worker will receive, and enqueues them again.
 
-A server can lose a message between JOBS and JOBS_WORK, and an operator can purge the latter (faults.md, fact 4).
+A server can lose a message between JOBS and JOBS_WORK, and an operator can purge JOBS_WORK (faults.md, fact 4).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.stream_scan import probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
+from trellis_nats._support.bounded_gather import bounded_gather
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.errors import ApiError
 from trellis_nats.ids import is_token
-from trellis_nats.jobs.maintenance.bounded_gather import bounded_gather
-from trellis_nats.jobs.maintenance.lost_job import LostJobVerdict, judge
-from trellis_nats.jobs.maintenance.open_jobs import SCANNED, OpenJobs, Seed
-from trellis_nats.jobs.maintenance.report import ReconcileReport
-from trellis_nats.jobs.maintenance.work_index import Backlog
+from trellis_nats.jobs.maintenance.lost_job import LostJobDecision, decide
+from trellis_nats.jobs.maintenance.open_jobs import SCANNED_EVENTS, OpenJobs, ScannedEvent
+from trellis_nats.jobs.maintenance.rescue_report import RescueReport
+from trellis_nats.jobs.maintenance.work_index import WorkIndex
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
@@ -35,64 +36,64 @@ __all__ = ["JobRescuer"]
 _log = logging.getLogger(__name__)
 
 _OPEN_MAX: Final = 10_000
-"""How many open jobs of a queue are held in memory, about 3 MB."""
+"""How many open jobs of a queue are held in memory: about 3 MB."""
 _LOGGED_MAX: Final = 20
-"""How many lost jobs get a log line of their own; the rest are counted in one."""
+"""How many lost jobs get their own log record; the rest are counted in one."""
 _COST: Final = 5
-"""What a look at a job costs, in messages of a listing: about 0.2 ms (docs/decisions/0009)."""
-_FROM_THE_START: Final = timedelta(hours=1)
-"""How often everything is read again, as after every reconnect: a power cut may have rolled back what was read. New jobs
-then lie before the place where the last reading ended, and a work stream that was not rolled back sources none of them."""
+"""What checking one job costs, in messages of a scan: about 0.2 ms (docs/decisions/0009)."""
+_FULL_SCAN_EVERY: Final = timedelta(hours=1)
+"""How often the stream is scanned from its start, which also happens after every reconnect: a power cut may have rolled
+the stream back. New jobs then lie before the position where the last scan ended, and a work stream that was not rolled
+back does not source them."""
 
 
-class _Fate(Enum):
-    """What became of a job that has no work message."""
+class _Result(Enum):
+    """What happened to a job that has no work message."""
 
-    LEFT = auto()
-    """It has ended, or has had no time to come to a worker."""
+    NOT_LOST = auto()
+    """It has ended, or its work message may still be on its way."""
     RUNNING = auto()
     ENQUEUED = auto()
     UNDECIDED = auto()
 
 
 class JobRescuer:
-    """Reconciles every queue of a service. It remembers how far it has read, so a second round is cheap."""
+    """Finds the lost jobs of all queues of a service. It remembers how far it has scanned, so later runs are cheap."""
 
     def __init__(
         self, connection: Connection, jobs: JobsBinding, claims: Liveness, *, lost_after: timedelta
     ) -> None:
         rate_limit = RateLimit()
-        self._connection = connection
         self._queues = [
-            _QueueReconciler(connection, jobs, queue, claims, rate_limit=rate_limit, lost_after=lost_after)
+            _QueueRescuer(connection, jobs, queue, claims, rate_limit=rate_limit, lost_after=lost_after)
             for queue in jobs.queues.values()
         ]
 
     async def probe(self) -> None:
-        """See whether the account may do this, as far as that can be seen without doing it.
+        """Check whether the account may read what a run reads. It does not write.
 
         Raises:
-            PermissionDenied: it may not.
+            PermissionDenied: the account may not.
             TransportError: NATS did not answer.
         """
         for queue in self._queues:
             await queue.probe()
 
-    async def run(self, may_go_on: Callable[[], bool] = lambda: True) -> ReconcileReport:
-        """Look at every open job once; stop early when `may_go_on` says no. Return what was found.
+    async def run(self, may_continue: Callable[[], bool] = lambda: True) -> RescueReport:
+        """Check every open job once, and return the counts. Stops early once `may_continue` returns False.
 
         Raises:
-            PermissionDenied: the account may not do this.
-            TransportError: NATS did not answer. The next round begins where this one ended.
+            PermissionDenied: the account may not scan JOBS or publish work.
+            TransportError: NATS did not answer. The next run continues where this one ended.
         """
-        report = ReconcileReport()
+        report = RescueReport()
         for queue in self._queues:
-            report += await queue.run(may_go_on)
+            report += await queue.run(may_continue)
         return report
 
 
-class _QueueReconciler:
-    """Reconciles one queue."""
+class _QueueRescuer:
+    """Finds the lost jobs of one queue."""
 
     def __init__(
         self,
@@ -107,120 +108,154 @@ class _QueueReconciler:
         self._connection = connection
         self._queue = queue
         self._subjects = JobSubjects(queue.publish_prefix)
-        self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED]
-        self._backlog = Backlog(connection, jobs.work_stream, queue, rate_limit)
+        self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED_EVENTS]
+        self._work_index = WorkIndex(connection, jobs.work_stream, queue, rate_limit)
         self._claims = claims
         self._rate_limit = rate_limit
         self._lost_after = lost_after
         self._open = OpenJobs(_OPEN_MAX)
-        self._began_at = float("-inf")
+        self._full_scan_at = float("-inf")
         self._link = connection.link
 
     async def probe(self) -> None:
         await probe_scan(self._connection, STREAM, self._filters)
-        await self._backlog.probe()
+        await self._work_index.probe()
 
-    async def run(self, may_go_on: Callable[[], bool]) -> ReconcileReport:
+    async def run(self, may_continue: Callable[[], bool]) -> RescueReport:
         link = self._connection.link
-        if link is not self._link or monotonic() - self._began_at >= _FROM_THE_START.total_seconds():
-            self._open, self._began_at, self._link = OpenJobs(_OPEN_MAX), monotonic(), link
-        report = ReconcileReport()
+        if link is not self._link or monotonic() - self._full_scan_at >= _FULL_SCAN_EVERY.total_seconds():
+            self._open, self._full_scan_at, self._link = OpenJobs(_OPEN_MAX), monotonic(), link
+        report = RescueReport()
         after = self._open.position
         async with scan_stream(
             self._connection, STREAM, self._filters, rate_limit=self._rate_limit, after=after
-        ) as found:
-            async for page in found.pages():
+        ) as scan:
+            async for page in scan.pages():
                 for entry in page:
                     parsed = self._subjects.parse(entry.subject)
                     if parsed is not None and is_token(parsed[0]):
-                        self._open.see(Seed(*parsed, entry.sequence, entry.time))
+                        self._open.add(ScannedEvent(*parsed, entry.sequence, entry.time))
                 if self._open.is_full:
-                    report += await self._settle(found.now, may_go_on)
-                    self._open.make_room()
-                if not may_go_on():
+                    report += await self._check_open_jobs(scan.now, may_continue)
+                    self._open.clear()
+                if not may_continue():
                     break
-        report += await self._settle(found.now, may_go_on)
+        report += await self._check_open_jobs(scan.now, may_continue)
         self._open.rewind()
         return report
 
-    async def _settle(self, at: datetime, may_go_on: Callable[[], bool]) -> ReconcileReport:
-        """Deal with the open jobs that are in memory."""
-        old = self._open.older_than(at - self._lost_after)
+    async def _check_open_jobs(self, at: datetime, may_continue: Callable[[], bool]) -> RescueReport:
+        """Check the open jobs that are in memory, and enqueue the lost ones."""
+        opened = self._open.opened_before(at - self._lost_after)
         try:
-            missing = await self._backlog.without_message({seed.job_id for seed in old})
+            missing = await self._work_index.find_missing({event.job_id for event in opened})
         except ApiError as error:
-            _log.warning("queue %s cannot be reconciled: %s", self._queue.queue_type, error)
-            return ReconcileReport(examined=len(old), undecided=len(old))
-        without = [seed for seed in old if seed.job_id in missing]
+            fields = log_fields(LogEvent.MAINTENANCE_FAILED, queue=self._queue.queue_type)
+            _log.warning(
+                'queue "%s": the search for lost jobs failed: the work stream cannot be read: %s',
+                self._queue.queue_type,
+                error,
+                extra=fields,
+            )
+            return RescueReport(examined=len(opened), undecided=len(opened))
+        without_message = [event for event in opened if event.job_id in missing]
 
-        async def rescue(seed: Seed) -> _Fate:
-            return await self._rescue(seed, at) if may_go_on() else _Fate.LEFT
+        async def rescue(event: ScannedEvent) -> _Result:
+            return await self._rescue(event, at) if may_continue() else _Result.NOT_LOST
 
-        fates = await bounded_gather(without, rescue)
-        enqueued = [seed.job_id for seed, fate in zip(without, fates, strict=True) if fate is _Fate.ENQUEUED]
-        self._tell(enqueued)
-        return ReconcileReport(
-            examined=len(old),
-            waiting=len(old) - len(without),
-            running=fates.count(_Fate.RUNNING),
+        results = await bounded_gather(without_message, rescue)
+        enqueued = [
+            event.job_id
+            for event, result in zip(without_message, results, strict=True)
+            if result is _Result.ENQUEUED
+        ]
+        self._log_rescued(enqueued)
+        return RescueReport(
+            examined=len(opened),
+            waiting=len(opened) - len(without_message),
+            running=results.count(_Result.RUNNING),
             enqueued=len(enqueued),
-            undecided=fates.count(_Fate.UNDECIDED),
+            undecided=results.count(_Result.UNDECIDED),
         )
 
-    async def _rescue(self, seed: Seed, at: datetime) -> _Fate:
-        """Enqueue a job again that has no work message, if nothing but that explains its history.
+    async def _rescue(self, opened: ScannedEvent, at: datetime) -> _Result:
+        """Enqueue a job that has no work message, unless its history explains why.
 
-        Its newest event is read after its message was missed: had a worker taken the message away, it would show.
+        Its newest event is read after its message was found missing: if a worker took the message, the event shows it.
         """
-        job_id = seed.job_id
+        job_id = opened.job_id
         await self._rate_limit.spend(_COST)
         newest = await self._read(self._subjects.job(job_id))
         event = None if newest is None else LifecycleEvent.parse(newest.data)
         if newest is None:
-            self._open.drop(job_id)  # purged since
-            return _Fate.LEFT
-        if event is None:  # of a newer version, for example: it may be readable later
-            _log.warning("job %s: message %d of its history cannot be read", job_id, newest.sequence)
-            return _Fate.UNDECIDED
-        judgement = judge(
+            self._open.remove(job_id)  # purged since the scan
+            return _Result.NOT_LOST
+        if event is None:  # written by a newer version, for example: it may be readable later
+            fields = log_fields(
+                LogEvent.JOB_UNREADABLE, queue=self._queue.queue_type, job_id=job_id, subject=newest.subject
+            )
+            _log.warning(
+                "job %s: message %d of its history cannot be read", job_id, newest.sequence, extra=fields
+            )
+            return _Result.UNDECIDED
+        decision = decide(
             event,
             age=at - newest.time,
             ack_wait=self._queue.ack_wait,
             backoff=self._queue.backoff,
             lost_after=self._lost_after,
         )
-        match judgement:
-            case LostJobVerdict.ENDED:
-                self._open.drop(job_id)
-                return _Fate.LEFT
-            case LostJobVerdict.YOUNG:
-                return _Fate.LEFT
-            case LostJobVerdict.LOST_WITHOUT_WORKER if await self._is_running(job_id):
-                return _Fate.RUNNING
+        match decision:
+            case LostJobDecision.ENDED:
+                self._open.remove(job_id)
+                return _Result.NOT_LOST
+            case LostJobDecision.YOUNG:
+                return _Result.NOT_LOST
+            case LostJobDecision.LOST_WITHOUT_WORKER if await self._is_running(job_id):
+                return _Result.RUNNING
             case _:
-                return await self._enqueue(seed)
+                return await self._enqueue(opened)
 
-    async def _enqueue(self, seed: Seed) -> _Fate:
-        """Publish the event that made the job work, as it is stored. Workers drop it if it comes too often."""
-        stored = await self._read(self._subjects.event(seed.job_id, seed.event))
+    async def _enqueue(self, opened: ScannedEvent) -> _Result:
+        """Publish the stored event that opened the job to the work stream. Workers drop duplicates."""
+        stored = await self._read(self._subjects.event(opened.job_id, opened.event))
         event = None if stored is None else LifecycleEvent.parse(stored.data)
-        if stored is None or event is None or stored.sequence != seed.sequence or event.job_id != seed.job_id:
-            return _Fate.LEFT
+        if (
+            stored is None
+            or event is None
+            or stored.sequence != opened.sequence
+            or event.job_id != opened.job_id
+        ):
+            return _Result.NOT_LOST
         ack = await publish_acked(
             self._connection,
             self._queue.work_subject,
             stored.data,
             headers=event.job_context().headers(),
-            message_id=f"{seed.job_id}.reconciled.{seed.sequence}",
+            message_id=f"{opened.job_id}.reconciled.{opened.sequence}",
         )
-        # A duplicate was enqueued a moment ago, and lost again: the stream takes the id again a little later.
-        return _Fate.UNDECIDED if ack.duplicate else _Fate.ENQUEUED
+        # A duplicate: the job was enqueued a moment ago and its message was lost again. The stream accepts the same
+        # message id once its duplicate window is over.
+        return _Result.UNDECIDED if ack.duplicate else _Result.ENQUEUED
 
-    def _tell(self, enqueued: list[str]) -> None:
+    def _log_rescued(self, enqueued: list[str]) -> None:
+        queue = self._queue.queue_type
         for job_id in enqueued[:_LOGGED_MAX]:
-            _log.warning("job %s of queue %s was lost and is enqueued again", job_id, self._queue.queue_type)
+            fields = log_fields(LogEvent.JOB_RESCUED, queue=queue, job_id=job_id)
+            _log.warning(
+                'job %s of queue "%s" had lost its work message and is enqueued again',
+                job_id,
+                queue,
+                extra=fields,
+            )
         if len(enqueued) > _LOGGED_MAX:
-            _log.warning("queue %s: so were %d others", self._queue.queue_type, len(enqueued) - _LOGGED_MAX)
+            fields = log_fields(LogEvent.JOB_RESCUED, queue=queue)
+            _log.warning(
+                'queue "%s": %d more lost jobs are enqueued again',
+                queue,
+                len(enqueued) - _LOGGED_MAX,
+                extra=fields,
+            )
 
     async def _is_running(self, job_id: str) -> bool:
         started = await self._read(self._subjects.event(job_id, EventType.STARTED))

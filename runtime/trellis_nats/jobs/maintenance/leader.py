@@ -1,4 +1,4 @@
-"""Takes the lease, renews it, and gives it back."""
+"""Takes, renews and releases the lease that makes this instance the leader."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from time import monotonic
 from typing import Final
 
 from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import PermissionDenied, TransportError, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.maintenance.leader_lease import (
     LeaderObservation,
     LeaseRecord,
-    Timing,
+    LeaseTiming,
     may_take,
     observe,
 )
 
-__all__ = ["Leader"]
+__all__ = ["Leadership"]
 
 _log = logging.getLogger(__name__)
 
-_RELEASE: Final = timedelta(seconds=1)
-"""How long a stopping instance tries to give the lease back. Else it runs out by itself."""
+_RELEASE_TIMEOUT: Final = timedelta(seconds=1)
+"""How long a stopping instance tries to release the lease. After that, the lease expires."""
 
 
-class Leader:
-    """One instance's part in a lease that at most one instance holds.
+class Leadership:
+    """This instance's part in a lease that at most one instance holds.
 
-    It counts as held only for a time that began before the renewal was sent, while others count from when they saw
-    it: the holder stops before anybody else begins.
+    The lease counts as held from before its renewal was sent, while other instances count from when they saw the
+    renewal: the holder stops before another instance begins.
     """
 
     def __init__(
@@ -44,23 +45,23 @@ class Leader:
         length: timedelta,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Prepare.
+        """Prepare; `run` takes the lease.
 
         Args:
-            bucket: where the record is.
-            key: the record's key.
-            me: the instance's id.
-            length: how long the lease may be without a holder after its holder died.
-            clock: a monotonic clock in seconds.
+            bucket: the bucket that holds the record.
+            key: the key of the record.
+            me: the id of this instance.
+            length: how long the service may be without a leader after its leader died.
+            clock: a monotonic clock, in seconds.
         """
         self._bucket = bucket
         self._key = key
         self._me = me
-        self._timing = Timing(length)
+        self._timing = LeaseTiming(length)
         self._clock = clock
         self._until = float("-inf")
         self._revision: int | None = None
-        self._sighting: LeaderObservation | None = None
+        self._observation: LeaderObservation | None = None
         self._gained = asyncio.Event()
 
     @property
@@ -68,70 +69,79 @@ class Leader:
         """Whether this instance holds the lease now."""
         return self._clock() < self._until
 
-    async def wait_held(self) -> None:
+    async def wait_until_held(self) -> None:
         """Wait until this instance holds the lease."""
         while not self.is_held:
             self._gained.clear()
             await self._gained.wait()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Take the lease when it is free, and renew it, until cancelled.
 
         Raises:
-            PermissionDenied: the account may not use the record.
+            PermissionDenied: the account may not read or write the record.
         """
         was_held, problem = False, ""
         while True:
             try:
-                await self._turn()
+                await self._take_or_renew()
             except PermissionDenied:
                 raise
             except TransportError as error:
                 if str(error) != problem:
-                    _log.warning("the lease on %s is not kept for now: %s", self._key, error)
+                    fields = log_fields(LogEvent.LEADER_LEASE_NOT_RENEWED)
+                    _log.warning(
+                        'leader lease "%s" could not be taken or renewed: %s', self._key, error, extra=fields
+                    )
                 problem = str(error)
             else:
                 problem = ""
             if self.is_held != was_held:
                 was_held = not was_held
-                _log.info("%s the lease on %s", "this instance has" if was_held else "lost", self._key)
-            await asyncio.sleep(self._timing.turn.total_seconds())
+                if was_held:
+                    fields = log_fields(LogEvent.LEADER_ELECTED)
+                    _log.info('this instance holds leader lease "%s" now', self._key, extra=fields)
+                else:
+                    fields = log_fields(LogEvent.LEADER_LOST)
+                    _log.info('this instance lost leader lease "%s"', self._key, extra=fields)
+            await asyncio.sleep(self._timing.interval.total_seconds())
 
     async def release(self) -> None:
-        """Give the lease back, so that another instance need not wait. Safe to call when it is not held."""
+        """Release the lease, so that another instance can take it at once. Safe to call when it is not held."""
         was_held, self._until = self.is_held, float("-inf")
         if not was_held or self._revision is None:
             return
         record = LeaseRecord.of(None, self._timing, now())
         try:
-            await self._bucket.update(self._key, record.encode(), self._revision, timeout=_RELEASE)
+            await self._bucket.update(self._key, record.encode(), self._revision, timeout=_RELEASE_TIMEOUT)
         except TransportError as error:
-            _log.debug("the lease on %s was not given back: %s", self._key, error)
+            fields = log_fields(LogEvent.LEADER_LEASE_NOT_RELEASED)
+            _log.debug('leader lease "%s" was not released: %s', self._key, error, extra=fields)
 
-    async def _turn(self) -> None:
-        over = await self._find() if self._revision is None else self._revision
-        if over is None:
+    async def _take_or_renew(self) -> None:
+        revision = await self._find_revision() if self._revision is None else self._revision
+        if revision is None:
             return
-        asked = self._clock()
+        requested_at = self._clock()
         record = LeaseRecord.of(self._me, self._timing, now())
         try:
             self._revision = await self._bucket.update(
-                self._key, record.encode(), over, timeout=self._timing.turn
+                self._key, record.encode(), revision, timeout=self._timing.interval
             )
         except WrongLastSequence:
             self._revision, self._until = None, float("-inf")
         except WriteUnknown:
-            self._revision = None  # the next turn reads whether it was stored
+            self._revision = None  # the next call reads whether the record was stored
         else:
-            self._until = asked + self._timing.held_for.total_seconds()
+            self._until = requested_at + self._timing.held_for.total_seconds()
             self._gained.set()
 
-    async def _find(self) -> int | None:
-        """Return the revision over which this instance may write itself; None while somebody else has the lease."""
-        stored = await self._bucket.get(self._key, timeout=self._timing.turn)
+    async def _find_revision(self) -> int | None:
+        """Return the revision that this instance may overwrite. None while another instance holds the lease."""
+        stored = await self._bucket.get(self._key, timeout=self._timing.interval)
         if stored is None:
             return 0
         record = LeaseRecord.parse(stored.value)
         at = self._clock()
-        self._sighting = observe(self._sighting, revision=stored.revision, record=record, at=at)
-        return stored.revision if may_take(self._sighting, me=self._me, at=at) else None
+        self._observation = observe(self._observation, revision=stored.revision, record=record, at=at)
+        return stored.revision if may_take(self._observation, me=self._me, at=at) else None

@@ -1,7 +1,7 @@
-"""Who holds the duties of a service: a record, and what an observer may conclude from it. Pure.
+"""The lease that makes one instance of a service its leader: the stored record and who may take it. Pure.
 
-Clocks of other machines are never compared: a lease is over when its record has not changed for long enough, by the
-observer's own monotonic clock (faults.md, R13).
+Clocks of different machines are never compared: a lease has expired when its record has not changed for long enough by
+the observer's own monotonic clock (faults.md, R13).
 """
 
 from __future__ import annotations
@@ -15,60 +15,60 @@ from pydantic.alias_generators import to_camel
 
 from trellis_nats.clock import from_milliseconds, timestamp, to_milliseconds
 
-__all__ = ["LEASE_KEY", "LeaderObservation", "LeaseRecord", "Timing", "may_take", "observe"]
+__all__ = ["LEASE_KEY", "LeaderObservation", "LeaseRecord", "LeaseTiming", "may_take", "observe"]
 
 LEASE_KEY: Final = "duty.jobs"
-"""Of the record in the bucket `JOBS_KEYS_<namespace>`; the keys of jobs there have three tokens."""
+"""The key of the record in the bucket `JOBS_KEYS_<namespace>`. The keys of jobs in that bucket have three tokens."""
 
-_TURNS: Final = 6
-_TURNS_HELD: Final = 4
+_INTERVALS: Final = 6
+_INTERVALS_HELD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """What follows from how long a duty may be without a holder after its holder died."""
+class LeaseTiming:
+    """The intervals that follow from how long a service may be without a leader after its leader died."""
 
     length: timedelta
 
     @property
-    def turn(self) -> timedelta:
-        """How often the holder renews, and the others look: a sixth of the length."""
-        return self.length / _TURNS
+    def interval(self) -> timedelta:
+        """How often the leader renews the lease and the other instances check it: a sixth of the length."""
+        return self.length / _INTERVALS
 
     @property
     def held_for(self) -> timedelta:
-        """How long a renewal lasts: four turns, so that three may fail, and one turn is left to notice the end."""
-        return self.turn * _TURNS_HELD
+        """How long a renewal lasts: four intervals. Three renewals may fail, and one interval is left to notice the end."""
+        return self.interval * _INTERVALS_HELD
 
 
 class LeaseRecord(BaseModel):
-    """What is stored."""
+    """The stored record."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
     holder: str | None
-    """The instance; None: it gave the lease back."""
+    """The id of the leader. None: the leader released the lease."""
     held_for_ms: int = Field(ge=0)
-    """How long it is the holder's without another renewal. Others go by this number, whatever their own options say."""
+    """How long the lease lasts without another renewal. Observers use this number, whatever their own options are."""
     renewed_at: str
-    """For people only."""
+    """When the record was written. For people only: no decision uses it."""
 
     @classmethod
-    def of(cls, holder: str | None, timing: Timing, at: datetime) -> Self:
-        """Write a record at an instant."""
+    def of(cls, holder: str | None, timing: LeaseTiming, at: datetime) -> Self:
+        """Build the record for a renewal at an instant; without a holder, the record that releases the lease."""
         held_for = to_milliseconds(timing.held_for)
         return cls(holder=holder, held_for_ms=held_for, renewed_at=timestamp(at))
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """Read a record; None for what is none."""
+        """Decode a record. None: the data is not a record."""
         try:
             return cls.model_validate_json(data)
         except ValidationError:
             return None
 
     def encode(self) -> bytes:
-        """Write the record as JSON."""
+        """Encode the record as JSON."""
         return self.model_dump_json(by_alias=True).encode()
 
 
@@ -78,7 +78,7 @@ class LeaderObservation:
 
     revision: int
     record: LeaseRecord | None
-    """None: what is stored is no record."""
+    """None: the stored value is not a record."""
     since: float
     """By the observer's monotonic clock, in seconds."""
 
@@ -86,15 +86,15 @@ class LeaderObservation:
 def observe(
     before: LeaderObservation | None, *, revision: int, record: LeaseRecord | None, at: float
 ) -> LeaderObservation:
-    """Take note of the record as it was read at a moment."""
+    """Return the observation after a read of the record at the time `at`."""
     if before is not None and before.revision == revision:
         return before
     return LeaderObservation(revision, record, at)
 
 
-def may_take(sighting: LeaderObservation, *, me: str, at: float) -> bool:
-    """Say whether an instance may write itself into the record."""
-    record = sighting.record
+def may_take(observation: LeaderObservation, *, me: str, at: float) -> bool:
+    """Return whether the instance `me` may write itself into the record."""
+    record = observation.record
     if record is None or record.holder is None or record.holder == me:
         return True
-    return at - sighting.since >= from_milliseconds(record.held_for_ms).total_seconds()
+    return at - observation.since >= from_milliseconds(record.held_for_ms).total_seconds()

@@ -1,4 +1,4 @@
-"""What may have become of an open job, by its newest event. Pure."""
+"""Decides from the newest event of an open job whether the job may be lost. Pure."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.outcome import backoff_delay
 from trellis_nats.jobs.model.states import JobState
 
-__all__ = ["LostJobVerdict", "judge"]
+__all__ = ["LostJobDecision", "decide"]
 
 
-class LostJobVerdict(Enum):
-    """What is known of an open job."""
+class LostJobDecision(Enum):
+    """What the newest event says about an open job."""
 
     ENDED = auto()
     YOUNG = auto()
-    """It had no time yet to come to a worker, or to come again."""
+    """Its work message may still be on its way to a worker, or may not be due for redelivery yet."""
     LOST_WITHOUT_MESSAGE = auto()
-    """It should have a work message. If it has none, it is lost."""
+    """It should have a work message. Without one, it is lost."""
     LOST_WITHOUT_WORKER = auto()
-    """Likewise, but it is active: its worker may live, so its process must be asked as well."""
+    """It should have a work message, but it is active: without one, it is lost only if no worker runs it."""
 
 
-def judge(
+def decide(
     newest: LifecycleEvent,
     *,
     age: timedelta,
     ack_wait: timedelta,
     backoff: Sequence[timedelta],
     lost_after: timedelta,
-) -> LostJobVerdict:
-    """Judge a job by its newest event and by how long ago the server stored it.
+) -> LostJobDecision:
+    """Decide by the newest event of a job and by how long ago the server stored it.
 
-    A job that waits for its next try has a message that rests in the work stream. Only the queue's own backoff is
-    known here; a longer wait that a handler asked for is cut short if the message was lost.
+    The work message of a job that waits for a retry stays in the work stream. Only the queue's own backoff is known
+    here; a longer delay that a handler asked for is cut short if the message is lost.
     """
     if newest.is_terminal:
-        return LostJobVerdict.ENDED
+        return LostJobDecision.ENDED
     match newest.effective_state:
         case JobState.ACTIVE:
-            rest, verdict = ack_wait, LostJobVerdict.LOST_WITHOUT_WORKER
+            delay, decision = ack_wait, LostJobDecision.LOST_WITHOUT_WORKER
         case JobState.RETRY:
-            rest, verdict = backoff_delay(backoff, max(1, newest.tries)), LostJobVerdict.LOST_WITHOUT_MESSAGE
+            delay = backoff_delay(backoff, max(1, newest.tries))
+            decision = LostJobDecision.LOST_WITHOUT_MESSAGE
         case _:
-            rest, verdict = timedelta(0), LostJobVerdict.LOST_WITHOUT_MESSAGE
-    return verdict if age >= rest + lost_after else LostJobVerdict.YOUNG
+            delay, decision = timedelta(0), LostJobDecision.LOST_WITHOUT_MESSAGE
+    return decision if age >= delay + lost_after else LostJobDecision.YOUNG

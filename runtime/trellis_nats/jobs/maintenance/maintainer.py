@@ -1,4 +1,4 @@
-"""Runs what a service does beside its jobs, between the start and the stop of its workers."""
+"""Runs the maintenance of a service, from the start to the stop of its workers."""
 
 from __future__ import annotations
 
@@ -11,165 +11,179 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
 from trellis_nats.jobs.maintenance.job_rescuer import JobRescuer
-from trellis_nats.jobs.maintenance.leader import Leader
+from trellis_nats.jobs.maintenance.leader import Leadership
 from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
-from trellis_nats.jobs.maintenance.report import ReconcileReport
+from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeat
 from trellis_nats.jobs.store.liveness import Liveness
-from trellis_nats.options import Duties, Retention
+from trellis_nats.options import Maintenance, Retention
 
 __all__ = ["Maintainer"]
 
 _log = logging.getLogger(__name__)
 
 _PURGED_MAX: Final = 10_000
-"""Jobs in one round of the duty."""
-_PROBE_AGAIN: Final = timedelta(seconds=5)
+"""How many jobs one run of the cleaner purges at most."""
+_PROBE_INTERVAL: Final = timedelta(seconds=5)
+"""The pause between two probes while NATS does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Duty:
+class _MaintenanceTask:
+    """What the leader repeats."""
+
     name: str
-    every: timedelta
+    interval: timedelta
     probe: Callable[[], Awaitable[None]]
+    """Raises `PermissionDenied` when the account may not run the task."""
     run: Callable[[Callable[[], bool]], Awaitable[None]]
+    """Runs the task once, for as long as the function that it gets returns True."""
 
 
 class Maintainer:
-    """The tasks beside the workers of one process."""
+    """The maintenance of one process: heartbeats always, the other tasks while it is the leader."""
 
     def __init__(
-        self, connection: Connection, jobs: JobsBinding, duties: Duties, *, instance_id: str
+        self, connection: Connection, jobs: JobsBinding, options: Maintenance, *, instance_id: str
     ) -> None:
-        self.last_report: ReconcileReport | None = None
-        """What the duty found last, in this process."""
+        self.last_report: RescueReport | None = None
+        """The result of the last search for lost jobs in this process."""
         self._connection = connection
         self._jobs = jobs
-        self._options = duties
+        self._options = options
         self._claims = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
-        self._lease = Leader(
+        self._leadership = Leadership(
             Bucket(connection, jobs.keys_bucket),
             LEASE_KEY,
             me=instance_id,
-            length=duties.lease,
+            length=options.lease,
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def holds_lease(self) -> bool:
-        """Whether this instance has the duties of its service."""
-        return self._lease.is_held
+    def is_leader(self) -> bool:
+        """Whether this instance is the leader of its service now."""
+        return self._leadership.is_held
 
     def start(self, queues: Iterable[WorkedQueue]) -> None:
-        """Show the workers of these queues, and stand by for the duties. It does not wait for anything."""
+        """Start the heartbeats of these queues and take part in the election of the leader. Returns at once."""
         for queue in queues:
-            presence = WorkerHeartbeat(self._connection, queue, every=self._options.presence_every)
-            self._run(presence.show(), f"presence {queue.queue}")
-        duties = self._duties()
-        if duties:
-            self._run(self._serve(duties), "duties")
+            heartbeat = WorkerHeartbeat(self._connection, queue, every=self._options.heartbeat_every)
+            self._start_task(heartbeat.run(), f"heartbeats of queue {queue.queue}")
+        tasks = self._maintenance_tasks()
+        if tasks:
+            self._start_task(self._run(tasks), "maintenance")
 
     async def stop(self) -> None:
-        """End every task, and give the lease back. Safe to call twice."""
+        """End every task, and release the lease. Safe to call twice."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._lease.release()
+        await self._leadership.release()
 
-    async def reconcile(self) -> ReconcileReport:
-        """Look at every open job now, whoever has the lease. Raises as `Reconciler.run`."""
-        self.last_report = await self._reconciler().run()
+    async def rescue_lost(self) -> RescueReport:
+        """Check every open job now, also when another instance is the leader. Raises as `JobRescuer.run`."""
+        self.last_report = await self._rescuer().run()
         return self.last_report
 
     async def purge_ended(self, retention: Retention | None, *, limit: int) -> int:
-        """Purge ended jobs now, whoever has the lease. Raises as `Purger.run`."""
-        purger = JobCleaner(self._connection, self._jobs)
-        return await purger.run(retention or self._options.retention, limit=limit)
+        """Purge ended jobs now, also when another instance is the leader. Raises as `JobCleaner.run`."""
+        cleaner = JobCleaner(self._connection, self._jobs)
+        return await cleaner.run(retention or self._options.retention, limit=limit)
 
-    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(_tell_error)
+        task.add_done_callback(_log_crash)
 
-    def _duties(self) -> list[_Duty]:
-        options, found = self._options, list[_Duty]()
-        if options.reconcile_every is not None:
-            reconciler = self._reconciler()
+    def _maintenance_tasks(self) -> list[_MaintenanceTask]:
+        options, tasks = self._options, list[_MaintenanceTask]()
+        if options.rescue_every is not None:
+            rescuer = self._rescuer()
 
-            async def reconcile(may_go_on: Callable[[], bool]) -> None:
-                self.last_report = await reconciler.run(may_go_on)
+            async def rescue(may_continue: Callable[[], bool]) -> None:
+                self.last_report = await rescuer.run(may_continue)
 
-            found.append(_Duty("reconciling", options.reconcile_every, reconciler.probe, reconcile))
+            name = "the search for lost jobs"
+            tasks.append(_MaintenanceTask(name, options.rescue_every, rescuer.probe, rescue))
         if options.purge_every is not None:
-            purger = JobCleaner(self._connection, self._jobs)
+            cleaner = JobCleaner(self._connection, self._jobs)
 
-            async def purge(may_go_on: Callable[[], bool]) -> None:
-                await purger.run(options.retention, limit=_PURGED_MAX, may_go_on=may_go_on)
-                await purger.clear_presence()
+            async def purge(may_continue: Callable[[], bool]) -> None:
+                await cleaner.run(options.retention, limit=_PURGED_MAX, may_continue=may_continue)
+                await cleaner.purge_heartbeats()
 
-            found.append(_Duty("purging", options.purge_every, purger.probe, purge))
-        return found
+            name = "the purge of ended jobs"
+            tasks.append(_MaintenanceTask(name, options.purge_every, cleaner.probe, purge))
+        return tasks
 
-    def _reconciler(self) -> JobRescuer:
+    def _rescuer(self) -> JobRescuer:
         return JobRescuer(self._connection, self._jobs, self._claims, lost_after=self._options.lost_after)
 
-    async def _serve(self, duties: list[_Duty]) -> None:
-        """Do the duties that the account may do, whenever this instance has the lease."""
-        allowed = [duty for duty in duties if await _is_allowed(duty)]
+    async def _run(self, tasks: list[_MaintenanceTask]) -> None:
+        """Run the tasks that the account permits, whenever this instance is the leader."""
+        allowed = [task for task in tasks if await _is_allowed(task)]
         if not allowed:
             return
-        keeping = asyncio.create_task(self._lease.keep(), name="lease")
-        rounds = asyncio.create_task(self._rounds(allowed), name="duty rounds")
+        leading = asyncio.create_task(self._leadership.run(), name="leader lease")
+        repeating = asyncio.create_task(self._repeat_all(allowed), name="maintenance tasks")
         try:
-            done, _ = await asyncio.wait({keeping, rounds}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({leading, repeating}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         except PermissionDenied as denial:
-            _log.warning("this instance leaves the duties to others: %s", denial)
+            fields = log_fields(LogEvent.MAINTENANCE_OFF)
+            _log.warning("this instance cannot become the leader: %s", denial, extra=fields)
         finally:
-            keeping.cancel()
-            rounds.cancel()
-            await asyncio.wait({keeping, rounds})
+            leading.cancel()
+            repeating.cancel()
+            await asyncio.wait({leading, repeating})
 
-    async def _rounds(self, duties: list[_Duty]) -> None:
-        await asyncio.gather(*(self._repeat(duty) for duty in duties))
+    async def _repeat_all(self, tasks: list[_MaintenanceTask]) -> None:
+        await asyncio.gather(*(self._repeat(task) for task in tasks))
 
-    async def _repeat(self, duty: _Duty) -> None:
+    async def _repeat(self, task: _MaintenanceTask) -> None:
         while True:
-            await self._lease.wait_held()
+            await self._leadership.wait_until_held()
             try:
-                await duty.run(self._is_holder)
+                await task.run(self._may_continue)
             except PermissionDenied as denial:
-                _log.warning("%s is off: %s", duty.name, denial)
+                fields = log_fields(LogEvent.MAINTENANCE_OFF)
+                _log.warning("%s is off in this process: %s", task.name, denial, extra=fields)
                 return
             except TransportError as error:
-                _log.warning("%s failed and is repeated in %s: %s", duty.name, duty.every, error)
-            await asyncio.sleep(duty.every.total_seconds())
+                fields = log_fields(LogEvent.MAINTENANCE_FAILED)
+                _log.warning("%s failed, next run in %s: %s", task.name, task.interval, error, extra=fields)
+            await asyncio.sleep(task.interval.total_seconds())
 
-    def _is_holder(self) -> bool:
-        return self._lease.is_held
+    def _may_continue(self) -> bool:
+        return self._leadership.is_held
 
 
-async def _is_allowed(duty: _Duty) -> bool:
+async def _is_allowed(task: _MaintenanceTask) -> bool:
     while True:
         try:
-            await duty.probe()
+            await task.probe()
         except PermissionDenied as denial:
-            _log.info("%s is off: %s", duty.name, denial)
+            fields = log_fields(LogEvent.MAINTENANCE_OFF)
+            _log.info("%s is off in this process: %s", task.name, denial, extra=fields)
             return False
         except TransportError as error:
-            _log.debug("%s cannot begin yet: %s", duty.name, error)
-            await asyncio.sleep(_PROBE_AGAIN.total_seconds())
+            fields = log_fields(LogEvent.MAINTENANCE_FAILED)
+            _log.debug("%s cannot start yet: %s", task.name, error, extra=fields)
+            await asyncio.sleep(_PROBE_INTERVAL.total_seconds())
         else:
             return True
 
 
-def _tell_error(task: asyncio.Task[None]) -> None:
+def _log_crash(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("%s ended in an error of ours", task.get_name(), exc_info=error)
+        fields = log_fields(LogEvent.INTERNAL_ERROR)
+        _log.error("task %s ended in an internal error", task.get_name(), exc_info=error, extra=fields)

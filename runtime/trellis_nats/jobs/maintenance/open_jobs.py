@@ -1,4 +1,4 @@
-"""Which jobs have begun their life and not ended it, by what a listing shows. Pure."""
+"""Collects the jobs that are created or retried and not ended, from the events that a scan returns. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType
 
-__all__ = ["SCANNED", "OpenJobs", "Seed"]
+__all__ = ["SCANNED_EVENTS", "OpenJobs", "ScannedEvent"]
 
-SEEDS: Final = (EventType.CREATED, EventType.RETRIED)
-"""The events that become work."""
-SCANNED: Final = (*SEEDS, *sorted(TERMINAL_EVENTS))
-"""The events that open a job's life or end it."""
+WORK_EVENTS: Final = (EventType.CREATED, EventType.RETRIED)
+"""The events that the server copies to the work stream."""
+SCANNED_EVENTS: Final = (*WORK_EVENTS, *sorted(TERMINAL_EVENTS))
+"""The events that open or end a job."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
-    """The event that became, or should have become, a work message."""
+class ScannedEvent:
+    """An event that opens or ends a job, as a scan returns it."""
 
     job_id: str
     event: str
@@ -28,52 +28,52 @@ class Seed:
 
 
 class OpenJobs:
-    """The open jobs of one queue up to some place of the stream: a set that never holds more than `limit`."""
+    """The open jobs of one queue, up to a position in the stream. Holds at most `limit` jobs at a time."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._seeds: dict[str, Seed] = {}
+        self._opened_by: dict[str, ScannedEvent] = {}
         self._position = 0
-        self._floor: int | None = None
+        self._restart_at: int | None = None
 
     def __len__(self) -> int:
-        return len(self._seeds)
+        return len(self._opened_by)
 
     @property
     def is_full(self) -> bool:
-        """Whether what is held must be dealt with before more is read."""
-        return len(self._seeds) >= self._limit
+        """Whether the collected jobs must be processed before more events are added."""
+        return len(self._opened_by) >= self._limit
 
     @property
     def position(self) -> int:
-        """The sequence up to which the stream has been read."""
+        """The sequence up to which the stream has been scanned."""
         return self._position
 
-    def see(self, seed: Seed) -> None:
-        """Take the next event of the stream, whichever of `SCANNED` it is."""
-        self._position = max(self._position, seed.sequence)
-        if seed.event in SEEDS:
-            self._seeds[seed.job_id] = seed
+    def add(self, event: ScannedEvent) -> None:
+        """Add the next event of the scan, which is one of `SCANNED_EVENTS`."""
+        self._position = max(self._position, event.sequence)
+        if event.event in WORK_EVENTS:
+            self._opened_by[event.job_id] = event
         else:
-            self._seeds.pop(seed.job_id, None)
+            self._opened_by.pop(event.job_id, None)
 
-    def older_than(self, instant: datetime) -> list[Seed]:
-        """Return what has been open since before an instant, oldest first."""
-        return [seed for seed in self._seeds.values() if seed.time <= instant]
+    def opened_before(self, instant: datetime) -> list[ScannedEvent]:
+        """Return the events that opened a job up to an instant, oldest first."""
+        return [event for event in self._opened_by.values() if event.time <= instant]
 
-    def drop(self, job_id: str) -> None:
-        """Forget a job that has ended."""
-        self._seeds.pop(job_id, None)
+    def remove(self, job_id: str) -> None:
+        """Remove a job that has ended."""
+        self._opened_by.pop(job_id, None)
 
-    def make_room(self) -> None:
-        """Forget every job, to read on. The next reading begins again at the first of them that is still open."""
-        if self._seeds:
-            first = min(seed.sequence for seed in self._seeds.values())
-            self._floor = first if self._floor is None else min(self._floor, first)
-            self._seeds.clear()
+    def clear(self) -> None:
+        """Remove every job, to make room. The next scan starts at the first of them, because it may still be open."""
+        if self._opened_by:
+            first = min(event.sequence for event in self._opened_by.values())
+            self._restart_at = first if self._restart_at is None else min(self._restart_at, first)
+            self._opened_by.clear()
 
     def rewind(self) -> None:
-        """End a reading: where jobs had to be forgotten, the next one begins before the first of them."""
-        if self._floor is not None:
-            self._position, self._floor = self._floor - 1, None
-            self._seeds.clear()
+        """Finish a scan. If jobs were cleared, the next scan starts before the first of them."""
+        if self._restart_at is not None:
+            self._position, self._restart_at = self._restart_at - 1, None
+            self._opened_by.clear()

@@ -1,4 +1,4 @@
-"""When the history of an ended job is due to go. Pure."""
+"""Which ended jobs have been kept for long enough. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.options import Retention
 
-__all__ = ["ages", "is_due", "job_filter"]
+__all__ = ["group_by_age", "is_due", "job_filter"]
 
 
-def ages(retention: Retention) -> dict[timedelta, list[EventType]]:
-    """Group the events that end a job by how long it is kept after them; what is kept for ever is left out."""
-    kept = {
+def group_by_age(retention: Retention) -> dict[timedelta, list[EventType]]:
+    """Group the events that end a job by how long the job is kept after them, without those that are kept forever."""
+    ages = {
         EventType.COMPLETED: retention.completed,
         EventType.CANCELLED: retention.cancelled,
         EventType.EXPIRED: retention.expired,
@@ -25,7 +25,7 @@ def ages(retention: Retention) -> dict[timedelta, list[EventType]]:
         EventType.DISMISSED: retention.dismissed,
     }
     groups: dict[timedelta, list[EventType]] = {}
-    for event, age in kept.items():
+    for event, age in ages.items():
         if age is not None:
             groups.setdefault(age, []).append(event)
     return groups
@@ -34,18 +34,17 @@ def ages(retention: Retention) -> dict[timedelta, list[EventType]]:
 def is_due(
     newest: LifecycleEvent | None, *, stored: datetime, until: datetime, events: list[EventType]
 ) -> bool:
-    """Say whether a job whose newest event was stored at an instant has ended long enough ago.
+    """Return whether a job ended with one of `events`, no later than `until`.
 
-    `events` are those that end a job, of one age. Only the newest event counts: a job that failed
-    once and was sent again has not ended.
+    Only the newest event counts: a job that failed and was then retried by an operator has not ended.
     """
     return newest is not None and newest.event_type in events and stored <= until
 
 
 def job_filter(subject: str) -> str | None:
-    """Return the filter for every event of the job that an event's subject names; None where there is no such job.
+    """Return the filter that matches every event of the job in an event's subject. None: the job id is not valid.
 
-    A server stores a subject with a literal `*` in it, which as a filter would mean every job.
+    A server stores a subject that contains a literal `*`; as a filter, it would match every job.
     """
     *prefix, job_id, _ = subject.split(".")
     return ".".join((*prefix, job_id, ">")) if is_token(job_id) else None

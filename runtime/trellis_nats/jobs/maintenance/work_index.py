@@ -1,4 +1,4 @@
-"""Tells which jobs of a queue have no message in the work stream."""
+"""Finds out which jobs of a queue have no message in the work stream."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats.binding import QueueBinding
 
-__all__ = ["Backlog"]
+__all__ = ["WorkIndex"]
 
 
-class Backlog:
+class WorkIndex:
     """The work messages of one queue.
 
-    No consumer may look at them beside the queue's own, so they are read directly, a batch at a time; servers before
-    2.11 know no batches and give one message for each request.
+    A work stream allows no second consumer, so the messages are read directly, in batches. Servers before 2.11 have no
+    batches and return one message for each request.
     """
 
     def __init__(
@@ -28,15 +28,15 @@ class Backlog:
         self._rate_limit = rate_limit
         self._next = 1
 
-    async def without_message(self, job_ids: set[str]) -> set[str]:
-        """Return those of the jobs that have no work message, waiting or in a worker's hand.
+    async def find_missing(self, job_ids: set[str]) -> set[str]:
+        """Return those of the jobs that have no work message, neither waiting nor delivered to a worker.
 
-        Jobs are asked for oldest first, and messages lie in the same order: the search goes on where the last one
-        ended, and comes around once.
+        Callers ask for the oldest jobs first, and the messages are in the same order: the search continues where the
+        last one ended, and wraps around once.
 
         Raises:
-            ApiError: the stream cannot be read directly: it has no `allow_direct`.
-            RequestTimeout: no answer came, or the account may not read it.
+            ApiError: the stream cannot be read directly, because it has no `allow_direct`.
+            RequestTimeout: no answer came in time, or the account may not read the stream.
             NotConnected: there was no connection.
         """
         missing = set(job_ids)
@@ -49,11 +49,11 @@ class Backlog:
         return missing
 
     async def probe(self) -> None:
-        """See whether the account may read the work stream.
+        """Check whether the account may read the work stream.
 
         Raises:
-            PermissionDenied: it may not.
-            RequestTimeout: no answer came.
+            PermissionDenied: the account may not.
+            RequestTimeout: no answer came in time.
         """
         await probe_direct(self._connection, self._stream, self._queue.work_subject)
 
@@ -62,7 +62,7 @@ class Backlog:
         return info is not None and info.pending == info.ack_pending == 0
 
     async def _search(self, missing: set[str], *, stop_at: int | None) -> bool:
-        """Strike off what is found, up to the end of the stream or a sequence. Return whether all was found."""
+        """Remove jobs that have a message from `missing`, up to a sequence or the end. Return whether none is left."""
         while missing and (stop_at is None or self._next < stop_at):
             page = await read_direct_batch(
                 self._connection, self._stream, self._queue.work_subject, start=self._next

@@ -1,4 +1,4 @@
-"""Shows that a queue is worked here (reference, sections 7.2 and 16)."""
+"""Publishes the heartbeats that show that a queue is worked here (reference, sections 7.2 and 16)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
 from trellis_nats.codec import encode_json
 from trellis_nats.errors import TransportError
@@ -35,12 +36,12 @@ class WorkedQueue:
 
     @property
     def subject(self) -> str | None:
-        """Where its signs of life go; None where a name of a given binding may not stand in a subject."""
+        """The subject of its heartbeats. None: a name in the binding is not a valid subject token."""
         tokens = (self.namespace, self.queue, self.instance_id)
         return worker_heartbeat_subject(*tokens) if all(map(is_token, tokens)) else None
 
-    def sign_of_life(self, at: datetime) -> bytes:
-        """Write one."""
+    def encode_heartbeat(self, at: datetime) -> bytes:
+        """Encode the heartbeat of an instant."""
         body: dict[str, JsonValue] = {
             "service": self.service,
             "jobType": self.queue,
@@ -55,31 +56,34 @@ class WorkedQueue:
 
 
 def heartbeat_filter(namespace: str) -> str:
-    """Return the filter for the signs of life of every worker of a service."""
+    """Return the filter that matches the heartbeats of all workers of a service."""
     return f"{WORKERS_PREFIX}.{namespace}.>"
 
 
 class WorkerHeartbeat:
-    """Publishes a sign of life for one queue, at once and then every so often, until cancelled."""
+    """Publishes the heartbeats of one queue."""
 
     def __init__(self, connection: Connection, queue: WorkedQueue, *, every: timedelta) -> None:
         self._connection = connection
         self._queue = queue
         self._every = every
 
-    async def show(self) -> None:
-        """Do it. What cannot be published is left out: nobody waits for it, and the next one follows."""
-        subject = self._queue.subject
+    async def run(self) -> None:
+        """Publish a heartbeat now and after every interval, until cancelled. A heartbeat that fails is skipped."""
+        subject, queue = self._queue.subject, self._queue.queue
+        fields = log_fields(LogEvent.HEARTBEAT_NOT_SENT, queue=queue)
         if subject is None:
             _log.warning(
-                "queue %s: its workers are not shown: no subject can hold its name", self._queue.queue
+                'queue "%s": no heartbeats: a name in the binding is not a valid subject token',
+                queue,
+                extra=fields,
             )
             return
         while True:
             try:
-                await self._connection.publish(subject, self._queue.sign_of_life(now()))
+                await self._connection.publish(subject, self._queue.encode_heartbeat(now()))
             except TransportError as error:
-                _log.info("queue %s: a sign of life was left out: %s", self._queue.queue, error)
+                _log.info('queue "%s": a heartbeat was skipped: %s', queue, error, extra=fields)
             await asyncio.sleep(self._every.total_seconds())
 
 
@@ -87,5 +91,5 @@ class WorkerHeartbeat:
 def _runtime_version() -> str | None:
     try:
         return version("trellis-nats")
-    except PackageNotFoundError:  # it runs from a checkout or a bundle
+    except PackageNotFoundError:  # running from a checkout or a bundle
         return None
