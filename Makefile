@@ -64,7 +64,7 @@ verify: $(STAMP) ## prove that the generated example is fresh
 	@$(BIN)/trellis-gen facade --check
 
 bench: $(STAMP) ## run the benchmarks
-	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done
+	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: beside the others
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s

@@ -1,11 +1,19 @@
-"""How fast are jobs, against the same JetStream operations done by hand with nats-py?
+"""How fast are jobs, compared with the same JetStream operations written by hand with nats-py?
 
-One process and one server with file storage, 200-byte payloads, the full durable lifecycle in both columns: created,
-started and completed acknowledged by JetStream, and the work message acknowledged and confirmed. What the hand-made
-column leaves out stands in durable/by_hand.py. The columns take turns in each round, and ratios are medians of rounds.
+One process and one server with file storage, 200-byte payloads, the full durable lifecycle in every column: created,
+started and completed acknowledged by JetStream, and the work message acknowledged and confirmed. What the hand-written
+column leaves out is listed in durable/by_hand.py. Each phase has a process and a server of its own; the columns
+alternate, and their order is reversed in every second round. Figures are medians of rounds. Ratios are medians of the
+ratios within a round, in jobs per fixed loop (durable/meter.py), because the speed of a shared machine varies.
 
-JOBS_STORED=1000000 adds a round with so many jobs in the streams already; it takes minutes. What a user would pick
-instead (taskiq-nats, FastStream, arq) is measured by bench_peers.py.
+Environment variables:
+
+- BENCH_BASELINE: the folder of another checkout; its runtime becomes a third column, "before".
+- BENCH_ROUNDS, BENCH_JOBS: shorter runs; by default 7 rounds of 10,000 creations.
+- BENCH_ONLY=speed: leave out the tables of create_many and of stored jobs.
+- JOBS_STORED=1000000: another row with so many jobs in the streams already; it takes minutes.
+
+What a user would choose instead (taskiq-nats, FastStream, arq) is measured by bench_peers.py.
 """
 
 from __future__ import annotations
@@ -13,44 +21,65 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import statistics
-from collections.abc import Callable, Coroutine
+import subprocess
+import sys
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, TypedDict, TypeVar, cast
 
-from durable import by_hand, ours  # type: ignore[import-not-found]  # neighbours, which scripts find
+from durable import ours  # type: ignore[import-not-found]  # neighbours, which scripts find
+from durable.meter import Measured, Meter, run_fixed_loop  # type: ignore[import-not-found]  # likewise
 from durable.stored import fill, resident_bytes  # type: ignore[import-not-found]  # likewise
+from machine import describe_machine  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
 from rich.table import Table
 from trellis_nats.testing import NatsServer
 
 try:
     import uvloop
-except ImportError:  # the `uvloop` extra is not installed: its column stays empty
+except ImportError:  # the `uvloop` extra is not installed
     uvloop = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
-JOBS: Final = 3_000
-ROUNDS: Final = 5
+ROOT: Final = Path(__file__).parents[1]
+PHASE: Final = Path(__file__).parent / "durable/phase.py"
+BASELINE: Final = os.environ.get("BENCH_BASELINE")
+ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "7"))
+CREATED: Final = int(os.environ.get("BENCH_JOBS", "10000"))
+WORKED: Final = CREATED // 2
+"""Working a job takes several times as long as creating one."""
 CONCURRENCY: Final = (1, 16, 256)
 STORED: Final = (0, 10_000, *(int(text) for text in os.environ.get("JOBS_STORED", "").split()))
+STORED_JOBS: Final = 3_000
+STORED_ROUNDS: Final = 3
 STORED_CONCURRENCY: Final = 16
 
+RUNTIMES: Final = {
+    "ours": ROOT / "runtime",
+    **({"before": Path(BASELINE) / "runtime"} if BASELINE else {}),
+}
+COLUMNS: Final = (*RUNTIMES, "by hand")
+
 T = TypeVar("T")
-Loop = Callable[[], asyncio.AbstractEventLoop]
+Round = dict[str, Measured]
 
 
 class Speed(TypedDict):
-    """Medians at one concurrency, in jobs per second."""
+    """Medians of one column in one phase."""
 
+    phase: str
     concurrency: int
-    worked: float
-    worked_uvloop: float | None
-    worked_by_hand: float
-    ratio: float
-    created: float
-    created_by_hand: float
+    column: str
+    jobs_per_second: float
+    client_us: float
+    server_us: float | None
+    of_by_hand: float
+    """Jobs per fixed loop, divided by those of the hand-written column in the same round."""
+    of_before: float | None
+    """Likewise, divided by those of the baseline."""
+    cpu_of_by_hand: float
+    """CPU time of client and server per job, divided by that of the hand-written column; steadier than `of_by_hand`."""
 
 
 class Held(TypedDict):
@@ -69,40 +98,85 @@ class Held(TypedDict):
     client_bytes: int | None
 
 
-def run(
-    work: Coroutine[Any, Any, T], loop: Loop | None = None
-) -> T:  # Any: what a coroutine is sent, nothing
-    """Run on a loop of its own."""
-    with asyncio.Runner(loop_factory=loop) as runner:
+def run(work: Coroutine[Any, Any, T]) -> T:  # Any: what a coroutine is sent, nothing
+    """Run on an event loop of its own."""
+    with asyncio.Runner() as runner:
         return runner.run(work)
 
 
-def speed(concurrency: int) -> Speed:
-    """Let the columns take turns."""
-    mine: list[ours.Rates] = []
-    quick: list[ours.Rates] = []
-    hand: list[ours.Rates] = []
-    for _ in range(ROUNDS):
-        with NatsServer() as server:
-            mine.append(run(ours.rates(server.url, JOBS, concurrency)))
-        with NatsServer() as server:
-            hand.append(run(by_hand.rates(server.url, JOBS, concurrency)))
-        if uvloop is not None:
-            with NatsServer() as server:
-                quick.append(run(ours.rates(server.url, JOBS, concurrency), uvloop.new_event_loop))
-    return Speed(
-        concurrency=concurrency,
-        worked=statistics.median(each.worked for each in mine),
-        worked_uvloop=statistics.median(each.worked for each in quick) if quick else None,
-        worked_by_hand=statistics.median(each.worked for each in hand),
-        ratio=statistics.median(m.worked / h.worked for m, h in zip(mine, hand, strict=True)),
-        created=statistics.median(each.created for each in mine),
-        created_by_hand=statistics.median(each.created for each in hand),
-    )
+def measure(column: str, phase: str, jobs: int, concurrency: int, *, loop: str = "asyncio") -> Measured:
+    """Run one phase of one column, with a process and a server of its own."""
+    name = "by hand" if column == "by hand" else "ours"
+    runtime = RUNTIMES.get(column, RUNTIMES["ours"])
+    with NatsServer() as server:
+        arguments = (name, phase, server.url, server.pid, jobs, concurrency, loop)
+        done = subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, PHASE, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(runtime)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return cast("Measured", json.loads(done.stdout))
 
 
-def held() -> list[Held]:
-    """Fill servers, all running at the same time, and let them take turns."""
+def compare(phase: str, jobs: int, concurrency: int) -> list[Speed]:
+    """Let the columns alternate; the order is reversed in every second round."""
+    rounds: list[Round] = []
+    for number in range(ROUNDS):
+        order = COLUMNS if number % 2 == 0 else tuple(reversed(COLUMNS))
+        rounds.append({column: measure(column, phase, jobs, concurrency) for column in order})
+    return [
+        Speed(
+            phase=phase,
+            concurrency=concurrency,
+            column=column,
+            jobs_per_second=statistics.median(each[column]["jobs_per_second"] for each in rounds),
+            client_us=statistics.median(each[column]["client_us"] for each in rounds),
+            server_us=_median_or_none([each[column]["server_us"] for each in rounds]),
+            of_by_hand=ratio(rounds, column, "by hand"),
+            of_before=ratio(rounds, column, "before") if BASELINE else None,
+            cpu_of_by_hand=statistics.median(
+                cpu_us(columns[column]) / cpu_us(columns["by hand"]) for columns in rounds
+            ),
+        )
+        for column in COLUMNS
+    ]
+
+
+def ratio(rounds: list[Round], column: str, other: str) -> float:
+    """Return how many jobs a column does per fixed loop, divided by those of another column."""
+    return statistics.median(per_loop(columns[column]) / per_loop(columns[other]) for columns in rounds)
+
+
+def per_loop(measured: Measured) -> float:
+    """Return the jobs done in the time of one fixed loop."""
+    return float(measured["jobs_per_second"] * measured["loop_ms"] / 1000)
+
+
+def cpu_us(measured: Measured) -> float:
+    """Return the CPU time of client and server per job."""
+    return float(measured["client_us"] + (measured["server_us"] or 0))
+
+
+def _median_or_none(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def measure_uvloop() -> tuple[float, float] | None:
+    """Return the jobs per second at concurrency 16 without and with uvloop, in as many rounds."""
+    if uvloop is None:
+        return None
+    rounds = [
+        [per_loop(measure("ours", "worked", WORKED, 16, loop=loop)) for loop in ("asyncio", "uvloop")]
+        for _ in range(STORED_ROUNDS)
+    ]
+    return statistics.median(each[0] for each in rounds), statistics.median(each[1] for each in rounds)
+
+
+def measure_stored() -> list[Held]:
+    """Fill servers, all running at the same time, and let them alternate."""
     with ExitStack() as stack:
         servers = [stack.enter_context(NatsServer()) for _ in STORED]
         empty = [resident_bytes(server.pid) for server in servers]
@@ -110,14 +184,18 @@ def held() -> list[Held]:
             run(fill(server.url, stored))
         full = [resident_bytes(server.pid) for server in servers]
         rounds = [
-            [run(ours.rates(server.url, JOBS, STORED_CONCURRENCY)).worked for server in servers]
-            for _ in range(ROUNDS)
+            [
+                per_loop(run(ours.work(server.url, STORED_JOBS, STORED_CONCURRENCY, Meter(server.pid))))
+                for server in servers
+            ]
+            for _ in range(STORED_ROUNDS)
         ]
         found = [run(ours.latencies(server.url)) for server in servers]
+    loops_per_second = 1000 / run_fixed_loop()
     return [
         Held(
             stored=stored,
-            worked=statistics.median(each[at] for each in rounds),
+            worked=statistics.median(each[at] for each in rounds) * loops_per_second,
             of_empty=statistics.median(each[at] / each[0] for each in rounds),
             create_p50_ms=statistics.median(found[at].create),
             create_p99_ms=statistics.quantiles(found[at].create, n=100)[98],
@@ -135,60 +213,50 @@ def _each(full: int | None, empty: int | None, stored: int) -> float | None:
     return None if full is None or empty is None or not stored else (full - empty) / stored
 
 
-def many() -> tuple[float, float, float]:
+def measure_many() -> tuple[float, float, float]:
     """Return the jobs per second of `create` after `create`, of `create_many`, and their ratio."""
     rounds: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):
+    for _ in range(STORED_ROUNDS):
         with NatsServer() as server:
-            rounds.append(run(ours.creation(server.url, JOBS)))
+            rounds.append(run(ours.creation(server.url, STORED_JOBS)))
     single, batch = (statistics.median(column) for column in zip(*rounds, strict=True))
     return single, batch, statistics.median(b / s for s, b in rounds)
 
 
-def main() -> None:
-    """Print the tables, and write the figures as JSON beside this file."""
-    console = Console()
-    speeds = [speed(concurrency) for concurrency in CONCURRENCY]
-    print_speeds(console, speeds)
-    single, batch, times = many()
-    console.print(
-        f"create, one after another: {single:,.0f}/s; create_many: {batch:,.0f}/s, {times:.1f} times"
-    )
-    holds = held()
-    print_held(console, holds)
-    machine = (
-        f"{os.cpu_count()} x {platform.processor() or platform.machine()}, Python {platform.python_version()}"
-    )
-    load = os.getloadavg()[0]
-    console.print(f"{machine}, {platform.system()}; load of the last minute {load:.1f}")
-    figures = {
-        "machine": machine,
-        "load": load,
-        "speed": speeds,
-        "create": single,
-        "create_many": batch,
-        "stored": holds,
-    }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
-
-
 def print_speeds(console: Console, speeds: list[Speed]) -> None:
-    """Print the jobs per second of both columns."""
-    table = Table(title=f"{JOBS} jobs of 200 bytes, medians of {ROUNDS} rounds, jobs per second")
-    for column in ("concurrency", "worked", "uvloop", "by hand", "ratio", "created", "by hand"):
-        table.add_column(column, justify="right")
-    for row in speeds:
-        quick = row["worked_uvloop"]
+    """Print the jobs per second, the CPU time and the ratios of every column."""
+    table = Table(
+        title=f"Jobs of 200 bytes: {CREATED:,} created, {WORKED:,} worked; medians of {ROUNDS} rounds"
+    )
+    columns = (
+        "phase",
+        "concurrency",
+        "column",
+        "jobs/s",
+        "client µs",
+        "server µs",
+        "CPU of by hand",
+        "of by hand",
+    )
+    for column in (*columns, *(["of before"] if BASELINE else [])):
+        table.add_column(column, justify="left" if column in {"phase", "column"} else "right")
+    for speed in speeds:
+        before = speed["of_before"]
+        server = speed["server_us"]
         table.add_row(
-            str(row["concurrency"]),
-            f"{row['worked']:,.0f}",
-            "-" if quick is None else f"{quick:,.0f}",
-            f"{row['worked_by_hand']:,.0f}",
-            f"{row['ratio']:.2f}",
-            f"{row['created']:,.0f}",
-            f"{row['created_by_hand']:,.0f}",
+            speed["phase"],
+            str(speed["concurrency"]),
+            speed["column"],
+            f"{speed['jobs_per_second']:,.0f}",
+            f"{speed['client_us']:,.0f}",
+            "-" if server is None else f"{server:,.0f}",
+            f"{speed['cpu_of_by_hand']:.2f}",
+            f"{speed['of_by_hand']:.2f}",
+            *([] if before is None else [f"{before:.2f}"]),
+            end_section=speed["column"] == COLUMNS[-1],
         )
     console.print(table)
+    console.print("client µs, server µs: CPU time per job of the process and of nats-server")
 
 
 def print_held(console: Console, holds: list[Held]) -> None:
@@ -196,7 +264,7 @@ def print_held(console: Console, holds: list[Held]) -> None:
     table = Table(
         title=f"With finished jobs stored (created, completed), concurrency {STORED_CONCURRENCY}; p50 and p99 in ms"
     )
-    for column in (
+    names = (
         "stored",
         "worked/s",
         "of empty",
@@ -207,7 +275,8 @@ def print_held(console: Console, holds: list[Held]) -> None:
         "server",
         "per job",
         "client",
-    ):
+    )
+    for column in names:
         table.add_column(column, justify="right")
     for hold in holds:
         table.add_row(
@@ -227,6 +296,30 @@ def print_held(console: Console, holds: list[Held]) -> None:
 
 def _mib(size: int | None) -> str:
     return "-" if size is None else f"{size / 2**20:,.0f} MiB"
+
+
+def main() -> None:
+    """Print the tables, and write the figures as JSON next to this file."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    load = os.getloadavg()[0]
+    speeds = compare("created", CREATED, ours.IN_FLIGHT)
+    for concurrency in CONCURRENCY:
+        speeds += compare("worked", WORKED, concurrency)
+    print_speeds(console, speeds)
+    figures: dict[str, object] = {"machine": describe_machine(), "load": load, "speed": speeds}
+    if os.environ.get("BENCH_ONLY") != "speed":
+        quick = measure_uvloop()
+        if quick is not None:
+            console.print(f"uvloop, worked at concurrency 16: {quick[1] / quick[0]:.2f} of asyncio")
+        single, batch, times = measure_many()
+        console.print(
+            f"create, one after another: {single:,.0f}/s; create_many: {batch:,.0f}/s, {times:.1f} times"
+        )
+        holds = measure_stored()
+        print_held(console, holds)
+        figures |= {"create": single, "create_many": batch, "stored": holds}
+    console.print(f"{describe_machine()}; load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
+    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

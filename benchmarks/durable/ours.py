@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from nats.aio.client import Client
 from trellis_nats import ActiveJob
-from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import consumer_info
 
+from .meter import Measured, Meter
 from .service import CONSUMER, WITHOUT_DUTIES, Bench, Handled, Payload, Result, payload
+
+__all__ = ["IN_FLIGHT", "Latencies", "create", "creation", "latencies", "watch", "work"]
 
 IN_FLIGHT: Final = 64
 """So many creations at a time, in both columns."""
 _POLL: Final = 0.002
-"""Seconds between looks whether every work message is acknowledged, in both columns."""
+"""Seconds between two questions whether every work message is acknowledged, in both columns."""
+_PATIENCE: Final = 60
 _SAMPLES: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Jobs per second."""
-
-    created: float
-    worked: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +36,37 @@ class Latencies:
     """From the call of `create` to the handler's first line, in the same process."""
 
 
-async def rates(url: str, jobs: int, concurrency: int) -> Rates:
-    """Create jobs, then work them.
+async def create(url: str, jobs: int, meter: Meter) -> Measured:
+    """Create jobs."""
+    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench:
+        meter.start()
+        await _create(bench, jobs)
+        return meter.stop(jobs)
 
-    The first ones, as many as run at a time, have begun when the clock starts, and are not counted; the clock stops
+
+async def work(url: str, jobs: int, concurrency: int, meter: Meter) -> Measured:
+    """Create jobs, then measure how they are worked.
+
+    The first ones, as many as run concurrently, have begun when the clock starts, and are not counted; the clock stops
     when the server has every acknowledgement.
     """
-    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench:
+    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench, watch(url) as pending:
         queue, handled = bench.jobs.work, Handled()
         queue.handle(concurrency=concurrency)(handled.work)
-        began = time.perf_counter()
-        for start in range(0, jobs, IN_FLIGHT):
-            await asyncio.gather(
-                *(queue.create(payload(n)) for n in range(start, min(start + IN_FLIGHT, jobs)))
-            )
-        created = time.perf_counter() - began
+        await _create(bench, jobs)
         await bench.jobs.start_workers()
-        await _delivered(bench.jobs.runtime.connection, concurrency)
-        began = time.perf_counter()
+        while await pending() < concurrency:  # noqa: ASYNC110 - the server does not announce it
+            await asyncio.sleep(_POLL)
+        meter.start()
         handled.gate.set()
         await handled.reached(jobs)
-        await _acknowledged(bench.jobs.runtime.connection)
-        worked = time.perf_counter() - began
-        return Rates(jobs / created, (jobs - concurrency) / worked)
+        await _acknowledged(pending)
+        return meter.stop(jobs - concurrency)
 
 
 async def latencies(url: str, samples: int = _SAMPLES) -> Latencies:
     """Create one job after another, each when the one before has been worked."""
-    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench:
+    async with Bench.connect(url, options=WITHOUT_DUTIES) as bench, watch(url) as pending:
         started: asyncio.Queue[float] = asyncio.Queue()
         queue, handled = bench.jobs.work, Handled()
         handled.gate.set()
@@ -82,7 +83,7 @@ async def latencies(url: str, samples: int = _SAMPLES) -> Latencies:
             await queue.create(payload(number))
             found.create.append((time.perf_counter() - began) * 1000)
             found.start.append((await started.get() - began) * 1000)
-            await _acknowledged(bench.jobs.runtime.connection)
+            await _acknowledged(pending)
         return found
 
 
@@ -99,19 +100,28 @@ async def creation(url: str, jobs: int) -> tuple[float, float]:
         return jobs / single, jobs / (time.perf_counter() - began)
 
 
-async def _delivered(connection: Connection, count: int) -> None:
-    while await _pending(connection) < count:  # noqa: ASYNC110 - the server tells only who asks
+async def _create(bench: Bench, jobs: int) -> None:
+    for start in range(0, jobs, IN_FLIGHT):
+        numbers = range(start, min(start + IN_FLIGHT, jobs))
+        await asyncio.gather(*(bench.jobs.work.create(payload(n)) for n in numbers))
+
+
+async def _acknowledged(pending: Callable[[], Awaitable[int]]) -> None:
+    while await pending() > 0:  # noqa: ASYNC110 - the server does not announce it
         await asyncio.sleep(_POLL)
 
 
-async def _acknowledged(connection: Connection) -> None:
-    while await _pending(connection) > 0:  # noqa: ASYNC110 - the server tells only who asks
-        await asyncio.sleep(_POLL)
+@asynccontextmanager
+async def watch(url: str) -> AsyncGenerator[Callable[[], Awaitable[int]]]:
+    """Give a function that returns how many deliveries the server awaits an acknowledgement for."""
+    client = Client()
+    await client.connect(url)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves it untyped
 
+    async def pending() -> int:
+        answer = await client.request(f"$JS.API.CONSUMER.INFO.JOBS_WORK.{CONSUMER}", timeout=_PATIENCE)  # pyright: ignore[reportUnknownMemberType] - likewise
+        return int(json.loads(answer.data)["num_ack_pending"])
 
-async def _pending(connection: Connection) -> int:
-    """Return how many deliveries the server awaits an acknowledgement for."""
-    info = await consumer_info(connection, "JOBS_WORK", CONSUMER)
-    if info is None:
-        raise RuntimeError(f"no consumer {CONSUMER}")
-    return info.ack_pending
+    try:
+        yield pending
+    finally:
+        await client.close()
