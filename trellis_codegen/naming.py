@@ -25,13 +25,14 @@ __all__ = [
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
-# A model's field may not hide what pydantic's BaseModel has, nor a type that the annotations beside it use.
+# A model's field may not hide what pydantic's BaseModel and its metaclass have, nor a type that annotations of the class use.
 _FIELD_NAMES = frozenset(
     """
     construct copy dict from_orm json parse_file parse_obj parse_raw schema schema_json update_forward_refs validate
     model_computed_fields model_config model_construct model_copy model_dump model_dump_json model_extra model_fields
     model_fields_set model_json_schema model_parametrized_name model_post_init model_rebuild model_validate
     model_validate_json model_validate_strings
+    mro register
     bool date float int list str tuple
     """.split(),  # noqa: SIM905 - so many words read better as words
 )

@@ -40,9 +40,9 @@ def canonical_json(value: JsonValue) -> str:
 
 
 def indented_json(value: JsonValue, margin: str = "\n") -> str:
-    """Return the canonical text of `value` with a line for each member and element, for people and for git.
+    """Return the text of `value` with a line for each member and element, for people and for git.
 
-    `margin` starts each line after the first.
+    Members keep their order; strings and numbers are written as in canonical JSON. `margin` starts each line after the first.
 
     Raises:
         ValueError: a number is not finite.
@@ -50,7 +50,7 @@ def indented_json(value: JsonValue, margin: str = "\n") -> str:
     inner = margin + _INDENT
     match value:
         case Mapping() if value:
-            members = (f"{canonical_json(key)}: {indented_json(value[key], inner)}" for key in sorted(value))
+            members = (f"{canonical_json(key)}: {indented_json(value[key], inner)}" for key in value)
             return "{" + inner + f",{inner}".join(members) + margin + "}"
         case list() if value:
             return "[" + inner + f",{inner}".join(indented_json(each, inner) for each in value) + margin + "]"

@@ -42,28 +42,28 @@ class Group(Generic[PlanT]):
 class Surface(Generic[PlanT]):
     """All names of one surface."""
 
+    members: tuple[Member[PlanT], ...]
+    """Every name, in the contract's order."""
     groups: tuple[Group[PlanT], ...]
+    """The names with a dot."""
     direct: tuple[Member[PlanT], ...]
-    """Names without a dot."""
-
-    @property
-    def members(self) -> tuple[Member[PlanT], ...]:
-        """Every member, sorted by the name of its constant."""
-        inside = [member for group in self.groups for member in group.members]
-        return tuple(sorted([*inside, *self.direct], key=lambda member: member.constant))
+    """The names without a dot."""
 
 
 def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
-    """Sort the plans of a surface, each with its logical name, into groups."""
+    """Put the plans of a surface, each with its logical name, into groups; everything keeps its order."""
+    members: list[Member[PlanT]] = []
     groups: dict[str, list[Member[PlanT]]] = {}
     direct: list[Member[PlanT]] = []
-    for name, plan in sorted(plans, key=lambda each: each[0]):
+    for name, plan in plans:
         first, dot, rest = name.partition(".")
         member = Member(
             name=name, attribute=naming.attribute(rest or first), constant=naming.constant(name), plan=plan
         )
+        members.append(member)
         (groups.setdefault(first, []) if dot else direct).append(member)
     return Surface(
+        members=tuple(members),
         groups=tuple(
             Group(
                 name=name, attribute=naming.attribute(name), stem=naming.pascal(name), members=tuple(members)
@@ -77,7 +77,7 @@ def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
 def group_claims(section: str, names: Iterable[str]) -> Iterator[Claim]:
     """Yield the Python names that a surface's names want: groups, attributes and constants."""
     groups: set[str] = set()
-    for name in sorted(names):
+    for name in names:
         first, dot, rest = name.partition(".")
         pointer = (section, name)
         if dot and first not in groups:

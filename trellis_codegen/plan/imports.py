@@ -1,42 +1,93 @@
-"""Which import a name in an annotation needs."""
+"""Which import a name of generated code needs."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
 
-__all__ = ["Imports", "imports_of"]
+__all__ = ["Import", "ImportGroups", "group_imports", "imports_of"]
 
-Imports = tuple[tuple[str, tuple[str, ...]], ...]
-"""Modules with the names imported from each, sorted."""
+_RUNTIME = "trellis_nats"
+_JSON_TYPES = "trellis_nats.json_types"
 
 _HOMES = {
-    "AwareDatetime": "pydantic",
-    "AwareTime": "trellis_nats.json_types",
-    "Exact": "trellis_nats.json_types",
-    "Field": "pydantic",
-    "Integer": "trellis_nats.json_types",
-    "JsonValue": "pydantic",
-    "NotNull": "trellis_nats.json_types",
-    "OneOf": "trellis_nats.json_types",
-    "StringConstraints": "pydantic",
-    "UUID": "uuid",
-    "date": "datetime",
     "Annotated": "typing",
+    "AwareDatetime": "pydantic",
+    "AwareTime": _JSON_TYPES,
+    "ClassVar": "typing",
+    "Exact": _JSON_TYPES,
+    "Field": "pydantic",
+    "Final": "typing",
+    "Integer": _JSON_TYPES,
+    "JsonValue": "pydantic",
     "Literal": "typing",
+    "NotNull": _JSON_TYPES,
+    "OneOf": _JSON_TYPES,
+    "StringConstraints": "pydantic",
     "TypeAlias": "typing",
+    "UUID": "uuid",
+    "cast": "typing",
+    "date": "datetime",
+    "timedelta": "datetime",
+    **dict.fromkeys(
+        [
+            *("ActiveJob", "Bucket", "BucketSpec", "Client", "Contract", "DeclaredError", "EventPublisher"),
+            *("EventSource", "EventSpec", "JobQueue", "JobSpec", "Jobs", "KeySpec", "Model", "RpcCall"),
+            *("RpcEndpoint", "RpcSpec", "Runtime", "Service"),
+        ],
+        _RUNTIME,
+    ),
 }
+"""Every name that generated code takes from outside its package, and the module that has it."""
+_STANDARD_LIBRARY = frozenset(["datetime", "typing", "uuid"])
 
 
-def imports_of(annotations: Iterable[str]) -> Imports:
-    """Return the imports that the annotations need from outside the package."""
-    names = {
-        node.id
-        for annotation in annotations
-        for node in ast.walk(ast.parse(annotation, mode="eval"))
-        if isinstance(node, ast.Name) and node.id in _HOMES
-    }
-    modules: dict[str, list[str]] = {}
-    for name in sorted(names):
-        modules.setdefault(_HOMES[name], []).append(name)
-    return tuple((module, tuple(modules[module])) for module in sorted(modules))
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Import:
+    """One name that a file takes from a module."""
+
+    module: str
+    name: str
+    alias: str | None = None
+    """What the file calls it, if that differs."""
+
+
+ImportGroups: TypeAlias = tuple[tuple[str, ...], ...]
+"""Import statements: the standard library, other distributions, the package itself; only groups that have some."""
+
+
+def imports_of(names: Iterable[str]) -> list[Import]:
+    """Return the imports that names need from outside the package; built-in names and those of the package need none."""
+    return [Import(module=_HOMES[name], name=name) for name in names if name in _HOMES]
+
+
+def group_imports(imports: Iterable[Import]) -> ImportGroups:
+    """Return the statements for some imports, sorted as isort and ruff sort them."""
+    modules: dict[str, set[Import]] = {}
+    for each in imports:
+        modules.setdefault(each.module, set()).add(each)
+    groups: list[list[str]] = [[], [], []]
+    for module in sorted(modules, key=_module_order):
+        group = 0 if module in _STANDARD_LIBRARY else 2 if module.startswith(".") else 1
+        groups[group] += _statements(module, modules[module])
+    return tuple(tuple(group) for group in groups if group)
+
+
+def _statements(module: str, imports: set[Import]) -> list[str]:
+    """Return one statement for plain names, and one for each name with an alias, as isort does."""
+    plain = sorted((each.name for each in imports if each.alias is None), key=_name_order)
+    renamed = sorted(each for each in imports if each.alias is not None)
+    statements = [f"from {module} import {', '.join(plain)}"] if plain else []
+    return statements + [f"from {module} import {each.name} as {each.alias}" for each in renamed]
+
+
+def _module_order(module: str) -> tuple[int, str]:
+    """Sort modules of the package that are further away first."""
+    dots = len(module) - len(module.lstrip("."))
+    return (-dots, module)
+
+
+def _name_order(name: str) -> tuple[int, str, str]:
+    """Sort constants before classes before functions."""
+    return (0 if name.isupper() else 1 if name[:1].isupper() else 2, name.lower(), name)

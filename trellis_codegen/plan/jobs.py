@@ -9,12 +9,16 @@ from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Job, KeyConcurrency, KeyQueue, Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
-from trellis_codegen.plan.wording import duration_code, duration_words, text_of
+from trellis_codegen.plan.wording import (
+    Argument,
+    duration_argument,
+    duration_words,
+    durations_argument,
+    text_of,
+    tuple_argument,
+)
 
-__all__ = ["FACADE_NAMES", "Argument", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
-
-Argument = tuple[str, str]
-"""A keyword argument: its name and its value as Python text."""
+__all__ = ["FACADE_NAMES", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
 
 DEFAULT_MAX_DELIVER = 5
 DEFAULT_BACKOFF_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000)
@@ -44,8 +48,10 @@ class QueuePlan:
     queue_class: str
     job_alias: str
     docstring: str
-    types: str
+    types: tuple[str, ...]
     """What the queue is generic in: payload, result, and update if it has one."""
+    model_names: tuple[str, ...]
+    """The models among its types."""
     spec: tuple[Argument, ...]
     """What the contract says of the queue; the runtime has the defaults for the rest."""
     key: tuple[Argument, ...]
@@ -59,8 +65,8 @@ def job_claims(manifest: Manifest) -> Iterator[Claim]:
 
 
 def plan_jobs(manifest: Manifest, models: ModelsPlan) -> tuple[QueuePlan, ...]:
-    """Plan the queues, sorted by name."""
-    return tuple(_queue(name, job, models) for name, job in sorted((manifest.jobs or {}).items()))
+    """Plan the queues, in the contract's order."""
+    return tuple(_queue(name, job, models) for name, job in (manifest.jobs or {}).items())
 
 
 def retries_in_words(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
@@ -97,7 +103,8 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
         queue_class=naming.class_name(f"{stem}Queue"),
         job_alias=naming.class_name(f"{stem}Job"),
         docstring="\n\n".join([text_of(job.docs, f"The `{name}` jobs."), _numbers(job)]),
-        types=", ".join(types),
+        types=tuple(types),
+        model_names=tuple(each for each in types if each != "None"),
         spec=tuple(_spec(name, job, models)),
         key=tuple(_key_spec(job.key_concurrency, job.queue)) if job.key_concurrency else (),
     )
@@ -109,42 +116,41 @@ def _attribute(name: str) -> str:
 
 
 def _spec(name: str, job: Job, models: ModelsPlan) -> Iterator[Argument]:
-    yield "name", repr(name)
-    yield "payload", models.type_name(job.payload.schema_name)
+    yield Argument(name="name", value=repr(name))
+    yield Argument(name="payload", value=models.type_name(job.payload.schema_name))
     if job.result:
-        yield "result", models.type_name(job.result.schema_name)
+        yield Argument(name="result", value=models.type_name(job.result.schema_name))
     if job.update:
-        yield "update", models.type_name(job.update.schema_name)
+        yield Argument(name="update", value=models.type_name(job.update.schema_name))
     if job.max_deliver is not None:
-        yield "max_deliver", str(job.max_deliver)
+        yield Argument(name="max_deliver", value=str(job.max_deliver))
     if job.backoff_ms is not None:
-        steps = [duration_code(each) for each in job.backoff_ms]
-        yield "backoff", f"({', '.join(steps)}{',' * (len(steps) == 1)})"
+        yield durations_argument("backoff", job.backoff_ms)
     if job.ack_wait_ms is not None:
-        yield "ack_wait", duration_code(job.ack_wait_ms)
+        yield duration_argument("ack_wait", job.ack_wait_ms)
     if job.default_deadline_ms is not None:
-        yield "default_deadline", duration_code(job.default_deadline_ms)
+        yield duration_argument("default_deadline", job.default_deadline_ms)
     if job.concurrency is not None:
-        yield "concurrency", str(job.concurrency)
+        yield Argument(name="concurrency", value=str(job.concurrency))
     for flag in ("progress", "logs", "dlq"):
         if (value := getattr(job, flag)) is not None:
-            yield flag, str(value)
+            yield Argument(name=flag, value=str(value))
 
 
 def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]:
-    yield "template", f"({', '.join(map(repr, key.key))}{',' * (len(key.key) == 1)})"
+    yield tuple_argument("template", map(repr, key.key))
     if key.max_active is not None:
-        yield "max_active", str(key.max_active)
+        yield Argument(name="max_active", value=str(key.max_active))
     if key.heartbeat_interval_ms is not None:
-        yield "heartbeat_interval", duration_code(key.heartbeat_interval_ms)
+        yield duration_argument("heartbeat_interval", key.heartbeat_interval_ms)
     if key.heartbeat_ttl_ms is not None:
-        yield "lease", duration_code(key.heartbeat_ttl_ms)
+        yield duration_argument("lease", key.heartbeat_ttl_ms)
     if key.stale_policy is not None:
-        yield "stale_policy", repr(key.stale_policy)
+        yield Argument(name="stale_policy", value=repr(key.stale_policy))
     if queue and queue.max_queued_per_key is not None:
-        yield "max_queued", str(queue.max_queued_per_key)
+        yield Argument(name="max_queued", value=str(queue.max_queued_per_key))
     if queue and queue.when_full is not None:
-        yield "when_full", repr(queue.when_full)
+        yield Argument(name="when_full", value=repr(queue.when_full))
 
 
 def _numbers(job: Job) -> str:

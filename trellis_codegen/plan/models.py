@@ -1,45 +1,31 @@
-"""The modules of `models/`: one per named schema, one per shape."""
+"""The modules of `models/`: one per named schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from pydantic import JsonValue
 
 from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim, collisions
-from trellis_codegen.plan.imports import Imports, imports_of
+from trellis_codegen.plan.homes import Home, Homes, find_homes
+from trellis_codegen.plan.imports import Import, ImportGroups, group_imports, imports_of
 from trellis_codegen.plan.usage import purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
-from trellis_codegen.schemas.class_specs import SchemaDraft
+from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.reporting import losses_of
 from trellis_codegen.schemas.schema_forms import description_of
-from trellis_codegen.schemas.shapes import Shape
 from trellis_codegen.schemas.splitting import split
 
-__all__ = ["ModelModule", "ModelsPlan", "ShapeImport", "plan_models"]
+__all__ = ["ModelModule", "ModelsPlan", "plan_models"]
 
 _NAMES_IN_DOCSTRING = 4
 _SCHEMAS_AT_ONCE = 40
-"""As many as one call of the model generator gets."""
-
-Parts: TypeAlias = dict[Shape | None, SchemaDraft]
-"""What a schema is made of: itself, under None, and the shapes that no schema before it has."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShapeImport:
-    """A nested object that a module uses under its own name for it."""
-
-    module: str
-    class_name: str
-    local_name: str
+"""The number of schemas that one call of the model generator gets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,18 +34,15 @@ class ModelModule:
 
     module: str
     docstring: str
-    imports: Imports
-    shapes: tuple[ShapeImport, ...]
+    imports: ImportGroups
     classes: tuple[ModelClass, ...]
-    uses_model: bool
-    """Whether any of the classes is a model; aliases need no base class."""
-
-    @property
-    def exported(self) -> tuple[str, ...]:
-        """The names that users may import from this module."""
-        return tuple(
-            sorted({*(each.name for each in self.classes), *(each.local_name for each in self.shapes)})
-        )
+    """Classes and aliases, each after what it needs while the module is imported."""
+    late_imports: ImportGroups
+    """Imports from modules that import this one: they stand below the classes."""
+    exported: tuple[str, ...]
+    """The path names of the schema and of every object inside it. They depend on this schema alone."""
+    homes: dict[str, Home]
+    """Path name → the class it stands for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +50,14 @@ class ModelsPlan:
     """All models of a contract."""
 
     modules: tuple[ModelModule, ...]
-    shapes: tuple[ModelModule, ...]
     exported: tuple[tuple[str, tuple[str, ...]], ...]
-    """For `models/__init__.py`: each module with the names taken from it."""
+    """For `models/__init__.py`: each module with the names taken from it, sorted by module."""
     classes: dict[str, ModelClass]
     """Named schema → its class."""
     nested: dict[str, tuple[str, ...]]
     """Named schema → the names of the objects inside it, as far as they are exported."""
     descriptions: dict[str, str]
-    """Named schema → what the contract says of it; only those that it says something of."""
+    """Named schema → its description; only those that have one."""
 
     def type_name(self, schema_name: str) -> str:
         """Return the Python name of a named schema's type."""
@@ -83,17 +65,35 @@ class ModelsPlan:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that `models/__init__.py` exports."""
+        """Every name that `models/__init__.py` exports, sorted."""
         return tuple(sorted(name for _, names in self.exported for name in names))
+
+    @property
+    def imports(self) -> tuple[Import, ...]:
+        """What `models/__init__.py` imports."""
+        return tuple(
+            Import(module=f".{module}", name=name) for module, names in self.exported for name in names
+        )
+
+    def imports_of(self, schema_name: str, names: Iterable[str]) -> list[Import]:
+        """Return the imports, for a file next to `models`, of those names that the module of a schema exports."""
+        module = naming.attribute(schema_name)
+        exported = {self.type_name(schema_name), *self.nested[schema_name]}
+        own = next(each.exported for each in self.modules if each.module == module)
+        return [
+            Import(module=".models" if name in exported else f".models.{module}", name=name)
+            for name in names
+            if name in own
+        ]
 
 
 def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
-    """Plan the modules, and say what of the schemas the models won't enforce.
+    """Plan the modules, and report which keywords of the schemas the models do not enforce.
 
     Raises:
         ProblemsFound: a schema can't be generated, or two of them would share a name.
     """
-    schemas = dict(sorted((manifest.schemas or {}).items()))
+    schemas = dict(manifest.schemas or {})
     problems = [
         problem for name, schema in schemas.items() for problem in check_schema(schema, ("schemas", name))
     ]
@@ -104,28 +104,22 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     problems += [
         problem for name, schema in schemas.items() for problem in losses_of(schema, ("schemas", name))
     ]
-    drafts, failures = _drafts(schemas)
-    translated, untranslated = _translated(drafts)
+    drafts, failures = _split_schemas(schemas)
+    homes = find_homes(drafts)
+    failures += _clashes(drafts, homes)
+    translated, untranslated = _translate_schemas(drafts, homes)
     problems += failures + untranslated
     _raise_errors(problems)
-    known_purposes = purposes(manifest)
-    modules: dict[str, ModelModule] = {}
-    shapes: dict[Shape, ModelModule] = {}
-    for name, parts in drafts.items():
-        for shape, draft in parts.items():
-            if shape is None:
-                modules[name] = _named_module(name, draft, translated[draft.key], known_purposes.get(name))
-            else:
-                shapes[shape] = _shape_module(shape, draft, translated[draft.key])
-    exported, hidden = _exported(modules)
+    planner = _Planner(homes, translated, purposes(manifest))
+    modules = {name: planner.module(name, draft) for name, draft in drafts.items()}
+    exported, hidden = _export(modules)
     plan = ModelsPlan(
         modules=tuple(modules.values()),
-        shapes=tuple(sorted(shapes.values(), key=lambda each: each.module)),
-        exported=exported,
-        classes={name: module.classes[0] for name, module in modules.items()},
+        exported=tuple(sorted((modules[name].module, names) for name, names in exported.items())),
+        classes={name: planner.described(draft.root, name) for name, draft in drafts.items()},
         nested={
-            name: tuple(each for each in names if each != modules[name].classes[0].name)
-            for name, (_, names) in zip(modules, exported, strict=True)
+            name: tuple(each for each in names if each != drafts[name].name)
+            for name, names in exported.items()
         },
         descriptions={name: text for name, each in schemas.items() if (text := description_of(each))},
     )
@@ -137,129 +131,175 @@ def _raise_errors(problems: list[Problem]) -> None:
         raise ProblemsFound(problems)
 
 
-def _drafts(schemas: dict[str, JsonValue]) -> tuple[dict[str, Parts], list[Problem]]:
-    """Take every schema apart; what is wrong with one stands at its name."""
-    drafts: dict[str, Parts] = {}
+def _split_schemas(schemas: dict[str, JsonValue]) -> tuple[dict[str, SchemaDraft], list[Problem]]:
+    """Take every schema apart; a problem of one is reported at its name."""
+    drafts: dict[str, SchemaDraft] = {}
     problems: list[Problem] = []
-    known: set[Shape | None] = set()
     for index, (name, schema) in enumerate(schemas.items()):
         try:
-            drafts[name] = _take_apart(naming.class_name(name), schema, f"S{index}", known=known)
+            drafts[name] = split(naming.class_name(name), schema, key=f"S{index}")
         except ProblemsFound as error:
             problems += [replace(each, pointer=("schemas", name), on_key=True) for each in error.problems]
-            continue
-        known |= drafts[name].keys()
     return drafts, problems
 
 
-def _translated(drafts: dict[str, Parts]) -> tuple[dict[str, tuple[ModelClass, ...]], list[Problem]]:
-    """Translate every draft: many schemas at a time, because each call costs as much as many schemas do.
+def _clashes(drafts: dict[str, SchemaDraft], homes: Homes) -> Iterator[Problem]:
+    """Yield a problem for each path name that two different objects of one schema would get."""
+    for schema, each in drafts.items():
+        owners: dict[str, Home] = {}
+        reported: set[str] = set()
+        for draft in each.classes:
+            home = homes.by_key[draft.key]
+            if owners.setdefault(draft.name, home) != home and draft.name not in reported:
+                reported.add(draft.name)
+                what = f"two different objects inside would both become the class {draft.name}"
+                yield Problem(pointer=("schemas", schema), what=what, on_key=True)
 
-    When a call fails, its schemas are tried one by one, to learn whose fault it is.
+
+def _translate_schemas(
+    drafts: dict[str, SchemaDraft], homes: Homes
+) -> tuple[dict[str, ModelClass], list[Problem]]:
+    """Translate every class that is defined: many schemas at a time, because each call costs as much as many schemas do.
+
+    When a call fails, its schemas are tried one by one, to find the one that is at fault.
     """
-    translated: dict[str, tuple[ModelClass, ...]] = {}
+    translated: dict[str, ModelClass] = {}
     problems: list[Problem] = []
+    names = {draft.key: draft.name for each in drafts.values() for draft in each.classes}
     pending = [
         [*drafts][start : start + _SCHEMAS_AT_ONCE] for start in range(0, len(drafts), _SCHEMAS_AT_ONCE)
     ]
     while pending:
-        names = pending.pop()
+        schemas = pending.pop()
+        defined = [
+            draft
+            for schema in schemas
+            for draft in drafts[schema].classes
+            if homes.by_key[draft.key].key == draft.key
+        ]
         try:
-            translated |= translate([draft for name in names for draft in drafts[name].values()])
+            translated |= translate(defined, names=names)
         except TranslationFailed as error:
-            if len(names) > 1:
-                pending += [[name] for name in names]
+            if len(schemas) > 1:
+                pending += [[schema] for schema in schemas]
                 continue
             what = f"datamodel-code-generator can't make a model of it: {error}"
-            problems.append(Problem(pointer=("schemas", names[0]), what=what, on_key=True))
+            problems.append(Problem(pointer=("schemas", schemas[0]), what=what, on_key=True))
     return translated, problems
 
 
-def _take_apart(name: str, schema: JsonValue, key: str, *, known: AbstractSet[Shape | None]) -> Parts:
-    """Take a schema apart, and the shapes inside it that nobody has seen before; the schema itself stands under None."""
-    result: Parts = {None: split(name, schema, key=key)}
-    pending = list(result[None].nested.items())
-    while pending:
-        shape, nested = pending.pop()
-        if shape not in known and shape not in result:
-            result[shape] = split(shape.class_name, nested, key=f"{key}N{len(result)}")
-            pending += result[shape].nested.items()
-    return result
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """Plans one module at a time."""
+
+    homes: Homes
+    translated: dict[str, ModelClass]
+    purposes: dict[str, str]
+
+    def module(self, schema: str, draft: SchemaDraft) -> ModelModule:
+        """Plan the module of one named schema."""
+        classes = self._declared(schema, draft)
+        homes = {each.name: self.homes.by_key[each.key] for each in draft.classes}
+        names = {name for each in classes for name in _names_used(each)}
+        early, late = imports_of(names), list[Import]()
+        for name, home in homes.items():
+            if home.schema != schema:
+                on_circle = home.schema in self.homes.circles.get(schema, ())
+                module = f".{naming.attribute(home.schema)}"
+                alias = name if name != home.name else None
+                (late if on_circle else early).append(Import(module=module, name=home.name, alias=alias))
+        return ModelModule(
+            module=naming.attribute(schema),
+            docstring=f"The `{schema}` schema of the contract.",
+            imports=group_imports(early),
+            classes=tuple(classes),
+            late_imports=group_imports(late),
+            exported=tuple(sorted(homes)),
+            homes=homes,
+        )
+
+    def described(self, draft: ClassDraft, schema: str) -> ModelClass:
+        """Return a class with a docstring: its description, else what it is for, else its members."""
+        model = self.translated[draft.key]
+        otherwise = _members_in_words(model)
+        if draft.name == naming.class_name(schema):
+            otherwise = self.purposes.get(schema) or f"The `{schema}` of the contract."
+        return replace(model, docstring=model.docstring or otherwise)
+
+    def _declared(self, schema: str, draft: SchemaDraft) -> list[ModelClass]:
+        """Return the classes and the aliases of a module: what a class is made of stands above it, where that is possible."""
+        own = {each.key: each for each in draft.classes}
+        declared: dict[str, ModelClass] = {}
+        started: set[str] = set()
+
+        def declare(key: str) -> None:
+            home = self.homes.by_key[key]
+            if key in started or home.schema != schema:
+                return
+            started.add(key)
+            for reference in own[home.key].references if home.key == key else (home.key,):
+                declare(reference)
+            name = own[key].name
+            if home.key == key:
+                declared[name] = self.described(own[key], schema)
+            elif name != home.name and home.name in declared:
+                declared.setdefault(name, _alias(name, home.name))
+            elif name != home.name:
+                started.discard(key)
+
+        for each in (*draft.classes, *draft.classes):
+            declare(each.key)
+        return list(declared.values())
 
 
-def _named_module(
-    name: str, draft: SchemaDraft, classes: tuple[ModelClass, ...], purpose: str | None
-) -> ModelModule:
-    own = replace(classes[0], docstring=classes[0].docstring or purpose or f"The `{name}` of the contract.")
-    return _module(
-        naming.attribute(name),
-        f"The `{name}` schema of the contract.",
-        (own, *map(_described, classes[1:])),
-        [_import(shape, local_name, "._shapes.") for local_name, shape in draft.shapes.items()],
+def _alias(name: str, target: str) -> ModelClass:
+    return ModelClass(
+        name=name, docstring=f"The same as `{target}`.", alias_of=target, names=frozenset([target])
     )
 
 
-def _shape_module(shape: Shape, draft: SchemaDraft, classes: tuple[ModelClass, ...]) -> ModelModule:
-    return _module(
-        shape.module,
-        "A shape that models of the contract have inside.",
-        tuple(map(_described, classes)),
-        [_import(inner, local_name, ".") for local_name, inner in draft.shapes.items()],
-    )
+def _names_used(model: ModelClass) -> Iterator[str]:
+    """Yield the names that stand in the text of a class."""
+    yield from model.names
+    yield "Model" if model.alias_of is None else "TypeAlias"
+    if model.more is not None:
+        yield "Field"
 
 
-def _import(shape: Shape, local_name: str, package: str) -> ShapeImport:
-    return ShapeImport(module=f"{package}{shape.module}", class_name=shape.class_name, local_name=local_name)
-
-
-def _module(
-    module: str, docstring: str, classes: tuple[ModelClass, ...], shapes: list[ShapeImport]
-) -> ModelModule:
-    return ModelModule(
-        module=module,
-        docstring=docstring,
-        imports=imports_of(_annotations(classes)),
-        shapes=tuple(sorted(shapes, key=lambda each: (each.module, each.local_name))),
-        classes=classes,
-        uses_model=any(each.alias_of is None for each in classes),
-    )
-
-
-def _described(model: ModelClass) -> ModelClass:
-    """Say of a class without a description which members it has."""
+def _members_in_words(model: ModelClass) -> str:
     names = [f"`{field.wire_name}`" for field in model.fields]
     if len(names) > _NAMES_IN_DOCSTRING:
         names = [*names[: _NAMES_IN_DOCSTRING - 1], "more"]
     words = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return replace(model, docstring=model.docstring or f"An object with {words or 'no members'}.")
+    return f"An object with {words or 'no members'}."
 
 
-def _annotations(classes: tuple[ModelClass, ...]) -> Iterator[str]:
-    for each in classes:
-        if each.alias_of is not None:
-            yield "TypeAlias"
-            yield each.alias_of
-        if each.more is not None:
-            yield (
-                f"Annotated[{each.more}, Field()]"
-                if "Annotated" in each.more
-                else f"dict[{each.more}, Field]"
-            )
-        yield from (field.annotation for field in each.fields)
+def _export(modules: dict[str, ModelModule]) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+    """Decide what `models` exports, by schema.
 
-
-def _exported(
-    modules: dict[str, ModelModule],
-) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], list[Problem]]:
-    """Decide what `models` exports: a named schema goes before a nested object of the same name."""
-    owners = {module.classes[0].name: module for module in modules.values()}
+    A named schema goes before a nested object of the same name. Of two nested objects of one name neither is exported, unless
+    both are one class: else an edit of one schema could give the name to another class.
+    """
+    named = {naming.class_name(schema): schema for schema in modules}
+    owners: dict[str, set[Home]] = {}
+    for module in modules.values():
+        for name, home in module.homes.items():
+            owners.setdefault(name, set()).add(home)
+    exported: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
-    exported: list[tuple[str, tuple[str, ...]]] = []
-    for schema_name, module in modules.items():
-        names = tuple(name for name in module.exported if owners.setdefault(name, module) is module)
-        for name in sorted(set(module.exported) - set(names)):
-            what = f"the name of its nested {name} is taken; import it from models.{module.module}"
-            pointer = ("schemas", schema_name)
-            problems.append(Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING))
-        exported.append((module.module, names))
-    return tuple(exported), problems
+    taken: set[str] = set()
+    for schema, module in modules.items():
+        names: list[str] = []
+        for name in module.homes:
+            if named.get(name, schema) == schema and (name in named or len(owners[name]) == 1):
+                names += [name] if name not in taken else []
+                taken.add(name)
+            elif len(owners[name]) > 1:
+                problems.append(_hidden(schema, module, name))
+        exported[schema] = tuple(sorted(names))
+    return exported, problems
+
+
+def _hidden(schema: str, module: ModelModule, name: str) -> Problem:
+    what = f"the name of its nested {name} is taken; import it from models.{module.module}"
+    return Problem(pointer=("schemas", schema), what=what, on_key=True, severity=Severity.WARNING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trellis_codegen import naming
@@ -13,6 +13,7 @@ from trellis_codegen.contract.positions import located
 from trellis_codegen.contract.reading import ContractInvalid
 from trellis_codegen.plan.collisions import Claim, collisions
 from trellis_codegen.plan.grouping import Member, Surface, group_claims, group_class_claims
+from trellis_codegen.plan.imports import Import, imports_of
 from trellis_codegen.plan.jobs import QueuePlan, job_claims, plan_jobs
 from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.plan.surfaces import (
@@ -49,7 +50,7 @@ class PackagePlan:
     contract_id: str
     digest: str
     contract_json: str
-    """The manifest, its members sorted, one to a line."""
+    """The manifest in its own order, one member to a line."""
     title: str
     """What people call the participant: `Orders Service`."""
     docstring: str
@@ -63,7 +64,7 @@ class PackagePlan:
     errors: tuple[ErrorPlan, ...]
 
     @property
-    def exported(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def exported(self) -> dict[str, tuple[str, ...]]:
         """For `__init__.py`: each module with the names taken from it."""
         exports = {
             "_contract": ["CONTRACT"],
@@ -74,13 +75,62 @@ class PackagePlan:
         }
         taken = {name for names in exports.values() for name in names}
         exports["models"] = [name for name in self.models.names if name not in taken]
-        return tuple((module, tuple(sorted(names))) for module, names in sorted(exports.items()) if names)
+        return {module: tuple(sorted(names)) for module, names in exports.items() if names}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that `__init__.py` exports: constants, then classes."""
+        names = [name for names in self.exported.values() for name in names]
+        return tuple(sorted(names, key=lambda name: (not name.isupper(), name)))
+
+    @property
+    def imports(self) -> tuple[Import, ...]:
+        """What `__init__.py` imports."""
+        return _package_imports(self.exported)
+
+    @property
+    def jobs_imports(self) -> tuple[Import, ...]:
+        """What the queues need in `jobs.py`."""
+        models = {name for queue in self.jobs for name in queue.model_names}
+        uses = {use for queue in self.jobs for argument in (*queue.spec, *queue.key) for use in argument.uses}
+        keys = ["KeySpec"] if any(queue.key for queue in self.jobs) else []
+        return (*imports_of([*uses, *keys]), *_package_imports({"models": models}))
+
+    @property
+    def rpc_imports(self) -> tuple[Import, ...]:
+        """What the RPCs need in `rpc.py`."""
+        rpcs = [member.plan for member in self.rpc.members]
+        models = {name for rpc in rpcs for name in (rpc.input, rpc.output)}
+        return _package_imports({"errors": {name for rpc in rpcs for name in rpc.errors}, "models": models})
+
+    @property
+    def events_imports(self) -> tuple[Import, ...]:
+        """What the events need in `events.py`."""
+        return _package_imports({"models": {member.plan.event for member in self.events.members}})
+
+    @property
+    def kv_imports(self) -> tuple[Import, ...]:
+        """What the buckets need in `kv.py`."""
+        buckets = [member.plan for member in self.kv]
+        uses = {use for bucket in buckets for argument in bucket.spec for use in argument.uses}
+        values = {bucket.value for bucket in buckets}
+        models = {bucket.value for bucket in buckets if bucket.has_schema}
+        return (*imports_of(uses | (values - models)), *_package_imports({"models": models}))
+
+    @property
+    def errors_imports(self) -> tuple[Import, ...]:
+        """What the errors need in `errors.py`."""
+        return tuple(each for error in self.errors for each in error.imports)
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """Nested objects that `__init__.py` does not export, because something else has their name."""
-        others = {name for module, names in self.exported if module != "models" for name in names}
+        others = {name for module, names in self.exported.items() if module != "models" for name in names}
         return tuple(name for name in self.models.names if name in others)
+
+
+def _package_imports(names: Mapping[str, Iterable[str]]) -> tuple[Import, ...]:
+    return tuple(Import(module=f".{module}", name=name) for module in names for name in names[module])
 
 
 def all_problems(error: ProblemsFound) -> tuple[Problem, ...]:

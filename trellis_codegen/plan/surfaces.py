@@ -11,10 +11,10 @@ from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Rpc
 from trellis_codegen.contract.manifest import KvResource, Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member, Surface, grouped
-from trellis_codegen.plan.jobs import Argument
+from trellis_codegen.plan.imports import Import, imports_of
 from trellis_codegen.plan.models import ModelsPlan
-from trellis_codegen.plan.wording import duration_code, text_of
-from trellis_codegen.schemas.models import ModelField
+from trellis_codegen.plan.wording import Argument, duration_argument, text_of, tuple_argument
+from trellis_codegen.schemas.models import ModelClass, ModelField
 
 __all__ = [
     "BucketPlan",
@@ -29,7 +29,7 @@ __all__ = [
     "plan_rpc",
 ]
 
-# What every error of the wire has: the runtime's business.
+# Members of every error on the wire; the runtime fills them in.
 _COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
 # What the class has of its own or inherits: a field of that name gets a trailing underscore.
 _ERROR_NAMES = frozenset(
@@ -82,7 +82,7 @@ class BucketPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorField:
-    """What one error carries beside its message."""
+    """One member of an error's data, in addition to its message."""
 
     name: str
     wire_name: str
@@ -90,6 +90,8 @@ class ErrorField:
     default: str | None
     """Python text, as for a model's field."""
     docstring: str | None
+    names: frozenset[str]
+    """The names that stand in the annotation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +107,8 @@ class ErrorPlan:
     fields: tuple[ErrorField, ...]
     passed: tuple[str, ...]
     """How the fields are passed on, under the names that they have on the wire."""
+    imports: tuple[Import, ...]
+    """What its annotations and its data need."""
 
 
 def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
@@ -118,19 +122,16 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         models.type_name(rpc.input.schema_name),
         models.type_name(rpc.output.schema_name),
     )
-    errors = tuple(
-        sorted(
-            {naming.class_name(each.error_type) for each in rpc.errors or [] if each.error_type in declared}
-        )
-    )
+    types = dict.fromkeys(each.error_type for each in rpc.errors or [] if each.error_type in declared)
+    errors = tuple(map(naming.class_name, types))
     spec = [
-        ("name", repr(name)),
-        ("subject", repr(rpc.subject)),
-        ("input", input_type),
-        ("output", output_type),
+        Argument(name="name", value=repr(name)),
+        Argument(name="subject", value=repr(rpc.subject)),
+        Argument(name="input", value=input_type),
+        Argument(name="output", value=output_type),
     ]
     if errors:
-        spec.append(("errors", f"({', '.join(errors)}{',' * (len(errors) == 1)})"))
+        spec.append(tuple_argument("errors", errors))
     return RpcPlan(
         input=input_type,
         output=output_type,
@@ -147,9 +148,13 @@ def plan_events(manifest: Manifest, models: ModelsPlan) -> Surface[EventPlan]:
 
 def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
     event_type = models.type_name(event.event.schema_name)
-    spec = [("name", repr(name)), ("subject", repr(event.subject)), ("event", event_type)]
+    spec = [
+        Argument(name="name", value=repr(name)),
+        Argument(name="subject", value=repr(event.subject)),
+        Argument(name="event", value=event_type),
+    ]
     if event.params:
-        spec.append(("params", f"({', '.join(map(repr, event.params))}{',' * (len(event.params) == 1)})"))
+        spec.append(tuple_argument("params", map(repr, event.params)))
     return EventPlan(
         event=event_type, spec=tuple(spec), docstring=text_of(event.docs, f"The `{name}` event.")
     )
@@ -162,7 +167,7 @@ def kv_claims(manifest: Manifest) -> Iterator[Claim]:
 
 
 def plan_kv(manifest: Manifest, models: ModelsPlan) -> tuple[Member[BucketPlan], ...]:
-    """Plan the buckets, sorted by name."""
+    """Plan the buckets, in the contract's order."""
     buckets = (manifest.resources.kv if manifest.resources else None) or {}
     return tuple(
         Member(
@@ -171,23 +176,23 @@ def plan_kv(manifest: Manifest, models: ModelsPlan) -> tuple[Member[BucketPlan],
             constant=naming.constant(name),
             plan=_bucket(name, bucket, models),
         )
-        for name, bucket in sorted(buckets.items())
+        for name, bucket in buckets.items()
     )
 
 
 def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
     value = models.type_name(bucket.schema_ref.schema_name) if bucket.schema_ref else "JsonValue"
-    spec = [("name", repr(name))]
+    spec = [Argument(name="name", value=repr(name))]
     if bucket.schema_ref:
-        spec.append(("value", value))
+        spec.append(Argument(name="value", value=value))
     if bucket.required is not None:
-        spec.append(("required", str(bucket.required)))
+        spec.append(Argument(name="required", value=str(bucket.required)))
     if bucket.history is not None:
-        spec.append(("history", str(bucket.history)))
+        spec.append(Argument(name="history", value=str(bucket.history)))
     if bucket.ttl_ms:
-        spec.append(("ttl", duration_code(bucket.ttl_ms)))
+        spec.append(duration_argument("ttl", bucket.ttl_ms))
     if bucket.max_value_bytes is not None:
-        spec.append(("max_value_bytes", str(bucket.max_value_bytes)))
+        spec.append(Argument(name="max_value_bytes", value=str(bucket.max_value_bytes)))
     return BucketPlan(
         value=value,
         has_schema=bucket.schema_ref is not None,
@@ -203,16 +208,17 @@ def error_claims(manifest: Manifest) -> Iterator[Claim]:
 
 
 def plan_errors(manifest: Manifest, models: ModelsPlan) -> tuple[ErrorPlan, ...]:
-    """Plan the errors, sorted by name."""
+    """Plan the errors, in the contract's order."""
     return tuple(_error(error, models) for _, error in _declared(manifest))
 
 
 def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
-    """Return the declared errors; of several with one type the first, as the digest has it."""
-    first: dict[str, tuple[str, ErrorDeclaration]] = {}
-    for name, error in sorted((manifest.errors or {}).items()):
-        first.setdefault(error.error_type, (name, error))
-    return list(first.values())
+    """Return the declared errors; of several with one type the first by name, as the digest has it."""
+    errors = manifest.errors or {}
+    first: dict[str, str] = {}
+    for name in sorted(errors):
+        first.setdefault(errors[name].error_type, name)
+    return [(name, error) for name, error in errors.items() if first[error.error_type] == name]
 
 
 def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
@@ -229,7 +235,19 @@ def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
         docstring=models.descriptions.get(schema_name) or f"The `{error.error_type}` error of the contract.",
         fields=own,
         passed=_passed(own),
+        imports=tuple(_error_imports(schema_name, data, own, models)),
     )
+
+
+def _error_imports(
+    schema_name: str, data: ModelClass | None, fields: tuple[ErrorField, ...], models: ModelsPlan
+) -> Iterator[Import]:
+    names = {name for field in fields for name in field.names}
+    yield from imports_of(names)
+    if fields:
+        yield from imports_of(["cast"])
+    if data:
+        yield from models.imports_of(schema_name, [data.name, *names])
 
 
 def _passed(fields: tuple[ErrorField, ...]) -> tuple[str, ...]:
@@ -246,4 +264,5 @@ def _error_field(field: ModelField) -> ErrorField:
         annotation=field.plain_type,
         default=field.default,
         docstring=field.docstring,
+        names=field.plain_names,
     )

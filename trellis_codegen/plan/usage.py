@@ -1,4 +1,4 @@
-"""What a named schema is for: the words for one that has none of its own."""
+"""What a named schema is for: the docstring of a schema without a description."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def purposes(manifest: Manifest) -> dict[str, str]:
 
 
 def _uses(manifest: Manifest) -> Iterator[tuple[SchemaRef | None, str]]:
-    for name, job in sorted((manifest.jobs or {}).items()):
-        yield job.payload, f"What a `{name}` job is created with"
-        yield job.result, f"What a `{name}` job results in"
-        yield job.update, f"What a `{name}` job tells while it runs"
-    for name, rpc in sorted((manifest.rpc or {}).items()):
-        yield rpc.input, f"What `{name}` is asked"
-        yield rpc.output, f"What `{name}` answers"
-    for name, event in sorted((manifest.events or {}).items()):
-        yield event.event, f"What `{name}` tells"
-    for name, feed in sorted((manifest.feeds or {}).items()):
-        yield feed.input, f"What `{name}` is opened with"
-        yield feed.event, f"What `{name}` brings"
-    for name, operation in sorted((manifest.operations or {}).items()):
-        yield operation.input, f"What `{name}` is started with"
-        yield operation.progress, f"How far `{name}` has come"
-        yield operation.output, f"What `{name}` ends with"
-    for name, bucket in sorted(((manifest.resources.kv if manifest.resources else None) or {}).items()):
-        yield bucket.schema_ref, f"What the `{name}` bucket holds"
-    for name, state in sorted((manifest.state or {}).items()):
-        yield state.schema_ref, f"What the `{name}` state holds"
+    for name, job in (manifest.jobs or {}).items():
+        yield job.payload, f"The payload of a `{name}` job"
+        yield job.result, f"The result of a `{name}` job"
+        yield job.update, f"An update of a running `{name}` job"
+    for name, rpc in (manifest.rpc or {}).items():
+        yield rpc.input, f"The request of `{name}`"
+        yield rpc.output, f"The response of `{name}`"
+    for name, event in (manifest.events or {}).items():
+        yield event.event, f"The `{name}` event"
+    for name, feed in (manifest.feeds or {}).items():
+        yield feed.input, f"The request that opens the `{name}` feed"
+        yield feed.event, f"One message of the `{name}` feed"
+    for name, operation in (manifest.operations or {}).items():
+        yield operation.input, f"The request that starts `{name}`"
+        yield operation.progress, f"The progress of `{name}`"
+        yield operation.output, f"The result of `{name}`"
+    for name, bucket in ((manifest.resources.kv if manifest.resources else None) or {}).items():
+        yield bucket.schema_ref, f"A value of the `{name}` bucket"
+    for name, state in (manifest.state or {}).items():
+        yield state.schema_ref, f"A value of the `{name}` state"
     for error in (manifest.errors or {}).values():
-        yield error.schema_ref, f"What `{error.error_type}` carries"
+        yield error.schema_ref, f"The data of a `{error.error_type}`"

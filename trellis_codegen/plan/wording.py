@@ -1,10 +1,20 @@
-"""Words and literals that the surfaces share: docstrings from docs, durations as Python and as English."""
+"""What the surfaces share: arguments as Python text, docstrings from docs, durations in English."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from trellis_codegen.contract.parts import Docs
 
-__all__ = ["duration_code", "duration_words", "text_of"]
+__all__ = [
+    "Argument",
+    "duration_argument",
+    "duration_words",
+    "durations_argument",
+    "text_of",
+    "tuple_argument",
+]
 
 _SECOND = 1000
 _CODE_UNITS = (
@@ -17,6 +27,17 @@ _CODE_UNITS = (
 _WORD_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """A keyword argument in generated code."""
+
+    name: str
+    value: str
+    """Python text."""
+    uses: frozenset[str] = frozenset()
+    """The names in the value that need an import from outside the package."""
+
+
 def text_of(docs: Docs | None, otherwise: str) -> str:
     """Return a docstring's text: the summary, then the explanation."""
     if docs is None:
@@ -27,8 +48,24 @@ def text_of(docs: Docs | None, otherwise: str) -> str:
     )
 
 
-def duration_code(milliseconds: int) -> str:
-    """Return a duration as Python: `timedelta(minutes=2)`, in the largest unit that leaves no rest."""
+def duration_argument(name: str, milliseconds: int) -> Argument:
+    """Return an argument that is a duration: `timedelta(minutes=2)`, in the largest unit that leaves no rest."""
+    return Argument(name=name, value=_timedelta(milliseconds), uses=frozenset(["timedelta"]))
+
+
+def durations_argument(name: str, milliseconds: Iterable[int]) -> Argument:
+    """Return an argument that is a tuple of durations."""
+    steps = tuple_argument(name, map(_timedelta, milliseconds))
+    return Argument(name=name, value=steps.value, uses=frozenset(["timedelta"]))
+
+
+def tuple_argument(name: str, elements: Iterable[str]) -> Argument:
+    """Return an argument that is a tuple of Python expressions."""
+    texts = [*elements]
+    return Argument(name=name, value=f"({', '.join(texts)}{',' * (len(texts) == 1)})")
+
+
+def _timedelta(milliseconds: int) -> str:
     if not milliseconds:
         return "timedelta()"
     unit, size = next(each for each in _CODE_UNITS if milliseconds % each[1] == 0)

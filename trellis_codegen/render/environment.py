@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trellis_codegen.naming import class_name
+from trellis_codegen.plan.imports import Import, ImportGroups, group_imports, imports_of
 from trellis_codegen.render.filters import docstring, expression, inline, literal, summary
 
 __all__ = ["environment"]
@@ -34,4 +37,11 @@ def environment() -> Environment:
         "literal": literal,
         "summary": summary,
     }
+    # jinja2 annotates this dictionary by what it holds at first.
+    cast("dict[str, object]", result.globals)["group_imports"] = _group_imports
     return result
+
+
+def _group_imports(names: Iterable[str], needed: Iterable[Import] = ()) -> ImportGroups:
+    """Return the imports for the names that a template has in its own text, and for those that the plan needs."""
+    return group_imports([*imports_of(names), *needed])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pydantic import JsonValue
-
-from trellis_codegen.schemas.shapes import Shape
 
 __all__ = ["ClassDraft", "FieldDraft", "SchemaDraft"]
 
@@ -30,36 +28,44 @@ class FieldDraft:
 class ClassDraft:
     """One class."""
 
+    key: str
+    """The placeholder of the class: what the schemas of fields refer to."""
     name: str
+    """The path name of the class: `OrderItem` for an element of the `items` of an `Order`."""
     fields: tuple[FieldDraft, ...] = ()
     description: str | None = None
     closed: bool = False
-    """Whether members that it does not declare are refused."""
+    """Whether the class refuses members that it does not declare."""
     is_alias: bool = False
     """Whether this stands for a schema that is not an object; its only field then has the type."""
-
     more: str | None = None
-    """The placeholder of what members hold that it does not declare; None when that is anything, or nothing."""
+    """The placeholder of the type of undeclared members; None when they hold anything, or are refused."""
+    parts: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """Types kept aside, by placeholder: a schema, or the text of a type. A part comes after the parts it holds."""
+    references: tuple[str, ...] = ()
+    """The keys of the classes that the fields refer to, in the order in which they occur."""
 
-    def with_fields(self, fields: Iterable[FieldDraft], *, more: str | None) -> Self:
-        """Return the same class with these fields, and with this for further members."""
-        return replace(self, fields=tuple(fields), more=more)
+    def complete(
+        self,
+        fields: Iterable[FieldDraft],
+        *,
+        more: str | None,
+        parts: dict[str, JsonValue],
+        references: Iterable[str],
+    ) -> Self:
+        """Return the same class with its fields and everything that they refer to."""
+        return replace(self, fields=tuple(fields), more=more, parts=parts, references=tuple(references))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemaDraft:
-    """What becomes of one named schema, or of one shape."""
+    """One named schema, taken apart."""
 
-    key: str
-    """Tells this draft's placeholders from those of others."""
     name: str
     classes: tuple[ClassDraft, ...]
-    """The class of the schema itself, then those that are part of a recursion."""
-    parts: dict[str, JsonValue]
-    """What was kept aside, by placeholder: a schema, or the text of a type. A part comes after the parts it holds."""
-    references: dict[str, str]
-    """Classes, by placeholder: their names in this module."""
-    shapes: dict[str, Shape]
-    """The nested objects of this module: path name → shape."""
-    nested: dict[Shape, dict[str, JsonValue]]
-    """The schemas of those shapes."""
+    """The class of the schema itself, then one for each object inside it, in the order of the schema."""
+
+    @property
+    def root(self) -> ClassDraft:
+        """The class of the schema itself."""
+        return self.classes[0]

@@ -1,7 +1,7 @@
-"""One named schema → the classes of one module. The only user of datamodel-code-generator.
+"""Class drafts → classes as they are declared. The only user of datamodel-code-generator.
 
-The generator translates types and their constraints. It sees neither names that could collide nor words of the contract:
-classes and fields are named before, docstrings and aliases are written after, and its text is read back as a syntax tree.
+That generator translates types and their constraints. It sees neither names that could collide nor text of the contract:
+classes and fields get their names before, docstrings and aliases after, and its output is parsed into a syntax tree.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from datamodel_code_generator import (
@@ -23,7 +23,7 @@ from datamodel_code_generator import (
 from datamodel_code_generator.enums import DataModelType, NamingStrategy
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
+from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft
 
 __all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 
@@ -44,6 +44,10 @@ class ModelField:
     """The type alone: `str`."""
     default: str | None
     docstring: str | None
+    names: frozenset[str]
+    """The names that stand in the annotation: `Annotated`, `Field`, `str`."""
+    plain_names: frozenset[str]
+    """The names that stand in the plain type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,20 +56,22 @@ class ModelClass:
 
     name: str
     docstring: str | None
-    config: tuple[tuple[str, str], ...]
+    config: tuple[tuple[str, str], ...] = ()
     """What the class is configured with, beyond the runtime's base: name and Python text."""
-    fields: tuple[ModelField, ...]
+    fields: tuple[ModelField, ...] = ()
     alias_of: str | None = None
     more: str | None = None
     """The type of members that the class does not declare; None when they are ignored or refused."""
+    names: frozenset[str] = frozenset()
+    """The names that stand in all its types."""
 
 
 class TranslationFailed(Exception):
-    """The model generator did not make what it was asked for; its words are the message."""
+    """The model generator failed, or made something else than expected; its own text is the message."""
 
 
-def translate(drafts: Iterable[SchemaDraft]) -> dict[str, tuple[ModelClass, ...]]:
-    """Return the classes of each draft, by the draft's key.
+def translate(drafts: Iterable[ClassDraft], *, names: Mapping[str, str]) -> dict[str, ModelClass]:
+    """Return each class as it is declared, by the key of its draft; `names` has the name of every class they refer to.
 
     Raises:
         TranslationFailed: the generator refused the schema, or made something else of it.
@@ -73,25 +79,21 @@ def translate(drafts: Iterable[SchemaDraft]) -> dict[str, tuple[ModelClass, ...]
     drafts = list(drafts)
     try:
         generated = _annotations(_document(drafts))
-        return {draft.key: _classes(draft, generated) for draft in drafts}
+        return {draft.key: _class(draft, generated[_definition(draft)], names) for draft in drafts}
     except (Error, Warning, ValueError, SyntaxError, RecursionError) as error:
         raise TranslationFailed(str(error)) from error
     except KeyError as error:
-        raise TranslationFailed(f"nothing was made of {error}") from error
+        raise TranslationFailed(f"it made nothing of {error}") from error
 
 
-def _document(drafts: list[SchemaDraft]) -> JsonValue:
+def _document(drafts: list[ClassDraft]) -> JsonValue:
     """Return one schema with a definition per class; every field is required, so that its annotation is its type."""
     definitions: dict[str, JsonValue] = {}
     for draft in drafts:
         definitions |= dict.fromkeys((*draft.references, *draft.parts), _STUB)
-        for index, each in enumerate(draft.classes):
-            definitions[_class_key(draft, index)] = _object(
-                {field.name: field.schema for field in each.fields}
-            )
-        definitions[f"{draft.key}Parts"] = _object(
-            {_part_field(key): each for key, each in draft.parts.items() if not isinstance(each, str)}
-        )
+        fields = {_field_name(each): each.schema for each in draft.fields}
+        parts = {_part_name(key): part for key, part in draft.parts.items() if not isinstance(part, str)}
+        definitions[_definition(draft)] = _object({**fields, **parts})
     return {"type": "object", "properties": {}, "$defs": definitions}
 
 
@@ -134,32 +136,27 @@ def _annotations(document: JsonValue) -> dict[str, dict[str, ast.expr]]:
     }
 
 
-def _classes(draft: SchemaDraft, generated: dict[str, dict[str, ast.expr]]) -> tuple[ModelClass, ...]:
-    parts = generated[f"{draft.key}Parts"]
-    names: dict[str, ast.expr] = {key: ast.Name(target) for key, target in draft.references.items()}
+def _class(draft: ClassDraft, generated: dict[str, ast.expr], class_names: Mapping[str, str]) -> ModelClass:
+    names: dict[str, ast.expr] = {key: ast.Name(class_names[key]) for key in draft.references}
     names |= {target: ast.Name(ours) for target, ours in _RUNTIME_NAMES.items()}
     # A part may hold other parts: those were made before it, so its own names are known when it is reached.
     for key, part in draft.parts.items():
-        written = ast.parse(part, mode="eval").body if isinstance(part, str) else parts[_part_field(key)]
-        names[key] = _renamed(written, names)
-    result: list[ModelClass] = []
-    for index, each in enumerate(draft.classes):
-        annotations = generated[_class_key(draft, index)]
-        fields = [_field(field, _renamed(annotations[field.name], names)) for field in each.fields]
-        more = None if each.more is None else ast.unparse(names[each.more])
-        result.append(_class(each, fields, more))
-    return tuple(result)
-
-
-def _class(draft: ClassDraft, fields: list[ModelField], more: str | None) -> ModelClass:
-    alias_of = fields[0].annotation if draft.is_alias else None
+        written = ast.parse(part, mode="eval").body if isinstance(part, str) else generated[_part_name(key)]
+        names[key] = _rename(written, names)
+    types = [_rename(generated[_field_name(each)], names) for each in draft.fields]
+    fields = tuple(_field(each, annotation) for each, annotation in zip(draft.fields, types, strict=True))
+    more = None if draft.more is None else names[draft.more]
+    used = {name for each in fields for name in each.names}
+    if more is not None:
+        used |= _names_in(more)
     return ModelClass(
         name=draft.name,
         docstring=draft.description,
         config=tuple(_config(draft)),
-        fields=() if draft.is_alias else tuple(fields),
-        alias_of=alias_of,
-        more=more,
+        fields=() if draft.is_alias else fields,
+        alias_of=fields[0].annotation if draft.is_alias else None,
+        more=None if more is None else ast.unparse(more),
+        names=frozenset(used),
     )
 
 
@@ -179,12 +176,12 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
     metadata: list[ast.expr] = []
     match annotation:
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *given])):
-            for each in given:
-                match each:
+            for constraint in given:
+                match constraint:
                     case ast.Call(func=ast.Name(id="Field"), keywords=keywords):
-                        arguments += [ast.keyword(one.arg, _whole(one.value)) for one in keywords]
+                        arguments += [ast.keyword(each.arg, _whole(each.value)) for each in keywords]
                     case _:
-                        metadata.append(each)
+                        metadata.append(constraint)
         case inner:
             pass
     declared = inner
@@ -192,7 +189,7 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
         declared = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))
         # Validators of the value itself must not see the None that an absent member reads as.
         metadata = [*metadata, ast.Name("NotNull")]
-    plain_type = ast.unparse(declared)
+    plain = declared
     if arguments:
         metadata.insert(0, ast.Call(ast.Name("Field"), [], arguments))
     if metadata:
@@ -202,10 +199,16 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
         name=draft.name,
         wire_name=draft.wire_name,
         annotation=ast.unparse(declared),
-        plain_type=plain_type,
+        plain_type=ast.unparse(plain),
         default=default,
         docstring=draft.description,
+        names=frozenset(_names_in(declared)),
+        plain_names=frozenset(_names_in(plain)),
     )
+
+
+def _names_in(annotation: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
 
 
 def _whole(value: ast.expr) -> ast.expr:
@@ -227,7 +230,7 @@ def _allows_none(annotation: ast.expr) -> bool:
             return False
 
 
-def _renamed(annotation: ast.expr, names: dict[str, ast.expr]) -> ast.expr:
+def _rename(annotation: ast.expr, names: dict[str, ast.expr]) -> ast.expr:
     """Return the annotation with each placeholder replaced by what it stands for."""
 
     class Renaming(ast.NodeTransformer):
@@ -238,9 +241,14 @@ def _renamed(annotation: ast.expr, names: dict[str, ast.expr]) -> ast.expr:
     return result
 
 
-def _class_key(draft: SchemaDraft, index: int) -> str:
-    return f"{draft.key}Class{index}"
+def _definition(draft: ClassDraft) -> str:
+    return f"{draft.key}Fields"
 
 
-def _part_field(key: str) -> str:
-    return key.lower()
+def _field_name(draft: FieldDraft) -> str:
+    """Return what the generator calls a field: never a name that means something to pydantic, nor that of a part."""
+    return f"field_{draft.name}"
+
+
+def _part_name(key: str) -> str:
+    return f"part_{key.lower()}"

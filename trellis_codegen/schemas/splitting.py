@@ -1,6 +1,7 @@
 """Takes a named schema apart: one class per object, and for each field a schema that holds no object.
 
-What comes out is what the model generator translates; names of classes and fields are decided here, not there.
+What comes out is what the model generator translates; names of classes and fields are decided here, not there. It depends
+on the schema alone: which of the classes are defined in the module of the schema is decided later.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDr
 from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
 from trellis_codegen.schemas.keywords import CONSTRAINTS
 from trellis_codegen.schemas.normalizing import normalized
+from trellis_codegen.schemas.path_names import element_names, variant_names
 from trellis_codegen.schemas.plain import demands_of, is_tuple, literal_type, map_members
-from trellis_codegen.schemas.shapes import Shape, element_names, shape_of, variant_names
 
 __all__ = ["split"]
 
@@ -27,44 +28,47 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 _ALIAS_FIELD = "value"
 _NOTHING: JsonObject = {"type": "string", "minLength": 1, "maxLength": 0}
-"""What `false` becomes: pydantic has no type for a value that can't exist, so it is a text that can't exist."""
+"""What `false` becomes: pydantic has no type without values, so this is a string that can't exist."""
 
 
 def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:
     """Take the schema of the class `name` apart; placeholders start with `key`.
 
     Raises:
-        ProblemsFound: two nested objects get one name, or the schema can't be written as Python types.
+        ProblemsFound: the schema can't be written as Python types.
     """
     splitter = _Splitter(name, schema, recursive_references(schema), key)
     splitter.add_root()
-    return SchemaDraft(
-        key=key,
-        name=name,
-        classes=tuple(splitter.classes.values()),
-        parts=splitter.parts,
-        references=splitter.references,
-        shapes=splitter.shapes,
-        nested=splitter.nested,
-    )
+    return SchemaDraft(name=name, classes=tuple(splitter.classes.values()))
+
+
+@dataclass(slots=True)
+class _OpenClass:
+    """What the fields of a class under construction refer to."""
+
+    key: str
+    parts: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    references: dict[str, None] = field(default_factory=dict[str, None])
+    """An ordered set of class keys."""
 
 
 @dataclass(slots=True)
 class _Splitter:
-    """Collects what a schema is made of, on one walk."""
+    """Collects the classes of a schema, on one walk."""
 
     name: str
     source: JsonValue
     recursive: frozenset[str]
     key: str
     classes: dict[str, ClassDraft] = field(default_factory=dict[str, ClassDraft])
-    parts: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    references: dict[str, str] = field(default_factory=dict[str, str])
-    shapes: dict[str, Shape] = field(default_factory=dict[str, Shape])
-    nested: dict[Shape, JsonObject] = field(default_factory=dict[Shape, JsonObject])
+    recursive_keys: dict[str, str] = field(default_factory=dict[str, str])
+    """The keys of the classes that references lead back to, by reference."""
+    open_classes: list[_OpenClass] = field(default_factory=list[_OpenClass])
+    """The class under construction comes last, after those that it is nested in."""
 
     def add_root(self) -> None:
         root = self._written_out(self.source)
+        self.recursive_keys["#"] = self._class_key(0)
         if schema_forms.is_object(root):
             self._add_class(self.name, root)
         elif "#" in self.recursive:
@@ -73,30 +77,46 @@ class _Splitter:
             self._add_alias(root)
 
     def _add_alias(self, root: JsonValue) -> None:
-        value = FieldDraft(name=_ALIAS_FIELD, wire_name=_ALIAS_FIELD, schema=self._flat(root, self.name))
         description = schema_forms.description_of(root)
-        alias = ClassDraft(name=self.name, fields=(value,), description=description, is_alias=True)
-        self.classes = {self.name: alias, **self.classes}
+        draft = ClassDraft(key=self._class_key(0), name=self.name, description=description, is_alias=True)
+        opened = self._open(draft)
+        value = FieldDraft(name=_ALIAS_FIELD, wire_name=_ALIAS_FIELD, schema=self._flat(root, self.name))
+        self._close(opened, [value])
 
-    def _add_class(self, name: str, schema: JsonObject) -> None:
+    def _add_class(self, name: str, schema: JsonObject) -> str:
+        """Add the class of an object, and return its key."""
         draft = ClassDraft(
+            key=self._class_key(len(self.classes)),
             name=name,
             description=schema_forms.description_of(schema),
             closed=schema.get("additionalProperties") is False and "patternProperties" not in schema,
         )
-        # It has its place before its fields are looked at, because they may lead back to it.
-        self.classes[name] = draft
+        opened = self._open(draft)
         properties = schema_forms.properties_of(schema)
         elements = element_names(properties)
         required = cast("list[JsonValue]", schema.get("required", []))
         fields = [
             self._field(name, wire_name, each, element=elements[wire_name], required=wire_name in required)
-            for wire_name, each in sorted(properties.items())
+            for wire_name, each in properties.items()
         ]
-        self.classes[name] = draft.with_fields(fields, more=self._more(name, schema))
+        self._close(opened, fields, more=self._more(name, schema))
+        return draft.key
+
+    def _open(self, draft: ClassDraft) -> _OpenClass:
+        """Give a class its place before its fields are read, because they may lead back to it."""
+        self.classes[draft.key] = draft
+        opened = _OpenClass(draft.key)
+        self.open_classes.append(opened)
+        return opened
+
+    def _close(self, opened: _OpenClass, fields: list[FieldDraft], *, more: str | None = None) -> None:
+        self.open_classes.pop()
+        self.classes[opened.key] = self.classes[opened.key].complete(
+            fields, more=more, parts=opened.parts, references=opened.references
+        )
 
     def _more(self, name: str, schema: JsonObject) -> str | None:
-        """Return the placeholder of what further members of an object hold, if that is limited."""
+        """Return the placeholder of the type of undeclared members, if it is limited."""
         more = schema.get("additionalProperties")
         if not isinstance(more, dict) or "patternProperties" in schema or normalized(more) in (True, {}):
             return None
@@ -174,50 +194,41 @@ class _Splitter:
         return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
 
     def _object(self, schema: JsonObject, name: str) -> str:
-        """Return the name of the class for a nested object: a shape, unless it is part of a recursion."""
-        name = naming.class_name(name)
-        shape = None if schema_forms.has_reference(schema) else shape_of(schema)
-        if name in self.classes or self.shapes.get(name, shape) != shape:
-            self._refuse(f"two different objects inside would both become the class {name}")
-        if shape is None:
-            self._add_class(name, schema)
-        else:
-            self.shapes[name] = shape
-            self.nested[shape] = schema
-        return name
+        """Return the key of the class for a nested object."""
+        # An alias and its only object stand at one place: `Job: TypeAlias = JobObject | None`.
+        return self._add_class(naming.class_name(f"{name}Object" if name == self.name else name), schema)
 
     def _recursive_class(self, reference: str) -> str:
-        """Return the name of the class for something that contains itself."""
-        if reference == "#":
-            return self.name
-        name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))
-        if name not in self.classes:
+        """Return the key of the class for an object that contains itself."""
+        if reference not in self.recursive_keys:
             target = self._written_out(resolve(self.source, reference))
             if not schema_forms.is_object(target):
                 self._refuse(f'"{reference}" contains itself, so it must be an object')
+            # Its place is known before its fields are read, because they lead back to it.
+            self.recursive_keys[reference] = self._class_key(len(self.classes))
+            name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))
             self._add_class(name, target)
-        return name
+        return self.recursive_keys[reference]
 
     def _written_out(self, schema: JsonValue) -> JsonValue:
         return normalized(dereferenced(schema, self.source, keep=self.recursive))
 
-    def _placeholder(self, target: str) -> JsonValue:
-        known = (key for key, each in self.references.items() if each == target)
-        key = next(known, None) or self._new_key()
-        self.references[key] = target
-        return {"$ref": f"#/$defs/{key}"}
+    def _placeholder(self, class_key: str) -> JsonValue:
+        self.open_classes[-1].references[class_key] = None
+        return {"$ref": f"#/$defs/{class_key}"}
 
     def _part(self, content: JsonValue) -> JsonValue:
-        """Keep something aside: a schema, or a type that is written already. A placeholder stands in its place."""
+        """Keep a type aside: a schema, or a type that is written already. A placeholder stands in its place."""
         return {"$ref": f"#/$defs/{self._named_part(content)}"}
 
     def _named_part(self, content: JsonValue) -> str:
-        key = self._new_key()
-        self.parts[key] = content
+        opened = self.open_classes[-1]
+        key = f"{opened.key}Part{len(opened.parts)}"
+        opened.parts[key] = content
         return key
 
-    def _new_key(self) -> str:
-        return f"{self.key}Part{len(self.references) + len(self.parts)}"
+    def _class_key(self, index: int) -> str:
+        return f"{self.key}Class{index}"
 
     def _refuse(self, what: str) -> NoReturn:
         raise ProblemsFound([Problem(pointer=(), what=what)])

@@ -38,6 +38,27 @@ __all__ = [
     "SyncTicketsQueue",
 ]
 
+ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
+"""One `reserve-inventory` job, as its handler gets it."""
+
+
+class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
+    """Hold stock.
+
+    Sets aside the ordered items, then queues the payment.
+
+    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="reserve-inventory",
+        payload=ReserveInventoryPayload,
+        result=ReserveInventoryResult,
+        max_deliver=5,
+        backoff=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
+    )
+
+
 ChargePaymentJob: TypeAlias = ActiveJob[ChargePaymentPayload, ChargePaymentResult]
 """One `charge-payment` job, as its handler gets it."""
 
@@ -80,75 +101,6 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
     )
 
 
-PublishStockJob: TypeAlias = ActiveJob[PublishStockPayload, None]
-"""One `publish-stock` job, as its handler gets it."""
-
-
-class PublishStockQueue(JobQueue[PublishStockPayload, None]):
-    """Tell the shops how much is left.
-
-    Only the newest number matters: it replaces one that still waits.
-
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    stock:/productId; 1 may wait, and one more replaces the one that waits longest.
-    """
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="publish-stock",
-        payload=PublishStockPayload,
-        key=KeySpec(
-            template=("stock", "/productId"),
-            max_queued=1,
-            when_full="replace-oldest",
-        ),
-    )
-
-
-RefreshCatalogJob: TypeAlias = ActiveJob[RefreshCatalogPayload, None]
-"""One `refresh-catalog` job, as its handler gets it."""
-
-
-class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
-    """Read a supplier's catalog again.
-
-    Whoever asks while one run waits is answered with that run: it will see what has changed.
-
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    catalog:/supplier; 1 may wait, and one more is answered with the one that waits longest.
-    """
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="refresh-catalog",
-        payload=RefreshCatalogPayload,
-        key=KeySpec(
-            template=("catalog", "/supplier"),
-            max_queued=1,
-            when_full="coalesce",
-        ),
-    )
-
-
-ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
-"""One `reserve-inventory` job, as its handler gets it."""
-
-
-class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
-    """Hold stock.
-
-    Sets aside the ordered items, then queues the payment.
-
-    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
-    """
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="reserve-inventory",
-        payload=ReserveInventoryPayload,
-        result=ReserveInventoryResult,
-        max_deliver=5,
-        backoff=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
-    )
-
-
 SyncTicketsJob: TypeAlias = ActiveJob[SyncTicketsPayload, SyncTicketsResult]
 """One `sync-tickets` job, as its handler gets it."""
 
@@ -177,20 +129,68 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
     )
 
 
+RefreshCatalogJob: TypeAlias = ActiveJob[RefreshCatalogPayload, None]
+"""One `refresh-catalog` job, as its handler gets it."""
+
+
+class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
+    """Read a supplier's catalog again.
+
+    Whoever asks while one run waits is answered with that run: it will see what has changed.
+
+    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
+    catalog:/supplier; 1 may wait, and one more is answered with the one that waits longest.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="refresh-catalog",
+        payload=RefreshCatalogPayload,
+        key=KeySpec(
+            template=("catalog", "/supplier"),
+            max_queued=1,
+            when_full="coalesce",
+        ),
+    )
+
+
+PublishStockJob: TypeAlias = ActiveJob[PublishStockPayload, None]
+"""One `publish-stock` job, as its handler gets it."""
+
+
+class PublishStockQueue(JobQueue[PublishStockPayload, None]):
+    """Tell the shops how much is left.
+
+    Only the newest number matters: it replaces one that still waits.
+
+    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
+    stock:/productId; 1 may wait, and one more replaces the one that waits longest.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="publish-stock",
+        payload=PublishStockPayload,
+        key=KeySpec(
+            template=("stock", "/productId"),
+            max_queued=1,
+            when_full="replace-oldest",
+        ),
+    )
+
+
 class JobsFacade(Jobs):
     """The job queues of Orders Service. Private: only this service creates and works them."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
+        self.reserve_inventory: Final = ReserveInventoryQueue(runtime)
+        """Hold stock."""
         self.charge_payment: Final = ChargePaymentQueue(runtime)
         """Take payment."""
         self.notify_warehouse: Final = NotifyWarehouseQueue(runtime)
         """Tell the warehouse."""
-        self.publish_stock: Final = PublishStockQueue(runtime)
-        """Tell the shops how much is left."""
-        self.refresh_catalog: Final = RefreshCatalogQueue(runtime)
-        """Read a supplier's catalog again."""
-        self.reserve_inventory: Final = ReserveInventoryQueue(runtime)
-        """Hold stock."""
         self.sync_tickets: Final = SyncTicketsQueue(runtime)
         """Mirror the help desk."""
+        self.refresh_catalog: Final = RefreshCatalogQueue(runtime)
+        """Read a supplier's catalog again."""
+        self.publish_stock: Final = PublishStockQueue(runtime)
+        """Tell the shops how much is left."""

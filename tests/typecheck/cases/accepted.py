@@ -18,6 +18,8 @@ from orders_participant import (
     Order,
     OrdersClient,
     OrderShippedEvent,
+    OrdersLiveEvent,
+    OrdersLiveEventEvent,
     OrdersService,
     ReserveInventoryJob,
     ReserveInventoryPayload,
@@ -88,3 +90,10 @@ def path_names_of_one_shape(item: ReserveInventoryPayloadItem) -> NotifyWarehous
 def wire_values(data: NotFoundErrorData, payload: ChargePaymentPayload) -> tuple[str | None, float]:
     assert_type(data.type, Literal["NotFoundError"])
     return data.trace_id, payload.amount_cents
+
+
+def an_embedded_schema_is_its_class(event: OrderShippedEvent) -> OrderShippedEvent:
+    live = OrdersLiveEvent(name="Orders.Shipped", event=event)
+    assert_type(live.event, OrderShippedEvent)
+    renamed: OrdersLiveEventEvent = event
+    return renamed

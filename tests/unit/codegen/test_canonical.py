@@ -80,12 +80,12 @@ def test_an_indented_text_is_the_same_value(value: JsonValue) -> None:
 def test_an_indented_text_has_a_line_for_each_member_and_element() -> None:
     assert indented_json({"b": [1, {}], "a": {"c": []}}).splitlines() == [
         "{",
-        '  "a": {',
-        '    "c": []',
-        "  },",
         '  "b": [',
         "    1,",
         "    {}",
-        "  ]",
+        "  ],",
+        '  "a": {',
+        '    "c": []',
+        "  }",
         "}",
     ]

@@ -82,4 +82,4 @@ def test_a_queue_may_be_called_like_a_method_of_the_facade() -> None:
     document = contract(jobs={"start-workers": job(), "class": job()})
     plan, _ = plan_package(manifest(document), source="x.json", package=None, generator="0")
 
-    assert [queue.attribute for queue in plan.jobs] == ["class_", "start_workers_"]
+    assert [queue.attribute for queue in plan.jobs] == ["start_workers_", "class_"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from tests.unit.codegen.contracts import contract, job, rpc
+from tests.unit.codegen.contracts import TEXT, contract, job, rpc
 from trellis_codegen.cli import facade
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Mode, Request
@@ -132,14 +132,42 @@ def test_what_is_not_generated_is_said_on_every_run(
         ]
 
 
-def test_the_order_of_a_manifests_members_changes_nothing(tmp_path: Path) -> None:
-    document = contract(jobs={"b": job(), "a": job(maxDeliver=2)}, rpc={"X.B": rpc("X.B"), "X.A": rpc("X.A")})
+def test_a_package_has_the_order_of_its_manifest_and_the_digest_does_not_depend_on_it(tmp_path: Path) -> None:
+    schemas: JsonValue = {"Thing": {"type": "object", "properties": {"b": TEXT, "a": TEXT}}}
+    document = contract(
+        schemas=schemas, jobs={"b": job(), "a": job(maxDeliver=2)}, rpc={"X.B": rpc("X.B"), "X.A": rpc("X.A")}
+    )
     for folder, each in (("one", document), ("two", backwards(document))):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.json").write_text(json.dumps(each))
         run(tmp_path / folder / "x.json", tmp_path / folder)
 
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    one, two = tmp_path / "one/things_participant", tmp_path / "two/things_participant"
+    assert (one / "_contract.py").read_bytes() == (two / "_contract.py").read_bytes()
+    for name, first, second in (
+        ("jobs.py", "class BQueue", "class AQueue"),
+        ("rpc.py", "X_B: Final", "X_A: Final"),
+        ("models/thing.py", "    b: ", "    a: "),
+    ):
+        text, backwards_text = (one / name).read_text(), (two / name).read_text()
+        assert text.index(first) < text.index(second)
+        assert backwards_text.index(first) > backwards_text.index(second)
+
+
+def test_the_contract_in_a_package_generates_the_same_package(tmp_path: Path) -> None:
+    line: JsonValue = {"type": "object", "properties": {"b": TEXT, "a": TEXT}}
+    schemas: JsonValue = {
+        "Z": {"type": "object", "properties": {"line": line}},
+        "Thing": {"type": "object", "properties": {"line": line}},
+    }
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    run(write(tmp_path / "contract.json", schemas=schemas, jobs={"b": job(), "a": job()}), tmp_path / "one")
+    package = tmp_path / "one/things_participant"
+
+    run(package / "contract.json", tmp_path / "two")
+
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 @pytest.mark.parametrize(("seed", "locale"), [("0", "C"), ("1", "C.UTF-8")])

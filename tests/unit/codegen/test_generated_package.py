@@ -34,7 +34,7 @@ def test_the_items_of_a_request_are_those_of_a_payload() -> None:
     payload = ReserveInventoryPayload(order_id="o", items=request.items)
 
     assert CreateOrderRequestItem is ReserveInventoryPayloadItem
-    assert payload.model_dump_json() == '{"items":[{"productId":"p","quantity":2.0}],"orderId":"o"}'
+    assert payload.model_dump_json() == '{"orderId":"o","items":[{"productId":"p","quantity":2.0}]}'
 
 
 @pytest.mark.parametrize(

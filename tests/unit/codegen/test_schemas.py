@@ -1,12 +1,10 @@
-"""Schemas become classes whose names and shapes depend on nothing but themselves."""
+"""Each keyword of a schema has its Python type, and each object inside a schema has a class."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import TEXT, JsonObject, contract, manifest
-from trellis_codegen.plan.models import ModelModule, ModelsPlan, plan_models
+from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
 from trellis_codegen.schemas.models import ModelField
 
@@ -45,11 +43,6 @@ def annotation(schema: JsonValue) -> str:
 
 def fields(schema: JsonValue) -> tuple[ModelField, ...]:
     return models(It=schema).classes["It"].fields
-
-
-def shapes(module: ModelModule) -> dict[str, str]:
-    """Return where each nested object of a module comes from."""
-    return {each.local_name: each.module.rpartition(".")[2] for each in module.shapes}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +108,7 @@ def test_a_field_keeps_its_wire_name_as_alias() -> None:
 
 
 def test_an_optional_field_may_be_absent() -> None:
-    note, count = fields(record(note=TEXT, aCount={"type": "integer", "default": 3}))[::-1]
+    note, count = fields(record(note=TEXT, aCount={"type": "integer", "default": 3}))
 
     assert (note.annotation, note.default) == ("Annotated[str | None, NotNull]", "None")
     assert (count.annotation, count.default) == ("Annotated[Integer, Field(alias='aCount')]", "3")
@@ -137,45 +130,21 @@ def test_nested_objects_are_named_by_their_path() -> None:
     assert plan.names == ("Order", "OrderAddress", "OrderLine", "OrderNotesValue")
 
 
-def test_identical_shapes_are_one_type_whatever_the_order_of_their_members() -> None:
-    backwards: JsonValue = {
-        "required": ["quantity"],
-        "properties": {"quantity": NUMBER, "productId": TEXT},
-        "type": "object",
-    }
-    request, payload = models(A=record(lines=listed(LINE)), B=record(items=listed(backwards))).modules
+def test_an_object_of_a_schema_that_is_no_object_has_a_name_of_its_own() -> None:
+    (module,) = models(It={"anyOf": [record(a=TEXT), {"type": "null"}]}).modules
 
-    assert shapes(request)["ALine"] == shapes(payload)["BItem"]
-
-
-def test_shapes_that_differ_in_a_limit_are_two_types_of_one_name() -> None:
-    limited: JsonValue = {
-        **LINE,
-        "properties": {"productId": TEXT, "quantity": {"type": "number", "minimum": 1}},
-    }
-    plan = models(A=record(lines=listed(LINE)), B=record(lines=listed(limited)))
-
-    assert [each.classes[0].name for each in plan.shapes] == ["ProductIdQuantity", "ProductIdQuantity"]
-    assert len({each.module for each in plan.shapes}) == 2
-
-
-def test_a_reference_inside_the_schema_is_followed() -> None:
-    plan = models(A={**record(line={"$ref": "#/$defs/line"}), "$defs": {"line": LINE}}, B=record(line=LINE))
-
-    assert [*shapes(plan.modules[0]).values()] == [*shapes(plan.modules[1]).values()]
-
-
-def test_what_contains_itself_stays_in_its_module() -> None:
-    node = record(children=listed({"$ref": "#/$defs/node"}))
-    (module,) = models(
-        Tree={**record(root={"$ref": "#/$defs/node"}, twin={"$ref": "#"}), "$defs": {"node": node}}
-    ).modules
-
-    assert [each.name for each in module.classes] == ["Tree", "TreeNode"]
-    assert [each.annotation for each in module.classes[0].fields] == [
-        "Annotated[TreeNode | None, NotNull]",
-        "Annotated[Tree | None, NotNull]",
+    assert [(each.name, each.alias_of) for each in module.classes] == [
+        ("ItObject", None),
+        ("It", "ItObject | None"),
     ]
+
+
+def test_members_stand_in_the_order_of_the_schema() -> None:
+    schema = record(zebra=TEXT, apple={"anyOf": [record(z=TEXT, y=TEXT), record(x=TEXT)]}, mango=TEXT)
+    combined: JsonValue = {"allOf": [record(d=TEXT, c=TEXT), record(b=TEXT, a=TEXT)]}
+
+    assert [each.wire_name for each in fields(schema)] == ["zebra", "apple", "mango"]
+    assert [each.wire_name for each in fields(combined)] == ["d", "c", "b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -275,26 +244,3 @@ def test_references_cannot_blow_a_schema_up() -> None:
     bomb["a30"] = TEXT
 
     assert "with its references written out" in remarks(It={"$ref": "#/$defs/a0", "$defs": bomb})[0].what
-
-
-SCALARS = st.sampled_from([TEXT, NUMBER, {"type": "integer", "minimum": 1}, {"enum": ["a", "b"]}, {}, True])
-NAMES = st.sampled_from(["id", "orderId", "items", "item", "address", "class", "kind"])
-SCHEMAS = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.builds(listed, inner)
-        | st.dictionaries(NAMES, inner, min_size=1, max_size=3).map(lambda properties: record(**properties))
-        | st.lists(inner, min_size=1, max_size=2).map(lambda members: {"anyOf": members})
-    ),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.dictionaries(st.sampled_from(["A", "B", "C"]), SCHEMAS, min_size=2, max_size=3))
-def test_no_schema_changes_what_is_made_of_another(schemas: dict[str, JsonValue]) -> None:
-    together = {module.module: module for module in models(**schemas).modules}
-
-    for name, schema in schemas.items():
-        (alone,) = models(**{name: schema}).modules
-        assert together[alone.module] == alone

@@ -3,7 +3,7 @@
 import pytest
 
 from trellis_codegen.plan.jobs import retries_in_words
-from trellis_codegen.plan.wording import duration_code, duration_words
+from trellis_codegen.plan.wording import duration_argument, duration_words
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_retries_are_said_as_far_as_they_can_be_reached(
     ],
 )
 def test_a_duration_is_said_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
-    assert (duration_words(milliseconds), duration_code(milliseconds)) == (words, code)
+    assert (duration_words(milliseconds), duration_argument("wait", milliseconds).value) == (words, code)

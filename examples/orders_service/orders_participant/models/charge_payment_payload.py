@@ -13,8 +13,8 @@ __all__ = ["ChargePaymentPayload"]
 
 
 class ChargePaymentPayload(Model):
-    """What a `charge-payment` job is created with."""
+    """The payload of a `charge-payment` job."""
 
-    amount_cents: Annotated[float, Field(alias="amountCents")]
-    customer_id: Annotated[str, Field(alias="customerId")]
     order_id: Annotated[str, Field(alias="orderId")]
+    customer_id: Annotated[str, Field(alias="customerId")]
+    amount_cents: Annotated[float, Field(alias="amountCents")]

@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7ae42906 import ProductIdQuantity as CreateOrderRequestItem
+from .order import OrderItem as CreateOrderRequestItem
 
 __all__ = ["CreateOrderRequest", "CreateOrderRequestItem"]
 
 
 class CreateOrderRequest(Model):
-    """What `Orders.Create` is asked."""
+    """The request of `Orders.Create`."""
 
     customer_id: Annotated[str, Field(alias="customerId")]
     items: list[CreateOrderRequestItem]

@@ -13,7 +13,7 @@ __all__ = ["CreateOrderResponse"]
 
 
 class CreateOrderResponse(Model):
-    """What `Orders.Create` answers."""
+    """The response of `Orders.Create`."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

@@ -13,6 +13,6 @@ __all__ = ["GetOrderRequest"]
 
 
 class GetOrderRequest(Model):
-    """What `Orders.Get` is asked."""
+    """The request of `Orders.Get`."""
 
     order_id: Annotated[str, Field(alias="orderId")]

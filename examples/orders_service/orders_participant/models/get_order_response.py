@@ -9,15 +9,20 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as GetOrderResponseItem
-
 __all__ = ["GetOrderResponse", "GetOrderResponseItem"]
 
 
-class GetOrderResponse(Model):
-    """What `Orders.Get` answers."""
+class GetOrderResponseItem(Model):
+    """An object with `productId` and `quantity`."""
 
-    customer_id: Annotated[str, Field(alias="customerId")]
-    items: list[GetOrderResponseItem]
+    product_id: Annotated[str, Field(alias="productId")]
+    quantity: float
+
+
+class GetOrderResponse(Model):
+    """The response of `Orders.Get`."""
+
     order_id: Annotated[str, Field(alias="orderId")]
+    customer_id: Annotated[str, Field(alias="customerId")]
     status: str
+    items: list[GetOrderResponseItem]

@@ -14,12 +14,12 @@ __all__ = ["NotFoundErrorData"]
 
 
 class NotFoundErrorData(Model):
-    """What `NotFoundError` carries."""
+    """The data of a `NotFoundError`."""
 
-    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
     id: str
+    type: Literal["NotFoundError"]
     message: str
     resource: str
     resource_id: Annotated[str, Field(alias="resourceId")]
+    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
     trace_id: Annotated[str | None, Field(alias="traceId"), NotNull] = None
-    type: Literal["NotFoundError"]

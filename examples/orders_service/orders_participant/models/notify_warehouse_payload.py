@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7ae42906 import ProductIdQuantity as NotifyWarehousePayloadItem
+from .order import OrderItem as NotifyWarehousePayloadItem
 
 __all__ = ["NotifyWarehousePayload", "NotifyWarehousePayloadItem"]
 
 
 class NotifyWarehousePayload(Model):
-    """What a `notify-warehouse` job is created with."""
+    """The payload of a `notify-warehouse` job."""
 
-    items: list[NotifyWarehousePayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]
+    items: list[NotifyWarehousePayloadItem]

@@ -9,16 +9,21 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7ae42906 import ProductIdQuantity as OrderItem
-
 __all__ = ["Order", "OrderItem"]
 
 
-class Order(Model):
-    """What the `orders` bucket holds."""
+class OrderItem(Model):
+    """An object with `productId` and `quantity`."""
 
-    created_at: Annotated[AwareDatetime, Field(alias="createdAt")]
-    customer_id: Annotated[str, Field(alias="customerId")]
-    items: list[OrderItem]
+    product_id: Annotated[str, Field(alias="productId")]
+    quantity: Annotated[float, Field(ge=1)]
+
+
+class Order(Model):
+    """A value of the `orders` bucket."""
+
     order_id: Annotated[str, Field(alias="orderId")]
+    customer_id: Annotated[str, Field(alias="customerId")]
     status: Literal["pending", "shipped", "failed"]
+    items: list[OrderItem]
+    created_at: Annotated[AwareDatetime, Field(alias="createdAt")]

@@ -13,8 +13,8 @@ __all__ = ["OrderShippedEvent"]
 
 
 class OrderShippedEvent(Model):
-    """What `Orders.Shipped` tells."""
+    """The `Orders.Shipped` event."""
 
-    customer_id: Annotated[str, Field(alias="customerId")]
     order_id: Annotated[str, Field(alias="orderId")]
+    customer_id: Annotated[str, Field(alias="customerId")]
     shipped_at: Annotated[AwareDatetime, Field(alias="shippedAt")]

@@ -8,15 +8,13 @@ from typing import Literal
 
 from trellis_nats import Model
 
-from ._shapes.customer_id_order_id_shipped_at_8056e4ec import (
-    CustomerIdOrderIdShippedAt as OrdersLiveEventEvent,
-)
+from .order_shipped_event import OrderShippedEvent as OrdersLiveEventEvent
 
 __all__ = ["OrdersLiveEvent", "OrdersLiveEventEvent"]
 
 
 class OrdersLiveEvent(Model):
-    """What `Orders.Live` brings."""
+    """One message of the `Orders.Live` feed."""
 
-    event: OrdersLiveEventEvent
     name: Literal["Orders.Shipped"]
+    event: OrdersLiveEventEvent

@@ -14,6 +14,6 @@ __all__ = ["OrdersLiveRequest"]
 
 
 class OrdersLiveRequest(Model):
-    """What `Orders.Live` is opened with."""
+    """The request that opens the `Orders.Live` feed."""
 
     customer_id: Annotated[str | None, Field(alias="customerId"), NotNull] = None

@@ -10,7 +10,7 @@ __all__ = ["ProcessOrderProgress"]
 
 
 class ProcessOrderProgress(Model):
-    """How far `Orders.Process` has come."""
+    """The progress of `Orders.Process`."""
 
-    message: str
     step: str
+    message: str

@@ -13,6 +13,6 @@ __all__ = ["ProcessOrderRequest"]
 
 
 class ProcessOrderRequest(Model):
-    """What `Orders.Process` is started with."""
+    """The request that starts `Orders.Process`."""
 
     order_id: Annotated[str, Field(alias="orderId")]

@@ -13,7 +13,7 @@ __all__ = ["ProcessOrderResult"]
 
 
 class ProcessOrderResult(Model):
-    """What `Orders.Process` ends with."""
+    """The result of `Orders.Process`."""
 
     order_id: Annotated[str, Field(alias="orderId")]
     status: str

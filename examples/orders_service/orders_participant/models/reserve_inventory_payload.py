@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7ae42906 import ProductIdQuantity as ReserveInventoryPayloadItem
+from .order import OrderItem as ReserveInventoryPayloadItem
 
 __all__ = ["ReserveInventoryPayload", "ReserveInventoryPayloadItem"]
 
 
 class ReserveInventoryPayload(Model):
-    """What a `reserve-inventory` job is created with."""
+    """The payload of a `reserve-inventory` job."""
 
-    items: list[ReserveInventoryPayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]
+    items: list[ReserveInventoryPayloadItem]

@@ -10,6 +10,6 @@ __all__ = ["ReserveInventoryResult"]
 
 
 class ReserveInventoryResult(Model):
-    """What a `reserve-inventory` job results in."""
+    """The result of a `reserve-inventory` job."""
 
     reserved: bool

@@ -14,7 +14,7 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """What a `sync-tickets` job results in."""
+    """The result of a `sync-tickets` job."""
 
     synced: Annotated[Integer, Field(ge=0)]
     """Tickets written."""

@@ -32,6 +32,25 @@ __all__ = [
     "SyncTicketsQueue",
 ]
 
+ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
+"""One `reserve-inventory` job, as its handler gets it."""
+
+
+class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
+    """The `reserve-inventory` jobs.
+
+    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="reserve-inventory",
+        payload=ReserveInventoryPayload,
+        result=ReserveInventoryResult,
+        max_deliver=5,
+        backoff=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
+    )
+
+
 ChargePaymentJob: TypeAlias = ActiveJob[ChargePaymentPayload, ChargePaymentResult]
 """One `charge-payment` job, as its handler gets it."""
 
@@ -70,25 +89,6 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
     )
 
 
-ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
-"""One `reserve-inventory` job, as its handler gets it."""
-
-
-class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
-    """The `reserve-inventory` jobs.
-
-    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
-    """
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="reserve-inventory",
-        payload=ReserveInventoryPayload,
-        result=ReserveInventoryResult,
-        max_deliver=5,
-        backoff=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
-    )
-
-
 SyncTicketsJob: TypeAlias = ActiveJob[SyncTicketsPayload, SyncTicketsResult]
 """One `sync-tickets` job, as its handler gets it."""
 
@@ -120,11 +120,11 @@ class JobsFacade(Jobs):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
+        self.reserve_inventory: Final = ReserveInventoryQueue(runtime)
+        """The `reserve-inventory` jobs."""
         self.charge_payment: Final = ChargePaymentQueue(runtime)
         """The `charge-payment` jobs."""
         self.notify_warehouse: Final = NotifyWarehouseQueue(runtime)
         """The `notify-warehouse` jobs."""
-        self.reserve_inventory: Final = ReserveInventoryQueue(runtime)
-        """The `reserve-inventory` jobs."""
         self.sync_tickets: Final = SyncTicketsQueue(runtime)
         """The `sync-tickets` jobs."""

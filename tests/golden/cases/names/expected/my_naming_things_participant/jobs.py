@@ -24,35 +24,19 @@ __all__ = [
     "StartWorkersQueue",
 ]
 
-CamelCaseJobJob: TypeAlias = ActiveJob[Order, None]
-"""One `camelCaseJob` job, as its handler gets it."""
+StartWorkersJob: TypeAlias = ActiveJob[Runtime_, None]
+"""One `start-workers` job, as its handler gets it."""
 
 
-class CamelCaseJobQueue(JobQueue[Order, None]):
-    """The `camelCaseJob` jobs.
-
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
-    """
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="camelCaseJob",
-        payload=Order,
-    )
-
-
-DashedJobJob: TypeAlias = ActiveJob[Order, None]
-"""One `dashed-job` job, as its handler gets it."""
-
-
-class DashedJobQueue(JobQueue[Order, None]):
-    """The `dashed-job` jobs.
+class StartWorkersQueue(JobQueue[Runtime_, None]):
+    """The `start-workers` jobs.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
-        name="dashed-job",
-        payload=Order,
+        name="start-workers",
+        payload=Runtime_,
     )
 
 
@@ -88,19 +72,35 @@ class JobQueue_(JobQueue[CamelThing, None]):
     )
 
 
-StartWorkersJob: TypeAlias = ActiveJob[Runtime_, None]
-"""One `start-workers` job, as its handler gets it."""
+CamelCaseJobJob: TypeAlias = ActiveJob[Order, None]
+"""One `camelCaseJob` job, as its handler gets it."""
 
 
-class StartWorkersQueue(JobQueue[Runtime_, None]):
-    """The `start-workers` jobs.
+class CamelCaseJobQueue(JobQueue[Order, None]):
+    """The `camelCaseJob` jobs.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
-        name="start-workers",
-        payload=Runtime_,
+        name="camelCaseJob",
+        payload=Order,
+    )
+
+
+DashedJobJob: TypeAlias = ActiveJob[Order, None]
+"""One `dashed-job` job, as its handler gets it."""
+
+
+class DashedJobQueue(JobQueue[Order, None]):
+    """The `dashed-job` jobs.
+
+    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    """
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        name="dashed-job",
+        payload=Order,
     )
 
 
@@ -109,13 +109,13 @@ class JobsFacade(Jobs):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
-        self.camel_case_job: Final = CamelCaseJobQueue(runtime)
-        """The `camelCaseJob` jobs."""
-        self.dashed_job: Final = DashedJobQueue(runtime)
-        """The `dashed-job` jobs."""
+        self.start_workers_: Final = StartWorkersQueue(runtime)
+        """The `start-workers` jobs."""
         self.import_: Final = ImportQueue(runtime)
         """The `import` jobs."""
         self.job: Final = JobQueue_(runtime)
         """The `job` jobs."""
-        self.start_workers_: Final = StartWorkersQueue(runtime)
-        """The `start-workers` jobs."""
+        self.camel_case_job: Final = CamelCaseJobQueue(runtime)
+        """The `camelCaseJob` jobs."""
+        self.dashed_job: Final = DashedJobQueue(runtime)
+        """The `dashed-job` jobs."""

@@ -20,14 +20,6 @@ PING: Final = RpcSpec(
 )
 """The `ping` RPC."""
 
-RPC_GET: Final = RpcSpec(
-    name="Rpc.Get",
-    subject="rpc.v1.Rpc.Get",
-    input=OrderItem,
-    output=OrderItem,
-)
-"""The `Rpc.Get` RPC."""
-
 THINGS_CLASS: Final = RpcSpec(
     name="Things.class",
     subject="rpc.v1.Things.class",
@@ -44,6 +36,24 @@ THINGS_DEEP_DOWN: Final = RpcSpec(
 )
 """The `Things.Deep.Down` RPC."""
 
+RPC_GET: Final = RpcSpec(
+    name="Rpc.Get",
+    subject="rpc.v1.Rpc.Get",
+    input=OrderItem,
+    output=OrderItem,
+)
+"""The `Rpc.Get` RPC."""
+
+
+class ThingsEndpoints:
+    """The `Things` RPCs, as the service serves them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.class_: Final = RpcEndpoint[KebabThing, Runtime_](runtime, THINGS_CLASS)
+        """The `Things.class` RPC."""
+        self.deep_down: Final = RpcEndpoint[DottedThing, Order](runtime, THINGS_DEEP_DOWN)
+        """The `Things.Deep.Down` RPC."""
+
 
 class RpcEndpoints_:
     """The `Rpc` RPCs, as the service serves them."""
@@ -53,26 +63,26 @@ class RpcEndpoints_:
         """The `Rpc.Get` RPC."""
 
 
-class ThingsEndpoints:
-    """The `Things` RPCs, as the service serves them."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.deep_down: Final = RpcEndpoint[DottedThing, Order](runtime, THINGS_DEEP_DOWN)
-        """The `Things.Deep.Down` RPC."""
-        self.class_: Final = RpcEndpoint[KebabThing, Runtime_](runtime, THINGS_CLASS)
-        """The `Things.class` RPC."""
-
-
 class RpcEndpoints:
     """The RPCs, as the service serves them."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.rpc: Final = RpcEndpoints_(runtime)
-        """The `Rpc` RPCs, as the service serves them."""
         self.things: Final = ThingsEndpoints(runtime)
         """The `Things` RPCs, as the service serves them."""
+        self.rpc: Final = RpcEndpoints_(runtime)
+        """The `Rpc` RPCs, as the service serves them."""
         self.ping: Final = RpcEndpoint[KebabThing, CamelThing](runtime, PING)
         """The `ping` RPC."""
+
+
+class ThingsCalls:
+    """The `Things` RPCs, as others call them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.class_: Final = RpcCall[KebabThing, Runtime_](runtime, THINGS_CLASS)
+        """The `Things.class` RPC."""
+        self.deep_down: Final = RpcCall[DottedThing, Order](runtime, THINGS_DEEP_DOWN)
+        """The `Things.Deep.Down` RPC."""
 
 
 class RpcCalls_:
@@ -83,23 +93,13 @@ class RpcCalls_:
         """The `Rpc.Get` RPC."""
 
 
-class ThingsCalls:
-    """The `Things` RPCs, as others call them."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.deep_down: Final = RpcCall[DottedThing, Order](runtime, THINGS_DEEP_DOWN)
-        """The `Things.Deep.Down` RPC."""
-        self.class_: Final = RpcCall[KebabThing, Runtime_](runtime, THINGS_CLASS)
-        """The `Things.class` RPC."""
-
-
 class RpcCalls:
     """The RPCs, as others call them."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.rpc: Final = RpcCalls_(runtime)
-        """The `Rpc` RPCs, as others call them."""
         self.things: Final = ThingsCalls(runtime)
         """The `Things` RPCs, as others call them."""
+        self.rpc: Final = RpcCalls_(runtime)
+        """The `Rpc` RPCs, as others call them."""
         self.ping: Final = RpcCall[KebabThing, CamelThing](runtime, PING)
         """The `ping` RPC."""

@@ -13,16 +13,6 @@ from .models import MissingData
 __all__ = ["BareError", "Missing"]
 
 
-class BareError(DeclaredError):
-    """The `BareError` error of the contract."""
-
-    error_type: ClassVar[str] = "BareError"
-    data_type: ClassVar[object] = None
-
-    def __init__(self, message: str = "bare") -> None:
-        super().__init__(message)
-
-
 class Missing(DeclaredError):
     """The `Missing` error of the contract."""
 
@@ -30,9 +20,14 @@ class Missing(DeclaredError):
     data_type: ClassVar[object] = MissingData
 
     def __init__(
-        self, message: str = "missing", *, class_: str, hint: str | None = None, thing_id: str
+        self, message: str = "missing", *, thing_id: str, class_: str, hint: str | None = None
     ) -> None:
-        super().__init__(message, **{"class": class_, "hint": hint, "thing-id": thing_id})
+        super().__init__(message, **{"thing-id": thing_id, "class": class_, "hint": hint})
+
+    @property
+    def thing_id(self) -> str:
+        """The `thing-id` of the error."""
+        return cast("str", self.fields["thing-id"])
 
     @property
     def class_(self) -> str:
@@ -44,7 +39,12 @@ class Missing(DeclaredError):
         """What to try."""
         return cast("str | None", self.fields["hint"])
 
-    @property
-    def thing_id(self) -> str:
-        """The `thing-id` of the error."""
-        return cast("str", self.fields["thing-id"])
+
+class BareError(DeclaredError):
+    """The `BareError` error of the contract."""
+
+    error_type: ClassVar[str] = "BareError"
+    data_type: ClassVar[object] = None
+
+    def __init__(self, message: str = "bare") -> None:
+        super().__init__(message)

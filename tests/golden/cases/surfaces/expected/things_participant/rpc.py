@@ -18,7 +18,7 @@ THINGS_GET: Final = RpcSpec(
     subject="rpc.v1.Things.Get",
     input=Thing,
     output=Thing,
-    errors=(BareError, Missing),
+    errors=(Missing, BareError),
 )
 """Get a thing."""
 

@@ -14,24 +14,24 @@ from .models import Tags
 
 __all__ = ["Buckets"]
 
-RAW: Final = BucketSpec(
-    name="raw",
-    ttl=timedelta(days=1),
-)
-"""Whatever."""
-
 TAGS: Final = BucketSpec(
     name="tags",
     value=Tags,
 )
 """Tags."""
 
+RAW: Final = BucketSpec(
+    name="raw",
+    ttl=timedelta(days=1),
+)
+"""Whatever."""
+
 
 class Buckets:
     """The buckets of the service. Private: only this service reads and writes them."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.raw: Final = Bucket[JsonValue](runtime, RAW)
-        """Whatever."""
         self.tags: Final = Bucket[Tags](runtime, TAGS)
         """Tags."""
+        self.raw: Final = Bucket[JsonValue](runtime, RAW)
+        """Whatever."""

@@ -13,6 +13,6 @@ __all__ = ["ChargePaymentResult"]
 
 
 class ChargePaymentResult(Model):
-    """What a `charge-payment` job results in."""
+    """The result of a `charge-payment` job."""
 
     charge_id: Annotated[str, Field(alias="chargeId")]

@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as NotifyWarehousePayloadItem
+from .reserve_inventory_payload import ReserveInventoryPayloadItem as NotifyWarehousePayloadItem
 
 __all__ = ["NotifyWarehousePayload", "NotifyWarehousePayloadItem"]
 
 
 class NotifyWarehousePayload(Model):
-    """What a `notify-warehouse` job is created with."""
+    """The payload of a `notify-warehouse` job."""
 
-    items: list[NotifyWarehousePayloadItem]
     order_id: Annotated[str, Field(alias="orderId")]
+    items: list[NotifyWarehousePayloadItem]

@@ -10,6 +10,6 @@ __all__ = ["NotifyWarehouseResult"]
 
 
 class NotifyWarehouseResult(Model):
-    """What a `notify-warehouse` job results in."""
+    """The result of a `notify-warehouse` job."""
 
     notified: bool

@@ -9,13 +9,18 @@ from typing import Annotated
 from pydantic import Field
 from trellis_nats import Model
 
-from ._shapes.product_id_quantity_7233cfe2 import ProductIdQuantity as ReserveInventoryPayloadItem
-
 __all__ = ["ReserveInventoryPayload", "ReserveInventoryPayloadItem"]
 
 
-class ReserveInventoryPayload(Model):
-    """What a `reserve-inventory` job is created with."""
+class ReserveInventoryPayloadItem(Model):
+    """An object with `productId` and `quantity`."""
 
-    items: list[ReserveInventoryPayloadItem]
+    product_id: Annotated[str, Field(alias="productId")]
+    quantity: float
+
+
+class ReserveInventoryPayload(Model):
+    """The payload of a `reserve-inventory` job."""
+
     order_id: Annotated[str, Field(alias="orderId")]
+    items: list[ReserveInventoryPayloadItem]

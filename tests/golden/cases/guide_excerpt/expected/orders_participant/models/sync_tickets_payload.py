@@ -10,6 +10,6 @@ __all__ = ["SyncTicketsPayload"]
 
 
 class SyncTicketsPayload(Model):
-    """What a `sync-tickets` job is created with."""
+    """The payload of a `sync-tickets` job."""
 
     origin: str

@@ -11,6 +11,6 @@ __all__ = ["SyncTicketsResult"]
 
 
 class SyncTicketsResult(Model):
-    """What a `sync-tickets` job results in."""
+    """The result of a `sync-tickets` job."""
 
     synced: Integer

@@ -19,15 +19,15 @@ class Thing(Model):
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #
     """
 
-    import_os_7_7: Annotated[str, Field(alias='""";import os\n~\x07\u202e{{ 7*7 }}')]
     a_b: Annotated[str | None, Field(alias='a"""b', pattern="\"\"\"'''"), NotNull] = None
     """\"\"\"
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #\"
     """
-    d: str = '"""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #'
     print_x: Annotated[
         Literal['"""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #'] | None,
         Field(alias="print('x')"),
         NotNull,
     ] = None
+    d: str = '"""\nimport os; os.system("true")\n\\ {{ 7*7 }} {% raw %} \' " \\" \u202e \x07 #'
+    import_os_7_7: Annotated[str, Field(alias='""";import os\n~\x07\u202e{{ 7*7 }}')]

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from .order import Order
-from .order_item import OrderItem
-from .runtime import Runtime_
 from .camel_thing import CamelThing
 from .dotted_thing import DottedThing
 from .kebab_thing import KebabThing
+from .order import Order
+from .order_item import OrderItem
+from .runtime import Runtime_
 
 __all__ = [
     "CamelThing",

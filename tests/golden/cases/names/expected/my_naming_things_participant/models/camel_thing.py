@@ -10,6 +10,6 @@ __all__ = ["CamelThing"]
 
 
 class CamelThing(Model):
-    """What a `job` job is created with."""
+    """The payload of a `job` job."""
 
     b: str

@@ -10,6 +10,6 @@ __all__ = ["DottedThing"]
 
 
 class DottedThing(Model):
-    """What `Things.Deep.Down` is asked."""
+    """The request of `Things.Deep.Down`."""
 
     c: str

@@ -10,6 +10,6 @@ __all__ = ["KebabThing"]
 
 
 class KebabThing(Model):
-    """What a `import` job is created with."""
+    """The payload of a `import` job."""
 
     a: str

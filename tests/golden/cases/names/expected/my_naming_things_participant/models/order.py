@@ -6,12 +6,16 @@ from __future__ import annotations
 
 from trellis_nats import Model
 
-from ._shapes.d_d4863bed import D as OrderItem
-
 __all__ = ["Order", "OrderItem"]
 
 
+class OrderItem(Model):
+    """An object with `d`."""
+
+    d: str
+
+
 class Order(Model):
-    """What a `camelCaseJob` job is created with."""
+    """The payload of a `camelCaseJob` job."""
 
     item: OrderItem

@@ -10,6 +10,6 @@ __all__ = ["OrderItem"]
 
 
 class OrderItem(Model):
-    """What `Rpc.Get` is asked."""
+    """The request of `Rpc.Get`."""
 
     e: str

@@ -15,15 +15,15 @@ __all__ = ["Runtime_"]
 
 
 class Runtime_(Model, protected_namespaces=()):
-    """What a `start-workers` job is created with."""
+    """The payload of a `start-workers` job."""
 
-    n2fa: Annotated[bool | None, Field(alias="2fa"), NotNull] = None
-    http_status: Annotated[Integer | None, Field(alias="HTTPStatus"), NotNull] = None
     class_: Annotated[str, Field(alias="class")]
-    copy_: Annotated[str | None, Field(alias="copy"), NotNull] = None
-    date_: Annotated[date | None, Field(alias="date"), NotNull] = None
-    kebab_case: Annotated[str | None, Field(alias="kebab-case"), NotNull] = None
-    list_: Annotated[list[str] | None, Field(alias="list"), NotNull] = None
-    model_dump_: Annotated[str | None, Field(alias="model_dump"), NotNull] = None
     order_id: Annotated[str, Field(alias="orderId")]
+    http_status: Annotated[Integer | None, Field(alias="HTTPStatus"), NotNull] = None
+    copy_: Annotated[str | None, Field(alias="copy"), NotNull] = None
+    list_: Annotated[list[str] | None, Field(alias="list"), NotNull] = None
+    date_: Annotated[date | None, Field(alias="date"), NotNull] = None
+    n2fa: Annotated[bool | None, Field(alias="2fa"), NotNull] = None
+    kebab_case: Annotated[str | None, Field(alias="kebab-case"), NotNull] = None
+    model_dump_: Annotated[str | None, Field(alias="model_dump"), NotNull] = None
     type: Annotated[str | None, NotNull] = None

@@ -14,14 +14,14 @@ __all__ = ["MissingData"]
 
 
 class MissingData(Model):
-    """What `Missing` carries."""
+    """The data of a `Missing`."""
 
-    class_: Annotated[str, Field(alias="class")]
+    id: str
+    type: Literal["Missing"]
+    message: str
     context: Annotated[dict[str, JsonValue] | None, NotNull] = None
+    trace_id: Annotated[str | None, Field(alias="traceId"), NotNull] = None
+    thing_id: Annotated[str, Field(alias="thing-id")]
+    class_: Annotated[str, Field(alias="class")]
     hint: Annotated[str | None, NotNull] = None
     """What to try."""
-    id: str
-    message: str
-    thing_id: Annotated[str, Field(alias="thing-id")]
-    trace_id: Annotated[str | None, Field(alias="traceId"), NotNull] = None
-    type: Literal["Missing"]

@@ -13,6 +13,6 @@ __all__ = ["Thing"]
 
 
 class Thing(Model):
-    """What a `move` job is created with."""
+    """The payload of a `move` job."""
 
     thing_id: Annotated[str, Field(alias="thingId")]

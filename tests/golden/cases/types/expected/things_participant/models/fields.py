@@ -18,20 +18,20 @@ __all__ = ["Fields"]
 class Fields(Model):
     """The `Fields` of the contract."""
 
-    at: Annotated[AwareDatetime | None, NotNull] = None
-    bag: Annotated[dict[str, JsonValue] | None, NotNull] = None
-    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
-    day: Annotated[date | None, NotNull] = None
-    either: Annotated[Annotated[Integer, Field(ge=3)] | str | None, NotNull] = None
-    flag: bool = False
-    id: Annotated[UUID | None, NotNull] = None
-    mail: Annotated[str | None, NotNull] = None
-    mixed: Annotated[JsonValue, OneOf(("a", 1, True, None))] = None
-    mode: Literal["fast", "safe"] = "safe"
-    named: str = 'say "hi"'
-    pair: Annotated[tuple[str, Integer] | None, NotNull] = None
-    ratio: Annotated[float | None, Field(gt=0, multiple_of=0.5), NotNull] = None
     required_int: Annotated[Integer, Field(alias="requiredInt", ge=0, le=9)]
     required_or_null: Annotated[Integer | None, Field(alias="requiredOrNull")] = None
+    ratio: Annotated[float | None, Field(gt=0, multiple_of=0.5), NotNull] = None
+    at: Annotated[AwareDatetime | None, NotNull] = None
+    day: Annotated[date | None, NotNull] = None
+    id: Annotated[UUID | None, NotNull] = None
+    mail: Annotated[str | None, NotNull] = None
     retries: Integer = 3
+    mode: Literal["fast", "safe"] = "safe"
+    flag: bool = False
+    named: str = 'say "hi"'
+    mixed: Annotated[JsonValue, OneOf(("a", 1, True, None))] = None
+    pair: Annotated[tuple[str, Integer] | None, NotNull] = None
+    bag: Annotated[dict[str, JsonValue] | None, NotNull] = None
+    context: Annotated[dict[str, JsonValue] | None, NotNull] = None
     unique: Annotated[list[str] | None, NotNull] = None
+    either: Annotated[Annotated[Integer, Field(ge=3)] | str | None, NotNull] = None

@@ -9,4 +9,4 @@ from typing import TypeAlias
 __all__ = ["Maybe"]
 
 Maybe: TypeAlias = str | None
-"""What `Echo` answers."""
+"""The response of `Echo`."""

@@ -20,9 +20,9 @@ class Open(Model, extra="allow"):
     """What it does not name are counts."""
 
     __pydantic_extra__: dict[str, Annotated[Integer, Field(ge=0)]] = Field(init=False)
-    bit: Annotated[Literal[0, 1] | None, Exact, NotNull] = None
     name: str
     nothing: str | None = None
+    when: Annotated[AwareTime | None, NotNull] = None
+    bit: Annotated[Literal[0, 1] | None, Exact, NotNull] = None
     odd: Annotated[JsonValue, OneOf(({"a": [1.5, None]},))] = None
     orderless: Annotated[Integer, Field(ge=0)]
-    when: Annotated[AwareTime | None, NotNull] = None

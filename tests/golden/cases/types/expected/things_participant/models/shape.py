@@ -4,12 +4,30 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from ._shapes.kind_name_radius_bf482df3 import KindNameRadius as ShapeCircle
-from ._shapes.kind_name_side_8c8b156a import KindNameSide as ShapeSquare
+from pydantic import Field
+from trellis_nats import Model
+from trellis_nats.json_types import NotNull
 
 __all__ = ["Shape", "ShapeCircle", "ShapeSquare"]
+
+
+class ShapeCircle(Model):
+    """An object with `name`, `kind` and `radius`."""
+
+    name: Annotated[str | None, NotNull] = None
+    kind: Literal["circle"]
+    radius: Annotated[float, Field(ge=0)]
+
+
+class ShapeSquare(Model):
+    """An object with `name`, `kind` and `side`."""
+
+    name: Annotated[str | None, NotNull] = None
+    kind: Literal["square"]
+    side: Annotated[float, Field(ge=0)]
+
 
 Shape: TypeAlias = ShapeCircle | ShapeSquare
 """The `Shape` of the contract."""

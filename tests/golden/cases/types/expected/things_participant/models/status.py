@@ -9,4 +9,4 @@ from typing import Literal, TypeAlias
 __all__ = ["Status"]
 
 Status: TypeAlias = Literal["on", "off"]
-"""What `Echo` is asked."""
+"""The request of `Echo`."""

@@ -11,4 +11,4 @@ from pydantic import Field
 __all__ = ["Tags"]
 
 Tags: TypeAlias = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-"""What the `tags` bucket holds."""
+"""A value of the `tags` bucket."""

@@ -1,0 +1,73 @@
+"""Names for nested objects: what an element of a list and a member of a union are called after the place they stand at.
+
+Every name depends on the schema that it stands in and on nothing else, and not on the order of its properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from trellis_codegen.naming import pascal, singular
+from trellis_codegen.schemas.schema_forms import letter, properties_of
+
+__all__ = ["element_names", "variant_names"]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+_FIELDS_IN_NAME = 3
+
+
+def element_names(properties: JsonObject) -> dict[str, str]:
+    """Return what one element of each property is called, if the property is a list.
+
+    `items` holds an `Item`, unless the same object has a property `item`: then it holds an `ItemsItem`.
+    """
+    taken = {pascal(name) for name in properties}
+    names = {name: singular(name) for name in properties}
+    return {name: each if each not in taken else f"{pascal(name)}Item" for name, each in names.items()}
+
+
+def variant_names(objects: list[JsonObject]) -> list[str]:
+    """Return a name for each object of a union, made of what tells the objects apart.
+
+    That is a constant that each has in the same field; else the title; else the fields that no other object has; else a
+    letter. A single object needs no name.
+    """
+    if len(objects) <= 1:
+        return [""] * len(objects)
+    for names in (_constants(objects), _titles(objects), _own_fields(objects)):
+        if all(names) and len(set(names)) == len(objects):
+            return names
+    return [f"Option{letter(index)}" for index in range(len(objects))]
+
+
+def _constants(objects: list[JsonObject]) -> list[str]:
+    for name in sorted(properties_of(objects[0])):
+        names = [_constant(properties_of(each).get(name)) for each in objects]
+        if all(names):
+            return names
+    return []
+
+
+def _constant(schema: JsonValue) -> str:
+    value = schema.get("const") if isinstance(schema, dict) else None
+    return pascal(value) if isinstance(value, str) else ""
+
+
+def _titles(objects: list[JsonObject]) -> list[str]:
+    titles = [each.get("title") for each in objects]
+    return [pascal(title) if isinstance(title, str) else "" for title in titles]
+
+
+def _own_fields(objects: list[JsonObject]) -> list[str]:
+    names = [set(properties_of(each)) for each in objects]
+    others = [set[str]().union(*names[:index], *names[index + 1 :]) for index in range(len(names))]
+    return [_joined(own - rest) for own, rest in zip(names, others, strict=True)]
+
+
+def _joined(names: Iterable[str]) -> str:
+    words = [pascal(name) for name in sorted(names)]
+    return "".join(words[:_FIELDS_IN_NAME]) + ("AndMore" if len(words) > _FIELDS_IN_NAME else "")
