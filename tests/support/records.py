@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
 
@@ -15,9 +15,9 @@ def key_of(queue: CargoQueue, cargo: Cargo) -> JobKey:
     return resolve(queue.spec.key.template, cargo.model_dump(mode="json"), what="cargo")
 
 
-def bucket_of(ferry: Ferry) -> Bucket:
+def bucket_of(ferry: Ferry) -> KvBucket:
     """Return the bucket of the records."""
-    return Bucket(ferry.jobs.runtime.connection, "JOBS_KEYS_ferry")
+    return KvBucket(ferry.jobs.runtime.connection, "JOBS_KEYS_ferry")
 
 
 def name_of(queue: CargoQueue, cargo: Cargo) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from typing_extensions import override
 
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
+from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats.binding import Binding
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context
-from trellis_nats.errors import InvalidPayload, TransportError, WriteUnknown
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.envelope import with_header
 from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
@@ -30,9 +31,6 @@ from trellis_nats.surface import Surface
 __all__ = ["EventPublisher", "PublishedEvent"]
 
 EventT = TypeVar("EventT")
-
-_WRITES_MAX: Final = 3
-"""How often an event is sent whose acknowledgement was lost. The stream stores it once all the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,24 +89,17 @@ class EventPublisher(Generic[EventT]):
 
     async def _store(self, subject: str, data: bytes, event_id: str) -> PubAck:
         headers = new_context().headers()
-        unknown: WriteUnknown | None = None
-        for _ in range(_WRITES_MAX):
-            try:
-                return await publish_acked(
-                    self._runtime.connection,
-                    subject,
-                    data,
-                    headers=headers,
-                    message_id=event_id,
-                    timeout=self._runtime.options.request_timeout,
-                )
-            except WriteUnknown as error:
-                unknown = error
-            except TransportError:
-                if unknown is None:
-                    raise
-                break
-        raise WriteUnknown(f'event "{self.spec.name}" {event_id} may have been stored: {unknown}')
+        return await repeat_write(
+            lambda: publish_acked(
+                self._runtime.connection,
+                subject,
+                data,
+                headers=headers,
+                message_id=event_id,
+                timeout=self._runtime.options.request_timeout,
+            ),
+            what=f'event "{self.spec.name}" {event_id}',
+        )
 
 
 @dataclass(frozen=True)

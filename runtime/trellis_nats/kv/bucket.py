@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property
 from typing import Final, Generic, TypeVar
 
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats.codec import Codec
 from trellis_nats.errors import (
     ConfigurationError,
@@ -16,7 +18,6 @@ from trellis_nats.errors import (
 from trellis_nats.kv.bucket_surface import BucketSurface
 from trellis_nats.kv.entry import Entry
 from trellis_nats.kv.keys import checked_key
-from trellis_nats.kv.records import Record, Records
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import BucketSpec
 
@@ -25,20 +26,20 @@ __all__ = ["Bucket"]
 ValueT = TypeVar("ValueT")
 
 _CREATES_MAX: Final = 5
-"""How often `create` tries where a key is deleted and created at the same time by others."""
+"""How often `create` tries while other writers delete and create the key at the same time."""
 
 
 class Bucket(Generic[ValueT]):
     """A bucket of values of one type under keys.
 
-    A key is 1 to 512 characters of `A-Z a-z 0-9 - / _ = .`, with no dot at an end or beside another. A read sees every
-    write that was acknowledged before. A write whose acknowledgement is lost is sent again and stored once; where even
-    a look at the bucket does not tell whether it was stored, `WriteUnknown` is raised.
+    A key is 1 to 512 characters of `A-Z a-z 0-9 - / _ = .`, without a dot at either end and without two dots in a row.
+    A read sees every write that was acknowledged before. A write whose acknowledgement is lost is repeated and stored
+    once; if even reading the key does not show whether it was stored, `WriteUnknown` is raised.
     """
 
     def __init__(self, runtime: Runtime, spec: BucketSpec) -> None:
         self.spec = spec
-        """What the contract says about the bucket."""
+        """What the contract declares about the bucket."""
         self._runtime = runtime
         self._codec = Codec[ValueT](spec.value, what=f'the value for bucket "{spec.name}"')
         runtime.register(BucketSurface(spec))
@@ -51,92 +52,104 @@ class Bucket(Generic[ValueT]):
 
         Raises:
             InvalidKey: NATS does not allow the key.
-            InvalidPayload: what is stored does not match the schema.
-            TransportError: NATS could not answer.
+            InvalidPayload: the stored value does not match the schema.
+            TransportError: the server did not answer.
         """
-        record = await self._records.newest(checked_key(self.spec.name, key))
-        return None if record is None or record.data is None else self._entry(key, record.data, record)
+        record = await self._get(checked_key(self.spec.name, key))
+        return None if record is None or not _has_value(record) else self._entry(record)
 
     async def put(self, key: str, value: ValueT) -> Entry[ValueT]:
-        """Write a value, whatever is there.
+        """Write a value, whether or not the key has one.
 
         Raises:
             InvalidKey: NATS does not allow the key.
             InvalidPayload: the value does not match its schema; nothing was sent.
-            PayloadTooLarge: the bucket does not take it.
+            PayloadTooLarge: the value exceeds the bucket's limit; nothing was stored.
             WriteUnknown: the value may have been stored.
-            TransportError: NATS did not take it.
+            TransportError: the server did not accept the write.
         """
-        data = self._encode(key, value)
-        return Entry(key=key, value=value, revision=await self._records.write(key, data, over=None))
+        return await self._write(key, value, self._encode(key, value), None)
 
     async def create(self, key: str, value: ValueT) -> Entry[ValueT]:
-        """Write a value only where none is.
+        """Write a value only if the key has none.
 
         Raises:
             KeyExists: the key has a value.
             InvalidKey: NATS does not allow the key.
             InvalidPayload: the value does not match its schema; nothing was sent.
-            PayloadTooLarge: the bucket does not take it.
+            PayloadTooLarge: the value exceeds the bucket's limit; nothing was stored.
             WriteUnknown: the value may have been stored.
-            TransportError: NATS did not take it.
+            TransportError: the server did not accept the write.
         """
         data = self._encode(key, value)
-        over = 0
+        expected_revision = 0
         for _ in range(_CREATES_MAX):
             try:
-                return Entry(key=key, value=value, revision=await self._records.write(key, data, over=over))
+                return await self._write(key, value, data, expected_revision)
             except WrongLastSequence:
-                found = await self._records.newest(key)
-            if found is not None and found.data is not None:
+                found = await self._get(key)
+            if found is not None and _has_value(found):
                 break
-            over = 0 if found is None else found.revision
+            expected_revision = 0 if found is None else found.revision
         raise KeyExists("the key has a value", bucket=self.spec.name, key=key)
 
     async def update(self, entry: Entry[ValueT], value: ValueT) -> Entry[ValueT]:
-        """Write a value over an entry, only if nobody wrote to its key since.
+        """Replace the value of an entry, only if its key has not changed since the entry was read or written.
 
         Raises:
-            RevisionMismatch: somebody did; read again, and decide again.
+            RevisionMismatch: the key has changed; read it again, and decide again.
             InvalidPayload: the value does not match its schema; nothing was sent.
-            PayloadTooLarge: the bucket does not take it.
+            PayloadTooLarge: the value exceeds the bucket's limit; nothing was stored.
             WriteUnknown: the value may have been stored.
-            TransportError: NATS did not take it.
+            TransportError: the server did not accept the write.
         """
-        data = self._encode(entry.key, value)
         try:
-            revision = await self._records.write(entry.key, data, over=entry.revision)
+            return await self._write(entry.key, value, self._encode(entry.key, value), entry.revision)
         except WrongLastSequence:
             raise self._mismatch(entry) from None
-        return Entry(key=entry.key, value=value, revision=revision)
 
     async def delete(self, key: str, *, entry: Entry[ValueT] | None = None) -> None:
-        """Delete a key; one that has no value is no error. With an entry, only if nobody wrote to the key since.
+        """Delete a key. A key without a value is not an error.
+
+        Args:
+            key: the key.
+            entry: delete only if the key has not changed since this entry was read or written.
 
         Raises:
-            RevisionMismatch: somebody did.
+            RevisionMismatch: the key has changed since the entry.
             InvalidKey: NATS does not allow the key.
             WriteUnknown: the key may have been deleted.
-            TransportError: NATS did not take it.
-            ValueError: the entry is one of another key.
+            TransportError: the server did not accept the write.
+            ValueError: the entry belongs to another key.
         """
         checked_key(self.spec.name, key)
-        if entry is None:
-            await self._records.mark_deleted(key, over=None)
-            return
-        if entry.key != key:
-            raise ValueError(f'the entry of key "{entry.key}" says nothing about key "{key}"')
+        if entry is not None and entry.key != key:
+            raise ValueError(f'the entry belongs to key "{entry.key}", not to key "{key}"')
+        expected_revision = None if entry is None else entry.revision
         try:
-            await self._records.mark_deleted(key, over=entry.revision)
+            await self._bucket.delete(key, expected_revision=expected_revision, timeout=self._timeout)
         except WrongLastSequence:
+            if entry is None:
+                raise
             raise self._mismatch(entry) from None
 
-    def _entry(self, key: str, data: bytes, record: Record) -> Entry[ValueT]:
+    async def _get(self, key: str) -> KvRecord | None:
+        return await self._bucket.get(key, leader=True, timeout=self._timeout)
+
+    async def _write(
+        self, key: str, value: ValueT, data: bytes, expected_revision: int | None
+    ) -> Entry[ValueT]:
+        revision = await self._bucket.put(
+            key, data, expected_revision=expected_revision, timeout=self._timeout
+        )
+        return Entry(key=key, value=value, revision=revision)
+
+    def _entry(self, record: KvRecord) -> Entry[ValueT]:
         try:
-            value = self._codec.decode(data)
+            value = self._codec.decode(record.value)
         except InvalidPayload as error:
-            raise InvalidPayload(f'key "{key}" of bucket "{self.spec.name}"', error.issues) from None
-        return Entry(key=key, value=value, revision=record.revision, created=record.created)
+            raise InvalidPayload(f'key "{record.key}" of bucket "{self.spec.name}"', error.issues) from None
+        return Entry(key=record.key, value=value, revision=record.revision, created=record.time)
 
     def _encode(self, key: str, value: ValueT) -> bytes:
         checked_key(self.spec.name, key)
@@ -144,12 +157,21 @@ class Bucket(Generic[ValueT]):
 
     def _mismatch(self, entry: Entry[ValueT]) -> RevisionMismatch:
         return RevisionMismatch(
-            f"somebody wrote since revision {entry.revision}", bucket=self.spec.name, key=entry.key
+            f"the key has changed since revision {entry.revision}", bucket=self.spec.name, key=entry.key
         )
 
     @cached_property
-    def _records(self) -> Records:
+    def _timeout(self) -> timedelta:
+        return self._runtime.options.request_timeout
+
+    @cached_property
+    def _bucket(self) -> KvBucket:
         binding = self._runtime.binding.kv.get(self.spec.name)
         if binding is None:
             raise ConfigurationError(f'the binding has no bucket "{self.spec.name}"')
-        return Records(self._runtime.connection, binding, timeout=self._runtime.options.request_timeout)
+        return KvBucket(self._runtime.connection, binding.bucket, max_value_bytes=binding.max_value_bytes)
+
+
+def _has_value(record: KvRecord) -> bool:
+    """Return whether a value is stored: not a marker, and not empty, which no JSON text is."""
+    return record.operation == "PUT" and record.value != b""

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.testing import LogEvent, NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.dump import created_event
 from tests.faults.harness.history import What
@@ -116,10 +116,9 @@ async def test_answers_that_are_lost_after_the_server_did_what_it_was_asked(
     assert (verdict.duplicates, verdict.again) == (0, 0)
 
 
-async def test_the_answer_to_a_creation_is_lost(
-    nats_server: NatsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_answer_to_a_creation_is_lost(nats_server: NatsServer, tmp_path: Path) -> None:
     """The creation is repeated under the same id: the job exists once, and `create` says so."""
+    signals = LogSignals()
     async with (
         Wiretap(nats_server.port) as tap,
         scenario("answer lost: created stored", tap.url, tmp_path, work_url=nats_server.url) as it,
@@ -127,7 +126,8 @@ async def test_the_answer_to_a_creation_is_lost(
         await it.crew.hire(2)
         for _ in range(LOST):
             tap.drop(Step.CREATED_STORED, skip=it.chance.randrange(1_000))
-        await it.submit_many(JOBS, at_once=100, ends=("completed",))
+        with signals:
+            await it.submit_many(JOBS, at_once=100, ends=("completed",))
         lost = sum(not each.forwarded for each in tap.seen)
         it.note = f"{lost} lost, seed {it.seed}"
         verdict = await it.verdict()
@@ -135,7 +135,7 @@ async def test_the_answer_to_a_creation_is_lost(
 
     assert verdict.is_quiet, str(verdict)
     assert verdict.accepted == verdict.terminal == JOBS
-    assert caplog.text.count(": created is written again: ") >= lost > LOST / 2, "who creates is told"
+    assert len(signals.of(LogEvent.WRITE_REPEATED)) >= lost > LOST / 2, "every repeat is logged"
 
 
 async def test_messages_that_are_delivered_twice(nats_server: NatsServer, tmp_path: Path) -> None:

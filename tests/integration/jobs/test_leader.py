@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from trellis_nats import Maintenance, Options
-from trellis_nats._nats.jetstream.kv import Bucket, KvRecord
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
 from trellis_nats.testing import LogSignals, NatsServer
@@ -81,7 +81,7 @@ async def test_the_lease_of_a_killed_leader_expires(nats_server: NatsServer) -> 
         shop_process(nats_server.url, lease=LEASE) as holder,
         Shop.connect(nats_server.url) as watcher,
     ):
-        bucket = Bucket(connection_of(watcher), "JOBS_KEYS_shop")
+        bucket = KvBucket(connection_of(watcher), "JOBS_KEYS_shop")
         first = await eventually(lambda: bucket.get(LEASE_KEY))
         async with working(nats_server) as heir:
             await eventually(lambda: is_renewed(bucket, first))
@@ -90,7 +90,7 @@ async def test_the_lease_of_a_killed_leader_expires(nats_server: NatsServer) -> 
             await eventually(lambda: heir.jobs.is_leader)
 
 
-async def is_renewed(bucket: Bucket, before: KvRecord | None) -> bool:
+async def is_renewed(bucket: KvBucket, before: KvRecord | None) -> bool:
     record = await bucket.get(LEASE_KEY)
     return record is not None and before is not None and record.revision > before.revision
 

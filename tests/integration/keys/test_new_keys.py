@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import Rejected
-from trellis_nats._nats.jetstream.kv import Bucket, KvRecord
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats.testing import NatsServer
 
 from tests.support.ferry import LEASE, Cargo, Ferry
@@ -17,16 +17,16 @@ async def test_keys_that_nobody_had_a_job_of_are_written_without_a_read(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    get = Bucket.get
+    get = KvBucket.get
 
     async def counted(
-        self: Bucket, key: str, *, leader: bool = False, timeout: timedelta = LEASE
+        self: KvBucket, key: str, *, leader: bool = False, timeout: timedelta = LEASE
     ) -> KvRecord | None:
         read.append(key)
         return await get(self, key, leader=leader, timeout=timeout)
 
     async with Ferry.connect(nats_server.url) as ferry:
-        monkeypatch.setattr(Bucket, "get", counted)
+        monkeypatch.setattr(KvBucket, "get", counted)
         for number in range(5):
             await ferry.jobs.strict.create(Cargo(ship=f"new {number}"))
 

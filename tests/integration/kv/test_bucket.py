@@ -108,7 +108,7 @@ async def test_an_update_of_what_somebody_changed_is_refused(nats_server: NatsSe
         changed = await service.orders.update(read, Order(order_id="o1", total=5))
 
         with pytest.raises(
-            RevisionMismatch, match='somebody wrote since revision 1: key "o1" of bucket "orders"'
+            RevisionMismatch, match='the key has changed since revision 1: key "o1" of bucket "orders"'
         ):
             await service.orders.update(read, Order(order_id="o1", total=6))
         entry = await service.orders.get("o1")
@@ -146,7 +146,7 @@ async def test_a_delete_of_what_somebody_changed_is_refused(nats_server: NatsSer
 
         with pytest.raises(RevisionMismatch):
             await service.orders.delete("o1", entry=read)
-        with pytest.raises(ValueError, match='the entry of key "o1" says nothing about key "o2"'):
+        with pytest.raises(ValueError, match='the entry belongs to key "o1", not to key "o2"'):
             await service.orders.delete("o2", entry=changed)
         await service.orders.delete("o1", entry=changed)
 

@@ -1,8 +1,8 @@
-"""A KV bucket as JetStream sees it: bytes and revisions. Keys and values are checked by the layer above."""
+"""A key-value bucket as JetStream has it: bytes and revisions. The callers check and encode keys and values."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -10,18 +10,25 @@ from typing import Final, Literal
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
+from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._nats.jetstream.streams import StoredMessage, last_message, leader_last_message
-from trellis_nats.errors import WrongLastSequence
+from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
+from trellis_nats.ids import new_id
 
-__all__ = ["Bucket", "KvRecord", "Operation"]
+__all__ = ["KvBucket", "KvRecord", "Operation"]
 
 Operation = Literal["PUT", "DEL", "PURGE"]
 
-_BESIDE_BYTES: Final = 2048
-"""Kept free of a message's limit for what stands beside a value: headers of ours, and those of mirrors and sources."""
+_HEADROOM_BYTES: Final = 2048
+"""Kept free below the server's message limit, for our headers and those of mirrors and sources."""
+_OWN_HEADERS_BYTES: Final = 110
+"""About the size of the message id and the expected revision, which count as part of a value's size."""
+_MESSAGE_ID: Final = "Nats-Msg-Id"
 _OPERATION: Final = "KV-Operation"
 _MARKER: Final = "Nats-Marker-Reason"
-"""On what a server leaves behind for a key that expired or was purged; there is no `KV-Operation` then."""
+"""On the marker that a server leaves for a key that expired or was purged; it has no `KV-Operation`."""
+_TOO_LARGE: Final = 10054
+"""The server's error code for a message larger than its stream accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,91 +39,137 @@ class KvRecord:
     value: bytes
     revision: int
     time: datetime
+    """When the server stored it."""
     operation: Operation
-    """Only `PUT` holds a value; the others say that the key was deleted."""
+    """Only `PUT` has a value; the others mean that the key was deleted."""
 
 
-class Bucket:
-    """The records of one bucket. Every method may raise the transport errors of `publish_acked` or `last_message`."""
+class KvBucket:
+    """The records of one bucket. Every method may raise the transport errors of `publish_acked` or `last_message`.
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    `update` writes once, for callers that read again when they do not know the outcome. `put` and `delete` repeat a
+    write until its outcome is known.
+    """
+
+    def __init__(self, connection: Connection, name: str, *, max_value_bytes: int | None = None) -> None:
+        """Prepare.
+
+        Args:
+            connection: where the bucket is.
+            name: the bucket's name.
+            max_value_bytes: what `put` accepts, and the bucket is configured with; None means no limit.
+        """
         self.name = name
         self._connection = connection
+        self._max_value_bytes = max_value_bytes
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
 
     @property
     def limit_bytes(self) -> int:
-        """How long a value may be, beside its headers and what the server adds to it."""
-        return self._connection.max_payload - _BESIDE_BYTES
+        """How long a value may be for the server to accept it with its headers."""
+        return self._connection.max_payload - _HEADROOM_BYTES
 
     async def get(
         self, key: str, *, leader: bool = False, timeout: timedelta = API_TIMEOUT
     ) -> KvRecord | None:
         """Read the newest record of a key; None when there never was one.
 
-        A replica may answer with an older record. With `leader` none can, but it needs one more permission.
+        A replica may return an older record. With `leader` the leader answers, which needs one more permission.
         """
-        read = leader_last_message if leader else last_message
-        stored = await read(self._connection, self._stream, self._prefix + key, timeout=timeout)
+        stored = await self._read(key, leader=leader, timeout=timeout)
         return None if stored is None else self._record(stored)
 
-    async def put(self, key: str, value: bytes, *, timeout: timedelta = API_TIMEOUT) -> int:
-        """Write a value whatever is there, and return its revision.
-
-        Raises:
-            WriteUnknown: the answer was lost; the value may have been stored.
-        """
-        return (await publish_acked(self._connection, self._prefix + key, value, timeout=timeout)).sequence
-
-    async def create(self, key: str, value: bytes, *, timeout: timedelta = API_TIMEOUT) -> int:
-        """Write a value only where none is, or where one was deleted, and return its revision.
-
-        Raises:
-            WrongLastSequence: the key has a value.
-            WriteUnknown: the answer was lost; the value may have been stored.
-        """
-        try:
-            return await self.update(key, value, 0, timeout=timeout)
-        except WrongLastSequence:
-            found = await self.get(key, timeout=timeout)
-            if found is None or found.operation == "PUT":
-                raise
-            return await self.update(key, value, found.revision, timeout=timeout)
-
-    async def update(self, key: str, value: bytes, revision: int, *, timeout: timedelta = API_TIMEOUT) -> int:
-        """Write a value only over this revision, and return the new one.
+    def update(
+        self, key: str, value: bytes, revision: int, *, timeout: timedelta = API_TIMEOUT
+    ) -> Coroutine[None, None, PubAck]:
+        """Write a value once, only if the key has this revision (0: no record). Its sequence is the new revision.
 
         Raises:
             WrongLastSequence: the key has another revision.
-            WriteUnknown: the answer was lost; the value may have been stored.
+            WriteUnknown: the acknowledgement was lost; the value may have been stored.
         """
-        return (await self.replace(key, value, revision, timeout=timeout)).sequence
-
-    def replace(
-        self, key: str, value: bytes, revision: int, *, timeout: timedelta = API_TIMEOUT
-    ) -> Coroutine[None, None, PubAck]:
-        """As `update`, for who writes often: the revision is the sequence of the acknowledgement."""
         return publish_acked(
             self._connection, self._prefix + key, value, expected_last_on_subject=revision, timeout=timeout
         )
 
-    async def delete(self, key: str, *, revision: int | None = None, timeout: timedelta = API_TIMEOUT) -> int:
-        """Mark a key as deleted, if a revision is given only over it, and return the marker's revision.
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expected_revision: int | None = None,
+        timeout: timedelta = API_TIMEOUT,
+    ) -> int:
+        """Write a value and return its revision; with an expected revision, only if the key has it (0: no record).
 
         Raises:
             WrongLastSequence: the key has another revision.
-            WriteUnknown: the answer was lost; the marker may have been stored.
+            WriteUnknown: no write was acknowledged, and reading the key did not show whether one was stored.
+            PayloadTooLarge: the value exceeds the bucket's limit; nothing was stored.
         """
-        acknowledgement = await publish_acked(
-            self._connection,
-            self._prefix + key,
-            b"",
-            headers={_OPERATION: "DEL"},
-            expected_last_on_subject=revision,
-            timeout=timeout,
-        )
-        return acknowledgement.sequence
+        limit = self._max_value_bytes
+        if limit is not None and len(value) > limit:
+            raise PayloadTooLarge(self._prefix + key, size_bytes=len(value), limit_bytes=limit)
+        try:
+            return await self._write(key, value, {}, expected_revision, timeout)
+        except ApiError as error:
+            if error.err_code != _TOO_LARGE or limit is None:
+                raise
+            size = len(value) + _OWN_HEADERS_BYTES
+            raise PayloadTooLarge(self._prefix + key, size_bytes=size, limit_bytes=limit) from None
+
+    async def delete(
+        self, key: str, *, expected_revision: int | None = None, timeout: timedelta = API_TIMEOUT
+    ) -> int:
+        """Mark a key as deleted and return the revision of the marker. Raises as `put`."""
+        return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision, timeout)
+
+    async def _write(
+        self,
+        key: str,
+        value: bytes,
+        headers: Mapping[str, str],
+        expected_revision: int | None,
+        timeout: timedelta,
+    ) -> int:
+        subject, write_id = self._prefix + key, new_id()
+        try:
+            ack = await repeat_write(
+                lambda: publish_acked(
+                    self._connection,
+                    subject,
+                    value,
+                    headers=headers,
+                    message_id=write_id,
+                    expected_last_on_subject=expected_revision,
+                    timeout=timeout,
+                ),
+                what=subject,
+            )
+        except WriteUnknown:
+            # If our write is not the newest one, it was never stored, or stored and overwritten: a stream checks the
+            # expected revision before the id (2.15.1), so it refuses to repeat a write that it has stored.
+            own = await self._find_own(key, write_id, timeout)
+            if own is None:
+                raise
+            return own
+        return ack.sequence
+
+    async def _find_own(self, key: str, write_id: str, timeout: timedelta) -> int | None:
+        """Return the revision of an unacknowledged write if it is the newest one of its key."""
+        try:
+            stored = await self._read(key, leader=True, timeout=timeout)
+        except TransportError:
+            return None
+        is_own = stored is not None and stored.headers.get(_MESSAGE_ID) == write_id
+        return stored.sequence if stored is not None and is_own else None
+
+    def _read(
+        self, key: str, *, leader: bool, timeout: timedelta
+    ) -> Coroutine[None, None, StoredMessage | None]:
+        read = leader_last_message if leader else last_message
+        return read(self._connection, self._stream, self._prefix + key, timeout=timeout)
 
     def _record(self, stored: StoredMessage) -> KvRecord:
         return KvRecord(

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple, TypeVar
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.kv import Bucket, KvRecord
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
@@ -90,7 +90,7 @@ class KeyStore:
         policy: KeyPolicy,
         timeout: timedelta,
     ) -> None:
-        self._bucket = Bucket(connection, bucket)
+        self._bucket = KvBucket(connection, bucket)
         self._namespace = namespace
         self._queue = queue
         self._policy = policy
@@ -177,7 +177,7 @@ class KeyStore:
                 continue
             written = self._stamped(changed)
             try:
-                acknowledged = await self._bucket.replace(
+                acknowledged = await self._bucket.update(
                     name, written.encode(), stored.revision, timeout=self._timeout
                 )
             except WrongLastSequence:

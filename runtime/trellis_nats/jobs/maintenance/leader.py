@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
-from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import PermissionDenied, TransportError, WriteUnknown, WrongLastSequence
@@ -38,7 +38,7 @@ class Leadership:
 
     def __init__(
         self,
-        bucket: Bucket,
+        bucket: KvBucket,
         key: str,
         *,
         me: str,
@@ -125,7 +125,7 @@ class Leadership:
         requested_at = self._clock()
         record = LeaseRecord.of(self._me, self._timing, now())
         try:
-            self._revision = await self._bucket.update(
+            ack = await self._bucket.update(
                 self._key, record.encode(), revision, timeout=self._timing.interval
             )
         except WrongLastSequence:
@@ -133,6 +133,7 @@ class Leadership:
         except WriteUnknown:
             self._revision = None  # the next call reads whether the record was stored
         else:
+            self._revision = ack.sequence
             self._until = requested_at + self._timing.held_for.total_seconds()
             self._gained.set()
 

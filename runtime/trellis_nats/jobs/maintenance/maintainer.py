@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.kv import Bucket
+from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import PermissionDenied, TransportError
@@ -58,7 +58,7 @@ class Maintainer:
         self._options = options
         self._claims = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
         self._leadership = Leadership(
-            Bucket(connection, jobs.keys_bucket),
+            KvBucket(connection, jobs.keys_bucket),
             LEASE_KEY,
             me=instance_id,
             length=options.lease,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Final, NamedTuple, Protocol
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
+from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
 from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, WriteUnknown, WrongLastSequence
@@ -21,15 +22,11 @@ from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 
 __all__ = ["EventLog", "StoredEvent", "Writable", "WriteConflict"]
 
-_log = logging.getLogger(__name__)
-
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
 """96 random bits tell two writers of one event apart, and a number the writes of one: random bits for each would take longer than to write the event."""
 _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
-_WRITES_MAX: Final = 3
-"""How often an event is sent whose answer was lost. Each time waits for a full request timeout, for NATS or its answer."""
 _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Seconds between reads after a refusal. In a cluster, whoever answers may know what was stored a moment later."""
 
@@ -166,21 +163,13 @@ class EventLog:
             )
             for event in events
         ]
-        unknown: WriteUnknown | None = None
-        for _ in range(_WRITES_MAX):
-            try:
-                await publish_batch(self._connection, messages, timeout=self._timeout)
-            except WriteUnknown as error:
-                unknown = error
-                _log.warning("a batch of %s jobs is written again: %s", len(events), error)
-            except WrongLastSequence:
-                return  # an earlier, unanswered batch of ours was stored: the ids are new, so nobody else wrote them
-            except TransportError:
-                if unknown is None:
-                    raise
-            else:
-                return
-        raise WriteUnknown(f"a batch of {len(events)} jobs may be stored: {unknown}")
+        with suppress(
+            WrongLastSequence, RepeatRefused
+        ):  # an earlier, unanswered batch was stored: the ids are new
+            await repeat_write(
+                lambda: publish_batch(self._connection, messages, timeout=self._timeout),
+                what=f"a batch of {len(events)} jobs",
+            )
 
     def new_message_id(self, event: Writable) -> str:
         """Return the id of a message that will hold an event. Under the same id, an event is stored once."""
@@ -214,10 +203,9 @@ class EventLog:
         subject = self._subjects.event(event.job_id, event.event_type)
         body = event.encode()
         headers = event.header_lines()
-        unknown: WriteUnknown | None = None
-        for _ in range(_WRITES_MAX):
-            try:
-                ack = await publish_acked(
+        try:
+            ack = await repeat_write(
+                lambda: publish_acked(
                     self._connection,
                     subject,
                     body,
@@ -225,24 +213,19 @@ class EventLog:
                     message_id=message_id,
                     expected_last=expected,
                     timeout=self._timeout,
-                )
-            except WriteUnknown as error:
-                unknown = error
-                _log.warning("job %s: %s is written again: %s", event.job_id, event.event_type, error)
-            except WrongLastSequence:
-                after = 0 if expected is None else expected.sequence
-                try:
-                    return await self._whose(event, message_id, after), False
-                except TransportError as error:
-                    if unknown is None:
-                        raise
-                    raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
-            except TransportError:
-                if unknown is None:
+                ),
+                what=subject,
+                job_id=event.job_id,
+            )
+        except (WrongLastSequence, RepeatRefused) as refused:
+            after = 0 if expected is None else expected.sequence
+            try:
+                return await self._whose(event, message_id, after), False
+            except TransportError as error:
+                if isinstance(refused, WrongLastSequence):
                     raise
-            else:
-                return ack.sequence, ack.duplicate
-        raise WriteUnknown(f'"{subject}" may have been stored, no answer to {_WRITES_MAX} writes: {unknown}')
+                raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
+        return ack.sequence, ack.duplicate
 
     async def _whose(self, event: Writable, message_id: str, after: int) -> int:
         """Find out after a refusal whether an earlier, unanswered write of ours had succeeded. Return its sequence.
