@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from trellis_nats.clock import from_milliseconds
+from trellis_nats.clock import from_milliseconds, to_milliseconds
 from trellis_nats.codec import issues
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.specs import (
+    ACK_WAIT_DEFAULT,
+    BACKOFF_DEFAULT,
+    CONCURRENCY_DEFAULT,
+    MAX_ACTIVE_DEFAULT,
+    MAX_DELIVER_DEFAULT,
+    MAX_QUEUED_DEFAULT,
+    STALE_POLICY_DEFAULT,
+    WHEN_FULL_DEFAULT,
+    StalePolicy,
+    WhenFull,
+)
 
 __all__ = [
     "Binding",
@@ -38,17 +49,17 @@ class KeyBinding(_Wire):
 
     key: tuple[str, ...] = Field(min_length=1)
     """Literals, and JSON pointers into the payload."""
-    max_active: int = Field(default=1, ge=1)
+    max_active: int = Field(default=MAX_ACTIVE_DEFAULT, ge=1)
     heartbeat_interval_ms: int | None = Field(default=None, ge=1)
     heartbeat_ttl_ms: int | None = Field(default=None, ge=1)
-    stale_policy: Literal["fail-stale", "block"] = "fail-stale"
+    stale_policy: StalePolicy = STALE_POLICY_DEFAULT
 
 
 class KeyQueueBinding(_Wire):
     """What happens to jobs that come while the slots of their key are taken."""
 
-    max_queued_per_key: int = Field(default=0, ge=0)
-    when_full: Literal["reject", "coalesce", "replace-oldest"] = "reject"
+    max_queued_per_key: int = Field(default=MAX_QUEUED_DEFAULT, ge=0)
+    when_full: WhenFull = WHEN_FULL_DEFAULT
 
 
 class QueueBinding(_Wire):
@@ -61,11 +72,15 @@ class QueueBinding(_Wire):
     consumer_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     updates_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
     """Live updates go to `<updates_prefix>.<job id>`. None: the queue has none."""
-    max_deliver: int = Field(default=5, ge=1)
-    backoff_ms: tuple[int, ...] = ()
-    ack_wait_ms: int = Field(default=30_000, ge=1)
+    max_deliver: int = Field(default=MAX_DELIVER_DEFAULT, ge=1)
+    backoff_ms: tuple[int, ...] = tuple(map(to_milliseconds, BACKOFF_DEFAULT))
+    ack_wait_ms: int = Field(default=to_milliseconds(ACK_WAIT_DEFAULT), ge=1)
     default_deadline_ms: int | None = Field(default=None, ge=1)
-    concurrency: int = Field(default=1, ge=1)
+    concurrency: int = Field(default=CONCURRENCY_DEFAULT, ge=1)
+    progress: bool = True
+    """Whether handlers may report progress."""
+    logs: bool = True
+    """Whether handlers may write log lines into the history of a job."""
     key_concurrency: KeyBinding | None = None
     queue: KeyQueueBinding | None = None
 

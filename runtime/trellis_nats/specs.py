@@ -5,14 +5,43 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from pydantic import JsonValue
 
 from trellis_nats.errors import DeclaredError
 
-__all__ = ["BACKOFF_DEFAULT", "BucketSpec", "EventSpec", "JobSpec", "KeySpec", "RpcSpec"]
+__all__ = [
+    "ACK_WAIT_DEFAULT",
+    "BACKOFF_DEFAULT",
+    "CONCURRENCY_DEFAULT",
+    "MAX_ACTIVE_DEFAULT",
+    "MAX_DELIVER_DEFAULT",
+    "MAX_QUEUED_DEFAULT",
+    "STALE_POLICY_DEFAULT",
+    "WHEN_FULL_DEFAULT",
+    "BucketSpec",
+    "EventSpec",
+    "JobSpec",
+    "KeySpec",
+    "RpcSpec",
+    "StalePolicy",
+    "WhenFull",
+]
 
+StalePolicy: TypeAlias = Literal["fail-stale", "block"]
+"""What happens to a slot whose lease is over: another job takes it, or it stays blocked."""
+WhenFull: TypeAlias = Literal["reject", "coalesce", "replace-oldest"]
+"""What happens to a job whose key has no room."""
+
+# What a queue has where its contract is silent. A test binds these numbers to those of the generator.
+MAX_DELIVER_DEFAULT: Final = 5
+ACK_WAIT_DEFAULT: Final = timedelta(seconds=30)
+CONCURRENCY_DEFAULT: Final = 1
+MAX_ACTIVE_DEFAULT: Final = 1
+MAX_QUEUED_DEFAULT: Final = 0
+STALE_POLICY_DEFAULT: Final[StalePolicy] = "fail-stale"
+WHEN_FULL_DEFAULT: Final[WhenFull] = "reject"
 BACKOFF_DEFAULT: Final = (
     timedelta(seconds=5),
     timedelta(seconds=30),
@@ -20,7 +49,7 @@ BACKOFF_DEFAULT: Final = (
     timedelta(minutes=10),
     timedelta(minutes=30),
 )
-"""The waits between tries where the contract is silent."""
+"""The waits between attempts."""
 _PLACEHOLDER: Final = re.compile(r"\{/[^{}]*\}")
 
 
@@ -30,15 +59,15 @@ class KeySpec:
 
     template: tuple[str, ...]
     """Literals, and JSON pointers into the payload, which begin with `/`."""
-    max_active: int = 1
+    max_active: int = MAX_ACTIVE_DEFAULT
     heartbeat_interval: timedelta | None = None
     """How often an active job renews its slot. None: a third of the ack wait, at most 30 s."""
     lease: timedelta | None = None
     """How long a slot is held without renewal. None: the ack wait, at least three intervals."""
-    stale_policy: Literal["fail-stale", "block"] = "fail-stale"
-    max_queued: int = 0
+    stale_policy: StalePolicy = STALE_POLICY_DEFAULT
+    max_queued: int = MAX_QUEUED_DEFAULT
     """How many jobs of a key may wait while its slots are taken."""
-    when_full: Literal["reject", "coalesce", "replace-oldest"] = "reject"
+    when_full: WhenFull = WHEN_FULL_DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,19 +82,22 @@ class JobSpec:
     """The result's type; None where the queue declares none."""
     update: object = None
     """The type of live updates; None where the queue declares none."""
-    max_deliver: int = 5
-    """How often a job is tried before it is dead."""
+    max_deliver: int = MAX_DELIVER_DEFAULT
+    """How many attempts a job has before it is dead."""
     backoff: tuple[timedelta, ...] = BACKOFF_DEFAULT
-    """The waits between tries; the last one repeats. Empty: at once."""
-    ack_wait: timedelta = timedelta(seconds=30)
+    """The waits between attempts; the last one repeats. Empty: no wait."""
+    ack_wait: timedelta = ACK_WAIT_DEFAULT
     """How soon a dead worker is noticed. A live one sends heartbeats, so this does not limit a handler."""
     default_deadline: timedelta | None = None
     """How long after its creation a job expires. None: never."""
-    concurrency: int = 1
+    concurrency: int = CONCURRENCY_DEFAULT
     """How many handlers of this queue run at a time in one process."""
     progress: bool = True
+    """Whether handlers may report progress."""
     logs: bool = True
+    """Whether handlers may write log lines into the history of a job."""
     dlq: bool = True
+    """Not enforced: a job without attempts left ends as dead in any case."""
     key: KeySpec | None = None
 
 

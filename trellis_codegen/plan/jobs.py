@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
+from trellis_codegen.contract.defaults import (
+    BACKOFF_MS,
+    MAX_ACTIVE,
+    MAX_DELIVER,
+    MAX_QUEUED_PER_KEY,
+    WHEN_FULL,
+)
 from trellis_codegen.contract.manifest import Job, KeyConcurrency, KeyQueue, Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
@@ -19,9 +26,6 @@ from trellis_codegen.plan.wording import (
 )
 
 __all__ = ["FACADE_NAMES", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
-
-DEFAULT_MAX_DELIVER = 5
-DEFAULT_BACKOFF_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000)
 
 FACADE_NAMES = frozenset(
     [
@@ -155,8 +159,8 @@ def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]
 
 def _numbers(job: Job) -> str:
     """Say in words what the numbers of the queue mean for a job."""
-    max_deliver = DEFAULT_MAX_DELIVER if job.max_deliver is None else job.max_deliver
-    backoff = DEFAULT_BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
+    max_deliver = MAX_DELIVER if job.max_deliver is None else job.max_deliver
+    backoff = BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
     sentences = [retries_in_words(max_deliver, backoff)]
     if job.ack_wait_ms is not None:
         sentences.append(f"A worker that is silent for {duration_words(job.ack_wait_ms)} is taken for dead.")
@@ -170,8 +174,8 @@ def _numbers(job: Job) -> str:
 
 
 def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
-    waiting = queue.max_queued_per_key or 0 if queue else 0
-    when_full = (queue.when_full if queue else None) or "reject"
+    waiting = (queue.max_queued_per_key if queue else None) or MAX_QUEUED_PER_KEY
+    when_full = (queue.when_full if queue else None) or WHEN_FULL
     if waiting:
         ends = {
             "reject": "is rejected",
@@ -181,4 +185,4 @@ def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
         wait = f"{waiting} may wait, and one more {ends[when_full]}"
     else:
         wait = f"one more is {'answered with the active one' if when_full == 'coalesce' else 'rejected'}"
-    return f"At most {key.max_active or 1} at a time per key {':'.join(key.key)}; {wait}."
+    return f"At most {key.max_active or MAX_ACTIVE} at a time per key {':'.join(key.key)}; {wait}."

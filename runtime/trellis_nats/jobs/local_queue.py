@@ -40,6 +40,8 @@ def _queue_binding(service: str, spec: JobSpec) -> QueueBinding:
         ack_wait_ms=to_milliseconds(spec.ack_wait),
         default_deadline_ms=None if spec.default_deadline is None else to_milliseconds(spec.default_deadline),
         concurrency=spec.concurrency,
+        progress=spec.progress,
+        logs=spec.logs,
         key_concurrency=None if spec.key is None else _key_binding(spec.key),
         queue=None
         if spec.key is None

@@ -30,7 +30,12 @@ def test_a_sound_contract_has_no_problems() -> None:
             None,
         ),
         (contract(jobs={"a": job(progress=1)}), "jobs/a/progress", "expected true or false, got 1", None),
-        (contract(jobs={"a": job(queue={})}), "jobs/a/queue", 'needs "keyConcurrency"', None),
+        (
+            contract(jobs={"a": job(queue={})}),
+            "jobs/a/queue",
+            'needs "keyConcurrency"',
+            'declare "keyConcurrency", or remove "queue"',
+        ),
         (contract(jobs={"": job()}), "jobs/", "must not be empty", None),
         (contract(rpc={"A": rpc("A", version="1")}), "rpc/A/version", "does not match ^v[0-9]+$", None),
         (

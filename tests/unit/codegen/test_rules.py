@@ -98,7 +98,7 @@ def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
 @pytest.mark.parametrize(
     ("document", "where", "what"),
     [
-        (keyed("/~2"), "jobs/keep/keyConcurrency/key/0", "is no JSON pointer"),
+        (keyed("/~2"), "jobs/keep/keyConcurrency/key/0", "is not a JSON pointer"),
         (keyed("/nope"), "jobs/keep/keyConcurrency/key/0", 'the schema has nothing at "/nope"'),
         (keyed("/list"), "jobs/keep/keyConcurrency/key/0", "may be an array"),
         (keyed("/inner"), "jobs/keep/keyConcurrency/key/0", "may be an object"),
@@ -108,10 +108,10 @@ def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
         (keyed(), "jobs/keep/keyConcurrency/key", "must not be empty"),
         (keyed(""), "jobs/keep/keyConcurrency/key/0", "must not be empty"),
         (keyed("a", heartbeatIntervalMs=30, heartbeatTtlMs=30), "jobs/keep/keyConcurrency/heartbeatTtlMs", "a lease of 30 ms"),
-        (keyed("a", heartbeatIntervalMs=300_000), "jobs/keep/keyConcurrency/heartbeatIntervalMs", "a lease of 300000 ms"),
+        (keyed("a", heartbeatIntervalMs=300_000), "jobs/keep/keyConcurrency/heartbeatIntervalMs", "the default lease of 30000 ms"),
         (keyed("a", stalePolicy="fail"), "jobs/keep/keyConcurrency/stalePolicy", "expected"),
-        (contract(jobs={"a.b": job()}), "jobs/a.b", "can't be the name of a queue"),
-        (contract(jobs={"a" * 65: job()}), f"jobs/{'a' * 65}", "can't be the name of a queue"),
+        (contract(jobs={"a.b": job()}), "jobs/a.b", "is not a valid queue name"),
+        (contract(jobs={"a" * 65: job()}), f"jobs/{'a' * 65}", "is not a valid queue name"),
         (contract(jobs={"a": job(queue={"maxQueuedPerKey": 1})}), "jobs/a/queue", "keyConcurrency"),
         (contract(jobs={"a": job(update={"schema": "None"})}), "jobs/a/update", "no schema named"),
         (contract(jobs={"a": job(ackWaitMs=2**60)}), "jobs/a/ackWaitMs", "must be at most"),
@@ -120,15 +120,15 @@ def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
         (guarded("read"), "rpc/Get/capabilities/call/0", 'no capability named "read"'),
         (guarded("things-service::read"), "rpc/Get/capabilities/call/0", "no capability named"),
         (contract(exports={"schemas": ["Thing", "Thing"]}), "exports/schemas/1", "exported twice"),
-        (contract(rpc={"A b": rpc("A")}), "rpc/A b", "can't be part of a subject"),
-        (contract(rpc={"A..b": rpc("A")}), "rpc/A..b", "can't be part of a subject"),
-        (contract(rpc={"A": rpc("A", subject="rpc.v1.*")}), "rpc/A/subject", "is no subject"),
-        (contract(rpc={"A": rpc("A"), "B": rpc("A")}), "rpc/B/subject", 'rpc "A" has the subject "rpc.v1.A" too'),
-        (contract(feeds={"A": {**rpc("A"), "event": THING, "subject": "feeds.v1.a b"}}), "feeds/A/subject", "is no subject"),
+        (contract(rpc={"A b": rpc("A")}), "rpc/A b", "is not valid in a subject"),
+        (contract(rpc={"A..b": rpc("A")}), "rpc/A..b", "is not valid in a subject"),
+        (contract(rpc={"A": rpc("A", subject="rpc.v1.*")}), "rpc/A/subject", "is not a valid subject"),
+        (contract(rpc={"A": rpc("A"), "B": rpc("A")}), "rpc/B/subject", 'the subject "rpc.v1.A" is already that of rpc "A"'),
+        (contract(feeds={"A": {**rpc("A"), "event": THING, "subject": "feeds.v1.a b"}}), "feeds/A/subject", "is not a valid subject"),
         (happening(Kept=event(params=["/text"])), "events/Kept/params", "the subject has the parameters none"),
-        (happening(Kept=event("events.v1.Kept.{/text}")), "events/Kept/subject", "and params are none"),
-        (happening(Kept=event("events.v1.Kept.{text}", params=["/text"])), "events/Kept/subject", "is no JSON pointer"),
-        (happening(Kept=event("events.v1.Kept.{/text", params=["/text"])), "events/Kept/subject", "without its partner"),
+        (happening(Kept=event("events.v1.Kept.{/text}")), "events/Kept/subject", "but params has none"),
+        (happening(Kept=event("events.v1.Kept.{text}", params=["/text"])), "events/Kept/subject", "is not a JSON pointer"),
+        (happening(Kept=event("events.v1.Kept.{/text", params=["/text"])), "events/Kept/subject", "unmatched brace"),
         (happening(Kept=event("events.v1.Kept.{/flag}", params=["/flag"])), "events/Kept/params/0", "may be a boolean"),
         (happening(Kept=event("events.v1.Kept.{/x}", params=["/x"])), "events/Kept/params/0", "nothing at"),
         (happening(A=event("events.v1.{/text}", params=["/text"]), B=event("events.v1.B")), "events/B/subject", 'events "A"'),
@@ -163,10 +163,11 @@ def test_what_is_wrong_is_said_with_its_place(document: JsonObject, where: str, 
         (keyed("/maybe"), "jobs/keep/keyConcurrency/key/0", "may be null"),
         (keyed("/map/x"), "jobs/keep/keyConcurrency/key/0", "may be absent"),
         (contract(id="things"), "id", "is not a name with a version"),
-        (contract(kind="device", resources={"kv": {"a": {"purpose": "x"}}}), "resources", "a device can't have"),
+        (contract(kind="device", resources={"kv": {"a": {"purpose": "x"}}}), "resources", "a device cannot have"),
         (contract(rpc={"A": rpc("A", subject="things.a")}), "rpc/A/subject", 'does not start with "rpc.v1."'),
         (contract(rpc={"A": rpc("A", version="v2")}), "rpc/A/subject", 'does not start with "rpc.v2."'),
-        (contract(jobs={"a": job(maxDeliver=2, backoffMs=[1, 2])}), "jobs/a/backoffMs", "only the first of"),
+        (contract(jobs={"a": job(maxDeliver=2, backoffMs=[1, 2])}), "jobs/a/backoffMs", "has 2 waits, of which the first 1 can be reached"),
+        (contract(jobs={"a": job(dlq=False)}), "jobs/a/dlq", "false is not enforced"),
         (contract(resources={"kv": {"a": {"purpose": "x", "history": 65}}}), "resources/kv/a/history", "at most 64"),
         (contract(capabilities={"things-service.read": RIGHT}), "capabilities/things-service.read", "repeats"),
         (contract(future=None), "future", "unknown field"),
@@ -220,7 +221,7 @@ def test_a_contract_full_of_mistakes_is_answered_at_once() -> None:
     found = problems(contract(schemas=schemas, jobs=jobs))
 
     assert len(found) == 201
-    assert found[-1].what.endswith("there may be more like it")
+    assert found[-1].what.endswith("there may be more problems like it")
 
 
 def test_a_pointer_through_a_schema_of_many_variants_is_followed_once() -> None:

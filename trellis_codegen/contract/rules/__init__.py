@@ -1,4 +1,4 @@
-"""What a schema cannot say: that names exist, agree and are legal. Each rule is a function from a manifest to problems."""
+"""The rules that a schema cannot express: names exist, agree and are legal. A rule takes a manifest and yields problems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.access import capabilities_exist, capabilities_have_local_names
-from trellis_codegen.contract.rules.consumers import consumers_hear_what_exists
+from trellis_codegen.contract.rules.consumers import consumers_receive_known_events
 from trellis_codegen.contract.rules.identity import (
     devices_have_no_resources,
     ids_have_versions,
@@ -18,6 +18,7 @@ from trellis_codegen.contract.rules.identity import (
 from trellis_codegen.contract.rules.numbers import numbers_fit
 from trellis_codegen.contract.rules.parameters import events_have_their_params, transfers_have_their_places
 from trellis_codegen.contract.rules.queues import (
+    flags_are_enforced,
     keys_can_be_computed,
     leases_outlive_heartbeats,
     queues_have_keys,
@@ -37,21 +38,21 @@ from trellis_codegen.problems import Problem
 __all__ = ["BUILT_IN_ERRORS", "check"]
 
 _MOST_OF_A_KIND = 200
-"""A rule is not applied further once it found this much: nobody reads on, and each hint takes time."""
+"""A rule stops after this many problems: more are not read, and each hint takes time."""
 
 Rule: TypeAlias = Callable[[Manifest], Iterator[Problem]]
 
 
 def check(manifest: Manifest) -> list[Problem]:
-    """Return what all rules find."""
-    return [problem for rule in _RULES for problem in _first(rule(manifest))]
+    """Return the problems that the rules find."""
+    return [problem for rule in _RULES for problem in _limit(rule(manifest))]
 
 
-def _first(found: Iterator[Problem]) -> Iterator[Problem]:
+def _limit(found: Iterator[Problem]) -> Iterator[Problem]:
     yield from islice(found, _MOST_OF_A_KIND)
     more = next(found, None)
     if more is not None:
-        yield replace(more, what=f"{more.what}; and there may be more like it", hint="fix these first")
+        yield replace(more, what=f"{more.what}; there may be more problems like it", hint="fix these first")
 
 
 _RULES: tuple[Rule, ...] = (
@@ -68,11 +69,12 @@ _RULES: tuple[Rule, ...] = (
     subjects_do_not_meet,
     events_have_their_params,
     transfers_have_their_places,
-    consumers_hear_what_exists,
+    consumers_receive_known_events,
     queues_have_legal_names,
     queues_have_keys,
     keys_can_be_computed,
     leases_outlive_heartbeats,
     waits_can_be_reached,
+    flags_are_enforced,
     numbers_fit,
 )

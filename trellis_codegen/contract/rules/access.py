@@ -1,4 +1,4 @@
-"""Capabilities: what a surface demands of its callers must be declared."""
+"""The rules of capabilities: every capability that a surface demands of its callers is declared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
 __all__ = ["capabilities_exist", "capabilities_have_local_names"]
 
 _BUILT_IN = frozenset(["admin", "service"])
-"""Capabilities that the platform knows by itself."""
+"""Capabilities that the platform declares."""
 
 
 class _Guarded(Protocol):
@@ -24,7 +24,7 @@ class _Guarded(Protocol):
 def capabilities_exist(manifest: Manifest) -> Iterator[Problem]:
     """Every demanded capability is declared, built in, or another contract's.
 
-    A name with `::` belongs to the contract before it; a local name stands for one in this contract's namespace.
+    In `orders::read`, the capability belongs to the contract `orders`. A name without `::` belongs to this contract.
     """
     namespace = _namespace(manifest)
     declared = manifest.capabilities or {}

@@ -1,4 +1,4 @@
-"""Event consumer groups: each hears something, and what it hears exists."""
+"""The rules of event consumer groups: each receives an event, and every event exists."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from trellis_codegen.contract.exchange import Use
 from trellis_codegen.contract.manifest import EventConsumer, Manifest
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
-__all__ = ["consumers_hear_what_exists"]
+__all__ = ["consumers_receive_known_events"]
 
 
-def consumers_hear_what_exists(manifest: Manifest) -> Iterator[Problem]:
+def consumers_receive_known_events(manifest: Manifest) -> Iterator[Problem]:
     """A group names at least one event; each is the contract's own, or subscribed to through `uses`."""
     required = (manifest.uses.required if manifest.uses else None) or {}
     optional = (manifest.uses.optional if manifest.uses else None) or {}
     for name, group in (manifest.event_consumers or {}).items():
         pointer: Pointer = ("eventConsumers", name)
         if not group.uses and not group.self_events:
-            yield Problem(pointer=pointer, what='must name an event, in "uses" or in "self"', on_key=True)
+            yield Problem(pointer=pointer, what='must name an event in "uses" or in "self"', on_key=True)
         if (group.concurrency or 1) > 1:
-            what = f"events in strict order are worked one at a time, not {group.concurrency}"
+            what = f"ordered events are processed one at a time, so concurrency must be 1, got {group.concurrency}"
             yield Problem(pointer=(*pointer, "concurrency"), what=what)
         yield from _own_events(group, manifest, pointer)
         yield from _used_events(group, {**optional, **required}, pointer)

@@ -1,4 +1,4 @@
-"""What a participant and its surfaces may be called, and what its kind may have."""
+"""The rules of names: ids have versions, and names are legal in subjects; and what a device may not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 def ids_have_versions(manifest: Manifest) -> Iterator[Problem]:
     """An id is a name and a version: `orders-service@v1`."""
     if not _ID.fullmatch(manifest.id):
-        hint = "letters, digits, dots and dashes, then the version: orders-service@v1"
+        hint = "write letters, digits, dots and dashes, then the version: orders-service@v1"
         what = f'"{manifest.id}" is not a name with a version'
         yield Problem(pointer=("id",), what=what, hint=hint, severity=Severity.WARNING)
     for kind, uses in (
@@ -32,7 +32,7 @@ def ids_have_versions(manifest: Manifest) -> Iterator[Problem]:
 
 
 def names_are_legal(manifest: Manifest) -> Iterator[Problem]:
-    """A logical name becomes a part of subjects: tokens between single dots, without blanks and wildcards."""
+    """A name becomes a part of subjects: tokens between single dots, without white space and wildcards."""
     sections: tuple[tuple[str, Iterable[str] | None], ...] = (
         ("rpc", manifest.rpc),
         ("operations", manifest.operations),
@@ -42,38 +42,36 @@ def names_are_legal(manifest: Manifest) -> Iterator[Problem]:
     for section, names in sections:
         for name in names or ():
             if not is_subject_text(name):
-                yield _illegal((section, name), "can't be part of a subject")
+                yield _illegal((section, name), "is not valid in a subject")
     for operation_name, operation in (manifest.operations or {}).items():
         for signal in operation.signals or {}:
             if not is_subject_text(signal):
-                yield _illegal(
-                    ("operations", operation_name, "signals", signal), "can't be part of a subject"
-                )
+                yield _illegal(("operations", operation_name, "signals", signal), "is not valid in a subject")
     for group in manifest.event_consumers or {}:
         if not _TOKEN.fullmatch(group):
-            yield _illegal(("eventConsumers", group), "can't be the name of a consumer")
+            yield _illegal(("eventConsumers", group), "is not a valid consumer name")
 
 
 def devices_have_no_resources(manifest: Manifest) -> Iterator[Problem]:
-    """The platform gives no buckets and stores to devices."""
+    """A device has no buckets and no stores: the platform does not provide any to devices."""
     if (
         manifest.kind == "device"
         and manifest.resources
         and (manifest.resources.kv or manifest.resources.store)
     ):
-        what = "a device can't have resources: the platform will refuse the contract"
+        what = "a device cannot have resources: the platform refuses the contract"
         yield Problem(pointer=("resources",), what=what, on_key=True, severity=Severity.WARNING)
 
 
 def is_subject_text(text: str) -> bool:
-    """Whether a text is a subject without wildcards: no token is empty, nothing blank and nothing invisible is in it."""
+    """Return whether a text is a subject without wildcards: no token is empty, and no character is invisible or white space."""
     return all(text.split(".")) and all(
         character.isprintable() and not character.isspace() and character not in "*>" for character in text
     )
 
 
 def _illegal(pointer: Pointer, what: str) -> Problem:
-    hint = "letters, digits, dashes and underscores" + (
-        "" if pointer[0] == "eventConsumers" else ", with single dots between"
+    hint = "use letters, digits, dashes and underscores" + (
+        "" if pointer[0] == "eventConsumers" else ", with single dots between them"
     )
     return Problem(pointer=pointer, what=f'"{pointer[-1]}" {what}', hint=hint, on_key=True)

@@ -1,4 +1,4 @@
-"""Numbers that NATS, other runtimes or Python could not hold."""
+"""The rule of numbers: NATS, other runtimes and Python can represent them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LIMITS = {
 
 
 def numbers_fit(manifest: Manifest) -> Iterator[Problem]:
-    """Every number can be configured on a server; a bucket's history is at most what clients of NATS take."""
+    """Every number is one that a server accepts; the history of a bucket is at most 64, the limit of NATS."""
     for pointer, name, number in _numbers(manifest, ()):
         limit = _LONGEST_MS if name.endswith("Ms") else _LIMITS.get(name, _LARGEST)
         if number > limit:
             yield Problem(pointer=pointer, what=f"must be at most {limit}, got {number}")
         elif name == "history" and number > _HISTORY:
-            what = f"NATS keeps at most {_HISTORY} values of a key, not {number}"
+            what = f"NATS keeps at most {_HISTORY} values of a key, got {number}"
             yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
 
 

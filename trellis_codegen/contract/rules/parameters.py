@@ -1,4 +1,4 @@
-"""Pointers into payloads: they lead somewhere, and to something that can stand in a subject or a file name."""
+"""The rules of pointers into payloads: each finds a value, of a type that is valid in a subject or a file name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKENS = frozenset(["string", "number", "integer"])
 
 
 def events_have_their_params(manifest: Manifest) -> Iterator[Problem]:
-    """A parameter of an event's subject is taken from a string or a number of its payload, in every variant of it."""
+    """Each parameter of an event's subject is a string or a number in every variant of its payload."""
     for name, event in (manifest.events or {}).items():
         schema = (manifest.schemas or {}).get(event.event.schema_name)
         for index, param in enumerate(event.params or []):
@@ -27,7 +27,7 @@ def events_have_their_params(manifest: Manifest) -> Iterator[Problem]:
 
 
 def transfers_have_their_places(manifest: Manifest) -> Iterator[Problem]:
-    """What an upload reads from its operation's input is there."""
+    """Every value that an upload reads is in the input of its operation."""
     for name, operation in (manifest.operations or {}).items():
         transfer = operation.transfer
         schema = (manifest.schemas or {}).get(operation.input.schema_name)
@@ -47,13 +47,13 @@ def transfers_have_their_places(manifest: Manifest) -> Iterator[Problem]:
 def pointer_problem(
     pointer: str, schema: JsonValue, place: Pointer, *, allowed: frozenset[str]
 ) -> Problem | None:
-    """Say what keeps a pointer from leading to a value of one of the allowed kinds; None when nothing does.
+    """Return why a pointer does not find a value of an allowed type; None if it does.
 
-    A schema that is not there is another rule's business.
+    A missing schema is not a problem here: another rule reports it.
     """
     if not is_pointer(pointer):
         return Problem(
-            pointer=place, what=f'"{pointer}" is no JSON pointer', hint="~ is written ~0, and / is written ~1"
+            pointer=place, what=f'"{pointer}" is not a JSON pointer', hint="write ~ as ~0 and / as ~1"
         )
     if schema is None:
         return None
@@ -65,13 +65,15 @@ def pointer_problem(
         what = f'"{pointer}" must be {kinds_in_words(allowed)}, and may be {kinds_in_words(refused or found.kinds)}'
         return Problem(pointer=place, what=what)
     if "null" in found.kinds or not found.required:
-        what = f'"{pointer}" may be {"null" if "null" in found.kinds else "absent"}: such a value will be refused'
+        what = (
+            f'"{pointer}" may be {"null" if "null" in found.kinds else "absent"}, and such a value is refused'
+        )
         return Problem(pointer=place, what=what, severity=Severity.WARNING)
     return None
 
 
 def kinds_in_words(kinds: frozenset[str]) -> str:
-    """Return kinds of values as people list them: `a boolean, an integer or a string`."""
+    """Return types of values as a list in words: `a boolean, an integer or a string`."""
     if len(kinds) > 5:  # noqa: PLR2004 - all of them, or nearly
         return "anything"
     words = [

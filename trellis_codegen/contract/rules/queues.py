@@ -1,15 +1,22 @@
-"""Job queues: names that are tokens, keys that can be computed, leases that outlive a missed heartbeat."""
+"""The rules of job queues: names are tokens, keys can be computed, and a lease outlives a missed heartbeat."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from trellis_codegen.contract.defaults import (
+    ACK_WAIT_MS,
+    HEARTBEAT_MAX_MS,
+    HEARTBEATS_PER_LEASE,
+    MAX_DELIVER,
+)
 from trellis_codegen.contract.manifest import Job, Manifest
 from trellis_codegen.contract.rules.parameters import pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
 
 __all__ = [
+    "flags_are_enforced",
     "keys_can_be_computed",
     "leases_outlive_heartbeats",
     "queues_have_keys",
@@ -19,31 +26,33 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SCALARS = frozenset(["string", "integer", "boolean"])
-_DEFAULT_ACK_WAIT_MS = 300_000
-_LONGEST_DEFAULT_HEARTBEAT_MS = 30_000
-_DEFAULT_MAX_DELIVER = 5
 
 
 def queues_have_legal_names(manifest: Manifest) -> Iterator[Problem]:
     """The name of a queue is one token of its subjects."""
     for name in manifest.jobs or {}:
         if name and not _NAME.fullmatch(name):
-            what = f'"{name[:80]}" can\'t be the name of a queue'
-            hint = "at most 64 letters, digits, dashes and underscores"
+            what = f'"{name[:80]}" is not a valid queue name'
+            hint = "use at most 64 letters, digits, dashes and underscores"
             yield Problem(pointer=("jobs", name), what=what, hint=hint, on_key=True)
 
 
 def queues_have_keys(manifest: Manifest) -> Iterator[Problem]:
-    """What may wait per key can be said only where there are keys."""
+    """`queue` says how many jobs of a key may wait, so it needs `keyConcurrency`."""
     for name, job in (manifest.jobs or {}).items():
         if job.queue is not None and job.key_concurrency is None:
-            yield Problem(pointer=("jobs", name, "queue"), what='"queue" needs "keyConcurrency"', on_key=True)
+            yield Problem(
+                pointer=("jobs", name, "queue"),
+                what='"queue" needs "keyConcurrency"',
+                hint='declare "keyConcurrency", or remove "queue"',
+                on_key=True,
+            )
 
 
 def keys_can_be_computed(manifest: Manifest) -> Iterator[Problem]:
-    """A key is made of words and of strings, integers and booleans of the payload.
+    """A key is made of literals and of strings, integers and booleans from the payload.
 
-    Other numbers have more than one text, so two runtimes would compute two keys for one value.
+    Other numbers have more than one text, so two runtimes would compute different keys for the same value.
     """
     for name, job in (manifest.jobs or {}).items():
         schema = (manifest.schemas or {}).get(job.payload.schema_name)
@@ -57,7 +66,7 @@ def keys_can_be_computed(manifest: Manifest) -> Iterator[Problem]:
 
 
 def leases_outlive_heartbeats(manifest: Manifest) -> Iterator[Problem]:
-    """`heartbeatTtlMs` is longer than `heartbeatIntervalMs`, with the defaults for what is not given."""
+    """`heartbeatTtlMs` is longer than `heartbeatIntervalMs`, whether they are declared or defaults."""
     for name, job in (manifest.jobs or {}).items():
         key = job.key_concurrency
         if key is None:
@@ -65,26 +74,44 @@ def leases_outlive_heartbeats(manifest: Manifest) -> Iterator[Problem]:
         interval, lease = heartbeat_ms(job)
         if lease <= interval:
             field = "heartbeatTtlMs" if key.heartbeat_ttl_ms is not None else "heartbeatIntervalMs"
-            what = f"a lease of {lease} ms ends before the next heartbeat, every {interval} ms"
-            hint = f"heartbeatTtlMs must be longer than heartbeatIntervalMs: {3 * interval}"
+            lease_text = (
+                f"a lease of {lease} ms" if key.heartbeat_ttl_ms else f"the default lease of {lease} ms"
+            )
+            what = f"{lease_text} ends before the next heartbeat, which is sent every {interval} ms"
+            hint = f"make heartbeatTtlMs longer than heartbeatIntervalMs, for example {HEARTBEATS_PER_LEASE * interval}"
             yield Problem(pointer=("jobs", name, "keyConcurrency", field), what=what, hint=hint)
 
 
 def heartbeat_ms(job: Job) -> tuple[int, int]:
-    """Return how often a keyed job of a queue renews its lease, and how long the lease is."""
-    ack_wait = job.ack_wait_ms or _DEFAULT_ACK_WAIT_MS
-    default = max(1, min(_LONGEST_DEFAULT_HEARTBEAT_MS, ack_wait // 3))
+    """Return how often a keyed job of a queue renews its lease, and how long the lease lasts."""
+    ack_wait = job.ack_wait_ms or ACK_WAIT_MS
+    default = max(1, min(HEARTBEAT_MAX_MS, ack_wait // HEARTBEATS_PER_LEASE))
     key = job.key_concurrency
     interval, lease = (key.heartbeat_interval_ms, key.heartbeat_ttl_ms) if key else (None, None)
-    return interval or default, lease or max(ack_wait, 3 * default)
+    return interval or default, lease or max(ack_wait, HEARTBEATS_PER_LEASE * default)
 
 
 def waits_can_be_reached(manifest: Manifest) -> Iterator[Problem]:
-    """A queue has no more waits than retries."""
+    """A queue declares at most as many waits as it has retries."""
     for name, job in (manifest.jobs or {}).items():
-        retries = (job.max_deliver or _DEFAULT_MAX_DELIVER) - 1
+        retries = (job.max_deliver or MAX_DELIVER) - 1
         if job.backoff_ms and len(job.backoff_ms) > retries:
-            what = f"only {'the first of' if retries == 1 else f'{retries} of'} these waits can be reached"
-            hint = f"maxDeliver {retries + 1} is one try and {retries} more"
+            what = f"has {len(job.backoff_ms)} waits, of which the first {retries} can be reached"
+            hint = (
+                f"maxDeliver is {retries + 1}, which leaves {retries} for retries; raise it, or remove waits"
+            )
             pointer = ("jobs", name, "backoffMs")
             yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
+
+
+def flags_are_enforced(manifest: Manifest) -> Iterator[Problem]:
+    """`dlq: false` has no effect: a job without attempts left ends as `dead`, whatever the contract declares.
+
+    No version of the wire format says what else should become of such a job. `progress` and `logs` are enforced.
+    """
+    for name, job in (manifest.jobs or {}).items():
+        if job.dlq is False:
+            what = "false is not enforced: a job without attempts left ends as dead, and can be retried by an operator"
+            yield Problem(
+                pointer=("jobs", name, "dlq"), what=what, hint='remove "dlq"', severity=Severity.WARNING
+            )

@@ -1,4 +1,4 @@
-"""Names that must stand elsewhere in the contract: schemas, errors and stores."""
+"""The rules of references: schemas, errors and stores that are named are declared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUILT_IN_ERRORS = frozenset(
         "ValidationError",
     ]
 )
-"""Errors that every runtime understands; a contract may list them without declaring them."""
+"""Errors that every runtime has; a contract may list them without declaring them."""
 
 
 def schemas_exist(manifest: Manifest) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Subjects: NATS must take them, the platform wants them by its convention, and no two surfaces share one."""
+"""The rules of subjects: NATS accepts them, they follow the platform's convention, and no two surfaces share one."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class _Addressed(Protocol):
 
 
 def subjects_are_legal(manifest: Manifest) -> Iterator[Problem]:
-    """A subject is one that NATS takes; one that does not follow `<section>.<version>.<Name>` gets a warning."""
+    """NATS accepts every subject. A subject that does not follow `<section>.<version>.<Name>` gets a warning."""
     for section, name, entry in _addressed(manifest):
         pointer: Pointer = (section, name, "subject")
         bare = _PARAMETER.sub("x", entry.subject) if section == "events" else entry.subject
         if len(entry.subject) > _MAX_LENGTH:
             yield Problem(pointer=pointer, what=f"longer than {_MAX_LENGTH} characters")
         elif section == "events" and ("{" in bare or "}" in bare):
-            yield Problem(pointer=pointer, what=f'"{entry.subject}" has a brace without its partner')
+            yield Problem(pointer=pointer, what=f'"{entry.subject}" has an unmatched brace')
         elif not is_subject_text(bare):
-            what = f'"{entry.subject}" is no subject: a token is empty, or holds a blank or a wildcard'
+            what = f'"{entry.subject}" is not a valid subject: a token is empty, or has white space or a wildcard'
             yield Problem(pointer=pointer, what=what)
         elif not entry.subject.startswith(prefix := f"{section}.{entry.version}."):
-            hint = f'the platform wants "{prefix}{name}"'
+            hint = f'the platform expects "{prefix}{name}"'
             what = f'"{entry.subject}" does not start with "{prefix}"'
             yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
     yield from _params(manifest)
 
 
 def subjects_do_not_meet(manifest: Manifest) -> Iterator[Problem]:
-    """No message can belong to two surfaces; a parameter matches any token."""
+    """No subject matches two surfaces; a parameter matches any token."""
     known = Subjects()
     for section, name, entry in _addressed(manifest):
         pointer: Pointer = (section, name, "subject")
         for subject in (entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])):
             owner = known.add(_PARAMETER.sub(WILDCARD, subject), pointer)
             if owner is not None and owner != pointer:
-                what = f'{owner[0]} "{owner[1]}" has the subject "{subject}" too'
+                what = f'the subject "{subject}" is already that of {owner[0]} "{owner[1]}"'
                 yield Problem(pointer=pointer, what=what)
 
 
@@ -63,12 +63,18 @@ def _params(manifest: Manifest) -> Iterator[Problem]:
         params = event.params or []
         wrong = [each for each in inside if not is_pointer(each)]
         if wrong:
-            what = f'"{{{wrong[0]}}}" is no JSON pointer'
-            yield Problem(pointer=("events", name, "subject"), what=what, hint="write {/customerId}")
+            what = f'"{{{wrong[0]}}}" is not a JSON pointer'
+            yield Problem(
+                pointer=("events", name, "subject"),
+                what=what,
+                hint="write a pointer into the payload, such as {/customerId}",
+            )
         elif inside != params and event.subject.count("{") == len(inside):
             where: Pointer = ("events", name, "params" if event.params is not None else "subject")
-            what = f"the subject has the parameters {_listed(inside)}, and params are {_listed(params)}"
-            yield Problem(pointer=where, what=what, hint="they must be the same, in the same order")
+            what = f"the subject has the parameters {_list_pointers(inside)}, but params has {_list_pointers(params)}"
+            yield Problem(
+                pointer=where, what=what, hint="declare the same pointers in both, in the same order"
+            )
 
 
 def _addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
@@ -83,5 +89,5 @@ def _addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
             yield section, name, entry
 
 
-def _listed(pointers: list[str]) -> str:
+def _list_pointers(pointers: list[str]) -> str:
     return ", ".join(pointers) or "none"

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
 from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import from_milliseconds
+from trellis_nats.specs import (
+    ACK_WAIT_DEFAULT,
+    MAX_ACTIVE_DEFAULT,
+    MAX_QUEUED_DEFAULT,
+    STALE_POLICY_DEFAULT,
+    WHEN_FULL_DEFAULT,
+    StalePolicy,
+    WhenFull,
+)
 
 __all__ = ["KeyPolicy", "StalePolicy", "WhenFull", "policy_of"]
 
-StalePolicy = Literal["fail-stale", "block"]
-WhenFull = Literal["reject", "coalesce", "replace-oldest"]
-
-_INTERVAL_MAX: Final = timedelta(seconds=30)
+_INTERVAL_MAX_MS: Final = 30_000
 _INTERVALS_PER_LEASE: Final = 3
 
 
@@ -25,14 +31,14 @@ class KeyPolicy:
 
     template: tuple[str, ...]
     """Literals, and JSON pointers into the payload, which begin with `/`."""
-    max_active: int = 1
-    max_queued: int = 0
+    max_active: int = MAX_ACTIVE_DEFAULT
+    max_queued: int = MAX_QUEUED_DEFAULT
     """How many may wait while every slot is taken."""
-    when_full: WhenFull = "reject"
-    stale_policy: StalePolicy = "fail-stale"
-    interval: timedelta = timedelta(seconds=10)
+    when_full: WhenFull = WHEN_FULL_DEFAULT
+    stale_policy: StalePolicy = STALE_POLICY_DEFAULT
+    interval: timedelta = ACK_WAIT_DEFAULT / _INTERVALS_PER_LEASE
     """How often a slot is renewed."""
-    lease: timedelta = timedelta(seconds=30)
+    lease: timedelta = ACK_WAIT_DEFAULT
     """How long a slot lasts without a renewal."""
 
     @cached_property
@@ -50,15 +56,15 @@ def policy_of(queue: QueueBinding) -> KeyPolicy | None:
     declared, waiting = queue.key_concurrency, queue.queue
     if declared is None:
         return None
-    default = min(_INTERVAL_MAX, queue.ack_wait / _INTERVALS_PER_LEASE)
+    default = from_milliseconds(max(1, min(_INTERVAL_MAX_MS, queue.ack_wait_ms // _INTERVALS_PER_LEASE)))
     asked, ttl = declared.heartbeat_interval_ms, declared.heartbeat_ttl_ms
     interval = default if asked is None else from_milliseconds(asked)
     lease = max(queue.ack_wait, _INTERVALS_PER_LEASE * default) if ttl is None else from_milliseconds(ttl)
     return KeyPolicy(
         template=declared.key,
         max_active=declared.max_active,
-        max_queued=0 if waiting is None else waiting.max_queued_per_key,
-        when_full="reject" if waiting is None else waiting.when_full,
+        max_queued=MAX_QUEUED_DEFAULT if waiting is None else waiting.max_queued_per_key,
+        when_full=WHEN_FULL_DEFAULT if waiting is None else waiting.when_full,
         stale_policy=declared.stale_policy,
         interval=min(interval, lease / _INTERVALS_PER_LEASE),
         lease=lease,

@@ -1,0 +1,36 @@
+"""What a job queue has where its contract is silent. A test binds these numbers to those of trellis_nats.
+
+Other platforms may have others: some give a queue 300 s where this one has an `ackWaitMs` of 30 s. A binding from their
+control plane states every number, and then that number counts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ACK_WAIT_MS",
+    "BACKOFF_MS",
+    "HEARTBEATS_PER_LEASE",
+    "HEARTBEAT_MAX_MS",
+    "MAX_ACTIVE",
+    "MAX_DELIVER",
+    "MAX_QUEUED_PER_KEY",
+    "WHEN_FULL",
+]
+
+MAX_DELIVER: Final = 5
+"""How many attempts a job has."""
+BACKOFF_MS: Final = (5_000, 30_000, 120_000, 600_000, 1_800_000)
+"""The waits between attempts."""
+ACK_WAIT_MS: Final = 30_000
+"""How long a worker may be silent before its job is delivered again."""
+HEARTBEATS_PER_LEASE: Final = 3
+HEARTBEAT_MAX_MS: Final = 30_000
+"""A keyed job renews its lease every third of the ack wait, and at least this often."""
+MAX_ACTIVE: Final = 1
+"""How many jobs of one key may be active."""
+MAX_QUEUED_PER_KEY: Final = 0
+"""How many jobs of one key may wait."""
+WHEN_FULL: Final = "reject"
+"""What happens to a job whose key is full."""
