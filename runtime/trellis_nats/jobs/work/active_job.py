@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Final, Generic, Literal
 
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
-from trellis_nats.errors import JobCancelled
+from trellis_nats.errors import ConfigurationError, JobCancelled
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.event_factory import bounded, instant
@@ -41,6 +42,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         item: WorkItem,
         attempt: Attempt,
         *,
+        binding: QueueBinding,
         updates: LiveUpdates[UpdateT],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -49,6 +51,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         self._item = item
         self._attempt = attempt
         self._slot = item.lease
+        self._binding = binding
         self._updates = updates
         self._updates_sent = 0
         self._loop = loop
@@ -157,7 +160,11 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             message: a text for people. Cut after 8 KiB; characters that cannot be printed are replaced.
             current: how much is done, a whole number from 0 to 2^53-1. Other numbers are left out and logged.
             total: how much there is to do, like `current`.
+
+        Raises:
+            ConfigurationError: the contract of the queue declares `progress: false`.
         """
+        self._require("progress", is_declared=self._binding.progress)
         await self._attempt.progress(
             JobProgress(
                 step=None if step is None else bounded(step),
@@ -166,6 +173,12 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
                 total=self._checked("total", total),
             ),
         )
+
+    def _require(self, feature: str, *, is_declared: bool) -> None:
+        if not is_declared:
+            raise ConfigurationError(
+                f'queue "{self.queue}" declares `{feature}: false` in its contract, so its handler cannot report {feature}'
+            )
 
     def _checked(self, name: str, value: float | None) -> int | None:
         """Return what the wire takes: a whole number from 0 up that every runtime reads exactly (reference, 6.3)."""
@@ -185,8 +198,12 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     async def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Write a line into the job's history, which keeps it as long as the job: do not log secrets.
 
-        Like `progress`, it never fails the job. The message is cut after 8 KiB.
+        Like `progress`, it never fails the job while NATS cannot be reached. The message is cut after 8 KiB.
+
+        Raises:
+            ConfigurationError: the contract of the queue declares `logs: false`.
         """
+        self._require("logs", is_declared=self._binding.logs)
         entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=bounded(message))
         await self._attempt.logged(entry)
 

@@ -68,6 +68,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """The attempts that run now, by job id."""
         self._context = context
         self._event_log = context.event_log
+        self._binding = binding
         self._queue = binding.queue_type
         self._max_deliver = binding.max_deliver
         self._backoff = binding.backoff
@@ -312,7 +313,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if isinstance(item.key, InvalidPayload):
             return Failed(str(item.key))
         job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
-            payload, item, attempt, updates=self._context.updates, loop=self._context.connection.loop
+            payload,
+            item,
+            attempt,
+            binding=self._binding,
+            updates=self._context.updates,
+            loop=self._context.connection.loop,
         )
         return await invoke_handler(
             self._registration, job, attempt, origin=origin_of(item.event), result=self._context.result
