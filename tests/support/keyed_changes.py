@@ -1,4 +1,4 @@
-"""How the processes of a `World` change its record: a read, then a write that is refused if the record has moved."""
+"""How the processes of a `World` change its record: a read, then a write that is refused if the record has changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model import admission, slots
-from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Joined, Verdict
+from trellis_nats.jobs.keys.model.admission import AdmissionResult, Admitted, Displaced, Joined
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
 from trellis_nats.jobs.keys.orphans import Orphans
@@ -19,32 +19,32 @@ __all__ = ["become", "read", "write"]
 
 
 def become(world: World, actor: Actor) -> None:
-    """Let a process be as far as this."""
+    """Replace the state of a process."""
     world.actors[actor.name] = actor
 
 
 def read(world: World, actor: Actor) -> None:
-    """Read the record. What is asked for counts from the first read."""
-    fresh = {} if actor.asked_at is not None else {"asked_at": world.now, "asked_wall": world.now}
+    """Read the record. A lease counts from before the first read of a request."""
+    fresh = {} if actor.requested_at is not None else {"requested_at": world.now, "requested_wall": world.now}
     become(
         world,
         replace(
             actor,
             snapshot=(world.record, world.revision),
-            seen=observe(actor.seen, world.record, at=world.now),
-            asked_at=fresh.get("asked_at", actor.asked_at),
-            asked_wall=fresh.get("asked_wall", actor.asked_wall),
+            observations=observe(actor.observations, world.record, at=world.now),
+            requested_at=fresh.get("requested_at", actor.requested_at),
+            requested_wall=fresh.get("requested_wall", actor.requested_wall),
         ),
     )
 
 
 def write(world: World, actor: Actor, action: str) -> None:
-    """Write what follows from what was read: refused if the record moved; `lose` loses the answer, `late` delays it."""
+    """Write the change of what was read; refused if the record has changed. `lose` loses the answer, `late` the write."""
     assert actor.snapshot is not None
     record, revision = actor.snapshot
-    changed, said = _reduce(world, actor, record)
+    changed, outcome = _reduce(world, actor, record)
     if changed == record:
-        _said(world, replace(actor, snapshot=None), said)
+        _finish_change(world, replace(actor, snapshot=None), outcome)
     elif action == "late":
         world.late = (*world.late, (changed, revision, actor.name))
         become(world, replace(actor, snapshot=None))
@@ -56,13 +56,13 @@ def write(world: World, actor: Actor, action: str) -> None:
         if action == "lose":
             become(world, replace(actor, snapshot=None))
         else:
-            _said(world, replace(actor, snapshot=None), said)
+            _finish_change(world, replace(actor, snapshot=None), outcome)
 
 
 def _check(world: World, actor: Actor, before: KeyRecord, after: KeyRecord) -> None:
-    """Judge a change by what it does, not by how: places are limited, and a lost hold stays lost."""
+    """Check the effect of a change: the number of entries is limited, and a lost slot stays lost."""
     is_new = before.entry(actor.job) is None and after.entry(actor.job) is not None
-    if actor.stage in {"admit", "room"} and is_new:
+    if actor.stage in {"admit", "admit_after_eviction"} and is_new:
         places = world.policy.max_queued + max(0, world.policy.max_active - len(after.active))
         displaced = len(after.queued) == len(before.queued)
         if len(after.queued) > places and not displaced:
@@ -79,23 +79,23 @@ def _check(world: World, actor: Actor, before: KeyRecord, after: KeyRecord) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    verdict: Verdict
+    result: AdmissionResult
     displaced: tuple[Slot, ...]
 
 
 def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, object]:
     rules, policy = world.rules, world.policy
-    asked = world.wall(actor) - timedelta(seconds=world.now - actor.asked_wall)
+    asked = world.wall(actor) - timedelta(seconds=world.now - actor.requested_wall)
     match actor.stage:
         case "admit":
             entry = actor.waiting or world.entry(actor)
-            changed, verdict = rules.admit(
+            changed, result = rules.admit(
                 record, entry, policy, strict=False, expired=frozenset(), limit_bytes=LIMIT_BYTES
             )
-            return (changed if isinstance(verdict, Admitted) else record), verdict
-        case "room":
-            return _make_room(world, actor, record)
-        case "take":
+            return (changed if isinstance(result, Admitted) else record), result
+        case "admit_after_eviction":
+            return _admit_after_eviction(world, actor, record)
+        case "acquire":
             slot = Slot(
                 job_id=actor.job,
                 token=actor.token,
@@ -111,22 +111,22 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
                 slot,
                 policy,
                 expired=_may_take(world, actor, record),
-                entitled=actor.is_entitled,
+                skips_queue=actor.skips_queue,
                 at=world.wall(actor),
             )
-        case "clear":
+        case "evict":
             return admission.evict(record, entries=actor.orphans.entries, slots=actor.orphans.slots), None
         case "renew":
             renewed = rules.renew(record, actor.token, lease=policy.lease, at=asked)
             return (record, False) if renewed is None else (renewed, True)
         case "release":
             return rules.release(record, actor.token, waiting=actor.waiting) or record, None
-        case "forget":
+        case "remove_ended":
             own = {slot.token for slot in record.active if slot.job_id == actor.job}
             over = own & (
-                actor.orphans.slots | rules.expired(actor.seen, record, world.now, world.wall(actor))
+                actor.orphans.slots | rules.expired(actor.observations, record, world.now, world.wall(actor))
             )
-            return rules.forget(record, actor.job, over), None
+            return rules.remove_ended(record, actor.job, over), None
         case "withdraw":
             return admission.withdraw(record, actor.job), None
         case "restore":
@@ -136,14 +136,14 @@ def _reduce(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, o
             return slots.remove(record, actor.job), None
 
 
-def _make_room(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, _Room]:
+def _admit_after_eviction(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord, _Room]:
     rules, policy = world.rules, world.policy
-    expired = rules.expired(actor.seen, record, world.now, world.wall(actor))
+    expired = rules.expired(actor.observations, record, world.now, world.wall(actor))
     taken = expired if policy.stale_policy == "fail-stale" else frozenset[str]()
     displaced = tuple(slot for slot in record.active if slot.token in taken)
     left = actor.orphans
     cleared = admission.evict(record, entries=left.entries, slots=left.slots | taken)
-    changed, verdict = rules.admit(
+    changed, result = rules.admit(
         cleared,
         actor.waiting or world.entry(actor),
         policy,
@@ -151,61 +151,62 @@ def _make_room(world: World, actor: Actor, record: KeyRecord) -> tuple[KeyRecord
         expired=expired,
         limit_bytes=LIMIT_BYTES,
     )
-    return changed, _Room(verdict, displaced)
+    return changed, _Room(result, displaced)
 
 
 def _may_take(world: World, actor: Actor, record: KeyRecord) -> frozenset[str]:
     at, wall = world.now, world.wall(actor)
     own = {slot.token for slot in record.active if slot.job_id == actor.job}
-    courtesy = slots.COURTESY
-    late = world.rules.expired(actor.seen, record, at - courtesy.total_seconds(), wall - courtesy)
-    return frozenset(late | (own & world.rules.expired(actor.seen, record, at, wall)))
+    window = slots.PRIORITY_WINDOW
+    late = world.rules.expired(actor.observations, record, at - window.total_seconds(), wall - window)
+    return frozenset(late | (own & world.rules.expired(actor.observations, record, at, wall)))
 
 
-def _said(world: World, actor: Actor, said: object) -> None:
-    """Go on once a change is stored, or there is nothing to change."""
-    until = (actor.asked_at or 0.0) + world.policy.lease.total_seconds()
-    actor = replace(actor, asked_at=None)
+def _finish_change(world: World, actor: Actor, outcome: object) -> None:
+    """Continue after a change is stored, or without one."""
+    until = (actor.requested_at or 0.0) + world.policy.lease.total_seconds()
+    actor = replace(actor, requested_at=None)
     match actor.stage:
         case "admit":
-            become(world, replace(actor, stage="publish" if isinstance(said, Admitted) else "inspect"))
-        case "room":
-            _answered(world, actor, said)
-        case "take":
-            _taken(world, actor, said, until)
-        case "clear":
-            become(world, replace(actor, stage="take", orphans=Orphans()))
+            become(world, replace(actor, stage="publish" if isinstance(outcome, Admitted) else "inspect"))
+        case "admit_after_eviction":
+            _answered(world, actor, outcome)
+        case "acquire":
+            _acquired(world, actor, outcome, until)
+        case "evict":
+            become(world, replace(actor, stage="acquire", orphans=Orphans()))
         case "renew":
             become(
-                world, replace(actor, stage="running", until=until) if said else replace(actor, stage="lost")
+                world,
+                replace(actor, stage="running", until=until) if outcome else replace(actor, stage="lost"),
             )
-        case "forget":
-            _forgotten(world, actor)
+        case "remove_ended":
+            _ended_removed(world, actor)
         case "release":
             become(world, replace(actor, stage=actor.after, token="", waiting=None))
         case _:
             _left(world, actor)
 
 
-def _taken(world: World, actor: Actor, said: object, until: float) -> None:
-    match said:
+def _acquired(world: World, actor: Actor, outcome: object, until: float) -> None:
+    match outcome:
         case slots.Acquired(displaced):
             stage = "stale" if displaced else "start"
             become(world, replace(actor, stage=stage, displaced=displaced, after="start", until=until))
         case slots.Blocked("not-listed"):
-            # A job that was accepted must run: without a place, it has been evicted or displaced by somebody who died.
-            become(world, replace(actor, stage="decide", token="", is_entitled=True))
+            # A job that was accepted must run. Without an entry, it was evicted, or displaced by a process that died.
+            become(world, replace(actor, stage="decide", token="", skips_queue=True))
         case _:
-            become(world, replace(actor, stage="look"))
+            become(world, replace(actor, stage="check"))
 
 
-def _forgotten(world: World, actor: Actor) -> None:
-    """Keep the message of an ended job for as long as a slot of it may be somebody's."""
+def _ended_removed(world: World, actor: Actor) -> None:
+    """Keep the message of an ended job while a process may still run in one of its slots."""
     if any(slot.job_id == actor.job for slot in world.record.active):
         become(world, replace(actor, stage="waiting"))
     else:
         world.messages.pop(actor.job, None)
-        become(world, replace(actor, stage="idle", is_entitled=False, seen=NO_OBSERVATIONS))
+        become(world, replace(actor, stage="idle", skips_queue=False, observations=NO_OBSERVATIONS))
 
 
 def _left(world: World, actor: Actor) -> None:
@@ -214,10 +215,10 @@ def _left(world: World, actor: Actor) -> None:
     world.actors.pop(actor.name)
 
 
-def _answered(world: World, actor: Actor, said: object) -> None:
-    assert isinstance(said, _Room)
-    actor = replace(actor, displaced=said.displaced)
-    match said.verdict:
+def _answered(world: World, actor: Actor, outcome: object) -> None:
+    assert isinstance(outcome, _Room)
+    actor = replace(actor, displaced=outcome.displaced)
+    match outcome.result:
         case Admitted():
             after = "publish"
         case Displaced(replaced):
@@ -226,9 +227,9 @@ def _answered(world: World, actor: Actor, said: object) -> None:
             there = {entry.job_id for entry in world.record.queued} | {
                 slot.job_id for slot in world.record.active
             }
-            world.outcomes[actor.job] = "coalesced" if existing in there else "coalesced to nobody"
+            world.outcomes[actor.job] = "coalesced" if existing in there else "coalesced with a missing job"
             after = "done"
         case _:
             world.outcomes[actor.job] = "rejected"
             after = "done"
-    become(world, replace(actor, stage="stale" if said.displaced else after, after=after))
+    become(world, replace(actor, stage="stale" if outcome.displaced else after, after=after))

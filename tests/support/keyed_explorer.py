@@ -1,4 +1,4 @@
-"""Every order in which the steps of a small `World` can happen: states are told apart by what still matters of them."""
+"""Visits every order in which the steps of a small `World` can happen. States that differ only in the past count as one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.support.keyed_world import EPOCH, LEASE, Actor, Past, World
 __all__ = ["Explored", "explore"]
 
 TICK: Final = 2.5
-"""Seconds. Of a lease of 6 s, an owner leaves after two of them, and an observer comes after three."""
+"""In seconds. With a lease of 6 s, an owner stops after two ticks, and an observer takes over after three."""
 _TRIES_MAX: Final = 2
-"""Worlds in which a job was tried more often are not followed: nothing new is in them."""
+"""Worlds in which a job had more attempts are not followed: they contain nothing new."""
 _LONG_AGO: Final = 99.0
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What was found."""
+    """The result of an exploration."""
 
     states: int
     violations: list[str]
@@ -34,32 +34,34 @@ class Explored:
 
 
 def explore(start: World, *, crashes: int, states_max: int) -> Explored:
-    """Go through every order of steps, breadth first, until one violates something."""
-    came: dict[Hashable, tuple[Hashable, str] | None] = {_key(start, crashes): None}
-    left: deque[tuple[World, int, Hashable]] = deque([(start, crashes, _key(start, crashes))])
-    while left:
-        world, budget, key = left.popleft()
+    """Visit every order of steps, breadth first, until one violates a promise."""
+    visited: dict[Hashable, tuple[Hashable, str] | None] = {_key(start, crashes): None}
+    pending: deque[tuple[World, int, Hashable]] = deque([(start, crashes, _key(start, crashes))])
+    while pending:
+        world, budget, key = pending.popleft()
         for step, following, remaining in _next(world, budget):
             found = _key(following, remaining)
-            if found in came:
+            if found in visited:
                 continue
-            came[found] = (key, step)
+            visited[found] = (key, step)
             if following.violations():
-                return Explored(len(came), following.violations(), _trace(came, found), is_complete=False)
-            if len(came) >= states_max:
-                return Explored(len(came), [], [], is_complete=False)
-            left.append((following, remaining, found))
-    return Explored(len(came), [], [], is_complete=True)
+                return Explored(
+                    len(visited), following.violations(), _trace(visited, found), is_complete=False
+                )
+            if len(visited) >= states_max:
+                return Explored(len(visited), [], [], is_complete=False)
+            pending.append((following, remaining, found))
+    return Explored(len(visited), [], [], is_complete=True)
 
 
 def _next(world: World, budget: int) -> Iterator[tuple[str, World, int]]:
     steps: list[tuple[str, str]] = []
     for name, actor in world.actors.items():
-        # A handler may fail as well as end; the histories do that.
+        # A handler may also fail; the random histories cover that.
         steps += [
             (name, action)
             for action in actions(world, actor)
-            if action != "fail" and (action, actor.stage) != ("decide", "take")
+            if action != "fail" and (action, actor.stage) != ("decide", "acquire")
         ]
         if actor.kind == "worker" and actor.stage == "idle":
             steps += [(name, f"deliver:{job}") for job in deliverable(world)]
@@ -78,16 +80,16 @@ def _next(world: World, budget: int) -> Iterator[tuple[str, World, int]]:
     yield "time passes", following, budget
 
 
-def _trace(came: dict[Hashable, tuple[Hashable, str] | None], key: Hashable) -> list[str]:
+def _trace(visited: dict[Hashable, tuple[Hashable, str] | None], key: Hashable) -> list[str]:
     steps: list[str] = []
-    while (before := came[key]) is not None:
+    while (before := visited[key]) is not None:
         key, step = before
         steps.append(step)
     return steps[::-1]
 
 
 class _Names:
-    """Numbers for tokens, in the order in which they are met."""
+    """Numbers the tokens in the order in which they occur."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {"": 0}
@@ -138,22 +140,22 @@ def _actor(world: World, actor: Actor, names: _Names) -> Hashable:
         snapshot = _record(world, record, names), revision == world.revision
     known = world.record if actor.snapshot is None else actor.snapshot[0]
     seen = tuple(
-        (names.of(slot.token), slot.token in actor.seen.seen, not actor.seen.expired(known, at=_LONG_AGO + world.now)
-         or min(lease, next((world.now - each.since for token, each in actor.seen.seen.items() if token == slot.token), 0.0)))
+        (names.of(slot.token), slot.token in actor.observations.slots, not actor.observations.expired(known, at=_LONG_AGO + world.now)
+         or min(lease, next((world.now - each.since for token, each in actor.observations.slots.items() if token == slot.token), 0.0)))
         for slot in known.active
     )  # fmt: skip
     left = (
         tuple(sorted(map(names.of, actor.orphans.slots)))
-        if actor.stage in {"clear", "room", "forget"}
+        if actor.stage in {"evict", "admit_after_eviction", "remove_ended"}
         else ()
     )
     asked = (
         None
-        if actor.asked_at is None or actor.stage not in CHANGING
-        else min(lease, world.now - actor.asked_at)
+        if actor.requested_at is None or actor.stage not in CHANGING
+        else min(lease, world.now - actor.requested_at)
     )
     return (
-        actor.name, actor.stage, actor.job, names.of(actor.token), actor.is_entitled, actor.sequence, actor.tries, snapshot,
+        actor.name, actor.stage, actor.job, names.of(actor.token), actor.skips_queue, actor.sequence, actor.tries, snapshot,
         seen, asked,
         max(-TICK, actor.until - world.now) if actor.is_owner or actor.stage in {"stale", "start"} else 0.0,
         actor.after if actor.stage in {"stale", "release"} else "", left,

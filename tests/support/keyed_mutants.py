@@ -1,4 +1,4 @@
-"""Reducers that are broken on purpose: whoever proves the right ones must find these."""
+"""Reducers that are broken on purpose: the tests that check the right ones must find these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.jobs.keys.model import admission, slots
-from trellis_nats.jobs.keys.model.admission import Verdict
+from trellis_nats.jobs.keys.model.admission import AdmissionResult
 from trellis_nats.jobs.keys.model.lease_observer import LeaseObservations
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
@@ -18,7 +18,7 @@ from trellis_nats.jobs.keys.orphans import Orphans
 
 from tests.support.keyed_world import Rules
 
-__all__ = ["FORGETTING_THE_LIVING", "MUTANTS", "RELEASING_BY_JOB", "REVIVING"]
+__all__ = ["MUTANTS", "RELEASING_BY_JOB", "REMOVING_THE_LIVING", "REVIVING"]
 
 
 def _acquire_without_counting(
@@ -27,11 +27,11 @@ def _acquire_without_counting(
     policy: KeyPolicy,
     *,
     expired: AbstractSet[str],
-    entitled: bool,
+    skips_queue: bool,
     at: datetime,
 ) -> tuple[KeyRecord, slots.Acquired | slots.Blocked]:
     roomy = replace(policy, max_active=len(record.active) + 1)
-    return slots.acquire(record, slot, roomy, expired=expired, entitled=entitled, at=at)
+    return slots.acquire(record, slot, roomy, expired=expired, skips_queue=skips_queue, at=at)
 
 
 def _admit_without_active(
@@ -42,11 +42,11 @@ def _admit_without_active(
     strict: bool,
     expired: AbstractSet[str],
     limit_bytes: int,
-) -> tuple[KeyRecord, Verdict]:
-    changed, verdict = admission.admit(
+) -> tuple[KeyRecord, AdmissionResult]:
+    changed, result = admission.admit(
         record._replace(active=()), entry, policy, strict=strict, expired=expired, limit_bytes=limit_bytes
     )
-    return changed._replace(active=record.active), verdict
+    return changed._replace(active=record.active), result
 
 
 def _by_wall_clock(_: LeaseObservations, record: KeyRecord, __: float, wall: datetime) -> AbstractSet[str]:
@@ -82,23 +82,23 @@ def _release_by_job(record: KeyRecord, token: str, *, waiting: QueueEntry | None
     return None if found is None else slots.release(record, found.token, waiting=waiting)
 
 
-def _forget_the_living(record: KeyRecord, job: str, _: AbstractSet[str]) -> KeyRecord:
+def _remove_the_living(record: KeyRecord, job: str, _: AbstractSet[str]) -> KeyRecord:
     return slots.remove(record, job)
 
 
 MUTANTS: Final = {
-    "acquire does not count the active ones": Rules(acquire=_acquire_without_counting),
-    "admission ignores the active ones": Rules(admit=_admit_without_active),
-    "leases are judged by the wall clock": Rules(expired=_by_wall_clock),
-    "a slot is taken over whose lease is not over": Rules(expired=_every_slot_expired),
+    "acquire does not count active jobs": Rules(acquire=_acquire_without_counting),
+    "admission ignores active jobs": Rules(admit=_admit_without_active),
+    "leases expire by the wall clock": Rules(expired=_by_wall_clock),
+    "a slot is taken over before its lease has expired": Rules(expired=_every_slot_expired),
     "a slot is never taken over": Rules(expired=_never_expired),
-    "the slot of a job that lives is evicted": Rules(evicted=_evict_the_living),
-    "the place of a job that waits is evicted": Rules(evicted=_evict_every_entry),
+    "the slot of a running job is evicted": Rules(select_orphans=_evict_the_living),
+    "the entry of a waiting job is evicted": Rules(select_orphans=_evict_every_entry),
 }
 
-FORGETTING_THE_LIVING: Final = Rules(forget=_forget_the_living)
-"""A job that was cancelled loses its slot while its handler runs."""
+REMOVING_THE_LIVING: Final = Rules(remove_ended=_remove_the_living)
+"""A cancelled job loses its slot while its handler still runs."""
 RELEASING_BY_JOB: Final = Rules(release=_release_by_job)
-"""A release drops the slot of the job, whatever its token."""
+"""A release removes any slot of the job, whatever its token."""
 REVIVING: Final = Rules(renew=_renew_what_was_lost)
-"""A renewal takes for held what was taken over."""
+"""A renewal succeeds for a slot that was taken over."""

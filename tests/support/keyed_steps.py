@@ -1,4 +1,4 @@
-"""What each process of a `World` may do next, as gate.py, creation.py, keeper.py, held.py and the executor do it."""
+"""What each process of a `World` may do next, as reservations.py, create.py, acquire.py, lease.py and the executor do it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trellis_nats.clock import parse_timestamp
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS
 from trellis_nats.jobs.keys.model.record import Slot
 from trellis_nats.jobs.keys.orphans import (
-    RESERVATION_GRACE,
+    RESERVATION_TIMEOUT,
     Orphans,
     is_abandoned,
     is_orphaned,
@@ -25,17 +25,28 @@ from tests.support.keyed_world import ENDED, Actor, Message, Past, World
 __all__ = ["CHANGING", "act", "actions", "deliverable"]
 
 CHANGING: Final = frozenset(
-    {"admit", "room", "take", "clear", "renew", "release", "withdraw", "restore", "remove", "forget"}
+    {
+        "admit",
+        "admit_after_eviction",
+        "acquire",
+        "evict",
+        "renew",
+        "release",
+        "withdraw",
+        "restore",
+        "remove",
+        "remove_ended",
+    }
 )
 """Stages in which a process changes the record: it reads, then writes."""
 BACKOFF: Final = 1.0
 
 
 def actions(world: World, actor: Actor) -> list[str]:
-    """Return what a process may do next, beside crashing."""
+    """Return what a process may do next, besides crashing."""
     if actor.stage in CHANGING:
         if actor.snapshot is None:
-            return ["read", "decide"] if actor.stage == "take" else ["read"]
+            return ["read", "decide"] if actor.stage == "acquire" else ["read"]
         return ["write"]
     match actor.stage:
         case "running":
@@ -51,7 +62,7 @@ def actions(world: World, actor: Actor) -> list[str]:
 
 
 def deliverable(world: World, *, again: bool = False) -> list[str]:
-    """Return the jobs whose message the server may deliver now; with `again`, also what it delivered before."""
+    """Return the jobs whose message the server may deliver now; with `again`, also messages that it delivered before."""
     return [
         job
         for job, message in world.messages.items()
@@ -60,13 +71,13 @@ def deliverable(world: World, *, again: bool = False) -> list[str]:
 
 
 def act(world: World, name: str, action: str) -> None:
-    """Do one step of one process."""
+    """Take one step of one process."""
     actor = world.actors[name]
     job, _, target = action.partition(":")
     if action in {"lose", "late"} or (action == "write" and actor.stage in CHANGING):
         write(world, actor, action)
     elif job == "deliver":
-        become(world, replace(actor, stage="decide", job=target, is_entitled=False))
+        become(world, replace(actor, stage="decide", job=target, skips_queue=False))
         world.messages[target] = Message(holder=name)
     else:
         _STEPS[action](world, actor)
@@ -77,27 +88,27 @@ def _submit(world: World, actor: Actor) -> None:
 
 
 def _inspect(world: World, actor: Actor) -> None:
-    found = _leftovers(world, actor)
-    become(world, replace(actor, stage="room", orphans=found, snapshot=None))
+    found = _find_orphans(world, actor)
+    become(world, replace(actor, stage="admit_after_eviction", orphans=found, snapshot=None))
 
 
-def _look(world: World, actor: Actor) -> None:
-    found = _leftovers(world, actor)
-    become(world, replace(actor, stage="clear" if found else "take", orphans=found, snapshot=None))
+def _check_slot(world: World, actor: Actor) -> None:
+    found = _find_orphans(world, actor)
+    become(world, replace(actor, stage="evict" if found else "acquire", orphans=found, snapshot=None))
 
 
-def _forgetting(world: World, actor: Actor) -> None:
-    """See whose slots those of an ended job are."""
-    become(world, replace(actor, stage="forget", orphans=_leftovers(world, actor)))
+def _check_ended(world: World, actor: Actor) -> None:
+    """Check whether the slots of an ended job are abandoned."""
+    become(world, replace(actor, stage="remove_ended", orphans=_find_orphans(world, actor)))
 
 
-def _leftovers(world: World, actor: Actor) -> Orphans:
-    """See who holds a place for nobody, as `Inspector` does."""
+def _find_orphans(world: World, actor: Actor) -> Orphans:
+    """Find the orphans in the record, as `OrphanFinder` does."""
     record, at = world.record, world.wall(actor)
     entries = {
         entry.job_id
         for entry in record.queued
-        if at - parse_timestamp(entry.created_at) > RESERVATION_GRACE
+        if at - parse_timestamp(entry.created_at) > RESERVATION_TIMEOUT
         and is_orphaned(entry, _event(world.history.get(entry.job_id)), at=at)
     }
     held = {
@@ -105,10 +116,10 @@ def _leftovers(world: World, actor: Actor) -> Orphans:
         for slot in overdue_slots(record, world.policy, at=at)
         if is_abandoned(_event(world.history.get(slot.job_id)), _ask(world, slot))
     }
-    found = world.rules.evicted(Orphans(frozenset(entries), frozenset(held)), record)
+    found = world.rules.select_orphans(Orphans(frozenset(entries), frozenset(held)), record)
     for job in found.entries:
         if job in world.history and world.history[job].event not in ENDED:
-            world.faults = (*world.faults, f"the place of {job} is to be taken, which waits for it")
+            world.faults = (*world.faults, f"the entry of {job}, which still waits, would be evicted")
     return found
 
 
@@ -139,7 +150,7 @@ def _event(past: Past | None) -> LifecycleEvent | None:
 
 
 def _stale(world: World, actor: Actor) -> None:
-    """Write that jobs lost their slots, where they still work in them (facts.stale)."""
+    """Store that jobs lost their slots, if they still run in them (event_fields.stale_event)."""
     for slot in actor.displaced:
         past = world.history.get(slot.job_id)
         if past and past.event in {"started", "staleCompletionIgnored"} and past.token == slot.token:
@@ -165,7 +176,10 @@ def _publish(world: World, actor: Actor) -> None:
 def _decide(world: World, actor: Actor) -> None:
     past = world.history[actor.job]
     if past.event in ENDED:
-        become(world, replace(actor, stage="forgetting", token="", seen=NO_OBSERVATIONS, asked_at=None))
+        become(
+            world,
+            replace(actor, stage="check_ended", token="", observations=NO_OBSERVATIONS, requested_at=None),
+        )
         return
     is_active = past.event in {"started", "staleCompletionIgnored"}
     if is_active and any(other.is_owner and other.job == actor.job for other in world.actors.values()):
@@ -175,9 +189,9 @@ def _decide(world: World, actor: Actor) -> None:
     become(
         world,
         replace(
-            actor, stage="take", token=f"{actor.job}/{world.tokens}", is_entitled=actor.is_entitled or past.event != "created",
-            sequence=past.sequence, tries=past.tries + 1, seen=NO_OBSERVATIONS if actor.stage != "take" else actor.seen,
-            asked_at=None, was_removed=False,
+            actor, stage="acquire", token=f"{actor.job}/{world.tokens}", skips_queue=actor.skips_queue or past.event != "created",
+            sequence=past.sequence, tries=past.tries + 1, observations=NO_OBSERVATIONS if actor.stage != "acquire" else actor.observations,
+            requested_at=None, was_removed=False,
         ),
     )  # fmt: skip
 
@@ -189,7 +203,7 @@ def _start(world: World, actor: Actor) -> None:
     ):
         become(world, replace(actor, stage="running", sequence=actor.sequence + 1))
     else:
-        become(world, replace(actor, stage="release", after="decide", is_entitled=True))
+        become(world, replace(actor, stage="release", after="decide", skips_queue=True))
 
 
 def _renew(world: World, actor: Actor) -> None:
@@ -238,11 +252,14 @@ def _left(world: World, actor: Actor, *, acknowledged: bool) -> None:
         world.messages.pop(actor.job, None)
     elif actor.job in world.messages and world.messages[actor.job].holder == actor.name:
         world.messages[actor.job] = Message(due=world.now + BACKOFF)
-    become(world, replace(actor, stage="idle", is_entitled=False, was_removed=False, seen=NO_OBSERVATIONS))
+    become(
+        world,
+        replace(actor, stage="idle", skips_queue=False, was_removed=False, observations=NO_OBSERVATIONS),
+    )
 
 
 _STEPS: Final = {
-    "read": read, "submit": _submit, "inspect": _inspect, "look": _look, "forgetting": _forgetting, "waiting": _forgetting, "stale": _stale, "skip": _skip,
+    "read": read, "submit": _submit, "inspect": _inspect, "check": _check_slot, "check_ended": _check_ended, "waiting": _check_ended, "stale": _stale, "skip": _skip,
     "publish": _publish, "decide": _decide, "start": _start, "renew": _renew, "finish": _finish, "unwind": _lost,
     "fail": _fail, "lost": _lost, "completing": _completing, "retrying": _retrying, "nak": _nak, "ack": _ack,
 }  # fmt: skip

@@ -1,7 +1,7 @@
-"""A world in which processes share the record of one key, step by step: what the runtime does, over its pure functions.
+"""A world in which processes share the record of one key, step by step: the processes use the runtime's pure functions.
 
-Between any two steps another process may act, the acting one may crash, time may pass. A write may be refused because
-the record moved, may be stored with its answer lost, and may arrive late, when its sender has given it up.
+Between any two steps, another process may act, this process may crash, or time may pass. A write may be refused because
+the record has changed, its answer may be lost, or it may arrive after its sender has given it up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model import admission, slots
-from trellis_nats.jobs.keys.model.admission import Verdict
+from trellis_nats.jobs.keys.model.admission import AdmissionResult
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
@@ -33,20 +33,20 @@ def policy(**said: object) -> KeyPolicy:
     return replace(base, **said)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - tests name its own fields
 
 
-def by_sighting(
+def by_observation(
     observations: LeaseObservations, record: KeyRecord, at: float, _: datetime
 ) -> AbstractSet[str]:
-    """Judge leases as the runtime does: by the observer's monotonic clock alone."""
+    """Decide which leases have expired as the runtime does: by the observer's monotonic clock only."""
     return observations.expired(record, at=at)
 
 
-def forgotten(record: KeyRecord, job: str, over: AbstractSet[str]) -> KeyRecord:
-    """Take an ended job out of the record, but not a slot in which its handler may still run."""
+def remove_ended_job(record: KeyRecord, job: str, over: AbstractSet[str]) -> KeyRecord:
+    """Remove an ended job from the record, except for a slot in which its handler may still run."""
     return admission.evict(record, entries={job}, slots=over)
 
 
-def evicted(orphans: Orphans, _: KeyRecord) -> Orphans:
-    """Take out what was found to be held for nobody, and nothing else."""
+def all_orphans(orphans: Orphans, _: KeyRecord) -> Orphans:
+    """Evict exactly the orphans that were found."""
     return orphans
 
 
@@ -54,13 +54,13 @@ def evicted(orphans: Orphans, _: KeyRecord) -> Orphans:
 class Rules:
     """The reducers that the processes use; a mutant has a broken one."""
 
-    admit: Callable[..., tuple[KeyRecord, Verdict]] = admission.admit
+    admit: Callable[..., tuple[KeyRecord, AdmissionResult]] = admission.admit
     acquire: Callable[..., tuple[KeyRecord, slots.Acquired | slots.Blocked]] = slots.acquire
     renew: Callable[..., KeyRecord | None] = slots.renew
     release: Callable[..., KeyRecord | None] = slots.release
-    expired: Callable[[LeaseObservations, KeyRecord, float, datetime], AbstractSet[str]] = by_sighting
-    forget: Callable[[KeyRecord, str, AbstractSet[str]], KeyRecord] = forgotten
-    evicted: Callable[[Orphans, KeyRecord], Orphans] = evicted
+    expired: Callable[[LeaseObservations, KeyRecord, float, datetime], AbstractSet[str]] = by_observation
+    remove_ended: Callable[[KeyRecord, str, AbstractSet[str]], KeyRecord] = remove_ended_job
+    select_orphans: Callable[[Orphans, KeyRecord], Orphans] = all_orphans
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Past:
     tries: int = 0
     sequence: int = 1
     token: str = ""
-    """Of the slot that its newest try began with."""
+    """The token of the slot of its newest attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Actor:
-    """A process, and how far it is with the one thing that it does."""
+    """A process, and its progress in what it does."""
 
     name: str
     kind: str
@@ -93,14 +93,14 @@ class Actor:
     stage: str = "idle"
     job: str = ""
     token: str = ""
-    """Claimed for as long as it is set."""
-    is_entitled: bool = False
+    """The process answers that it holds this token."""
+    skips_queue: bool = False
     sequence: int = 0
     tries: int = 0
     snapshot: tuple[KeyRecord, int] | None = None
-    seen: LeaseObservations = NO_OBSERVATIONS
-    asked_at: float | None = None
-    asked_wall: float = 0.0
+    observations: LeaseObservations = NO_OBSERVATIONS
+    requested_at: float | None = None
+    requested_wall: float = 0.0
     until: float = 0.0
     orphans: Orphans = field(default_factory=Orphans)
     displaced: tuple[Slot, ...] = ()
@@ -108,7 +108,7 @@ class Actor:
     waiting: QueueEntry | None = None
     replaced: QueueEntry | None = None
     was_removed: bool = False
-    """An operator took its slot away: what runs until the next renewal is by the operator's word."""
+    """An operator removed its slot: its handler may run until the next renewal."""
 
     @property
     def is_owner(self) -> bool:
@@ -118,7 +118,7 @@ class Actor:
 
 @dataclass(slots=True)
 class World:
-    """Everything that is, at one moment."""
+    """The state of everything at one moment."""
 
     policy: KeyPolicy
     rules: Rules
@@ -127,21 +127,21 @@ class World:
     now: float = 0.0
     """True time, in seconds; every monotonic clock runs at its rate."""
     actors: dict[str, Actor] = field(default_factory=dict[str, Actor])
-    """Those that live."""
+    """The processes that are alive."""
     history: dict[str, Past] = field(default_factory=dict[str, Past])
     messages: dict[str, Message] = field(default_factory=dict[str, Message])
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
-    """What each submitter was told, by job."""
+    """The answer that each submitter got, by job."""
     late: tuple[tuple[KeyRecord, int, str], ...] = ()
-    """Writes that were sent, given up by their sender, and may still arrive."""
+    """Writes that their sender has given up and that may still arrive."""
     faults: tuple[str, ...] = ()
-    """Steps that must never be, as they were seen."""
+    """Descriptions of steps that must never happen."""
     tokens: int = 0
     born: int = 0
 
     @classmethod
     def fresh(cls, policy: KeyPolicy, rules: Rules | None = None) -> World:
-        """Return a world in which nothing happened."""
+        """Return a world without a job or a process."""
         empty = KeyRecord(
             service="svc",
             queue="q",
@@ -153,7 +153,7 @@ class World:
         return cls(policy, rules or Rules(), empty)
 
     def clone(self) -> World:
-        """Return a copy that goes its own way."""
+        """Return an independent copy."""
         return replace(
             self,
             actors=dict(self.actors),
@@ -163,18 +163,18 @@ class World:
         )
 
     def spawn(self, kind: str, *, skew: float = 0.0, job: str = "") -> Actor:
-        """Let a process begin."""
+        """Start a process."""
         self.born += 1
         actor = Actor(name=f"{kind}{self.born}", kind=kind, skew=skew, job=job)
         self.actors[actor.name] = actor
         return actor
 
     def wall(self, actor: Actor) -> datetime:
-        """Return what the wall clock of a process says."""
+        """Return the time by the wall clock of a process."""
         return EPOCH + timedelta(seconds=self.now + actor.skew)
 
     def store(self, record: KeyRecord, writer: str) -> None:
-        """Take a write whose revision was right."""
+        """Store a record; the revision of the write was checked."""
         for slot in self.record.active:
             holder = self.actors.get(slot.instance_id)
             if holder is None or holder.token != slot.token or holder.name == writer:
@@ -190,14 +190,14 @@ class World:
         self.record, self.revision, self.late = record, self.revision + 1, ()
 
     def land(self, index: int) -> None:
-        """Let a late write arrive; it is refused if the record has moved."""
+        """Deliver a late write. It is refused if the record has changed."""
         record, revision, writer = self.late[index]
         self.late = (*self.late[:index], *self.late[index + 1 :])
         if revision == self.revision:
             self.store(record, writer)
 
     def append(self, job: str, event: str, *, after: int, tries: int, token: str = "") -> bool:
-        """Write an event behind the one that its writer knows; False when there is a newer one."""
+        """Append an event after the one that its writer knows. False: there is a newer event."""
         past = self.history[job]
         if past.sequence != after:
             return False
@@ -205,14 +205,14 @@ class World:
         return True
 
     def crash(self, name: str) -> None:
-        """End a process at once. Its messages come again."""
+        """End a process at once. Its messages are redelivered."""
         self.actors.pop(name)
         for job, message in list(self.messages.items()):
             if message.holder == name:
                 self.messages[job] = Message(due=self.now)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass. Owners count for themselves: they stop a margin before their lease is over."""
+        """Let time pass. An owner stops a margin before its lease expires."""
         self.now += seconds
         margin = self.policy.margin.total_seconds()
         for name, actor in list(self.actors.items()):
@@ -224,7 +224,7 @@ class World:
                 self.actors[name] = replace(actor, stage="unwinding", snapshot=None)
 
     def owners(self) -> list[Actor]:
-        """Return those whose handler runs under a lease that is valid as they count it."""
+        """Return the processes whose handler runs under a lease that is valid by their own clock."""
         return [
             actor
             for actor in self.actors.values()
@@ -232,7 +232,7 @@ class World:
         ]
 
     def entry(self, actor: Actor, *, retry_at: datetime | None = None) -> QueueEntry:
-        """Return how the job of a process waits."""
+        """Return the queue entry of the job of a process."""
         return QueueEntry(
             job_id=actor.job,
             created_at=timestamp(self.wall(actor)),
@@ -242,7 +242,7 @@ class World:
         )
 
     def violations(self) -> list[str]:
-        """Say what must never be so, and is."""
+        """Return the violated promises."""
         found = list(self.faults)
         owners = self.owners()
         if len(owners) > self.policy.max_active:
@@ -252,7 +252,7 @@ class World:
         queued = [entry.job_id for entry in self.record.queued]
         active = [slot.job_id for slot in self.record.active]
         if len(set(queued) | set(active)) != len(queued) + len(active):
-            found.append(f"a job has two places: active {active}, queued {queued}")
+            found.append(f"a job is in the record twice: active {active}, queued {queued}")
         for job, outcome in self.outcomes.items():
             if outcome in {"rejected", "coalesced"} and job in self.history:
                 found.append(f"job {job} was {outcome}, and is stored")

@@ -96,6 +96,18 @@ class LogEvent(StrEnum):
     CLOCK_SKEWED = "clock_skewed"
     """The wall clock of this machine differs from the server's."""
 
+    # --- concurrency keys --------------------------------------------------------------------------------------------
+    SLOT_LOST = "slot_lost"
+    """A job lost the slot of its key while it ran: its handler is cancelled and its result is refused."""
+    LEASE_NOT_RENEWED = "lease_not_renewed"
+    """The lease of a slot could not be renewed yet; the renewal is repeated."""
+    SLOT_NOT_RELEASED = "slot_not_released"
+    """A slot could not be released yet; the release is repeated until the lease expires."""
+    JOB_STALE = "job_stale"
+    """A job whose lease expired lost its slot to another job."""
+    RESERVATION_NOT_UNDONE = "reservation_not_undone"
+    """The entry of a job that was not created could not be removed from the record of its key; it times out."""
+
     # --- provisioning and permissions --------------------------------------------------------------------------------
     RESOURCE_CREATED = "resource_created"
     """A stream, bucket or consumer was missing and has been created."""

@@ -12,9 +12,9 @@ from trellis_nats.clock import now
 from trellis_nats.codec import Codec
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.ids import checked_token
-from trellis_nats.jobs.keys.create import Created, Known, refused
+from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
-from trellis_nats.jobs.keys.queue_keys import QueueKeys, queue_keys
+from trellis_nats.jobs.keys.queue_keys import QueueKeys, build_queue_keys
 from trellis_nats.jobs.model.creation import Creation, draft
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.subjects import JobSubjects
@@ -110,7 +110,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         if keys is None:
             await self._access.event_log.create_many(events)
         else:
-            await keys.creation.create_many(events)
+            await keys.creator.create_many(events)
         return [JobRef(self._access, event.job_id) for event in events]
 
     async def submit(
@@ -144,17 +144,17 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         self, keys: QueueKeys, event: NewEvent, creation: Creation, *, strict: bool
     ) -> Submission[PayloadT, ResultT, UpdateT]:
         idempotent = creation.idempotency_key is not None
-        key, outcome = await keys.creation.create(event, strict=strict, idempotent=idempotent)
+        key, outcome = await keys.creator.create(event, strict=strict, idempotent=idempotent)
         ref = JobRef(self._access, event.job_id)
         match outcome:
             case Created(replaced=str() as replaced):
                 return Replaced(ref=ref, replaced=JobRef(self._access, replaced), key=key.display)
-            case Created() | Known():
+            case Created() | AlreadyStored():
                 return Accepted(ref=ref, key=key.display)
             case Joined(existing):
                 return Coalesced(existing=JobRef(self._access, existing), key=key.display)
             case Full() if strict:
-                raise refused(key, outcome)
+                raise not_enqueued_error(key, outcome)
             case Full():
                 return Rejected(
                     key=key.display,
@@ -291,7 +291,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             event_log=event_log,
             keys=None
             if jobs is None
-            else queue_keys(
+            else build_queue_keys(
                 runtime.connection,
                 jobs,
                 binding,

@@ -1,6 +1,6 @@
-"""Faults of the keyed runtime, given to a worker process. Each one breaks a promise, and the audit must find that out.
+"""Faults of the keyed runtime, applied in a worker process. Each one breaks a promise, and the audit must find it.
 
-They reach into private names; where one no longer fits the runtime, it raises, and its test fails.
+They patch private names: if a name does not exist any longer, the patch raises and its test fails.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trellis_nats.jobs.work.finish import acknowledge
 
 __all__ = ["MUTANTS"]
 
-# Any: a mutation passes on whatever the runtime passes, and shall outlive its changes.
+# Any: a mutant passes on whatever the runtime passes, whatever its types are.
 
 
 def no_capacity(patch: pytest.MonkeyPatch) -> None:
-    """Take a slot whether one is free or not."""
+    """Acquire a slot even when none is free."""
     acquire: Any = vars(acquire_module)["acquire"]
 
     def mutated(record: Any, slot: Any, policy: Any, **others: Any) -> Any:
@@ -37,16 +37,16 @@ def no_capacity(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_renewal(patch: pytest.MonkeyPatch) -> None:
-    """Never renew a slot."""
+    """Never renew a lease."""
 
     async def mutated(*_: object) -> None:
         """Send nothing."""
 
-    patch.setattr(SlotLease, "_beat", mutated)
+    patch.setattr(SlotLease, "_renew_in_thread", mutated)
 
 
 def by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
-    """Count a lease as over when this machine's wall clock says so."""
+    """Let a lease expire by this machine's wall clock."""
 
     def mutated(_: LeaseObservations, record: Any, *, at: float) -> set[str]:
         del at
@@ -56,16 +56,16 @@ def by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def release_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """Do not give a slot back."""
+    """Never release a slot."""
 
     async def mutated(*_: object, **__: object) -> None:
         """Do nothing."""
 
-    patch.setattr(SlotAcquirer, "give_back", mutated)
+    patch.setattr(SlotAcquirer, "release", mutated)
 
 
 def slot_after_started(patch: pytest.MonkeyPatch) -> None:
-    """Write `started`, and only then take a slot."""
+    """Store `started`, and acquire a slot only then."""
 
     run: Any = vars(Executor)["_run"]
 
@@ -81,18 +81,18 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
         await attempt.begin(started, grace_over=self._grace_over)
         lease = None
         while not isinstance(lease, SlotLease):
-            applicant = executor.applicant(item, started.read(), start)
-            lease = await self._slots.take(item.key, applicant, item.permit)
+            request = executor.slot_request(item, started.read(), start)
+            lease = await self._slots.acquire(item.key, request, item.permit)
         item.lease = lease
 
         async def begun(*_: object, **__: object) -> None:
-            """It has begun already."""
+            """Do nothing: the attempt has begun."""
 
         attempt.begin = begun
         try:
             settlement = await run(self, item, attempt, start)
         finally:
-            await self._slots.give_back(lease, retry_after=None, began=True)
+            await self._slots.release(lease, retry_after=None, began=True)
         await acknowledge(item, settlement)
         return True
 
@@ -100,7 +100,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
 
 
 def taken_over_at_once(patch: pytest.MonkeyPatch) -> None:
-    """Take over whatever slot another job has."""
+    """Take over any slot of another job."""
 
     def mutated(_: LeaseObservations, record: Any, *, at: float) -> set[str]:
         del at
@@ -110,10 +110,10 @@ def taken_over_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def loss_ignored(patch: pytest.MonkeyPatch) -> None:
-    """Let a handler go on that has lost its slot."""
+    """Let a handler that has lost its slot continue."""
 
     def mutated(_: Attempt) -> None:
-        """Tell nobody."""
+        """Do not cancel the handler."""
 
     patch.setattr(Attempt, "lose_slot", mutated)
 

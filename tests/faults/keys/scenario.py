@@ -15,7 +15,7 @@ from typing import Final
 
 from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
-from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
+from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
 from trellis_nats.testing import NatsServer
 
 from tests.faults.harness.dump import Dump, dumped
@@ -116,7 +116,7 @@ class KeyedScenario:
         if left and not dump.work:
             # What dead processes left is taken out by whoever is kept waiting: of more jobs than may run, one is.
             if any(each.queued for each in left):
-                await asyncio.sleep(RESERVATION_GRACE.total_seconds())
+                await asyncio.sleep(RESERVATION_TIMEOUT.total_seconds())
             for each in left:
                 for _ in range(limits_of(each.key[0])[0] + 1):
                     await self.submit(*each.key, seconds=0.3)

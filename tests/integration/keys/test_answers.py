@@ -85,15 +85,15 @@ async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
     async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as second:
         before = await ferry.jobs.strict.create(ANNA)
         orphan_finder = inspector_of(ferry.jobs.strict)
-        look = orphan_finder.orphans
+        find = orphan_finder.find
         made: list[str] = []
 
         async def meanwhile(*found: object, **options: object) -> Orphans:
             await second.jobs.strict.ref(before.id).cancel()
             made.append((await second.jobs.strict.create(ANNA, idempotency_key="once")).id)
-            return await look(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as they came
+            return await find(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as they came
 
-        monkeypatch.setattr(orphan_finder, "orphans", meanwhile)
+        monkeypatch.setattr(orphan_finder, "find", meanwhile)
         ref = await ferry.jobs.strict.create(ANNA, idempotency_key="once")
 
         assert made == [ref.id]
@@ -112,7 +112,7 @@ async def reserved(ferry: Ferry, queue: CargoQueue, *, ahead: timedelta) -> str:
 async def test_a_place_reserved_by_a_clock_that_is_ahead_is_given_up_all_the_same(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphans, "RESERVATION_GRACE", timedelta(milliseconds=500))
+    monkeypatch.setattr(orphans, "RESERVATION_TIMEOUT", timedelta(milliseconds=500))
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.solo
         await (await queue.create(ANNA)).cancel()

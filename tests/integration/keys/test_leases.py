@@ -266,7 +266,7 @@ async def test_a_lease_runs_on_while_the_history_of_who_waits_is_read_again(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease may be longer than a job waits in one go."""
-    monkeypatch.setattr(acquire, "_LOOK_AGAIN", LEASE / 3)
+    monkeypatch.setattr(acquire, "_REREAD_AFTER", LEASE / 3)
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
         await worker.wait_for("began")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import monotonic
 
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats.jobs.keys.model.slots import COURTESY
+from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
@@ -39,7 +39,7 @@ async def test_a_slot_whose_owner_died_refuses_submissions_no_longer_than_its_le
 
         await eventually(lambda: accepted(queue), within=BOUND)
 
-        assert (LEASE + COURTESY).total_seconds() <= monotonic() - began
+        assert (LEASE + PRIORITY_WINDOW).total_seconds() <= monotonic() - began
         assert (await record_of(ferry, queue, ANNA)).active == ()
 
 

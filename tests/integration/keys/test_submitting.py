@@ -168,7 +168,7 @@ async def test_many_jobs_are_created_only_if_each_has_room(nats_server: NatsServ
 
 async def test_a_number_that_runtimes_write_differently_is_refused_at_once(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
-        with pytest.raises(InvalidPayload, match=r"#/number: the concurrency key takes integers"):
+        with pytest.raises(InvalidPayload, match=r"#/number: the concurrency key accepts only integers"):
             await ferry.jobs.numbered.create(Cargo(ship="anna", number=2**53))
 
 

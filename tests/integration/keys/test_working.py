@@ -182,5 +182,5 @@ async def test_a_payload_whose_key_other_runtimes_would_write_differently_fails(
 
         assert foreign.state is JobState.FAILED
         assert foreign.last_error is not None
-        assert "#/number: the concurrency key takes integers" in foreign.last_error
+        assert "#/number: the concurrency key accepts only integers" in foreign.last_error
         watch.go_on.set()  # or leaving would wait for the other job

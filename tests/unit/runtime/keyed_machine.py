@@ -1,4 +1,4 @@
-"""Histories of one key as hypothesis makes them up: any step of any process, any fault, any time."""
+"""Random histories of one key, made by hypothesis: any step of any process, any fault, at any time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from trellis_nats.jobs.keys.model.slots import COURTESY
-from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
+from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW
+from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
 
 from tests.support.keyed_steps import CHANGING, act, actions, deliverable
 from tests.support.keyed_world import ENDED, LEASE, Rules, World, policy
@@ -25,7 +25,7 @@ _WORKERS: Final = 3
 
 
 class KeyedHistories(RuleBasedStateMachine):
-    """Several processes with clocks that differ, one key."""
+    """Several processes with different clocks, and one key."""
 
     reducers = Rules()
     world: World
@@ -65,7 +65,7 @@ class KeyedHistories(RuleBasedStateMachine):
 
     @rule(pick=_PICK)
     def go_on(self, pick: int) -> None:
-        """One process does all that it does without waiting."""
+        """Let one process take all its steps that do not wait."""
         names = [name for name, actor in self.world.actors.items() if actions(self.world, actor)]
         if names:
             self._run(_one(names, pick))
@@ -133,15 +133,15 @@ class KeyedHistories(RuleBasedStateMachine):
         world.actors[operator.name] = replace(operator, stage=stage)
 
     def _run(self, name: str, *, handler: str = "") -> None:
-        """Let a process go on until its handler runs, it waits, or it has nothing to do."""
+        """Let a process take steps until its handler runs, it waits, or it has nothing to do."""
         world = self.world
-        looks = 0
-        while name in world.actors and looks < 2:
+        checks = 0
+        while name in world.actors and checks < 2:
             actor = world.actors[name]
             found = actions(world, actor)
             if not found or (actor.stage in {"running", "unwinding"} and not handler):
                 return
-            looks += actor.stage in {"look", "waiting"}
+            checks += actor.stage in {"check", "waiting"}
             act(world, name, handler if actor.stage in {"running", "unwinding"} else found[0])
             self.nothing_is_violated()
 
@@ -150,7 +150,7 @@ class KeyedHistories(RuleBasedStateMachine):
         if hasattr(self, "world"):
             assert self.world.violations() == []
 
-    # --- the end: everybody is dead, and the key gets free again ---------------------------------------------------
+    # --- the end: every process is dead, and the key becomes free again ----------------------------------------------
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -161,10 +161,10 @@ class KeyedHistories(RuleBasedStateMachine):
             self._free()
 
     def _drain(self) -> None:
-        """Every job that is stored comes to its end, as soon as the leases of the dead are over."""
+        """Every stored job ends as soon as the leases of dead processes have expired."""
         world = self.world
         began = world.now
-        limit = (LEASE + COURTESY).total_seconds() + 2 * _POLL
+        limit = (LEASE + PRIORITY_WINDOW).total_seconds() + 2 * _POLL
         while world.messages:
             assert world.now - began <= limit, f"stuck: {world.messages}, {world.record}"
             for job in deliverable(world):
@@ -177,21 +177,21 @@ class KeyedHistories(RuleBasedStateMachine):
     def _arithmetic(self) -> None:
         world = self.world
         stored = set(world.history)
-        assert {job for job, said in world.outcomes.items() if said == "accepted"} <= stored
+        assert {job for job, outcome in world.outcomes.items() if outcome == "accepted"} <= stored
         assert {past.event for past in world.history.values()} <= ENDED
-        assert "coalesced to nobody" not in world.outcomes.values()
+        assert "coalesced with a missing job" not in world.outcomes.values()
 
     def _free(self) -> None:
-        """As many new jobs as the key has room for get their places: none is held for nobody."""
+        """The key accepts as many new jobs as it has room for: no orphan is left."""
         world = self.world
-        world.pass_time(RESERVATION_GRACE.total_seconds() + _SKEW)
+        world.pass_time(RESERVATION_TIMEOUT.total_seconds() + _SKEW)
         if world.policy.stale_policy == "block":
             for slot in world.record.active:
                 self._operate("remove", slot.job_id)
             for name in list(world.actors):
                 self._run(name)
         began = world.now
-        limit = (LEASE + COURTESY).total_seconds() + _POLL
+        limit = (LEASE + PRIORITY_WINDOW).total_seconds() + _POLL
         seen = None
         for number in range(world.policy.max_active + world.policy.max_queued):
             job = f"new{number}"
@@ -199,9 +199,9 @@ class KeyedHistories(RuleBasedStateMachine):
                 assert world.now - began <= limit, f"not free: {world.record}"
                 submitter = world.spawn("submitter", job=job)
                 if seen is not None:
-                    world.actors[submitter.name] = replace(submitter, seen=seen)
+                    world.actors[submitter.name] = replace(submitter, observations=seen)
                 self._run(submitter.name)
-                seen = world.actors[submitter.name].seen
+                seen = world.actors[submitter.name].observations
                 if world.outcomes.get(job) != "accepted":
                     world.pass_time(_POLL)
 

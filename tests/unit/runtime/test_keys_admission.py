@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.model.admission import (
+    AdmissionResult,
     Admitted,
     Displaced,
     Full,
     Joined,
-    Verdict,
     admit,
     evict,
     restore,
@@ -32,7 +32,7 @@ def admitted(
     expired: frozenset[str] = frozenset(),
     stale_policy: StalePolicy = "fail-stale",
     unjoinable: frozenset[str] = frozenset(),
-) -> tuple[str, Verdict]:
+) -> tuple[str, AdmissionResult]:
     policy = KeyPolicy(
         template=("k",),
         max_active=max_active,
@@ -41,7 +41,7 @@ def admitted(
         stale_policy=stale_policy,
     )
 
-    def answer(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
+    def answer(found: KeyRecord) -> tuple[KeyRecord, AdmissionResult]:
         return admit(
             found,
             entry("N"),

@@ -9,10 +9,9 @@ from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model import event_fields
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE, is_abandoned, is_orphaned, overdue_slots
+from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT, is_abandoned, is_orphaned, overdue_slots
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import StoredEvent
 from trellis_nats.jobs.store.liveness import Answer
 
 from tests.support.keyed_records import AT, entry, record, slot
@@ -52,8 +51,8 @@ def test_a_job_that_lives_keeps_its_place_however_long_it_waits(kind: str, state
 
 
 def test_a_place_is_reserved_for_a_while_for_a_job_that_is_not_stored() -> None:
-    assert not is_orphaned(entry("A"), None, at=AT + RESERVATION_GRACE)
-    assert is_orphaned(entry("A"), None, at=AT + RESERVATION_GRACE + MOMENT)
+    assert not is_orphaned(entry("A"), None, at=AT + RESERVATION_TIMEOUT)
+    assert is_orphaned(entry("A"), None, at=AT + RESERVATION_TIMEOUT + MOMENT)
 
 
 @pytest.mark.parametrize("answer", [Answer.HELD, Answer.SILENT])
@@ -85,7 +84,7 @@ def started(token: str, *, tries: int = 1) -> LifecycleEvent:
 def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
     begun = started("token-A")
 
-    found = event_fields.stale(StoredEvent(begun, 7, None), begun, slot("A"), AT)
+    found = event_fields.stale_event(begun, begun, slot("A"), AT)
 
     assert found is not None
     assert (found.event_type, found.state, found.previous_state, found.tries) == (
@@ -106,18 +105,18 @@ def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
     ],
 )
 def test_a_job_that_has_gone_on_is_not_stale(newest: LifecycleEvent, begun: LifecycleEvent | None) -> None:
-    assert event_fields.stale(StoredEvent(newest, 7, None), begun, slot("A"), AT) is None
+    assert event_fields.stale_event(newest, begun, slot("A"), AT) is None
 
 
 def test_an_ignored_completion_leaves_a_job_where_it_was() -> None:
     ignored = event(EventType.STALE_COMPLETION_IGNORED, "completed")
 
-    assert event_fields.stale(StoredEvent(ignored, 7, None), started("token-A"), slot("A"), AT) is not None
+    assert event_fields.stale_event(ignored, started("token-A"), slot("A"), AT) is not None
 
 
 @pytest.mark.parametrize(("kind", "state"), LIVES)
 def test_only_a_job_that_waits_can_be_skipped(kind: str, state: str) -> None:
-    found = event_fields.skipped(event(kind, state), "N", AT)
+    found = event_fields.skipped_event(event(kind, state), "N", AT)
 
     assert (found is None) is (state == "active")
     if found is not None:
@@ -126,20 +125,20 @@ def test_only_a_job_that_waits_can_be_skipped(kind: str, state: str) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_job_that_has_ended_is_not_skipped(end: str) -> None:
-    assert event_fields.skipped(event(end, end), "N", AT) is None
+    assert event_fields.skipped_event(event(end, end), "N", AT) is None
 
 
 def test_events_say_the_key_and_the_slot() -> None:
-    assert event_fields.admitted(KEY) == {
+    assert event_fields.created_fields(KEY) == {
         "concurrency": {"key": "tenant:acme", "keyHash": "h"},
         "queuePolicy": {"outcome": "accepted"},
     }
-    assert event_fields.admitted(KEY, replaced="B")["queuePolicy"] == {
+    assert event_fields.created_fields(KEY, replaced="B")["queuePolicy"] == {
         "outcome": "replaced",
         "reason": "replace-oldest",
         "replacedJobId": "B",
     }
-    assert event_fields.held(KEY, slot("A"), 2)["concurrency"] == {
+    assert event_fields.started_fields(KEY, slot("A"), 2)["concurrency"] == {
         "key": "tenant:acme",
         "keyHash": "h",
         "instanceId": "worker",

@@ -1,4 +1,4 @@
-"""A key keeps its limit and gets free again, whatever happens in whatever order."""
+"""A key keeps its limit and becomes free again, whatever happens in whatever order."""
 
 import os
 
@@ -13,7 +13,7 @@ HISTORIES = int(os.environ.get("KEYED_HISTORIES", "150"))
 
 
 @pytest.mark.timeout(60 + HISTORIES // 10)
-def test_a_key_keeps_its_limit_and_never_leaks_a_place() -> None:
+def test_a_key_keeps_its_limit_and_never_leaks_an_entry() -> None:
     run_state_machine_as_test(
         KeyedHistories,
         settings=settings(max_examples=HISTORIES, stateful_step_count=30, deadline=None, database=None),

@@ -71,10 +71,10 @@ def test_the_next_end_is_that_of_the_first_lease() -> None:
     longer = record([slot("A"), slot("B", lease=timedelta(seconds=10))])
     seen = observe(NO_OBSERVATIONS, longer, at=100.0)
 
-    assert seen.next_end(longer, at=104.0) == timedelta(seconds=6)
-    assert seen.next_end(longer, at=200.0) == timedelta(0)
-    assert NO_OBSERVATIONS.next_end(longer, at=0.0) == timedelta(seconds=10)
-    assert NO_OBSERVATIONS.next_end(record("", "A"), at=0.0) is None
+    assert seen.next_expiry(longer, at=104.0) == timedelta(seconds=6)
+    assert seen.next_expiry(longer, at=200.0) == timedelta(0)
+    assert NO_OBSERVATIONS.next_expiry(longer, at=0.0) == timedelta(seconds=10)
+    assert NO_OBSERVATIONS.next_expiry(record("", "A"), at=0.0) is None
 
 
 def test_seeing_changes_no_earlier_sighting() -> None:

@@ -1,18 +1,18 @@
-"""What proves the reducers right finds every wrong one."""
+"""The tests that check the reducers find every broken one."""
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from trellis_nats.jobs.keys.model import slots
 
-from tests.support.keyed_mutants import FORGETTING_THE_LIVING, MUTANTS, RELEASING_BY_JOB, REVIVING
+from tests.support.keyed_mutants import MUTANTS, RELEASING_BY_JOB, REMOVING_THE_LIVING, REVIVING
 from tests.support.keyed_steps import act, actions
 from tests.support.keyed_world import Message, Rules, World, policy
 from tests.unit.runtime.keyed_machine import KeyedHistories
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_histories_show_what_is_broken(mutant: str) -> None:
+def test_the_histories_reveal_each_mutant(mutant: str) -> None:
     broken = type("Broken", (KeyedHistories,), {"reducers": MUTANTS[mutant]})
 
     with pytest.raises((AssertionError, BaseExceptionGroup)):
@@ -31,13 +31,13 @@ def test_the_histories_show_what_is_broken(mutant: str) -> None:
 
 
 def go_on(world: World, name: str, *, until: str) -> None:
-    """Let a process do what it does, in order, until it is at a stage."""
+    """Let a process take its steps, in order, until it reaches a stage."""
     for _ in range(20):
         actor = world.actors[name]
         if actor.stage == until:
             return
         act(world, name, actions(world, actor)[0])
-    raise AssertionError(f"{name} never came to {until}: {world.actors[name]}")
+    raise AssertionError(f"{name} never reached {until}: {world.actors[name]}")
 
 
 def running(rules: Rules) -> tuple[World, str]:
@@ -51,40 +51,40 @@ def running(rules: Rules) -> tuple[World, str]:
     return world, worker
 
 
-@pytest.mark.parametrize(("rules", "keeps"), [(Rules(), True), (FORGETTING_THE_LIVING, False)])
-def test_a_cancelled_job_that_comes_again_leaves_the_slot_to_its_handler(rules: Rules, keeps: bool) -> None:
+@pytest.mark.parametrize(("rules", "is_kept"), [(Rules(), True), (REMOVING_THE_LIVING, False)])
+def test_a_redelivered_cancelled_job_leaves_the_slot_to_its_handler(rules: Rules, is_kept: bool) -> None:
     world, worker = running(rules)
     world.append("J", "cancelled", after=world.history["J"].sequence, tries=1)
     other = world.spawn("worker").name
 
     act(world, other, "deliver:J")
-    go_on(world, other, until="waiting" if keeps else "idle")
+    go_on(world, other, until="waiting" if is_kept else "idle")
 
-    assert (world.record.slot(world.actors[worker].token) is not None) is keeps
-    assert bool(world.violations()) is not keeps
+    assert (world.record.slot(world.actors[worker].token) is not None) is is_kept
+    assert bool(world.violations()) is not is_kept
 
 
-@pytest.mark.parametrize(("rules", "keeps"), [(Rules(), True), (RELEASING_BY_JOB, False)])
-def test_a_late_release_leaves_the_newer_slot_of_its_job(rules: Rules, keeps: bool) -> None:
+@pytest.mark.parametrize(("rules", "is_kept"), [(Rules(), True), (RELEASING_BY_JOB, False)])
+def test_a_late_release_leaves_the_newer_slot_of_its_job(rules: Rules, is_kept: bool) -> None:
     world, first = running(rules)
     world.pass_time(world.policy.lease.total_seconds())
     world.messages["J"] = Message()
     second = world.spawn("worker").name
     act(world, second, "deliver:J")
-    go_on(world, second, until="look")
+    go_on(world, second, until="check")
     world.pass_time(world.policy.lease.total_seconds())
-    act(world, second, "look")
+    act(world, second, "check")
     go_on(world, second, until="running")
 
     act(world, first, "lost")
     go_on(world, first, until="nak")
 
-    assert (world.record.slot(world.actors[second].token) is not None) is keeps
-    assert bool(world.violations()) is not keeps
+    assert (world.record.slot(world.actors[second].token) is not None) is is_kept
+    assert bool(world.violations()) is not is_kept
 
 
 @pytest.mark.parametrize(("rules", "is_lost"), [(Rules(), True), (REVIVING, False)])
-def test_a_slot_that_an_operator_took_away_is_lost_at_the_next_renewal(rules: Rules, is_lost: bool) -> None:
+def test_a_slot_that_an_operator_removed_is_lost_at_the_next_renewal(rules: Rules, is_lost: bool) -> None:
     world, worker = running(rules)
     world.store(slots.remove(world.record, "J"), "operator")
 

@@ -1,4 +1,4 @@
-"""Every order of the steps of two workers, not only those that chance finds."""
+"""Every order of the steps of two workers, not only the orders that chance finds."""
 
 import pytest
 
@@ -8,11 +8,11 @@ from tests.support.keyed_steps import act, actions
 from tests.support.keyed_world import Rules, World, policy
 
 STATES = 20_000
-"""Of two jobs, so many are gone through, breadth first: about 5 s. All of one job's are."""
+"""How many states of two jobs are visited, breadth first: about 5 s. All states of one job are visited."""
 
 
 def explored(jobs: str, rules: Rules, *, stale_policy: str = "fail-stale") -> Explored:
-    """Go through the orders in which two workers can do some jobs that are stored, while one of them may crash."""
+    """Visit the orders in which two workers can run stored jobs, while one worker may crash."""
     world = World.fresh(policy(stale_policy=stale_policy, max_queued=1), rules)
     for job in jobs:
         submitter = world.spawn("submitter", job=job).name
@@ -26,32 +26,32 @@ def explored(jobs: str, rules: Rules, *, stale_policy: str = "fail-stale") -> Ex
 
 
 @pytest.mark.parametrize("stale_policy", ["fail-stale", "block"])
-def test_no_order_of_the_steps_of_one_job_violates_anything(stale_policy: str) -> None:
+def test_no_order_of_the_steps_of_one_job_violates_a_promise(stale_policy: str) -> None:
     found = explored("A", Rules(), stale_policy=stale_policy)
 
-    print(f"{found.states} states")  # noqa: T201 - how much was gone through, with -s
+    print(f"{found.states} states")  # noqa: T201 - shown with -s
     assert found.violations == [], found.trace
     assert found.is_complete
 
 
 @pytest.mark.parametrize("stale_policy", ["fail-stale", "block"])
-def test_the_first_orders_of_two_jobs_violate_nothing(stale_policy: str) -> None:
+def test_the_first_orders_of_two_jobs_violate_no_promise(stale_policy: str) -> None:
     found = explored("AB", Rules(), stale_policy=stale_policy)
 
-    print(f"{found.states} states")  # noqa: T201 - likewise
+    print(f"{found.states} states")  # noqa: T201 - shown with -s
     assert found.violations == [], found.trace
 
 
 @pytest.mark.parametrize(
     "mutant",
     [
-        "acquire does not count the active ones",
-        "a slot is taken over whose lease is not over",
-        "the slot of a job that lives is evicted",
-        "the place of a job that waits is evicted",
+        "acquire does not count active jobs",
+        "a slot is taken over before its lease has expired",
+        "the slot of a running job is evicted",
+        "the entry of a waiting job is evicted",
     ],
 )
-def test_among_them_is_one_that_shows_what_is_broken(mutant: str) -> None:
+def test_an_order_of_steps_reveals_each_mutant(mutant: str) -> None:
     found = explored("AB", MUTANTS[mutant])
 
     assert found.violations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
-from trellis_nats.jobs.keys.model.record import KeyRecord, Malformed
+from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord
 
 from tests.support.keyed_records import AT, entry, record, slot
 
@@ -97,7 +97,7 @@ def changed(place: str, value: JsonValue, *, gone: bool = False) -> bytes:
 def test_a_member_that_is_missing_or_of_another_type_is_named(member: str) -> None:
     place, _, name = member.rpartition("/")
     for data in (without(member), changed(member, None), changed(member, 1.5), changed(member, {"x": 1})):
-        with pytest.raises(Malformed, match=f"{place or 'the record'}: {name} is"):
+        with pytest.raises(InvalidRecord, match=f"{place or 'the record'}: {name} is"):
             parsed(data)
 
 
@@ -112,7 +112,7 @@ def test_a_member_that_is_missing_or_of_another_type_is_named(member: str) -> No
         (b"[]", "not an object"),
         (b"{}", "version is missing"),
         (changed("version", 2), "version is not 1"),
-        (changed("version", True), "version is missing, or not of type int"),
+        (changed("version", True), "version is missing, or is not of type int"),
         (changed("service", "other"), 'service is "other", not "svc"'),
         (changed("jobType", "other"), 'jobType is "other", not "process"'),
         (changed("keyHash", "other"), 'keyHash is "other", not "h"'),
@@ -120,14 +120,14 @@ def test_a_member_that_is_missing_or_of_another_type_is_named(member: str) -> No
         (changed("queued/1", None), "queued/1 is not an object"),
         (changed("active/0/tries", True), "active/0: tries"),
         (changed("active/0/slotToken", ""), "active/0: jobId and slotToken must not be empty"),
-        (changed("active/0/leaseExpiresAt", "soon"), "active/0: leaseExpiresAt is no instant"),
-        (changed("active/0/heartbeatAt", "2026-07-01T10:00:00"), "active/0: heartbeatAt is no instant"),
-        (changed("queued/0/createdAt", ""), "queued/0: createdAt is no instant"),
-        (changed("queued/1/retryAt", "2026-13-01T10:00:00Z"), "queued/1: retryAt is no instant"),
+        (changed("active/0/leaseExpiresAt", "soon"), "active/0: leaseExpiresAt is not a timestamp"),
+        (changed("active/0/heartbeatAt", "2026-07-01T10:00:00"), "active/0: heartbeatAt is not a timestamp"),
+        (changed("queued/0/createdAt", ""), "queued/0: createdAt is not a timestamp"),
+        (changed("queued/1/retryAt", "2026-13-01T10:00:00Z"), "queued/1: retryAt is not a timestamp"),
     ],
 )
 def test_what_cannot_be_read_says_where_and_is_not_taken_for_empty(data: bytes, said: str) -> None:
-    with pytest.raises(Malformed, match=said):
+    with pytest.raises(InvalidRecord, match=said):
         parsed(data)
 
 
@@ -136,13 +136,13 @@ def test_what_cannot_be_read_says_where_and_is_not_taken_for_empty(data: bytes, 
 def test_a_number_that_could_not_be_written_again_is_not_read(place: str, around: str) -> None:
     data = changed(place, "HERE").replace(b'"HERE"', (around % "1e999").encode())
 
-    with pytest.raises(Malformed, match="a number that is too large"):
+    with pytest.raises(InvalidRecord, match="a number that is too large"):
         parsed(data)
     assert parsed(changed(place, "HERE").replace(b'"HERE"', (around % "1e99").encode()))
 
 
 def test_two_holds_with_one_token_are_no_record() -> None:
-    with pytest.raises(Malformed, match="one slotToken"):
+    with pytest.raises(InvalidRecord, match="one slotToken"):
         parsed(record([slot("A", "same"), slot("B", "same")]).encode())
 
 

@@ -6,7 +6,15 @@ import pytest
 from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, StalePolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord
-from trellis_nats.jobs.keys.model.slots import COURTESY, Acquired, Blocked, acquire, release, remove, renew
+from trellis_nats.jobs.keys.model.slots import (
+    PRIORITY_WINDOW,
+    Acquired,
+    Blocked,
+    acquire,
+    release,
+    remove,
+    renew,
+)
 
 from tests.support.keyed_records import AT, LEASE, entry, record, slot
 
@@ -17,7 +25,7 @@ def taken(
     *,
     hold: str = "",
     expired: str = "",
-    entitled: bool = False,
+    skips_queue: bool = False,
     in_order: bool = False,
     max_active: int = 1,
     stale_policy: StalePolicy = "fail-stale",
@@ -26,7 +34,7 @@ def taken(
     policy = KeyPolicy(template=("k",), max_active=max_active, stale_policy=stale_policy)
     tokens = {f"token-{each}" for each in expired}
     after, said = acquire(
-        before, slot(job, hold), policy, expired=tokens, entitled=entitled, in_order=in_order, at=at
+        before, slot(job, hold), policy, expired=tokens, skips_queue=skips_queue, in_order=in_order, at=at
     )
     if isinstance(said, Blocked):
         assert after is before
@@ -52,7 +60,7 @@ def test_doing_it_again_takes_nothing_more() -> None:
 
 def test_a_job_that_does_not_wait_is_not_listed_unless_it_was_tried_before() -> None:
     assert taken(record("", "B"))[1] == Blocked("not-listed")
-    assert taken(record(), entitled=True) == (record("N"), Acquired())
+    assert taken(record(), skips_queue=True) == (record("N"), Acquired())
 
 
 @pytest.mark.parametrize("stale_policy", ["fail-stale", "block"])
@@ -105,8 +113,8 @@ def test_block_leaves_the_slots_of_others() -> None:
     [
         (-timedelta(milliseconds=1), False),
         (timedelta(0), True),
-        (COURTESY - timedelta(milliseconds=1), True),
-        (COURTESY, False),
+        (PRIORITY_WINDOW - timedelta(milliseconds=1), True),
+        (PRIORITY_WINDOW, False),
     ],
 )
 def test_a_retry_that_is_due_goes_first_for_a_while(since: timedelta, is_first: bool) -> None:
@@ -115,7 +123,7 @@ def test_a_retry_that_is_due_goes_first_for_a_while(since: timedelta, is_first: 
     _, said = taken(before, at=AT + since)
 
     assert said == (Blocked("retry-first") if is_first else Acquired())
-    assert taken(before, "R", entitled=True, at=AT + since)[1] == Acquired()
+    assert taken(before, "R", skips_queue=True, at=AT + since)[1] == Acquired()
 
 
 def test_a_retry_keeps_one_slot_and_not_the_others() -> None:
@@ -133,7 +141,7 @@ def test_in_order_the_older_ones_go_first_but_not_those_whose_time_has_not_come(
 
     assert taken(record("", "BN"), in_order=True)[1] == Blocked("others-first")
     assert taken(record("", "BN"), in_order=True, max_active=2)[1] == Acquired()
-    assert taken(record("", "BN"), in_order=True, entitled=True)[1] == Acquired()
+    assert taken(record("", "BN"), in_order=True, skips_queue=True)[1] == Acquired()
     assert taken(record([], [later, entry("N")]), in_order=True)[1] == Acquired()
 
 

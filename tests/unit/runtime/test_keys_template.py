@@ -54,7 +54,7 @@ def test_pointers_are_followed_as_rfc_6901_has_them(pointer: str, display: str) 
     "pointer", ["/list/00", "/list/2", "/list/-", "/list/-1", "/list/+1", "/tenant/0", "/gone"]
 )
 def test_what_a_pointer_does_not_find_is_an_error(pointer: str) -> None:
-    with pytest.raises(InvalidPayload, match="does not have it"):
+    with pytest.raises(InvalidPayload, match="does not contain it"):
         display_of(pointer)
 
 

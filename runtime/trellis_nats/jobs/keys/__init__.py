@@ -1,6 +1,6 @@
-"""Keyed concurrency: at most so many active jobs of one key, across all instances of a service.
+"""Keyed concurrency: a limit on the active jobs of one key, across all instances of a service.
 
-A record per key stands in the bucket `JOBS_KEYS_<namespace>`: who is active, who waits. `template` says which key a
-payload has; `record`, `admission`, `slots` and `sighting` are pure; `store` runs them under compare-and-set; the rest
-connects them with the jobs.
+Each key has a record in the bucket `JOBS_KEYS_<namespace>`, with its active and its waiting jobs. `model` is pure: the
+key of a payload, the record, and every decision about it. `key_store` applies the decisions by compare-and-set. `create`
+and `reservations` let new jobs in, `acquire`, `wait_queue` and `lease` give them their slots, `orphans` cleans up.
 """

@@ -1,4 +1,4 @@
-"""Takes slots for the jobs of one queue, and lets those wait whose key has none."""
+"""Acquires slots for the jobs of one queue, and makes jobs wait whose key has no free slot."""
 
 from __future__ import annotations
 
@@ -18,59 +18,62 @@ from trellis_nats.ids import new_id
 from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.key_store import KeyStores
 from trellis_nats.jobs.keys.lease import SlotLease
-from trellis_nats.jobs.keys.leaving import leave
 from trellis_nats.jobs.keys.model.admission import evict
+from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
-from trellis_nats.jobs.keys.model.slots import COURTESY, ORDER, Acquired, Blocked, acquire
+from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.keys.reservations import Reservations, record_stale
+from trellis_nats.jobs.keys.reservations import Reservations, write_stale
 from trellis_nats.jobs.keys.wait_queue import Waiter, WaitQueue, WaitQueues
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Liveness
 
-__all__ = ["Applicant", "SlotAcquirer", "Wait"]
+__all__ = ["NoSlot", "SlotAcquirer", "SlotRequest"]
 
-_LOOK_AGAIN: Final = timedelta(seconds=10)
-"""How long a job waits before its history is read again."""
-_LISTED_WITHIN: Final = timedelta(seconds=2)
-"""How long a job that does not wait in the record is looked at again: whoever displaced it writes so meanwhile. After
-that, its entry was evicted or never made, and it gets a slot like any other."""
+_REREAD_AFTER: Final = timedelta(seconds=10)
+"""How long a job waits for its key before its history is read again."""
+_UNLISTED_TIMEOUT: Final = timedelta(seconds=2)
+"""How long a job without an entry in the record is retried: the process that displaced it stores that in the meantime.
+After that, its entry was evicted or never made, and the job gets a slot without one."""
 _UNLISTED_PAUSE: Final = 0.05
+"""Seconds between two attempts of a job without an entry."""
 _WAITING_MAX: Final = 256
-"""How many messages of a queue wait in one process. Those beyond it wait at the server."""
+"""How many messages of a queue wait in one process. More than that wait at the server."""
+_RELEASE_POLL: Final = timedelta(seconds=1)
+"""How often a process checks whether the owner of an ended job's slot has released it."""
 
 
-class Wait(Enum):
+class NoSlot(Enum):
     """Why a job has no slot."""
 
-    LOOK_AGAIN = auto()
-    """Its history may say something new: its deadline or a while has passed, or somebody has displaced it just now."""
-    CROWDED = auto()
-    """Too many wait in this process: it had better wait at the server."""
+    REREAD_HISTORY = auto()
+    """Its history may have changed: its deadline or some time has passed, or another job has displaced it just now."""
+    TOO_MANY_WAITERS = auto()
+    """Too many jobs wait in this process: the message should wait at the server."""
 
 
-class Applicant(NamedTuple):
-    """A job that wants a slot."""
+class SlotRequest(NamedTuple):
+    """A job that needs a slot."""
 
     job_id: str
     created_at: str
-    tries: int
-    """The try that would begin."""
+    attempt: int
+    """The number of the attempt that would begin."""
     context: JsonValue
-    entitled: bool
-    """Whether it was tried before: it goes first, and need not wait in the record."""
+    skips_queue: bool
+    """Whether the job was attempted before: it goes before new jobs, and needs no entry in the record."""
     deadline: datetime | None
 
 
-class _Taken(NamedTuple):
+class _StoredSlot(NamedTuple):
     slot: Slot
     takeovers: int
     displaced: tuple[Slot, ...]
-    asked_at: float
+    requested_at: float
 
 
 class SlotAcquirer:
-    """The way from a message in hand to a slot of its key, for one queue in one process."""
+    """Acquires slots for the messages that one process holds of one queue."""
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class SlotAcquirer:
         stores: KeyStores,
         reservations: Reservations,
         event_log: EventLog,
-        claims: Liveness,
+        liveness: Liveness,
         thread: ProgressThread,
         *,
         stopping: asyncio.Event,
@@ -88,216 +91,249 @@ class SlotAcquirer:
         self._reservations = reservations
         self._policy = reservations.policy
         self._event_log = event_log
-        self._claims = claims
+        self._liveness = liveness
         self._thread = thread
         self._stopping = stopping
         self._unlisted: dict[str, float] = {}
-        """Since when a job in hand has not been in the record of its key, by the monotonic clock."""
-        self._lines = WaitQueues(connection, stores.main, max_active=reservations.policy.max_active)
+        """Since when a job had no entry in the record of its key, by the monotonic clock."""
+        self._queues = WaitQueues(connection, stores.main, max_active=reservations.policy.max_active)
 
-    async def take(self, key: JobKey, applicant: Applicant, permit: Permit) -> SlotLease | Wait:
-        """Wait until the job has a slot of its key, or its history should be read again.
+    async def acquire(self, key: JobKey, request: SlotRequest, permit: Permit) -> SlotLease | NoSlot:
+        """Wait until the job has a slot of its key, or until its history should be read again.
 
-        A job that waits lays its hand down, and takes one up again before it gets its slot. When the worker stops, the
-        wait ends at once.
+        A job that waits releases its permit, and acquires a permit again before it gets its slot. When the worker
+        stops, the wait ends at once.
 
         Raises:
             TransportError: NATS did not answer, or the stored record cannot be read.
         """
-        since = self._unlisted.get(applicant.job_id)
-        if since is not None and monotonic() - since >= _LISTED_WITHIN.total_seconds():
-            applicant = applicant._replace(entitled=True)
-        line = self._lines.of(key)
-        asked: _Taken | Blocked | None = None
-        if permit.is_held and (applicant.entitled or line is None):
-            asked = await self._try(key, applicant, line)
-        found = asked if isinstance(asked, _Taken) else await self._stand(key, applicant, permit, asked)
-        if isinstance(found, Wait):
+        since = self._unlisted.get(request.job_id)
+        if since is not None and monotonic() - since >= _UNLISTED_TIMEOUT.total_seconds():
+            request = request._replace(skips_queue=True)
+        queue = self._queues.get(key)
+        result: _StoredSlot | Blocked | None = None
+        if permit.is_held and (request.skips_queue or queue is None):
+            result = await self._try_acquire(key, request, queue)
+        found = (
+            result if isinstance(result, _StoredSlot) else await self._enqueue(key, request, permit, result)
+        )
+        if isinstance(found, NoSlot):
             return found
-        self._unlisted.pop(applicant.job_id, None)
-        held = SlotLease(
+        self._unlisted.pop(request.job_id, None)
+        lease = SlotLease(
             self._stores,
             key,
             found.slot,
             self._policy,
             takeovers=found.takeovers,
-            asked_at=found.asked_at,
+            requested_at=found.requested_at,
             loop=self._loop,
         )
-        held.keep(self._thread)
+        lease.start_renewing(self._thread)
         try:
             for slot in found.displaced:
-                await record_stale(self._event_log, slot)
+                await write_stale(self._event_log, slot, key=key)
         except BaseException:
-            await self.give_back(held, began=False)
+            await self.release(lease, began=False)
             raise
-        return held
+        return lease
 
     @property
-    def is_crowded(self) -> bool:
-        """Whether so many wait in this process that one more had better wait at the server."""
-        return self._lines.waiting >= _WAITING_MAX
+    def is_full(self) -> bool:
+        """Whether so many jobs wait in this process that another one should wait at the server."""
+        return self._queues.waiting >= _WAITING_MAX
 
-    async def give_back(
-        self, held: SlotLease, *, retry_after: timedelta | None = None, began: bool = True
+    async def release(
+        self, lease: SlotLease, *, retry_after: timedelta | None = None, began: bool = True
     ) -> bool:
-        """Give a slot back as `HeldSlot` does, and let others know that this process works in it no longer."""
+        """Release a slot as `SlotLease.release` does, and stop answering that this process holds it."""
         try:
-            return await held.give_back(retry_after=retry_after, began=began)
+            return await lease.release(retry_after=retry_after, began=began)
         finally:
-            self._claims.release(held.slot.token)
+            self._liveness.release(lease.slot.token)
 
-    async def forget(self, key: JobKey, job_id: str, permit: Permit) -> bool:
-        """Take a job that has ended out of its key's record. Return False when the worker stops before that is done.
+    async def remove(self, key: JobKey, job_id: str, permit: Permit) -> bool:
+        """Remove a job that has ended from the record of its key. Return False when the worker stops first.
+
+        A job may have ended while its handler still runs: it was cancelled, or its worker is cut off and another
+        process stored the end. So its slot stays until its owner releases it or answers that it does not hold it, or
+        until the lease expires. The permit is released meanwhile.
 
         Raises:
             TransportError: NATS did not answer.
         """
         self._unlisted.pop(job_id, None)
-        orphan_finder = self._reservations.orphan_finder
-        return await leave(
-            self._stores.main, orphan_finder, key, job_id, permit=permit, stopping=self._stopping
-        )
+        abandoned = frozenset[str]()
+        observations = NO_OBSERVATIONS
 
-    def close(self) -> None:
-        """Let everybody look who waits: the worker stops."""
-        self._lines.call_all()
+        def removable(record: KeyRecord) -> frozenset[str]:
+            own = frozenset(slot.token for slot in record.active if slot.job_id == job_id)
+            return own & (abandoned | observations.expired(record, at=monotonic()))
+
+        def remove(record: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
+            changed = evict(record, entries={job_id}, slots=removable(record))
+            return changed, changed
+
+        while True:
+            record = await self._stores.main.change(key, remove)
+            if not any(slot.job_id == job_id for slot in record.active):
+                return True
+            observations = observe(observations, record, at=monotonic())
+            orphans = await self._reservations.orphan_finder.find(record, at=now(), observations=observations)
+            abandoned = orphans.slots
+            if removable(record):
+                continue
+            permit.release()
+            expiry = observations.next_expiry(record, at=monotonic())
+            pause = _RELEASE_POLL if expiry is None else min(expiry, _RELEASE_POLL)
+            try:
+                async with asyncio.timeout(pause.total_seconds()):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+            return False
+
+    def wake_all(self) -> None:
+        """Wake every job that waits, because the worker stops."""
+        self._queues.wake_all()
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
-    async def _stand(
-        self, key: JobKey, applicant: Applicant, permit: Permit, blocked: Blocked | None
-    ) -> _Taken | Wait:
+    async def _enqueue(
+        self, key: JobKey, request: SlotRequest, permit: Permit, blocked: Blocked | None
+    ) -> _StoredSlot | NoSlot:
         if blocked is not None and blocked.reason == "not-listed":
-            return await self._unlisted_again(applicant.job_id, permit)
-        if self.is_crowded:
-            return Wait.CROWDED
+            return await self._pause_unlisted(request.job_id, permit)
+        if self.is_full:
+            return NoSlot.TOO_MANY_WAITERS
         permit.release()
-        waiter = Waiter(not applicant.entitled, applicant.created_at, applicant.job_id)
-        with self._lines.standing(key, waiter) as line:
-            return await self._wait(key, applicant, permit, line, waiter)
+        waiter = Waiter(not request.skips_queue, request.created_at, request.job_id)
+        with self._queues.enqueue(key, waiter) as queue:
+            return await self._wait(key, request, permit, queue, waiter)
 
-    async def _unlisted_again(self, job_id: str, permit: Permit) -> Wait:
+    async def _pause_unlisted(self, job_id: str, permit: Permit) -> NoSlot:
         permit.release()
         while len(self._unlisted) >= _WAITING_MAX:
             self._unlisted.pop(next(iter(self._unlisted)))
         self._unlisted.setdefault(job_id, monotonic())
         await asyncio.sleep(_UNLISTED_PAUSE)
-        return Wait.LOOK_AGAIN
+        return NoSlot.REREAD_HISTORY
 
     async def _wait(
-        self, key: JobKey, applicant: Applicant, permit: Permit, line: WaitQueue, waiter: Waiter
-    ) -> _Taken | Wait:
-        until = monotonic() + _LOOK_AGAIN.total_seconds()
-        if applicant.deadline is not None:
-            until = min(until, monotonic() + (applicant.deadline - now()).total_seconds())
-        if line.is_first(waiter):
-            waiter.turn.set()  # whatever was freed before the subscription was not heard
+        self, key: JobKey, request: SlotRequest, permit: Permit, queue: WaitQueue, waiter: Waiter
+    ) -> _StoredSlot | NoSlot:
+        until = monotonic() + _REREAD_AFTER.total_seconds()
+        if request.deadline is not None:
+            until = min(until, monotonic() + (request.deadline - now()).total_seconds())
+        if queue.is_first(waiter):
+            waiter.wakeup.set()  # changes before the subscription were not received
         while True:
-            await line.wait_turn(waiter, until)
+            await queue.wait(waiter, until)
             if self._stopping.is_set() or monotonic() >= until:
-                return Wait.LOOK_AGAIN
-            blocked = await self._look(key, applicant, line, waiter)
+                return NoSlot.REREAD_HISTORY
+            blocked = await self._check(key, request, queue, waiter)
             if blocked is None:
                 await permit.reacquire()
                 if self._stopping.is_set() or monotonic() >= until:
-                    return Wait.LOOK_AGAIN
-                found = await self._try(key, applicant, line)
-                if isinstance(found, _Taken):
+                    return NoSlot.REREAD_HISTORY
+                found = await self._try_acquire(key, request, queue)
+                if isinstance(found, _StoredSlot):
                     return found
                 permit.release()
                 blocked = found
             if blocked.reason == "not-listed":
-                return await self._unlisted_again(applicant.job_id, permit)
+                return await self._pause_unlisted(request.job_id, permit)
             if blocked.reason != "active-limit":
-                line.call_after(waiter)
+                queue.wake_next(waiter)
 
-    async def _look(
-        self, key: JobKey, applicant: Applicant, line: WaitQueue, waiter: Waiter
+    async def _check(
+        self, key: JobKey, request: SlotRequest, queue: WaitQueue, waiter: Waiter
     ) -> Blocked | None:
-        """See whether there would be a slot, and take out of the record what keeps it for nobody."""
+        """Check whether the job could get a slot now. If not, the first waiter evicts orphans from the record."""
         record = await self._stores.main.read(key)
-        line.see(record)
-        blocked = self._judge(record, applicant, line)
-        if blocked is None or not line.is_first(waiter):
+        queue.observe(record)
+        blocked = self._blocked(record, request, queue)
+        if blocked is None or not queue.is_first(waiter):
             return blocked
-        orphans = await self._reservations.orphan_finder.orphans(
-            record, at=now(), observations=line.observations
+        orphans = await self._reservations.orphan_finder.find(
+            record, at=now(), observations=queue.observations
         )
         if not orphans:
             return blocked
 
-        def cleared(found: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
-            changed = evict(found, entries=orphans.entries, slots=orphans.slots)
+        def evict_orphans(record: KeyRecord) -> tuple[KeyRecord, KeyRecord]:
+            changed = evict(record, entries=orphans.entries, slots=orphans.slots)
             return changed, changed
 
-        record = await self._stores.main.change(key, cleared)
-        line.see(record)
-        return self._judge(record, applicant, line)
+        record = await self._stores.main.change(key, evict_orphans)
+        queue.observe(record)
+        return self._blocked(record, request, queue)
 
-    def _judge(self, record: KeyRecord, applicant: Applicant, line: WaitQueue) -> Blocked | None:
-        _, said = self._acquire(record, applicant, self._slot(applicant, ""), line)
-        return said if isinstance(said, Blocked) else None
+    def _blocked(self, record: KeyRecord, request: SlotRequest, queue: WaitQueue) -> Blocked | None:
+        _, result = self._acquire_in(record, request, self._make_slot(request, ""), queue)
+        return result if isinstance(result, Blocked) else None
 
-    async def _try(self, key: JobKey, applicant: Applicant, line: WaitQueue | None) -> _Taken | Blocked:
-        """Ask for a slot. Each time under a token of its own: a write that was given up may land later, and be nobody's."""
-        asked_at, token = monotonic(), new_id()
-        slot = self._slot(applicant, token)
-        taken: _Taken | None = None
+    async def _try_acquire(
+        self, key: JobKey, request: SlotRequest, queue: WaitQueue | None
+    ) -> _StoredSlot | Blocked:
+        """Request a slot, under a new token each time: a write that was given up may still be stored later."""
+        requested_at, token = monotonic(), new_id()
+        slot = self._make_slot(request, token)
+        stored: _StoredSlot | None = None
 
-        def reduce(record: KeyRecord) -> tuple[KeyRecord, _Taken | Blocked]:
-            nonlocal taken
-            if taken is not None and record.slot(token) is not None:
-                return record, taken  # it was stored, and only the answer was lost
-            if line is not None:
-                line.see(record)
-            changed, said = self._acquire(record, applicant, slot, line)
-            if isinstance(said, Blocked):
-                return changed, said
-            taken = _Taken(slot, changed.takeovers, said.displaced, asked_at)
-            return changed, taken
+        def reduce(record: KeyRecord) -> tuple[KeyRecord, _StoredSlot | Blocked]:
+            nonlocal stored
+            if stored is not None and record.slot(token) is not None:
+                return record, stored  # the write was stored, and only its answer was lost
+            if queue is not None:
+                queue.observe(record)
+            changed, result = self._acquire_in(record, request, slot, queue)
+            if isinstance(result, Blocked):
+                return changed, result
+            stored = _StoredSlot(slot, changed.takeovers, result.displaced, requested_at)
+            return changed, stored
 
-        self._claims.hold(token)
+        self._liveness.hold(token)
         try:
             found = await self._stores.main.change(key, reduce)
         except BaseException:
-            self._claims.release(token)
+            self._liveness.release(token)
             raise
         if isinstance(found, Blocked):
-            self._claims.release(token)
+            self._liveness.release(token)
         return found
 
-    def _acquire(
-        self, record: KeyRecord, applicant: Applicant, slot: Slot, line: WaitQueue | None
+    def _acquire_in(
+        self, record: KeyRecord, request: SlotRequest, slot: Slot, queue: WaitQueue | None
     ) -> tuple[KeyRecord, Acquired | Blocked]:
-        """Try it on a record, by what this process has seen. A job takes over its own slot a moment before others do."""
+        """Acquire a slot in a record, by what this process has observed. A job takes over its own slot before others do."""
         at = monotonic()
-        room_since = None if line is None else line.room_since
+        free_since = None if queue is None else queue.free_since
         expired: AbstractSet[str] = frozenset()
-        if line is not None and record.active:
-            own = {each.token for each in record.active if each.job_id == applicant.job_id}
-            late = line.observations.expired(record, at=at - COURTESY.total_seconds())
-            expired = late | (own & line.observations.expired(record, at=at))
+        if queue is not None and record.active:
+            own = {slot.token for slot in record.active if slot.job_id == request.job_id}
+            late = queue.observations.expired(record, at=at - PRIORITY_WINDOW.total_seconds())
+            expired = late | (own & queue.observations.expired(record, at=at))
         return acquire(
             record,
             slot,
             self._policy,
             expired=expired,
-            entitled=applicant.entitled,
-            in_order=room_since is None or at - room_since < ORDER.total_seconds(),
+            skips_queue=request.skips_queue,
+            in_order=free_since is None or at - free_since < FIFO_WINDOW.total_seconds(),
             at=now(),
         )
 
-    def _slot(self, applicant: Applicant, token: str) -> Slot:
+    def _make_slot(self, request: SlotRequest, token: str) -> Slot:
         at = now()
         started = timestamp(at)
         return Slot(
-            job_id=applicant.job_id,
+            job_id=request.job_id,
             token=token,
-            instance_id=self._claims.instance_id,
+            instance_id=self._liveness.instance_id,
             started_at=started,
             renewed_at=started,
             expires_at=timestamp(at + self._policy.lease),
-            tries=applicant.tries,
-            context=applicant.context,
+            tries=request.attempt,
+            context=request.context,
         )

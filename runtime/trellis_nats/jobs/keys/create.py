@@ -1,4 +1,4 @@
-"""Creates the jobs of a keyed queue: first the place in the record, then the event."""
+"""Creates the jobs of a keyed queue: first reserves an entry in the record of the key, then stores the event."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.batch import BATCH_MAX
+from trellis_nats._support.bounded_gather import bounded_gather
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import JobNotEnqueued, MalformedJobEvent, TransportError, WriteUnknown
 from trellis_nats.jobs.keys.model import event_fields
 from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Full, Joined
 from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
-from trellis_nats.jobs.keys.orphans import RESERVATION_GRACE
-from trellis_nats.jobs.keys.reservations import STORED_SOON, Reservations
+from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
+from trellis_nats.jobs.keys.reservations import STORE_POLL_SECONDS, Reservations
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
-__all__ = ["Created", "KeyedCreation", "Known", "refused"]
+__all__ = ["AlreadyStored", "Created", "KeyedCreator", "not_enqueued_error"]
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 64
-_STORED_WITHIN: Final = RESERVATION_GRACE / 2
-"""How long a displaced job may take to be stored. The place of the one that displaced it is reserved meanwhile."""
-_UNDO: Final = timedelta(seconds=5)
-"""How long a failed creation tries to give its place back. After that, the place is given up by whoever needs it."""
+_DISPLACED_STORED_WITHIN: Final = RESERVATION_TIMEOUT / 2
+"""How long to wait for a displaced job to be stored. The entry of the job that displaced it is reserved meanwhile."""
+_UNDO_TIMEOUT: Final = timedelta(seconds=5)
+"""How long a failed creation tries to remove its reservation. After that, the next caller that needs it evicts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,18 @@ class Created:
 
     key: str
     replaced: str | None = None
-    """The job that it displaced."""
+    """The id of the job that it displaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The job of the idempotency key is stored since before; nothing was changed."""
+class AlreadyStored:
+    """The job of the idempotency key was already stored; nothing was changed."""
 
     key: str
 
 
-class _Placed:
-    """The `created` event of a job that has a place, as it is stored: its size is known before, but for whom it displaces."""
+class _KeyedEvent:
+    """The `created` event of a job with the fields of its key, encoded once."""
 
     __slots__ = ("_data", "event", "key", "replaced")
 
@@ -61,8 +62,9 @@ class _Placed:
         self.event = event
         self.key = key
         self.replaced = replaced
-        """The job that it displaced."""
-        self._data = event_fields.stated(event, event_fields.admitted(key, replaced=replaced)).encode()
+        """The id of the job that it displaced."""
+        fields = event_fields.created_fields(key, replaced=replaced)
+        self._data = event_fields.add_fields(event, fields).encode()
 
     @property
     def job_id(self) -> str:
@@ -79,149 +81,160 @@ class _Placed:
         return self.event.headers
 
 
-class KeyedCreation:
-    """Stores jobs whose key has room for them."""
+class KeyedCreator:
+    """Stores the jobs of a queue whose keys have room for them."""
 
     def __init__(self, reservations: Reservations, event_log: EventLog, *, queue: str) -> None:
         self._reservations = reservations
         self._event_log = event_log
-        self._what = f'the payload of job "{queue}"'
+        self._queue = queue
 
     def key_of(self, payload: JsonValue) -> JobKey:
         """Return the key of a job.
 
         Raises:
-            InvalidPayload: the payload has none.
+            InvalidPayload: the payload has no key.
         """
-        return resolve(self._reservations.policy.template, payload, what=self._what)
+        template = self._reservations.policy.template
+        return resolve(template, payload, what=f'the payload of job "{self._queue}"')
 
     async def create(
         self, event: NewEvent, *, strict: bool, idempotent: bool
-    ) -> tuple[JobKey, Created | Known | Joined | Full]:
-        """Store a job, or say why not. With `strict`, nobody is joined or displaced.
+    ) -> tuple[JobKey, Created | AlreadyStored | Joined | Full]:
+        """Store a job, or return why it was not stored. A `strict` creation never joins or displaces another job.
 
         Raises:
             InvalidPayload: the payload has no key; nothing was sent.
-            Overtaken: a job with this id exists, and it is not `idempotent`.
-            WriteUnknown: no answer came; the job may have been stored.
-            TransportError: NATS did not take it; its place was given back as far as that was possible.
+            WriteConflict: a job with this id exists, and the creation is not `idempotent`.
+            WriteUnknown: the write was not answered; the job may be stored.
+            TransportError: NATS did not store the job; its reservation was removed if possible.
         """
         key = self.key_of(event.body["payload"])
         if idempotent and await self._exists(event.job_id):
-            return key, Known(key.display)
-        accepted = _Placed(event, key)
-        self._event_log.check_size(accepted)
-        verdict = await self._reservations.admit(key, event, strict=strict)
-        match verdict:
+            return key, AlreadyStored(key.display)
+        keyed = _KeyedEvent(event, key)
+        self._event_log.check_size(keyed)
+        result = await self._reservations.admit(key, event, strict=strict)
+        match result:
             case Full() | Joined():
-                return key, verdict
+                return key, result
             case Admitted():
-                return key, await self._store(accepted, idempotent=idempotent)
+                return key, await self._store(keyed, idempotent=idempotent)
             case Displaced(replaced):
                 if not await self._skip(key, replaced, event.job_id):
-                    return key, await self._store(accepted, idempotent=idempotent)
-                placed = _Placed(event, key, replaced=replaced.job_id)
-                return key, await self._store(placed, idempotent=idempotent)
+                    return key, await self._store(keyed, idempotent=idempotent)
+                keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
+                return key, await self._store(keyed, idempotent=idempotent)
 
     async def create_many(self, events: Sequence[NewEvent]) -> None:
-        """Store jobs, all of a thousand or none: every one of them gets its place before the first is stored.
+        """Store jobs in batches of a thousand. Each batch is stored as a whole or not at all.
+
+        All jobs of a batch get their entries before the first one is stored.
 
         Raises:
-            JobNotEnqueued: a key has no room; nothing of its thousand was stored.
+            JobNotEnqueued: a key has no room; nothing of its batch was stored.
             InvalidPayload: a payload has no key; nothing was sent.
-            PayloadTooLarge: the server would not take one of them; nothing was sent.
-            WriteUnknown: no answer came; the thousand may have been stored.
-            TransportError: NATS did not take them.
+            PayloadTooLarge: a job is too large for the server; nothing was sent.
+            WriteUnknown: the write was not answered; the batch may be stored.
+            TransportError: NATS did not store the batch.
         """
-        wanted = [_Placed(event, self.key_of(event.body["payload"])) for event in events]
-        for each in wanted:
-            self._event_log.check_size(each)
-        for start in range(0, len(wanted), BATCH_MAX):
-            await self._create_thousand(wanted[start : start + BATCH_MAX])
+        keyed = [_KeyedEvent(event, self.key_of(event.body["payload"])) for event in events]
+        for event in keyed:
+            self._event_log.check_size(event)
+        for start in range(0, len(keyed), BATCH_MAX):
+            await self._create_batch(keyed[start : start + BATCH_MAX])
 
-    async def _create_thousand(self, wanted: Sequence[_Placed]) -> None:
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def admitted(each: _Placed) -> None:
-            async with turns:
-                verdict = await self._reservations.admit(each.key, each.event, strict=True)
-            if isinstance(verdict, Full):
-                raise refused(each.key, verdict)
-
-        said = await asyncio.gather(*map(admitted, wanted), return_exceptions=True)
-        problem = next((each for each in said if each is not None), None)
-        placed = [each for each, answer in zip(wanted, said, strict=True) if answer is None]
+    async def _create_batch(self, events: Sequence[_KeyedEvent]) -> None:
+        results = await bounded_gather(events, self._reserve)
+        problem = next((result for result in results if result is not None), None)
+        reserved = [event for event, result in zip(events, results, strict=True) if result is None]
         if problem is not None:
-            await self._undo_all(placed)
+            await self._undo_all(reserved)
             raise problem
         try:
-            await self._event_log.create_many(wanted)
+            await self._event_log.create_many(events)
         except WriteUnknown:
-            raise  # they may be stored; the places of those that are not are given up by whoever needs them
+            raise  # the jobs may be stored; if not, the next caller that needs their entries evicts them
         except TransportError:
-            await self._undo_all(placed)
+            await self._undo_all(reserved)
             raise
 
-    async def _undo_all(self, placed: Sequence[_Placed]) -> None:
-        """Give the places of those back that were not stored, as far as that is possible in a few seconds."""
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def undone(each: _Placed) -> None:
-            async with turns:
-                if not await self._exists(each.job_id):
-                    await self._reservations.withdraw(each.key, each.job_id)
-
-        async def all_undone() -> None:
-            await asyncio.gather(*map(undone, placed))
-
-        if placed:
-            await _attempt(placed[0].key, all_undone())
-
-    async def _store(self, placed: _Placed, *, idempotent: bool) -> Created | Known:
-        key = placed.key
+    async def _reserve(self, event: _KeyedEvent) -> Exception | None:
+        """Reserve the entry of a job. Return why that failed, so that the other jobs of its batch can be undone."""
         try:
-            await self._event_log.create(placed)
-        except WriteConflict as overtaken:
-            newest = overtaken.newest
+            result = await self._reservations.admit(event.key, event.event, strict=True)
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            return error
+        return not_enqueued_error(event.key, result) if isinstance(result, Full) else None
+
+    async def _undo_all(self, reserved: Sequence[_KeyedEvent]) -> None:
+        """Remove the reservations of jobs that were not stored, as far as that is possible in a few seconds."""
+
+        async def undo(event: _KeyedEvent) -> None:
+            if not await self._exists(event.job_id):
+                await self._reservations.withdraw(event.key, event.job_id)
+
+        async def undo_all() -> None:
+            await bounded_gather(reserved, undo)
+
+        if reserved:
+            await self._try_undo(reserved[0].key, undo_all())
+
+    async def _store(self, event: _KeyedEvent, *, idempotent: bool) -> Created | AlreadyStored:
+        key = event.key
+        try:
+            await self._event_log.create(event)
+        except WriteConflict as conflict:
+            newest = conflict.newest
             if newest is None or newest.event.is_terminal:
-                await self._undo(key, placed.job_id)
+                await self._undo(key, event.job_id)
             if not idempotent:
                 raise
-            return Known(key.display)
+            return AlreadyStored(key.display)
         except WriteUnknown:
-            raise  # it may be stored; else its place is given up by whoever needs it
+            raise  # the job may be stored; if not, the next caller that needs its entry evicts it
         except TransportError:
-            if not idempotent:  # else somebody else may have stored it meanwhile, and needs the place
-                await self._undo(key, placed.job_id)
+            if (
+                not idempotent
+            ):  # otherwise another process may have stored the job meanwhile, and needs the entry
+                await self._undo(key, event.job_id)
             raise
-        return Created(key.display, placed.replaced)
+        return Created(key.display, event.replaced)
 
     async def _skip(self, key: JobKey, replaced: QueueEntry, by: str) -> bool:
-        """End a displaced job. Return False when it no longer waited: then nobody was displaced.
+        """End a displaced job as `skipped`. Return False if it did not wait any longer: then no job was displaced.
 
         Raises:
-            TransportError: NATS did not take it; the displaced job has its place back, as far as that was possible.
+            TransportError: NATS did not store the event; the displaced job got its entry back if possible.
         """
         try:
-            until = monotonic() + _STORED_WITHIN.total_seconds()
+            until = monotonic() + _DISPLACED_STORED_WITHIN.total_seconds()
             newest = await self._event_log.newest(replaced.job_id)
             while newest is None and monotonic() < until:
-                await asyncio.sleep(STORED_SOON)  # its place was reserved, and it is being stored
+                await asyncio.sleep(STORE_POLL_SECONDS)  # the job has a reservation and is about to be stored
                 newest = await self._event_log.newest(replaced.job_id)
             while newest is not None:
-                skipped = event_fields.skipped(newest.event, by, now())
+                skipped = event_fields.skipped_event(newest.event, by, now())
                 if skipped is None:
                     return newest.event.event_type == EventType.SKIPPED
                 try:
                     await self._event_log.append(skipped, after=newest.sequence)
-                except WriteConflict as overtaken:
-                    newest = overtaken.newest
+                except WriteConflict as conflict:
+                    newest = conflict.newest
                 else:
                     return True
         except MalformedJobEvent as error:
-            _log.warning('key "%s": a job that was displaced is not skipped: %s', key.display, error)
+            _log.warning(
+                'key "%s": displaced job %s does not end as skipped, because its history cannot be read: %s',
+                key.display,
+                replaced.job_id,
+                error,
+                extra=log_fields(
+                    LogEvent.JOB_UNREADABLE, queue=self._queue, job_id=replaced.job_id, key=key.display
+                ),
+            )
         except TransportError:
-            await _attempt(key, self._reservations.restore(key, replaced, by=by))
+            await self._try_undo(key, self._reservations.restore(key, replaced, by=by))
             raise
         return False
 
@@ -229,20 +242,24 @@ class KeyedCreation:
         return await self._event_log.newest_of(job_id, EventType.CREATED) is not None
 
     async def _undo(self, key: JobKey, job_id: str) -> None:
-        await _attempt(key, self._reservations.withdraw(key, job_id))
+        await self._try_undo(key, self._reservations.withdraw(key, job_id))
+
+    async def _try_undo(self, key: JobKey, undo: Awaitable[None]) -> None:
+        """Undo a reservation if NATS answers in time. If not, the next caller that needs the entry evicts it."""
+        try:
+            async with asyncio.timeout(_UNDO_TIMEOUT.total_seconds()):
+                await undo
+        except (TransportError, TimeoutError) as error:
+            _log.warning(
+                'key "%s": a reservation could not be undone, it times out instead: %s',
+                key.display,
+                error,
+                extra=log_fields(LogEvent.RESERVATION_NOT_UNDONE, queue=self._queue, key=key.display),
+            )
 
 
-async def _attempt(key: JobKey, undoing: Awaitable[None]) -> None:
-    """Give a place back, if NATS is there: else whoever needs it finds that it is held for nobody."""
-    try:
-        async with asyncio.timeout(_UNDO.total_seconds()):
-            await undoing
-    except (TransportError, TimeoutError) as error:
-        _log.warning('key "%s": a place could not be given back yet: %s', key.display, error)
-
-
-def refused(key: JobKey, full: Full) -> JobNotEnqueued:
-    """Say that a key has no room."""
+def not_enqueued_error(key: JobKey, full: Full) -> JobNotEnqueued:
+    """Build the error for a key that has no room."""
     return JobNotEnqueued(
         full.reason,
         key.display,

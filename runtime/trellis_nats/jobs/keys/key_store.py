@@ -1,4 +1,4 @@
-"""The records of one queue's keys, changed by compare-and-set: the only effect that a reducer ever has."""
+"""Reads the records of one queue's keys, and changes them by compare-and-set."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
-from trellis_nats.jobs.keys.model.record import KeyRecord, Malformed
+from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord
 from trellis_nats.jobs.keys.model.template import JobKey
 
 __all__ = ["KeyStore", "KeyStores", "Reducer"]
 
 T = TypeVar("T")
 Reducer = Callable[[KeyRecord], tuple[KeyRecord, T]]
-"""Returns the changed record, or the same one to write nothing, and what the caller wants to know. It may be called
-several times, also on a record that holds its own change already: a write whose answer was lost is done again."""
+"""Returns the changed record, or an equal one to write nothing, and a result for the caller. It may be called several times,
+even on a record that contains its own change: a write whose answer was lost is repeated."""
 
 _ATTEMPTS_MAX: Final = 100
 _UNKNOWN_MAX: Final = 3
-"""How many answers to the writes of one change may be lost."""
+"""How many unanswered writes of one change are tolerated."""
 _PAUSE_FIRST: Final = timedelta(milliseconds=1)
 _PAUSE_LONGEST: Final = timedelta(milliseconds=50)
-_PATIENT_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
-"""Between conflicting writes. That of a patient writer grows until as many as there are have turns, however slow the
-machine is: a lease that must be renewed comes through between them."""
+_LOW_PRIORITY_PAUSE_LONGEST: Final = timedelta(milliseconds=500)
+"""The pause between conflicting writes. The pause of low-priority writers grows until every writer succeeds, however slow
+the machine is: a renewal gets through between them."""
 _REMEMBERED: Final = 8192
-"""How many keys a process remembers the newest record of, to write without a read. About 1.3 KB each with one job."""
+"""How many keys' newest records a process remembers, to write without a read. About 1.3 KB each with one job."""
 
 
 class _Stored(NamedTuple):
     record: KeyRecord
     revision: int
     is_certain: bool = False
-    """Whether the leader said so just now. A replica, or what this process remembers, may be old."""
+    """Whether the leader has just returned it. A replica, or this process's memory, may be outdated."""
 
 
-class _Turns:
-    """The writers of one key in this process: they take turns instead of racing each other through the server.
+class _WriterLocks:
+    """The locks of one key's writers in this process, which take turns instead of causing conflicts at the server.
 
-    The patient ones have a line of their own: whoever gives a slot back does not wait behind those who want one.
+    Low-priority writers have a lock of their own: releasing a slot does not wait behind requests for new jobs.
     """
 
-    __slots__ = ("patient", "urgent", "users")
+    __slots__ = ("high_priority", "low_priority", "users")
 
     def __init__(self) -> None:
-        self.urgent = asyncio.Lock()
-        self.patient = asyncio.Lock()
+        self.high_priority = asyncio.Lock()
+        self.low_priority = asyncio.Lock()
         self.users = 0
 
 
 class KeyStores:
-    """The records of one queue's keys, as each event loop of a process reaches them."""
+    """The key stores of one queue, one for each event loop of a process."""
 
     def __init__(self, make: Callable[[Connection], KeyStore], connection: Connection) -> None:
         self.main = make(connection)
-        """For the service's event loop."""
+        """The store of the service's event loop."""
         self._make = make
         self._in_thread: tuple[Connection, KeyStore] | None = None
 
-    def run_in_thread(self, connection: Connection) -> KeyStore:
-        """Return the one for the heartbeat thread and its connection."""
+    def get_for_thread(self, connection: Connection) -> KeyStore:
+        """Return the store of the heartbeat thread and its connection."""
         known = self._in_thread
         if known is None or known[0] is not connection:
             known = self._in_thread = (connection, self._make(connection))
@@ -75,9 +75,9 @@ class KeyStores:
 
 
 class KeyStore:
-    """Reads and changes the records of one queue's keys. Never deletes one: other runtimes take that for damage.
+    """Reads and changes the records of one queue's keys. It never deletes a record, which other runtimes treat as damage.
 
-    It belongs to the event loop of its connection.
+    A store belongs to the event loop of its connection.
     """
 
     def __init__(
@@ -92,75 +92,79 @@ class KeyStore:
     ) -> None:
         self._bucket = KvBucket(connection, bucket)
         self._namespace = namespace
-        self._queue = queue
+        self.queue = queue
         self._policy = policy
         self._timeout = timeout
-        self._turns: dict[str, _Turns] = {}
+        self._locks: dict[str, _WriterLocks] = {}
         self._remembered: OrderedDict[str, _Stored] = OrderedDict()
-        """What was stored last, as far as this process knows; the last used at the end."""
-        self._are_new = False
-        """Whether the last key that this process did not know had no record."""
+        """The newest records that this process knows, least recently used first."""
+        self._last_was_new = False
+        """Whether the last record that this process read did not exist."""
 
     @property
     def limit_bytes(self) -> int:
-        """How long a record may be, for the server to take it as a message."""
+        """The largest record that the server accepts as a message."""
         return self._bucket.limit_bytes
 
     def subject(self, key: JobKey) -> str:
-        """Return the subject on which changes of a record can be heard."""
+        """Return the subject on which changes of a record are published."""
         return f"$KV.{self._bucket.name}.{self._name(key)}"
 
     def parse(self, key: JobKey, data: bytes) -> KeyRecord | None:
-        """Read a record that was heard; None for what is none."""
+        """Decode a record that was received. None: it is not a valid record of the key."""
         try:
-            return KeyRecord.parse(data, service=self._namespace, queue=self._queue, key_hash=key.hash)
-        except Malformed:
+            return KeyRecord.parse(data, service=self._namespace, queue=self.queue, key_hash=key.hash)
+        except InvalidRecord:
             return None
 
     async def read(self, key: JobKey) -> KeyRecord:
-        """Return the record as the leader has it; an empty one where there is none.
+        """Return the record of the key, as the stream leader has it. A key without a record gets an empty one.
 
         Raises:
-            MalformedKeyRecord: what is stored is no record of the key.
+            MalformedKeyRecord: the stored value is not a valid record of the key.
             TransportError: NATS did not answer.
         """
         return await self.change(key, lambda record: (record, record))
 
     async def change(
-        self, key: JobKey, reduce: Reducer[T], *, patient: bool = False, may_be_new: bool = False
+        self, key: JobKey, reduce: Reducer[T], *, low_priority: bool = False, may_be_new: bool = False
     ) -> T:
-        """Apply a reducer to the newest record, and return what it says once its change is stored.
+        """Apply a reducer to the newest record, and return its result once the change is stored.
 
-        A `patient` writer lets others go first when many write at once. The record of a key that `may_be_new` is
-        written without a read where it would be the first one, as long as most such keys have none. An answer that
-        changes nothing is given only on what the leader has.
+        A result that changes nothing is returned only for a record that the stream leader has returned.
+
+        Args:
+            key: the key of the record.
+            reduce: makes the change.
+            low_priority: let other writers go first when many write at once.
+            may_be_new: write the first record of the key without a read, if the last unknown key had no record either.
 
         Raises:
-            MalformedKeyRecord: what is stored is no record of the key; it was not touched.
-            KeyContended: others were faster a hundred times in a row.
-            WriteUnknown: three answers were lost; the change may be stored.
-            TransportError: NATS did not take it, or does not say whether it took an earlier write.
+            MalformedKeyRecord: the stored value is not a valid record of the key; it is unchanged.
+            KeyContended: other writers were faster a hundred times in a row.
+            WriteUnknown: three writes were not answered; the change may be stored.
+            TransportError: NATS refused the write, or did not answer.
         """
-        turns = self._turns.get(key.hash)
-        if turns is None:
-            turns = self._turns[key.hash] = _Turns()
-        turns.users += 1
+        locks = self._locks.get(key.hash)
+        if locks is None:
+            locks = self._locks[key.hash] = _WriterLocks()
+        locks.users += 1
         try:
-            lock = turns.patient if patient else turns.urgent
-            await lock.acquire()  # `async with` would take three coroutines
+            lock = locks.low_priority if low_priority else locks.high_priority
+            await lock.acquire()  # `async with` creates three coroutines
             try:
-                return await self._change(key, reduce, patient=patient, may_be_new=may_be_new)
+                return await self._change(key, reduce, low_priority=low_priority, may_be_new=may_be_new)
             finally:
                 lock.release()
         finally:
-            turns.users -= 1
-            if not turns.users:
-                del self._turns[key.hash]
+            locks.users -= 1
+            if not locks.users:
+                del self._locks[key.hash]
 
-    async def _change(self, key: JobKey, reduce: Reducer[T], *, patient: bool, may_be_new: bool) -> T:
+    async def _change(self, key: JobKey, reduce: Reducer[T], *, low_priority: bool, may_be_new: bool) -> T:
         name = self._name(key)
         stored = self._remembered.pop(key.hash, None)
-        is_guess = stored is None and may_be_new and self._are_new
+        is_guess = stored is None and may_be_new and self._last_was_new
         stored = _Stored(self._empty(key), 0) if is_guess else stored
         pauses: Backoff | None = None
         unknown = 0
@@ -168,14 +172,14 @@ class KeyStore:
         for _ in range(_ATTEMPTS_MAX):
             if stored is None:
                 stored, is_guess = await self._read(key, name, leader=leader), False
-            changed, said = reduce(stored.record)
+            changed, result = reduce(stored.record)
             if changed == stored.record:
                 if stored.is_certain:
                     self._remember(key, stored.record, stored.revision)
-                    return said
+                    return result
                 stored, leader = None, True
                 continue
-            written = self._stamped(changed)
+            written = self._stamp(changed)
             try:
                 acknowledged = await self._bucket.update(
                     name, written.encode(), stored.revision, timeout=self._timeout
@@ -183,11 +187,11 @@ class KeyStore:
             except WrongLastSequence:
                 stored = None
                 if is_guess:
-                    self._are_new = False
+                    self._last_was_new = False
                     continue
                 leader = True
                 pauses = pauses or Backoff(
-                    _PAUSE_FIRST, _PATIENT_PAUSE_LONGEST if patient else _PAUSE_LONGEST
+                    _PAUSE_FIRST, _LOW_PRIORITY_PAUSE_LONGEST if low_priority else _PAUSE_LONGEST
                 )
                 await asyncio.sleep(pauses.next().total_seconds())
             except WriteUnknown:
@@ -197,9 +201,9 @@ class KeyStore:
                     raise
             else:
                 self._remember(key, written, acknowledged.sequence)
-                return said
+                return result
         raise KeyContended(
-            f'key "{key.display}": others changed its record "{name}" {_ATTEMPTS_MAX} times in a row'
+            f'key "{key.display}": other writers changed its record "{name}" {_ATTEMPTS_MAX} times in a row'
         )
 
     def _remember(self, key: JobKey, record: KeyRecord, revision: int) -> None:
@@ -207,20 +211,22 @@ class KeyStore:
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
 
-    def _stamped(self, record: KeyRecord) -> KeyRecord:
+    def _stamp(self, record: KeyRecord) -> KeyRecord:
         policy = self._policy
-        return record.stamped(max_active=policy.max_active, max_queued=policy.max_queued, at=timestamp(now()))
+        return record.with_stamp(
+            max_active=policy.max_active, max_queued=policy.max_queued, at=timestamp(now())
+        )
 
     async def _read(self, key: JobKey, name: str, *, leader: bool) -> _Stored:
         found = await self._bucket.get(name, leader=leader, timeout=self._timeout)
-        self._are_new = found is None
+        self._last_was_new = found is None
         if found is None or not _has_value(found):
             return _Stored(self._empty(key), 0 if found is None else found.revision, is_certain=leader)
         try:
             record = KeyRecord.parse(
-                found.value, service=self._namespace, queue=self._queue, key_hash=key.hash
+                found.value, service=self._namespace, queue=self.queue, key_hash=key.hash
             )
-        except Malformed as problem:
+        except InvalidRecord as problem:
             raise MalformedKeyRecord(
                 key.display, bucket=self._bucket.name, name=name, problem=str(problem)
             ) from None
@@ -229,7 +235,7 @@ class KeyStore:
     def _empty(self, key: JobKey) -> KeyRecord:
         return KeyRecord(
             service=self._namespace,
-            queue=self._queue,
+            queue=self.queue,
             display=key.text,
             hash=key.hash,
             max_active=self._policy.max_active,
@@ -237,9 +243,9 @@ class KeyStore:
         )
 
     def _name(self, key: JobKey) -> str:
-        return f"{self._namespace}.{self._queue}.{key.hash}"
+        return f"{self._namespace}.{self.queue}.{key.hash}"
 
 
 def _has_value(found: KvRecord) -> bool:
-    """Say whether a record was written there; an operator may have deleted it."""
+    """Return whether there is a value; an operator may have deleted the record."""
     return found.operation == "PUT"

@@ -1,4 +1,4 @@
-"""A slot in hand: renewed from the heartbeat thread while its job runs, and given back once."""
+"""The lease of a slot: renewed from the heartbeat thread while the job runs, and released once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.keys.key_store import KeyStore, KeyStores
@@ -27,24 +28,27 @@ __all__ = ["JobLease", "SlotLease"]
 
 _log = logging.getLogger(__name__)
 
-_AGAIN: Final = 0.2
-"""Seconds between renewals that NATS did not take."""
+_RETRY_PAUSE: Final = 0.2
+"""Seconds before a renewal or a release that failed is repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobLease:
-    """The hold that an active job has on its concurrency key."""
+    """The lease that an active job has on a slot of its concurrency key."""
 
     key: str
-    """The display key."""
+    """The readable form of the key."""
     token: str
-    """Tells this hold from every other one: give it to a system that can refuse the writes of an older one."""
+    """Identifies this lease. Pass it to a system that can refuse writes with an older token."""
     expires_at: datetime
-    """When it ends unless it is renewed, as it stood at the last renewal, by this machine's clock."""
+    """When the lease ends unless it is renewed, as of the last renewal, by this machine's clock."""
 
 
 class SlotLease:
-    """One slot of this process. It counts as lost before others may take it, by this machine's own monotonic clock."""
+    """The lease of one slot of this process.
+
+    It counts as lost before another process may take the slot, by this machine's monotonic clock.
+    """
 
     def __init__(
         self,
@@ -54,102 +58,113 @@ class SlotLease:
         policy: KeyPolicy,
         *,
         takeovers: int,
-        asked_at: float,
+        requested_at: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.key = key
         self.slot = slot
-        """As it was taken."""
+        """The slot as it was acquired."""
         self._takeovers = takeovers
         self._stores = stores
         self._policy = policy
         self._until = 0.0
         self._expires_at = parse_timestamp(slot.expires_at)
-        self._renewed(asked_at, self._expires_at)
+        self._extend(requested_at, self._expires_at)
         self._loop = loop
         self._is_lost = False
-        self._is_given_back = False
-        """Whether it is being given back: a renewal under way finds nothing, and that is no loss."""
+        self._is_released = False
+        """Whether the release has begun: a renewal that does not find the slot after that is not a loss."""
         self._on_lost: Callable[[], None] | None = None
         self._stop_renewing: Callable[[], None] | None = None
-        self._clock: asyncio.TimerHandle | None = None
+        self._expiry_check: asyncio.TimerHandle | None = None
 
     @property
-    def lease(self) -> JobLease:
-        """How it stands now."""
+    def job_lease(self) -> JobLease:
+        """The lease as the handler sees it, as of the last renewal."""
         return JobLease(key=self.key.display, token=self.slot.token, expires_at=self._expires_at)
 
     @property
-    def facts(self) -> dict[str, JsonValue]:
-        """What lifecycle events say of it."""
-        return event_fields.held(self.key, self.slot, self._takeovers)
+    def event_fields(self) -> dict[str, JsonValue]:
+        """The fields of lifecycle events that describe the lease."""
+        return event_fields.started_fields(self.key, self.slot, self._takeovers)
 
-    def keep(self, thread: ProgressThread) -> None:
-        """Renew it every interval from the heartbeat thread, also while the event loop is blocked."""
-        self._stop_renewing = thread.repeat(self._beat, self._policy.interval).release
+    def start_renewing(self, thread: ProgressThread) -> None:
+        """Renew the lease every interval from the heartbeat thread, even while the event loop is blocked."""
+        self._stop_renewing = thread.repeat(self._renew_in_thread, self._policy.interval).release
 
     def watch(self, on_lost: Callable[[], None]) -> None:
-        """Have `on_lost` called in the event loop when the slot is lost; now, if it is.
+        """Call `on_lost` in the event loop when the slot is lost; at once if it is lost already.
 
-        It is lost to another job, to an operator, or because NATS was away for too long.
+        It is lost to another job, to an operator, or because NATS did not answer for too long.
         """
         self._on_lost = on_lost
         if not self._is_lost and monotonic() >= self._valid_until:
-            self._lose("its lease ran out before its try began")
+            self._mark_lost("its lease expired before its attempt began")
         if self._is_lost:
             on_lost()
         else:
-            self._look_later()
+            self._schedule_expiry_check()
 
-    def _look_later(self) -> None:
-        """Look at the end of the lease, whatever became of the heartbeat thread."""
-        self._clock = self._loop.call_later(max(0.0, self._valid_until - monotonic()), self._look)
+    def _schedule_expiry_check(self) -> None:
+        """Check at the end of the lease, even if the heartbeat thread is stuck."""
+        delay = max(0.0, self._valid_until - monotonic())
+        self._expiry_check = self._loop.call_later(delay, self._check_expiry)
 
-    def _look(self) -> None:
+    def _check_expiry(self) -> None:
         if self._is_lost:
             return
         if monotonic() >= self._valid_until:
-            self._lose("its lease ran out unrenewed")
+            self._mark_lost("its lease expired without a renewal")
         else:
-            self._look_later()
+            self._schedule_expiry_check()
 
     async def renew(self) -> None:
-        """Renew it now.
+        """Renew the lease now.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer or refused the write.
         """
         await self._renew(self._stores.main)
 
-    async def give_back(self, *, retry_after: timedelta | None = None, began: bool = True) -> bool:
-        """Give it back; a job that will be tried again waits at the head of its key's queue until it is due.
+    async def release(self, *, retry_after: timedelta | None = None, began: bool = True) -> bool:
+        """Release the slot, repeating the write until NATS takes it or the lease has expired.
 
-        So does one whose try never `began`: it has its place again. Returns False when NATS did not take it until the
-        lease was over.
+        Harmless when the slot is lost.
 
-        Tried until NATS takes it or the lease is over by itself. Harmless when the slot is lost.
+        Args:
+            retry_after: the job is retried after this time, and waits at the head of its key's queue until then.
+            began: False if the attempt never began: the job then gets its place at the head of the queue back.
+
+        Returns:
+            False when NATS did not take the write before the lease expired.
         """
-        self._is_given_back = True
+        self._is_released = True
         if self._stop_renewing is not None:
             self._stop_renewing()
-        if self._clock is not None:
-            self._clock.cancel()
+        if self._expiry_check is not None:
+            self._expiry_check.cancel()
         while True:
-            waiting = None if began and retry_after is None else self._waiting(retry_after)
+            waiting = None if began and retry_after is None else self._make_entry(retry_after)
             try:
-                await self._stores.main.change(self.key, partial(self._released, waiting))
+                await self._stores.main.change(self.key, partial(self._release_in, waiting))
             except TransportError as error:
-                _log.warning('key "%s": a slot is not given back yet: %s', self.key.display, error)
+                _log.warning(
+                    'key "%s": the slot of job %s could not be released yet: %s',
+                    self.key.display,
+                    self.slot.job_id,
+                    error,
+                    extra=self._log_fields(LogEvent.SLOT_NOT_RELEASED),
+                )
                 if monotonic() >= self._until:
                     return False
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_RETRY_PAUSE)
             else:
                 return True
 
-    def _released(self, waiting: QueueEntry | None, record: KeyRecord) -> tuple[KeyRecord, None]:
+    def _release_in(self, waiting: QueueEntry | None, record: KeyRecord) -> tuple[KeyRecord, None]:
         return slots.release(record, self.slot.token, waiting=waiting) or record, None
 
-    def _waiting(self, retry_after: timedelta | None) -> QueueEntry:
+    def _make_entry(self, retry_after: timedelta | None) -> QueueEntry:
         context = self.slot.context
         request_id = context.get("requestId") if isinstance(context, dict) else None
         return QueueEntry(
@@ -162,16 +177,16 @@ class SlotLease:
 
     @property
     def _valid_until(self) -> float:
-        """Until when it counts as held, by the monotonic clock: its owner leaves before others may come."""
+        """Until when the slot counts as held, by the monotonic clock: its owner stops before another job may start."""
         return self._until - self._policy.margin.total_seconds()
 
     # --- in the heartbeat thread -----------------------------------------------------------------------------------
 
-    async def _beat(self, connection: Connection) -> None:
-        store = self._stores.run_in_thread(connection)
+    async def _renew_in_thread(self, connection: Connection) -> None:
+        store = self._stores.get_for_thread(connection)
         while not self._is_lost:
             if monotonic() >= self._valid_until:
-                self._lose("its lease ran out while NATS was away")
+                self._mark_lost("its lease expired while NATS did not answer")
                 return
             try:
                 async with asyncio.timeout(max(0.0, self._valid_until - monotonic())):
@@ -179,32 +194,53 @@ class SlotLease:
             except TimeoutError:
                 continue
             except TransportError as error:
-                _log.warning('key "%s": a slot is not renewed yet: %s', self.key.display, error)
-                await asyncio.sleep(_AGAIN)
+                _log.warning(
+                    'key "%s": the lease of job %s could not be renewed yet: %s',
+                    self.key.display,
+                    self.slot.job_id,
+                    error,
+                    extra=self._log_fields(LogEvent.LEASE_NOT_RENEWED),
+                )
+                await asyncio.sleep(_RETRY_PAUSE)
             else:
                 return
 
     async def _renew(self, store: KeyStore) -> None:
-        asked_at, at = monotonic(), now()
+        requested_at, at = monotonic(), now()
 
-        def longer(record: KeyRecord) -> tuple[KeyRecord, bool]:
+        def renew(record: KeyRecord) -> tuple[KeyRecord, bool]:
             renewed = slots.renew(record, self.slot.token, lease=self._policy.lease, at=at)
             return (record, False) if renewed is None else (renewed, True)
 
-        if await store.change(self.key, longer):
-            self._renewed(asked_at, at + self._policy.lease)
+        if await store.change(self.key, renew):
+            self._extend(requested_at, at + self._policy.lease)
         else:
-            self._lose("it was taken over, or taken away")
+            self._mark_lost("another job took it over, or an operator removed it")
 
-    def _renewed(self, asked_at: float, expires_at: datetime) -> None:
-        self._until, self._expires_at = asked_at + self._policy.lease.total_seconds(), expires_at
+    def _extend(self, requested_at: float, expires_at: datetime) -> None:
+        self._until, self._expires_at = requested_at + self._policy.lease.total_seconds(), expires_at
 
-    def _lose(self, why: str) -> None:
-        if self._is_lost or self._is_given_back:
+    def _mark_lost(self, reason: str) -> None:
+        if self._is_lost or self._is_released:
             return
         self._is_lost = True
-        _log.warning('key "%s": job %s lost its slot: %s', self.key.display, self.slot.job_id, why)
+        _log.warning(
+            'key "%s": job %s lost its slot: %s',
+            self.key.display,
+            self.slot.job_id,
+            reason,
+            extra=self._log_fields(LogEvent.SLOT_LOST),
+        )
         if self._stop_renewing is not None:
             self._stop_renewing()
         if self._on_lost is not None:
             self._loop.call_soon_threadsafe(self._on_lost)
+
+    def _log_fields(self, event: LogEvent) -> dict[str, object]:
+        return log_fields(
+            event,
+            queue=self._stores.main.queue,
+            job_id=self.slot.job_id,
+            key=self.key.display,
+            attempt=self.slot.tries,
+        )

@@ -1,7 +1,6 @@
-"""What a record still holds for nobody: reservations whose job never came, and places of jobs that have ended.
+"""Finds orphans in a record: reservations whose job was never stored, and slots and entries of jobs that have ended.
 
-A process can die between any two writes. So whoever is refused or kept waiting by a record looks whether those in it
-still need their places.
+A process can die between any two writes. The next caller that a record refuses or keeps waiting checks for orphans.
 """
 
 from __future__ import annotations
@@ -23,28 +22,27 @@ from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Answer, Liveness
 
-__all__ = ["RESERVATION_GRACE", "OrphanFinder", "Orphans", "is_abandoned", "is_orphaned", "overdue_slots"]
+__all__ = ["RESERVATION_TIMEOUT", "OrphanFinder", "Orphans", "is_abandoned", "is_orphaned", "overdue_slots"]
 
 T = TypeVar("T")
 
-RESERVATION_GRACE: Final = timedelta(seconds=10)
-"""How long a place may be reserved for a job that is not stored yet (jobs.md, "Keyed concurrency")."""
-_ANSWER_WITHIN: Final = timedelta(seconds=1)
-_LOOKED_AT_MAX: Final = 32
-"""How many waiting jobs, and how many slots, are looked at in one go, at random: a long queue costs a refusal no more
-than a short one."""
-_ENDED_BY_ITS_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
-"""Written once the handler has ended. The other ends may come while it still runs: a cancellation does."""
+RESERVATION_TIMEOUT: Final = timedelta(seconds=10)
+"""How long an entry is reserved for a job that is not stored yet (jobs.md, "Keyed concurrency")."""
+_ANSWER_TIMEOUT: Final = timedelta(seconds=1)
+_CHECKED_MAX: Final = 32
+"""How many waiting jobs, and how many slots, one call checks, chosen at random: a long queue costs no more than this."""
+_ENDED_BY_WORKER: Final = frozenset({EventType.COMPLETED, EventType.FAILED})
+"""Stored after the handler has returned. Other final events, such as `cancelled`, may be stored while it still runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """What may be taken out of a record."""
+    """What may be evicted from a record."""
 
     entries: frozenset[str] = frozenset()
-    """Waiting jobs, by id."""
+    """Waiting jobs, by job id."""
     slots: frozenset[str] = frozenset()
-    """By token."""
+    """Slots, by token."""
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.slots)
@@ -53,18 +51,22 @@ class Orphans:
 def is_orphaned(
     entry: QueueEntry, newest: LifecycleEvent | None, *, at: datetime, seen_for: timedelta = timedelta(0)
 ) -> bool:
-    """Say whether a waiting job will never run: it has ended, or was never stored. `newest` is its newest event.
+    """Return whether a waiting job will never run: it has ended, or was never stored.
 
-    `seen_for` is how long it has been seen to wait: its creator's clock may be ahead.
+    Args:
+        entry: the entry of the job.
+        newest: the newest event of the job. None: the job is not stored.
+        at: the time now, by the wall clock.
+        seen_for: how long the entry has been seen; the clock of the job's creator may be ahead.
     """
     if newest is not None:
         return newest.is_terminal
-    return max(at - parse_timestamp(entry.created_at), seen_for) > RESERVATION_GRACE
+    return max(at - parse_timestamp(entry.created_at), seen_for) > RESERVATION_TIMEOUT
 
 
 def is_abandoned(newest: LifecycleEvent | None, answer: Answer) -> bool:
-    """Say whether nobody works in a slot: its worker wrote the end of the job, or says that it does not have it."""
-    return answer is Answer.FREE or (newest is not None and newest.event_type in _ENDED_BY_ITS_WORKER)
+    """Return whether no handler runs in a slot: its worker stored the job's end, or answers that it does not hold it."""
+    return answer is Answer.FREE or (newest is not None and newest.event_type in _ENDED_BY_WORKER)
 
 
 def overdue_slots(
@@ -75,7 +77,7 @@ def overdue_slots(
     observations: LeaseObservations = NO_OBSERVATIONS,
     monotonic_at: float = 0.0,
 ) -> list[Slot]:
-    """Return the slots that should have been renewed by now, by either clock: only they are worth a look."""
+    """Return the slots whose renewal is overdue, by either clock. Only these are worth a check."""
     return [
         slot
         for slot in record.active
@@ -85,70 +87,73 @@ def overdue_slots(
 
 
 class OrphanFinder:
-    """Looks at those who hold places."""
+    """Finds the orphans in the records of one queue's keys."""
 
-    def __init__(self, event_log: EventLog, claims: Liveness, policy: KeyPolicy) -> None:
+    def __init__(self, event_log: EventLog, liveness: Liveness, policy: KeyPolicy) -> None:
         self._event_log = event_log
-        self._claims = claims
+        self._liveness = liveness
         self._policy = policy
 
-    async def orphans(
+    async def find(
         self, record: KeyRecord, *, at: datetime, observations: LeaseObservations = NO_OBSERVATIONS
     ) -> Orphans:
-        """Return who in a record holds a place for nobody, by what has been seen of it.
+        """Return the orphans in a record.
 
         Raises:
             TransportError: NATS did not answer.
         """
-        tick = monotonic()
+        monotonic_at = monotonic()
         old = [
             entry
             for entry in record.queued
-            if max(at - parse_timestamp(entry.created_at), observations.waits_for(entry.job_id, at=tick))
-            > RESERVATION_GRACE
+            if max(
+                at - parse_timestamp(entry.created_at),
+                observations.waiting_for(entry.job_id, at=monotonic_at),
+            )
+            > RESERVATION_TIMEOUT
         ]
-        old = _some(old)
-        overdue = _some(
-            overdue_slots(record, self._policy, at=at, observations=observations, monotonic_at=tick)
+        old = _sample(old)
+        overdue = _sample(
+            overdue_slots(record, self._policy, at=at, observations=observations, monotonic_at=monotonic_at)
         )
-        # All at once: each slot of a frozen process is waited for.
+
+        async def check_entry(entry: QueueEntry) -> bool:
+            seen_for = observations.waiting_for(entry.job_id, at=monotonic_at)
+            return await self._is_orphaned(entry, at=at, seen_for=seen_for)
+
+        # All at once: each slot of a frozen process takes the whole timeout.
         orphaned, abandoned = await asyncio.gather(
-            asyncio.gather(
-                *(
-                    self._is_orphaned(entry, at=at, seen_for=observations.waits_for(entry.job_id, at=tick))
-                    for entry in old
-                )
-            ),
+            asyncio.gather(*map(check_entry, old)),
             asyncio.gather(*map(self._is_abandoned, overdue)),
         )
         return Orphans(
-            frozenset(entry.job_id for entry, is_one in zip(old, orphaned, strict=True) if is_one),
-            frozenset(slot.token for slot, is_one in zip(overdue, abandoned, strict=True) if is_one),
+            frozenset(entry.job_id for entry, is_orphan in zip(old, orphaned, strict=True) if is_orphan),
+            frozenset(slot.token for slot, is_orphan in zip(overdue, abandoned, strict=True) if is_orphan),
         )
 
     async def _is_orphaned(self, entry: QueueEntry, *, at: datetime, seen_for: timedelta) -> bool:
         try:
             newest = await self._event_log.newest(entry.job_id)
         except MalformedJobEvent:
-            return False  # it is stored, and may be readable to others
+            return False  # the job is stored, and other processes may be able to read it
         return is_orphaned(entry, None if newest is None else newest.event, at=at, seen_for=seen_for)
 
     async def _is_abandoned(self, slot: Slot) -> bool:
         try:
             newest = await self._event_log.newest(slot.job_id)
         except MalformedJobEvent:
-            newest = None  # its worker is asked all the same
+            newest = None  # its worker is asked anyway
         event = None if newest is None else newest.event
         if is_abandoned(event, Answer.SILENT):
             return True
         try:
-            # A frozen process must not keep those waiting to whom its lease will soon be open.
-            within = min(_ANSWER_WITHIN, self._policy.margin)
-            answer = await self._claims.ask(slot.token, slot.instance_id, within=within)
+            # A frozen process must not delay the jobs that can take over its slot soon.
+            timeout = min(_ANSWER_TIMEOUT, self._policy.margin)
+            answer = await self._liveness.ask(slot.token, slot.instance_id, within=timeout)
         except TransportError:
-            return False  # an account that may not ask waits for the end of the lease
+            return False  # an account without the permission to ask waits until the lease expires
         return is_abandoned(event, answer)
 
 
-def _some(found: list[T]) -> list[T]:
-    return found if len(found) <= _LOOKED_AT_MAX else random.sample(found, _LOOKED_AT_MAX)
+def _sample(items: list[T]) -> list[T]:
+    return items if len(items) <= _CHECKED_MAX else random.sample(items, _CHECKED_MAX)

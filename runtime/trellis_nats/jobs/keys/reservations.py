@@ -1,4 +1,4 @@
-"""Gives a job its place in the record of its key before it is created, and takes places back."""
+"""Reserves an entry in the record of a key for each job before the job is created, and removes entries."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import MalformedJobEvent, TransportError
 from trellis_nats.jobs.keys.key_store import KeyStore
 from trellis_nats.jobs.keys.model import event_fields
 from trellis_nats.jobs.keys.model.admission import (
+    AdmissionResult,
     Admitted,
     Displaced,
     Joined,
-    Verdict,
     admit,
     evict,
     restore,
@@ -29,7 +30,7 @@ from trellis_nats.jobs.keys.model.admission import (
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations, observe
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
-from trellis_nats.jobs.keys.model.slots import COURTESY, remove
+from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW, remove
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans, is_orphaned
 from trellis_nats.jobs.model.event import NewEvent
@@ -37,82 +38,84 @@ from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import EventLog, StoredEvent, WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 
-__all__ = ["STORED_SOON", "Reservations", "record_stale"]
+__all__ = ["STORE_POLL_SECONDS", "Reservations", "write_stale"]
 
 _log = logging.getLogger(__name__)
 
-STORED_SOON: Final = 0.05
-"""Seconds between looks whether a job is stored whose place is reserved."""
-_LOOKS_MAX: Final = 10
-"""How many jobs, one after another as the key goes on, are looked at whether they can stand for a new one."""
-_WATCHED_MAX: Final = 1024
-"""How many full keys a creating process watches for leases that run out."""
+STORE_POLL_SECONDS: Final = 0.05
+"""Seconds between two checks whether a job with a reserved entry is stored."""
+_JOIN_ATTEMPTS_MAX: Final = 10
+"""How many jobs are checked, one after another, whether they can stand in for a new one."""
+_OBSERVED_MAX: Final = 1024
+"""How many full keys a creating process observes for leases that expire."""
 
 
 class Reservations:
-    """The way into the keys of one queue."""
+    """Reserves and removes the entries of one queue's jobs."""
 
-    def __init__(self, store: KeyStore, event_log: EventLog, claims: Liveness, policy: KeyPolicy) -> None:
+    def __init__(self, store: KeyStore, event_log: EventLog, liveness: Liveness, policy: KeyPolicy) -> None:
         self.policy = policy
         self.store = store
-        self.orphan_finder = OrphanFinder(event_log, claims, policy)
+        self.orphan_finder = OrphanFinder(event_log, liveness, policy)
         self._event_log = event_log
-        self._sightings: OrderedDict[str, LeaseObservations] = OrderedDict()
+        self._observations: OrderedDict[str, LeaseObservations] = OrderedDict()
 
-    async def admit(self, key: JobKey, event: NewEvent, *, strict: bool) -> Verdict:
-        """Reserve the place of a job that is about to be created, or say why there is none.
+    async def admit(self, key: JobKey, event: NewEvent, *, strict: bool) -> AdmissionResult:
+        """Reserve an entry for a job that is about to be created, or return why there is none.
 
-        Who would be refused, joined or displaced by what nobody needs any more is not: that is taken out first.
+        Orphans in the record never cause a refusal, a join or a displacement: they are evicted first.
 
         Raises:
-            MalformedKeyRecord: the stored record cannot be read.
-            TransportError: NATS did not answer; a place that was reserved all the same is given up after 10 s.
+            MalformedKeyRecord: the stored value is not a valid record of the key.
+            TransportError: NATS did not answer. If the entry was reserved, it can be evicted after 10 s.
         """
         entry = _entry(event)
-        seen: KeyRecord | None = None
+        record: KeyRecord | None = None
 
-        def try_first(record: KeyRecord) -> tuple[KeyRecord, Verdict]:
-            nonlocal seen
-            seen = record
-            changed, verdict = admit(
-                record,
+        def reserve(found: KeyRecord) -> tuple[KeyRecord, AdmissionResult]:
+            nonlocal record
+            record = found
+            changed, result = admit(
+                found,
                 _reserved_now(entry),
                 self.policy,
                 strict=strict,
                 expired=frozenset(),
                 limit_bytes=self.store.limit_bytes,
             )
-            return (changed if isinstance(verdict, Admitted) else record), verdict
+            return (changed if isinstance(result, Admitted) else found), result
 
-        verdict = await self.store.change(key, try_first, patient=True, may_be_new=True)
-        if isinstance(verdict, Admitted) or seen is None:
-            return verdict
-        return await self._make_room(key, seen, entry, verdict, strict=strict)
+        result = await self.store.change(key, reserve, low_priority=True, may_be_new=True)
+        if isinstance(result, Admitted) or record is None:
+            return result
+        return await self._admit_after_eviction(key, record, entry, result, strict=strict)
 
-    async def _make_room(
-        self, key: JobKey, record: KeyRecord, entry: QueueEntry, verdict: Verdict, *, strict: bool
-    ) -> Verdict:
-        observations = self._see(key, record)
-        orphans = await self.orphan_finder.orphans(record, at=now(), observations=observations)
-        displaced: tuple[Slot, ...] = ()
-        written: list[tuple[QueueEntry, Verdict]] = []
+    async def _admit_after_eviction(
+        self, key: JobKey, record: KeyRecord, entry: QueueEntry, result: AdmissionResult, *, strict: bool
+    ) -> AdmissionResult:
+        observations = self._observe(key, record)
+        orphans = await self.orphan_finder.find(record, at=now(), observations=observations)
+        taken_over: tuple[Slot, ...] = ()
+        written: list[tuple[QueueEntry, AdmissionResult]] = []
         unjoinable: set[str] = set()
 
-        def again(found: KeyRecord) -> tuple[KeyRecord, Verdict]:
-            nonlocal displaced, record
+        def reserve(found: KeyRecord) -> tuple[KeyRecord, AdmissionResult]:
+            nonlocal taken_over, record
             stored = found.entry(entry.job_id)
-            for ours, said in written:
-                if ours == stored:
-                    return found, said  # only the answer was lost
+            for reserved, earlier in written:
+                if reserved == stored:
+                    return found, earlier  # the write was stored, and only its answer was lost
             at = monotonic()
             expired = observations.expired(found, at=at)
-            late = observations.expired(found, at=at - COURTESY.total_seconds())  # its own job comes first
-            taken = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
-            displaced = tuple(slot for slot in found.active if slot.token in taken)
-            record = evict(found, entries=orphans.entries, slots=orphans.slots | taken)
-            record = record._replace(takeovers=record.takeovers + len(displaced))
+            late = observations.expired(
+                found, at=at - PRIORITY_WINDOW.total_seconds()
+            )  # its own job has priority
+            stale = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
+            taken_over = tuple(slot for slot in found.active if slot.token in stale)
+            record = evict(found, entries=orphans.entries, slots=orphans.slots | stale)
+            record = record._replace(takeovers=record.takeovers + len(taken_over))
             reserved = _reserved_now(entry)
-            changed, verdict = admit(
+            changed, result = admit(
                 record,
                 reserved,
                 self.policy,
@@ -121,106 +124,106 @@ class Reservations:
                 limit_bytes=self.store.limit_bytes,
                 unjoinable=unjoinable,
             )
-            if isinstance(verdict, Admitted | Displaced):
-                written.append((reserved, verdict))
-            return changed, verdict
+            if isinstance(result, Admitted | Displaced):
+                written.append((reserved, result))
+            return changed, result
 
-        looked_at: set[str] = set()
-        for turn in range(_LOOKS_MAX):
-            if isinstance(verdict, Joined):
-                looked_at.add(verdict.existing)
-                found = await self._without_dead_end(key, record, verdict, orphans)
+        checked: set[str] = set()
+        for attempt in range(_JOIN_ATTEMPTS_MAX):
+            if isinstance(result, Joined):
+                checked.add(result.existing)
+                found = await self._check_joinable(key, record, result, orphans)
                 if found is None:
-                    unjoinable.add(verdict.existing)
+                    unjoinable.add(result.existing)
                 else:
                     orphans = found
-            strict = strict or turn == _LOOKS_MAX - 1  # nobody is joined who was not looked at
-            verdict = await self.store.change(key, again, patient=True)
-            for slot in displaced:
-                await record_stale(self._event_log, slot)
-            if not isinstance(verdict, Joined) or verdict.existing in looked_at:
+            strict = strict or attempt == _JOIN_ATTEMPTS_MAX - 1  # never join a job that was not checked
+            result = await self.store.change(key, reserve, low_priority=True)
+            for slot in taken_over:
+                await write_stale(self._event_log, slot, key=key)
+            if not isinstance(result, Joined) or result.existing in checked:
                 break
-        return verdict
+        return result
 
-    async def _without_dead_end(
-        self, key: JobKey, record: KeyRecord, verdict: Joined, orphans: Orphans
+    async def _check_joinable(
+        self, key: JobKey, record: KeyRecord, joined: Joined, orphans: Orphans
     ) -> Orphans | None:
-        """See that a job which is joined will run: one that has ended, or never comes, stands for nobody.
+        """Check that a job which stands in for a new one will run. Return the orphans, including a job that will not.
 
-        None when it cannot be joined, and keeps its place: it has ended while its handler still runs, or nobody can
-        read what became of it.
+        None: the job cannot stand in, but keeps its place. It has ended while its handler still runs, or its history
+        cannot be read.
         """
         try:
-            newest = await self._newest_when_stored(key, record, verdict.existing)
+            newest = await self._newest_when_stored(key, record, joined.existing)
         except MalformedJobEvent:
             return None
         if newest is None:
-            return Orphans(orphans.entries | {verdict.existing}, orphans.slots)
+            return Orphans(orphans.entries | {joined.existing}, orphans.slots)
         if not newest.event.is_terminal:
             return orphans
-        ended = {slot.token for slot in record.active if slot.job_id == verdict.existing}
+        own = {slot.token for slot in record.active if slot.job_id == joined.existing}
         by_worker = newest.event.event_type in {EventType.COMPLETED, EventType.FAILED}
-        if not by_worker and not ended <= orphans.slots:
+        if not by_worker and not own <= orphans.slots:
             return None
-        return Orphans(orphans.entries | {verdict.existing}, orphans.slots | ended)
+        return Orphans(orphans.entries | {joined.existing}, orphans.slots | own)
 
     async def _newest_when_stored(self, key: JobKey, record: KeyRecord, job_id: str) -> StoredEvent | None:
-        """Read the newest event of a job in the record. One whose place is reserved may be on its way to the stream.
+        """Read the newest event of a job in the record, waiting while the job may still be about to be stored.
 
-        None when it is not in the record any more, or nobody will store it.
+        None: the job has left the record, or its reservation has timed out.
         """
-        began = monotonic()
+        began_at = monotonic()
         newest = await self._event_log.newest(job_id)
         while newest is None:
             entry = record.entry(job_id)
-            seen_for = timedelta(seconds=monotonic() - began)
+            seen_for = timedelta(seconds=monotonic() - began_at)
             if entry is None or is_orphaned(entry, None, at=now(), seen_for=seen_for):
                 return None
-            await asyncio.sleep(STORED_SOON)
+            await asyncio.sleep(STORE_POLL_SECONDS)
             newest = await self._event_log.newest(job_id)
             record = await self.store.read(key)
         return newest
 
-    def _see(self, key: JobKey, record: KeyRecord) -> LeaseObservations:
-        """Take note of a record that refuses: its leases run out unless they are renewed."""
-        seen = observe(self._sightings.get(key.hash, NO_OBSERVATIONS), record, at=monotonic())
-        self._sightings[key.hash] = seen
-        self._sightings.move_to_end(key.hash)
-        if len(self._sightings) > _WATCHED_MAX:
-            self._sightings.popitem(last=False)
-        return seen
+    def _observe(self, key: JobKey, record: KeyRecord) -> LeaseObservations:
+        """Remember a record that refuses a job: its leases expire unless they are renewed."""
+        observations = observe(self._observations.get(key.hash, NO_OBSERVATIONS), record, at=monotonic())
+        self._observations[key.hash] = observations
+        self._observations.move_to_end(key.hash)
+        if len(self._observations) > _OBSERVED_MAX:
+            self._observations.popitem(last=False)
+        return observations
 
     async def withdraw(self, key: JobKey, job_id: str) -> None:
-        """Take a job that waits out of the record; nothing to do when it does not.
+        """Remove a waiting job from the record. Does nothing if the job does not wait.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer or refused the write.
         """
         await self.store.change(key, lambda record: (withdraw(record, job_id), None))
 
     async def restore(self, key: JobKey, replaced: QueueEntry, *, by: str) -> None:
-        """Give a displaced job its place back.
+        """Give a displaced job its entry back.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer or refused the write.
         """
         await self.store.change(key, lambda record: (restore(record, replaced, by=by), None))
 
     async def remove(self, key: JobKey, job_id: str) -> bool:
-        """Take a job out of the record, whether it waits or is active. Return whether it was there.
+        """Remove a job from the record, whether it waits or is active. Return whether it was there.
 
         Raises:
-            TransportError: NATS did not take it.
+            TransportError: NATS did not answer or refused the write.
         """
         was_there = False
 
-        def without(record: KeyRecord) -> tuple[KeyRecord, bool]:
+        def remove_job(record: KeyRecord) -> tuple[KeyRecord, bool]:
             nonlocal was_there
             changed = remove(record, job_id)
-            was_there = was_there or changed != record  # also where only the answer was lost
+            was_there = was_there or changed != record  # also true when only the answer was lost
             return changed, was_there
 
-        return await self.store.change(key, without)
+        return await self.store.change(key, remove_job)
 
 
 def _entry(event: NewEvent) -> QueueEntry:
@@ -235,25 +238,45 @@ def _entry(event: NewEvent) -> QueueEntry:
 
 
 def _reserved_now(entry: QueueEntry) -> QueueEntry:
-    """Date a reservation: it is given up some time after it was made, and the event may be older."""
+    """Return the entry with the current time: a reservation times out by its own age, and the event may be older."""
     return entry._replace(created_at=timestamp(now()))
 
 
-async def record_stale(event_log: EventLog, slot: Slot) -> None:
-    """Write that a job lost its slot to another one, if it still works in it. What cannot be written is logged.
+async def write_stale(event_log: EventLog, slot: Slot, *, key: JobKey) -> None:
+    """Store that a job lost its slot to another job, if it still runs in it. A failed write is logged.
 
-    Nothing depends on it: the job comes again when it is not written, and waits for its key like any other.
+    The event is not essential: without it, the job is redelivered and waits for its key again.
     """
+    fields = log_fields(LogEvent.JOB_STALE, job_id=slot.job_id, key=key.display, attempt=slot.tries)
     try:
         newest = await event_log.newest(slot.job_id)
         started = await event_log.newest_of(slot.job_id, EventType.STARTED)
         if newest is None:
             return
-        event = event_fields.stale(newest, None if started is None else started.event, slot, now())
+        event = event_fields.stale_event(
+            newest.event, None if started is None else started.event, slot, now()
+        )
         if event is not None:
             await event_log.append(event, after=newest.sequence)
-            _log.warning("job %s is stale: the lease of its key ran out, and it lost its slot", slot.job_id)
-    except WriteConflict as overtaken:
-        _log.info("job %s lost its slot and went on: %s", slot.job_id, overtaken)
+            _log.warning(
+                'key "%s": job %s is stale: its lease expired and another job took over its slot',
+                key.display,
+                slot.job_id,
+                extra=fields,
+            )
+    except WriteConflict as conflict:
+        _log.info(
+            'key "%s": job %s lost its slot and stored another event first: %s',
+            key.display,
+            slot.job_id,
+            conflict,
+            extra=fields,
+        )
     except TransportError as error:
-        _log.warning("job %s lost its slot, which could not be written down: %s", slot.job_id, error)
+        _log.warning(
+            'key "%s": job %s lost its slot, and its end as stale could not be stored: %s',
+            key.display,
+            slot.job_id,
+            error,
+            extra=fields,
+        )

@@ -1,4 +1,4 @@
-"""The jobs of one key that wait in this process, in the order in which they shall go."""
+"""The jobs of one key that wait in this process, in the order in which they get a slot."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.jobs.keys.key_store import KeyStore
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations, observe
 from trellis_nats.jobs.keys.model.record import KeyRecord
-from trellis_nats.jobs.keys.model.slots import COURTESY, ORDER
+from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW
 from trellis_nats.jobs.keys.model.template import JobKey
 
 __all__ = ["WaitQueue", "WaitQueues", "Waiter"]
 
 _POLL: Final = timedelta(seconds=1)
-"""How often the first in line looks by itself: a change that was not heard, a lease that is over (jobs.md)."""
-_LEFT_MAX: Final = 1024
+"""How often the first waiter checks the record in any case: a change may not have been received, or a lease may have
+expired (jobs.md)."""
+_CLOSED_MAX: Final = 1024
+"""How many keys without waiters have their observations remembered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,147 +34,150 @@ class Waiter:
     """One job that waits."""
 
     is_new: bool
-    """Whether it was never tried. Those that were go first."""
+    """Whether it was never attempted. Jobs that were attempted go first."""
     created_at: str
     job_id: str
-    turn: asyncio.Event = field(default_factory=asyncio.Event)
+    wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be a slot for it."""
 
 
 @dataclass(slots=True)
 class WaitQueue:
-    """Who waits for one key, and what has been seen of its record meanwhile."""
+    """The waiters of one key, and what this process has seen of the key's record."""
 
     max_active: int
     record: KeyRecord | None = None
     observations: LeaseObservations = NO_OBSERVATIONS
-    room_since: float | None = None
-    """Since when a slot has been seen free, by the monotonic clock; None: none is."""
+    free_since: float | None = None
+    """Since when a slot has been seen free, by the monotonic clock. None: no slot is free."""
     waiters: list[Waiter] = field(default_factory=list[Waiter])
 
-    def see(self, record: KeyRecord) -> None:
-        """Take note of the record as it is now."""
+    def observe(self, record: KeyRecord) -> None:
+        """Remember the record as it is now."""
         at = monotonic()
         if len(record.active) >= self.max_active:
-            self.room_since = None
-        elif self.room_since is None:
-            self.room_since = at
+            self.free_since = None
+        elif self.free_since is None:
+            self.free_since = at
         self.record, self.observations = record, observe(self.observations, record, at=at)
 
-    def join(self, waiter: Waiter) -> None:
-        """Stand in line."""
+    def add(self, waiter: Waiter) -> None:
+        """Add a waiter."""
         self.waiters.append(waiter)
 
-    def leave(self, waiter: Waiter) -> None:
-        """Leave the line; who is the first now may have a turn."""
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter, and wake the one that is first now."""
         self.waiters.remove(waiter)
-        self.call()
+        self.wake_first()
 
     def in_order(self) -> list[Waiter]:
-        """Return those who wait: first those that were tried before, then as they stand in the record.
+        """Return the waiters in order: those that were attempted before, then in the order of the record.
 
-        A job that has a slot already was tried too, though its worker may have died before that was written.
+        A job that already has a slot was attempted too, even if its worker died before it stored that.
         """
         queued, active = ((), ()) if self.record is None else (self.record.queued, self.record.active)
-        places = {entry.job_id: place for place, entry in enumerate(queued)}
+        positions = {entry.job_id: position for position, entry in enumerate(queued)}
         owners = {slot.job_id for slot in active}
-        last = len(places)
+        last = len(positions)
 
-        def order(waiter: Waiter) -> tuple[bool, int, str, str]:
+        def sort_key(waiter: Waiter) -> tuple[bool, int, str, str]:
             is_new = waiter.is_new and waiter.job_id not in owners
-            return is_new, places.get(waiter.job_id, last), waiter.created_at, waiter.job_id
+            return is_new, positions.get(waiter.job_id, last), waiter.created_at, waiter.job_id
 
-        return sorted(self.waiters, key=order)
+        return sorted(self.waiters, key=sort_key)
 
     def is_first(self, waiter: Waiter) -> bool:
-        """Say whether nobody stands before it."""
+        """Return whether no other waiter is before it."""
         return self.in_order()[0] is waiter
 
-    async def wait_turn(self, waiter: Waiter, until: float) -> None:
-        """Wait for a change that was heard, and, as the first in line, for the time of the next look."""
-        wait = until - monotonic()
+    async def wait(self, waiter: Waiter, until: float) -> None:
+        """Wait until the waiter is woken, until a time, or, as the first waiter, until the next check is due."""
+        timeout = until - monotonic()
         if self.is_first(waiter):
-            wait = min(wait, _POLL.total_seconds() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter is no secret
-            record = self.record
-            end = None if record is None else self.observations.next_end(record, at=monotonic())
-            if end is not None:
-                wait = min(wait, (end + COURTESY).total_seconds() + 0.001)
-            left = ORDER.total_seconds() - (monotonic() - (self.room_since or 0.0))
-            if left > 0:
-                wait = min(wait, left + 0.001)
+            timeout = min(timeout, self._next_check())
         try:
-            async with asyncio.timeout(max(0.0, wait)):
-                await waiter.turn.wait()
+            async with asyncio.timeout(max(0.0, timeout)):
+                await waiter.wakeup.wait()
         except TimeoutError:
             return
         finally:
-            waiter.turn.clear()
+            waiter.wakeup.clear()
 
-    def call(self) -> None:
-        """Give the first one a turn."""
+    def _next_check(self) -> float:
+        """Return in how many seconds the first waiter checks the record if it is not woken."""
+        seconds = _POLL.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is not a secret
+        record = self.record
+        expiry = None if record is None else self.observations.next_expiry(record, at=monotonic())
+        if expiry is not None:
+            seconds = min(seconds, (expiry + PRIORITY_WINDOW).total_seconds() + 0.001)
+        fifo_left = FIFO_WINDOW.total_seconds() - (monotonic() - (self.free_since or 0.0))
+        return min(seconds, fifo_left + 0.001) if fifo_left > 0 else seconds
+
+    def wake_first(self) -> None:
+        """Wake the first waiter."""
         if self.waiters:
-            self.in_order()[0].turn.set()
+            self.in_order()[0].wakeup.set()
 
-    def call_after(self, waiter: Waiter) -> None:
-        """Give the next one a turn: what keeps this one waiting need not keep the others."""
-        order = self.in_order()
-        place = order.index(waiter) + 1
-        if place < len(order):
-            order[place].turn.set()
+    def wake_next(self, waiter: Waiter) -> None:
+        """Wake the waiter after this one: what blocks this one may not block the others."""
+        waiters = self.in_order()
+        position = waiters.index(waiter) + 1
+        if position < len(waiters):
+            waiters[position].wakeup.set()
 
 
 class WaitQueues:
-    """The lines of one queue in this process. A key has one for as long as somebody waits for it."""
+    """The wait queues of one job queue in this process. A key has a wait queue while jobs wait for it."""
 
     def __init__(self, connection: Connection, store: KeyStore, *, max_active: int) -> None:
         self._connection = connection
         self._store = store
         self._max_active = max_active
-        self._lines: dict[str, tuple[WaitQueue, Subscription]] = {}
-        self._left: OrderedDict[str, LeaseObservations] = OrderedDict()
-        """What was seen of keys that nobody waits for just now: a lease runs on while a history is read again."""
+        self._open: dict[str, tuple[WaitQueue, Subscription]] = {}
+        self._closed: OrderedDict[str, LeaseObservations] = OrderedDict()
+        """The observations of keys that have no waiter now: a lease continues to run while a history is read again."""
         self.waiting = 0
-        """How many wait, for all keys together."""
+        """How many jobs wait, for all keys together."""
 
-    def of(self, key: JobKey) -> WaitQueue | None:
-        """Return the line of a key; None when nobody waits for it."""
-        found = self._lines.get(key.hash)
+    def get(self, key: JobKey) -> WaitQueue | None:
+        """Return the wait queue of a key. None: no job waits for it."""
+        found = self._open.get(key.hash)
         return None if found is None else found[0]
 
     @contextmanager
-    def standing(self, key: JobKey, waiter: Waiter) -> Generator[WaitQueue]:
-        """Stand in line for the length of a `with` block. Changes of the record are heard meanwhile."""
-        line = self.of(key) or self._open(key)
-        line.join(waiter)
+    def enqueue(self, key: JobKey, waiter: Waiter) -> Generator[WaitQueue]:
+        """Wait in the queue of a key for the length of a `with` block. Changes of the record wake the first waiter."""
+        queue = self.get(key) or self._create(key)
+        queue.add(waiter)
         self.waiting += 1
         try:
-            yield line
+            yield queue
         finally:
             self.waiting -= 1
-            line.leave(waiter)
-            if not line.waiters:
-                self._close(key, line)
+            queue.remove(waiter)
+            if not queue.waiters:
+                self._close(key, queue)
 
-    def _close(self, key: JobKey, line: WaitQueue) -> None:
-        self._lines.pop(key.hash)[1].drain()
-        self._left[key.hash] = line.observations
-        if len(self._left) > _LEFT_MAX:
-            self._left.popitem(last=False)
+    def wake_all(self) -> None:
+        """Wake every waiter, because the worker stops."""
+        for queue, _ in self._open.values():
+            for waiter in queue.waiters:
+                waiter.wakeup.set()
 
-    def call_all(self) -> None:
-        """Give everybody a turn: there is something else to see than a slot."""
-        for line, _ in self._lines.values():
-            for waiter in line.waiters:
-                waiter.turn.set()
+    def _create(self, key: JobKey) -> WaitQueue:
+        queue = WaitQueue(self._max_active, observations=self._closed.pop(key.hash, NO_OBSERVATIONS))
 
-    def _open(self, key: JobKey) -> WaitQueue:
-        line = WaitQueue(self._max_active, observations=self._left.pop(key.hash, NO_OBSERVATIONS))
-
-        def heard(message: Message) -> None:
-            # Only a reason to look: what is heard may yet be refused by the stream (decision 2).
+        def on_change(message: Message) -> None:
+            # Only a reason to check: the stream may still refuse a write that was received here (decision 2).
             record = self._store.parse(key, message.data)
             if record is not None and len(record.active) < self._max_active:
-                line.call()
+                queue.wake_first()
 
-        self._lines[key.hash] = (line, self._connection.subscribe(self._store.subject(key), heard))
-        return line
+        self._open[key.hash] = (queue, self._connection.subscribe(self._store.subject(key), on_change))
+        return queue
+
+    def _close(self, key: JobKey, queue: WaitQueue) -> None:
+        self._open.pop(key.hash)[1].drain()
+        self._closed[key.hash] = queue.observations
+        if len(self._closed) > _CLOSED_MAX:
+            self._closed.popitem(last=False)

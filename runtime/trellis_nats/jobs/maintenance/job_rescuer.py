@@ -61,11 +61,11 @@ class JobRescuer:
     """Finds the lost jobs of all queues of a service. It remembers how far it has scanned, so later runs are cheap."""
 
     def __init__(
-        self, connection: Connection, jobs: JobsBinding, claims: Liveness, *, lost_after: timedelta
+        self, connection: Connection, jobs: JobsBinding, liveness: Liveness, *, lost_after: timedelta
     ) -> None:
         rate_limit = RateLimit()
         self._queues = [
-            _QueueRescuer(connection, jobs, queue, claims, rate_limit=rate_limit, lost_after=lost_after)
+            _QueueRescuer(connection, jobs, queue, liveness, rate_limit=rate_limit, lost_after=lost_after)
             for queue in jobs.queues.values()
         ]
 
@@ -100,7 +100,7 @@ class _QueueRescuer:
         connection: Connection,
         jobs: JobsBinding,
         queue: QueueBinding,
-        claims: Liveness,
+        liveness: Liveness,
         *,
         rate_limit: RateLimit,
         lost_after: timedelta,
@@ -110,7 +110,7 @@ class _QueueRescuer:
         self._subjects = JobSubjects(queue.publish_prefix)
         self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED_EVENTS]
         self._work_index = WorkIndex(connection, jobs.work_stream, queue, rate_limit)
-        self._claims = claims
+        self._liveness = liveness
         self._rate_limit = rate_limit
         self._lost_after = lost_after
         self._open = OpenJobs(_OPEN_MAX)
@@ -260,7 +260,7 @@ class _QueueRescuer:
     async def _is_running(self, job_id: str) -> bool:
         started = await self._read(self._subjects.event(job_id, EventType.STARTED))
         event = None if started is None else LifecycleEvent.parse(started.data)
-        return event is not None and await self._claims.is_held(job_id, event.instance_id)
+        return event is not None and await self._liveness.is_held(job_id, event.instance_id)
 
     async def _read(self, subject: str) -> StoredMessage | None:
         return await last_message(self._connection, STREAM, subject)

@@ -56,7 +56,7 @@ class Maintainer:
         self._connection = connection
         self._jobs = jobs
         self._options = options
-        self._claims = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
+        self._liveness = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
         self._leadership = Leadership(
             KvBucket(connection, jobs.keys_bucket),
             LEASE_KEY,
@@ -125,7 +125,7 @@ class Maintainer:
         return tasks
 
     def _rescuer(self) -> JobRescuer:
-        return JobRescuer(self._connection, self._jobs, self._claims, lost_after=self._options.lost_after)
+        return JobRescuer(self._connection, self._jobs, self._liveness, lost_after=self._options.lost_after)
 
     async def _run(self, tasks: list[_MaintenanceTask]) -> None:
         """Run the tasks that the account permits, whenever this instance is the leader."""

@@ -102,7 +102,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         notices, another job of the same key may have started: make the handler's writes idempotent, or pass
         `lease.token` to a system that refuses the writes of an older token.
         """
-        return None if self._slot is None else self._slot.lease
+        return None if self._slot is None else self._slot.job_lease
 
     @property
     def tries(self) -> int:

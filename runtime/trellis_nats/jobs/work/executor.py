@@ -13,7 +13,7 @@ from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.capacity import Permit
-from trellis_nats.jobs.keys.acquire import Applicant, SlotAcquirer, Wait
+from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import instant
@@ -119,7 +119,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     def close(self) -> None:
         """Wake the messages that wait for a slot of their key, so that they go back to the server: the worker stops."""
         if self._slots is not None:
-            self._slots.close()
+            self._slots.wake_all()
 
     def _item(
         self, message: Delivery, event: LifecycleEvent, permit: Permit, redelivery: RedeliveryPolicy
@@ -136,7 +136,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     def _key_of(self, event: LifecycleEvent) -> JobKey | InvalidPayload | None:
         keys = self._context.keys
         try:
-            return None if keys is None else keys.creation.key_of(event.payload)
+            return None if keys is None else keys.creator.key_of(event.payload)
         except InvalidPayload as error:
             return error
 
@@ -232,18 +232,18 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """Remove a job that has ended from its key's record. Return False when the worker stops before that is done."""
         if self._slots is None or not isinstance(item.key, JobKey):
             return True
-        return await self._slots.forget(item.key, item.job_id, item.permit)
+        return await self._slots.remove(item.key, item.job_id, item.permit)
 
     # --- one attempt -----------------------------------------------------------------------------------------------
 
     async def _attempt(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool:
         """Run one attempt, once the job has a slot of its key. Return False to read the history again."""
         if self._slots is not None and isinstance(item.key, JobKey) and item.job_id not in self.attempts:
-            found = await self._slots.take(item.key, applicant(item, newest.event, start), item.permit)
-            if found is Wait.CROWDED:
+            found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
+            if found is NoSlot.TOO_MANY_WAITERS:
                 await item.postpone()
                 return True
-            if found is Wait.LOOK_AGAIN:
+            if found is NoSlot.REREAD_HISTORY:
                 return False
             item.lease = found
         retry_after: timedelta | None = None
@@ -259,7 +259,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         finally:
             lease, item.lease = item.lease, None
             if lease is not None and self._slots is not None:
-                slot_returned = await self._slots.give_back(
+                slot_returned = await self._slots.release(
                     lease, retry_after=retry_after, began=attempt.has_begun
                 )
         if slot_returned:  # else the message is redelivered, and then removes the job from its key's record
@@ -334,14 +334,14 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
 
 
-def applicant(item: WorkItem, newest: LifecycleEvent, start: Start) -> Applicant:
+def slot_request(item: WorkItem, newest: LifecycleEvent, start: Start) -> SlotRequest:
     """Describe a job that needs a slot of its key before its attempt starts."""
     event = item.event
-    return Applicant(
+    return SlotRequest(
         job_id=item.job_id,
         created_at=event.timestamp,
-        tries=start.tries,
+        attempt=start.tries,
         context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
-        entitled=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
+        skips_queue=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
         deadline=instant(event.deadline),
     )

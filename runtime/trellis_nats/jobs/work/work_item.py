@@ -76,7 +76,7 @@ class WorkItem:
     @property
     def key_fields(self) -> Mapping[str, JsonValue]:
         """What the job's events say about its key and slot."""
-        return NOT_KEYED if self.lease is None else self.lease.facts
+        return NOT_KEYED if self.lease is None else self.lease.event_fields
 
     async def retry_after(self, delay: timedelta) -> None:
         """Have the message redelivered after a delay."""

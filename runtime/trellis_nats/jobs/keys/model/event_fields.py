@@ -1,4 +1,4 @@
-"""What lifecycle events say about the key of their job (reference, 6.1). Pure."""
+"""The fields of lifecycle events that describe the key of their job (reference, 6.1). Pure."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType, JobState
-from trellis_nats.jobs.store.event_log import StoredEvent
 
-__all__ = ["admitted", "held", "skipped", "slot_token", "stale", "stated"]
+__all__ = ["add_fields", "created_fields", "skipped_event", "slot_token", "stale_event", "started_fields"]
 
 JsonObject = dict[str, JsonValue]
 
 
-def admitted(key: JobKey, *, replaced: str | None = None) -> JsonObject:
-    """Return what `created` says: the key, and how the job came by its place."""
+def created_fields(key: JobKey, *, replaced: str | None = None) -> JsonObject:
+    """Return the fields of `created`: the key, and whether the job replaced another one."""
     policy: JsonObject = {"outcome": "accepted"}
     if replaced is not None:
         policy = {"outcome": "replaced", "reason": "replace-oldest", "replacedJobId": replaced}
     return {"concurrency": {"key": key.text, "keyHash": key.hash}, "queuePolicy": policy}
 
 
-def stated(event: NewEvent, said: JsonObject) -> NewEvent:
-    """Add such facts to an event, where `LifecycleEvent` has them: before the timestamp, which is the last member."""
+def add_fields(event: NewEvent, fields: JsonObject) -> NewEvent:
+    """Return the event with more fields, in the order of `LifecycleEvent`: before the timestamp, the last member."""
     body = dict(event.body)
     at = body.pop("timestamp")
-    return NewEvent(event.job_id, event.event_type, event.headers, {**body, **said, "timestamp": at})
+    return NewEvent(event.job_id, event.event_type, event.headers, {**body, **fields, "timestamp": at})
 
 
-def held(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
-    """Return what `started` says: the key and the slot."""
+def started_fields(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
+    """Return the fields of `started`: the key and the slot."""
     return {
         "concurrency": {
             "key": key.text,
@@ -49,34 +48,35 @@ def held(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
 
 
 def slot_token(started: LifecycleEvent) -> str | None:
-    """Return the token of the slot that a try was begun with; None where its runtime does not say."""
+    """Return the token of the slot of an attempt. None: its runtime did not store one."""
     concurrency = started.concurrency
     token = concurrency.get("slotToken") if isinstance(concurrency, dict) else None
     return token if isinstance(token, str) else None
 
 
-def stale(
-    newest: StoredEvent, started: LifecycleEvent | None, slot: Slot, at: datetime
+def stale_event(
+    newest: LifecycleEvent, started: LifecycleEvent | None, slot: Slot, at: datetime
 ) -> LifecycleEvent | None:
-    """Write that a job lost its slot to another one; None when the job no longer works in that slot."""
-    event = newest.event
-    if event.effective_state is not JobState.ACTIVE:
+    """Build the event for a job that lost its slot to another job. None: the job does not run in that slot any longer."""
+    if newest.effective_state is not JobState.ACTIVE:
         return None
     token = None if started is None else slot_token(started)
-    if (token is not None and token != slot.token) or event.tries != slot.tries:
+    if (token is not None and token != slot.token) or newest.tries != slot.tries:
         return None
-    return _ended(event, EventType.STALE, JobState.ACTIVE, "the lease of its concurrency key ran out", at)
+    return _end_event(
+        newest, EventType.STALE, JobState.ACTIVE, "the lease of its concurrency key ran out", at
+    )
 
 
-def skipped(newest: LifecycleEvent, by: str, at: datetime) -> LifecycleEvent | None:
-    """Write that a job was displaced by a newer one of its key; None when it no longer waits."""
+def skipped_event(newest: LifecycleEvent, by: str, at: datetime) -> LifecycleEvent | None:
+    """Build the event for a job that a newer job of its key displaced. None: the job does not wait any longer."""
     state = newest.effective_state
     if newest.is_terminal or state not in {JobState.PENDING, JobState.RETRY}:
         return None
-    return _ended(newest, EventType.SKIPPED, state, f"replaced by newer keyed job {by}", at)
+    return _end_event(newest, EventType.SKIPPED, state, f"replaced by newer keyed job {by}", at)
 
 
-def _ended(
+def _end_event(
     newest: LifecycleEvent, event: EventType, previous: JobState, error: str, at: datetime
 ) -> LifecycleEvent:
     identity = JobIdentity(

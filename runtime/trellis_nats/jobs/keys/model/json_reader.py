@@ -1,4 +1,4 @@
-"""Reads the members of a JSON object one by one, and keeps those that nobody asked for."""
+"""Reads the members of a JSON object one by one, and keeps the unknown ones."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from pydantic import JsonValue
 
 from trellis_nats.clock import parse_timestamp
 
-__all__ = ["JsonReader", "Malformed"]
+__all__ = ["InvalidRecord", "JsonReader"]
 
 T = TypeVar("T")
 JsonObject = dict[str, JsonValue]
 
 
-class Malformed(Exception):
-    """A stored value is no record of its key."""
+class InvalidRecord(Exception):
+    """A stored value is not a valid record of its key."""
 
 
 class JsonReader:
-    """A JSON object that is read member by member; what was not asked for is left in `rest`, which it is read out of."""
+    """A JSON object that is read member by member. Members that were not read stay in `rest`."""
 
     __slots__ = ("place", "rest")
 
     def __init__(self, value: JsonValue, place: str) -> None:
         if not isinstance(value, dict):
-            raise Malformed(f"{place} is not an object")
+            raise InvalidRecord(f"{place} is not an object")
         self.place = place
-        """Where it stands, for errors."""
+        """The position of the object in the record, for errors."""
         self.rest: JsonObject = value
 
     def take(self, name: str, kind: type[T]) -> T:
-        """Return a member of this very type.
+        """Return a member, whose type must be exactly `kind`.
 
         Raises:
-            Malformed: it is missing, or of another type.
+            InvalidRecord: it is missing, or has another type.
         """
         value = self.rest.pop(name, None)
         if type(value) is not kind:
-            raise Malformed(f"{self.place}: {name} is missing, or not of type {kind.__name__}")
+            raise InvalidRecord(f"{self.place}: {name} is missing, or is not of type {kind.__name__}")
         return value
 
-    def instant(self, name: str) -> str:
-        """Return a member that is an instant, as it is written.
+    def timestamp(self, name: str) -> str:
+        """Return the text of a member that is a timestamp.
 
         Raises:
-            Malformed: it is missing, or no instant.
+            InvalidRecord: it is missing, or is not a timestamp.
         """
         text = self.take(name, str)
         try:
             parse_timestamp(text)
         except ValueError:
-            raise Malformed(f"{self.place}: {name} is no instant") from None
+            raise InvalidRecord(f"{self.place}: {name} is not a timestamp") from None
         return text
 
     def items(self, name: str) -> Iterator[JsonReader]:
-        """Yield the objects of a member that is an array, each to be read before the next one.
+        """Yield the objects of a member that is an array.
 
         Raises:
-            Malformed: it is missing, or of another type, or one of its items is.
+            InvalidRecord: it is missing, is not an array, or an item is not an object.
         """
         value = self.rest.pop(name, None)
         if not isinstance(value, list):
-            raise Malformed(f"{self.place}: {name} is missing, or no array")
+            raise InvalidRecord(f"{self.place}: {name} is missing, or is not an array")
         for index, each in enumerate(value):
             yield JsonReader(each, f"{name}/{index}")

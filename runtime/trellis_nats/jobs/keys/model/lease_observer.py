@@ -1,7 +1,7 @@
-"""Which leases are over, as one observer may conclude. Pure: the caller gives the clock.
+"""Decides which leases have expired, from one observer's reads of a record. Pure: the caller passes the clock.
 
-Clocks of other machines are not trusted (faults.md, R13). A hold is over when it was not renewed for the length of its
-lease by the observer's own monotonic clock; its owner counts from before it sent the renewal, so it stops first.
+Clocks of other machines are not trusted (faults.md, R13). A lease has expired when the observer has not seen a renewal for
+its length, by the observer's monotonic clock. The owner counts from before it sent the renewal, so it stops first.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ __all__ = ["NO_OBSERVATIONS", "LeaseObservations", "observe"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sighting:
+class _Observation:
     expires_at: str
-    """As it stands in the record: another one means that it was renewed."""
+    """As in the record: a different value means that the lease was renewed."""
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseObservations:
-    """The holds of one key, and since when each has been seen without a renewal."""
+    """What one observer has seen of the record of a key. Immutable."""
 
-    seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
-    """By token. Never changed."""
+    slots: dict[str, _Observation] = field(default_factory=dict[str, _Observation])
+    """Since when each slot has been seen without a renewal, by token."""
     entries: dict[str, float] = field(default_factory=dict[str, float])
-    """Since when each waiting job has been seen, by its id. Never changed."""
+    """Since when each waiting job has been seen, by job id."""
 
-    def waits_for(self, job_id: str, *, at: float) -> timedelta:
+    def waiting_for(self, job_id: str, *, at: float) -> timedelta:
         """Return how long a job has been seen waiting."""
         return timedelta(seconds=at - self.entries.get(job_id, at))
 
     def unrenewed_for(self, slot: Slot, *, at: float) -> timedelta:
-        """Return how long a hold has been seen without a renewal."""
+        """Return how long a slot has been seen without a renewal."""
         return timedelta(seconds=at - self._since(slot, at))
 
     def expired(self, record: KeyRecord, *, at: float) -> AbstractSet[str]:
-        """Return the tokens of the slots whose lease is over. `at` is the monotonic clock, in seconds."""
+        """Return the tokens of the slots whose lease has expired. `at` is the monotonic clock, in seconds."""
         return {
             slot.token for slot in record.active if at - self._since(slot, at) >= slot.lease.total_seconds()
         }
 
-    def next_end(self, record: KeyRecord, *, at: float) -> timedelta | None:
-        """Return how long it takes until the next lease is over, if nothing is renewed; None without a slot."""
+    def next_expiry(self, record: KeyRecord, *, at: float) -> timedelta | None:
+        """Return the time until the next lease expires if none is renewed. None: no slot is taken."""
         ends = [self._since(slot, at) + slot.lease.total_seconds() - at for slot in record.active]
         return timedelta(seconds=max(0.0, min(ends))) if ends else None
 
     def _since(self, slot: Slot, at: float) -> float:
-        sighting = self.seen.get(slot.token)
-        return at if sighting is None or sighting.expires_at != slot.expires_at else sighting.since
+        observation = self.slots.get(slot.token)
+        return at if observation is None or observation.expires_at != slot.expires_at else observation.since
 
 
 def observe(before: LeaseObservations, record: KeyRecord, *, at: float) -> LeaseObservations:
-    """Take note of the record as it was read at a moment; holds that are gone are forgotten."""
-    seen: dict[str, _Sighting] = {}
+    """Return the observations after the record was read at the time `at`. Slots and jobs that left it are dropped."""
+    slots: dict[str, _Observation] = {}
     for slot in record.active:
-        known = before.seen.get(slot.token)
+        known = before.slots.get(slot.token)
         same = known is not None and known.expires_at == slot.expires_at
-        seen[slot.token] = known if known is not None and same else _Sighting(slot.expires_at, at)
+        slots[slot.token] = known if known is not None and same else _Observation(slot.expires_at, at)
     return LeaseObservations(
-        seen, {entry.job_id: before.entries.get(entry.job_id, at) for entry in record.queued}
+        slots, {entry.job_id: before.entries.get(entry.job_id, at) for entry in record.queued}
     )
 
 

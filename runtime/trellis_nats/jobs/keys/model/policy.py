@@ -1,4 +1,4 @@
-"""What a queue's contract says about its keys, with every default filled in."""
+"""The concurrency limits of a queue's keys, from its contract, with every default filled in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INTERVALS_PER_LEASE: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class KeyPolicy:
-    """How many jobs of one key may be active, and what happens to those that come too many."""
+    """How many jobs of one key may be active, and what happens to the jobs beyond that."""
 
     template: tuple[str, ...]
     """Literals, and JSON pointers into the payload, which begin with `/`."""
@@ -43,15 +43,15 @@ class KeyPolicy:
 
     @cached_property
     def margin(self) -> timedelta:
-        """How long before the end of its lease an owner counts its slot as lost, to be gone when the next one comes."""
+        """How long before the end of its lease an owner counts its slot as lost, so that it stops before the next job starts."""
         return self.lease / 6
 
 
 def policy_of(queue: QueueBinding) -> KeyPolicy | None:
-    """Return the policy of a queue; None when it has no key.
+    """Return the policy of a queue. None: the queue has no concurrency key.
 
     Defaults (jobs.md, "Keyed concurrency"): the interval is a third of the ack wait, at most 30 s; the lease is the ack
-    wait, at least three intervals. Whatever the contract says, a slot is renewed three times within a lease.
+    wait, at least three intervals. Whatever the contract says, a slot is renewed at least three times within a lease.
     """
     declared, waiting = queue.key_concurrency, queue.queue
     if declared is None:

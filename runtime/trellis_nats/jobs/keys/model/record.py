@@ -1,7 +1,6 @@
-"""The record of one key, as it is stored: who is active, and who waits (reference, 10.5). Pure.
+"""The stored record of one key: its active and its waiting jobs (reference, 10.5). Pure.
 
-Records are shared with other runtimes: members that are not known here are kept, and nothing that cannot be read is
-ever taken for an empty record.
+Records are shared with other runtimes: unknown members are kept, and an unreadable record never counts as empty.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ import pydantic_core
 from pydantic import JsonValue
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.jobs.keys.model.json_reader import JsonReader, Malformed
+from trellis_nats.jobs.keys.model.json_reader import InvalidRecord, JsonReader
 
-__all__ = ["KeyRecord", "Malformed", "QueueEntry", "Slot"]
+__all__ = ["InvalidRecord", "KeyRecord", "QueueEntry", "Slot"]
 
 VERSION: Final = 1
 
 JsonObject = dict[str, JsonValue]
 
-_NOTHING: Final[Mapping[str, JsonValue]] = {}
-"""Nothing that is not known. A plain dictionary, for it is unpacked at every write."""
+_NO_EXTRA: Final[Mapping[str, JsonValue]] = {}
+"""No unknown members. A plain dictionary, because every write unpacks it."""
 
 
 class Slot(NamedTuple):
-    """An active job of the key. The token tells this hold from every other one, of the same job too.
+    """An active job of the key. The token distinguishes this slot from every other one, even of the same job.
 
-    Records are tuples, because each job has six made; those of a frozen class take four times as long.
+    A tuple, because working a job creates six of them, and a frozen dataclass takes four times as long.
     """
 
     job_id: str
@@ -41,15 +40,15 @@ class Slot(NamedTuple):
     expires_at: str
     tries: int
     context: JsonValue
-    extra: Mapping[str, JsonValue] = _NOTHING
+    extra: Mapping[str, JsonValue] = _NO_EXTRA
 
     @property
     def lease(self) -> timedelta:
-        """How long the hold lasts without a renewal: both instants are of the owner's clock, so no skew is in it."""
+        """How long the slot lasts without a renewal. Both times are from the owner's clock, so skew does not matter."""
         return max(parse_timestamp(self.expires_at) - parse_timestamp(self.renewed_at), timedelta(0))
 
-    def written(self) -> JsonObject:
-        """Write it as the wire has it."""
+    def to_json(self) -> JsonObject:
+        """Return the JSON object that is stored."""
         return {
             "jobId": self.job_id,
             "slotToken": self.token,
@@ -63,53 +62,53 @@ class Slot(NamedTuple):
         }
 
     @classmethod
-    def read(cls, source: JsonReader) -> Self:
-        """Read it.
+    def from_json(cls, source: JsonReader) -> Self:
+        """Read a stored JSON object.
 
         Raises:
-            Malformed: a member is missing or of another type.
+            InvalidRecord: a member is missing or has another type.
         """
         slot = cls(
             job_id=source.take("jobId", str),
             token=source.take("slotToken", str),
             instance_id=source.take("instanceId", str),
-            started_at=source.instant("startedAt"),
-            renewed_at=source.instant("heartbeatAt"),
-            expires_at=source.instant("leaseExpiresAt"),
+            started_at=source.timestamp("startedAt"),
+            renewed_at=source.timestamp("heartbeatAt"),
+            expires_at=source.timestamp("leaseExpiresAt"),
             tries=source.take("tries", int),
             context=source.rest.pop("context", None),
-            extra=source.rest or _NOTHING,
+            extra=source.rest or _NO_EXTRA,
         )
         if not slot.token or not slot.job_id:
-            raise Malformed(f"{source.place}: jobId and slotToken must not be empty")
+            raise InvalidRecord(f"{source.place}: jobId and slotToken must not be empty")
         return slot
 
 
 class QueueEntry(NamedTuple):
-    """A job of the key that waits."""
+    """A waiting job of the key."""
 
     job_id: str
     created_at: str
     request_id: str
     context: JsonValue
     retry_at: str | None = None
-    """When a job is due that waits for its next try, or was created with a delay: it then goes first. Ours alone; other
-    runtimes keep or drop it."""
-    extra: Mapping[str, JsonValue] = _NOTHING
+    """When a retry, or a job that was created with a delay, is due: it then goes first. An extension of this runtime;
+    other runtimes keep or drop it."""
+    extra: Mapping[str, JsonValue] = _NO_EXTRA
 
-    def is_due(self, at: datetime, courtesy: timedelta) -> bool:
-        """Say whether it waits for its next try, and others shall let it go first now."""
+    def is_due(self, at: datetime, window: timedelta) -> bool:
+        """Return whether it became due within the last `window`, so that other jobs must let it go first."""
         if self.retry_at is None:
             return False
         due = parse_timestamp(self.retry_at)
-        return due <= at and at - due < courtesy
+        return due <= at and at - due < window
 
     def is_early(self, at: datetime) -> bool:
-        """Say whether it waits for a time that has not come."""
+        """Return whether it is not due yet."""
         return self.retry_at is not None and parse_timestamp(self.retry_at) > at
 
-    def written(self) -> JsonObject:
-        """Write it as the wire has it."""
+    def to_json(self) -> JsonObject:
+        """Return the JSON object that is stored."""
         written: JsonObject = {
             "jobId": self.job_id,
             "createdAt": self.created_at,
@@ -122,24 +121,24 @@ class QueueEntry(NamedTuple):
         return written
 
     @classmethod
-    def read(cls, source: JsonReader) -> Self:
-        """Read it.
+    def from_json(cls, source: JsonReader) -> Self:
+        """Read a stored JSON object.
 
         Raises:
-            Malformed: a member is missing or of another type.
+            InvalidRecord: a member is missing or has another type.
         """
         return cls(
             source.take("jobId", str),
-            source.instant("createdAt"),
+            source.timestamp("createdAt"),
             source.take("requestId", str),
             source.rest.pop("context", None),
-            source.instant("retryAt") if "retryAt" in source.rest else None,
-            source.rest or _NOTHING,
+            source.timestamp("retryAt") if "retryAt" in source.rest else None,
+            source.rest or _NO_EXTRA,
         )
 
 
 class KeyRecord(NamedTuple):
-    """Everything about one key."""
+    """The record of one key."""
 
     service: str
     """The namespace of the bucket."""
@@ -147,22 +146,22 @@ class KeyRecord(NamedTuple):
     display: str
     hash: str
     max_active: int
-    """What its last writer's contract said; nobody decides by it."""
+    """The limit in the contract of the last writer. No decision uses it."""
     max_queued: int
-    """Likewise."""
+    """The same for waiting jobs."""
     active: tuple[Slot, ...] = ()
     """Oldest first."""
     queued: tuple[QueueEntry, ...] = ()
     """Next first."""
     takeovers: int = 0
-    """How many slots were taken over whose lease had run out."""
+    """How many expired slots were taken over."""
     updated_at: str = ""
-    extra: Mapping[str, JsonValue] = _NOTHING
+    extra: Mapping[str, JsonValue] = _NO_EXTRA
 
-    def holding(
+    def with_jobs(
         self, active: tuple[Slot, ...], queued: tuple[QueueEntry, ...], *, takeovers: int | None = None
     ) -> KeyRecord:
-        """Return the record with others in it. As `_replace`, in a third of its time."""
+        """Return a copy with other jobs. Like `_replace`, in a third of the time."""
         return KeyRecord(
             self.service,
             self.queue,
@@ -177,8 +176,8 @@ class KeyRecord(NamedTuple):
             self.extra,
         )
 
-    def stamped(self, *, max_active: int, max_queued: int, at: str) -> KeyRecord:
-        """Return the record as it is written now by somebody whose contract has these numbers."""
+    def with_stamp(self, *, max_active: int, max_queued: int, at: str) -> KeyRecord:
+        """Return a copy with the limits and the time of the current writer."""
         return KeyRecord(
             self.service,
             self.queue,
@@ -194,21 +193,21 @@ class KeyRecord(NamedTuple):
         )
 
     def slot(self, token: str) -> Slot | None:
-        """Return the slot with a token; None when there is none."""
-        for slot in self.active:  # a generator would take three times as long
+        """Return the slot with a token. None: there is no such slot."""
+        for slot in self.active:  # a generator takes three times as long
             if slot.token == token:
                 return slot
         return None
 
     def entry(self, job_id: str) -> QueueEntry | None:
-        """Return the entry of a waiting job; None when it does not wait."""
+        """Return the entry of a waiting job. None: the job does not wait."""
         for entry in self.queued:
             if entry.job_id == job_id:
                 return entry
         return None
 
     def encode(self) -> bytes:
-        """Write the record as JSON."""
+        """Encode the record as JSON."""
         return pydantic_core.to_json(
             {
                 "version": VERSION,
@@ -218,8 +217,8 @@ class KeyRecord(NamedTuple):
                 "keyHash": self.hash,
                 "maxActive": self.max_active,
                 "maxQueuedPerKey": self.max_queued,
-                "active": [slot.written() for slot in self.active],
-                "queued": [entry.written() for entry in self.queued],
+                "active": [slot.to_json() for slot in self.active],
+                "queued": [entry.to_json() for entry in self.queued],
                 "staleTakeoverCount": self.takeovers,
                 "updatedAt": self.updated_at,
                 **self.extra,
@@ -228,28 +227,28 @@ class KeyRecord(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes, *, service: str, queue: str, key_hash: str) -> Self:
-        """Read the record of the key with this hash.
+        """Decode the record of the key with this hash.
 
         Raises:
-            Malformed: it is not JSON, a member is missing or of another type, or it is another key's.
+            InvalidRecord: it is not JSON, a member is missing or has another type, or the record is of another key.
         """
         try:
             content = cast("JsonValue", pydantic_core.from_json(data, allow_inf_nan=False))
         except ValueError:
-            raise Malformed("it is not JSON") from None
-        if _holds_infinity(content):
-            raise Malformed("it holds a number that is too large")
+            raise InvalidRecord("it is not JSON") from None
+        if _contains_infinity(content):
+            raise InvalidRecord("it contains a number that is too large")
         source = JsonReader(content, "the record")
         if source.take("version", int) != VERSION:
-            raise Malformed(f"its version is not {VERSION}")
+            raise InvalidRecord(f"its version is not {VERSION}")
         for name, expected in (("service", service), ("jobType", queue), ("keyHash", key_hash)):
             found = source.take(name, str)
             if found != expected:
-                raise Malformed(f'{name} is "{found}", not "{expected}"')
-        active = [Slot.read(each) for each in source.items("active")]
-        queued = [QueueEntry.read(each) for each in source.items("queued")]
+                raise InvalidRecord(f'{name} is "{found}", not "{expected}"')
+        active = [Slot.from_json(each) for each in source.items("active")]
+        queued = [QueueEntry.from_json(each) for each in source.items("queued")]
         if len({slot.token for slot in active}) != len(active):
-            raise Malformed("two active slots have one slotToken")
+            raise InvalidRecord("two active slots have one slotToken")
         return cls(
             service=service,
             queue=queue,
@@ -261,17 +260,17 @@ class KeyRecord(NamedTuple):
             queued=tuple(queued),
             takeovers=source.take("staleTakeoverCount", int),
             updated_at=source.take("updatedAt", str),
-            extra=source.rest or _NOTHING,
+            extra=source.rest or _NO_EXTRA,
         )
 
 
-def _holds_infinity(value: JsonValue) -> bool:
-    """Say whether a number was too large to be read, so that it could not be written again."""
+def _contains_infinity(value: JsonValue) -> bool:
+    """Return whether a number was too large to be read, so that it could not be written back."""
     if isinstance(value, float):
         return math.isinf(value)
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
         return False
-    # Almost all are text. A record is read at every conflict, and may have a thousand entries.
-    return any(not isinstance(each, str) and _holds_infinity(each) for each in value)
+    # Almost all values are strings. A record is read at every conflict and may have a thousand entries.
+    return any(not isinstance(each, str) and _contains_infinity(each) for each in value)

@@ -1,6 +1,6 @@
-"""The slots of a key: taken before a try begins, renewed while it runs, given back after its end. Pure.
+"""The slots of a key: acquired before an attempt, renewed during it, released after it. Pure.
 
-A slot is never more than a lease. Whether one has run out is not decided here: the caller says which tokens have.
+A slot is held by a lease. The caller decides which leases have expired, and passes their tokens.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from trellis_nats.clock import timestamp
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 
-__all__ = ["COURTESY", "ORDER", "Acquired", "Blocked", "acquire", "release", "remove", "renew"]
+__all__ = ["FIFO_WINDOW", "PRIORITY_WINDOW", "Acquired", "Blocked", "acquire", "release", "remove", "renew"]
 
-ORDER: Final = timedelta(milliseconds=50)
-"""How long a free slot is left to those that wait longer. They may not be at hand, so it is no longer than that."""
-COURTESY: Final = timedelta(milliseconds=500)
-"""How long a retry that is due goes first. It comes back by the server's timer, within milliseconds if a hand is free."""
+FIFO_WINDOW: Final = timedelta(milliseconds=50)
+"""How long a free slot is reserved for the jobs that wait longest. Short, because their messages may not be in a worker."""
+PRIORITY_WINDOW: Final = timedelta(milliseconds=500)
+"""How long a retry that is due has priority over new jobs, and how long a job has priority over others for its own expired
+slot. The server redelivers a retry within milliseconds of its time if a worker has capacity."""
 
 
 class Acquired(NamedTuple):
     """The job has a slot."""
 
     displaced: tuple[Slot, ...] = ()
-    """The slots of other jobs that were taken over: their jobs end as `stale`."""
+    """The slots of other jobs that were taken over. Those jobs end as `stale`."""
 
 
 class Blocked(NamedTuple):
-    """There is no slot for the job now; nothing was changed."""
+    """The job cannot have a slot now; the record is unchanged."""
 
     reason: Literal["active-limit", "own-slot", "retry-first", "others-first", "not-listed"]
-    """Every slot is taken; or the job itself has one, of an earlier try; or a retry, or a job that waits longer, goes
-    first; or the job does not wait in the record: it was displaced, or its entry evicted."""
+    """`active-limit`: every slot is taken. `own-slot`: the job itself still has one, from an earlier attempt. `retry-first`
+    and `others-first`: a retry, or a job that waits longer, goes first. `not-listed`: the job has no entry in the
+    record, because it was displaced or its entry was evicted."""
 
 
 def acquire(
@@ -42,23 +44,29 @@ def acquire(
     policy: KeyPolicy,
     *,
     expired: AbstractSet[str],
-    entitled: bool,
+    skips_queue: bool,
     in_order: bool = False,
     at: datetime,
 ) -> tuple[KeyRecord, Acquired | Blocked]:
-    """Take a slot for a try that is about to begin.
+    """Acquire a slot for an attempt that is about to begin.
 
-    `expired` holds the tokens of slots that may be taken over. A job takes over its own ones under every policy, those
-    of others only under `fail-stale`, and no more of them than it needs. `entitled` is a job that need not wait in the
-    record: one that was tried before. With `in_order`, the others go when those before them have gone; but not one
-    that has a slot already, for nobody else may be able to take that.
+    Args:
+        record: the record of the key.
+        slot: the slot to store.
+        policy: the limits of the key.
+        expired: tokens of slots that may be taken over. A job takes over its own slots under every policy, slots of
+            other jobs only under `fail-stale`, and no more of them than it needs.
+        skips_queue: the job needs no entry in the record, because it was attempted before.
+        in_order: a new job waits until the jobs before it have their slots, unless it already has a slot of its own,
+            which no other job may be able to take.
+        at: the time now, by the wall clock.
     """
     if record.slot(slot.token) is not None:
         return record, Acquired()
     own = [each for each in record.active if each.job_id == slot.job_id]
     if any(each.token not in expired for each in own):
         return record, Blocked("own-slot")
-    if not own and not entitled and record.entry(slot.job_id) is None:
+    if not own and not skips_queue and record.entry(slot.job_id) is None:
         return record, Blocked("not-listed")
     kept = [each for each in record.active if each.job_id != slot.job_id]
     stale: list[Slot] = []
@@ -71,9 +79,9 @@ def acquire(
         return record, Blocked("active-limit")
     if free <= _due_before(record, slot.job_id, at):
         return record, Blocked("retry-first")
-    if in_order and not entitled and not own and free <= _ready_before(record, slot.job_id, at):
+    if in_order and not skips_queue and not own and free <= _ready_before(record, slot.job_id, at):
         return record, Blocked("others-first")
-    taken = record.holding(
+    taken = record.with_jobs(
         (*kept, slot), _without(record.queued, slot.job_id), takeovers=record.takeovers + len(stale)
     )
     return taken, Acquired(tuple(stale))
@@ -84,17 +92,17 @@ def _without(queued: tuple[QueueEntry, ...], job_id: str) -> tuple[QueueEntry, .
 
 
 def _due_before(record: KeyRecord, job_id: str, at: datetime) -> int:
-    """Count the retries that are due and stand before the job."""
+    """Count the due retries that are ahead of the job in the queue."""
     due = 0
     for entry in record.queued:
         if entry.job_id == job_id:
             break
-        due += entry.is_due(at, COURTESY)
+        due += entry.is_due(at, PRIORITY_WINDOW)
     return due
 
 
 def _ready_before(record: KeyRecord, job_id: str, at: datetime) -> int:
-    """Count the jobs that wait longer, without those that wait for their time."""
+    """Count the jobs that are ahead of the job in the queue and could start now."""
     ready = 0
     for entry in record.queued:
         if entry.job_id == job_id:
@@ -104,28 +112,28 @@ def _ready_before(record: KeyRecord, job_id: str, at: datetime) -> int:
 
 
 def renew(record: KeyRecord, token: str, *, lease: timedelta, at: datetime) -> KeyRecord | None:
-    """Lengthen a hold; None when it is lost."""
+    """Extend the lease of a slot. None: the slot is lost."""
     slot = record.slot(token)
     if slot is None:
         return None
-    longer = slot._replace(renewed_at=timestamp(at), expires_at=timestamp(at + lease))
-    return record._replace(active=tuple(longer if each is slot else each for each in record.active))
+    renewed = slot._replace(renewed_at=timestamp(at), expires_at=timestamp(at + lease))
+    return record._replace(active=tuple(renewed if each is slot else each for each in record.active))
 
 
 def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:
-    """Give a slot back; None when it is not there. A job that will be tried again waits at the head of the queue."""
+    """Release a slot. None: it is not in the record. With `waiting`, the job returns to the head of the queue."""
     slot = record.slot(token)
     if slot is None:
         return None
     queued = _without(record.queued, slot.job_id)
-    return record.holding(
+    return record.with_jobs(
         (*[each for each in record.active if each is not slot],),
         queued if waiting is None else (waiting, *queued),
     )
 
 
 def remove(record: KeyRecord, job_id: str) -> KeyRecord:
-    """Take a job out of the record, whether it waits or is active: it has ended, or an operator says so."""
+    """Remove a job from the record, whether it waits or is active."""
     return record._replace(
         active=tuple(slot for slot in record.active if slot.job_id != job_id),
         queued=tuple(entry for entry in record.queued if entry.job_id != job_id),

@@ -1,4 +1,4 @@
-"""Which key a job has: strings and JSON pointers into its payload (reference, 10.1 to 10.4). Pure."""
+"""Computes the key of a job from literals and JSON pointers into its payload (reference, 10.1 to 10.4). Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trellis_nats.errors import InvalidPayload
 __all__ = ["JobKey", "resolve"]
 
 _SAFE_INTEGER_MAX: Final = 2**53 - 1
-"""Beyond it, JavaScript writes other digits and would hash another key (reference, 10.3)."""
+"""Beyond it, JavaScript writes different digits and would compute a different hash (reference, 10.3)."""
 _ARRAY_STEP: Final = re.compile(r"0|[1-9][0-9]*")
 _DISPLAY_MAX: Final = 256
-"""Characters that people are shown; the hash tells keys apart."""
+"""The length of a key in logs and errors. The hash identifies a key, not the text."""
 
 Segment = str | int | bool
 
@@ -28,21 +28,21 @@ class JobKey(NamedTuple):
     """One key of one queue."""
 
     text: str
-    """Its segments, joined by `:`, as records and events have it. Two keys may share it."""
+    """Its segments, joined by `:`, as in records and events. Two different keys may have the same text."""
     hash: str
-    """64 lower-case hexadecimal digits, the same in every runtime."""
+    """64 lowercase hexadecimal digits, the same in every runtime."""
 
     @property
     def display(self) -> str:
-        """The text for people, cut after 256 characters."""
+        """The text for logs and errors, truncated after 256 characters."""
         return self.text if len(self.text) <= _DISPLAY_MAX else self.text[:_DISPLAY_MAX] + "…"
 
 
 def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey:
-    """Return the key of a payload. `what` names the payload in errors.
+    """Return the key of a payload. Errors name the payload as `what`.
 
     Raises:
-        InvalidPayload: a pointer finds nothing, or no string, boolean or safe integer; all such places at once.
+        InvalidPayload: a pointer finds no value, or a value that is not a string, boolean or safe integer; all of them.
     """
     segments: list[Segment] = []
     problems: list[tuple[str, str]] = []
@@ -58,7 +58,7 @@ def resolve(template: Sequence[str], payload: JsonValue, *, what: str) -> JobKey
     if problems:
         raise InvalidPayload(what, problems)
     hashed = hashlib.sha256(b'{"version":1,"segments":%b}' % pydantic_core.to_json(segments)).hexdigest()
-    return JobKey(":".join(map(_shown, segments)), hashed)
+    return JobKey(":".join(map(_text_of, segments)), hashed)
 
 
 class _Problem(NamedTuple):
@@ -73,30 +73,32 @@ def _follow(pointer: str, payload: JsonValue) -> Segment | _Problem:
         elif isinstance(value, list) and _ARRAY_STEP.fullmatch(step) and int(step) < len(value):
             value = value[int(step)]
         else:
-            return _Problem("the concurrency key needs this value, and the payload does not have it")
+            return _Problem("the concurrency key needs this value, but the payload does not contain it")
     if isinstance(value, str) and value.isascii():
         return value
     match value:
         case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            return _Problem("the concurrency key needs text, and this is no Unicode")
+            return _Problem(
+                "the concurrency key needs valid Unicode text, but this string contains a lone surrogate"
+            )
         case str() | bool():
             return value
         case int() if abs(value) <= _SAFE_INTEGER_MAX:
             return value
         case int() | float():
             return _Problem(
-                "the concurrency key takes integers from -(2^53-1) to 2^53-1: other numbers are written differently by "
-                "other runtimes; use a string"
+                "the concurrency key accepts only integers from -(2^53-1) to 2^53-1, because other numbers are written "
+                "differently by other runtimes; use a string"
             )
         case _:
             kind = "null" if value is None else "an array" if isinstance(value, list) else "an object"
             return _Problem(f"the concurrency key needs a string, a boolean or an integer, got {kind}")
 
 
-@lru_cache(maxsize=1024)  # the pointers of contracts are few, and every job follows them twice
+@lru_cache(maxsize=1024)  # contracts have few pointers, and every job uses them twice
 def _steps(pointer: str) -> tuple[str, ...]:
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
-def _shown(segment: Segment) -> str:
+def _text_of(segment: Segment) -> str:
     return str(segment).lower() if isinstance(segment, bool) else str(segment)
