@@ -28,6 +28,10 @@ def write_package(folder: Path, files: Files) -> list[Drift]:
     Raises:
         OutputRefused: the package cannot be written, or must not be overwritten; it is unchanged.
     """
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise OutputRefused(
+            f"{folder.parent} is a file, and the package needs a folder; choose another --out"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with lock_folder(folder.parent):
@@ -35,9 +39,8 @@ def write_package(folder: Path, files: Files) -> list[Drift]:
             drift = check_changes(folder, files)
             _write(folder, files, drift)
     except OSError as error:
-        place = error.filename or folder
         reason = (error.strerror or str(error)).lower()
-        raise OutputRefused(f"{place}: cannot write the package: {reason}") from error
+        raise OutputRefused(f"{_shown_path(error, folder)}: cannot write the package: {reason}") from error
     return drift
 
 
@@ -145,3 +148,9 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _shown_path(error: OSError, folder: Path) -> str:
+    """Return the path that an error is about; the package's, if it is about a temporary folder that the user never sees."""
+    path = str(error.filename or folder)
+    return str(folder) if any(str(temporary) in path for temporary in _temporary_folders(folder)) else path

@@ -44,7 +44,11 @@ def written(folder: Path, **sections: object) -> Path:
         (["facade", "."], ExitCode.USAGE, "is a directory"),
         (["facade", "x.json/y.json"], ExitCode.USAGE, "not a directory"),
         (["facade", "a" * 300], ExitCode.USAGE, "file name too long"),
-        (["facade", "x.json", "--out", "x.json"], ExitCode.REFUSED, "x.json"),
+        (
+            ["facade", "x.json", "--out", "x.json"],
+            ExitCode.REFUSED,
+            "x.json is a file, and the package needs a folder",
+        ),
         (["facade", "x.json", "--package", "no name"], ExitCode.USAGE, "is not a valid Python package name"),
         (["facade", "x.json", "--chekc"], ExitCode.USAGE, 'no option "--chekc"; did you mean "--check"?'),
         (["facade", "x.json", "--chekc=yes"], ExitCode.USAGE, 'did you mean "--check"?'),

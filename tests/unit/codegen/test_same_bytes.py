@@ -131,5 +131,5 @@ def test_the_hashes_of_the_index_are_those_of_the_text_with_lf(project: Path) ->
 def test_the_contract_of_the_package_has_a_line_for_each_member(project: Path) -> None:
     lines = (project / PACKAGE / "contract.json").read_text().splitlines()
 
-    assert lines[:2] == ["{", '  "description": "Keeps things.",']
+    assert lines[:2] == ["{", '  "format": "trellis.contract.v1",']
     assert '      "payload": {' in lines
