@@ -1,7 +1,7 @@
 """The runtime of packages that trellis-gen generates: jobs, RPC, events and key-value buckets over NATS JetStream.
 
-You import the generated package; it imports this one. What you may need from here yourself: the errors, `Options`
-for `connect`, and the types of what handlers are given.
+You import the generated package; it imports this one. From here you may need the errors, `Options` for `connect`,
+`permissions`, and the types of what handlers get.
 """
 
 from pydantic import JsonValue

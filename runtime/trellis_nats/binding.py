@@ -1,6 +1,6 @@
-"""The names and numbers of everything a service uses on the server.
+"""The names and numbers of everything that a service uses on the server.
 
-A control plane may hand a binding over as JSON; otherwise the surfaces build one from the contract
+A control plane may pass a binding as JSON; otherwise the surfaces build one from the contract
 (`Surface.local_binding`). The rest of the runtime takes the names of queues and buckets from the binding.
 """
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats.clock import from_milliseconds, to_milliseconds
-from trellis_nats.codec import issues
+from trellis_nats.codec import list_issues
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.specs import (
     ACK_WAIT_DEFAULT,
@@ -45,7 +45,7 @@ class _Wire(BaseModel):
 
 
 class KeyBinding(_Wire):
-    """How many jobs of one key may be active. What is absent has a default (`jobs.keys.policy`)."""
+    """How many jobs of one key may be active. Absent fields have defaults (`jobs.keys.model.policy`)."""
 
     key: tuple[str, ...] = Field(min_length=1)
     """Literals, and JSON pointers into the payload."""
@@ -56,7 +56,7 @@ class KeyBinding(_Wire):
 
 
 class KeyQueueBinding(_Wire):
-    """What happens to jobs that come while the slots of their key are taken."""
+    """What happens to jobs that are created while the slots of their key are taken."""
 
     max_queued_per_key: int = Field(default=MAX_QUEUED_DEFAULT, ge=0)
     when_full: WhenFull = WHEN_FULL_DEFAULT
@@ -86,12 +86,12 @@ class QueueBinding(_Wire):
 
     @property
     def backoff(self) -> tuple[timedelta, ...]:
-        """The waits between tries; the last one repeats."""
+        """The waits between attempts; the last one repeats."""
         return tuple(map(from_milliseconds, self.backoff_ms))
 
     @property
     def ack_wait(self) -> timedelta:
-        """How long the server waits for a sign of life before it delivers a job again."""
+        """How long the server waits for an acknowledgement or a heartbeat before it redelivers a job."""
         return from_milliseconds(self.ack_wait_ms)
 
     @property
@@ -105,13 +105,13 @@ class JobsBinding(_Wire):
 
     namespace: str
     service_name: str | None = None
-    """What events call the service. None: the namespace."""
+    """The name of the service in events. None: the namespace."""
     work_stream: str
     queues: Mapping[str, QueueBinding]
 
     @property
     def service(self) -> str:
-        """What events call the service."""
+        """The name of the service in events."""
         return self.service_name or self.namespace
 
     @property
@@ -126,12 +126,12 @@ class BucketBinding(_Wire):
     bucket: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     history: int = Field(default=1, ge=1)
     ttl_ms: int = Field(default=0, ge=0)
-    """0: values are kept for ever."""
+    """0: values are kept indefinitely."""
     max_value_bytes: int | None = Field(default=None, ge=1)
 
 
 class Binding(_Wire):
-    """Everything a service uses on the server."""
+    """Everything that a service uses on the server."""
 
     jobs: JobsBinding | None = None
     kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
@@ -151,13 +151,13 @@ def merge_bindings(bindings: Iterable[Binding]) -> Binding:
 
 
 def parse_binding(text: str | bytes) -> Binding:
-    """Read the `resources` of a binding as a control plane hands it over.
+    """Read the `resources` of a binding as a control plane passes them.
 
     Raises:
-        ConfigurationError: it is not a binding; all problems at once.
+        ConfigurationError: it is not a valid binding; the message has every problem.
     """
     try:
         return Binding.model_validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(f"{place}: {message}" for place, message in issues(error))
+        problems = "; ".join(f"{place}: {message}" for place, message in list_issues(error))
         raise ConfigurationError(f"the binding is not valid: {problems}") from None

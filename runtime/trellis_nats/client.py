@@ -14,19 +14,19 @@ __all__ = ["Client"]
 
 
 class Client(Participant):
-    """A service as others see it: its RPCs and its events. Jobs and buckets are the service's own."""
+    """A service, as other programs use it: its RPCs and its events. Jobs and buckets are private to the service."""
 
     is_client: ClassVar[bool] = True
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, url: str, *, options: Options | None = None) -> AsyncGenerator[Self]:
-        """Connect for the length of an `async with` block; reconnect for ever within it.
+        """Connect for the length of an `async with` block, and reconnect whenever the connection is lost.
 
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
-            ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
-            PermissionsMissing: the account may not hear its answers.
+            ConfigurationError: the package does not fit this runtime, or the options do not allow this URL.
+            PermissionsMissing: the account may not receive its answers.
         """
         runtime = Runtime(cls.contract, options or Options(), is_client=True)
         client = cls(runtime)

@@ -1,4 +1,4 @@
-"""Values to JSON and back, checked against their type both ways."""
+"""Encodes values to JSON and decodes them, validated against their type both ways."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
 )
-"""Tells a NaN from the word; pydantic's writer, eight times as quick, does not refuse one."""
+"""Refuses NaN and infinities; pydantic's encoder, eight times as fast, does not."""
 
 
 class Codec(Generic[T]):
     """Encodes and decodes the values of one type.
 
-    Decoding is strict, ignores nothing that the type forbids, and never puts the offending value into an error.
-    The validator is built at first use, so that importing a package costs nothing.
+    Decoding is strict, rejects everything that the type forbids, and never puts the invalid value into an error.
+    The validator is built at first use, so that importing a package is fast.
     """
 
     def __init__(self, shape: object, *, what: str) -> None:
@@ -34,7 +34,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
-        # What generated code states is a type expression, which no annotation can name before Python 3.15 (PEP 747).
+        # Generated code passes a type expression; before Python 3.15 (PEP 747) no annotation describes one.
         return TypeAdapter(cast("type[T]", self._shape))
 
     def decode(self, data: bytes) -> T:
@@ -46,13 +46,13 @@ class Codec(Generic[T]):
         try:
             return self._adapter.validate_json(data, strict=True)
         except ValidationError as error:
-            raise InvalidPayload(self._what, issues(error)) from None
+            raise InvalidPayload(self._what, list_issues(error)) from None
 
     def from_json(self, value: JsonValue) -> T:
         """Read a value from parsed JSON.
 
         Raises:
-            InvalidPayload: it does not match the type, or holds what JSON does not have, such as NaN.
+            InvalidPayload: it does not match the type, or contains what JSON does not have, such as NaN.
         """
         try:
             text = encode_json(value)
@@ -61,34 +61,34 @@ class Codec(Generic[T]):
         return self.decode(text)
 
     def to_json(self, value: T) -> JsonValue:
-        """Write a value as parsed JSON; fields that were never set stay absent.
+        """Return a value as parsed JSON; fields that were never set are left out.
 
         Raises:
-            InvalidPayload: the value does not match the type, or holds NaN or an infinity.
+            InvalidPayload: the value does not match the type, or contains NaN or an infinity.
         """
-        return self._written(value)[0]
+        return self._dump(value)[0]
 
     def encode(self, value: T) -> bytes:
-        """Write a value as JSON text; fields that were never set stay absent. Raises as `to_json`."""
-        return self._written(value)[1]
+        """Encode a value as JSON text; fields that were never set are left out. Raises as `to_json`."""
+        return self._dump(value)[1]
 
-    def _written(self, value: T) -> tuple[JsonValue, bytes]:
+    def _dump(self, value: T) -> tuple[JsonValue, bytes]:
         try:
             written: JsonValue = self._adapter.dump_python(
                 value, mode="json", by_alias=True, exclude_unset=True, warnings="none"
             )
-            # Checked is the text, as its reader will: `model_construct` checks nothing, a float may be NaN, and of a value
-            # itself one cannot tell a member that is absent from one that is None.
+            # The text is validated, as its reader will: `model_construct` validates nothing, a float may be NaN, and a
+            # value does not show whether a member is absent or None.
             text = encode_json(written)
             self._adapter.validate_json(text, strict=True)
         except ValidationError as error:
-            raise InvalidPayload(self._what, issues(error)) from None
+            raise InvalidPayload(self._what, list_issues(error)) from None
         except ValueError as error:
             raise InvalidPayload(self._what, [("#", str(error))]) from None
         return written, text
 
 
-def issues(error: ValidationError) -> list[tuple[str, str]]:
+def list_issues(error: ValidationError) -> list[tuple[str, str]]:
     """List the places and rules of a validation error, without the values."""
     return [
         ("/".join(("#", *(str(part) for part in item["loc"]))), item["msg"])
@@ -97,7 +97,7 @@ def issues(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def decode_json(data: bytes) -> JsonValue:
-    """Parse JSON text. Its depth is bounded by the parser, and NaN and infinities are refused.
+    """Parse JSON text. The parser limits its depth, and NaN and infinities are rejected.
 
     Raises:
         ValueError: it is not JSON.
@@ -107,17 +107,17 @@ def decode_json(data: bytes) -> JsonValue:
 
 
 def encode_json(value: JsonValue) -> bytes:
-    """Write JSON text without white space.
+    """Encode JSON text without white space.
 
     Raises:
-        ValueError: the value holds NaN or an infinity, or text that is no Unicode.
+        ValueError: the value contains NaN or an infinity, or text that is not valid Unicode.
     """
     written = pydantic_core.to_json(value, inf_nan_mode="constants")
-    if has_no_json_number(written):
+    if may_contain_nan(written):
         return _ENCODER.encode(value).encode()
     return written
 
 
-def has_no_json_number(written: bytes) -> bool:
-    """Say whether text may hold a number that JSON does not have. It may also be a word in somebody's string."""
+def may_contain_nan(written: bytes) -> bool:
+    """Return whether JSON text may contain a NaN or an infinity. It may also be a word inside a string."""
     return b"NaN" in written or b"Infinity" in written

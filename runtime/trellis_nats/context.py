@@ -14,19 +14,19 @@ from trellis_nats.ids import new_id
 
 try:
     from opentelemetry.trace.propagation import tracecontext
-except ImportError:  # the `otel` extra is not installed: contexts are always fresh or inherited
+except ImportError:  # the `otel` extra is not installed: contexts are always new or inherited
     tracecontext = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
 __all__ = ["Context", "current_context", "enter", "new_context", "within"]
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,512}")
-"""What may travel in a header: printable ASCII. tracestate is at most 512 characters (W3C Trace Context, 3.3.1.5)."""
+"""What is valid in a header: printable ASCII. tracestate is at most 512 characters (W3C Trace Context, 3.3.1.5)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """The request and the trace that something belongs to. It never changes and crosses the wire."""
+    """The request and the trace that a job, a call or an event belongs to. Immutable; it travels in message headers."""
 
     request_id: str
     trace_id: str
@@ -36,7 +36,7 @@ class Context:
     tracestate: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Write the context as message headers; a text that may not stand in one is left out."""
+        """Return the context as message headers; a value that is not valid in a header is left out."""
         headers = {"request-id": self.request_id, "traceparent": self.traceparent}
         if self.tracestate is not None:
             headers["tracestate"] = self.tracestate
@@ -44,7 +44,7 @@ class Context:
 
     @classmethod
     def of_headers(cls, headers: Mapping[str, str]) -> Context:
-        """Read the context of a message; what is missing or malformed is made fresh."""
+        """Read the context of a message; missing or malformed parts are generated."""
         return _context(headers.get("request-id"), headers.get("traceparent"), headers.get("tracestate"))
 
 
@@ -52,18 +52,18 @@ _current: ContextVar[Context | None] = ContextVar("trellis_context", default=Non
 
 
 def current_context() -> Context | None:
-    """Return the context of the handler that is running, if one is."""
+    """Return the context of the running handler; None outside one."""
     return _current.get()
 
 
 def enter(context: Context) -> None:
-    """Make a context the current one from now on in this task."""
+    """Set the current context of this task."""
     _current.set(context)
 
 
 @contextmanager
 def within(context: Context) -> Generator[None]:
-    """Make a context the current one for the length of a `with` block."""
+    """Set the current context for the length of a `with` block."""
     token = _current.set(context)
     try:
         yield
@@ -72,10 +72,10 @@ def within(context: Context) -> Generator[None]:
 
 
 def new_context() -> Context:
-    """Make the context of something that begins here.
+    """Return the context for a new job, call or event.
 
-    Inside a handler it is the handler's; else it joins the caller's OpenTelemetry span, where there is one; else it
-    is fresh.
+    Inside a handler it is the handler's context. Outside, it joins the caller's OpenTelemetry span, or starts a new
+    trace where there is none.
     """
     inherited = _current.get()
     if inherited is not None:

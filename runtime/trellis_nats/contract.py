@@ -28,15 +28,15 @@ class Contract:
 
     @property
     def name(self) -> str:
-        """The id without its version, with `.` as `_`: one token, as it stands in subjects."""
+        """The id without its version, with `_` for `.`: one token of a subject."""
         return self.id.partition("@")[0].replace(".", "_")
 
 
 def check_compatible(contract: Contract) -> None:
-    """Refuse a package that was generated for another interface.
+    """Check that a package was generated for this interface.
 
     Raises:
-        IncompatiblePackage: with the remedy, which depends on which of the two is older.
+        IncompatiblePackage: it was not; the message says which of the two to upgrade.
     """
     if contract.runtime_api == RUNTIME_API:
         return

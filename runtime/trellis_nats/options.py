@@ -1,4 +1,4 @@
-"""What a program may choose when it connects."""
+"""What a program chooses when it connects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Credentials", "Maintenance", "Options", "Retention"]
 class Credentials:
     """How to log in to NATS: one of a credentials file, an nkey seed file, a token, or user and password.
 
-    Prefer the files: with them nothing secret crosses the wire.
+    Prefer the files: with them no secret is sent to the server.
     """
 
     file: Path | None = None
@@ -29,9 +29,9 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How long the history of a job is kept after its end, by how it ended. None: until the stream drops it.
+    """How long the history of a job is kept after its end, by its last state. None: until the stream drops it.
 
-    An idempotency key lives as long as its job's history: after that, the same key makes a new job.
+    An idempotency key lives as long as its job's history: after that, the same key creates a new job.
     """
 
     completed: timedelta | None = timedelta(days=7)
@@ -78,32 +78,32 @@ class Options:
     open: bool = False
     """Serve and call without signatures on a server that is not on this machine.
 
-    Anyone who may publish to a subject is then served. On loopback addresses this is the default way.
+    Every program that may publish to a subject is then served. For loopback addresses this is not needed.
     """
     credentials: Credentials | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    """For servers with TLS. One that does not offer it is refused before anything secret is sent."""
+    """For servers with TLS. A server that does not offer it is refused before any secret is sent."""
     connect_timeout: timedelta = timedelta(seconds=5)
-    """How long the first connection may take. Later ones are tried for ever."""
+    """How long the first connection may take. Reconnects are attempted indefinitely."""
     request_timeout: timedelta = timedelta(seconds=5)
     """How long a call, a read or a write waits for its answer."""
     inbox_prefix: str | None = None
-    """Where answers arrive: tokens with dots between them. No other account should be allowed to listen there.
+    """Where answers arrive: tokens with dots between them. Allow no other account to subscribe there.
 
-    None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. With one for each program, none can hear the
-    answers of another.
+    None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. When each program has its own, none can receive
+    the answers to another.
     """
     shutdown_grace: timedelta = timedelta(seconds=30)
-    """How long a running handler may go on after the stop began. Then it is cancelled, and its job released."""
+    """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None
     """Where to answer the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: nowhere.
 
-    A port, on loopback then, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
-    (`service.health.address`). The answers hold the texts of failing checks and need no login.
+    A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
+    (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.
     """
     provision: bool = True
-    """Create missing streams, consumers and buckets where the account may. What exists is never altered."""
+    """Whether to create missing streams, consumers and buckets, where the account may. What exists is never altered."""
     replicas: int | None = None
-    """Of what is created. None: 3 where at least three servers are seen, else 1."""
+    """How many replicas a created stream or bucket has. None: 3 in a cluster of at least three servers, else 1."""
     maintenance: Maintenance = field(default_factory=Maintenance)
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""

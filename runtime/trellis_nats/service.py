@@ -20,9 +20,9 @@ __all__ = ["Service"]
 
 
 class Service(Participant):
-    """A service as its own process sees it: it owns its jobs and buckets, and serves its RPCs.
+    """A service, in its own process: it owns its jobs and buckets, and serves its RPCs.
 
-    Connecting fetches no work. Register the handlers, then `run()`.
+    Connecting does not start any work. Register the handlers, then `run()`.
     """
 
     is_client: ClassVar[bool] = False
@@ -33,7 +33,7 @@ class Service(Participant):
 
     @property
     def health(self) -> Health:
-        """Whether the service is well and ready; add checks of your own to it."""
+        """Whether the service is healthy and ready; add your own checks to it."""
         return self._runtime.health
 
     @classmethod
@@ -41,23 +41,23 @@ class Service(Participant):
     async def connect(
         cls, url: str, *, options: Options | None = None, binding: Binding | None = None
     ) -> AsyncGenerator[Self]:
-        """Connect for the length of an `async with` block; reconnect for ever within it.
+        """Connect for the length of an `async with` block, and reconnect whenever the connection is lost.
 
-        What the contract needs on the server is made where the account may, and verified. With a `binding` that a
-        control plane gave, its names are used, and everything is only verified. Workers that still run at the end
-        of the block are stopped first. SIGTERM or SIGINT while connecting ends the process with code 0, unless the
-        program handles the signal itself.
+        The streams, consumers and buckets that the contract needs are created, where the account may, and verified.
+        With a `binding` from a control plane its names are used, and everything is only verified. At the end of the
+        block, workers that still run are stopped before the connection closes. SIGTERM or SIGINT while connecting
+        ends the process with code 0, unless the program handles the signal itself.
 
         Raises:
             CannotConnect: the server cannot be reached within `options.connect_timeout`, or refuses the credentials.
-            ConfigurationError: the package does not fit this runtime, or the URL may not be used this way.
-            PermissionsMissing: the account may not hear its answers.
-            ProvisioningError: streams, consumers or buckets are missing or differ; all of them are named.
+            ConfigurationError: the package does not fit this runtime, or the options do not allow this URL.
+            PermissionsMissing: the account may not receive its answers.
+            ProvisioningError: streams, consumers or buckets are missing or differ; every problem is named.
         """
         runtime = Runtime(cls.contract, options or Options(), binding)
         service = cls(runtime)
         async with AsyncExitStack() as stack:
-            # Signals that `run` caught stay caught until the connection is closed, and a late one does no harm.
+            # Signals that `run` caught stay caught until the connection is closed: a late one must not interrupt that.
             stack.callback(lambda: service._signals.end())  # noqa: PLW0108 - `run` replaces the object
             with end_process_on_signal():
                 await stack.enter_async_context(
@@ -68,44 +68,44 @@ class Service(Participant):
             yield service
 
     async def start(self) -> None:
-        """Serve every RPC and work every queue that has a handler. Returns once all are up.
+        """Serve every RPC and work every queue that has a handler. Return once all have started.
 
         Raises:
-            ConfigurationError: it was started before.
-            PermissionsMissing: the account may not do what the handlers need; all that is missing is named.
+            ConfigurationError: the service has started already.
+            PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
         await self._runtime.start()
 
     async def stop(self, *, grace: timedelta | None = None) -> None:
-        """Take nothing new at once, let what runs end within the grace, and give the rest back.
+        """Take no new work, let running handlers finish within the grace period, then cancel them and release their jobs.
 
         `grace` defaults to `Options.shutdown_grace`. Stopping twice is harmless.
         """
         await self._runtime.stop(self._runtime.options.shutdown_grace if grace is None else grace)
 
     async def run(self) -> None:
-        """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does; a second signal ends the grace at once.
+        """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does; a second signal ends the grace period at once.
 
-        Both are seen when the event loop runs: a handler that blocks it delays them.
+        Signals are handled by the event loop: a handler that blocks it delays them.
 
         Raises:
-            ConfigurationError: it was started before.
-            PermissionsMissing: the account may not do what the handlers need; all that is missing is named.
+            ConfigurationError: the service has started already.
+            PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
         signals = self._signals = StopSignals(self._runtime.end_grace)
         signals.install()
         try:
-            if await self._started_before(signals.asked):
+            if await self._start_unless(signals.asked):
                 await signals.asked.wait()
                 await self.stop()
         finally:
             if not signals.asked.is_set():
                 signals.remove()
 
-    async def _started_before(self, asked: asyncio.Event) -> bool:
-        """Start, unless asked to stop before all is up; what had started then is stopped again."""
+    async def _start_unless(self, asked: asyncio.Event) -> bool:
+        """Start, and return True. When asked to stop first, stop what has started and return False."""
         starting = asyncio.create_task(self.start(), name="start")
         stopping = asyncio.create_task(asked.wait())
         try:

@@ -1,4 +1,4 @@
-"""What generated code states about each surface of its contract: names, types and numbers, no behaviour."""
+"""What generated code states about each surface of its contract: names, types and numbers, without behaviour."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _PLACEHOLDER: Final = re.compile(r"\{/[^{}]*\}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeySpec:
-    """How many jobs of one key may be active at a time, and what happens to those that come too many."""
+    """How many jobs of one key may be active at a time, and what happens to further jobs."""
 
     template: tuple[str, ...]
     """Literals, and JSON pointers into the payload, which begin with `/`."""
@@ -87,7 +87,7 @@ class JobSpec:
     backoff: tuple[timedelta, ...] = BACKOFF_DEFAULT
     """The waits between attempts; the last one repeats. Empty: no wait."""
     ack_wait: timedelta = ACK_WAIT_DEFAULT
-    """How soon a dead worker is noticed. A live one sends heartbeats, so this does not limit a handler."""
+    """How soon a dead worker is noticed. A live one sends heartbeats, so this does not limit how long a handler runs."""
     default_deadline: timedelta | None = None
     """How long after its creation a job expires. None: never."""
     concurrency: int = CONCURRENCY_DEFAULT
@@ -111,7 +111,7 @@ class RpcSpec:
     input: object
     output: object
     errors: tuple[type[DeclaredError], ...] = ()
-    """The errors that the contract declares for it, beside those that every procedure may answer with."""
+    """The errors that the contract declares for it, in addition to those that every procedure may answer with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +129,7 @@ class EventSpec:
 
     @property
     def filter(self) -> str:
-        """The subject that matches the event whatever its values are."""
+        """The subject that matches the event for all values of its parameters."""
         return _PLACEHOLDER.sub("*", self.subject)
 
 
@@ -144,5 +144,5 @@ class BucketSpec:
     history: int = 1
     """How many revisions of a key are kept."""
     ttl: timedelta | None = None
-    """How long a value is kept. None: for ever."""
+    """How long a value is kept. None: indefinitely."""
     max_value_bytes: int | None = None

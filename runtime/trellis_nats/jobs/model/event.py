@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats._nats.wire.headers import encode_lines
-from trellis_nats.codec import encode_json, has_no_json_number
+from trellis_nats.codec import encode_json, may_contain_nan
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 
@@ -97,7 +97,7 @@ class LifecycleEvent(_Wire):
             ValueError: the payload or the result holds NaN or an infinity.
         """
         written = self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_unset=True)
-        if has_no_json_number(written):
+        if may_contain_nan(written):
             return encode_json(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
         return written
 
