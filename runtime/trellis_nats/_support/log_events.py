@@ -87,6 +87,10 @@ class LogEvent(StrEnum):
     """The server did not answer a pull request in time."""
     CONSUMER_MISSING = "consumer_missing"
     """A queue's consumer was deleted, or no server answers for it."""
+    CONSUMER_BLOCKED = "consumer_blocked"
+    """The server reports why a consumer delivers nothing, for instance that it is paused."""
+    CONSUMER_RECOVERED = "consumer_recovered"
+    """A consumer delivers messages again."""
     PERMISSION_DENIED = "permission_denied"
     """The server denied a subject to this account."""
     PERMISSION_RESTORED = "permission_restored"
@@ -117,6 +121,12 @@ class LogEvent(StrEnum):
     """The server lacks a feature of newer versions; the text says what that costs."""
     PERMISSIONS_LIMITED = "permissions_limited"
     """The account lacks permissions that the service can do without."""
+
+    # --- health ------------------------------------------------------------------------------------------------------
+    CHECK_FAILED = "check_failed"
+    """A health check of the program failed."""
+    PROBE_ABORTED = "probe_aborted"
+    """A probe closed its connection, or did not send a request or read the answer in time."""
 
     # --- maintenance -------------------------------------------------------------------------------------------------
     JOB_RESCUED = "job_rescued"

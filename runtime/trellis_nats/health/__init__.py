@@ -1,4 +1,4 @@
-"""Is the service well, and would it do work if there were any? Checks, their report, and an HTTP listener for probes."""
+"""Whether a service is healthy and ready: checks, their report, and an HTTP listener for probes."""
 
 from trellis_nats.health.report import CheckResult, HealthReport, HealthStatus
 from trellis_nats.health.service_health import Health

@@ -1,4 +1,4 @@
-"""Whether one queue's worker would be given work: what its pull engine says, checked against what the server says."""
+"""Whether a consumer delivers messages to this process: what its puller reports, checked against the server's report."""
 
 from __future__ import annotations
 
@@ -13,62 +13,63 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import PullState
 from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import TransportError
-from trellis_nats.health.findings import Problem, explain
+from trellis_nats.health.consumer_problem import Problem, find_problem
 from trellis_nats.health.report import CheckResult
 
 __all__ = ["ConsumerHealth"]
 
 _log = logging.getLogger(__name__)
 
-_LOOK: Final = timedelta(seconds=2)
-"""How long a look may take: probes wait for it."""
-_IDLE: Final = 5.0
-"""Seconds that a look at an idle queue counts: a pause shall show within 10 s to a probe that asks every 5 s. Where
-nobody asks, and where messages come, the server is asked every 30 s only."""
+_REQUEST_WITHIN: Final = timedelta(seconds=2)
+"""How long a request for the consumer's state may take: probes wait for it."""
+_FRESH: Final = 5.0
+"""Seconds for which the server's report on an idle consumer counts: a pause must show within 10 s to a probe that asks
+every 5 s. Without probes, and while messages arrive, the server is asked only every 30 s."""
 
 
 class ConsumerHealth:
-    """One queue, as its worker and the server see it."""
+    """The check of one consumer, as its puller and the server see it."""
 
     def __init__(
-        self, queue: str, stream: str, consumer: str, *, has_free_capacity: Callable[[], bool]
+        self, name: str, *, stream: str, consumer: str, has_free_capacity: Callable[[], bool]
     ) -> None:
         """Prepare.
 
         Args:
-            queue: the name to report by.
+            name: the name of the check.
             stream: the consumer's stream.
             consumer: its durable name.
-            has_free_capacity: whether the worker could take one more message now.
+            has_free_capacity: returns whether this process could take one more message now.
         """
-        self.name = f"jobs.{queue}"
+        self.name = name
         self._stream = stream
         self._consumer = consumer
         self._has_free_capacity = has_free_capacity
         self._state = PullState(consuming=False, reason="not started")
-        self._has_looked = False
+        self._has_report = False
         self._info: ConsumerInfo | None = None
         self._previous: ConsumerInfo | None = None
-        self._proven_at: float | None = None
-        """The monotonic time of the last look, or of the last message, which proves more."""
-        self._told: Problem | None = None
+        self._confirmed_at: float | None = None
+        """The monotonic time of the last report, or of the last message, which proves more."""
+        self._logged: Problem | None = None
 
-    def heard(self, state: PullState) -> None:
-        """Take what the pull engine says about itself. It makes an older look at the server void."""
+    def on_state(self, state: PullState) -> None:
+        """Take the state of the puller. Older reports of the server no longer count."""
         self._state = state
-        self._forget()
+        self._discard_reports()
 
-    def took(self) -> None:
-        """Learn that a message was delivered."""
-        self._proven_at = monotonic()
-        self._forget()
+    def on_message(self) -> None:
+        """Take note that a message was delivered."""
+        self._confirmed_at = monotonic()
+        self._discard_reports()
 
     async def check(self, connection: Connection) -> CheckResult:
-        """Say whether work would come, after a look at the server if the last one is too old."""
+        """Return whether messages would be delivered; ask the server when its last report is too old."""
         began = monotonic()
-        if self._wants_look(began):
-            await self.look(connection)
+        if self._needs_refresh(began):
+            await self.refresh(connection)
         problem = self.problem
         return CheckResult(
             name=self.name,
@@ -79,44 +80,64 @@ class ConsumerHealth:
             needed=problem is None or problem.needed,
         )
 
-    async def look(self, connection: Connection) -> None:
-        """Ask the server about the consumer, unless the pull engine knows already why it does not consume."""
+    async def refresh(self, connection: Connection) -> None:
+        """Ask the server about the consumer, unless the puller already knows why it does not consume."""
         if not self._state.consuming or not connection.is_connected:
             return
-        asked_of = self._state
-        self._proven_at = monotonic()
+        state = self._state
+        self._confirmed_at = monotonic()
         try:
-            async with asyncio.timeout(_LOOK.total_seconds()):
+            async with asyncio.timeout(_REQUEST_WITHIN.total_seconds()):
                 info = await consumer_info(connection, self._stream, self._consumer)
         except (TransportError, TimeoutError) as error:
-            _log.debug("%s: cannot look at the consumer: %s", self.name, error)
+            _log.debug(
+                "%s: the server does not report on consumer %s: %s",
+                self.name,
+                self._consumer,
+                error,
+                extra=self._log_fields(LogEvent.CONSUMER_SILENT),
+            )
             return
-        if self._state is asked_of:
-            self._previous, self._info, self._has_looked = self._info, info, True
-            self._tell()
+        if self._state is state:
+            self._previous, self._info, self._has_report = self._info, info, True
+            self._log_change()
 
     @property
     def problem(self) -> Problem | None:
-        """Why no work would come, as far as is known; None when it would."""
+        """Why no message would be delivered, as far as is known; None when one would."""
         if not self._state.consuming:
             return Problem(self._state.reason or "not consuming")
-        if not self._has_looked:
+        if not self._has_report:
             return None
-        return explain(self._info, self._previous, has_free_capacity=self._has_free_capacity())
+        return find_problem(self._info, self._previous, has_free_capacity=self._has_free_capacity())
 
-    def _wants_look(self, now: float) -> bool:
-        return self._proven_at is None or (self._has_free_capacity() and now - self._proven_at >= _IDLE)
+    def _needs_refresh(self, now: float) -> bool:
+        return self._confirmed_at is None or (
+            self._has_free_capacity() and now - self._confirmed_at >= _FRESH
+        )
 
-    def _forget(self) -> None:
-        self._has_looked = False
+    def _discard_reports(self) -> None:
+        self._has_report = False
         self._info = self._previous = None
 
-    def _tell(self) -> None:
-        """Log what a look found, once: the pull engine does not know it."""
-        problem, told = self.problem, self._told
-        self._told = problem
+    def _log_change(self) -> None:
+        """Log what the server reports, once: the puller does not know it."""
+        problem, logged = self.problem, self._logged
+        self._logged = problem
         if problem is None:
-            if told is not None:
-                _log.info("%s: work would come again", self.name)
-        elif told is None or (told.critical, told.needed) != (problem.critical, problem.needed):
-            _log.warning("%s: no work comes: %s", self.name, problem.reason)
+            if logged is not None:
+                _log.info(
+                    "%s: messages are delivered again",
+                    self.name,
+                    extra=self._log_fields(LogEvent.CONSUMER_RECOVERED),
+                )
+        elif logged is None or (logged.critical, logged.needed) != (problem.critical, problem.needed):
+            _log.warning(
+                "%s: no messages are delivered: %s",
+                self.name,
+                problem.reason,
+                extra=self._log_fields(LogEvent.CONSUMER_BLOCKED),
+            )
+
+    def _log_fields(self, event: LogEvent) -> dict[str, object]:
+        return log_fields(event, stream=self._stream, consumer=self._consumer)

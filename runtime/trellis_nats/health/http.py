@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a probe needs: a request's head understood, an answer written. Pure."""
+"""As much of HTTP/1.1 as a probe needs: reads the head of a request, and writes an answer. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REQUEST_PARTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a probe asks."""
+    """The request of a probe."""
 
     path: str
     wants_body: bool
@@ -24,13 +24,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not answered."""
+    """The status for a request that is not served."""
 
     status: HTTPStatus
 
 
 def read_head(head: bytes) -> Request | Refusal:
-    """Understand the request line and what of the header fields must be right; `head` ends with an empty line."""
+    """Read the request line, and validate the header fields as far as HTTP demands it; `head` ends with an empty line."""
     line, *fields = head.removesuffix(HEAD_END).decode("latin-1").split("\r\n")
     parts = line.split(" ")
     if len(parts) != _REQUEST_PARTS:
@@ -58,7 +58,7 @@ def write_answer(
     content_type: str = "text/plain; charset=utf-8",
     wants_body: bool = True,
 ) -> bytes:
-    """Write an answer that ends the connection."""
+    """Return an answer that closes the connection."""
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Date: {formatdate(usegmt=True)}",

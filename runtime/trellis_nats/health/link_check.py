@@ -1,4 +1,4 @@
-"""Whether the server answers on the connection now."""
+"""Checks that the server answers on the connection."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Answers the probes of an orchestrator over HTTP.
 
-`/livez` says 200 as long as the event loop runs; nothing about NATS, because a restart would not mend NATS. `/readyz`
-says 200 when the service would do work, else 503, with the report as JSON.
+`/livez` answers 200 while the event loop runs. It does not depend on NATS, because a restart would not repair NATS.
+`/readyz` answers 200 when the service would do work, otherwise 503, with the report as JSON.
 
-It runs in the service's event loop on purpose: an answer proves that the loop turns. So it is silent while a handler
-blocks the loop; such a handler is better written as a plain `def`, which runs in a thread, or the probe given more
-patience (`periodSeconds` times `failureThreshold`) than the handler takes. It cannot tell a loop that is blocked for a
-minute from one that is blocked for ever.
+It runs in the service's event loop on purpose: an answer proves that the loop runs. While a handler blocks the loop, it
+does not answer: write such a handler as a plain `def`, which runs in a thread, or let the probe wait longer
+(`periodSeconds` times `failureThreshold`) than the handler takes. No probe can distinguish a loop that is blocked for a
+minute from one that is blocked indefinitely.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, write_answer
 from trellis_nats.health.report import HealthReport
@@ -29,17 +30,17 @@ __all__ = ["listen_for_health", "parse_address"]
 _log = logging.getLogger(__name__)
 
 _HEAD_BYTES: Final = 8192
-"""Of a request; what web servers allow by default."""
+"""The longest head of a request: what web servers allow by default."""
 _SECONDS: Final = 5.0
-"""For a request to arrive, and as long again for its answer to be taken."""
+"""Within which a request must arrive; and within which its answer must be read."""
 _OPEN_MAX: Final = 32
-"""Connections at a time; a probe needs one. More are closed unanswered."""
+"""Connections at a time; a probe needs one. Further ones are closed without an answer."""
 _PORT_MAX: Final = 65535
 _LOOPBACK: Final = "127.0.0.1"
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Read `port`, which means loopback, or `host:port`; an IPv6 host stands in brackets.
+    """Read `port`, which means loopback, or `host:port`, with an IPv6 host in brackets.
 
     Raises:
         ConfigurationError: it is neither.
@@ -48,17 +49,17 @@ def parse_address(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]") if colon else _LOOPBACK
     if not host or not (port.isascii() and port.isdigit()) or int(port) > _PORT_MAX:
         raise ConfigurationError(
-            f'cannot listen on "{text}": say a port, which is then on loopback, or host:port'
+            f'cannot listen on "{text}": give a port, which is then on loopback, or host:port'
         )
     return host, int(port)
 
 
 @asynccontextmanager
 async def listen_for_health(health: Health, address: str | None) -> AsyncGenerator[None]:
-    """Answer probes for the length of an `async with` block; nothing to do when there is no address.
+    """Answer probes for the length of an `async with` block; do nothing when the address is None.
 
     Raises:
-        ConfigurationError: the address is malformed, not of this machine, or in use.
+        ConfigurationError: the address is malformed, belongs to another machine, or is in use.
     """
     if address is None:
         yield
@@ -66,7 +67,7 @@ async def listen_for_health(health: Health, address: str | None) -> AsyncGenerat
     host, port = parse_address(address)
     listener = Listener(health)
     try:
-        server = await asyncio.start_server(listener.connected, host, port, limit=_HEAD_BYTES)
+        server = await asyncio.start_server(listener.serve, host, port, limit=_HEAD_BYTES)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from error
     bound_host, bound_port = server.sockets[0].getsockname()[:2]
@@ -80,7 +81,7 @@ async def listen_for_health(health: Health, address: str | None) -> AsyncGenerat
 
 
 class Listener:
-    """Takes connections, one request each."""
+    """Serves connections, with one request each."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -89,23 +90,23 @@ class Listener:
         self._report: HealthReport | None = None
         self._began = 0.0
 
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection."""
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection."""
         if len(self._serving) >= _OPEN_MAX:
             writer.transport.abort()
             return
-        task = asyncio.create_task(self._serve(reader, writer), name="health probe")
+        task = asyncio.create_task(self._answer_probe(reader, writer), name="health probe")
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 
     async def stop(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for task in self._serving:
             task.cancel()
         if self._serving:
             await asyncio.wait(self._serving)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer_probe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             answer = await self._answer(reader)
             async with asyncio.timeout(_SECONDS):
@@ -114,7 +115,11 @@ class Listener:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, EOFError, TimeoutError) as error:
-            _log.debug("a probe did not ask, or did not take its answer: %r", error)
+            _log.debug(
+                "a probe sent no request, or did not read its answer: %r",
+                error,
+                extra=log_fields(LogEvent.PROBE_ABORTED),
+            )
         finally:
             writer.transport.abort()
 
@@ -123,22 +128,22 @@ class Listener:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(HEAD_END)
         except asyncio.LimitOverrunError:
-            return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except TimeoutError:
-            return _refused(HTTPStatus.REQUEST_TIMEOUT)
+            return _refusal(HTTPStatus.REQUEST_TIMEOUT)
         request = read_head(head)
         if isinstance(request, Refusal):
-            return _refused(request.status)
+            return _refusal(request.status)
         match request.path:
             case "/livez":
                 return write_answer(HTTPStatus.OK, b"alive\n", wants_body=request.wants_body)
             case "/readyz":
                 return await self._readiness(request)
             case _:
-                return _refused(HTTPStatus.NOT_FOUND, wants_body=request.wants_body)
+                return _refusal(HTTPStatus.NOT_FOUND, wants_body=request.wants_body)
 
     async def _readiness(self, request: Request) -> bytes:
-        report = await self._fresh_report()
+        report = await self._new_report()
         return write_answer(
             HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE,
             json.dumps(report.to_wire()).encode() + b"\n",
@@ -146,8 +151,8 @@ class Listener:
             wants_body=request.wants_body,
         )
 
-    async def _fresh_report(self) -> HealthReport:
-        """Return a report that began after this call, and share it with who else waits for one."""
+    async def _new_report(self) -> HealthReport:
+        """Return a report that began after this call; concurrent probes share it."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._reporting:
@@ -157,5 +162,5 @@ class Listener:
             return self._report
 
 
-def _refused(status: HTTPStatus, *, wants_body: bool = True) -> bytes:
+def _refusal(status: HTTPStatus, *, wants_body: bool = True) -> bytes:
     return write_answer(status, f"{status.phrase.lower()}\n".encode(), wants_body=wants_body)

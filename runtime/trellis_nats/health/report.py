@@ -1,4 +1,4 @@
-"""What the checks found: plain data, and the verdict over it."""
+"""What the checks report, and the status that follows from it: plain data."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class HealthStatus(StrEnum):
-    """How a service is, in the words of the wire."""
+    """How a service is, in the terms of the wire."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """Something is wrong that this process cannot mend, or that it can do without."""
+    """Something is wrong that this process cannot fix, or that it can do without."""
     UNHEALTHY = "unhealthy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """What one check found."""
+    """What one check reports."""
 
     name: str
     ok: bool
     latency: timedelta
     """How long the check took."""
     error: str | None = None
-    """Why it is not ok."""
+    """Why the check failed."""
     summary: str | None = None
-    """What else it had to say."""
+    """What else the check reports."""
     critical: bool = True
-    """Whether the service is unhealthy when this check fails; else it is only degraded."""
+    """Whether the service is unhealthy when this check fails; otherwise it is degraded."""
     needed: bool = True
     """Whether the service is not ready when this check fails."""
 
     def to_wire(self) -> dict[str, JsonValue]:
-        """Write it as the heartbeat of a service has it: camelCase, absent rather than null."""
+        """Return it as in the heartbeat of a service: camelCase, without null members."""
         wire: dict[str, JsonValue] = {
             "name": self.name,
             "status": "ok" if self.ok else "failed",
@@ -59,7 +59,7 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthReport:
-    """What all checks found together."""
+    """What all checks report."""
 
     status: HealthStatus
     ready: bool
@@ -73,7 +73,7 @@ class HealthReport:
         return tuple(f"{check.name}: {check.error or 'failed'}" for check in self.checks if not check.ok)
 
     def to_wire(self) -> dict[str, JsonValue]:
-        """Write it as JSON; `status` and `checks` are those of the heartbeat of a service."""
+        """Return it as JSON; `status` and `checks` are as in the heartbeat of a service."""
         return {
             "status": self.status.value,
             "ready": self.ready,
@@ -83,7 +83,7 @@ class HealthReport:
 
 
 def conclude(checks: Iterable[CheckResult], at: datetime) -> HealthReport:
-    """Draw the conclusion from what the checks found."""
+    """Return the report that follows from the results of the checks."""
     found = tuple(checks)
     failed = [check for check in found if not check.ok]
     if any(check.critical for check in failed):

@@ -1,4 +1,4 @@
-"""The health of one service: its checks, and what they find."""
+"""The health of one service: its checks, and what they report."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from trellis_nats.health.user_check import CheckFunction, UserCheck
 
 __all__ = ["Health", "Phase"]
 
-_LOOK_EVERY: Final = 30.0
-"""Seconds between looks at each consumer when nobody asks (faults.md, B.2)."""
-_QUEUES: Final = "jobs."
+_REFRESH_EVERY: Final = 30.0
+"""Seconds between requests for the state of each consumer when no report is made (faults.md, B.2)."""
 _BUILT_IN: Final = ("nats", "service")
 
 
 class Phase(Enum):
-    """Where a service is between its start and its end."""
+    """How far a service is between its start and its end."""
 
     IDLE = "the service is not started"
     STARTING = "the service is starting"
-    WORKING = "the service works"
+    WORKING = "the service is running"
     STOPPING = "the service is stopping"
     STOPPED = "the service is stopped"
 
 
 class Health:
-    """Whether a service is well, and ready: whether it would do work if there were any.
+    """Whether a service is healthy, and ready: whether it would do work if there were any.
 
     Built in are the checks `nats` (the connection), `service` (started, not stopping) and `jobs.<queue>` for each queue
-    that is worked (consuming).
+    that this process works (consuming).
     """
 
     def __init__(self) -> None:
         self.address: str | None = None
-        """Where `Options.health_listen` made it listen, as `host:port`; None when it does not."""
+        """Where probes are answered, as `host:port`; None without `Options.health_listen`."""
         self._connection: Connection | None = None
         self._phase = Phase.IDLE
-        self._own: dict[str, UserCheck] = {}
-        self._queues: list[ConsumerHealth] = []
-        self._looking: asyncio.Task[None] | None = None
+        self._user_checks: dict[str, UserCheck] = {}
+        self._reserved: list[str] = []
+        self._consumers: list[ConsumerHealth] = []
+        self._refreshing: asyncio.Task[None] | None = None
 
     def check(
         self,
@@ -58,62 +58,72 @@ class Health:
         timeout: timedelta = timedelta(seconds=2),
         critical: bool = True,
     ) -> None:
-        """Add a check of your own, run at each report, but once a second at most; a plain function runs in a thread.
+        """Add your own check. It runs for each report, but at most once a second; a plain function runs in a thread.
 
         It fails by raising, by returning False, or by taking longer than `timeout`; a text that it returns is its
-        summary. Orchestrators see what it raises: put no secret there. When a critical check fails the service is
-        unhealthy and not ready; when another one fails it is degraded.
+        summary. The text of what it raises is in the report: put no secret there. When a critical check fails the
+        service is unhealthy and not ready; when another check fails it is degraded.
 
         Raises:
-            ConfigurationError: the name is empty, built in or taken, or the timeout is not positive.
+            ConfigurationError: the name is empty, built in or in use, or the timeout is not positive.
         """
-        if not name or name in _BUILT_IN or name.startswith(_QUEUES):
-            raise ConfigurationError(f'a health check may not be called "{name}"')
-        if name in self._own:
-            raise ConfigurationError(f'there is a health check "{name}" already')
+        if not name or name in _BUILT_IN or name.startswith(tuple(self._reserved)):
+            raise ConfigurationError(
+                f'"{name}" is not a valid name for a health check: it is empty or built in'
+            )
+        if name in self._user_checks:
+            raise ConfigurationError(f'a health check "{name}" exists already')
         if timeout <= timedelta(0):
-            raise ConfigurationError(f'health check "{name}": a timeout of {timeout} leaves no time')
-        self._own[name] = UserCheck(name, function, timeout=timeout, critical=critical)
+            raise ConfigurationError(f'health check "{name}": the timeout must be positive, got {timeout}')
+        self._user_checks[name] = UserCheck(name, function, timeout=timeout, critical=critical)
 
     async def report(self) -> HealthReport:
-        """Run all checks, side by side, and return what they found. No check raises."""
+        """Run all checks concurrently, and return what they report. It never raises what a check raises."""
         checks = await asyncio.gather(
             self._check_service(),
             check_link(self._connection),
-            *(queue.check(self._connection) for queue in self._queues if self._connection is not None),
-            *(own.run() for own in self._own.values()),
+            *(
+                consumer.check(self._connection)
+                for consumer in self._consumers
+                if self._connection is not None
+            ),
+            *(check.run() for check in self._user_checks.values()),
         )
         return conclude(checks, now())
 
     def attach(self, connection: Connection) -> None:
-        """Learn of the connection."""
+        """Set the connection."""
         self._connection = connection
 
     def enter(self, phase: Phase) -> None:
-        """Learn that the service has come further."""
+        """Set how far the service is."""
         self._phase = phase
         if phase is Phase.STOPPED:
-            for own in self._own.values():
-                own.stop()
+            for check in self._user_checks.values():
+                check.stop()
 
-    def watch(self, queue: ConsumerHealth) -> Callable[[], None]:
-        """Watch a queue's worker from now on. Returns what ends that."""
-        self._queues.append(queue)
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look_regularly(), name="health: looking at consumers")
+    def reserve(self, prefix: str) -> None:
+        """Reserve the names that begin with a prefix for the checks of a surface."""
+        self._reserved.append(prefix)
+
+    def watch(self, consumer: ConsumerHealth) -> Callable[[], None]:
+        """Report on a consumer until the returned function is called."""
+        self._consumers.append(consumer)
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_regularly(), name="health: consumers")
 
         def unwatch() -> None:
-            if queue in self._queues:
-                self._queues.remove(queue)
-            if not self._queues and self._looking is not None:
-                self._looking.cancel()
-                self._looking = None
+            if consumer in self._consumers:
+                self._consumers.remove(consumer)
+            if not self._consumers and self._refreshing is not None:
+                self._refreshing.cancel()
+                self._refreshing = None
 
         return unwatch
 
     async def _check_service(self) -> CheckResult:
-        # Workers that were started on their own make a service of nothing else.
-        ok = self._phase is Phase.WORKING or (self._phase is Phase.IDLE and bool(self._queues))
+        # `start_workers` does not start the service: running workers are enough then.
+        ok = self._phase is Phase.WORKING or (self._phase is Phase.IDLE and bool(self._consumers))
         return CheckResult(
             name="service",
             ok=ok,
@@ -122,9 +132,9 @@ class Health:
             critical=False,
         )
 
-    async def _look_regularly(self) -> None:
+    async def _refresh_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            for queue in tuple(self._queues):
+            await asyncio.sleep(_REFRESH_EVERY)
+            for consumer in tuple(self._consumers):
                 if self._connection is not None:
-                    await queue.look(self._connection)
+                    await consumer.refresh(self._connection)

@@ -1,4 +1,4 @@
-"""A check that a user added: run in bounded time, never twice at once, whatever it does."""
+"""A check that the program added: it runs in bounded time, and never twice at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.health.report import CheckResult
 
@@ -17,16 +18,16 @@ __all__ = ["CheckFunction", "UserCheck"]
 _log = logging.getLogger(__name__)
 
 _FRESH: Final = 1.0
-"""Seconds that a result counts: many who ask shall not make much work for what is checked."""
+"""Seconds for which a result counts: many probes must not put load on what is checked."""
 _TEXT_MAX: Final = 500
-"""Characters of an error or summary: enough for a sentence, and no dump for whoever reads the probe's answer."""
+"""Characters of an error or summary: enough for a sentence; a dump does not belong in the answer to a probe."""
 
 CheckFunction = Callable[[], Awaitable[str | bool | None] | str | bool | None]
-"""Fails by raising or by returning False; a returned text is the summary."""
+"""It fails by raising or by returning False; a returned text is the summary."""
 
 
 class UserCheck:
-    """One check of the user's."""
+    """One check of the program."""
 
     def __init__(self, name: str, function: CheckFunction, *, timeout: timedelta, critical: bool) -> None:
         self.name = name
@@ -39,7 +40,7 @@ class UserCheck:
         self._last_at = 0.0
 
     async def run(self) -> CheckResult:
-        """Run the check, unless it ran within the last second, or the last run still goes on."""
+        """Run the check, unless it ran within the last second, or its last run has not ended."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         if self._last is not None and began - self._last_at < _FRESH:
@@ -58,22 +59,21 @@ class UserCheck:
         return self._last
 
     def stop(self) -> None:
-        """Cancel a run that goes on."""
+        """Cancel a run that has not ended."""
         if self._running is not None:
             self._running.cancel()
 
     async def _outcome(self) -> tuple[str | None, str | None]:
         if self._running is not None:
-            return "an earlier run of this check has not ended yet", None
+            return "an earlier run of this check has not ended", None
         self._running = asyncio.create_task(self._call(), name=f"health check {self.name}")
-        self._running.add_done_callback(self._ended)
+        self._running.add_done_callback(self._on_end)
         running = self._running
         try:
             await asyncio.wait((running,), timeout=self._timeout.total_seconds())
         finally:
-            if (
-                self._is_async
-            ):  # a thread cannot be cancelled: it is left, and not started again before it has ended
+            # A thread cannot be cancelled: it runs on, and the check is not started again before it ends.
+            if self._is_async:
                 running.cancel()
         if not running.done():
             return f"no answer within {self._timeout.total_seconds():g} s", None
@@ -94,7 +94,12 @@ class UserCheck:
             value = await run_in_thread(lambda _: self._function(), None)
         return await value if inspect.isawaitable(value) else value
 
-    def _ended(self, task: asyncio.Task[str | bool | None]) -> None:
+    def _on_end(self, task: asyncio.Task[str | bool | None]) -> None:
         self._running = None
         if not task.cancelled() and (raised := task.exception()) is not None:
-            _log.debug("health check %s failed", self.name, exc_info=raised)
+            _log.debug(
+                "health check %s failed",
+                self.name,
+                exc_info=raised,
+                extra=log_fields(LogEvent.CHECK_FAILED),
+            )

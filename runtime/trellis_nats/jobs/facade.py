@@ -53,6 +53,7 @@ class Jobs:
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
         self._maintainer: Maintainer | None = None
+        runtime.health.reserve("jobs.")
         runtime.register(JobsSurface(self.start, self.stop))
 
     async def start_workers(self) -> WorkerHost:

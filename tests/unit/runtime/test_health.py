@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 from trellis_nats import CheckResult, ConfigurationError, HealthStatus
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats.health.findings import Problem, explain
+from trellis_nats.health.consumer_problem import Problem, find_problem
 from trellis_nats.health.http import Refusal, Request, read_head, write_answer
 from trellis_nats.health.listener import parse_address
 from trellis_nats.health.report import conclude
@@ -59,7 +59,7 @@ def test_a_report_is_written_as_the_wire_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "previous", "free", "problem"),
+    ("info", "previous", "free", "problem"),
     [
         (ConsumerInfo(waiting=1), None, True, None),
         (None, None, False, Problem("the consumer does not exist")),
@@ -74,13 +74,13 @@ def test_a_report_is_written_as_the_wire_has_it() -> None:
     ],
 )
 def test_what_the_server_says_explains_idleness(
-    look: ConsumerInfo | None, previous: ConsumerInfo | None, free: bool, problem: Problem | None
+    info: ConsumerInfo | None, previous: ConsumerInfo | None, free: bool, problem: Problem | None
 ) -> None:
-    assert explain(look, previous, has_free_capacity=free) == problem
+    assert find_problem(info, previous, has_free_capacity=free) == problem
 
 
 def test_a_consumer_at_its_limit_is_named_with_the_numbers() -> None:
-    problem = explain(FULL, None, has_free_capacity=True)
+    problem = find_problem(FULL, None, has_free_capacity=True)
 
     assert problem is not None
     assert "max_ack_pending 10" in problem.reason
@@ -128,5 +128,5 @@ def test_an_address_is_a_port_or_host_and_port(text: str, address: tuple[str, in
 
 @pytest.mark.parametrize("text", ["", ":80", "host", "host:", "host:x", "1.2.3.4:65536", "-1", "²"])
 def test_any_other_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="say a port"):
+    with pytest.raises(ConfigurationError, match="give a port"):
         parse_address(text)

@@ -109,9 +109,9 @@ class Worker:
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
         self._consumer_health = ConsumerHealth(
-            binding.queue_type,
-            work_stream,
-            binding.consumer_name,
+            f"jobs.{binding.queue_type}",
+            stream=work_stream,
+            consumer=binding.consumer_name,
             has_free_capacity=lambda: self._capacity.free > 0,
         )
         self._pull = Pull(
@@ -119,7 +119,7 @@ class Worker:
             stream=work_stream,
             consumer=binding.consumer_name,
             deliver=self._take,
-            on_state=self._consumer_health.heard,
+            on_state=self._consumer_health.on_state,
             accept=self._accept,
         )
 
@@ -183,7 +183,7 @@ class Worker:
             self._unwatch()
 
     def _take(self, message: Delivery) -> None:
-        self._consumer_health.took()
+        self._consumer_health.on_message()
         work = self._execute(message, self._capacity.acquire())
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)

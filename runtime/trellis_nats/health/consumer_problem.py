@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 
-__all__ = ["Problem", "explain"]
+__all__ = ["Problem", "find_problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a queue is not well."""
+    """Why a consumer delivers nothing."""
 
     reason: str
     critical: bool = True
-    """Whether this process itself does not consume; else it would, if the server let it."""
+    """Whether this process does not consume; otherwise the server holds messages back."""
     needed: bool = True
     """Whether the service is not ready because of it."""
 
 
-def explain(
+def find_problem(
     info: ConsumerInfo | None, previous: ConsumerInfo | None, *, has_free_capacity: bool
 ) -> Problem | None:
     """Return why no work arrives; None when it would.
