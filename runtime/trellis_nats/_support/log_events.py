@@ -36,7 +36,7 @@ class LogEvent(StrEnum):
     ACK_DENIED = "ack_denied"
     """The account may not acknowledge a work message; the server redelivers it after the ack wait."""
     HANDLER_RAISED = "handler_raised"
-    """A handler raised an exception. The traceback is cut to 8 KiB."""
+    """The handler of a job or a procedure raised an exception. The traceback is cut to 8 KiB."""
     HANDLER_STUCK = "handler_stuck"
     """A handler did not end after it was cancelled."""
     REPORT_DROPPED = "report_dropped"
@@ -69,8 +69,6 @@ class LogEvent(StrEnum):
     """A received event does not match its schema and was skipped."""
     EVENTS_DROPPED = "events_dropped"
     """A subscription received events faster than its reader takes them; the oldest were dropped."""
-    CALLBACK_FAILED = "callback_failed"
-    """The runtime's own code failed; this is a bug in trellis_nats."""
 
     # --- connection and consumers ------------------------------------------------------------------------------------
     CONNECTION_LOST = "connection_lost"

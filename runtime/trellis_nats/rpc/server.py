@@ -77,7 +77,7 @@ class RpcServer:
                 self._spec.name,
                 len(self._serving),
                 _UNWIND,
-                extra=log_fields(LogEvent.HANDLER_RAISED, rpc=self._spec.name),
+                extra=log_fields(LogEvent.HANDLER_STUCK, rpc=self._spec.name),
             )
 
     def _receive(self, message: Message) -> None:
@@ -166,5 +166,5 @@ class RpcServer:
                 self._spec.name,
                 call.context.request_id,
                 exc_info=error,
-                extra=self._log_fields(LogEvent.CALLBACK_FAILED, call),
+                extra=self._log_fields(LogEvent.INTERNAL_ERROR, call),
             )
