@@ -10,7 +10,9 @@ from typing import Final
 __all__ = ["TRACEBACK_BYTES_MAX", "log_exception"]
 
 TRACEBACK_BYTES_MAX: Final = 8 * 1024
-_CUT: Final = "\n… ({} bytes left out) …\n"
+"""Of a longer one the first lines are kept, and for the larger part the last ones."""
+_HEAD_BYTES: Final = 2 * 1024
+_CUT: Final = "\n[…]\n"
 
 
 def log_exception(
@@ -29,8 +31,7 @@ def log_exception(
     if len(written) <= TRACEBACK_BYTES_MAX:
         log.log(level, text, *args, exc_info=error, extra=extra, stacklevel=2)
         return
-    half = TRACEBACK_BYTES_MAX // 2
-    head, tail = (part.decode(errors="ignore") for part in (written[:half], written[-half:]))
-    cut = head + _CUT.format(len(written) - TRACEBACK_BYTES_MAX) + tail
+    tail_bytes = TRACEBACK_BYTES_MAX - _HEAD_BYTES - len(_CUT.encode())
+    head, tail = (part.decode(errors="ignore") for part in (written[:_HEAD_BYTES], written[-tail_bytes:]))
     with_traceback = f"{text}\n%s"
-    log.log(level, with_traceback, *args, cut, extra=extra, stacklevel=2)
+    log.log(level, with_traceback, *args, f"{head}{_CUT}{tail}", extra=extra, stacklevel=2)

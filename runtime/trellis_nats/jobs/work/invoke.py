@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_exception import log_exception
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetry
@@ -35,10 +35,6 @@ _log = logging.getLogger(__name__)
 
 _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
-_TRACEBACK_BYTES_MAX: Final = 8 * 1024
-"""How much of a handler's error is logged: its first lines and, in the larger part, its last ones."""
-_TRACEBACK_HEAD_BYTES: Final = 2 * 1024
-_CUT: Final = "\n[…]\n"
 
 
 async def invoke_handler(
@@ -90,7 +86,8 @@ async def _call(
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        _log_raised(job, error)
+        fields = _fields(LogEvent.HANDLER_RAISED, job)
+        log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
         return Raised(f"{type(error).__name__}: {_words(error)}")
     if result is None:
         return Completed(None, has_result=False)
@@ -106,19 +103,6 @@ def _words(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - likewise
         return "the error's text cannot be read"
-
-
-def _log_raised(job: ActiveJob[PayloadT, ResultT, UpdateT], error: BaseException) -> None:
-    """Log what a handler raised, in 8 KiB at most: an error's text may be of any size."""
-    fields = _fields(LogEvent.HANDLER_RAISED, job)
-    shown = "".join(traceback.format_exception(error)).encode(errors="replace")
-    if len(shown) <= _TRACEBACK_BYTES_MAX:
-        _log.warning("%r: the handler raised", job, exc_info=error, extra=fields)
-        return
-    head = shown[:_TRACEBACK_HEAD_BYTES].decode(errors="ignore")
-    tail_bytes = _TRACEBACK_BYTES_MAX - _TRACEBACK_HEAD_BYTES - len(_CUT.encode())
-    tail = shown[-tail_bytes:].decode(errors="ignore")
-    _log.warning("%r: the handler raised\n%s%s%s", job, head, _CUT, tail, extra=fields)
 
 
 def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict[str, object]:
