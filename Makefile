@@ -8,7 +8,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup peers demo test check format generate verify bench faults build clean
+.PHONY: help setup peers demo test check rooms format generate verify bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: $(STAMP) ## format, lint, types and layers; changes nothing
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+rooms: $(STAMP) ## print the imports between the rooms of jobs/ and _nats/
+	@$(BIN)/python -m tests.house.rooms
+
 format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -66,7 +69,7 @@ verify: $(STAMP) ## prove that the generated example is fresh
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: beside the others
+faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: those that compare with other packages too
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
 

@@ -129,7 +129,7 @@ def written(path: Path, document: Object) -> Path:
 
 
 def main() -> None:
-    """Measure, print, and write bench_generator.json beside this file."""
+    """Measure, print, and write bench_generator.json next to this file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         large = written(folder / "large.json", many_schemas(165))

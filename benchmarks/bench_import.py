@@ -45,7 +45,7 @@ def generated(folder: Path, name: str, document: dict[str, object]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write bench_import.json beside this file."""
+    """Measure, print, and write bench_import.json next to this file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         orders = json.loads((ROOT / "contracts" / "orders_service.manifest.json").read_text())

@@ -131,9 +131,9 @@ def compare(phase: str, jobs: int, concurrency: int) -> list[Speed]:
             phase=phase,
             concurrency=concurrency,
             column=column,
-            jobs_per_second=statistics.median(each[column]["jobs_per_second"] for each in rounds),
-            client_us=statistics.median(each[column]["client_us"] for each in rounds),
-            server_us=_median_or_none([each[column]["server_us"] for each in rounds]),
+            jobs_per_second=statistics.median(columns[column]["jobs_per_second"] for columns in rounds),
+            client_us=statistics.median(columns[column]["client_us"] for columns in rounds),
+            server_us=_median_or_none([columns[column]["server_us"] for columns in rounds]),
             of_by_hand=ratio(rounds, column, "by hand"),
             of_before=ratio(rounds, column, "before") if BASELINE else None,
             cpu_of_by_hand=statistics.median(

@@ -1,7 +1,7 @@
 """What does a concurrency key cost?
 
 One server with file storage, 200-byte payloads, one process. Throughput is create and full work together, keyed with so
-many keys beside unkeyed in the same round. The hot key is asked for by several connections at once. What lies
+many keys and unkeyed in the same round. Several connections ask for the hot key at the same time. What lies
 between two jobs of a busy key is measured from a handler's end to the next one's beginning.
 """
 
@@ -81,7 +81,7 @@ class Keyed(BenchQueue):
 
 
 class Hot(BenchQueue):
-    """Nobody works it: what is asked is who may wait."""
+    """Its jobs are never worked: only the submissions are measured."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="hot", payload=Payload, key=KeySpec(template=("/key",), max_queued=10_000)
@@ -207,7 +207,7 @@ async def one_after_another(bench: Bench, count: int) -> int:
 
 
 async def main() -> None:
-    """Print the tables, and write the figures as JSON beside this file."""
+    """Print the tables, and write the figures as JSON next to this file."""
     console = Console()
     machine = f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}"
     console.print(machine)
@@ -217,20 +217,20 @@ async def main() -> None:
     console.print(f"{KEYS} keys, a job each: {keyed:,.0f}/s keyed, {plain:,.0f}/s unkeyed, ratio {ratio:.2f}")
     handed: list[tuple[int, float, float]] = []
     for count, times in BUSY:
-        waits = [each for _ in range(times) for each in await between_two_jobs(count)]
+        waits = [wait for _ in range(times) for wait in await between_two_jobs(count)]
         handed.append((count, statistics.median(waits), statistics.quantiles(waits, n=100)[98]))
         console.print(
             f"end to next start, {count} jobs of a key: p50 {handed[-1][1]:.2f} ms, p99 {handed[-1][2]:.2f} ms"
         )
     hot = Table("submitters of one key", "accepted/s", "conflicts per admission")
-    rows = [(each, *await submitted(each)) for each in SUBMITTERS]
+    rows = [(count, *await submitted(count)) for count in SUBMITTERS]
     for submitters, accepted, conflicts in rows:
         hot.add_row(str(submitters), f"{accepted:,.0f}", f"{conflicts:.2f}")
     console.print(hot)
     costs = Table("keys", "jobs/s")
     rates: list[tuple[int, float]] = []
     for keys in STORED_KEYS:
-        rates.append((keys, await worked_beside(keys)))
+        rates.append((keys, await measure_with_stored_keys(keys)))
         costs.add_row(f"{keys:,}", f"{rates[-1][1]:,.0f}")
     console.print(costs)
     figures = {"machine": machine, "ratio": ratio, "keyed": keyed, "plain": plain, "handed": handed}
@@ -239,8 +239,8 @@ async def main() -> None:
     )
 
 
-async def worked_beside(keys: int) -> float:
-    """Return the jobs per second of 500 keys, a job each, beside the records of so many others in the bucket."""
+async def measure_with_stored_keys(keys: int) -> float:
+    """Return the jobs per second of 500 keys, a job each, while the bucket holds the records of so many other keys."""
     spread = range(COST_JOBS)
     with NatsServer() as server:
         async with Bench.connect(server.url, options=OPTIONS) as bench:

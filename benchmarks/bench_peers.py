@@ -1,4 +1,4 @@
-"""How fast are jobs beside taskiq-nats, FastStream and arq, which leave out what docs/comparison.md says?
+"""How fast are jobs compared with taskiq-nats, FastStream and arq? docs/comparison.md lists what those leave out.
 
 Each figure is of one process that creates 200-byte jobs, then works them, on a server of its own; the systems take turns
 in each round, and ratios are taken round by round. What is not installed is left out and named.
@@ -55,11 +55,11 @@ def rows_at(concurrency: int, columns: list[Column]) -> list[Row]:
         Row(
             system=column.name,
             concurrency=concurrency,
-            created=statistics.median(each[column.name]["created"] for each in rounds),
-            worked=statistics.median(each[column.name]["worked"] for each in rounds),
-            idle_ms=statistics.median(each[column.name]["idle_ms"] for each in rounds),
+            created=statistics.median(rates[column.name]["created"] for rates in rounds),
+            worked=statistics.median(rates[column.name]["worked"] for rates in rounds),
+            idle_ms=statistics.median(rates[column.name]["idle_ms"] for rates in rounds),
             ratio=statistics.median(
-                each[OURS.name]["worked"] / each[column.name]["worked"] for each in rounds
+                rates[OURS.name]["worked"] / rates[column.name]["worked"] for rates in rounds
             ),
         )
         for column in columns
@@ -67,7 +67,7 @@ def rows_at(concurrency: int, columns: list[Column]) -> list[Row]:
 
 
 def main() -> None:
-    """Print the table, and write the figures as JSON beside this file."""
+    """Print the table, and write the figures as JSON next to this file."""
     console = Console()
     for line in left_out():
         console.print(line, highlight=False)

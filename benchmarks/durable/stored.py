@@ -72,7 +72,7 @@ async def _purge_work(connection: Connection, jobs: int) -> None:
 
 
 def resident_bytes(pid: int | str) -> int | None:
-    """Return the memory that a process holds; None where the system does not tell (only Linux does)."""
+    """Return the memory that a process holds; None where the system does not show it (only Linux does)."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return None

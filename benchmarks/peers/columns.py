@@ -1,4 +1,4 @@
-"""What stands beside ours: how each is run, and what it leaves out.
+"""The systems that are compared with ours: how each is run, and what it leaves out.
 
 Each column is a script that runs in a process and on a server of its own, so that `Column.measure` can be called from
 any benchmark. Those of others run in .venv/peers, which `make peers` builds.
@@ -34,7 +34,7 @@ class Column:
     name: str
     script: str
     configured: str
-    """What was set apart from defaults."""
+    """What was configured differently from the defaults."""
     leaves_out: str
     """What ours does in this measurement and this does not."""
     python: Path = PEERS_PYTHON
@@ -95,7 +95,7 @@ TASKIQ_NATS: Final = Column(
     leaves_out=(
         "stored events of a job's life (created, started, completed), the stored result (no result backend is the "
         "default), a confirmed acknowledgement (`ack`, not `ack_sync`), heartbeats while a handler runs, retries (a task "
-        "that raised is acknowledged; its retry middlewares, which publish it anew, were not used), a message id against "
+        "that raised is acknowledged; its retry middlewares, which publish it again, were not used), a message id against "
         "duplicates"
     ),
 )

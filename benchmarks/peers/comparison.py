@@ -22,7 +22,7 @@ _QUIET: Final = 1.5
 
 
 def main() -> None:
-    """Rewrite what stands between the marks of each table whose figures are there."""
+    """Rewrite each table, between its marks, whose figures have been measured."""
     page = PAGE.read_text(encoding="utf-8")
     for mark, source, written in (("speed", SPEED, speed), ("faults", FAULTS, faults)):
         if source.exists():
@@ -66,7 +66,7 @@ def speed(figures: dict[str, Any]) -> str:
         for row in figures["rows"]
     ]
     return (
-        f"{figures['jobs']:,} jobs of 200 bytes, {figures['in_flight']} creations under way at a time; medians of "
+        f"{figures['jobs']:,} jobs of 200 bytes, {figures['in_flight']} creations in flight; medians of "
         f"{figures['rounds']} alternating rounds, ratios taken round by round.\n{made_on(figures['setting'])}\n\n"
         f"{table(head, rows)}"
     )
@@ -113,7 +113,7 @@ def after(outage: dict[str, float | int | None] | None, what: str) -> str:
 
 def columns() -> str:
     """Return what each system was set to, and what it leaves out, as `bench_peers.py` runs it."""
-    head = ("system", "set apart from defaults", "left out, against ours")
+    head = ("system", "configured differently from the defaults", "left out, compared with trellis-nats")
     return table(head, [(each.name, each.configured, each.leaves_out) for each in PEERS])
 
 

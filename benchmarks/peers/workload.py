@@ -16,7 +16,7 @@ from typing import Final, TypedDict
 TEXT: Final = "x" * 170
 """Makes a payload of about 200 bytes together with a number and the names."""
 IN_FLIGHT: Final = 64
-"""Creations under way at a time, as in bench_jobs.py."""
+"""Creations in flight, as in bench_jobs.py."""
 IDLE: Final = 50
 """Jobs that are created one by one on an idle queue."""
 _POLL_SECONDS: Final = 0.002

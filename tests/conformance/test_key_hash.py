@@ -10,7 +10,7 @@ from trellis_nats.jobs.keys.model.template import resolve
 VECTORS = Path(__file__).parents[2].parent / "shared" / "conformance"
 
 pytestmark = pytest.mark.skipif(
-    not VECTORS.is_dir(), reason="shared/conformance is not beside the repository"
+    not VECTORS.is_dir(), reason="shared/conformance is not next to the repository"
 )
 
 

@@ -1,4 +1,4 @@
-"""Handlers of a keyed queue that tell who runs, and end when they are told."""
+"""Handlers of a keyed queue that report which jobs run, and end when the test lets them."""
 
 import asyncio
 from collections import Counter
@@ -7,7 +7,7 @@ from tests.support.ferry import CargoJob, CargoQueue, Stowed
 
 
 class Watch:
-    """Handlers that tell who runs, and end when they are told."""
+    """Handlers that report which jobs run, and end when the test lets them."""
 
     def __init__(self) -> None:
         self.running: Counter[str] = Counter()

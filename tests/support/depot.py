@@ -125,7 +125,7 @@ async def standing(
 
 
 def violations(server: NatsServer) -> list[str]:
-    """Return every subject that the server has denied to somebody, in order."""
+    """Return every subject that the server has denied to an account, in order."""
     return re.findall(r'Violation.*? (?:Subject|Reply) "([^"]*)"', server.log)
 
 

@@ -86,13 +86,13 @@ class OnceQueue(CargoQueue):
 
 
 class SoloQueue(CargoQueue):
-    """While one is there, another is answered with it; nobody waits."""
+    """While one is active, another is answered with it; none waits."""
 
     spec: ClassVar[JobSpec] = _spec("solo", KeySpec(template=("/ship",), when_full="coalesce", lease=LEASE))
 
 
 class DuoQueue(CargoQueue):
-    """While two are there, another is answered with one of them; nobody waits."""
+    """While two are active, another is answered with one of them; none waits."""
 
     spec: ClassVar[JobSpec] = _spec(
         "duo", KeySpec(template=("/ship",), max_active=2, when_full="coalesce", lease=LEASE)

@@ -103,7 +103,7 @@ def deaths(folder: Path) -> Iterator[tuple[str, bool, str]]:
     started = time.perf_counter()
     attempt(lambda: None)
     duration = time.perf_counter() - started
-    moments = random.Random(1)  # noqa: S311 - the moments shall be the same in every run
+    moments = random.Random(1)  # noqa: S311 - the moments are the same in every run
     for _ in range(RANDOM_DEATHS):
         seconds = moments.uniform(0, duration) or duration
         yield f"after {seconds:.6f} s", *attempt(die_after(seconds))
@@ -115,8 +115,8 @@ def main() -> None:
     for how, lived, left in deaths(folder):
         print(json.dumps([how, lived, left, in_child(import_package)]))  # noqa: T201 - the result
     write_package(folder, package(2))
-    beside = sorted(path.name for path in folder.parent.iterdir())
-    print(json.dumps(["the next run", True, ",".join(beside), contents(folder) == package(2)]))  # noqa: T201 - likewise
+    names = sorted(path.name for path in folder.parent.iterdir())
+    print(json.dumps(["the next run", True, ",".join(names), contents(folder) == package(2)]))  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What processes that died leave in the record of a key, and handlers that tell who runs."""
+"""What processes that died leave in the record of a key, and handlers that report which jobs run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG_AGO = timedelta(minutes=1)
 
 
 class Watch:
-    """Handlers that tell who runs, and end when they are told; they do not heed a cancellation."""
+    """Handlers that report which jobs run, and end when the test lets them; they ignore a cancellation."""
 
     def __init__(self, *, ends: bool = False) -> None:
         self.running: set[str] = set()
@@ -111,16 +111,16 @@ async def known_record(ferry: Ferry, queue: CargoQueue, cargo: Cargo = ANNA) -> 
 
 
 async def is_free(ferry: Ferry, queue: CargoQueue) -> bool:
-    """Say whether nobody is active or waits."""
+    """Return whether no job of the key is active or waits."""
     return await holders(ferry, queue, ANNA) == ([], [])
 
 
 async def accepted(queue: CargoQueue) -> bool:
-    """Submit one, and say whether it was accepted."""
+    """Submit a job, and return whether it was accepted."""
     return isinstance(await queue.submit(ANNA), Accepted)
 
 
 async def was_delivered(ferry: Ferry, queue: str, count: int) -> bool:
-    """Say whether so many messages of a queue were delivered, each time counted."""
+    """Return whether so many messages of a queue were delivered; each delivery counts."""
     info = await consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
     return info is not None and info.delivered == count

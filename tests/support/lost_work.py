@@ -27,22 +27,22 @@ async def count_work_messages(shop: Shop) -> int:
 
 
 async def has_work(shop: Shop, count: int) -> bool:
-    """Say whether the work stream has so many messages."""
+    """Return whether the work stream has so many messages."""
     return await count_work_messages(shop) == count
 
 
 async def purge_work(shop: Shop, sourced: int) -> None:
-    """Purge the messages of all jobs, once so many have come to the work stream."""
+    """Purge the work stream, once it has sourced so many messages."""
 
-    async def have_come() -> bool:
+    async def are_sourced() -> bool:
         return await count_work_messages(shop) >= sourced
 
-    await eventually(have_come)
+    await eventually(are_sourced)
     await call(connection_of(shop), f"STREAM.PURGE.{STREAM}")
 
 
 async def detach_work(shop: Shop) -> None:
-    """Let nothing more come to the work stream."""
+    """Remove the source of the work stream."""
     config = _config(await stream_info(connection_of(shop), STREAM))
     detached: JsonObject = {name: value for name, value in config.items() if name != "sources"}
     await call(connection_of(shop), f"STREAM.UPDATE.{STREAM}", detached)

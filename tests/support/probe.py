@@ -47,5 +47,5 @@ async def probe(address: str, path: str, *, method: str = "GET") -> Answer:
 
 
 async def is_ready(address: str) -> bool:
-    """Say whether the service would do work."""
+    """Return whether the service is ready."""
     return (await probe(address, "/readyz")).status == 200

@@ -43,7 +43,7 @@ class Proxy:
             writer.transport.abort()
 
     def blackhole(self, *directions: Direction) -> None:
-        """Forward nothing from now on, in both directions unless told which; nothing is lost, as in a partition."""
+        """Forward nothing from now on, by default in both directions; nothing is lost, as in a partition."""
         for direction in directions or _BOTH:
             self._open[direction].clear()
 

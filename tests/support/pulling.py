@@ -73,5 +73,5 @@ async def in_hand(connection: Connection) -> int:
 
 
 async def has_in_hand(connection: Connection, count: int) -> bool:
-    """Say whether that many messages are delivered and not answered."""
+    """Return whether so many messages are delivered and not acknowledged."""
     return await in_hand(connection) == count

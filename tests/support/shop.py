@@ -83,7 +83,7 @@ WeighJob = ActiveJob[Parcel, Receipt, Weight]
 
 
 class WeighQueue(JobQueue[Parcel, Receipt, Weight]):
-    """Tells the weight while it works."""
+    """Reports the weight as its progress."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="weigh",

@@ -23,7 +23,7 @@ LEASE = Maintenance().lease
 
 
 def say(*words: object) -> None:
-    """Tell the test something."""
+    """Print a line for the test."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 

@@ -84,7 +84,7 @@ class StoppingProcess:
             self._process.stdin.write(b"\n")
 
     def send(self, which: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal; one that comes after its end finds nobody."""
+        """Send a signal, unless the process has ended."""
         if self._process.returncode is None:
             self._process.send_signal(which)
 
@@ -106,7 +106,7 @@ class StoppingProcess:
 async def stopping_process(
     url: str, *, grace: float = 30, lingers: bool = False
 ) -> AsyncGenerator[StoppingProcess, None]:
-    """Have a worker for the length of an `async with` block; in development mode, so that asyncio tells all."""
+    """Run a worker within an `async with` block, in Python's development mode, so that asyncio reports all that is left."""
     with tempfile.NamedTemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
             *(

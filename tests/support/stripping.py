@@ -1,4 +1,4 @@
-"""Somebody in the middle who takes TLS away, and writes down all that a client says."""
+"""A man in the middle that removes TLS from the greeting, and records all that a client sends."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _GREETING: Final[Mapping[str, object]] = {
 
 
 class Stripper:
-    """A server that greets without TLS, or as told."""
+    """A server whose greeting does not offer TLS; `greeting` adds to it."""
 
     def __init__(self, greeting: Mapping[str, object]) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         """Everything that clients have sent."""
         self.clients = 0
         self._greeting = {**_GREETING, **greeting}
@@ -44,7 +44,7 @@ class Stripper:
         self._serving.add(asyncio.create_task(self._serve(reader, writer)))
 
     async def stop(self) -> None:
-        """Send everybody away."""
+        """Close every connection."""
         for task in self._serving:
             task.cancel()
         if self._serving:
@@ -54,7 +54,7 @@ class Stripper:
         writer.write(b"INFO " + json.dumps(self._greeting).encode() + b"\r\n")
         try:
             while chunk := await reader.read(4096):
-                self.heard += chunk
+                self.received += chunk
         except OSError:
             return
         finally:

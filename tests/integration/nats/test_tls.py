@@ -63,7 +63,7 @@ async def test_to_a_server_that_does_not_insist_on_tls_nothing_is_said(
             await Connection.open(f"{scheme}://127.0.0.1:{port}", settings=settings)
 
         assert middle.clients == 1
-        assert bytes(middle.heard) == b""
+        assert bytes(middle.received) == b""
     assert SECRET not in str(refused.value) + repr(refused.value.__cause__) + caplog.text + repr(settings)
 
 
@@ -73,7 +73,7 @@ async def test_of_a_credentials_file_nothing_is_said_either(credentials: Path) -
         with pytest.raises((CannotConnect, ConfigurationError)) as refused:
             await Connection.open(f"nats://127.0.0.1:{port}", settings=settings)
 
-        assert bytes(middle.heard) == b""
+        assert bytes(middle.received) == b""
     assert SECRET not in str(refused.value) + repr(refused.value.__cause__)
 
 
@@ -84,9 +84,9 @@ async def test_a_server_that_promises_tls_and_does_not_speak_it_gets_a_handshake
                 f"nats://127.0.0.1:{port}", settings=replace(BRIEF, connect_timeout=timedelta(seconds=1))
             )
 
-        assert middle.heard.startswith(HANDSHAKE)
-        assert b"CONNECT" not in middle.heard
-        assert SECRET.encode() not in middle.heard
+        assert middle.received.startswith(HANDSHAKE)
+        assert b"CONNECT" not in middle.received
+        assert SECRET.encode() not in middle.received
 
 
 async def test_all_that_crosses_the_wire_is_encrypted() -> None:
@@ -119,7 +119,7 @@ async def test_after_a_lost_connection_nothing_is_said_to_a_server_without_tls(
         async with stripping(port=server.port) as (middle, _):
             await eventually(lambda: middle.clients >= 3)
             assert not connection.is_connected
-            assert bytes(middle.heard) == b""
+            assert bytes(middle.received) == b""
         assert "does not offer TLS" in caplog.text
         assert SECRET not in caplog.text
 
