@@ -7,11 +7,7 @@ from typing import TypedDict
 import pytest
 from trellis_nats.jobs.keys.model.template import resolve
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "conformance"
-
-pytestmark = pytest.mark.skipif(
-    not VECTORS.is_dir(), reason="shared/conformance is not next to the repository"
-)
+from tests.conformance.folders import FOLDERS
 
 
 class KeyVector(TypedDict):
@@ -20,8 +16,9 @@ class KeyVector(TypedDict):
     hash: str
 
 
-def test_keys_match_every_vector() -> None:
-    vectors: list[KeyVector] = json.loads((VECTORS / "key-hash.json").read_text())
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_keys_match_every_vector(folder: Path) -> None:
+    vectors: list[KeyVector] = json.loads((folder / "key-hash.json").read_text())
 
     assert vectors
     for vector in vectors:

@@ -4,20 +4,15 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pytest
 from pydantic import JsonValue
 
+from tests.conformance.folders import FOLDERS, SHARED
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.contract.digest import contract_digest, projection
 from trellis_codegen.contract.reading import read_manifest
-
-VECTORS = Path(__file__).parents[2].parent / "shared" / "conformance"
-
-pytestmark = pytest.mark.skipif(
-    not VECTORS.is_dir(), reason="shared/conformance is not next to the repository"
-)
 
 
 class CanonicalVector(TypedDict):
@@ -31,30 +26,42 @@ class DigestVector(TypedDict):
     name: str
     input: JsonValue
     digest: str
+    projection: NotRequired[JsonValue]
+    """What counts of the contract, written by hand."""
 
 
-def test_canonical_json_matches_every_vector() -> None:
-    vectors: list[CanonicalVector] = json.loads((VECTORS / "canonical-json.json").read_text())
+def digest_of(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_canonical_json_matches_every_vector(folder: Path) -> None:
+    vectors: list[CanonicalVector] = json.loads((folder / "canonical-json.json").read_text())
+
+    assert vectors
     for vector in vectors:
         text = canonical_json(vector["input"])
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        assert (text, digest) == (vector["canonical"], vector["digest"]), vector["name"]
+        assert (text, digest_of(text)) == (vector["canonical"], vector["digest"]), vector["name"]
 
 
-def test_digests_match_every_vector() -> None:
-    vectors: list[DigestVector] = json.loads((VECTORS / "contract-digest.json").read_text())
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_digests_match_every_vector(folder: Path) -> None:
+    vectors: list[DigestVector] = json.loads((folder / "contract-digest.json").read_text())
 
+    assert vectors
     for vector in vectors:
-        reading = read_manifest(json.dumps(vector["input"]).encode())
-        assert contract_digest(reading.manifest) == vector["digest"], vector["name"]
+        manifest = read_manifest(json.dumps(vector["input"]).encode()).manifest
+        if "projection" in vector:
+            assert projection(manifest) == vector["projection"], vector["name"]
+        assert contract_digest(manifest) == vector["digest"], vector["name"]
 
 
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/conformance is not next to the repository")
 def test_digests_match_those_of_real_manifests() -> None:
-    digests: dict[str, str] = json.loads((VECTORS / "manifest-digests.json").read_text())
+    digests: dict[str, str] = json.loads((SHARED / "manifest-digests.json").read_text())
 
     found = {
-        name: contract_digest(read_manifest((VECTORS / "manifests" / name).read_bytes()).manifest)
+        name: contract_digest(read_manifest((SHARED / "manifests" / name).read_bytes()).manifest)
         for name in digests
     }
 
