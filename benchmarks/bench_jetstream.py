@@ -99,14 +99,14 @@ async def pull_ours(server: NatsServer) -> float:
         nonlocal left
         connection.send(message.reply, b"+ACK")
         left -= 1
-        pull.want(BATCH)
+        pull.set_capacity(BATCH)
         if left == 0:
             done.set()
 
     pull = Pull(connection, stream="BENCH", consumer="work", deliver=take)
     began = time.perf_counter()
     pull.start()
-    pull.want(BATCH)
+    pull.set_capacity(BATCH)
     await done.wait()
     await connection.flush()
     taken = time.perf_counter() - began
@@ -155,7 +155,7 @@ async def awake_ours(server: NatsServer) -> float:
         deliver=lambda _: arrived.put_nowait(time.perf_counter()),
     )
     pull.start()
-    pull.want(1)
+    pull.set_capacity(1)
     await connection.flush()
     stored = await restarted(server)
     delivered = await arrived.get()

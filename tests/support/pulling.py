@@ -58,7 +58,7 @@ async def pulling(
         accept=accept,
     )
     pull.start()
-    pull.want(free)
+    pull.set_capacity(free)
     try:
         yield pull
     finally:

@@ -39,7 +39,7 @@ class Shop:
     async def run(self) -> None:
         """Accept a job every few milliseconds until cancelled."""
         self._pull.start()
-        self._pull.want(5)
+        self._pull.set_capacity(5)
         number = 0
         try:
             while True:
@@ -69,7 +69,7 @@ class Shop:
     async def _work(self, message: Delivery) -> None:
         self.worked.add(message.data.decode())
         await message.ack_confirmed(timeout=timedelta(seconds=1))
-        self._pull.want(5)
+        self._pull.set_capacity(5)
 
 
 async def leader_of_the_work(connection: Connection) -> str:

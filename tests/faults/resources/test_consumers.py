@@ -37,6 +37,7 @@ async def test_a_consumer_that_is_made_anew_under_load_runs_nothing_twice(
             it.nemesis(
                 "consumer made anew",
                 LogEvent.CONSUMER_MISSING,
+                LogEvent.CONSUMER_UNAVAILABLE,
                 LogEvent.JOB_REDELIVERED_LIVE,
                 LogEvent.ACK_NOT_CONFIRMED,
             )

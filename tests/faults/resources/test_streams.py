@@ -84,7 +84,8 @@ async def test_work_streams_made_anew_under_load_run_nothing_twice(
         "JOBS_WORK made anew", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
-        await under_load(it, lambda: recreate_work(it.connection), LogEvent.CONSUMER_MISSING, times=4)
+        seen = (LogEvent.CONSUMER_MISSING, LogEvent.CONSUMER_UNAVAILABLE)
+        await under_load(it, lambda: recreate_work(it.connection), *seen, times=4)
         verdict = await it.verdict(timedelta(seconds=90))
         it.note = "4 times"
 

@@ -32,7 +32,7 @@ async def deliveries(
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
     pull = Pull(connection, stream=STREAM, consumer=CONSUMER, deliver=arrived.put_nowait)
     pull.start()
-    pull.want(2)
+    pull.set_capacity(2)
     message = await arrived.get()
     hold = None if heartbeats is None else heartbeats.hold(message.reply, INTERVAL)
     time.sleep(blocked.total_seconds())  # noqa: ASYNC251 - blocking is the point

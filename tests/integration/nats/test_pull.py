@@ -39,7 +39,7 @@ async def test_returned_work_comes_again_after_its_delay(connection: Connection)
         first = await capacity.next()
         began = time.monotonic()
         await first.nak(timedelta(milliseconds=200))
-        pull.want(1)
+        pull.set_capacity(1)
         second = await capacity.next()
 
         assert time.monotonic() - began >= 0.19
@@ -58,7 +58,7 @@ async def test_never_more_is_in_hand_than_was_asked_for(connection: Connection) 
             message = await capacity.next()
             assert await in_hand(connection) <= 3
             assert await message.ack_confirmed()
-            pull.want(3 - capacity.arrived.qsize())
+            pull.set_capacity(3 - capacity.arrived.qsize())
 
     assert len(set(capacity.names)) == len(capacity.names)
 
@@ -68,8 +68,8 @@ async def test_lowering_what_is_wanted_takes_requests_back(connection: Connectio
     capacity = Capacity()
 
     async with pulling(connection, capacity, 5) as pull:
-        await eventually(lambda: pull.consuming)
-        pull.want(1)
+        await eventually(lambda: pull.state.consuming)
+        pull.set_capacity(1)
         await connection.flush()
         await add_work(connection, "one", "two", "three")
         await capacity.next()
@@ -102,7 +102,7 @@ async def test_a_message_that_arrives_after_the_stop_is_given_back(
     await create_work_queue(connection)
     capacity, others = Capacity(), Capacity()
     async with pulling(proxied, capacity, 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
 
         proxy.blackhole("to_client")
         await add_work(connection, "one")
@@ -124,7 +124,7 @@ async def test_stopping_does_not_wait_for_a_server_that_hangs(
 ) -> None:
     await create_work_queue(connection)
     async with pulling(connection, Capacity(), 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         nats_server.pause()
         began = time.monotonic()
 

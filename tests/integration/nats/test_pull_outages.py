@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.pull import PullState
 from trellis_nats._nats.jetstream.streams import delete_consumer
 from trellis_nats._nats.link.settings import ConnectionSettings
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
@@ -56,16 +58,16 @@ async def test_a_deleted_consumer_is_noticed_at_once_and_worked_again_when_it_is
     capacity = Capacity()
 
     async with pulling(connection, capacity, 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         await delete_consumer(connection, STREAM, CONSUMER)
-        await eventually(lambda: not pull.consuming, within=HEARTBEAT)
-        assert pull.last_error is not None
-        assert CONSUMER in pull.last_error
+        await eventually(lambda: not pull.state.consuming, within=HEARTBEAT)
+        assert pull.state.reason is not None
+        assert CONSUMER in pull.state.reason
         await create_work_consumer(connection)
         await add_work(connection, "one")
 
         assert (await capacity.next()).data == b"one"
-        assert pull.consuming
+        assert pull.state.consuming
 
 
 async def test_a_recreated_stream_is_worked_again(connection: Connection) -> None:
@@ -73,9 +75,9 @@ async def test_a_recreated_stream_is_worked_again(connection: Connection) -> Non
     capacity = Capacity()
 
     async with pulling(connection, capacity, 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         await call(connection, f"STREAM.DELETE.{STREAM}")
-        await eventually(lambda: not pull.consuming)
+        await eventually(lambda: not pull.state.consuming)
         await create_work_queue(connection)
         await add_work(connection, "one")
 
@@ -87,12 +89,12 @@ async def test_a_consumer_that_comes_back_changed_is_not_worked(connection: Conn
     capacity = Capacity()
 
     async with pulling(connection, capacity, 1, accept=lambda _: "its ack wait is not ours") as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         await delete_consumer(connection, STREAM, CONSUMER)
-        await eventually(lambda: not pull.consuming)
+        await eventually(lambda: not pull.state.consuming)
         await create_work_consumer(connection)
         await add_work(connection, "one")
-        await eventually(lambda: pull.last_error == "its ack wait is not ours")
+        await eventually(lambda: pull.state.reason == "its ack wait is not ours")
 
         assert capacity.names == []
 
@@ -104,8 +106,8 @@ async def test_a_consumer_that_is_missing_at_the_start_is_found_when_it_appears(
     capacity = Capacity()
 
     async with pulling(connection, capacity, 1) as pull:
-        await eventually(lambda: pull.last_error is not None and CONSUMER in pull.last_error)
-        assert not pull.consuming
+        await eventually(lambda: pull.state.reason is not None and CONSUMER in pull.state.reason)
+        assert not pull.state.consuming
         await create_work_consumer(connection)
         await add_work(connection, "one")
 
@@ -119,13 +121,13 @@ async def test_a_silent_network_is_left_for_another(
     capacity = Capacity()
 
     async with pulling(proxied, capacity, 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         proxy.blackhole()
-        await eventually(lambda: not pull.consuming, within=timedelta(seconds=2))
+        await eventually(lambda: not pull.state.consuming, within=timedelta(seconds=2))
         proxy.cut()
         proxy.heal()
         # Only then has the server forgotten the old link, to which it would send a message in vain.
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         await add_work(connection, "one")
 
         assert (await capacity.next()).data == b"one"
@@ -139,17 +141,35 @@ async def test_silence_is_noticed_by_missing_heartbeats_long_before_pings_do(
     capacity = Capacity()
 
     async with pulling(unhurried, capacity, 1) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         proxy.blackhole("to_client")
-        await eventually(lambda: not pull.consuming, within=timedelta(seconds=1))
+        await eventually(lambda: not pull.state.consuming, within=timedelta(seconds=1))
         await eventually(lambda: proxy.accepted == 2, within=timedelta(seconds=4))
         proxy.heal()
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         await add_work(connection, "one")
 
         assert (await capacity.next()).data == b"one"
 
     await unhurried.close()
+
+
+async def test_silence_is_logged_once_and_not_for_each_pull(
+    connection: Connection, proxied: Connection, proxy: Proxy
+) -> None:
+    await create_work_queue(connection)
+    capacity = Capacity()
+
+    with LogSignals() as signals:
+        async with AsyncExitStack() as stack:
+            pulls = [await stack.enter_async_context(pulling(proxied, capacity, 1)) for _ in range(5)]
+            await eventually(lambda: all(pull.state.consuming for pull in pulls))
+            proxy.blackhole("to_client")
+            await signals.wait_for(LogEvent.CONSUMER_SILENT, count=5)
+            proxy.heal()
+
+    levels = [record.levelno for record in signals.of(LogEvent.CONSUMER_SILENT, consumer=CONSUMER)]
+    assert len([level for level in levels if level >= logging.INFO]) <= 1
 
 
 async def test_a_blocked_event_loop_is_no_silence(connection: Connection) -> None:
@@ -158,7 +178,7 @@ async def test_a_blocked_event_loop_is_no_silence(connection: Connection) -> Non
     capacity = Capacity()
 
     async with pulling(connection, capacity, 1, on_state=states.append) as pull:
-        await eventually(lambda: pull.consuming)
+        await eventually(lambda: pull.state.consuming)
         time.sleep(1.5)  # noqa: ASYNC251 - blocking is the point: longer than two heartbeats
         await add_work(connection, "one")
         await capacity.next()

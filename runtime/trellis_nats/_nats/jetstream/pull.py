@@ -1,8 +1,8 @@
-"""The pull engine: keeps exactly as many messages requested as the worker has free hands.
+"""Pulls messages: keeps exactly as many requested as the worker can take.
 
-nats-py's `fetch` is deaf for up to its timeout after a server restart, hides a deleted consumer, and can leave requests
-behind that take messages nobody reads. This engine sends raw requests to one inbox, watches the heartbeats that it asks
-for, handles every status (`pull_status`), and asks again at once after a reconnect.
+nats-py's `fetch` receives nothing for up to its timeout after a server restart, hides a deleted consumer, and can leave
+requests behind whose messages are never read. This engine sends raw requests to one inbox, watches the heartbeats that
+it asks for, handles every status (`pull_status`), and requests again immediately after a reconnect.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.delivery import Delivery, is_delivery, parse_delivery
-from trellis_nats._nats.jetstream.pull_requests import PullRequest
-from trellis_nats._nats.jetstream.pull_status import Meaning, judge
+from trellis_nats._nats.jetstream.pull_requests import PullRequests
+from trellis_nats._nats.jetstream.pull_status import Meaning, interpret_status
 from trellis_nats._nats.jetstream.streams import consumer_info
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.errors import TransportError
 
 __all__ = ["Delivery", "Pull", "PullState"]
@@ -30,15 +32,22 @@ __all__ = ["Delivery", "Pull", "PullState"]
 _log = logging.getLogger(__name__)
 
 _STOP: Final = 0.1
-"""Seconds that `stop` waits for messages under way. Fetching shall stop in 100 ms."""
+"""Seconds that `stop` waits for messages under way."""
 _RETRY_FIRST: Final = timedelta(milliseconds=50)
 _RETRY_LONGEST: Final = timedelta(seconds=2)
-"""A recreated consumer shall be worked within 5 s."""
+"""Short, so that a recreated consumer is worked within 5 s."""
 _LOOK_UP: Final = timedelta(seconds=1)
-"""A look-up into an election is never answered, and must not outlast it."""
+"""Limits one look-up of the consumer. During a leader election it is not answered, and must not outlast the election."""
 _REFUSED: Final = timedelta(seconds=5)
 _MISSING_AFTER: Final = 5
-"""Refusals in a row after which the consumer is looked up: an election takes fewer, a deleted consumer never ends."""
+"""After this many refusals in a row the consumer is looked up: an election causes fewer, a deleted consumer any number."""
+
+_outage_logs: Final = {
+    LogEvent.CONSUMER_SILENT: LogThrottle(_log, every=timedelta(seconds=5)),
+    LogEvent.CONSUMER_UNAVAILABLE: LogThrottle(_log),
+}
+"""Shared by all consumers of the process. An outage hits all of them within a moment, or within the two heartbeats after
+which silence is noticed; it is logged once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +80,13 @@ class Pull:
             connection: where the consumer is.
             stream: the consumer's stream.
             consumer: its durable name.
-            deliver: gets each message, in the connection's reader; it must not block.
+            deliver: called with each message, in the connection's reader; it must not block.
             expires: how long the server keeps a request.
-            idle_heartbeat: how often the server shall show that it still has it. Two missed ones mean that it has not.
-            on_state: told about each change of `state`.
-            accept: looks at the consumer's info when it reappears after it was deleted; a returned sentence says why
-                it is not the same any more, and keeps the engine from pulling.
+            idle_heartbeat: how often the server sends a heartbeat for a request. After two missed ones the request
+                counts as lost.
+            on_state: called at each change of `state`.
+            accept: checks a consumer that exists again after it was deleted. A returned sentence says why it cannot be
+                used any longer, and keeps the engine from pulling.
         """
         self.state = PullState(consuming=False, reason="not started")
         self._connection = connection
@@ -88,7 +98,7 @@ class Pull:
         self._on_state = on_state
         self._accept = accept
         self._free = 0
-        self._round: PullRequest | None = None
+        self._requests: PullRequests | None = None
         self._stopped = False
         self._retry: asyncio.TimerHandle | None = None
         self._topping_up: asyncio.Handle | None = None
@@ -97,18 +107,8 @@ class Pull:
         self._refusals = 0
         self._removers: list[Callable[[], None]] = []
 
-    @property
-    def consuming(self) -> bool:
-        """Whether work would arrive if there were any."""
-        return self.state.consuming
-
-    @property
-    def last_error(self) -> str | None:
-        """Why no work can arrive now; None when it can."""
-        return self.state.reason
-
     def start(self) -> None:
-        """Begin to pull, now or when the connection is there."""
+        """Begin to pull, now or when the connection is up."""
         self._removers = [
             self._connection.on_reconnect(self._begin),
             self._connection.on_disconnect(self._on_disconnect),
@@ -116,18 +116,18 @@ class Pull:
         if self._connection.is_connected:
             self._begin()
 
-    def want(self, free: int) -> None:
-        """Say how many more messages the worker can take now. Each delivery lowers that by one.
+    def set_capacity(self, free: int) -> None:
+        """Set how many more messages the worker can take now. Each delivery lowers it by one.
 
-        Lowering it takes requests back; a message that was under way then is given back to the server at once.
+        Lowering it cancels requests; a message that is already under way is returned to the server immediately.
         """
         self._free = max(0, free)
-        if self._round is not None and self._topping_up is None:
-            # One turn of the loop collects the hands that get free in it.
+        if self._requests is not None and self._topping_up is None:
+            # One request covers all the capacity that becomes free in one turn of the loop.
             self._topping_up = asyncio.get_running_loop().call_soon(self._top_up)
 
     async def stop(self) -> None:
-        """Stop pulling. Messages still under way are given back to the server. Returns within 100 ms."""
+        """Stop pulling. Messages still under way are returned to the server. Takes at most 100 ms."""
         self._stopped = True
         self._free = 0
         for remove in self._removers:
@@ -137,40 +137,40 @@ class Pull:
                 handle.cancel()
         if self._searching is not None:
             self._searching.cancel()
-        settled = self._end_round()
-        self._report(PullState(consuming=False, reason="stopped"))
-        if settled is not None:
-            await asyncio.wait([settled], timeout=_STOP)
+        drained = self._end_requests()
+        self._set_state(LogEvent.CONSUMER_STOPPED, "stopped")
+        if drained is not None:
+            await asyncio.wait([drained], timeout=_STOP)
 
     # --- rounds: one inbox, until its requests are lost ------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Start a round with an inbox of its own: what earlier requests may still bring is not counted in it."""
+        """Start a round with a new inbox: what earlier requests may still deliver does not count in it."""
         self._retry = None
-        self._end_round()
+        self._end_requests()
         if self._stopped or self._searching is not None:
             return
-        self._round = PullRequest(
+        self._requests = PullRequests(
             self._connection,
             subject=f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
             expires=self._expires,
             heartbeat=self._heartbeat,
             on_message=self._on_message,
             on_silence=self._on_silence,
-            on_permission_error=self._refuse,
+            on_permission_error=self._on_permission_error,
         )
-        self._confirm(self._round)
+        self._confirm(self._requests)
         self._top_up()
 
-    def _end_round(self) -> asyncio.Future[bool] | None:
-        ended, self._round = self._round, None
+    def _end_requests(self) -> asyncio.Future[bool] | None:
+        ended, self._requests = self._requests, None
         return None if ended is None else ended.end()
 
-    def _confirm(self, begun: PullRequest) -> None:
-        # A missing consumer is refused at once; a pong without a refusal means that the server took the request.
+    def _confirm(self, begun: PullRequests) -> None:
+        # A missing consumer is refused immediately; a pong without a refusal means that the server took the request.
         def on_pong(pong: asyncio.Future[bool]) -> None:
-            if not pong.cancelled() and pong.result() and self._round is begun and self._refusals == 0:
-                self._report(PullState(consuming=True))
+            if not pong.cancelled() and pong.result() and self._requests is begun and self._refusals == 0:
+                self._set_state(LogEvent.CONSUMER_READY)
 
         link = self._connection.link
         if link is not None:
@@ -178,121 +178,139 @@ class Pull:
 
     def _top_up(self) -> None:
         self._topping_up = None
-        if self._round is None:
+        if self._requests is None:
             return
-        if self._round.credit > self._free:
+        if self._requests.credit > self._free:
             self._begin()
         else:
-            self._round.top_up(self._free)
+            self._requests.top_up(self._free)
 
-    def _again_after(self, wait: timedelta) -> None:
-        self._end_round()
+    def _retry_after(self, wait: timedelta) -> None:
+        self._end_requests()
         if self._retry is None and not self._stopped:
             self._retry = asyncio.get_running_loop().call_later(wait.total_seconds(), self._begin)
 
     # --- what arrives ----------------------------------------------------------------------------------------------
 
-    def _on_message(self, origin: PullRequest, message: Message) -> None:
+    def _on_message(self, origin: PullRequests, message: Message) -> None:
         if is_delivery(message):
-            self._on_work(origin, parse_delivery(self._connection, message))
-        elif origin is self._round:
+            self._on_delivery(origin, parse_delivery(self._connection, message))
+        elif origin is self._requests:
             self._on_status(origin, message)
 
-    def _on_work(self, origin: PullRequest, work: Delivery) -> None:
+    def _on_delivery(self, origin: PullRequests, delivery: Delivery) -> None:
         if self._free == 0:
-            work.nak_now()
+            delivery.nak_now()
             return
         self._free -= 1
-        if origin is self._round:
-            self._well()
-        elif self._round is not None:
-            # A straggler of an earlier round took a hand that this round has requested for as well.
-            self.want(self._free)
-        self._deliver(work)
+        if origin is self._requests:
+            self._on_sign_of_life()
+        elif self._requests is not None:
+            # A late message of an earlier round uses capacity that this round has requested too.
+            self.set_capacity(self._free)
+        self._deliver(delivery)
 
-    def _on_status(self, origin: PullRequest, message: Message) -> None:
-        verdict = judge(message)
-        reason = f"{message.status} {message.description.partition(chr(10))[0]}".strip()
-        match verdict.meaning:
+    def _on_status(self, origin: PullRequests, message: Message) -> None:
+        status = interpret_status(message)
+        match status.meaning:
             case Meaning.ALIVE:
-                self._well()
+                self._on_sign_of_life()
             case Meaning.REQUEST_OVER:
-                self._well()
-                origin.credit = max(0, origin.credit - verdict.undelivered)
+                self._on_sign_of_life()
+                origin.credit = max(0, origin.credit - status.undelivered)
                 self._top_up()
             case Meaning.REQUESTS_LOST:
-                self._again_after(timedelta(milliseconds=random.randint(50, 250)))  # noqa: S311 - jitter is no secret
+                self._retry_after(timedelta(milliseconds=random.randint(50, 250)))  # noqa: S311 - jitter need not be secret
             case Meaning.NOT_READY:
                 self._on_not_ready()
             case Meaning.GONE:
-                self._search(f"consumer {self._consumer} of stream {self._stream} was deleted")
+                reason = f"consumer {self._consumer} of stream {self._stream} was deleted"
+                self._search(LogEvent.CONSUMER_MISSING, reason)
             case Meaning.REFUSED:
-                self._refuse(f"the server refuses the pull request: {reason}")
+                words = f"{message.status} {message.description.partition(chr(10))[0]}".strip()
+                self._on_refused(LogEvent.CONSUMER_REFUSED, f"the server refuses the pull request: {words}")
 
-    def _refuse(self, reason: str) -> None:
+    def _on_permission_error(self, reason: str) -> None:
+        self._on_refused(LogEvent.PERMISSION_DENIED, reason)
+
+    def _on_refused(self, event: LogEvent, reason: str) -> None:
         self._refusals = max(1, self._refusals)
-        self._report(PullState(consuming=False, reason=reason))
-        self._again_after(_REFUSED)
+        self._set_state(event, reason)
+        self._retry_after(_REFUSED)
 
     def _on_not_ready(self) -> None:
         self._refusals += 1
-        reason = f"nobody answers for consumer {self._consumer} of stream {self._stream}"
-        self._report(PullState(consuming=False, reason=reason))
+        reason = f"no server answers for consumer {self._consumer} of stream {self._stream}"
+        self._set_state(LogEvent.CONSUMER_UNAVAILABLE, reason)
         if self._refusals > _MISSING_AFTER:
-            self._search(reason)
+            self._search(LogEvent.CONSUMER_UNAVAILABLE, reason)
         else:
-            self._again_after(self._backoff.next())
+            self._retry_after(self._backoff.next())
 
-    def _on_silence(self, origin: PullRequest) -> None:
-        if origin is not self._round:
+    def _on_silence(self, origin: PullRequests) -> None:
+        if origin is not self._requests:
             return
-        self._report(PullState(consuming=False, reason="the server has not been heard from"))
+        self._set_state(LogEvent.CONSUMER_SILENT, "the server does not answer the pull requests")
         self._connection.probe()
         self._begin()
 
     def _on_disconnect(self) -> None:
-        self._end_round()
+        self._end_requests()
         self._refusals = 0
-        self._report(PullState(consuming=False, reason="disconnected"))
+        self._set_state(LogEvent.CONNECTION_LOST, "disconnected")
 
-    def _well(self) -> None:
+    def _on_sign_of_life(self) -> None:
         if not self.state.consuming:
             self._refusals = 0
             self._backoff.reset()
-            self._report(PullState(consuming=True))
+            self._set_state(LogEvent.CONSUMER_READY)
 
-    # --- a consumer that is not there ------------------------------------------------------------------------------
+    # --- a missing consumer ----------------------------------------------------------------------------------------
 
-    def _search(self, reason: str) -> None:
-        self._end_round()
-        self._report(PullState(consuming=False, reason=reason))
+    def _search(self, event: LogEvent, reason: str) -> None:
+        self._end_requests()
+        self._set_state(event, reason)
         if self._searching is None and not self._stopped:
             self._searching = asyncio.create_task(self._find_consumer(), name=f"{self._consumer}: search")
 
     async def _find_consumer(self) -> None:
         backoff = Backoff(_RETRY_FIRST, _RETRY_LONGEST)
-        while (problem := await self._missing()) is not None:
-            self._report(PullState(consuming=False, reason=problem))
+        while (problem := await self._find_problem()) is not None:
+            self._set_state(*problem)
             await asyncio.sleep(backoff.next().total_seconds())
         self._searching = None
         self._refusals = 0
         if self._connection.is_connected:
             self._begin()
 
-    async def _missing(self) -> str | None:
+    async def _find_problem(self) -> tuple[LogEvent, str] | None:
+        """Look the consumer up. Return why it cannot be pulled from; None when it can."""
         try:
             info = await consumer_info(self._connection, self._stream, self._consumer, timeout=_LOOK_UP)
         except TransportError as error:
-            return str(error)
+            return LogEvent.CONSUMER_UNAVAILABLE, str(error)
         if info is None:
-            return f"stream {self._stream} has no consumer {self._consumer}"
-        return None if self._accept is None else self._accept(info)
+            return LogEvent.CONSUMER_MISSING, f"stream {self._stream} has no consumer {self._consumer}"
+        reason = None if self._accept is None else self._accept(info)
+        return None if reason is None else (LogEvent.CONSUMER_REFUSED, reason)
 
-    def _report(self, state: PullState) -> None:
+    def _set_state(self, event: LogEvent, reason: str | None = None) -> None:
+        """Change the state: to consuming, or to the reason why not."""
+        state = PullState(consuming=reason is None, reason=reason)
         if state == self.state:
             return
-        log = _log.info if state.consuming or self._stopped else _log.warning
-        log("%s: %s", self._consumer, "consuming" if state.consuming else state.reason)
         self.state = state
+        self._log_state(event, reason)
         if self._on_state is not None:
             self._on_state(state)
+
+    def _log_state(self, event: LogEvent, reason: str | None) -> None:
+        extra = log_fields(event, consumer=self._consumer)
+        if (throttle := _outage_logs.get(event)) is not None:
+            throttle.write(logging.WARNING, event, "%s: %s", self._consumer, reason, extra=extra)
+        elif event is LogEvent.CONNECTION_LOST:
+            return  # the supervisor logs it, once for all consumers
+        else:
+            is_normal = event in {LogEvent.CONSUMER_READY, LogEvent.CONSUMER_STOPPED}
+            level = logging.INFO if is_normal else logging.WARNING
+            _log.log(level, "%s: %s", self._consumer, reason or "consuming", extra=extra)

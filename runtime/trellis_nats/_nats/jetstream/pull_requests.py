@@ -1,4 +1,4 @@
-"""One round of pulling: an inbox, the requests sent to it, and the watch over their heartbeats."""
+"""One round of pulling: an inbox, the requests whose messages go to it, and the check of their heartbeats."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from trellis_nats._support.loop_timer import LoopTimer
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import NotConnected
 
-__all__ = ["PullRequest"]
+__all__ = ["PullRequests"]
 
 _LATE: Final = 0.25
 """Seconds; see `LoopTimer`."""
 _COARSE: Final = 4
-"""A new request is sent when a quarter of the hands is free: no hand waits for it, because the older requests still
-bring messages, and a consumer's queue of requests (512 for all workers) stays short."""
+"""A new request is sent when a quarter of the capacity is free. No capacity waits for it, because the older requests
+still deliver, and a consumer's queue of requests (512 for all workers) stays short."""
 
 
-class PullRequest:
-    """Lives until its requests are lost. `credit` is what they may still deliver."""
+class PullRequests:
+    """The requests of one round, until they are lost. `credit` is how many messages they may still deliver."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class PullRequest:
         subject: str,
         expires: timedelta,
         heartbeat: timedelta,
-        on_message: Callable[[PullRequest, Message], None],
-        on_silence: Callable[[PullRequest], None],
+        on_message: Callable[[PullRequests, Message], None],
+        on_silence: Callable[[PullRequests], None],
         on_permission_error: Callable[[str], None],
     ) -> None:
         self.credit = 0
@@ -50,14 +50,14 @@ class PullRequest:
         self._on_permission_error = on_permission_error
         self._inbox = connection.new_inbox()
         self._subscription = connection.subscribe(self._inbox, self._on_arrival)
-        self._forget = connection.on_permission_error(self._on_violation)
+        self._remove_handler = connection.on_permission_error(self._on_violation)
         self._last_arrival = 0.0
-        self._loop = asyncio.get_running_loop()  # asking for it takes a system call before Python 3.12
+        self._loop = asyncio.get_running_loop()  # looking it up takes a system call before Python 3.12
         self._timer = LoopTimer(self._check_silence, late=_LATE, loop=self._loop)
         self._ended = False
 
     def top_up(self, free: int) -> None:
-        """Request what is missing to `free`, when it is worth a request."""
+        """Request what `free` exceeds the credit by, if that is worth a request."""
         missing = free - self.credit
         if self._ended or missing < max(1, free // _COARSE):
             return
@@ -65,7 +65,7 @@ class PullRequest:
         try:
             self._connection.send(self._subject, request, reply=self._inbox)
         except NotConnected:
-            return  # the reconnect starts another round
+            return  # the reconnect starts a new round
         if self.credit == 0:
             self._last_arrival = self._loop.time()
         self.credit += missing
@@ -73,10 +73,10 @@ class PullRequest:
             self._timer.start(self._loop.time() + self._silence_max)
 
     def end(self) -> asyncio.Future[bool]:
-        """Take the requests back. The future is done when nothing more can come of them."""
+        """Cancel the requests. The future is done when none of them can deliver any longer."""
         self._ended = True
         self.credit = 0
-        self._forget()
+        self._remove_handler()
         self._timer.cancel()
         return self._subscription.drain()
 

@@ -1,6 +1,6 @@
-"""What each status of a pull consumer means for the requests under way: a table, no network.
+"""What each status of a pull consumer means for the requests under way: a table. Pure.
 
-The texts were observed on servers 2.10 to 2.15; what is not known is taken for a lost request.
+The texts were observed on servers 2.10 to 2.15; an unknown status counts as a lost request.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Final
 
 from trellis_nats._nats.wire.message import Message
 
-__all__ = ["Meaning", "Verdict", "judge"]
+__all__ = ["Meaning", "PullStatus", "interpret_status"]
 
 
 class Meaning(Enum):
     """What to do about a status."""
 
     ALIVE = auto()
-    """An idle heartbeat: nothing to deliver, all is well."""
+    """An idle heartbeat: there is nothing to deliver."""
     REQUEST_OVER = auto()
-    """One request has ended; ask again for what it did not deliver."""
+    """One request has ended; request again what it did not deliver."""
     REQUESTS_LOST = auto()
-    """The server has forgotten the requests; ask again after a moment."""
+    """The server has forgotten the requests; request again after a moment."""
     NOT_READY = auto()
-    """Nobody listens: no consumer, or JetStream is starting, or a leader is being elected."""
+    """No process listens: there is no consumer, or JetStream is starting, or a leader is being elected."""
     GONE = auto()
-    """The consumer was deleted, or its stream."""
+    """The consumer or its stream was deleted."""
     REFUSED = auto()
-    """The consumer or the request is wrong; asking again at once would not help."""
+    """The consumer or the request is wrong; an immediate repeat would not help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A status, understood."""
+class PullStatus:
+    """An interpreted status."""
 
     meaning: Meaning
     undelivered: int = 0
@@ -52,26 +52,26 @@ _WRONG: Final = (
 )
 
 
-def judge(status: Message) -> Verdict:
-    """Understand a message that is no delivery."""
+def interpret_status(status: Message) -> PullStatus:
+    """Interpret a message that is not a delivery."""
     text = status.description.lower()
     if any(status.status == code and text.startswith(words) for code, words in _OVER):
         undelivered = status.headers.get(_PENDING, "")
         return (
-            Verdict(Meaning.REQUEST_OVER, int(undelivered))
+            PullStatus(Meaning.REQUEST_OVER, int(undelivered))
             if undelivered.isdigit()
-            else Verdict(Meaning.REQUESTS_LOST)
+            else PullStatus(Meaning.REQUESTS_LOST)
         )
     match status.status:
         case 100:
-            return Verdict(Meaning.ALIVE)
+            return PullStatus(Meaning.ALIVE)
         case 503:
-            return Verdict(Meaning.NOT_READY)
+            return PullStatus(Meaning.NOT_READY)
         case 409 if text.startswith(_GONE):
-            return Verdict(Meaning.GONE)
+            return PullStatus(Meaning.GONE)
         case 409 if text.startswith(_WRONG):
-            return Verdict(Meaning.REFUSED)
+            return PullStatus(Meaning.REFUSED)
         case 400 | 412 | 423:
-            return Verdict(Meaning.REFUSED)
+            return PullStatus(Meaning.REFUSED)
         case _:
-            return Verdict(Meaning.REQUESTS_LOST)
+            return PullStatus(Meaning.REQUESTS_LOST)

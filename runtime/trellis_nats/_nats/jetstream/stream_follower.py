@@ -85,7 +85,7 @@ class _StreamFollower:
             self._connection, stream=self._stream, consumer=self._consumer, deliver=self._buffer.put_nowait
         )
         self._pull.start()
-        self._pull.want(_BUFFER_MAX)
+        self._pull.set_capacity(_BUFFER_MAX)
 
     async def messages(self) -> AsyncGenerator[Delivery, None]:
         """Yield the messages; after a reconnect, continue with a new consumer."""
@@ -97,7 +97,7 @@ class _StreamFollower:
             self._sequence = message.stream_sequence
             yield message
             if self._pull is not None:
-                self._pull.want(_BUFFER_MAX - self._buffer.qsize())
+                self._pull.set_capacity(_BUFFER_MAX - self._buffer.qsize())
 
     async def close(self) -> None:
         """Stop reading. The consumer is removed now, or by the server some time after the last pull request."""

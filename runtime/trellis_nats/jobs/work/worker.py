@@ -139,7 +139,7 @@ class Worker:
             self._subjects.cancellations(), self._on_cancellation
         )
         self._pull.start()
-        self._pull.want(self._concurrency)
+        self._pull.set_capacity(self._concurrency)
         self._unwatch = self._health.watch(self._consumer_health)
 
     def _accept(self, info: ConsumerInfo) -> str | None:
@@ -216,7 +216,7 @@ class Worker:
 
     def _request_more(self) -> None:
         if not self._stopping.is_set():
-            self._pull.want(self._capacity.free)
+            self._pull.set_capacity(self._capacity.free)
 
     async def _return(self, message: Delivery, error: TransportError) -> None:
         """Give a message back to the server that could not begin, because NATS failed."""
