@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import PubAck, send_acked
 from trellis_nats.clock import now
+from trellis_nats.codec import encode_json, json_text
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -49,12 +49,12 @@ _PLACE: Final = "0" * 26
 
 def _events() -> list[tuple[str, bytes]]:
     identity = JobIdentity(job_id=_PLACE, service="bench", queue="work", context=new_context())
-    payload: JsonValue = {"number": 1, "text": TEXT}
+    payload = json_text({"number": 1, "text": TEXT})
     created = identity.created(
         payload, max_tries=5, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=now()
     )
-    end = settle(Completed({"number": 1}, has_result=True), tries=1, max_deliver=5, backoff=())
-    completed = identity.settled(end, EventType.COMPLETED, result={"number": 1}, has_result=True, at=now())
+    end = settle(Completed(encode_json({"number": 1})), tries=1, max_deliver=5, backoff=())
+    completed = identity.settled(end, EventType.COMPLETED, result=encode_json({"number": 1}), at=now())
     return [("created", created.encode()), ("completed", completed.encode())]
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 import pydantic_core
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from trellis_nats.errors import InvalidPayload
 
-__all__ = ["Codec", "decode_json", "encode_json"]
+__all__ = ["Codec", "JsonText", "decode_json", "encode_json", "json_text"]
 
 T = TypeVar("T")
 
@@ -19,6 +19,13 @@ _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
 )
 """Refuses NaN and infinities; pydantic's encoder, eight times as fast, does not."""
+
+
+class JsonText(NamedTuple):
+    """A JSON value together with its text, so that it is encoded only once."""
+
+    value: JsonValue
+    text: bytes
 
 
 class Codec(Generic[T]):
@@ -66,13 +73,14 @@ class Codec(Generic[T]):
         Raises:
             InvalidPayload: the value does not match the type, or contains NaN or an infinity.
         """
-        return self._dump(value)[0]
+        return self.write(value).value
 
     def encode(self, value: T) -> bytes:
         """Encode a value as JSON text; fields that were never set are left out. Raises as `to_json`."""
-        return self._dump(value)[1]
+        return self.write(value).text
 
-    def _dump(self, value: T) -> tuple[JsonValue, bytes]:
+    def write(self, value: T) -> JsonText:
+        """Return a value as parsed JSON and as text; fields that were never set are left out. Raises as `to_json`."""
         try:
             written: JsonValue = self._adapter.dump_python(
                 value, mode="json", by_alias=True, exclude_unset=True, warnings="none"
@@ -85,7 +93,7 @@ class Codec(Generic[T]):
             raise InvalidPayload(self._what, list_issues(error)) from None
         except ValueError as error:
             raise InvalidPayload(self._what, [("#", str(error))]) from None
-        return written, text
+        return JsonText(written, text)
 
 
 def list_issues(error: ValidationError) -> list[tuple[str, str]]:
@@ -116,6 +124,11 @@ def encode_json(value: JsonValue) -> bytes:
     if may_contain_nan(written):
         return _ENCODER.encode(value).encode()
     return written
+
+
+def json_text(value: JsonValue) -> JsonText:
+    """Encode a JSON value, and keep it with its text. Raises as `encode_json`."""
+    return JsonText(value, encode_json(value))
 
 
 def may_contain_nan(written: bytes) -> bool:

@@ -3,46 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
+from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
-from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue import JobQueue
+from trellis_nats.jobs.queue import JobQueue, setup_of
+from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import JobsSurface
 from trellis_nats.jobs.store.event_stream import JobEvent, follow_events
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.jobs.work.executor import Executor
+from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.worker import Worker
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
 __all__ = ["Jobs", "WorkerHost"]
 
+# Any: the facade never looks at payloads, results or updates.
+_Setup = QueueSetup[Any, Any, Any]
+_Handled = tuple[_Setup, HandlerRegistration[Any, Any, Any]]
+
 
 class WorkerHost:
     """The running workers of this process."""
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
+    def __init__(self, stop: Callable[[GracePeriod], Awaitable[None]], shutdown_grace: timedelta) -> None:
+        self._stop = stop
+        self._shutdown_grace = shutdown_grace
 
     async def stop(self, *, grace: timedelta | None = None) -> None:
-        """Stop fetching at once, let running handlers end within the grace, and give the rest back.
+        """Stop fetching jobs at once, let running handlers end, and give the rest back to the queue.
 
-        `grace` defaults to `Options.shutdown_grace`. A job that is given back keeps its tries. Stopping twice is
-        harmless.
+        Stopping twice is harmless.
+
+        Args:
+            grace: how long handlers may take to end. Then they are cancelled, and their jobs go back to the queue
+                without losing an attempt. The default is `Options.shutdown_grace`.
         """
-        await self._jobs.stop(
-            GracePeriod(self._jobs.runtime.options.shutdown_grace if grace is None else grace)
-        )
+        await self._stop(GracePeriod(self._shutdown_grace if grace is None else grace))
 
 
 class Jobs:
@@ -50,91 +60,62 @@ class Jobs:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        """What the service is built on."""
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
         self._maintainer: Maintainer | None = None
         runtime.health.reserve("jobs.")
-        runtime.register(JobsSurface(self.start, self.stop))
+        runtime.register(JobsSurface(self._start, self._stop))
 
     async def start_workers(self) -> WorkerHost:
-        """Start to work every queue that has a handler, and return what stops them again.
+        """Start to work every queue that has a handler.
 
-        `service.run()` does this around SIGTERM.
+        `service.run()` does this, and stops the workers on SIGTERM.
+
+        Returns:
+            What stops the workers again.
 
         Raises:
             ConfigurationError: the workers run already, or no queue has a handler.
-            PermissionsMissing: the account may not do what the handlers need; every missing permission is named.
-            ProvisioningError: a consumer is missing.
+            PermissionsMissing: the account lacks permissions that the handlers need; all of them are named.
+            ProvisioningError: a queue's consumer does not exist.
         """
         if not self._handled():
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
         await self.runtime.check_permissions()
-        await self.start()
-        return WorkerHost(self)
-
-    async def start(self) -> None:
-        """Start to work every queue that has a handler; nothing to do when none has.
-
-        Raises:
-            ConfigurationError: the workers run already.
-            ProvisioningError: a consumer is missing.
-        """
-        if self._heartbeats is not None:
-            raise ConfigurationError("the job workers of this service run already")
-        handled = self._handled()
-        for queue in self._queues():
-            queue.seal()
-        if not handled:
-            return
-        claims = self._claims()
-        self._heartbeats = ProgressThread(self.runtime.connection.settings)
-        claims.answer_from(self._heartbeats)
-        await self._heartbeats.start()
-        try:
-            for queue in handled:
-                worker = self._worker(queue, self._heartbeats, claims)
-                await worker.start()
-                self._workers.append(worker)
-            await self._clock(handled[0]).watch(self.runtime.connection, self._heartbeats)
-            self._get_maintainer().start(map(self._worked, handled))
-        except BaseException:
-            await self.stop(GracePeriod(timedelta(0)))
-            raise
-
-    async def stop(self, grace: GracePeriod) -> None:
-        """Stop every worker, all at the same time."""
-        workers, self._workers = self._workers, []
-        await asyncio.gather(*(worker.stop(grace) for worker in workers))
-        heartbeats, self._heartbeats = self._heartbeats, None
-        if heartbeats is not None:
-            await heartbeats.stop()
-        if self._maintainer is not None:
-            await self._maintainer.stop()
+        await self._start()
+        return WorkerHost(self._stop, self.runtime.options.shutdown_grace)
 
     async def rescue_lost(self) -> RescueReport:
-        """Find accepted jobs that no worker will receive, and enqueue them again.
+        """Find accepted jobs whose work message is missing, and enqueue them again.
 
-        Runs now, also when another instance is the leader that does this regularly (`Options.maintenance`).
+        It runs now, in this process, whether or not this process is the leader that does so regularly
+        (`Options.maintenance`).
 
-        A server can lose a job's message between its streams, and an operator can purge the one that workers read.
-        A job is lost when it has not ended, has no work message, and `Options.maintenance.lost_after` has passed since its
-        newest event, and if it is active, its ack wait too, and no process answers that it works on it.
+        A server can lose a job's message between its streams, and an operator can purge the stream that workers read.
+        A job counts as lost when it has not ended, has no work message, and `Options.maintenance.lost_after` has
+        passed since its newest event. If it is active, its ack wait must have passed too, and no process may answer
+        that it works on the job.
 
         Raises:
-            PermissionDenied: the account may not list stream JOBS, or may not publish work. A worker's account need not.
+            PermissionDenied: the account may not list stream JOBS, or may not publish work. Workers do not need that.
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer.
         """
         return await self._get_maintainer().rescue_lost()
 
     async def purge_ended(self, retention: Retention | None = None, *, limit: int = 10_000) -> int:
-        """Purge the histories of jobs that ended long enough ago, `limit` at most, and return how many it was.
+        """Purge the histories of jobs that ended long enough ago, and return how many were purged.
 
-        `retention` defaults to that of `Options.maintenance`. Ages are judged by the server's clock alone. What is purged
-        is not found any more by `ref`, and its idempotency key may make a new job.
+        `ref` no longer finds a purged job, and its idempotency key may create a new one. Ages are judged by the
+        server's clock.
+
+        Args:
+            retention: how long to keep jobs, by how they ended. The default is that of `Options.maintenance`.
+            limit: how many to purge at most.
 
         Raises:
-            PermissionDenied: the account may not list or purge stream JOBS. A worker's account need not.
+            PermissionDenied: the account may not list or purge stream JOBS. Workers do not need that.
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer; what was purged until then stays purged.
         """
@@ -142,12 +123,12 @@ class Jobs:
 
     @property
     def last_rescue(self) -> RescueReport | None:
-        """The result of the last search for lost jobs in this process. None: it has not searched yet."""
+        """The result of this process's last search for lost jobs; None if it has not searched yet."""
         return None if self._maintainer is None else self._maintainer.last_report
 
     @property
     def is_leader(self) -> bool:
-        """Whether this instance is the leader, which does the maintenance of its service. At most one instance is."""
+        """Whether this process is the leader, which does the maintenance of its service. At most one process is."""
         return self._maintainer is not None and self._maintainer.is_leader
 
     @asynccontextmanager
@@ -161,102 +142,136 @@ class Jobs:
         ```
 
         Raises:
-            PermissionDenied: the account may not make a consumer on stream JOBS. A worker's account need not.
+            PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
             ConfigurationError: the contract has no queue.
         """
-        jobs = self.runtime.binding.jobs
-        if jobs is None or not jobs.queues:
-            raise ConfigurationError(f"{self.runtime.contract.id} has no job queue to follow")
-        prefixes = [queue.publish_prefix for queue in jobs.queues.values()]
+        prefixes = [queue.publish_prefix for queue in self._binding().queues.values()]
         async with follow_events(self.runtime.connection, prefixes) as events:
             yield events
 
-    def _queues(self) -> list[JobQueue[object, object]]:
-        return [each for each in vars(self).values() if isinstance(each, JobQueue)]
+    # --- the workers of this process -------------------------------------------------------------------------------
 
-    def _handled(self) -> list[JobQueue[object, object]]:
-        return [queue for queue in self._queues() if queue.registration is not None]
+    async def _start(self) -> None:
+        """Start to work every queue that has a handler; do nothing when none has.
+
+        Raises:
+            ConfigurationError: the workers run already.
+            ProvisioningError: a queue's consumer does not exist.
+        """
+        if self._heartbeats is not None:
+            raise ConfigurationError("the job workers of this service run already")
+        handled = self._handled()
+        for setup in self._setups():
+            setup.seal()
+        if not handled:
+            return
+        jobs = self._binding()
+        liveness = Liveness(
+            self.runtime.connection, namespace=jobs.namespace, instance_id=self.runtime.instance_id
+        )
+        self._heartbeats = ProgressThread(self.runtime.connection.settings)
+        liveness.answer_from(self._heartbeats)
+        await self._heartbeats.start()
+        try:
+            for setup, registration in handled:
+                worker = self._worker(setup, registration, self._heartbeats, liveness)
+                await worker.start()
+                self._workers.append(worker)
+            clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
+            await clock_skew.watch(self.runtime.connection, self._heartbeats)
+            self._get_maintainer().start(
+                self._worked_queue(setup, registration) for setup, registration in handled
+            )
+        except BaseException:
+            await self._stop(GracePeriod(timedelta(0)))
+            raise
+
+    async def _stop(self, grace: GracePeriod) -> None:
+        """Stop every worker, all at the same time."""
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(worker.stop(grace) for worker in workers))
+        heartbeats, self._heartbeats = self._heartbeats, None
+        if heartbeats is not None:
+            await heartbeats.stop()
+        if self._maintainer is not None:
+            await self._maintainer.stop()
+
+    def _setups(self) -> list[_Setup]:
+        queues: list[JobQueue[Any, Any, Any]] = [
+            value for value in vars(self).values() if isinstance(value, JobQueue)
+        ]
+        return [setup_of(queue) for queue in queues]
+
+    def _handled(self) -> list[_Handled]:
+        return [(setup, setup.registration) for setup in self._setups() if setup.registration is not None]
+
+    def _binding(self) -> JobsBinding:
+        jobs = self.runtime.binding.jobs
+        if jobs is None or not jobs.queues:
+            raise ConfigurationError(f"{self.runtime.contract.id} has no job queue")
+        return jobs
 
     def _get_maintainer(self) -> Maintainer:
         if self._maintainer is None:
             runtime = self.runtime
-            jobs = runtime.binding.jobs
-            if jobs is None or not jobs.queues:
-                raise ConfigurationError(f"{runtime.contract.id} has no job queue")
             self._maintainer = Maintainer(
-                runtime.connection, jobs, runtime.options.maintenance, instance_id=runtime.instance_id
+                runtime.connection,
+                self._binding(),
+                runtime.options.maintenance,
+                instance_id=runtime.instance_id,
             )
         return self._maintainer
 
-    def _worked(self, queue: JobQueue[object, object]) -> WorkedQueue:
-        jobs, registration = self.runtime.binding.jobs, queue.registration
-        name = self.runtime.contract.name
+    def _worked_queue(self, setup: _Setup, registration: HandlerRegistration[Any, Any, Any]) -> WorkedQueue:
+        jobs, queue = self._binding(), setup.binding
         return WorkedQueue(
-            namespace=name if jobs is None else jobs.namespace,
-            service=name if jobs is None else jobs.service,
-            queue=queue.binding.queue_type,
+            namespace=jobs.namespace,
+            service=jobs.service,
+            queue=queue.queue_type,
             instance_id=self.runtime.instance_id,
-            concurrency=(None if registration is None else registration.concurrency)
-            or queue.binding.concurrency,
+            concurrency=registration.concurrency or queue.concurrency,
         )
-
-    def _claims(self) -> Liveness:
-        jobs = self.runtime.binding.jobs
-        return Liveness(
-            self.runtime.connection,
-            namespace=self.runtime.contract.name if jobs is None else jobs.namespace,
-            instance_id=self.runtime.instance_id,
-        )
-
-    def _clock(self, queue: JobQueue[object, object]) -> ClockSkew:
-        jobs = self.runtime.binding.jobs
-        return ClockSkew("" if jobs is None else jobs.work_stream, queue.binding.consumer_name)
 
     def _worker(
-        self, queue: JobQueue[PayloadT, ResultT, UpdateT], heartbeats: ProgressThread, claims: Liveness
+        self,
+        setup: _Setup,
+        registration: HandlerRegistration[Any, Any, Any],
+        heartbeats: ProgressThread,
+        liveness: Liveness,
     ) -> Worker:
         stopping, grace_over = asyncio.Event(), asyncio.Event()
-        jobs = self.runtime.binding.jobs
-        registration = queue.registration
-        if registration is None or jobs is None:
-            raise ConfigurationError(f'job "{queue.spec.name}" has no handler')
+        context = setup.context
         executor = Executor(
-            queue.access,
-            queue.binding,
+            context,
             registration,
-            liveness=claims,
-            slots=self._slot_acquirer(queue, heartbeats, claims, stopping),
+            liveness=liveness,
+            slots=None
+            if context.keys is None
+            else self._slot_acquirer(context.keys, heartbeats, liveness, stopping),
             stopping=stopping,
             grace_over=grace_over,
         )
         return Worker(
             self.runtime.connection,
-            queue.binding,
+            context.binding,
             executor,
             heartbeats,
             self.runtime.health,
-            concurrency=registration.concurrency or queue.binding.concurrency,
-            work_stream=jobs.work_stream,
+            concurrency=registration.concurrency or context.binding.concurrency,
+            work_stream=self._binding().work_stream,
             stopping=stopping,
             grace_over=grace_over,
         )
 
     def _slot_acquirer(
-        self,
-        queue: JobQueue[PayloadT, ResultT, UpdateT],
-        heartbeats: ProgressThread,
-        claims: Liveness,
-        stopping: asyncio.Event,
-    ) -> SlotAcquirer | None:
-        keys = queue.access.keys
-        if keys is None:
-            return None
+        self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness, stopping: asyncio.Event
+    ) -> SlotAcquirer:
         return SlotAcquirer(
             self.runtime.connection,
             keys.stores,
             keys.reservations,
             keys.event_log,
-            claims,
+            liveness,
             heartbeats,
             stopping=stopping,
         )

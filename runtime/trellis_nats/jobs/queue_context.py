@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats.binding import QueueBinding
 from trellis_nats.codec import Codec
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.subjects import JobSubjects
@@ -24,6 +25,7 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         subjects: JobSubjects,
         *,
         queue: str,
+        binding: QueueBinding,
         payload: Codec[PayloadT],
         result: Codec[ResultT] | None,
         updates: LiveUpdates[UpdateT],
@@ -33,8 +35,12 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         self.connection = connection
         self.subjects = subjects
         self.queue = queue
+        """The queue's name in the contract."""
+        self.binding = binding
+        """Its names and numbers on the server."""
         self.payload = payload
         self.result = result
+        """None where the queue declares no result."""
         self.updates = updates
         self.event_log = event_log
         self.keys = keys

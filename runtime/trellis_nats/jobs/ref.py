@@ -23,13 +23,14 @@ from trellis_nats.errors import (
     MalformedJobEvent,
     TransportError,
 )
+from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lifecycle import JobLife, apply
 from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_context import QueueContext
-from trellis_nats.jobs.store.event_log import StoredEvent, WriteConflict
+from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
 from trellis_nats.jobs.store.live_updates import UpdateInbox
 

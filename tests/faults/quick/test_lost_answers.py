@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from trellis_nats import JobState, NotConnected, Options, WriteUnknown
-from trellis_nats.testing import LogEvent, LogSignals, NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
 
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
@@ -37,7 +37,7 @@ async def heal_after(event: LogEvent, tap: Wiretap, signals: LogSignals) -> None
 
 
 async def newest_type(shop: Shop, job: str) -> str:
-    newest = await shop.jobs.pack.access.event_log.newest(job)
+    newest = await inspect_queue(shop.jobs.pack).event_log.newest(job)
     assert newest is not None
     return newest.event.event_type
 

@@ -111,7 +111,7 @@ async def test_a_handler_that_cancels_itself_does_not_take_the_worker_along(nats
 
         assert await ref.result(timeout=SOON) == Receipt(total=2)
         assert [event.error async for event in ref.events() if event.event == "retry"] == [
-            "the handler was cancelled from within"
+            "the handler cancelled itself"
         ]
 
 

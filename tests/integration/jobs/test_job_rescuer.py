@@ -20,7 +20,7 @@ from trellis_nats import (
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.streams import leader_last_message
 from trellis_nats.clock import now, timestamp
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.lost_work import (
@@ -75,7 +75,7 @@ async def test_a_rescued_message_has_the_created_event_and_its_context(
 ) -> None:
     async with shop_of(nats_server) as shop:
         ref = await shop.jobs.pack.create(Parcel(number=1))
-        created = await shop.jobs.pack.access.event_log.newest(ref.id)
+        created = await inspect_queue(shop.jobs.pack).event_log.newest(ref.id)
         assert created is not None
         await purge_work(shop, 1)
         await shop.jobs.rescue_lost()
@@ -256,7 +256,7 @@ async def test_a_job_that_an_operator_retried_is_rescued_by_that_event(nats_serv
         ref = await shop.jobs.pack.create(Parcel(number=1))
         failed = await ref.wait(timeout=SOON)
         await host.stop()
-        history = shop.jobs.pack.access.event_log
+        history = inspect_queue(shop.jobs.pack).event_log
         created, ended = await history.newest_of(ref.id, "created"), await history.newest(ref.id)
         assert failed.state is JobState.FAILED
         assert created is not None

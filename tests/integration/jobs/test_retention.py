@@ -7,7 +7,7 @@ from trellis_nats import JobFailed, JobNotFound, JobRef, JobState, Maintenance, 
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.lost_work import connection_of
@@ -127,7 +127,7 @@ async def test_a_purge_respects_its_limit(nats_server: NatsServer) -> None:
 async def test_a_failed_job_that_an_operator_retried_is_kept(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await jobs_in_every_state(shop)
-        history, job_id = shop.jobs.pack.access.event_log, refs[JobState.FAILED].id
+        history, job_id = inspect_queue(shop.jobs.pack).event_log, refs[JobState.FAILED].id
         created, ended = await history.newest_of(job_id, "created"), await history.newest(job_id)
         assert created is not None
         assert ended is not None
@@ -143,7 +143,7 @@ async def test_a_subject_with_a_wildcard_purges_nothing(nats_server: NatsServer)
     async with Shop.connect(nats_server.url, options=ON_DEMAND) as shop:
         refs = await jobs_in_every_state(shop)
         for event in ("created", "completed"):
-            body = await shop.jobs.pack.access.event_log.newest_of(refs[JobState.COMPLETED].id, event)
+            body = await inspect_queue(shop.jobs.pack).event_log.newest_of(refs[JobState.COMPLETED].id, event)
             assert body is not None
             await publish_acked(connection_of(shop), f"trellis.jobs.shop.pack.*.{event}", body.event.encode())
 

@@ -8,7 +8,7 @@ import pytest
 from trellis_nats import JobState, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import consumer_info
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
 from tests.support.shop_process import shop_process
@@ -266,7 +266,7 @@ async def test_a_job_that_comes_again_while_its_worker_lives_runs_once(
     """As after a server that forgot a delivery, or a work stream made anew; the event loop may be blocked."""
     async with Shop.connect(nats_server.url) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
-        created = await shop.jobs.pack.access.event_log.newest_of(ref.id, "created")
+        created = await inspect_queue(shop.jobs.pack).event_log.newest_of(ref.id, "created")
         await holder.wait_for("began")
         runs: list[str] = []
 

@@ -15,7 +15,7 @@ from trellis_nats import (
 )
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import stream_info
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
@@ -83,7 +83,7 @@ async def test_a_message_that_is_no_job_is_removed_and_work_goes_on(
 async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         ref = await shop.jobs.pack.create(Parcel(number=1))
-        stored = await shop.jobs.pack.access.event_log.newest(ref.id)
+        stored = await inspect_queue(shop.jobs.pack).event_log.newest(ref.id)
         assert stored is not None
         body = json.loads(stored.event.encode()) | {"jobId": "OTHER", "payload": {"number": "seven"}}
         await publish_acked(
@@ -98,7 +98,9 @@ async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_serv
 
         await shop.jobs.start_workers()
         await ref.result(timeout=SOON)
-        failed = await eventually(lambda: shop.jobs.pack.access.event_log.newest_of("OTHER", "failed"))
+        failed = await eventually(
+            lambda: inspect_queue(shop.jobs.pack).event_log.newest_of("OTHER", "failed")
+        )
 
     assert worked == [ref.id]
     assert failed is not None
@@ -120,7 +122,7 @@ async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: N
 
         await shop.jobs.start_workers()
         ref = await shop.jobs.pack.create(Parcel(number=1))
-        created = await shop.jobs.pack.access.event_log.newest(ref.id)
+        created = await inspect_queue(shop.jobs.pack).event_log.newest(ref.id)
         await ref.result(timeout=SOON)
         assert created is not None
         await publish_acked(shop.jobs.runtime.connection, "trellis.work.shop.pack", created.event.encode())
@@ -165,7 +167,7 @@ async def test_a_job_created_by_a_handler_inherits_its_context_and_knows_its_par
         await shop.jobs.start_workers()
         parent = await shop.jobs.pack.create(Parcel(number=1))
         await parent.result(timeout=SOON)
-        child = await shop.jobs.sort.access.event_log.newest(children[0])
+        child = await inspect_queue(shop.jobs.sort).event_log.newest(children[0])
 
         assert child is not None
         assert child.event.job_context() == (await parent.get()).context
@@ -178,7 +180,7 @@ async def test_a_job_joins_the_callers_trace(nats_server: NatsServer) -> None:
         with TracerProvider().get_tracer("test").start_as_current_span("checkout") as span:
             ref = await shop.jobs.pack.create(Parcel(number=1))
         context = (await ref.get()).context
-        stored = await shop.jobs.pack.access.event_log.newest(ref.id)
+        stored = await inspect_queue(shop.jobs.pack).event_log.newest(ref.id)
 
     assert context.trace_id == f"{span.get_span_context().trace_id:032x}"
     assert context.traceparent.startswith(f"00-{context.trace_id}-")

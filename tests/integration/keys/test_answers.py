@@ -13,7 +13,7 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys import orphans
 from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.ferry import Cargo, CargoJob, CargoQueue, Ferry, Stowed
@@ -25,8 +25,9 @@ SOON = timedelta(seconds=15)
 
 
 def inspector_of(queue: CargoQueue) -> OrphanFinder:
-    assert queue.access.keys is not None
-    return queue.access.keys.reservations.orphan_finder
+    keys = inspect_queue(queue).keys
+    assert keys is not None
+    return keys.reservations.orphan_finder
 
 
 @pytest.fixture

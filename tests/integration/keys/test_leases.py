@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from trellis_nats import ConfigurationError, JobStale, JobState, Rejected
 from trellis_nats.jobs.keys import acquire
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.ferry import ACK_WAIT, LEASE, Cargo, CargoJob, CargoQueue, Ferry, Stowed
@@ -165,7 +165,7 @@ async def test_an_operator_takes_a_slot_away_and_the_job_is_tried_again(nats_ser
         await asyncio.wait_for(cancelled.wait(), 5)
 
         assert (await ref.wait(timeout=SOON)).tries == 2
-        history = ferry.jobs.guarded.access.event_log
+        history = inspect_queue(ferry.jobs.guarded).event_log
         ignored = await history.newest_of(ref.id, "staleCompletionIgnored")
         assert ignored is not None
         assert ignored.event.error == "the job lost its slot of its concurrency key while it ran"

@@ -9,7 +9,7 @@ from time import monotonic
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.ferry import ACK_WAIT, LEASE, Cargo, CargoQueue, Ferry
@@ -162,7 +162,7 @@ async def test_a_cancelled_job_that_comes_again_keeps_its_slot_until_its_handler
         await eventually(lambda: watch.running == {first.id})
         second = await queue.create(ANNA)
         await first.cancel()
-        stored = await queue.access.event_log.newest_of(first.id, EventType.CREATED)
+        stored = await inspect_queue(queue).event_log.newest_of(first.id, EventType.CREATED)
         assert stored is not None
 
         await publish_acked(ferry.jobs.runtime.connection, "trellis.work.ferry.load", stored.event.encode())

@@ -21,7 +21,7 @@ from trellis_nats import (
 from trellis_nats._nats.jetstream.streams import stream_info
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.keys.model.record import QueueEntry
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.ferry import Cargo, Ferry
 from tests.support.records import bucket_of, holders, key_of, name_of, record_of
@@ -126,7 +126,7 @@ async def test_events_say_the_key_and_how_the_job_came_by_its_place(nats_server:
         outcome = await ferry.jobs.latest.submit(ANNA)
         assert isinstance(outcome, Replaced)
 
-        history = ferry.jobs.latest.access.event_log
+        history = inspect_queue(ferry.jobs.latest).event_log
         created = await history.newest_of(outcome.ref.id, "created")
 
         assert created is not None

@@ -7,7 +7,7 @@ import pytest
 from trellis_nats import JobRetry, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import now
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.cargo_watch import Watch
 from tests.support.eventually import eventually
@@ -115,7 +115,7 @@ async def test_a_handler_sees_its_key_and_its_lease(nats_server: NatsServer) -> 
         await ref.result(timeout=SOON)
 
         assert seen == ["ferry:anna", "ferry:anna", 26, True, True]
-        started = await ferry.jobs.load.access.event_log.newest_of(ref.id, "started")
+        started = await inspect_queue(ferry.jobs.load).event_log.newest_of(ref.id, "started")
         assert started is not None
         concurrency = started.event.concurrency
         assert isinstance(concurrency, dict)
@@ -169,7 +169,7 @@ async def test_a_payload_whose_key_other_runtimes_would_write_differently_fails(
         watch = Watch()
         watch.works(ferry.jobs.numbered)
         ref = await ferry.jobs.numbered.create(Cargo(ship="anna", number=7))
-        stored = await ferry.jobs.numbered.access.event_log.newest_of(ref.id, "created")
+        stored = await inspect_queue(ferry.jobs.numbered).event_log.newest_of(ref.id, "created")
         assert stored is not None
         body = stored.event.encode().replace(b'"number":7', b'"number":9007199254740992')
         body = body.replace(ref.id.encode(), b"01FOREIGN")

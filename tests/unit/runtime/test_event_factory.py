@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
+from trellis_nats.codec import json_text
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX, JobIdentity, bounded
@@ -41,7 +42,7 @@ def written(event: LifecycleEvent | NewEvent) -> object:
 
 def test_created_is_written_as_in_the_worked_example() -> None:
     event = JOB.created(
-        {"documentId": "d1"},
+        json_text({"documentId": "d1"}),
         max_tries=5,
         deadline=AT + timedelta(minutes=1),
         trigger=None,
@@ -61,7 +62,7 @@ def test_created_is_written_as_in_the_worked_example() -> None:
 
 def test_a_child_job_names_its_parent() -> None:
     event = JOB.created(
-        {},
+        json_text({}),
         max_tries=5,
         deadline=None,
         trigger={"kind": "parentJob", "parentJobId": "P"},
@@ -109,35 +110,33 @@ def test_whole_numbers_are_written_without_a_fraction() -> None:
 
 
 def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
-    completed = settle(Completed({"ok": True}, has_result=True), tries=1, max_deliver=5, backoff=())
+    completed = settle(Completed(b'{"ok":true}'), tries=1, max_deliver=5, backoff=())
     failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
     retry = settle(Raised("boom"), tries=1, max_deliver=5, backoff=())
     released = settle(Released(), tries=1, max_deliver=5, backoff=())
 
-    assert written(
-        JOB.settled(completed, EventType.COMPLETED, result={"ok": True}, has_result=True, at=AT)
-    ) == COMMON | {
+    assert written(JOB.settled(completed, EventType.COMPLETED, result=b'{"ok":true}', at=AT)) == COMMON | {
         "eventType": "completed",
         "state": "completed",
         "previousState": "active",
         "tries": 1,
         "result": {"ok": True},
     }
-    assert written(JOB.settled(failed, EventType.FAILED, result=None, has_result=False, at=AT)) == COMMON | {
+    assert written(JOB.settled(failed, EventType.FAILED, result=None, at=AT)) == COMMON | {
         "eventType": "failed",
         "state": "failed",
         "previousState": "active",
         "tries": 1,
         "error": "declined",
     }
-    assert written(JOB.settled(retry, EventType.RETRY, result=None, has_result=False, at=AT)) == COMMON | {
+    assert written(JOB.settled(retry, EventType.RETRY, result=None, at=AT)) == COMMON | {
         "eventType": "retry",
         "state": "retry",
         "previousState": "active",
         "tries": 1,
         "error": "boom",
     }
-    assert JOB.settled(released, EventType.RETRY, result=None, has_result=False, at=AT).read().tries == 0, (
+    assert JOB.settled(released, EventType.RETRY, result=None, at=AT).read().tries == 0, (
         "a release gives the try back"
     )
 
@@ -145,7 +144,7 @@ def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
 def test_what_is_read_and_written_again_is_the_same_text() -> None:
     keyed: dict[str, JsonValue] = {"concurrency": {"key": "k"}, "queuePolicy": {"whenFull": "reject"}}
     created = JOB.created(
-        {"b": 1, "a": 2},
+        json_text({"b": 1, "a": 2}),
         max_tries=5,
         deadline=AT + timedelta(minutes=1),
         not_before=AT,
@@ -154,10 +153,10 @@ def test_what_is_read_and_written_again_is_the_same_text() -> None:
         at=AT,
     )
     started = JOB.started(previous=JobState.RETRY, tries=2, instance_id="w1", at=AT, keyed=keyed)
-    completed = settle(Completed(1, has_result=True), tries=1, max_deliver=5, backoff=())
-    ended = JOB.settled(completed, EventType.COMPLETED, result=1, has_result=True, at=AT, keyed=keyed)
+    completed = settle(Completed(b"1"), tries=1, max_deliver=5, backoff=())
+    ended = JOB.settled(completed, EventType.COMPLETED, result=b"1", at=AT, keyed=keyed)
     failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
-    lost = JOB.settled(failed, EventType.FAILED, result=None, has_result=False, at=AT, keyed=keyed)
+    lost = JOB.settled(failed, EventType.FAILED, result=None, at=AT, keyed=keyed)
 
     for event in (created, started, ended, lost):
         assert event.read().encode() == event.encode()
@@ -182,10 +181,12 @@ def test_what_other_runtimes_write_is_read() -> None:
     assert written(event) == body, "unknown fields are kept"
 
 
-@pytest.mark.parametrize("result", [math.nan, {"deep": [math.inf]}, -math.inf])
-def test_a_number_that_json_does_not_have_is_refused(result: JsonValue) -> None:
-    completed = settle(Completed(result, has_result=True), tries=1, max_deliver=5, backoff=())
-    event = JOB.settled(completed, EventType.COMPLETED, result=result, has_result=True, at=AT)
+@pytest.mark.parametrize("value", [math.nan, {"deep": [math.inf]}, -math.inf])
+def test_a_number_that_json_does_not_have_is_refused(value: JsonValue) -> None:
+    """As a payload or a result it never becomes text, and in any other member the event is not written."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_text(value)
+    event = JOB.created(json_text({}), max_tries=5, deadline=None, trigger=value, lineage=None, at=AT)
 
     with pytest.raises(ValueError, match="not JSON compliant"):
         event.encode()
@@ -193,7 +194,7 @@ def test_a_number_that_json_does_not_have_is_refused(result: JsonValue) -> None:
 
 def test_the_names_of_such_numbers_are_words_like_others() -> None:
     payload: JsonValue = {"NaN": "Infinity", "-Infinity": ["é\u2028"]}
-    event = JOB.created(payload, max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
+    event = JOB.created(json_text(payload), max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
 
     assert json.loads(event.encode())["payload"] == payload
 

@@ -1,20 +1,25 @@
 """The reducer: illegal events change nothing, terminal is final, replay gives the same job."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats.clock import timestamp
+from trellis_nats.codec import json_text
 from trellis_nats.context import new_context
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
-from trellis_nats.jobs.model.lifecycle import JobLife, apply, replay
+from trellis_nats.jobs.model.lifecycle import JobLife, apply
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())
-CREATED = JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
+CREATED = JOB.created(
+    json_text({"n": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
+).read()
 STATE_AFTER = {
     EventType.CREATED: JobState.PENDING,
     EventType.RETRIED: JobState.PENDING,
@@ -34,6 +39,11 @@ MAY_FOLLOW = {
     JobState.EXPIRED: "dead",
     JobState.DEAD: "retried dismissed",
 }
+
+
+def replay(events: Iterable[LifecycleEvent]) -> JobLife | None:
+    """Return the job that a history makes; None when it was never created."""
+    return reduce(apply, events, None)
 
 
 def event(kind: EventType, *, previous: JobState | None, tries: int = 1, after: int = 1) -> LifecycleEvent:

@@ -32,7 +32,7 @@ def settled(ending: Ending, *, tries: int = 1) -> Settlement:
 @pytest.mark.parametrize(
     ("ending", "event"),
     [
-        (Completed({"ok": True}, has_result=True), EventType.COMPLETED),
+        (Completed(b'{"ok":true}'), EventType.COMPLETED),
         (Failed("card declined"), EventType.FAILED),
         (Withdrawn("no longer wanted"), EventType.CANCELLED),
     ],

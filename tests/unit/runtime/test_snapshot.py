@@ -3,14 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
-from trellis_nats.codec import Codec
+from trellis_nats.codec import Codec, json_text
 from trellis_nats.context import new_context
-from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, NewEvent
+from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.outcome import Completed, Raised, settle
 from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import EventType, JobState
-from trellis_nats.jobs.store.event_log import StoredEvent
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())
@@ -18,17 +17,19 @@ JSON = Codec[JsonValue](JsonValue, what="a value")
 
 
 def created() -> LifecycleEvent:
-    return JOB.created({"n": 1}, max_tries=3, deadline=None, trigger=None, lineage=None, at=AT).read()
+    return JOB.created(
+        json_text({"n": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
+    ).read()
 
 
 def retry(tries: int) -> NewEvent:
     settlement = settle(Raised("boom"), tries=tries, max_deliver=3, backoff=())
-    return JOB.settled(settlement, EventType.RETRY, result=None, has_result=False, at=AT)
+    return JOB.settled(settlement, EventType.RETRY, result=None, at=AT)
 
 
 def completed(tries: int, at: datetime = AT) -> NewEvent:
-    settlement = settle(Completed(7, has_result=True), tries=tries, max_deliver=3, backoff=())
-    return JOB.settled(settlement, EventType.COMPLETED, result=7, has_result=True, at=at)
+    settlement = settle(Completed(b"7"), tries=tries, max_deliver=3, backoff=())
+    return JOB.settled(settlement, EventType.COMPLETED, result=b"7", at=at)
 
 
 def snapshot(*events: LifecycleEvent | NewEvent) -> JobSnapshot[JsonValue, JsonValue] | None:

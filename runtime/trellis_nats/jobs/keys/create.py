@@ -98,6 +98,9 @@ class KeyedCreator:
         template = self._reservations.policy.template
         return resolve(template, payload, what=f'the payload of job "{self._queue}"')
 
+    def _key_of_new(self, event: NewEvent) -> JobKey:
+        return self.key_of(None if event.payload is None else event.payload.value)
+
     async def create(
         self, event: NewEvent, *, strict: bool, idempotent: bool
     ) -> tuple[JobKey, Created | AlreadyStored | Joined | Full]:
@@ -109,7 +112,7 @@ class KeyedCreator:
             WriteUnknown: the write was not answered; the job may be stored.
             TransportError: NATS did not store the job; its reservation was removed if possible.
         """
-        key = self.key_of(event.body["payload"])
+        key = self._key_of_new(event)
         if idempotent and await self._exists(event.job_id):
             return key, AlreadyStored(key.display)
         keyed = _KeyedEvent(event, key)
@@ -138,7 +141,7 @@ class KeyedCreator:
             WriteUnknown: the write was not answered; the batch may be stored.
             TransportError: NATS did not store the batch.
         """
-        keyed = [_KeyedEvent(event, self.key_of(event.body["payload"])) for event in events]
+        keyed = [_KeyedEvent(event, self._key_of_new(event)) for event in events]
         for event in keyed:
             self._event_log.check_size(event)
         for start in range(0, len(keyed), BATCH_MAX):

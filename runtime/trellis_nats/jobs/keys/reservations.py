@@ -33,9 +33,9 @@ from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.model.slots import PRIORITY_WINDOW, remove
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.orphans import OrphanFinder, Orphans, is_orphaned
-from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.event import NewEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import EventLog, StoredEvent, WriteConflict
+from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["STORE_POLL_SECONDS", "Reservations", "write_stale"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from pydantic import JsonValue
 from ulid import ULID
 
 from trellis_nats.clock import timestamp
+from trellis_nats.codec import JsonText
 from trellis_nats.context import new_context
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import new_id
@@ -49,7 +49,7 @@ def derived_id(service: str, queue: str, key: str) -> str:
 
 
 def draft(
-    payload: JsonValue,
+    payload: JsonText,
     creation: Creation,
     *,
     service: str,
@@ -63,8 +63,8 @@ def draft(
     Raises:
         ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.
     """
-    if payload is None:
-        raise ConfigurationError(f'queue "{queue}": a payload of null is no job to other runtimes')
+    if payload.value is None:
+        raise ConfigurationError(f'queue "{queue}": other runtimes cannot work a payload of null')
     not_before = _not_before(creation.delay, queue, at)
     deadline = _deadline(default_deadline if creation.deadline is None else creation.deadline, at)
     if deadline is not None and deadline <= (not_before or at):

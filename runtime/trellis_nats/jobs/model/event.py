@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats._nats.wire.headers import encode_lines
-from trellis_nats.codec import encode_json, may_contain_nan
+from trellis_nats.codec import JsonText, encode_json, may_contain_nan
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 
-__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent"]
+__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent", "StoredEvent"]
 
 
 class _Wire(BaseModel):
@@ -141,24 +141,46 @@ class LifecycleEvent(_Wire):
         )
 
 
+class StoredEvent(NamedTuple):
+    """An event and its place in the stream."""
+
+    event: LifecycleEvent
+    sequence: int
+    message_id: str | None
+
+
 @dataclass(slots=True)
 class NewEvent:
-    """An event that this process is about to write. It is not checked as one that was read: `JobIdentity` makes it."""
+    """An event that this process is about to write. It is not validated like one that was read: `JobIdentity` makes it.
+
+    The payload and the result are already text when they get here, so that they are encoded once.
+    """
 
     job_id: str
     event_type: EventType
     headers: bytes
-    """The lines of its headers."""
-    body: dict[str, JsonValue]
-    """As the wire has it."""
+    """Its headers, a line each."""
+    head: dict[str, JsonValue]
+    """Its members as the wire has them, up to the payload or the result."""
+    tail: dict[str, JsonValue]
+    """The members after that, at least the timestamp."""
+    payload: JsonText | None = None
+    result: bytes | None = None
+    """The text of the result."""
+
+    @property
+    def body(self) -> dict[str, JsonValue]:
+        """Its members without the payload and the result."""
+        return self.head | self.tail
 
     def encode(self) -> bytes:
-        """Write the event.
-
-        Raises:
-            ValueError: the payload or the result holds NaN or an infinity.
-        """
-        return encode_json(self.body)
+        """Write the event. Members come in the order of `LifecycleEvent`: read and written again, the text is the same."""
+        data: tuple[bytes, ...] = ()
+        if self.payload is not None:
+            data = (b',"payload":', self.payload.text)
+        elif self.result is not None:
+            data = (b',"result":', self.result)
+        return b"".join((encode_json(self.head)[:-1], *data, b",", encode_json(self.tail)[1:]))
 
     def header_lines(self) -> bytes:
         """Return the headers of the event."""
@@ -166,7 +188,7 @@ class NewEvent:
 
     def read(self) -> LifecycleEvent:
         """Return the event as its readers will see it."""
-        return LifecycleEvent.model_validate(self.body)
+        return LifecycleEvent.model_validate_json(self.encode())
 
 
 def wire_context(context: Context) -> JsonValue:

@@ -1,4 +1,4 @@
-"""How each event of a job is written. Pure: the caller gives the instant."""
+"""Makes the events of a job. Pure: the caller gives the instant."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats.clock import parse_timestamp, timestamp
+from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, wire_context
 from trellis_nats.jobs.model.outcome import Settlement
@@ -19,10 +20,10 @@ from trellis_nats.jobs.model.states import EventType, JobState
 __all__ = ["NOT_KEYED", "JobIdentity"]
 
 ERROR_BYTES_MAX = 8 * 1024
-"""How much of an error's text is kept: it stays in the stream for as long as the job does (faults.md, E.3)."""
+"""How much of an error's text is stored: the stream keeps it as long as the job (faults.md, E.3)."""
 
 NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
-"""What events say of the key of a job without one."""
+"""What the events of a job without a key say about it."""
 
 
 class JobIdentity:
@@ -40,7 +41,7 @@ class JobIdentity:
 
     def created(
         self,
-        payload: JsonValue,
+        payload: JsonText,
         *,
         max_tries: int,
         deadline: datetime | None,
@@ -50,7 +51,7 @@ class JobIdentity:
         not_before: datetime | None = None,
     ) -> NewEvent:
         """The job exists."""
-        fields: dict[str, JsonValue] = {"payload": payload}
+        fields: dict[str, JsonValue] = {}
         if deadline is not None:
             fields["deadline"] = timestamp(deadline)
         if not_before is not None:
@@ -59,7 +60,9 @@ class JobIdentity:
             fields["trigger"] = trigger
         if lineage is not None:
             fields["lineage"] = lineage
-        return self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields, max_tries=max_tries)
+        event = self._event(EventType.CREATED, JobState.PENDING, None, 0, at, fields, max_tries=max_tries)
+        event.payload = payload
+        return event
 
     def started(
         self,
@@ -70,19 +73,19 @@ class JobIdentity:
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> NewEvent:
-        """A handler begins its try in the process with the given id. `keyed` says which slot of its key it has."""
+        """A handler starts in the process with the given id. `keyed` states the slot of its key that it holds."""
         fields: dict[str, JsonValue] = {**keyed, "worker": {"instanceId": instance_id}}
         return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, fields)
 
     def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> NewEvent:
-        """The handler says how far it is."""
+        """The handler reports its progress."""
         body = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
         return self._event(
             EventType.PROGRESS, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"progress": body}
         )
 
     def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> NewEvent:
-        """The handler writes a line."""
+        """The handler writes a log line."""
         body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
         return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
 
@@ -91,19 +94,18 @@ class JobIdentity:
         settlement: Settlement,
         event: EventType,
         *,
-        result: JsonValue,
-        has_result: bool,
+        result: bytes | None,
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> NewEvent:
-        """The try ended."""
+        """The attempt ended; `result` is the text of what its handler returned."""
         fields: dict[str, JsonValue] = {}
         if settlement.error is not None:
             fields["error"] = bounded(settlement.error)
-        if has_result:
-            fields["result"] = result
         fields |= keyed
-        return self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
+        settled = self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
+        settled.result = result
+        return settled
 
     def ended(
         self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
@@ -122,8 +124,7 @@ class JobIdentity:
         *,
         max_tries: int | None = None,
     ) -> NewEvent:
-        """Put the fields in the order in which `LifecycleEvent` has them: what is read and written again is the same."""
-        body: dict[str, JsonValue] = {
+        head: dict[str, JsonValue] = {
             "jobId": self.job_id,
             "service": self.service,
             "jobType": self.queue,
@@ -131,18 +132,17 @@ class JobIdentity:
             "state": state.value,
         }
         if previous is not None:
-            body["previousState"] = previous.value
-        body["tries"] = tries
+            head["previousState"] = previous.value
+        head["tries"] = tries
         if max_tries is not None:
-            body["maxTries"] = max_tries
-        body["context"] = self._wire_context
-        body |= fields
-        body["timestamp"] = timestamp(at)
-        return NewEvent(self.job_id, event, self._headers, body)
+            head["maxTries"] = max_tries
+        head["context"] = self._wire_context
+        fields["timestamp"] = timestamp(at)
+        return NewEvent(self.job_id, event, self._headers, head, fields)
 
 
 def bounded(text: str) -> str:
-    """Cut a text that is kept for ever, and take control characters out of it."""
+    """Cut a text to 8 KiB and replace its control characters, before it is stored or logged."""
     clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
     data = clean.encode(errors="replace")
     if len(data) <= ERROR_BYTES_MAX:
@@ -151,7 +151,7 @@ def bounded(text: str) -> str:
 
 
 def instant(text: str | None) -> datetime | None:
-    """Read an instant of an event. One that cannot be read is none."""
+    """Read an instant of an event; None for one that cannot be read."""
     if text is None:
         return None
     try:

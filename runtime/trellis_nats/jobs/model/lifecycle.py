@@ -6,9 +6,7 @@ and is no error: on servers that do not fence, readers of every runtime agree by
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Final
 
 from pydantic import JsonValue
@@ -16,7 +14,7 @@ from pydantic import JsonValue
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
-__all__ = ["JobLife", "apply", "replay"]
+__all__ = ["JobLife", "apply"]
 
 _UNDER_WAY: Final = frozenset({JobState.PENDING, JobState.ACTIVE, JobState.RETRY})
 _WAITING: Final = frozenset({JobState.PENDING, JobState.RETRY})
@@ -64,11 +62,6 @@ class JobLife:
     last_error: str | None = None
     progress: JobProgress | None = None
     logs: tuple[JobLogEntry, ...] = ()
-
-
-def replay(events: Iterable[LifecycleEvent]) -> JobLife | None:
-    """Return the job that a history makes; None when it was never created."""
-    return reduce(apply, events, None)
 
 
 def apply(job: JobLife | None, event: LifecycleEvent) -> JobLife | None:

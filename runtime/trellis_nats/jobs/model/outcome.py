@@ -8,8 +8,6 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Final, NamedTuple, assert_never
 
-from pydantic import JsonValue
-
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 
 __all__ = [
@@ -35,8 +33,8 @@ SLOT_LOST = "the job lost its slot of its concurrency key while it ran"
 class Completed(NamedTuple):
     """The handler returned a result that matches its schema."""
 
-    result: JsonValue
-    has_result: bool
+    result: bytes | None = None
+    """Its text; None where the queue declares no result."""
 
 
 @dataclass(frozen=True, slots=True)

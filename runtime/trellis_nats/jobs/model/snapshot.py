@@ -10,9 +10,8 @@ from typing import Final, Generic, TypeVar
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context
-from trellis_nats.jobs.model.event import JobProgress
+from trellis_nats.jobs.model.event import JobProgress, StoredEvent
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
-from trellis_nats.jobs.store.event_log import StoredEvent
 
 __all__ = ["SNAPSHOT_EVENTS", "JobSnapshot", "snapshot_of"]
 

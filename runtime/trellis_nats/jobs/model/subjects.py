@@ -67,10 +67,6 @@ class JobSubjects:
         """A filter for the cancellations of every job of the queue."""
         return f"{self.prefix}.*.{EventType.CANCELLED}"
 
-    def all(self) -> str:
-        """A filter for every event of every job of the queue."""
-        return f"{self.prefix}.>"
-
     def parse(self, subject: str) -> tuple[str, str] | None:
         """Split the subject of an event into job id and event; None for any other subject."""
         head, _, tail = subject.partition(self.prefix + ".")

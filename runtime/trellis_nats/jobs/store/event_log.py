@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
@@ -17,10 +17,10 @@ from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_writ
 from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, WriteUnknown, WrongLastSequence
-from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 
-__all__ = ["EventLog", "StoredEvent", "Writable", "WriteConflict"]
+__all__ = ["EventLog", "Writable", "WriteConflict"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
@@ -29,14 +29,6 @@ _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
 _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Seconds between reads after a refusal. In a cluster, whoever answers may know what was stored a moment later."""
-
-
-class StoredEvent(NamedTuple):
-    """An event and its place in the stream."""
-
-    event: LifecycleEvent
-    sequence: int
-    message_id: str | None
 
 
 class Writable(Protocol):

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Final, Generic, Literal
 
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
@@ -16,7 +15,7 @@ from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.event_factory import bounded, instant
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.store.live_updates import LiveUpdates
+from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.blocking import BlockingReports
 from trellis_nats.jobs.work.work_item import WorkItem
@@ -41,20 +40,15 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         payload: PayloadT,
         item: WorkItem,
         attempt: Attempt,
-        *,
-        binding: QueueBinding,
-        updates: LiveUpdates[UpdateT],
-        loop: asyncio.AbstractEventLoop,
+        queue: QueueContext[PayloadT, ResultT, UpdateT],
     ) -> None:
-        """Built by the runtime for each attempt; `loop` is the service's event loop."""
+        """Created by the runtime for each attempt."""
         self._payload = payload
         self._item = item
         self._attempt = attempt
         self._slot = item.lease
-        self._binding = binding
-        self._updates = updates
+        self._queue = queue
         self._updates_sent = 0
-        self._loop = loop
 
     def __repr__(self) -> str:
         return f"<ActiveJob {self.queue} {self.id} attempt {self.tries} of {self.max_tries}>"
@@ -62,7 +56,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     @property
     def blocking(self) -> BlockingReports:
         """Reports for a plain `def` handler, which cannot `await`: `job.blocking.progress(step="…")`."""
-        return BlockingReports(self._loop, progress=self.progress, log=self.log)
+        return BlockingReports(self._queue.connection.loop, progress=self.progress, log=self.log)
 
     @property
     def id(self) -> str:
@@ -164,7 +158,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: the contract of the queue declares `progress: false`.
         """
-        self._require("progress", is_declared=self._binding.progress)
+        self._require("progress", is_declared=self._queue.binding.progress)
         await self._attempt.progress(
             JobProgress(
                 step=None if step is None else bounded(step),
@@ -203,7 +197,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: the contract of the queue declares `logs: false`.
         """
-        self._require("logs", is_declared=self._binding.logs)
+        self._require("logs", is_declared=self._queue.binding.logs)
         entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=bounded(message))
         await self._attempt.logged(entry)
 
@@ -215,7 +209,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: the value does not match its schema.
         """
         self._updates_sent += 1
-        await self._updates.emit(
+        await self._queue.updates.emit(
             value,
             job_id=self.id,
             attempt=self.tries,

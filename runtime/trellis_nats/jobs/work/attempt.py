@@ -11,10 +11,10 @@ from typing import Final
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import TransportError, WriteUnknown
-from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.store.event_log import EventLog, StoredEvent, WriteConflict
+from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
 __all__ = ["Attempt"]
 

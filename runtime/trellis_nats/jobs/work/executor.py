@@ -9,13 +9,12 @@ from typing import Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import instant
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.malformed import malformed_reason
@@ -24,7 +23,7 @@ from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_context import QueueContext
-from trellis_nats.jobs.store.event_log import StoredEvent, WriteConflict
+from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
@@ -45,7 +44,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     def __init__(
         self,
         context: QueueContext[PayloadT, ResultT, UpdateT],
-        binding: QueueBinding,
         registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
         *,
         liveness: Liveness,
@@ -57,7 +55,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
         Args:
             context: where the queue's events are, and how they are read.
-            binding: the queue's names and numbers on the server.
             registration: the handler.
             liveness: tells other processes which jobs this one works on, and asks them.
             slots: acquires slots of concurrency keys; None for a queue without keys.
@@ -68,10 +65,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """The attempts that run now, by job id."""
         self._context = context
         self._event_log = context.event_log
-        self._binding = binding
-        self._queue = binding.queue_type
-        self._max_deliver = binding.max_deliver
-        self._backoff = binding.backoff
+        self._queue = context.binding.queue_type
+        self._max_deliver = context.binding.max_deliver
+        self._backoff = context.binding.backoff
         self._registration = registration
         self._liveness = liveness
         self._slots = slots
@@ -212,7 +208,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
         await self._event_log.append(ended, after=newest.sequence)
         fields = log_fields(LogEvent.JOB_FAILED, queue=self._queue, job_id=item.job_id)
-        error = ended.body["error"]
+        error = ended.tail["error"]
         _log.warning(
             "job %s of queue %s is %s: %s", item.job_id, self._queue, ended.event_type, error, extra=fields
         )
@@ -312,14 +308,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return Failed(str(error))
         if isinstance(item.key, InvalidPayload):
             return Failed(str(item.key))
-        job: ActiveJob[PayloadT, ResultT, UpdateT] = ActiveJob(
-            payload,
-            item,
-            attempt,
-            binding=self._binding,
-            updates=self._context.updates,
-            loop=self._context.connection.loop,
-        )
+        job = ActiveJob(payload, item, attempt, self._context)
         return await invoke_handler(
             self._registration, job, attempt, origin=origin_of(item.event), result=self._context.result
         )

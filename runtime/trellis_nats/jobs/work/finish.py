@@ -63,14 +63,12 @@ async def write_ending(
         if settlement.event is None:
             _log_ending(settlement, ending, attempt, item)
             return settlement
-        result = ending.result if isinstance(ending, Completed) else None
         try:
             await attempt.end(
                 attempt.identity.settled(
                     settlement,
                     settlement.event,
-                    result=result,
-                    has_result=isinstance(ending, Completed) and ending.has_result,
+                    result=ending.result if isinstance(ending, Completed) else None,
                     at=now(),
                     keyed=item.key_fields if isinstance(ending, SlotLost) else NOT_KEYED,
                 )

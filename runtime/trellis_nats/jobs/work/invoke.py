@@ -90,9 +90,9 @@ async def _call(
         log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
         return Raised(f"{type(error).__name__}: {_words(error)}")
     if result is None:
-        return Completed(None, has_result=False)
+        return Completed()
     try:
-        return Completed(result.to_json(value), has_result=True)
+        return Completed(result.encode(value))
     except InvalidPayload as error:
         return Failed(str(error))
 

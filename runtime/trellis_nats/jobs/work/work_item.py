@@ -12,9 +12,8 @@ from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
-from trellis_nats.jobs.store.event_log import StoredEvent
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 
 __all__ = ["WorkItem"]

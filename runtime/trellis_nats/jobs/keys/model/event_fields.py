@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -27,9 +28,9 @@ def created_fields(key: JobKey, *, replaced: str | None = None) -> JsonObject:
 
 def add_fields(event: NewEvent, fields: JsonObject) -> NewEvent:
     """Return the event with more fields, in the order of `LifecycleEvent`: before the timestamp, the last member."""
-    body = dict(event.body)
-    at = body.pop("timestamp")
-    return NewEvent(event.job_id, event.event_type, event.headers, {**body, **fields, "timestamp": at})
+    tail = dict(event.tail)
+    at = tail.pop("timestamp")
+    return replace(event, tail={**tail, **fields, "timestamp": at})
 
 
 def started_fields(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:

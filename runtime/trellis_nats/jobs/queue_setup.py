@@ -1,0 +1,118 @@
+"""What a queue shares with the facade of its service, and does not show to its users."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Generic
+
+from trellis_nats.binding import QueueBinding
+from trellis_nats.codec import Codec
+from trellis_nats.errors import ConfigurationError, HandlerConflict
+from trellis_nats.jobs.keys.queue_keys import build_queue_keys
+from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.queue_context import QueueContext
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.live_updates import LiveUpdates
+from trellis_nats.jobs.work.handler import Handler, HandlerRegistration, register
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import JobSpec
+
+__all__ = ["QueueSetup"]
+
+
+class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
+    """A queue's handler, and the context of its jobs, which exists once the runtime is connected."""
+
+    def __init__(self, runtime: Runtime, spec: JobSpec) -> None:
+        self.registration: HandlerRegistration[PayloadT, ResultT, UpdateT] | None = None
+        """The registered handler, if there is one."""
+        self._runtime = runtime
+        self._spec = spec
+        self._is_sealed = False
+
+    def register(
+        self,
+        handler: Handler[PayloadT, ResultT, UpdateT],
+        *,
+        concurrency: int | None,
+        timeout: timedelta | None,
+    ) -> Handler[PayloadT, ResultT, UpdateT]:
+        """Register the queue's handler, and return it unchanged.
+
+        Raises:
+            HandlerConflict: the queue has a handler, or the workers have started.
+            ConfigurationError: the handler or an option is not valid.
+        """
+        name = self._spec.name
+        if self.registration is not None:
+            raise HandlerConflict(f'job "{name}" already has a handler')
+        if self._is_sealed:
+            raise HandlerConflict(f'job "{name}": register its handler before the workers start')
+        self.registration = register(name, handler, concurrency=concurrency, timeout=timeout)
+        return handler
+
+    def seal(self) -> None:
+        """Refuse handlers from now on: the workers start."""
+        self._is_sealed = True
+
+    @property
+    def service(self) -> str:
+        """The service's name in the events of jobs."""
+        jobs = self._runtime.binding.jobs
+        return self._runtime.contract.name if jobs is None else jobs.service
+
+    @property
+    def binding(self) -> QueueBinding:
+        """The queue's names and numbers on the server.
+
+        Raises:
+            ConfigurationError: the binding that was given does not have the queue.
+        """
+        jobs = self._runtime.binding.jobs
+        binding = None if jobs is None else jobs.queues.get(self._spec.name)
+        if binding is None:
+            raise ConfigurationError(f'the binding has no queue "{self._spec.name}"')
+        return binding
+
+    @cached_property
+    def context(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
+        """Where the queue's events are, and how they are read.
+
+        Raises:
+            ConfigurationError: the runtime is not connected, or the binding does not have the queue.
+        """
+        spec, runtime, binding = self._spec, self._runtime, self.binding
+        timeout = runtime.options.request_timeout
+        subjects = JobSubjects(binding.publish_prefix)
+        event_log = EventLog(runtime.connection, subjects, timeout=timeout)
+        jobs = runtime.binding.jobs
+        update = None if spec.update is None else Codec[UpdateT](spec.update, what=self._what("an update"))
+        return QueueContext(
+            runtime.connection,
+            subjects,
+            queue=spec.name,
+            binding=binding,
+            payload=Codec[PayloadT](spec.payload, what=self._what("the payload")),
+            result=None
+            if spec.result is None
+            else Codec[ResultT](spec.result, what=self._what("the result")),
+            updates=LiveUpdates(
+                runtime.connection, queue=spec.name, prefix=binding.updates_prefix, codec=update
+            ),
+            event_log=event_log,
+            keys=None
+            if jobs is None
+            else build_queue_keys(
+                runtime.connection,
+                jobs,
+                binding,
+                event_log,
+                instance_id=runtime.instance_id,
+                timeout=timeout,
+            ),
+        )
+
+    def _what(self, part: str) -> str:
+        return f'{part} of job "{self._spec.name}"'
