@@ -183,7 +183,7 @@ def _add_manifests(parser: _Parser) -> None:
 def _add_output_options(parser: _Parser) -> _Parser:
     parser.add_argument(
         "--format",
-        choices=[each.value for each in Format],
+        choices=[form.value for form in Format],
         default=Format.TEXT.value,
         help="how problems and results are printed (default: text)",
     )

@@ -66,7 +66,7 @@ def _read(file: Path, text: str) -> Configuration | None:
         document: object = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(
-            Findings(file=shown, text=text, problems=(_syntax_problem(str(error)),))
+            Findings(file=shown, text=text, problems=(_make_syntax_problem(str(error)),))
         ) from error
     table = document
     for name in _TABLE:
@@ -86,11 +86,11 @@ def _read(file: Path, text: str) -> Configuration | None:
     return Configuration(
         file=file,
         shown_file=shown,
-        targets=tuple(_target(here, entry) for entry in entries if _is_table(entry)),
+        targets=tuple(_make_target(here, entry) for entry in entries if _is_table(entry)),
     )
 
 
-def _target(here: Path, entry: dict[str, object]) -> Target:
+def _make_target(here: Path, entry: dict[str, object]) -> Target:
     package = entry.get("package")
     return Target(
         manifest=here / str(entry["manifest"]),
@@ -143,7 +143,7 @@ def _locate(text: str, problem: Problem) -> Problem:
     return replace(problem, line=line, column=column)
 
 
-def _syntax_problem(message: str) -> Problem:
+def _make_syntax_problem(message: str) -> Problem:
     match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (1, 1)
     what = message[: match.start()] if match else message

@@ -19,9 +19,9 @@ def read_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bo
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_findings(manifest, data, all_problems(error)))
+        reporter.report_problems(_make_findings(manifest, data, all_problems(error)))
         return None
-    reporter.report_problems(_findings(manifest, data, reading.warnings))
+    reporter.report_problems(_make_findings(manifest, data, reading.warnings))
     return reading
 
 
@@ -30,7 +30,7 @@ def check_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: b
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_findings(manifest, data, all_problems(error)))
+        reporter.report_problems(_make_findings(manifest, data, all_problems(error)))
         return False
     try:
         _, remarks = plan_package(reading.manifest, source=manifest.name, package=None, generator="")
@@ -38,9 +38,9 @@ def check_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: b
     except ProblemsFound as error:
         remarks, is_sound = list(error.problems), False
     problems = tuple(located([*reading.warnings, *remarks], reading.source))
-    reporter.report_problems(_findings(manifest, data, problems))
+    reporter.report_problems(_make_findings(manifest, data, problems))
     return is_sound
 
 
-def _findings(manifest: Path, data: bytes, problems: tuple[Problem, ...]) -> Findings:
+def _make_findings(manifest: Path, data: bytes, problems: tuple[Problem, ...]) -> Findings:
     return Findings(file=manifest.as_posix(), text=data.decode("utf-8", "replace"), problems=problems)

@@ -33,7 +33,7 @@ class Outcome:
 
     code: ExitCode
     package: PackageState | None = None
-    """None if there is no package to speak of: the run failed before."""
+    """None if the run failed before it had a package."""
 
 
 def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path, Path]) -> Outcome:
@@ -50,7 +50,7 @@ def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path
     if data is None:
         return Outcome(code=ExitCode.USAGE)
     seen = glance(data)
-    inputs = _inputs(target, seen)
+    inputs = _read_inputs(target, seen)
     folder = target.out / inputs.package
     if seen:
         other = taken.setdefault(folder.resolve(), target.manifest)
@@ -73,12 +73,12 @@ def _generate(target: Target, data: bytes, inputs: Inputs, mode: Mode, reporter:
     try:
         built = build_package(data, inputs, package=target.package)
     except ProblemsFound as error:
-        findings = _findings(target, data, error.problems)
+        findings = _make_findings(target, data, error.problems)
         reporter.report_problems(findings)
         errors = f"{findings.errors} error{'s' * (findings.errors != 1)}"
         reporter.print_note(f"{target.manifest.as_posix()}: {errors}; nothing was written")
         return Outcome(code=ExitCode.INVALID)
-    reporter.report_problems(_findings(target, data, built.warnings))
+    reporter.report_problems(_make_findings(target, data, built.warnings))
     folder = target.out / built.package
     try:
         drift = _deliver(folder, built.files, mode)
@@ -128,7 +128,7 @@ def _finish(target: Target, folder: Path, drift: list[Drift], mode: Mode, report
     return Outcome(code=code, package=state)
 
 
-def _inputs(target: Target, seen: Glance | None) -> Inputs:
+def _read_inputs(target: Target, seen: Glance | None) -> Inputs:
     return Inputs(
         generator=__version__,
         build=hash_generator(),
@@ -141,10 +141,10 @@ def _inputs(target: Target, seen: Glance | None) -> Inputs:
 
 def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...], reporter: Reporter) -> None:
     if warnings:
-        findings = _findings(target, data, warnings)
+        findings = _make_findings(target, data, warnings)
         reporter.report_problems(replace(findings, problems=tuple(located([*warnings], findings.text))))
 
 
-def _findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:
+def _make_findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:
     text = data.decode("utf-8", errors="replace")
     return Findings(file=target.manifest.as_posix(), text=text, problems=problems)

@@ -66,7 +66,7 @@ def render_index(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[P
         "digest": digest,
         "manifest": inputs.manifest,
         "options": {"package": inputs.package, "source": inputs.source, "strict": inputs.strict},
-        "warnings": sorted((_warning(each) for each in warnings), key=json.dumps),
+        "warnings": sorted((_render_warning(warning) for warning in warnings), key=json.dumps),
         "files": {name: hash_text(text) for name, text in sorted(files.items())},
     }
     return json.dumps(document, indent=2) + "\n"
@@ -84,18 +84,18 @@ def read_index(text: str | None) -> Index:
     options = options if _is_object(options) else {}
     files, warnings, shape = value.get("files"), value.get("warnings"), value.get("version")
     inputs = Inputs(
-        generator=_text(value, "generator"),
-        build=_text(value, "build"),
-        manifest=_text(value, "manifest"),
-        package=_text(options, "package"),
-        source=_text(options, "source"),
+        generator=_read_string(value, "generator"),
+        build=_read_string(value, "build"),
+        manifest=_read_string(value, "manifest"),
+        package=_read_string(options, "package"),
+        source=_read_string(options, "source"),
         strict=options.get("strict") is True,
     )
     return Index(
         shape=shape if isinstance(shape, int) else 0,
         inputs=inputs,
-        digest=_text(value, "digest"),
-        warnings=tuple(_problem(each) for each in _list(warnings) if _is_object(each)),
+        digest=_read_string(value, "digest"),
+        warnings=tuple(_read_problem(warning) for warning in _read_list(warnings) if _is_object(warning)),
         files={
             name: each for name, each in (files if _is_object(files) else {}).items() if isinstance(each, str)
         },
@@ -107,7 +107,7 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
-def _warning(problem: Problem) -> dict[str, object]:
+def _render_warning(problem: Problem) -> dict[str, object]:
     return {
         "pointer": list(problem.pointer),
         "what": problem.what,
@@ -116,24 +116,24 @@ def _warning(problem: Problem) -> dict[str, object]:
     }
 
 
-def _problem(value: dict[str, object]) -> Problem:
-    pointer = tuple(step for step in _list(value.get("pointer")) if isinstance(step, str | int))
+def _read_problem(value: dict[str, object]) -> Problem:
+    pointer = tuple(step for step in _read_list(value.get("pointer")) if isinstance(step, str | int))
     hint = value.get("hint")
     return Problem(
         pointer=pointer,
-        what=_text(value, "what"),
+        what=_read_string(value, "what"),
         hint=hint if isinstance(hint, str) else None,
         on_key=value.get("onKey") is True,
         severity=Severity.WARNING,
     )
 
 
-def _text(value: dict[str, object], name: str) -> str:
+def _read_string(value: dict[str, object], name: str) -> str:
     member = value.get(name)
     return member if isinstance(member, str) else ""
 
 
-def _list(value: object) -> list[object]:
+def _read_list(value: object) -> list[object]:
     return value if _is_list(value) else []
 
 

@@ -40,7 +40,9 @@ def write_package(folder: Path, files: Files) -> list[Drift]:
             _write(folder, files, drift)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OutputRefused(f"{_shown_path(error, folder)}: cannot write the package: {reason}") from error
+        raise OutputRefused(
+            f"{_choose_shown_path(error, folder)}: cannot write the package: {reason}"
+        ) from error
     return drift
 
 
@@ -63,8 +65,8 @@ def check_changes(folder: Path, files: Files) -> list[Drift]:
 
 
 def _write(folder: Path, files: Files, drift: list[Drift]) -> None:
-    write = {each.name: each.new for each in drift if each.change is not Change.STALE}
-    stale = frozenset(each.name for each in drift if each.change is Change.STALE)
+    write = {found.name: found.new for found in drift if found.change is not Change.STALE}
+    stale = frozenset(found.name for found in drift if found.change is Change.STALE)
     index = folder / INDEX_NAME
     if INDEX_NAME in files and (not index.is_file() or read_text(index) != files[INDEX_NAME]):
         write[INDEX_NAME] = files[INDEX_NAME]
@@ -94,7 +96,7 @@ def _swap(staging: Path, folder: Path, *, aside: Path, write: dict[str, str], st
             raise
         _replace_each(staging, folder, sorted(write, key=_importable_order))
         for name in sorted(stale):
-            _delete(folder, name)
+            _delete_file(folder, name)
         return
     move_late_saves(old, folder, leave=stale | write.keys())
 
@@ -111,7 +113,7 @@ def _importable_order(name: str) -> tuple[bool, int, bool, str]:
     return (name == INDEX_NAME, -name.count("/"), name.endswith("__init__.py"), name)
 
 
-def _delete(folder: Path, name: str) -> None:
+def _delete_file(folder: Path, name: str) -> None:
     """Delete a file, and the folders of the package that it leaves empty."""
     path = locate_file(folder, name)
     path.unlink(missing_ok=True)
@@ -150,7 +152,7 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _shown_path(error: OSError, folder: Path) -> str:
+def _choose_shown_path(error: OSError, folder: Path) -> str:
     """Return the path that an error is about; the package's, if it is about a temporary folder that the user never sees."""
     path = str(error.filename or folder)
     return str(folder) if any(str(temporary) in path for temporary in _temporary_folders(folder)) else path

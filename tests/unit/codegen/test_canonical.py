@@ -42,25 +42,25 @@ def test_numbers_are_written_as_rust_writes_them(number: float, expected: str) -
     assert canonical_json(number) == expected
 
 
-def test_members_are_sorted_by_code_point_and_nothing_is_escaped_in_vain() -> None:
+def test_members_are_sorted_by_code_point_and_escapes_are_few() -> None:
     value: JsonValue = {"\U00010000": 1, "\ufffd": 2, "b": '"\\\n\x1f\x7f\u2028ä', "a": None}
 
     assert canonical_json(value) == '{"a":null,"b":"\\"\\\\\\n\\u001f\x7f\u2028ä","\ufffd":2,"\U00010000":1}'
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_what_is_no_number_has_no_text(number: float) -> None:
+def test_a_number_that_is_not_finite_has_no_text(number: float) -> None:
     with pytest.raises(ValueError, match="no canonical text"):
         canonical_json(number)
 
 
 @given(JSON)
-def test_the_text_means_the_value(value: JsonValue) -> None:
+def test_the_text_parses_to_the_value(value: JsonValue) -> None:
     assert json.loads(canonical_json(value)) == value
 
 
 @given(JSON)
-def test_the_order_of_members_does_not_count(value: JsonValue) -> None:
+def test_the_order_of_members_does_not_matter(value: JsonValue) -> None:
     assert canonical_json(backwards(value)) == canonical_json(value)
 
 

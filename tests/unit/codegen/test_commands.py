@@ -1,4 +1,4 @@
-"""The commands that look at contracts and write nothing: `validate`, `digest`, `schema`."""
+"""The commands that read contracts and write nothing: `validate`, `digest`, `schema`."""
 
 import contextlib
 import io
@@ -39,7 +39,7 @@ def written(path: Path, **sections: JsonValue) -> Path:
     return path
 
 
-def test_a_sound_contract_is_valid_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_contract_without_errors_is_valid_and_nothing_is_written(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job()})
 
     ended = run("validate", manifest)
@@ -49,7 +49,7 @@ def test_a_sound_contract_is_valid_and_nothing_is_written(tmp_path: Path) -> Non
     assert [*tmp_path.iterdir()] == [manifest]
 
 
-def test_every_contract_is_checked_and_the_worst_decides(tmp_path: Path) -> None:
+def test_every_contract_is_checked_and_the_greatest_code_is_returned(tmp_path: Path) -> None:
     good, bad = written(tmp_path / "good.json"), written(tmp_path / "bad.json", jobs={"a": job("None")})
     clash = written(tmp_path / "clash.json", jobs={"a-b": job(), "a_b": job()})
 
@@ -62,7 +62,7 @@ def test_every_contract_is_checked_and_the_worst_decides(tmp_path: Path) -> None
     assert "no such file" in ended.stderr
 
 
-def test_strict_refuses_what_the_format_does_not_have(tmp_path: Path) -> None:
+def test_strict_refuses_unknown_fields(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job(maxDelivers=3)})
 
     assert run("validate", manifest).exit_code == 0
@@ -72,7 +72,7 @@ def test_strict_refuses_what_the_format_does_not_have(tmp_path: Path) -> None:
     assert (problem["place"], problem["hint"]) == ("jobs/keep/maxDelivers", 'did you mean "maxDeliver"?')
 
 
-def test_a_digest_stands_alone_or_with_its_file(tmp_path: Path) -> None:
+def test_a_digest_is_printed_alone_or_with_its_file(tmp_path: Path) -> None:
     one, two = written(tmp_path / "1.json"), written(tmp_path / "2.json", description="Other words.")
 
     digest = run("digest", one).stdout.strip()
@@ -88,7 +88,7 @@ def test_a_contract_with_errors_has_no_digest(tmp_path: Path) -> None:
     assert (ended.exit_code, ended.stdout) == (3, "")
 
 
-def test_the_schema_takes_sound_contracts_and_no_others() -> None:
+def test_the_schema_accepts_valid_contracts_only() -> None:
     judge = judge_of(json.loads(run("schema").stdout))
     example: JsonValue = json.loads((ROOT / "contracts" / "orders_service.manifest.json").read_text())
 
@@ -105,7 +105,7 @@ def test_the_schema_takes_sound_contracts_and_no_others() -> None:
         assert not judge.is_valid(broken)
 
 
-@pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not beside the repository")
+@pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not next to the repository")
 def test_the_real_manifests_match_the_schema_and_are_valid() -> None:
     judge = judge_of(json.loads(run("schema").stdout))
     manifests = sorted(MANIFESTS.glob("*.json"))

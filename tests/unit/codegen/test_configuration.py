@@ -53,14 +53,14 @@ def test_every_contract_of_the_project_is_generated(project: Path) -> None:
     assert run(Mode.CHECK) == ExitCode.OK
 
 
-def test_the_configuration_is_found_from_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_is_found_from_a_subfolder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project / "contracts")
 
     assert run() == ExitCode.OK
     assert packages(project) == {"src/things_participant", "src/spare_parts"}
 
 
-def test_a_pyproject_without_the_table_is_passed_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pyproject_without_the_table_is_ignored(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "inner").mkdir()
     (project / "inner" / "pyproject.toml").write_text('[tool.other]\nname = "trellis-gen"\n')
     monkeypatch.chdir(project / "inner")
@@ -69,7 +69,7 @@ def test_a_pyproject_without_the_table_is_passed_over(project: Path, monkeypatch
     assert packages(project) == {"src/things_participant", "src/spare_parts"}
 
 
-def test_a_manifest_that_is_named_takes_its_settings_from_the_configuration(project: Path) -> None:
+def test_a_manifest_on_the_command_line_takes_its_settings_from_the_configuration(project: Path) -> None:
     assert run(manifest=project / "contracts" / "parts.json") == ExitCode.OK
 
     assert packages(project) == {"src/spare_parts"}
@@ -84,7 +84,7 @@ def test_the_command_line_wins(project: Path) -> None:
     assert packages(project) == {"lib/pieces"}
 
 
-def test_one_broken_contract_does_not_keep_the_others_from_being_generated(project: Path) -> None:
+def test_one_broken_contract_does_not_stop_the_others(project: Path) -> None:
     (project / "contracts" / "things.json").write_text("{")
 
     assert run() == ExitCode.INVALID
@@ -108,7 +108,7 @@ def test_a_package_name_for_several_contracts_is_refused(
     assert packages(project) == set()
 
 
-def test_nothing_to_generate_says_how_to_say_what(
+def test_without_a_manifest_the_error_says_how_to_name_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -148,7 +148,7 @@ def test_nothing_to_generate_says_how_to_say_what(
         ("[tool.trellis-gen\n", "1:18: error: not TOML: "),
     ],
 )
-def test_what_the_table_cannot_say_is_an_error_with_its_place(
+def test_a_mistake_in_the_table_is_an_error_with_its_position(
     project: Path, capsys: pytest.CaptureFixture[str], table: str, expected: str
 ) -> None:
     (project / "pyproject.toml").write_text(table)

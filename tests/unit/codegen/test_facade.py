@@ -69,16 +69,14 @@ def test_the_package_can_have_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["two words", "../up", "class", "Stuff", "", "ünï"])
-def test_a_name_that_is_no_package_is_a_usage_error(
+def test_an_invalid_package_name_is_a_usage_error(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(write(tmp_path / "x.json"), tmp_path, package=name) == ExitCode.USAGE
     assert "is not a valid Python package name" in capsys.readouterr().err
 
 
-def test_a_manifest_that_is_not_there_is_a_usage_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_manifest_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "none.json", tmp_path) == ExitCode.USAGE
     assert run(tmp_path, tmp_path) == ExitCode.USAGE
     assert capsys.readouterr().err.splitlines() == [
@@ -96,7 +94,7 @@ def test_an_output_that_cannot_be_written_is_refused(
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_an_invalid_manifest_writes_nothing_and_says_all(
+def test_an_invalid_manifest_writes_nothing_and_reports_every_problem(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = write(tmp_path / "x.json", kind="servise", jobs={"a-b": job("None"), "aB": {}})
@@ -117,7 +115,7 @@ def test_strict_makes_unknown_fields_errors(tmp_path: Path, capsys: pytest.Captu
     assert run(manifest, tmp_path, strict=True) == ExitCode.INVALID
 
 
-def test_what_is_not_generated_is_said_on_every_run(
+def test_what_is_not_generated_is_reported_on_every_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     thing = {"schema": "Thing"}

@@ -82,7 +82,7 @@ def test_json_of_a_check_names_every_change(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("document", [BROKEN, contract(), contract(id=3), []])
 @pytest.mark.parametrize("mode", [Mode.CHECK, Mode.PREVIEW])
-def test_sarif_has_the_shape_that_code_scanning_reads(
+def test_sarif_is_valid_sarif(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], document: JsonValue, mode: Mode
 ) -> None:
     run(tmp_path / "x y.json", document, Format.SARIF, mode=mode)
@@ -97,7 +97,7 @@ def test_sarif_has_the_shape_that_code_scanning_reads(
         assert " " not in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
 
-def test_sarif_of_a_refusal_is_sarif_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sarif_of_a_refusal_is_valid_sarif(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = Request(choices=Choices(manifest=tmp_path / "none.json"), format=Format.SARIF)
 
     assert facade.run(request) == ExitCode.USAGE
@@ -107,7 +107,7 @@ def test_sarif_of_a_refusal_is_sarif_too(tmp_path: Path, capsys: pytest.CaptureF
     assert "no such file" in log["runs"][0]["results"][0]["message"]["text"]
 
 
-def test_annotations_stand_beside_the_lines_they_are_about(
+def test_annotations_have_the_position_of_their_problem(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path / "x.json", BROKEN, Format.GITHUB)
@@ -127,7 +127,7 @@ def test_drift_is_an_annotation_for_each_file(tmp_path: Path, capsys: pytest.Cap
     assert any("title=things_participant::service.py is missing;" in line for line in commands)
 
 
-def test_no_word_of_a_contract_becomes_a_workflow_command() -> None:
+def test_no_text_of_a_contract_becomes_a_workflow_command() -> None:
     problem = Problem(pointer=("a,b:c\n::set-env",), what="x\n::stop-commands::y%", line=1, column=1)
 
     line = annotate_problem(Findings(file="a,b.json", text="{}"), problem)
@@ -137,7 +137,7 @@ def test_no_word_of_a_contract_becomes_a_workflow_command() -> None:
     assert "file=a%2Cb.json" in line
 
 
-def test_no_word_of_a_contract_moves_the_cursor() -> None:
+def test_no_text_of_a_contract_moves_the_cursor() -> None:
     text = '{"a\x1b[2J": "\u202e\x07"}'
     problem = Problem(pointer=("a\x1b[2J",), what="\x1b]0;x\x07", hint="\r\n\x1b", line=1, column=2)
 
@@ -189,7 +189,7 @@ def test_colours_are_for_terminals_whose_users_want_them(
         ('"unterminated', 1, 1, '"unterminated', "^" * 13),
     ],
 )
-def test_the_caret_stands_below_its_token(text: str, line: int, column: int, shown: str, caret: str) -> None:
+def test_the_caret_is_below_its_token(text: str, line: int, column: int, shown: str, caret: str) -> None:
     found = cut_excerpt(text, line, column)
 
     assert found is not None
@@ -197,7 +197,7 @@ def test_the_caret_stands_below_its_token(text: str, line: int, column: int, sho
 
 
 @pytest.mark.parametrize(("line", "column"), [(9, 1), (1, 99), (2, 1)])
-def test_a_place_that_is_not_there_has_no_excerpt(line: int, column: int) -> None:
+def test_a_position_outside_the_text_has_no_excerpt(line: int, column: int) -> None:
     assert cut_excerpt("{}\n\n", line, column) is None
 
 

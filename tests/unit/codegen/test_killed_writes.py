@@ -1,4 +1,4 @@
-"""A run that is killed leaves the old package or the new one, whole and importable."""
+"""A killed run leaves the old package or the new one, complete and importable."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ def test_a_killed_run_leaves_the_old_package_or_the_new_one(tmp_path: Path) -> N
         check=True,
     )
 
-    *tries, healed = [json.loads(line) for line in ended.stdout.splitlines()]
-    deaths = [each for each in tries if not each[1]]
+    *attempts, repaired = [json.loads(line) for line in ended.stdout.splitlines()]
+    deaths = [each for each in attempts if not each[1]]
     assert len(deaths) >= DEATHS_MIN
-    assert [each for each in tries if each[2] == "neither" or not each[3]] == []
+    assert [each for each in attempts if each[2] == "neither" or not each[3]] == []
     assert {each[2] for each in deaths} == {"old", "new"}
-    assert healed == ["the next run", True, "package", True]
+    assert repaired == ["the next run", True, "package", True]

@@ -1,4 +1,4 @@
-"""A package is written whole, touched only where it differs, and never outside its folder."""
+"""A package is written as a whole, changed only where it differs, and never written outside its folder."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_package_is_written_where_there_was_none(tmp_path: Path) -> None:
+def test_a_new_package_is_written(tmp_path: Path) -> None:
     assert write(tmp_path / "p", package(a="1", models__b="2")) == [
         ("a.py", Change.MISSING),
         ("models/b.py", Change.MISSING),
@@ -40,7 +40,7 @@ def test_a_package_is_written_where_there_was_none(tmp_path: Path) -> None:
     assert names(tmp_path / "p") == {"a.py", "models/b.py", INDEX_NAME}
 
 
-def test_a_second_run_touches_nothing(tmp_path: Path) -> None:
+def test_a_second_run_writes_nothing(tmp_path: Path) -> None:
     write(tmp_path, package(a="1"))
     before = (tmp_path / "a.py").stat()
 
@@ -55,7 +55,7 @@ def test_only_the_file_that_differs_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "b.py").read_text() == f"{OURS}2"
 
 
-def test_a_stale_file_of_ours_is_deleted_with_its_empty_folder(tmp_path: Path) -> None:
+def test_a_stale_file_is_deleted_with_its_empty_folder(tmp_path: Path) -> None:
     write(tmp_path, package(a="1", models__b="2"))
 
     assert write(tmp_path, package(a="1")) == [("models/b.py", Change.STALE)]
@@ -63,7 +63,7 @@ def test_a_stale_file_of_ours_is_deleted_with_its_empty_folder(tmp_path: Path) -
     assert not (tmp_path / "models").exists()
 
 
-def test_a_file_that_somebody_took_over_is_kept(tmp_path: Path) -> None:
+def test_a_stale_file_that_was_replaced_by_hand_is_kept(tmp_path: Path) -> None:
     write(tmp_path, package(a="1", b="2"))
     (tmp_path / "b.py").write_text("mine now\n")
 
@@ -71,7 +71,7 @@ def test_a_file_that_somebody_took_over_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "b.py").read_text() == "mine now\n"
 
 
-def test_a_file_that_we_never_wrote_is_kept(tmp_path: Path) -> None:
+def test_a_file_that_the_index_does_not_name_is_kept(tmp_path: Path) -> None:
     (tmp_path / "handwritten.py").write_text(OURS)
 
     write(tmp_path, package(a="1"))
@@ -85,7 +85,7 @@ def test_no_name_leads_out_of_the_package(tmp_path: Path, name: str) -> None:
         locate_file(tmp_path / "p", name)
 
 
-def test_an_index_cannot_make_us_delete_what_is_outside(tmp_path: Path) -> None:
+def test_an_index_cannot_delete_files_outside_the_package(tmp_path: Path) -> None:
     victim = tmp_path / "victim.py"
     victim.write_text(OURS)
     folder = tmp_path / "p"
@@ -108,7 +108,7 @@ def test_a_broken_index_deletes_nothing(tmp_path: Path, index: str) -> None:
 
 
 @pytest.mark.parametrize("link", ["a.py", "models"])
-def test_a_symbolic_link_in_the_way_is_refused(tmp_path: Path, link: str) -> None:
+def test_a_symbolic_link_is_refused(tmp_path: Path, link: str) -> None:
     folder, elsewhere = tmp_path / "p", tmp_path / "elsewhere"
     folder.mkdir()
     (elsewhere / "models").mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", ["a.py", "py.typed"])
-def test_an_edited_file_is_not_written_over(tmp_path: Path, name: str) -> None:
+def test_an_edited_file_is_not_overwritten(tmp_path: Path, name: str) -> None:
     write(tmp_path / "p", indexed({"py.typed": ""}, a="1", b="1"))
     (tmp_path / "p" / name).write_text(OURS + "edited")
 
@@ -168,7 +168,7 @@ def test_an_edited_file_that_would_be_deleted_is_kept_too(tmp_path: Path) -> Non
         write(tmp_path / "p", package(a="1"))
 
 
-def test_a_check_tells_which_files_were_edited(tmp_path: Path) -> None:
+def test_drift_says_which_files_were_edited(tmp_path: Path) -> None:
     write(tmp_path / "p", package(a="1", b="1"))
     (tmp_path / "p" / "b.py").write_text(OURS + "edited")
 
@@ -177,7 +177,7 @@ def test_a_check_tells_which_files_were_edited(tmp_path: Path) -> None:
     assert {each.name: each.edited for each in drift} == {"a.py": False, "b.py": True, INDEX_NAME: False}
 
 
-def test_a_module_that_was_never_ours_is_not_written_over(tmp_path: Path) -> None:
+def test_a_foreign_module_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "a.py").write_text("mine = 1\n")
 
@@ -198,7 +198,7 @@ def test_a_module_that_was_never_ours_is_not_written_over(tmp_path: Path) -> Non
         ("", "1", False),
     ],
 )
-def test_a_package_of_a_newer_generator_is_left_alone(
+def test_a_package_of_a_newer_generator_is_not_overwritten(
     tmp_path: Path, theirs: str, ours: str, refused: bool
 ) -> None:
     write(tmp_path / "p", indexed({}, generator=theirs, a="1"))
@@ -214,7 +214,7 @@ def test_a_package_of_a_newer_generator_is_left_alone(
     assert (tmp_path / "p" / "a.py").read_text() == OURS + ("1" if refused else "2")
 
 
-def test_what_is_not_ours_comes_along_when_a_package_is_swapped(tmp_path: Path) -> None:
+def test_foreign_files_are_kept_when_a_package_is_swapped(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     write(folder, package(a="1", b="1"))
     (folder / "notes").mkdir()
@@ -232,7 +232,7 @@ def test_what_is_not_ours_comes_along_when_a_package_is_swapped(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
-def test_untouched_files_keep_their_time_when_others_change(tmp_path: Path) -> None:
+def test_unchanged_files_keep_their_time_when_others_change(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     write(folder, package(a="1", b="1", c="1"))
     before = (folder / "a.py").stat().st_mtime_ns
@@ -258,7 +258,7 @@ def test_a_package_is_written_where_folders_cannot_be_exchanged(
     assert not (folder / "models").exists()
 
 
-def test_what_a_killed_run_left_is_put_right(tmp_path: Path) -> None:
+def test_the_next_run_repairs_what_a_killed_run_left(tmp_path: Path) -> None:
     write(tmp_path / "p", package(a="1"))
     (tmp_path / "p").rename(tmp_path / ".p.trellis-gen-old")
     (tmp_path / ".p.trellis-gen-new").mkdir()
@@ -292,7 +292,7 @@ def test_a_diff_shows_every_missing_changed_and_stale_file(tmp_path: Path) -> No
     assert {"-1", "+3", "-2", "+4"} <= {*lines}
 
 
-def test_a_missing_empty_file_is_shown_too(tmp_path: Path) -> None:
+def test_a_diff_shows_a_missing_empty_file(tmp_path: Path) -> None:
     assert [*render_diff(Path("p"), find_drift(tmp_path, {"py.typed": ""}))] == [
         "--- /dev/null",
         "+++ p/py.typed",

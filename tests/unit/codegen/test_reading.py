@@ -1,4 +1,4 @@
-"""A contract is read whole, or every problem of it is named at once."""
+"""A contract is read, or all of its problems are reported at once."""
 
 import pytest
 from pydantic import JsonValue
@@ -7,7 +7,7 @@ from tests.unit.codegen.contracts import contract, job, problems, rpc
 from trellis_codegen.problems import Severity, place
 
 
-def test_a_sound_contract_has_no_problems() -> None:
+def test_a_valid_contract_has_no_problems() -> None:
     assert problems(contract(jobs={"keep": job()})) == []
 
 
@@ -52,7 +52,7 @@ def test_a_sound_contract_has_no_problems() -> None:
         ),
     ],
 )
-def test_it_says_what_is_wrong_and_what_may_have_been_meant(
+def test_a_problem_has_its_place_and_a_hint(
     document: JsonValue, where: str, what: str, hint: str | None
 ) -> None:
     found = problems(document)
@@ -92,5 +92,5 @@ def test_an_unknown_field_is_an_error_when_strict() -> None:
     assert found.severity is Severity.ERROR
 
 
-def test_embedded_schemas_may_hold_anything() -> None:
+def test_embedded_schemas_may_have_any_members() -> None:
     assert problems(contract(schemas={"Thing": {"const": None, "unheardOf": 1}})) == []

@@ -1,4 +1,4 @@
-"""What a contract refers to exists, what it names is legal, and what it counts fits."""
+"""The rules of contracts: references exist, names are legal, and numbers are in range."""
 
 import pytest
 from pydantic import JsonValue
@@ -91,7 +91,7 @@ RIGHT: JsonObject = {"displayName": "R", "description": "r"}
         contract(**{"$schema": "manifest.schema.json"}),
     ],
 )
-def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
+def test_a_legal_contract_has_no_problems(document: JsonObject) -> None:
     assert problems(document, strict=True) == []
 
 
@@ -150,7 +150,7 @@ def test_what_is_legal_is_not_complained_about(document: JsonObject) -> None:
         (contract(uses={"required": {"a": {"contract": "a@v1", "subjects": {}}}}), "uses/required/a/subjects", "raw subjects"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_its_place(document: JsonObject, where: str, what: str) -> None:
+def test_an_error_has_its_place(document: JsonObject, where: str, what: str) -> None:
     found = [each for each in problems(document) if each.severity is Severity.ERROR]
 
     assert [place(each.pointer) for each in found] == [where]
@@ -173,7 +173,7 @@ def test_what_is_wrong_is_said_with_its_place(document: JsonObject, where: str, 
         (contract(future=None), "future", "unknown field"),
     ],
 )  # fmt: skip
-def test_what_may_be_meant_so_is_a_warning(document: JsonObject, where: str, what: str) -> None:
+def test_a_doubtful_value_is_a_warning(document: JsonObject, where: str, what: str) -> None:
     (found,) = problems(document)
 
     assert (found.severity, place(found.pointer)) == (Severity.WARNING, where)
@@ -181,7 +181,7 @@ def test_what_may_be_meant_so_is_a_warning(document: JsonObject, where: str, wha
 
 
 @pytest.mark.parametrize("branch", [["anyOf"], ["oneOf"]])
-def test_a_pointer_must_be_sound_in_every_variant(branch: list[str]) -> None:
+def test_a_pointer_must_be_valid_in_every_variant(branch: list[str]) -> None:
     text: JsonValue = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
     number: JsonValue = {"type": "object", "properties": {"id": {"type": "number"}}, "required": ["id"]}
     jobs: JsonValue = {"keep": job(keyConcurrency={"key": ["/id"]})}
@@ -206,7 +206,7 @@ def test_a_pointer_through_a_recursive_schema_ends() -> None:
     assert "nothing at" in problems(contract(schemas={"Thing": loop}, jobs=jobs))[0].what
 
 
-def test_subjects_of_any_number_of_templates_are_held_against_each_other() -> None:
+def test_each_subject_is_compared_with_all_others() -> None:
     subjects = Subjects()
 
     assert [subjects.add(each, (each,)) for each in ("a.b", "a.*.c", "a.b.d", "*.b", "x.*.c", "*.y.*", "a.y.c")] == [
@@ -214,7 +214,7 @@ def test_subjects_of_any_number_of_templates_are_held_against_each_other() -> No
     ]  # fmt: skip
 
 
-def test_a_contract_full_of_mistakes_is_answered_at_once() -> None:
+def test_a_rule_stops_after_200_problems() -> None:
     schemas: JsonObject = {f"Schema{index}": {"type": "string"} for index in range(3000)}
     jobs: JsonObject = {f"job-{index}": job(f"Schem{index}") for index in range(3000)}
 

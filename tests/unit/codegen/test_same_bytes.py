@@ -85,7 +85,7 @@ def test_another_output_folder_gives_the_same_bytes(project: Path) -> None:
     assert contents(project / "elsewhere/deep") == contents(project / OUT)
 
 
-def test_a_checkout_with_crlf_is_fresh_and_not_touched(
+def test_a_checkout_with_crlf_is_fresh_and_stays_unchanged(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use_crlf(project / PACKAGE)

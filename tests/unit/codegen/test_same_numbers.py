@@ -1,7 +1,7 @@
 """The generator and the runtime state the same numbers and names.
 
-Neither imports the other, so both state what a contract leaves open. What the generator validates and writes into
-docstrings has to be what the runtime does.
+Neither imports the other, so each states the defaults of a contract. What the generator validates and writes into
+docstrings must be what the runtime does.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ from trellis_nats.specs import JobSpec, KeySpec
 
 from tests.unit.codegen.contracts import contract, job, manifest, problems
 from trellis_codegen.contract import defaults
-from trellis_codegen.contract.rules.queues import heartbeat_ms
+from trellis_codegen.contract.rules.queues import compute_heartbeat_ms
 from trellis_codegen.contract.rules.references import BUILT_IN_ERRORS
 from trellis_codegen.problems import Severity
 
@@ -63,7 +63,7 @@ def test_a_queue_has_the_same_numbers_where_its_contract_is_silent(binding: Queu
 @pytest.mark.parametrize("binding", [silent_binding(keyConcurrency={"key": ["k"]}), local_binding(SPEC)])
 def test_a_key_has_the_same_numbers_where_its_contract_is_silent(binding: QueueBinding) -> None:
     found = policy(binding)
-    interval, lease = heartbeat_ms(manifest(contract(jobs={"keep": KEYED})).jobs["keep"])  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript] - the contract has jobs
+    interval, lease = compute_heartbeat_ms(manifest(contract(jobs={"keep": KEYED})).jobs["keep"])  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript] - the contract has jobs
 
     assert (to_milliseconds(found.interval), to_milliseconds(found.lease)) == (interval, lease)
     assert found.max_active == defaults.MAX_ACTIVE
@@ -94,7 +94,7 @@ def test_a_lease_runs_as_the_generator_validated_it(
     if errors_found:
         assert "ends before the next heartbeat" in errors_found[0].what
     else:
-        interval, lease = heartbeat_ms(manifest(contract(jobs={"keep": keep})).jobs["keep"])  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript] - the contract has jobs
+        interval, lease = compute_heartbeat_ms(manifest(contract(jobs={"keep": keep})).jobs["keep"])  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript] - the contract has jobs
         assert found.lease == from_milliseconds(lease)
         assert found.interval == min(from_milliseconds(interval), found.lease / defaults.HEARTBEATS_PER_LEASE)
 
@@ -111,7 +111,7 @@ def test_the_numbers_of_the_design_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", ["keep", "a" * 64, "a" * 65, "a.b", "a b", "*", "ünï", "A-_9"])
-def test_a_queue_has_a_name_that_the_runtime_takes(name: str) -> None:
+def test_the_runtime_accepts_the_same_queue_names(name: str) -> None:
     try:
         checked_token("queue", name)
         is_taken = True

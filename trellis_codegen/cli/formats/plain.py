@@ -31,7 +31,7 @@ def format_problem(findings: Findings, problem: Problem, *, colour: bool) -> str
     what = f"{where}: {problem.what}" if where else problem.what
     severity = _paint(problem.severity, problem.severity, colour=colour)
     lines = [f"{escape_unprintable(findings.file + position)}: {severity}: {escape_unprintable(what)}"]
-    lines += _excerpt_lines(findings, problem, colour=colour)
+    lines += _format_excerpt(findings, problem, colour=colour)
     if problem.hint:
         lines += [f"    hint: {escape_unprintable(problem.hint)}"]
     return "\n".join(lines)
@@ -108,7 +108,7 @@ def _list_names(changes: list[FileChange]) -> str:
     return ", ".join(names) if rest <= 0 else f"{', '.join(names[:_NAMES_SHOWN])} and {rest} more"
 
 
-def _excerpt_lines(findings: Findings, problem: Problem, *, colour: bool) -> list[str]:
+def _format_excerpt(findings: Findings, problem: Problem, *, colour: bool) -> list[str]:
     pointer = escape_unprintable(json_pointer(problem.pointer))
     pointer = pointer if len(pointer) <= _POINTER_WIDTH else f"{pointer[: _POINTER_WIDTH - 1]}…"
     found = None

@@ -8,31 +8,31 @@ from itertools import islice
 from typing import TypeAlias
 
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.rules.access import capabilities_exist, capabilities_have_local_names
-from trellis_codegen.contract.rules.consumers import consumers_receive_known_events
+from trellis_codegen.contract.rules.access import check_capabilities, check_capability_names
+from trellis_codegen.contract.rules.consumers import check_consumers
 from trellis_codegen.contract.rules.identity import (
-    devices_have_no_resources,
-    ids_have_versions,
-    names_are_legal,
+    check_device_resources,
+    check_ids,
+    check_names,
 )
-from trellis_codegen.contract.rules.numbers import numbers_fit
-from trellis_codegen.contract.rules.parameters import events_have_their_params, transfers_have_their_places
+from trellis_codegen.contract.rules.numbers import check_numbers
+from trellis_codegen.contract.rules.parameters import check_event_params, check_transfers
 from trellis_codegen.contract.rules.queues import (
-    flags_are_enforced,
-    keys_can_be_computed,
-    leases_outlive_heartbeats,
-    queues_have_keys,
-    queues_have_legal_names,
-    waits_can_be_reached,
+    check_backoff,
+    check_flags,
+    check_keys,
+    check_leases,
+    check_queue_names,
+    check_queue_policies,
 )
 from trellis_codegen.contract.rules.references import (
     BUILT_IN_ERRORS,
-    errors_exist,
-    exports_exist,
-    schemas_exist,
-    stores_exist,
+    check_errors,
+    check_exports,
+    check_schemas,
+    check_stores,
 )
-from trellis_codegen.contract.rules.subjects import subjects_are_legal, subjects_do_not_meet
+from trellis_codegen.contract.rules.subjects import check_overlaps, check_subjects
 from trellis_codegen.problems import Problem
 
 __all__ = ["BUILT_IN_ERRORS", "check"]
@@ -56,25 +56,25 @@ def _limit(found: Iterator[Problem]) -> Iterator[Problem]:
 
 
 _RULES: tuple[Rule, ...] = (
-    ids_have_versions,
-    names_are_legal,
-    devices_have_no_resources,
-    schemas_exist,
-    exports_exist,
-    errors_exist,
-    stores_exist,
-    capabilities_exist,
-    capabilities_have_local_names,
-    subjects_are_legal,
-    subjects_do_not_meet,
-    events_have_their_params,
-    transfers_have_their_places,
-    consumers_receive_known_events,
-    queues_have_legal_names,
-    queues_have_keys,
-    keys_can_be_computed,
-    leases_outlive_heartbeats,
-    waits_can_be_reached,
-    flags_are_enforced,
-    numbers_fit,
+    check_ids,
+    check_names,
+    check_device_resources,
+    check_schemas,
+    check_exports,
+    check_errors,
+    check_stores,
+    check_capabilities,
+    check_capability_names,
+    check_subjects,
+    check_overlaps,
+    check_event_params,
+    check_transfers,
+    check_consumers,
+    check_queue_names,
+    check_queue_policies,
+    check_keys,
+    check_leases,
+    check_backoff,
+    check_flags,
+    check_numbers,
 )

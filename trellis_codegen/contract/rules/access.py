@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
 
-__all__ = ["capabilities_exist", "capabilities_have_local_names"]
+__all__ = ["check_capabilities", "check_capability_names"]
 
 _BUILT_IN = frozenset(["admin", "service"])
 """Capabilities that the platform declares."""
@@ -21,22 +21,22 @@ class _Guarded(Protocol):
     def capabilities(self) -> BaseModel | None: ...
 
 
-def capabilities_exist(manifest: Manifest) -> Iterator[Problem]:
+def check_capabilities(manifest: Manifest) -> Iterator[Problem]:
     """Every demanded capability is declared, built in, or another contract's.
 
     In `orders::read`, the capability belongs to the contract `orders`. A name without `::` belongs to this contract.
     """
-    namespace = _namespace(manifest)
+    namespace = _get_namespace(manifest)
     declared = manifest.capabilities or {}
-    known = {*declared, *(each.removeprefix(namespace) for each in declared), *_BUILT_IN}
-    for pointer, name in _demands(manifest):
+    known = {*declared, *(name.removeprefix(namespace) for name in declared), *_BUILT_IN}
+    for pointer, name in _find_demands(manifest):
         if name in known or ("::" in name and not name.startswith(namespace)):
             continue
         what = f'no capability named "{name}"'
         yield Problem(pointer=pointer, what=what, hint=did_you_mean(name, known))
 
 
-def capabilities_have_local_names(manifest: Manifest) -> Iterator[Problem]:
+def check_capability_names(manifest: Manifest) -> Iterator[Problem]:
     """A local name does not repeat the contract's: `orders.read` of `orders@v1` would be `orders::orders.read`."""
     namespace = manifest.id.partition("@")[0]
     for name in manifest.capabilities or {}:
@@ -47,7 +47,7 @@ def capabilities_have_local_names(manifest: Manifest) -> Iterator[Problem]:
             yield Problem(pointer=pointer, what=what, hint=hint, on_key=True, severity=Severity.WARNING)
 
 
-def _demands(manifest: Manifest) -> Iterator[tuple[Pointer, str]]:
+def _find_demands(manifest: Manifest) -> Iterator[tuple[Pointer, str]]:
     sections: dict[str, Mapping[str, _Guarded] | None] = {
         "rpc": manifest.rpc,
         "operations": manifest.operations,
@@ -62,5 +62,5 @@ def _demands(manifest: Manifest) -> Iterator[tuple[Pointer, str]]:
                     yield (section, name, "capabilities", role, index), each
 
 
-def _namespace(manifest: Manifest) -> str:
+def _get_namespace(manifest: Manifest) -> str:
     return f"{manifest.id.partition('@')[0]}::"

@@ -8,10 +8,10 @@ from trellis_codegen.contract.exchange import Use
 from trellis_codegen.contract.manifest import EventConsumer, Manifest
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
-__all__ = ["consumers_receive_known_events"]
+__all__ = ["check_consumers"]
 
 
-def consumers_receive_known_events(manifest: Manifest) -> Iterator[Problem]:
+def check_consumers(manifest: Manifest) -> Iterator[Problem]:
     """A group names at least one event; each is the contract's own, or subscribed to through `uses`."""
     required = (manifest.uses.required if manifest.uses else None) or {}
     optional = (manifest.uses.optional if manifest.uses else None) or {}
@@ -22,11 +22,11 @@ def consumers_receive_known_events(manifest: Manifest) -> Iterator[Problem]:
         if (group.concurrency or 1) > 1:
             what = f"ordered events are processed one at a time, so concurrency must be 1, got {group.concurrency}"
             yield Problem(pointer=(*pointer, "concurrency"), what=what)
-        yield from _own_events(group, manifest, pointer)
-        yield from _used_events(group, {**optional, **required}, pointer)
+        yield from _check_own_events(group, manifest, pointer)
+        yield from _check_used_events(group, {**optional, **required}, pointer)
 
 
-def _own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer) -> Iterator[Problem]:
+def _check_own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer) -> Iterator[Problem]:
     known = manifest.events or {}
     for index, event in enumerate(group.self_events or []):
         if event not in known:
@@ -34,7 +34,7 @@ def _own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer) -> I
             yield Problem(pointer=(*pointer, "self", index), what=what, hint=did_you_mean(event, known))
 
 
-def _used_events(group: EventConsumer, uses: dict[str, Use], pointer: Pointer) -> Iterator[Problem]:
+def _check_used_events(group: EventConsumer, uses: dict[str, Use], pointer: Pointer) -> Iterator[Problem]:
     for alias, events in (group.uses or {}).items():
         place: Pointer = (*pointer, "uses", alias)
         if alias not in uses:

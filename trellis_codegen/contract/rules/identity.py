@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["devices_have_no_resources", "ids_have_versions", "names_are_legal"]
+__all__ = ["check_device_resources", "check_ids", "check_names"]
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?@v[0-9]+")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def ids_have_versions(manifest: Manifest) -> Iterator[Problem]:
+def check_ids(manifest: Manifest) -> Iterator[Problem]:
     """An id is a name and a version: `orders-service@v1`."""
     if not _ID.fullmatch(manifest.id):
         hint = "write letters, digits, dots and dashes, then the version: orders-service@v1"
@@ -31,7 +31,7 @@ def ids_have_versions(manifest: Manifest) -> Iterator[Problem]:
                 yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
 
 
-def names_are_legal(manifest: Manifest) -> Iterator[Problem]:
+def check_names(manifest: Manifest) -> Iterator[Problem]:
     """A name becomes a part of subjects: tokens between single dots, without white space and wildcards."""
     sections: tuple[tuple[str, Iterable[str] | None], ...] = (
         ("rpc", manifest.rpc),
@@ -42,17 +42,19 @@ def names_are_legal(manifest: Manifest) -> Iterator[Problem]:
     for section, names in sections:
         for name in names or ():
             if not is_subject_text(name):
-                yield _illegal((section, name), "is not valid in a subject")
+                yield _make_problem((section, name), "is not valid in a subject")
     for operation_name, operation in (manifest.operations or {}).items():
         for signal in operation.signals or {}:
             if not is_subject_text(signal):
-                yield _illegal(("operations", operation_name, "signals", signal), "is not valid in a subject")
+                yield _make_problem(
+                    ("operations", operation_name, "signals", signal), "is not valid in a subject"
+                )
     for group in manifest.event_consumers or {}:
         if not _TOKEN.fullmatch(group):
-            yield _illegal(("eventConsumers", group), "is not a valid consumer name")
+            yield _make_problem(("eventConsumers", group), "is not a valid consumer name")
 
 
-def devices_have_no_resources(manifest: Manifest) -> Iterator[Problem]:
+def check_device_resources(manifest: Manifest) -> Iterator[Problem]:
     """A device has no buckets and no stores: the platform does not provide any to devices."""
     if (
         manifest.kind == "device"
@@ -70,7 +72,7 @@ def is_subject_text(text: str) -> bool:
     )
 
 
-def _illegal(pointer: Pointer, what: str) -> Problem:
+def _make_problem(pointer: Pointer, what: str) -> Problem:
     hint = "use letters, digits, dashes and underscores" + (
         "" if pointer[0] == "eventConsumers" else ", with single dots between them"
     )

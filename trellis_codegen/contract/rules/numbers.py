@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["numbers_fit"]
+__all__ = ["check_numbers"]
 
 _LONGEST_MS = 9_223_372_036_854
 """NATS counts durations in nanoseconds, in 64 bits: 292 years."""
@@ -26,9 +26,9 @@ _LIMITS = {
 }
 
 
-def numbers_fit(manifest: Manifest) -> Iterator[Problem]:
+def check_numbers(manifest: Manifest) -> Iterator[Problem]:
     """Every number is one that a server accepts; the history of a bucket is at most 64, the limit of NATS."""
-    for pointer, name, number in _numbers(manifest, ()):
+    for pointer, name, number in _find_numbers(manifest, ()):
         limit = _LONGEST_MS if name.endswith("Ms") else _LIMITS.get(name, _LARGEST)
         if number > limit:
             yield Problem(pointer=pointer, what=f"must be at most {limit}, got {number}")
@@ -37,17 +37,17 @@ def numbers_fit(manifest: Manifest) -> Iterator[Problem]:
             yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
 
 
-def _numbers(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str, int]]:
+def _find_numbers(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str, int]]:
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             if name in value.model_fields_set and field.alias != "schemas":
-                yield from _numbers(getattr(value, name), (*pointer, str(field.alias)))
+                yield from _find_numbers(getattr(value, name), (*pointer, str(field.alias)))
     elif isinstance(value, dict):
         for name, each in cast("dict[str, object]", value).items():
-            yield from _numbers(each, (*pointer, name))
+            yield from _find_numbers(each, (*pointer, name))
     elif isinstance(value, list):
         for index, each in enumerate(cast("list[object]", value)):
-            yield from _numbers(each, (*pointer, index))
+            yield from _find_numbers(each, (*pointer, index))
     elif isinstance(value, int) and not isinstance(value, bool):
         name = next(str(step) for step in reversed(pointer) if isinstance(step, str))
         yield pointer, name, value

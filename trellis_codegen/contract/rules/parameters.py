@@ -10,23 +10,23 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.pointers import is_pointer, look_up
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["events_have_their_params", "kinds_in_words", "pointer_problem", "transfers_have_their_places"]
+__all__ = ["check_event_params", "check_transfers", "find_pointer_problem", "list_kinds"]
 
 _TOKENS = frozenset(["string", "number", "integer"])
 
 
-def events_have_their_params(manifest: Manifest) -> Iterator[Problem]:
+def check_event_params(manifest: Manifest) -> Iterator[Problem]:
     """Each parameter of an event's subject is a string or a number in every variant of its payload."""
     for name, event in (manifest.events or {}).items():
         schema = (manifest.schemas or {}).get(event.event.schema_name)
         for index, param in enumerate(event.params or []):
             place: Pointer = ("events", name, "params", index)
-            problem = pointer_problem(param, schema, place, allowed=_TOKENS)
+            problem = find_pointer_problem(param, schema, place, allowed=_TOKENS)
             if problem:
                 yield problem
 
 
-def transfers_have_their_places(manifest: Manifest) -> Iterator[Problem]:
+def check_transfers(manifest: Manifest) -> Iterator[Problem]:
     """Every value that an upload reads is in the input of its operation."""
     for name, operation in (manifest.operations or {}).items():
         transfer = operation.transfer
@@ -39,12 +39,12 @@ def transfers_have_their_places(manifest: Manifest) -> Iterator[Problem]:
             ("metadata", transfer.metadata, frozenset(["object"])),
         ):
             place: Pointer = ("operations", name, "transfer", field)
-            problem = pointer and pointer_problem(pointer, schema, place, allowed=allowed)
+            problem = pointer and find_pointer_problem(pointer, schema, place, allowed=allowed)
             if problem and (field == "key" or problem.severity is Severity.ERROR):
                 yield problem
 
 
-def pointer_problem(
+def find_pointer_problem(
     pointer: str, schema: JsonValue, place: Pointer, *, allowed: frozenset[str]
 ) -> Problem | None:
     """Return why a pointer does not find a value of an allowed type; None if it does.
@@ -62,7 +62,7 @@ def pointer_problem(
         return Problem(pointer=place, what=f'the schema has nothing at "{pointer}"')
     refused = found.kinds - allowed - {"null"}
     if not found.kinds & allowed or refused:
-        what = f'"{pointer}" must be {kinds_in_words(allowed)}, and may be {kinds_in_words(refused or found.kinds)}'
+        what = f'"{pointer}" must be {list_kinds(allowed)}, and may be {list_kinds(refused or found.kinds)}'
         return Problem(pointer=place, what=what)
     if "null" in found.kinds or not found.required:
         what = (
@@ -72,11 +72,11 @@ def pointer_problem(
     return None
 
 
-def kinds_in_words(kinds: frozenset[str]) -> str:
+def list_kinds(kinds: frozenset[str]) -> str:
     """Return types of values as a list in words: `a boolean, an integer or a string`."""
     if len(kinds) > 5:  # noqa: PLR2004 - all of them, or nearly
         return "anything"
     words = [
-        each if each == "null" else f"{'an' if each[0] in 'aeio' else 'a'} {each}" for each in sorted(kinds)
+        kind if kind == "null" else f"{'an' if kind[0] in 'aeio' else 'a'} {kind}" for kind in sorted(kinds)
     ]
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "nothing"

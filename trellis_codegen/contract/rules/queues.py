@@ -12,23 +12,23 @@ from trellis_codegen.contract.defaults import (
     MAX_DELIVER,
 )
 from trellis_codegen.contract.manifest import Job, Manifest
-from trellis_codegen.contract.rules.parameters import pointer_problem
+from trellis_codegen.contract.rules.parameters import find_pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
 
 __all__ = [
-    "flags_are_enforced",
-    "keys_can_be_computed",
-    "leases_outlive_heartbeats",
-    "queues_have_keys",
-    "queues_have_legal_names",
-    "waits_can_be_reached",
+    "check_backoff",
+    "check_flags",
+    "check_keys",
+    "check_leases",
+    "check_queue_names",
+    "check_queue_policies",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SCALARS = frozenset(["string", "integer", "boolean"])
 
 
-def queues_have_legal_names(manifest: Manifest) -> Iterator[Problem]:
+def check_queue_names(manifest: Manifest) -> Iterator[Problem]:
     """The name of a queue is one token of its subjects."""
     for name in manifest.jobs or {}:
         if name and not _NAME.fullmatch(name):
@@ -37,7 +37,7 @@ def queues_have_legal_names(manifest: Manifest) -> Iterator[Problem]:
             yield Problem(pointer=("jobs", name), what=what, hint=hint, on_key=True)
 
 
-def queues_have_keys(manifest: Manifest) -> Iterator[Problem]:
+def check_queue_policies(manifest: Manifest) -> Iterator[Problem]:
     """`queue` says how many jobs of a key may wait, so it needs `keyConcurrency`."""
     for name, job in (manifest.jobs or {}).items():
         if job.queue is not None and job.key_concurrency is None:
@@ -49,7 +49,7 @@ def queues_have_keys(manifest: Manifest) -> Iterator[Problem]:
             )
 
 
-def keys_can_be_computed(manifest: Manifest) -> Iterator[Problem]:
+def check_keys(manifest: Manifest) -> Iterator[Problem]:
     """A key is made of literals and of strings, integers and booleans from the payload.
 
     Other numbers have more than one text, so two runtimes would compute different keys for the same value.
@@ -59,19 +59,19 @@ def keys_can_be_computed(manifest: Manifest) -> Iterator[Problem]:
         for index, segment in enumerate(job.key_concurrency.key if job.key_concurrency else []):
             place: Pointer = ("jobs", name, "keyConcurrency", "key", index)
             problem = (
-                pointer_problem(segment, schema, place, allowed=_SCALARS) if segment[:1] == "/" else None
+                find_pointer_problem(segment, schema, place, allowed=_SCALARS) if segment[:1] == "/" else None
             )
             if problem:
                 yield problem
 
 
-def leases_outlive_heartbeats(manifest: Manifest) -> Iterator[Problem]:
+def check_leases(manifest: Manifest) -> Iterator[Problem]:
     """`heartbeatTtlMs` is longer than `heartbeatIntervalMs`, whether they are declared or defaults."""
     for name, job in (manifest.jobs or {}).items():
         key = job.key_concurrency
         if key is None:
             continue
-        interval, lease = heartbeat_ms(job)
+        interval, lease = compute_heartbeat_ms(job)
         if lease <= interval:
             field = "heartbeatTtlMs" if key.heartbeat_ttl_ms is not None else "heartbeatIntervalMs"
             lease_text = (
@@ -82,7 +82,7 @@ def leases_outlive_heartbeats(manifest: Manifest) -> Iterator[Problem]:
             yield Problem(pointer=("jobs", name, "keyConcurrency", field), what=what, hint=hint)
 
 
-def heartbeat_ms(job: Job) -> tuple[int, int]:
+def compute_heartbeat_ms(job: Job) -> tuple[int, int]:
     """Return how often a keyed job of a queue renews its lease, and how long the lease lasts."""
     ack_wait = job.ack_wait_ms or ACK_WAIT_MS
     default = max(1, min(HEARTBEAT_MAX_MS, ack_wait // HEARTBEATS_PER_LEASE))
@@ -91,7 +91,7 @@ def heartbeat_ms(job: Job) -> tuple[int, int]:
     return interval or default, lease or max(ack_wait, HEARTBEATS_PER_LEASE * default)
 
 
-def waits_can_be_reached(manifest: Manifest) -> Iterator[Problem]:
+def check_backoff(manifest: Manifest) -> Iterator[Problem]:
     """A queue declares at most as many waits as it has retries."""
     for name, job in (manifest.jobs or {}).items():
         retries = (job.max_deliver or MAX_DELIVER) - 1
@@ -104,7 +104,7 @@ def waits_can_be_reached(manifest: Manifest) -> Iterator[Problem]:
             yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
 
 
-def flags_are_enforced(manifest: Manifest) -> Iterator[Problem]:
+def check_flags(manifest: Manifest) -> Iterator[Problem]:
     """`dlq: false` has no effect: a job without attempts left ends as `dead`, whatever the contract declares.
 
     No version of the wire format says what else should become of such a job. `progress` and `logs` are enforced.

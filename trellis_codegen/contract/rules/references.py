@@ -11,7 +11,7 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
-__all__ = ["BUILT_IN_ERRORS", "errors_exist", "exports_exist", "schemas_exist", "stores_exist"]
+__all__ = ["BUILT_IN_ERRORS", "check_errors", "check_exports", "check_schemas", "check_stores"]
 
 BUILT_IN_ERRORS = frozenset(
     [
@@ -30,15 +30,15 @@ BUILT_IN_ERRORS = frozenset(
 """Errors that every runtime has; a contract may list them without declaring them."""
 
 
-def schemas_exist(manifest: Manifest) -> Iterator[Problem]:
+def check_schemas(manifest: Manifest) -> Iterator[Problem]:
     """Every `{"schema": …}` names an entry of `schemas`."""
     known = manifest.schemas or {}
-    for pointer, name in _schema_names(manifest, ()):
+    for pointer, name in _find_schema_names(manifest, ()):
         if name not in known:
-            yield _missing(pointer, "schema named", name, known)
+            yield _make_problem(pointer, "schema named", name, known)
 
 
-def exports_exist(manifest: Manifest) -> Iterator[Problem]:
+def check_exports(manifest: Manifest) -> Iterator[Problem]:
     """Every exported name is an entry of `schemas`, and is exported once."""
     known = manifest.schemas or {}
     exported = (manifest.exports.schemas if manifest.exports else None) or []
@@ -46,44 +46,44 @@ def exports_exist(manifest: Manifest) -> Iterator[Problem]:
     for index, name in enumerate(exported):
         pointer = ("exports", "schemas", index)
         if name not in known:
-            yield _missing(pointer, "schema named", name, known)
+            yield _make_problem(pointer, "schema named", name, known)
         elif name in seen:
             yield Problem(pointer=pointer, what=f'"{name}" is exported twice')
         seen.add(name)
 
 
-def errors_exist(manifest: Manifest) -> Iterator[Problem]:
+def check_errors(manifest: Manifest) -> Iterator[Problem]:
     """Every error that an RPC lists is declared, or built in."""
-    known = BUILT_IN_ERRORS | {each.error_type for each in (manifest.errors or {}).values()}
+    known = BUILT_IN_ERRORS | {error.error_type for error in (manifest.errors or {}).values()}
     for name, rpc in (manifest.rpc or {}).items():
         for index, error in enumerate(rpc.errors or []):
             if error.error_type not in known:
-                yield _missing(
+                yield _make_problem(
                     ("rpc", name, "errors", index, "type"), "error of type", error.error_type, known
                 )
 
 
-def stores_exist(manifest: Manifest) -> Iterator[Problem]:
+def check_stores(manifest: Manifest) -> Iterator[Problem]:
     """Every upload goes to a store of the contract."""
     known = (manifest.resources.store if manifest.resources else None) or {}
     for name, operation in (manifest.operations or {}).items():
         if operation.transfer and operation.transfer.store not in known:
             pointer = ("operations", name, "transfer", "store")
-            yield _missing(pointer, "store named", operation.transfer.store, known)
+            yield _make_problem(pointer, "store named", operation.transfer.store, known)
 
 
-def _missing(pointer: Pointer, kind: str, name: str, known: Collection[str]) -> Problem:
+def _make_problem(pointer: Pointer, kind: str, name: str, known: Collection[str]) -> Problem:
     return Problem(pointer=pointer, what=f'no {kind} "{name}"', hint=did_you_mean(name, known))
 
 
-def _schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
+def _find_schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
     """Yield every schema reference of the document with the place of its name."""
     if isinstance(value, SchemaRef):
         yield (*pointer, "schema"), value.schema_name
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             if name in value.model_fields_set and field.alias != "schemas":
-                yield from _schema_names(getattr(value, name), (*pointer, str(field.alias)))
+                yield from _find_schema_names(getattr(value, name), (*pointer, str(field.alias)))
     elif isinstance(value, dict):
         for name, each in cast("dict[str, object]", value).items():
-            yield from _schema_names(each, (*pointer, name))
+            yield from _find_schema_names(each, (*pointer, name))

@@ -12,7 +12,7 @@ from trellis_codegen.contract.pointers import is_pointer
 from trellis_codegen.contract.rules.identity import is_subject_text
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["subjects_are_legal", "subjects_do_not_meet"]
+__all__ = ["check_overlaps", "check_subjects"]
 
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _MAX_LENGTH = 1024
@@ -25,9 +25,9 @@ class _Addressed(Protocol):
     def version(self) -> str: ...
 
 
-def subjects_are_legal(manifest: Manifest) -> Iterator[Problem]:
+def check_subjects(manifest: Manifest) -> Iterator[Problem]:
     """NATS accepts every subject. A subject that does not follow `<section>.<version>.<Name>` gets a warning."""
-    for section, name, entry in _addressed(manifest):
+    for section, name, entry in _find_addressed(manifest):
         pointer: Pointer = (section, name, "subject")
         bare = _PARAMETER.sub("x", entry.subject) if section == "events" else entry.subject
         if len(entry.subject) > _MAX_LENGTH:
@@ -41,13 +41,13 @@ def subjects_are_legal(manifest: Manifest) -> Iterator[Problem]:
             hint = f'the platform expects "{prefix}{name}"'
             what = f'"{entry.subject}" does not start with "{prefix}"'
             yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
-    yield from _params(manifest)
+    yield from _check_params(manifest)
 
 
-def subjects_do_not_meet(manifest: Manifest) -> Iterator[Problem]:
+def check_overlaps(manifest: Manifest) -> Iterator[Problem]:
     """No subject matches two surfaces; a parameter matches any token."""
     known = Subjects()
-    for section, name, entry in _addressed(manifest):
+    for section, name, entry in _find_addressed(manifest):
         pointer: Pointer = (section, name, "subject")
         for subject in (entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])):
             owner = known.add(_PARAMETER.sub(WILDCARD, subject), pointer)
@@ -56,12 +56,12 @@ def subjects_do_not_meet(manifest: Manifest) -> Iterator[Problem]:
                 yield Problem(pointer=pointer, what=what)
 
 
-def _params(manifest: Manifest) -> Iterator[Problem]:
+def _check_params(manifest: Manifest) -> Iterator[Problem]:
     """An event's `params` are the parameters of its subject, in order."""
     for name, event in (manifest.events or {}).items():
         inside = _PARAMETER.findall(event.subject)
         params = event.params or []
-        wrong = [each for each in inside if not is_pointer(each)]
+        wrong = [pointer for pointer in inside if not is_pointer(pointer)]
         if wrong:
             what = f'"{{{wrong[0]}}}" is not a JSON pointer'
             yield Problem(
@@ -77,7 +77,7 @@ def _params(manifest: Manifest) -> Iterator[Problem]:
             )
 
 
-def _addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
+def _find_addressed(manifest: Manifest) -> Iterator[tuple[str, str, _Addressed]]:
     sections: dict[str, Mapping[str, _Addressed] | None] = {
         "rpc": manifest.rpc,
         "operations": manifest.operations,
