@@ -1,4 +1,4 @@
-"""Instants and durations, as Python has them and as the wire writes them."""
+"""Converts instants and durations between Python and the wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
-    """Return the current instant, aware, in UTC, cut to milliseconds as the wire is."""
+    """Return the current instant, aware, in UTC, cut to milliseconds as on the wire."""
     return _instant(time.time_ns() // 1_000_000)
 
 
@@ -23,17 +23,17 @@ def _instant(milliseconds: int) -> datetime:
 
 
 def timestamp(instant: datetime) -> str:
-    """Write an aware instant as the wire has it: UTC, exactly three fractional digits, `Z`.
+    """Return an aware instant as on the wire: UTC, exactly three fractional digits, `Z`.
 
-    Other runtimes compare leases as text, which only a fixed width survives.
+    Other runtimes compare leases as text, which needs a fixed width.
     """
     # Only in UTC are equal instants the same: elsewhere, two an hour apart may be equal when clocks go back (PEP 495).
-    return _written(instant if instant.tzinfo is UTC else instant.astimezone(UTC))
+    return _format(instant if instant.tzinfo is UTC else instant.astimezone(UTC))
 
 
 @lru_cache(maxsize=64)  # likewise
-def _written(instant: datetime) -> str:
-    # It cuts, as the wire does; "+00:00" becomes "Z".
+def _format(instant: datetime) -> str:
+    # `isoformat` cuts to milliseconds; "+00:00" becomes "Z".
     return instant.isoformat("T", "milliseconds")[:-6] + "Z"
 
 
@@ -41,7 +41,7 @@ def parse_timestamp(text: str) -> datetime:
     """Read an RFC 3339 instant with any offset and any number of fractional digits.
 
     Raises:
-        ValueError: the text is no instant, or has no offset.
+        ValueError: the text is not an instant, or has no offset.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is UTC:
@@ -55,15 +55,15 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def to_milliseconds(duration: timedelta) -> int:
-    """Write a duration as the wire has it, in whole milliseconds."""
+    """Return a duration in whole milliseconds, as on the wire."""
     return duration // timedelta(milliseconds=1)
 
 
 def to_nanoseconds(duration: timedelta) -> int:
-    """Write a duration as JetStream's API has it, in nanoseconds."""
+    """Return a duration in nanoseconds, as in the JetStream API."""
     return duration // timedelta(microseconds=1) * 1000
 
 
 def from_milliseconds(milliseconds: int) -> timedelta:
-    """Read a duration of the wire."""
+    """Return the duration of a number of milliseconds."""
     return timedelta(milliseconds=milliseconds)

@@ -13,7 +13,7 @@ from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.health.service_health import Health, Phase
-from trellis_nats.ids import checked_token, new_id
+from trellis_nats.ids import new_id, require_token
 from trellis_nats.options import Options
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.surface import Surface
@@ -139,7 +139,7 @@ class Runtime:
             self._grace.end()
 
     def _local_binding(self) -> Binding:
-        service = checked_token("the service's name", self.contract.name)
+        service = require_token("the service's name", self.contract.name)
         return merge_bindings(surface.local_binding(service) for surface in self._surfaces)
 
 

@@ -97,17 +97,17 @@ class Service(Participant):
         signals = self._signals = StopSignals(self._runtime.end_grace)
         signals.install()
         try:
-            if await self._start_unless(signals.asked):
-                await signals.asked.wait()
+            if await self._start_unless(signals.requested):
+                await signals.requested.wait()
                 await self.stop()
         finally:
-            if not signals.asked.is_set():
+            if not signals.requested.is_set():
                 signals.remove()
 
-    async def _start_unless(self, asked: asyncio.Event) -> bool:
-        """Start, and return True. When asked to stop first, stop what has started and return False."""
+    async def _start_unless(self, stop_requested: asyncio.Event) -> bool:
+        """Start, and return True. When a stop is requested first, stop what has started and return False."""
         starting = asyncio.create_task(self.start(), name="start")
-        stopping = asyncio.create_task(asked.wait())
+        stopping = asyncio.create_task(stop_requested.wait())
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:

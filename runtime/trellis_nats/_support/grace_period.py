@@ -1,4 +1,4 @@
-"""How long what runs may go on after a stop began; it can be cut short."""
+"""How long running work may continue after a stop began. The period can be ended early."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any, Final
 
 __all__ = ["GracePeriod"]
 
-_HURRIED_SETTLING: Final = timedelta(seconds=2)
-"""A release is written in milliseconds; when NATS is away, waiting longer would not help."""
+_SETTLE_AFTER_END: Final = timedelta(seconds=2)
+"""Releasing a job takes milliseconds; without a connection, waiting longer would not help."""
 
 
 class GracePeriod:
-    """The time that running handlers are given, once for all workloads of a service."""
+    """The time that running handlers have to finish, shared by all surfaces of a service."""
 
     def __init__(self, length: timedelta) -> None:
-        """Prepare; the time runs from the call of `wait`."""
+        """Prepare; the period begins with the call of `wait`."""
         self._length = length
         self._over = asyncio.Event()
 
     def end(self) -> None:
-        """Let it be over now."""
+        """End the period now."""
         self._over.set()
 
-    async def wait(self, tasks: Collection[asyncio.Task[Any]]) -> None:  # Any: a result that nobody looks at
-        """Return when all tasks have ended, or the time is over."""
+    async def wait(self, tasks: Collection[asyncio.Task[Any]]) -> None:  # Any: the result is not used
+        """Return when all tasks have ended, or the period is over."""
         await self._until(tasks, self._length)
 
     async def settle(self, tasks: Collection[asyncio.Task[Any]], limit: timedelta) -> None:  # Any: likewise
-        """Return when all tasks, told to end, have ended, or `limit` has passed; 2 s when `end` was called."""
+        """Return when all tasks, which were cancelled, have ended, or after `limit`; after 2 s when `end` was called."""
         await self._until(tasks, limit)
         if tasks and self._over.is_set():
-            await asyncio.wait(tasks, timeout=min(limit, _HURRIED_SETTLING).total_seconds())
+            await asyncio.wait(tasks, timeout=min(limit, _SETTLE_AFTER_END).total_seconds())
 
     async def _until(self, tasks: Collection[asyncio.Task[Any]], limit: timedelta) -> None:  # Any: likewise
         if not tasks or self._over.is_set():

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, as a service understands them: once means stop, twice means now."""
+"""SIGTERM and SIGINT as requests to stop: the first one starts a stop, the second one ends its grace period."""
 
 from __future__ import annotations
 
@@ -16,93 +16,93 @@ __all__ = ["StopSignals", "end_process_on_signal"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _CANCEL_EVERY: Final = 0.5
-"""Seconds. Python 3.11's `wait_for` swallows a cancellation that comes when what it waits for is just done."""
+"""Seconds between cancellations. Python 3.11's `wait_for` loses one that arrives just when its awaitable is done."""
 
 _Handler = (
     Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
-)  # Any: what the standard library says
+)  # Any: as in the standard library
 
 
 class StopSignals:
-    """The wish to stop, from outside. A third signal does to the process what it does by default.
+    """A stop request, sent as a signal. A third signal has its default effect on the process.
 
-    A second one that comes after the end has nothing to hurry: the process may end by itself, with its own code.
+    A second one that arrives after `end` has no effect: the process ends on its own, with its own exit code.
     """
 
     def __init__(self, on_second: Callable[[], None]) -> None:
-        """Prepare; nothing is caught before `install`.
+        """Prepare; no signal is caught before `install`.
 
         Args:
             on_second: called at the second signal.
         """
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         """Set by the first signal."""
         self._on_second = on_second
         self._caught: dict[signal.Signals, _Handler] = {}
 
     def install(self) -> None:
         """Catch both signals. In a thread other than the main one, where Python cannot, do nothing."""
-        self._caught = _caught(_SIGNALS, self._hear)
+        self._caught = _catch(_SIGNALS, self._on_signal)
 
     def remove(self) -> None:
-        """Give the signals back to who had them. Safe to call twice."""
+        """Restore the handlers that the signals had before. Safe to call twice."""
         caught, self._caught = self._caught, {}
-        _give_back(caught)
+        _restore(caught)
 
     def end(self) -> None:
-        """Need no signal any more. After a stop was asked for, one more is still taken, and nothing done about it.
+        """Stop handling signals. After a stop request, one more signal is caught and ignored.
 
-        That holds to the end of the process, past its event loop. A program's own handlers are given back at once.
+        That lasts to the end of the process, beyond its event loop. Handlers of the program are restored at once.
         """
-        before = {each: handler for each, handler in self._caught.items() if _is_free(handler)}
+        before = {number: handler for number, handler in self._caught.items() if _is_default(handler)}
         self.remove()
-        if self.asked.is_set() and before:
-            _Farewell(before).begin()
+        if self.requested.is_set() and before:
+            _LateSignal(before).begin()
 
-    def _hear(self) -> None:
-        if not self.asked.is_set():
-            self.asked.set()
+    def _on_signal(self) -> None:
+        if not self.requested.is_set():
+            self.requested.set()
             return
         self.remove()
         self._on_second()
 
 
-class _Farewell:
-    """Takes one signal of a process that has only its own last lines to run, then lets the next one end it."""
+class _LateSignal:
+    """Ignores one signal while the process runs its last lines, then lets the next one end it."""
 
     def __init__(self, before: dict[signal.Signals, _Handler]) -> None:
         self._before = before
 
     def begin(self) -> None:
-        for each in self._before:
-            signal.signal(each, self._take)
-        # The interpreter gives handlers back some milliseconds before the process is gone, ignored signals it does not.
+        for number in self._before:
+            signal.signal(number, self._take)
+        # The interpreter restores handlers some milliseconds before the process ends, but not those of ignored signals.
         atexit.register(self._ignore)
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
-        for each, handler in self._before.items():
-            if signal.getsignal(each) == self._take:
-                signal.signal(each, handler)
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._take:
+                signal.signal(number, handler)
 
     def _ignore(self) -> None:
-        for each in self._before:
-            if signal.getsignal(each) == self._take:
-                signal.signal(each, signal.SIG_IGN)
+        for number in self._before:
+            if signal.getsignal(number) == self._take:
+                signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def end_process_on_signal() -> Generator[None]:
-    """Let SIGTERM and SIGINT cancel what is awaited in the block, and then end the process with code 0.
+    """Let SIGTERM and SIGINT cancel what the block awaits, and then end the process with code 0.
 
-    Only signals that the program does not handle itself are caught.
+    Signals that the program handles itself are not caught.
 
     Raises:
-        SystemExit: a signal came.
+        SystemExit: a signal arrived.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     cancelling: asyncio.TimerHandle | None = None
 
-    def hear() -> None:
+    def on_signal() -> None:
         nonlocal cancelling
         if cancelling is None:
             cancel()
@@ -113,43 +113,41 @@ def end_process_on_signal() -> Generator[None]:
             task.cancel()
         cancelling = loop.call_later(_CANCEL_EVERY, cancel)
 
-    caught = _caught([each for each in _SIGNALS if _is_free(signal.getsignal(each))], hear)
+    caught = _catch([number for number in _SIGNALS if _is_default(signal.getsignal(number))], on_signal)
     try:
         yield
     except BaseException:
         if cancelling is None:
             raise
     finally:
-        _give_back(caught)
+        _restore(caught)
         if cancelling is not None:
             cancelling.cancel()
     if cancelling is not None:
         raise SystemExit(0)
 
 
-def _is_free(handler: _Handler) -> bool:
-    """Say whether a signal does what it does without the program's doing; asyncio's runner takes SIGINT by itself."""
+def _is_default(handler: _Handler) -> bool:
+    """Return whether the program has not set the handler itself; asyncio's runner sets one for SIGINT."""
     if isinstance(handler, functools.partial):
         return isinstance(getattr(handler.func, "__self__", None), asyncio.Runner)
     return handler in (signal.SIG_DFL, signal.default_int_handler)
 
 
-def _caught(
-    signals: Iterable[signal.Signals], callback: Callable[[], None]
-) -> dict[signal.Signals, _Handler]:
+def _catch(signals: Iterable[signal.Signals], callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
     if threading.current_thread() is not threading.main_thread():
         return {}
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, _Handler] = {}
-    for each in signals:
-        before[each] = signal.getsignal(each)
-        loop.add_signal_handler(each, callback)
+    for number in signals:
+        before[number] = signal.getsignal(number)
+        loop.add_signal_handler(number, callback)
     return before
 
 
-def _give_back(caught: dict[signal.Signals, _Handler]) -> None:
+def _restore(caught: dict[signal.Signals, _Handler]) -> None:
     loop = asyncio.get_running_loop()
-    for each, handler in caught.items():
-        loop.remove_signal_handler(each)
+    for number, handler in caught.items():
+        loop.remove_signal_handler(number)
         if handler is not None:
-            signal.signal(each, handler)
+            signal.signal(number, handler)

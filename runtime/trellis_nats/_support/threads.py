@@ -17,8 +17,8 @@ ResultT = TypeVar("ResultT")
 async def run_in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
     """Return what the function returns, and raise what it raises.
 
-    The thread is a daemon: one that does not end keeps no process alive. asyncio's own pool would bound the number
-    of handlers by the number of cores, and would be waited for at exit.
+    The thread is a daemon, so that a function that does not return cannot keep the process alive. asyncio's own pool
+    would limit the number of handlers by the number of cores, and would be joined at exit.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[ResultT] = loop.create_future()
@@ -28,22 +28,22 @@ async def run_in_thread(function: Callable[[ArgumentT], ResultT], argument: Argu
         try:
             result = context.run(function, argument)
         except BaseException as error:  # noqa: BLE001 - handed to the awaiting task, whatever it is
-            tell(done.set_exception, _raisable(error))
+            set_outcome(done.set_exception, _raisable(error))
         else:
-            tell(done.set_result, result)
+            set_outcome(done.set_result, result)
 
-    def tell(settle: Callable[..., None], value: object) -> None:
+    def set_outcome(setter: Callable[..., None], value: object) -> None:
         try:
-            loop.call_soon_threadsafe(lambda: None if done.done() else settle(value))
+            loop.call_soon_threadsafe(lambda: None if done.done() else setter(value))
         except RuntimeError:
-            return  # the loop is closed, and nobody waits any more
+            return  # the loop is closed: no task awaits the outcome
 
     threading.Thread(target=run, name=getattr(function, "__name__", "handler"), daemon=True).start()
     return await done
 
 
 def _raisable(error: BaseException) -> BaseException:
-    """A future refuses StopIteration, and a task that is given SystemExit would end the loop."""
+    """Return an error that a future accepts: not StopIteration, nor a SystemExit that would end the loop."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

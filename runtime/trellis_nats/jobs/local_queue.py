@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trellis_nats.binding import JobsBinding, KeyBinding, KeyQueueBinding, QueueBinding
 from trellis_nats.clock import to_milliseconds
-from trellis_nats.ids import checked_token
+from trellis_nats.ids import require_token
 from trellis_nats.jobs.model.subjects import (
     EVENTS_PREFIX,
     UPDATES_PREFIX,
@@ -28,7 +28,7 @@ def local_queue(service: str, spec: JobSpec) -> JobsBinding:
 
 
 def _queue_binding(service: str, spec: JobSpec) -> QueueBinding:
-    queue = checked_token("queue", spec.name)
+    queue = require_token("queue", spec.name)
     return QueueBinding(
         queue_type=queue,
         publish_prefix=f"{EVENTS_PREFIX}.{service}.{queue}",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import ClassVar, Generic, overload
 
 from trellis_nats.clock import now
-from trellis_nats.ids import checked_token
+from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
@@ -154,7 +154,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: `job_id` is not a valid job id.
         """
-        return JobRef(self._setup.context, checked_token("job id", job_id))
+        return JobRef(self._setup.context, require_token("job id", job_id))
 
     @overload
     def handle(

@@ -17,7 +17,7 @@ from trellis_nats.errors import (
 )
 from trellis_nats.kv.bucket_surface import BucketSurface
 from trellis_nats.kv.entry import Entry
-from trellis_nats.kv.keys import checked_key
+from trellis_nats.kv.keys import require_key
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import BucketSpec
 
@@ -55,7 +55,7 @@ class Bucket(Generic[ValueT]):
             InvalidPayload: the stored value does not match the schema.
             TransportError: the server did not answer.
         """
-        record = await self._get(checked_key(self.spec.name, key))
+        record = await self._get(require_key(self.spec.name, key))
         return None if record is None or not _has_value(record) else self._entry(record)
 
     async def put(self, key: str, value: ValueT) -> Entry[ValueT]:
@@ -122,7 +122,7 @@ class Bucket(Generic[ValueT]):
             TransportError: the server did not accept the write.
             ValueError: the entry belongs to another key.
         """
-        checked_key(self.spec.name, key)
+        require_key(self.spec.name, key)
         if entry is not None and entry.key != key:
             raise ValueError(f'the entry belongs to key "{entry.key}", not to key "{key}"')
         expected_revision = None if entry is None else entry.revision
@@ -152,7 +152,7 @@ class Bucket(Generic[ValueT]):
         return Entry(key=record.key, value=value, revision=record.revision, created=record.time)
 
     def _encode(self, key: str, value: ValueT) -> bytes:
-        checked_key(self.spec.name, key)
+        require_key(self.spec.name, key)
         return self._codec.encode(value)
 
     def _mismatch(self, entry: Entry[ValueT]) -> RevisionMismatch:

@@ -10,7 +10,7 @@ from typing_extensions import override
 from trellis_nats.binding import Binding, BucketBinding
 from trellis_nats.clock import from_milliseconds, to_milliseconds
 from trellis_nats.grants import Grant, Role, StartCheck
-from trellis_nats.ids import checked_token
+from trellis_nats.ids import require_token
 from trellis_nats.kv.grants import bucket_grants
 from trellis_nats.provision.requirements import BucketRequirement
 from trellis_nats.specs import BucketSpec
@@ -30,7 +30,7 @@ class BucketSurface(Surface):
         """Return the name and the numbers of the bucket."""
         spec = self.spec
         bound = BucketBinding(
-            bucket=f"{service}_{checked_token('bucket', spec.name)}",
+            bucket=f"{service}_{require_token('bucket', spec.name)}",
             history=spec.history,
             ttl_ms=0 if spec.ttl is None else to_milliseconds(spec.ttl),
             max_value_bytes=spec.max_value_bytes,

@@ -1,4 +1,4 @@
-"""Which keys NATS allows; no network."""
+"""Which keys NATS allows. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Final
 
 from trellis_nats.errors import InvalidKey
 
-__all__ = ["checked_key", "is_key"]
+__all__ = ["is_key", "require_key"]
 
 _KEY: Final = re.compile(r"[-/_=.A-Za-z0-9]{1,512}")
 """512 leaves room for the bucket's name: a server takes subjects of about 1,000 characters."""
 
 
 def is_key(text: str) -> bool:
-    """Say whether the text may be a key: up to 512 of `A-Z a-z 0-9 - / _ = .`, and no empty part between dots."""
+    """Return whether the text is a valid key: 1 to 512 of `A-Z a-z 0-9 - / _ = .`, without an empty part between dots."""
     return _KEY.fullmatch(text) is not None and "" not in text.split(".")
 
 
-def checked_key(bucket: str, key: str) -> str:
-    """Return the key when NATS allows it.
+def require_key(bucket: str, key: str) -> str:
+    """Return the key if NATS allows it.
 
     Raises:
         InvalidKey: it does not.
     """
     if not is_key(key):
         raise InvalidKey(
-            "a key must be 1 to 512 of A-Z a-z 0-9 - / _ = . with no dot at an end or beside another",
+            "a key must be 1 to 512 of A-Z a-z 0-9 - / _ = . without a dot at either end or two dots in a row",
             bucket=bucket,
             key=key,
         )

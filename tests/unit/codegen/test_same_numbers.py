@@ -14,7 +14,7 @@ from trellis_nats import errors
 from trellis_nats.binding import KeyQueueBinding, QueueBinding
 from trellis_nats.clock import from_milliseconds, to_milliseconds
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.ids import checked_token
+from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.local_queue import local_queue
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX
@@ -113,7 +113,7 @@ def test_the_numbers_of_the_design_are_the_defaults() -> None:
 @pytest.mark.parametrize("name", ["keep", "a" * 64, "a" * 65, "a.b", "a b", "*", "ünï", "A-_9"])
 def test_the_runtime_accepts_the_same_queue_names(name: str) -> None:
     try:
-        checked_token("queue", name)
+        require_token("queue", name)
         is_taken = True
     except ConfigurationError:
         is_taken = False

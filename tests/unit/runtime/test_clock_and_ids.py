@@ -14,7 +14,7 @@ from trellis_nats.clock import (
     to_nanoseconds,
 )
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.ids import checked_token, is_token, new_id
+from trellis_nats.ids import is_token, new_id, require_token
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 instants = st.timedeltas(timedelta(0), timedelta(days=365_000)).map(lambda since: FIRST + since)
@@ -80,4 +80,4 @@ def test_only_what_cannot_change_a_subject_is_a_token(text: str) -> None:
         assert 1 <= len(text) <= 64
     else:
         with pytest.raises(ConfigurationError, match="must be 1 to 64"):
-            checked_token("job id", text)
+            require_token("job id", text)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats import InvalidKey
-from trellis_nats.kv.keys import checked_key, is_key
+from trellis_nats.kv.keys import is_key, require_key
 
 
 @pytest.mark.parametrize("key", ["a", "orders.2026.o-1", "a/b", "a=b", "_x", "9", "x" * 512])
 def test_a_key_of_nats_is_allowed(key: str) -> None:
-    assert checked_key("orders", key) == key
+    assert require_key("orders", key) == key
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_a_key_of_nats_is_allowed(key: str) -> None:
 )
 def test_another_key_is_refused_by_name(key: str) -> None:
     with pytest.raises(InvalidKey, match='of bucket "orders"') as caught:
-        checked_key("orders", key)
+        require_key("orders", key)
 
     assert (caught.value.key, caught.value.bucket) == (key, "orders")
 
