@@ -7,6 +7,7 @@ from pathlib import Path
 import orders_participant
 import pytest
 import trellis_nats
+from trellis_nats._support.log_events import LogEvent
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,3 +25,13 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     known = set(orders_participant.__all__) | set(trellis_nats.__all__)
 
     assert names - known == set()
+
+
+def test_the_log_events_of_the_guide_exist() -> None:
+    """The names in the first cells after the level of each row of the table."""
+    guide = (ROOT / "docs/guides/health.md").read_text()
+    rows = re.findall(r"^\| (?:INFO|WARNING|ERROR) \| ([^|]*) \|", guide, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    assert len(named) > 10
+    assert named - set(LogEvent) == set()
