@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.support.proxy import Proxy
 WITH_PASSWORD = 'authorization { user: ada, password: "s3cret!" }'  # noqa: S105 - of a server that lives for one test
 WITH_TOKEN = 'authorization { token: "s3cret!" }'  # noqa: S105 - likewise
 BRIEF = ConnectionSettings(connect_timeout=timedelta(milliseconds=300))
+PATIENT = ConnectionSettings(connect_timeout=timedelta(seconds=50))
 
 
 async def test_credentials_of_the_address_are_used_and_not_kept_in_it() -> None:
@@ -43,26 +43,19 @@ async def test_wrong_credentials_fail_at_once_and_are_not_shown(
 ) -> None:
     caplog.set_level("DEBUG")
     async with NatsServer(config=config) as server:
-        began = time.monotonic()
-
         with pytest.raises(CannotConnect, match="refused the credentials") as refused:
-            await Connection.open(
-                f"nats://ada:wrong-s3cret@127.0.0.1:{server.port}", settings=ConnectionSettings()
-            )
+            async with asyncio.timeout(10):
+                await Connection.open(f"nats://ada:wrong-s3cret@127.0.0.1:{server.port}", settings=PATIENT)
 
-        assert time.monotonic() - began < 1
         assert f"127.0.0.1:{server.port}" in str(refused.value)
         assert "wrong-s3cret" not in str(refused.value) + caplog.text
         assert "wrong-s3cret" not in repr(refused.value.__cause__)
 
 
 async def test_a_server_that_is_not_there_is_named_within_the_timeout() -> None:
-    began = time.monotonic()
-
     with pytest.raises(CannotConnect, match=r"nats://127\.0\.0\.1:1 within 0\.3 s: connection refused"):
-        await Connection.open("nats://127.0.0.1:1", settings=BRIEF)
-
-    assert time.monotonic() - began < 1
+        async with asyncio.timeout(5):
+            await Connection.open("nats://127.0.0.1:1", settings=BRIEF)
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(proxy: Proxy) -> None:

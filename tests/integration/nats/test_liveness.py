@@ -134,18 +134,18 @@ async def test_the_connection_comes_back_after_many_failed_attempts(
     await connection.close()
 
 
-async def test_a_silent_server_is_left_after_three_ping_intervals(proxied: Connection, proxy: Proxy) -> None:
-    await echo(proxied)
-    silent = link_of(proxied)
-    began = time.monotonic()
+async def test_a_silent_server_is_left_after_three_ping_intervals(proxy: Proxy) -> None:
+    connection = await Connection.open(proxy.url, settings=replace(QUICK, ping_interval=SECOND))
+    await echo(connection)
+    silent = link_of(connection)
 
     proxy.blackhole()
-    await eventually(lambda: not silent.is_usable)
+    await eventually(lambda: not silent.is_usable, within=4 * SECOND)
 
-    assert time.monotonic() - began < 4 * QUICK.ping_interval.total_seconds()
     proxy.cut()
     proxy.heal()
-    assert await works(proxied)
+    assert await works(connection)
+    await connection.close()
 
 
 @pytest.mark.parametrize("direction", ["to_server", "to_client"])
@@ -215,12 +215,11 @@ async def test_closing_never_hangs(nats_server: NatsServer, state: str) -> None:
     if state == "killed":
         await asyncio.to_thread(nats_server.kill)
         await eventually(lambda: not connection.is_connected)
-    began = time.monotonic()
 
-    await connection.close()
-    await connection.close()
+    async with asyncio.timeout(10):  # the request would wait for 60 s
+        await connection.close()
+        await connection.close()
 
-    assert time.monotonic() - began < 2.5
     with pytest.raises(RequestTimeout, match="before the connection was closed"):
         await waiting
     with pytest.raises(NotConnected):

@@ -134,12 +134,11 @@ async def test_stopping_never_hangs_and_ends_the_thread(nats_server: NatsServer,
         nats_server.pause()
     if state == "killed":
         await asyncio.to_thread(nats_server.kill)
-    began = time.monotonic()
 
-    await heartbeats.stop()
-    await heartbeats.stop()
+    async with asyncio.timeout(10):
+        await heartbeats.stop()
+        await heartbeats.stop()
 
-    assert time.monotonic() - began < 3.5
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stopping")]
     if state == "paused":
         nats_server.resume()

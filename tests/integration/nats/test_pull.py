@@ -107,9 +107,8 @@ async def test_a_message_that_arrives_after_the_stop_is_given_back(
         proxy.blackhole("to_client")
         await add_work(connection, "one")
         await eventually(lambda: has_in_hand(connection, 1))
-        began = time.monotonic()
-        await pull.stop()
-        assert time.monotonic() - began < 0.2
+        async with asyncio.timeout(5):  # its pull request would wait for 30 s
+            await pull.stop()
         proxy.heal()
 
         async with pulling(connection, others, 1):
@@ -126,9 +125,8 @@ async def test_stopping_does_not_wait_for_a_server_that_hangs(
     async with pulling(connection, Capacity(), 1) as pull:
         await eventually(lambda: pull.state.consuming)
         nats_server.pause()
-        began = time.monotonic()
 
-        await pull.stop()
+        async with asyncio.timeout(5):  # its pull request would wait for 30 s
+            await pull.stop()
 
-        assert time.monotonic() - began < 0.2
         nats_server.resume()

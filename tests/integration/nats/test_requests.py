@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 
 import pytest
@@ -54,12 +53,9 @@ async def test_a_request_is_answered_with_its_headers(connection: Connection) ->
 
 
 async def test_a_request_that_nobody_listens_to_fails_at_once(connection: Connection) -> None:
-    began = time.monotonic()
-
     with pytest.raises(NoResponders, match="nobody"):
-        await request(connection, "nobody.here", timeout=5 * SECOND)
-
-    assert time.monotonic() - began < 1
+        async with asyncio.timeout(10):
+            await request(connection, "nobody.here", timeout=50 * SECOND)
 
 
 async def test_a_request_that_nobody_answers_times_out(connection: Connection) -> None:
@@ -72,12 +68,11 @@ async def test_a_request_that_nobody_answers_times_out(connection: Connection) -
 async def test_a_denied_request_fails_at_once_and_names_the_subject_as_written() -> None:
     async with NatsServer(config=CONFINED) as server:
         connection = await Connection.open(as_tight(server), settings=TIGHT)
-        began = time.monotonic()
 
         with pytest.raises(PermissionDenied, match=r"publish to \"\$JS\.API\.STREAM\.INFO\.Jobs\""):
-            await request(connection, "$JS.API.STREAM.INFO.Jobs", timeout=5 * SECOND)
+            async with asyncio.timeout(10):
+                await request(connection, "$JS.API.STREAM.INFO.Jobs", timeout=50 * SECOND)
 
-        assert time.monotonic() - began < 1
         assert connection.is_connected
         await connection.close()
 
