@@ -20,10 +20,11 @@ from trellis_nats import (
 
 ACK_WAIT: Final = timedelta(seconds=1)
 LEASE: Final = timedelta(seconds=1)
+LATE_LEASE: Final = timedelta(seconds=2)
 
 
 class Cargo(Model):
-    """A payload. Its key is the ship, where the queue does not say otherwise."""
+    """A payload. Its key is the ship, unless the queue has another key."""
 
     ship: str
     number: int = 0
@@ -42,21 +43,21 @@ CargoJob = ActiveJob[Cargo, Stowed]
 CargoQueue = JobQueue[Cargo, Stowed]
 
 
-def _spec(name: str, key: KeySpec, *, concurrency: int = 8, max_deliver: int = 5) -> JobSpec:
+def _spec(name: str, key: KeySpec, *, ack_wait: timedelta = ACK_WAIT) -> JobSpec:
     return JobSpec(
         name=name,
         payload=Cargo,
         result=Stowed,
-        max_deliver=max_deliver,
+        max_deliver=5,
         backoff=(timedelta(milliseconds=50),),
-        ack_wait=ACK_WAIT,
-        concurrency=concurrency,
+        ack_wait=ack_wait,
+        concurrency=8,
         key=key,
     )
 
 
 class LoadQueue(CargoQueue):
-    """One at a time for each ship, and as many waiting as come."""
+    """One active job for each ship, and any number of waiting jobs."""
 
     spec: ClassVar[JobSpec] = _spec(
         "load", KeySpec(template=("ferry", "/ship"), max_queued=1_000, lease=LEASE)
@@ -64,7 +65,7 @@ class LoadQueue(CargoQueue):
 
 
 class PairQueue(CargoQueue):
-    """Two at a time for each ship."""
+    """Two active jobs for each ship."""
 
     spec: ClassVar[JobSpec] = _spec(
         "pair", KeySpec(template=("/ship",), max_active=2, max_queued=1_000, lease=LEASE)
@@ -72,13 +73,13 @@ class PairQueue(CargoQueue):
 
 
 class StrictQueue(CargoQueue):
-    """One for each ship, waiting or active."""
+    """One job for each ship, waiting or active."""
 
     spec: ClassVar[JobSpec] = _spec("strict", KeySpec(template=("/ship",), lease=LEASE))
 
 
 class OnceQueue(CargoQueue):
-    """A second one is answered with the first."""
+    """A second submission is answered with the first job."""
 
     spec: ClassVar[JobSpec] = _spec(
         "once", KeySpec(template=("/ship",), max_queued=1, when_full="coalesce", lease=LEASE)
@@ -100,7 +101,7 @@ class DuoQueue(CargoQueue):
 
 
 class LatestQueue(CargoQueue):
-    """The newest takes the place of the one that waits."""
+    """The newest job replaces the waiting one."""
 
     spec: ClassVar[JobSpec] = _spec(
         "latest", KeySpec(template=("/ship",), max_queued=1, when_full="replace-oldest", lease=LEASE)
@@ -112,6 +113,16 @@ class GuardedQueue(CargoQueue):
 
     spec: ClassVar[JobSpec] = _spec(
         "guarded", KeySpec(template=("/ship",), max_queued=10, stale_policy="block", lease=LEASE)
+    )
+
+
+class LateQueue(CargoQueue):
+    """A lease expires long before the message of a dead worker's job is redelivered."""
+
+    spec: ClassVar[JobSpec] = _spec(
+        "late",
+        KeySpec(template=("/ship",), max_queued=10, lease=LATE_LEASE),
+        ack_wait=timedelta(minutes=1),
     )
 
 
@@ -134,6 +145,7 @@ class FerryJobs(Jobs):
         self.duo: Final = DuoQueue(runtime)
         self.latest: Final = LatestQueue(runtime)
         self.guarded: Final = GuardedQueue(runtime)
+        self.late: Final = LateQueue(runtime)
         self.numbered: Final = NumberedQueue(runtime)
 
 

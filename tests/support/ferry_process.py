@@ -1,7 +1,8 @@
-"""A worker of the ferry in a process of its own, to be killed or stopped.
+"""A worker of the ferry in a separate process, to be killed or stopped.
 
-It says `working` when it pulls, then `began <job> <try>` and `ended <job> <how>` for each handler, which takes as many
-seconds as its payload says; a negative number blocks the event loop.
+It prints `working` when it pulls, then `began <job> <attempt>` and `ended <job> <how>` for each handler. A handler takes as
+many seconds as its payload says; a negative number blocks the event loop. One handler of queue `late` runs at a time, so
+that while it runs, the process pulls no other job of that queue.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from tests.support.shop_process import ROOT, ShopProcess, say
 async def main(url: str) -> None:
     """Work until SIGTERM."""
     async with Ferry.connect(url, options=Options(shutdown_grace=timedelta(milliseconds=200))) as ferry:
-        for queue in (ferry.jobs.load, ferry.jobs.guarded):
+        for queue, concurrency in ((ferry.jobs.load, 8), (ferry.jobs.guarded, 8), (ferry.jobs.late, 1)):
 
-            @queue.handle
+            @queue.handle(concurrency=concurrency)
             async def work(job: CargoJob) -> Stowed:
                 say("began", job.id, job.tries)
                 how = "cancelled"

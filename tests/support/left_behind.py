@@ -16,7 +16,6 @@ from tests.support.records import bucket_of, holders, key_of, name_of, record_of
 
 __all__ = [
     "ANNA",
-    "BOUND",
     "SOON",
     "Watch",
     "accepted",
@@ -29,8 +28,6 @@ __all__ = [
 
 ANNA = Cargo(ship="anna")
 SOON = timedelta(seconds=10)
-BOUND = LEASE + timedelta(seconds=1)
-"""For how long a key that has work may be blocked (jobs.md, "Self-healing")."""
 LONG_AGO = timedelta(minutes=1)
 
 
@@ -46,7 +43,7 @@ class Watch:
             self.go_on.set()
 
     def works(self, queue: CargoQueue) -> None:
-        """Be the handler of a queue."""
+        """Register the handler of a queue."""
 
         @queue.handle
         async def work(job: CargoJob) -> Stowed:
@@ -61,7 +58,7 @@ class Watch:
 
 
 def dead_slot(job_id: str = "01DEAD", *, age: timedelta = LEASE) -> Slot:
-    """Return a slot whose owner has been dead for a while."""
+    """Return a slot whose owner has been dead for `age`."""
     then = now() - age
     return Slot(
         job_id=job_id,
@@ -76,7 +73,7 @@ def dead_slot(job_id: str = "01DEAD", *, age: timedelta = LEASE) -> Slot:
 
 
 def entry(job_id: str = "01GHOST", *, age: timedelta = LONG_AGO) -> QueueEntry:
-    """Return the place of a job that was made so long ago."""
+    """Return the entry of a job that was created `age` ago."""
     return QueueEntry(job_id=job_id, created_at=timestamp(now() - age), request_id="r", context=None)
 
 
@@ -88,14 +85,14 @@ async def leave(
     queued: Sequence[QueueEntry] = (),
     cargo: Cargo = ANNA,
 ) -> None:
-    """Leave something in a record, before what it has."""
+    """Put slots and entries into a record, before those that it has."""
     record = await known_record(ferry, queue, cargo)
     changed = record._replace(active=(*active, *record.active), queued=(*queued, *record.queued))
     await bucket_of(ferry).put(name_of(queue, cargo), changed.encode())
 
 
 async def known_record(ferry: Ferry, queue: CargoQueue, cargo: Cargo = ANNA) -> KeyRecord:
-    """Read the record of the key, an empty one where there is none."""
+    """Read the record of the key; an empty one if it does not exist."""
     if await bucket_of(ferry).get(name_of(queue, cargo)) is not None:
         return await record_of(ferry, queue, cargo)
     key = key_of(queue, cargo)

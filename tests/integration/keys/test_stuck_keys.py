@@ -1,14 +1,14 @@
-"""What sticks in other runtimes (reference, 10.14, and the rows around it) does not stick here, whoever dies where."""
+"""Keys that get stuck in other runtimes (reference, 10.14, and the rows around it) do not get stuck here, wherever a process dies."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from time import monotonic
 
 import pytest
 from trellis_nats import Coalesced, JobRetry, JobState, Rejected, Replaced, TransportError
 from trellis_nats.clock import now, timestamp
+from trellis_nats.jobs.keys import orphans
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.testing import NatsServer
 
@@ -16,7 +16,6 @@ from tests.support.eventually import eventually
 from tests.support.ferry import ACK_WAIT, Cargo, CargoJob, CargoQueue, Ferry, Stowed
 from tests.support.left_behind import (
     ANNA,
-    BOUND,
     SOON,
     Watch,
     accepted,
@@ -28,22 +27,21 @@ from tests.support.left_behind import (
 )
 from tests.support.records import bucket_of, holders, name_of, record_of
 
-# --- reservations that nobody owns -------------------------------------------------------------------------------------
+# --- reservations of dead processes ------------------------------------------------------------------------------------
 
 
 async def test_a_reservation_whose_creator_died_delays_nobody_who_waits_behind_it(
-    nats_server: NatsServer,
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither a recent reservation nor an old one: none is evicted here."""
+    monkeypatch.setattr(orphans, "RESERVATION_TIMEOUT", timedelta(hours=1))
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch = ferry.jobs.load, Watch(ends=True)
         await leave(ferry, queue, queued=[entry(age=timedelta(0)), entry("01OLDER")])
         watch.works(queue)
         await ferry.jobs.start_workers()
-        created = monotonic()
 
         await (await queue.create(ANNA)).result(timeout=SOON)
-
-        assert monotonic() - created < BOUND.total_seconds()
 
 
 async def test_reservations_of_dead_creators_refuse_nobody(nats_server: NatsServer) -> None:
@@ -57,7 +55,7 @@ async def test_reservations_of_dead_creators_refuse_nobody(nats_server: NatsServ
 async def test_a_creation_that_is_interrupted_between_its_two_writes_leaves_a_place_that_is_given_up(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is given up ten seconds after; until then the key says that it is full."""
+    """It is evicted ten seconds later; until then the key is full."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue, is_reserved = ferry.jobs.strict, asyncio.Event()
 
@@ -120,7 +118,7 @@ async def test_a_replaced_job_whose_end_cannot_be_stored_has_its_place_back_and_
 async def test_a_job_that_was_displaced_by_a_creator_that_died_runs_after_all(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lost its place, and nobody wrote that it was skipped."""
+    """It lost its entry, but no process stored that it was skipped."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch, is_displaced = ferry.jobs.latest, Watch(ends=True), asyncio.Event()
         first, second = await queue.create(ANNA), await queue.create(ANNA)
@@ -168,7 +166,7 @@ async def has_waited(ferry: Ferry, queue: CargoQueue, since: str, so_long: timed
 async def test_a_retry_that_another_runtime_dropped_from_the_record_finds_its_way_back(
     nats_server: NatsServer,
 ) -> None:
-    """The TypeScript runtime keeps no place for a retry (reference, 10.9)."""
+    """The TypeScript runtime keeps no entry for a retry (reference, 10.9)."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.load
 
@@ -212,14 +210,12 @@ async def test_a_record_that_cannot_be_read_stops_its_own_key_alone_and_only_unt
         assert [job for job, _ in watch.began] == [other.id]
 
         await bucket_of(ferry).put(name_of(queue, ANNA), good.value)
-        repaired = monotonic()
 
         assert (await ref.wait(timeout=SOON)).state is JobState.COMPLETED
-        assert monotonic() - repaired < (BOUND + ACK_WAIT).total_seconds()
 
 
 async def test_submissions_leave_nothing_behind_in_the_record(nats_server: NatsServer) -> None:
-    """Other runtimes keep a note of each one that was not accepted, for ever."""
+    """Other runtimes keep a note of each rejected submission forever."""
     async with Ferry.connect(nats_server.url) as ferry:
         for queue in (ferry.jobs.strict, ferry.jobs.once, ferry.jobs.latest):
             await queue.create(ANNA)
@@ -237,7 +233,7 @@ async def test_submissions_leave_nothing_behind_in_the_record(nats_server: NatsS
 async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
     nats_server: NatsServer,
 ) -> None:
-    """More wait than may, as after the limit was lowered: behind one that has ended stands the next."""
+    """More jobs wait than the limit allows, as after it was lowered: behind a job that has ended is the next one."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.once
         ended = [await queue.create(ANNA) for _ in range(2)]
@@ -255,7 +251,7 @@ async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
 async def test_a_cancelled_job_stands_for_nobody_though_its_handler_still_runs(
     nats_server: NatsServer,
 ) -> None:
-    """It keeps its slot until its handler has returned: what comes meanwhile finds the key full."""
+    """It keeps its slot until its handler has returned; until then the key is full."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch = ferry.jobs.solo, Watch()
         watch.works(queue)

@@ -196,12 +196,15 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if started is not None and await self._liveness.is_held(item.job_id, started.event.instance_id):
             self._log_still_running(item, "in another worker")
             return True
-        _log.warning(
+        # Once for each delivery: the history is read again every few seconds while the job waits for its key.
+        _log.log(
+            logging.DEBUG if item.is_reported_lost else logging.WARNING,
             "job %s of queue %s was redelivered: its worker no longer holds it",
             item.job_id,
             self._queue,
             extra=log_fields(LogEvent.JOB_REDELIVERED_LOST, queue=self._queue, job_id=item.job_id),
         )
+        item.is_reported_lost = True
         return False
 
     async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:

@@ -25,6 +25,7 @@ class WorkItem:
     __slots__ = (
         "event",
         "identity",
+        "is_reported_lost",
         "key",
         "lease",
         "max_attempts",
@@ -61,6 +62,8 @@ class WorkItem:
         """The newest event of the job, as far as this process knows; None before it is read."""
         self.lease: SlotLease | None = None
         """The slot of the job's key that the attempt runs in."""
+        self.is_reported_lost = False
+        """Whether it is logged that the worker of the job's last attempt does not hold it any longer."""
 
     @property
     def job_id(self) -> str:
