@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Final, Generic, NamedTuple, TypeVar, cast
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar, cast
 
 import pydantic_core
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from trellis_nats._support.union_labels import KEY_STEP, LABEL_UNIONS, label_of
 from trellis_nats.errors import InvalidPayload
 
 __all__ = ["Codec", "JsonText", "decode_json", "encode_json", "json_text"]
@@ -42,7 +43,7 @@ class Codec(Generic[T]):
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
         # Generated code passes a type expression; before Python 3.15 (PEP 747) no annotation describes one.
-        return TypeAdapter(cast("type[T]", self._shape))
+        return TypeAdapter(cast("type[T]", Annotated[self._shape, LABEL_UNIONS]))
 
     def decode(self, data: bytes) -> T:
         """Read a value from JSON text.
@@ -97,11 +98,25 @@ class Codec(Generic[T]):
 
 
 def list_issues(error: ValidationError) -> list[tuple[str, str]]:
-    """List the places and rules of a validation error, without the values."""
+    """List the places and rules of a validation error, without the values.
+
+    A place is a JSON pointer into the value, after a `#`. Where a member of a union is a class, the text names it.
+    """
     return [
-        ("/".join(("#", *(str(part) for part in item["loc"]))), item["msg"])
+        _issue(item["loc"], item["msg"])
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _issue(location: tuple[str | int, ...], text: str) -> tuple[str, str]:
+    labels = [label for step in location if (label := label_of(step))]
+    steps = [str(step) for step in location if label_of(step) is None]
+    if steps[-1:] == [KEY_STEP]:
+        steps.pop()
+        text = f"{text} (the name of the member)"
+    elif labels and labels[-1][:1].isupper():
+        text = f"{text} (as {labels[-1]})"
+    return "/".join(["#", *(step.replace("~", "~0").replace("/", "~1") for step in steps)]), text
 
 
 def decode_json(data: bytes) -> JsonValue:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from trellis_nats._support.union_labels import label_unions
 
 __all__ = ["Model"]
 
@@ -30,6 +33,15 @@ class Model(BaseModel):
         # Validators are built at first use, so that importing a package is cheap.
         defer_build=True,
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
+    ) -> CoreSchema:
+        """Return what pydantic builds the validator from, with names for the members of unions."""
+        schema = handler(source)
+        label_unions(handler.resolve_ref_schema(schema), handler)
+        return schema
 
     def model_dump(self, *, exclude_unset: bool = True, **options: Any) -> dict[str, Any]:  # pyright: ignore[reportExplicitAny, reportAny] - pydantic's own signature
         """Return the value as a dictionary, by wire names, without fields that were never set.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -37,8 +37,8 @@ def environment() -> Environment:
         "literal": literal,
         "summary": summary,
     }
-    # jinja2 annotates this dictionary by what it holds at first.
-    cast("dict[str, object]", result.globals)["group_imports"] = _group_imports
+    template_globals: dict[str, Any] = result.globals  # pyright: ignore[reportAssignmentType] - jinja2 annotates it too narrowly
+    template_globals["group_imports"] = _group_imports
     return result
 
 

@@ -90,17 +90,17 @@ def test_order_descriptions_and_references_make_no_other_class(twin: JsonValue) 
     assert found["BLine"] == "a.ALine"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        record(productId=TEXT, quantity={"type": "number", "minimum": 1}),
-        record(productId=TEXT, quantity={"type": "integer"}),
-        {**LINE, "required": ["quantity"]},
-        {**LINE, "additionalProperties": False},
-        record(productId=TEXT, quantity=NUMBER, note=TEXT),
-        {"type": "object", "properties": {"productId": TEXT, "quantity": {"type": "number", "default": 3}}},
-    ],
-)
+OTHERS: list[JsonValue] = [
+    record(productId=TEXT, quantity={"type": "number", "minimum": 1}),
+    record(productId=TEXT, quantity={"type": "integer"}),
+    {**LINE, "required": ["quantity"]},
+    {**LINE, "additionalProperties": False},
+    record(productId=TEXT, quantity=NUMBER, note=TEXT),
+    {"type": "object", "properties": {"productId": TEXT, "quantity": {"type": "number", "default": 3}}},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
 def test_limits_and_members_make_another_class(other: JsonValue) -> None:
     found = homes(A=record(line=LINE), B=record(line=other))
 
