@@ -174,7 +174,7 @@ def log_fields(
     """Return the `extra` of a log record: the event's name and the fields that are known.
 
     Args:
-        event: what the record reports; stored as `event_name`.
+        event: what the record reports, as `event_name`.
         queue: the name of the job queue.
         job_id: the id of the job.
         key: the concurrency key, in its readable form.
