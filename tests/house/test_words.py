@@ -28,9 +28,7 @@ WORDS: Final = {
 """What is refused, and what to write instead."""
 
 NOT_YET: Final = (
-    "docs/decisions/",
     "docs/guides/",
-    "docs/keyed-concurrency.md",
     "docs/reference/",
     "runtime/",
     "templates/",

@@ -13,7 +13,7 @@ __all__ = ["group_by_age", "is_due", "job_filter"]
 
 
 def group_by_age(retention: Retention) -> dict[timedelta, list[EventType]]:
-    """Group the events that end a job by how long the job is kept after them, without those that are kept forever."""
+    """Group the events that end a job by how long the job is kept after them; events without a limit are left out."""
     ages = {
         EventType.COMPLETED: retention.completed,
         EventType.CANCELLED: retention.cancelled,
