@@ -59,10 +59,10 @@ format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## write the generated example, the golden packages and the page of log events again
+generate: $(STAMP) ## write the example, the golden packages and the log reference again
 	@$(BIN)/trellis-gen facade
 	@$(BIN)/python -m tests.golden.refresh
-	@$(BIN)/python -m tests.support.log_page
+	@$(BIN)/python -m tests.house.log_reference
 
 verify: $(STAMP) ## prove that the generated example is fresh
 	@$(BIN)/trellis-gen facade --check

@@ -12,7 +12,7 @@ from tests.support.build_once import build_once
 ROOT = Path(__file__).parents[2]
 GENERATOR_ONLY = {"jinja2", "black", "argcomplete", "datamodel-code-generator", "trellis-codegen"}
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
