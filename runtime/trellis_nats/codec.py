@@ -45,6 +45,11 @@ class Codec(Generic[T]):
         # Generated code passes a type expression; before Python 3.15 (PEP 747) no annotation describes one.
         return TypeAdapter(cast("type[T]", Annotated[self._shape, LABEL_UNIONS]))
 
+    @property
+    def shape(self) -> object:
+        """The type, as an expression that pydantic understands."""
+        return self._shape
+
     def decode(self, data: bytes) -> T:
         """Read a value from JSON text.
 

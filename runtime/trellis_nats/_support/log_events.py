@@ -49,6 +49,8 @@ class LogEvent(StrEnum):
     """A write was not answered and is repeated under the same message id."""
     ACK_NOT_CONFIRMED = "ack_not_confirmed"
     """The server did not confirm an acknowledgement; it is repeated."""
+    KEY_NOT_RELEASED = "key_not_released"
+    """A job ended, but is still in the record of its key; the next job that needs the room removes it."""
     WRITE_CONFLICT = "write_conflict"
     """Another writer stored an event of the job first; its events are read again."""
     READ_FAILED = "read_failed"

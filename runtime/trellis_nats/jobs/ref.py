@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final, Generic
 
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import (
     ConfigurationError,
@@ -26,7 +27,7 @@ from trellis_nats.errors import (
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lifecycle import JobLife, apply
-from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of
+from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of, types_to_read
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_context import QueueContext
@@ -38,21 +39,22 @@ __all__ = ["JobRef"]
 
 _log = logging.getLogger(__name__)
 
-_LOOK_AGAIN: Final = timedelta(seconds=15)
-"""How long a waiter trusts that it was told of every event. A message may be dropped; a stored event is not."""
+_READ_AGAIN: Final = timedelta(seconds=15)
+"""How often a waiter reads without being notified: a message may be dropped; a stored event is not."""
 _STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
-"""Seconds between looks after an event was heard: it is heard before it is stored, on replicas well before."""
+"""Seconds between reads after a notification: it arrives before the event is stored, on replicas well before."""
 
 
 class JobRef(Generic[PayloadT, ResultT, UpdateT]):
-    """A handle on one job. It holds no resources, and may be made again from the id alone."""
+    """A handle on one job. It holds no resources; `queue.ref(job_id)` returns one for any job of the queue."""
 
-    def __init__(self, access: QueueContext[PayloadT, ResultT, UpdateT], job_id: str) -> None:
-        self._access = access
+    def __init__(self, queue: QueueContext[PayloadT, ResultT, UpdateT], job_id: str) -> None:
+        self._queue = queue
+        self._event_log = queue.event_log
         self._id = job_id
 
     def __repr__(self) -> str:
-        return f"<JobRef {self._access.queue} {self._id}>"
+        return f"<JobRef {self.queue} {self._id}>"
 
     @property
     def id(self) -> str:
@@ -62,30 +64,26 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     @property
     def queue(self) -> str:
         """The queue's name in the contract."""
-        return self._access.queue
+        return self._queue.queue
 
     async def get(self) -> JobSnapshot[PayloadT, ResultT]:
         """Read the job as it stands now.
 
         Raises:
-            JobNotFound: no such job is stored.
-            InvalidPayload: what is stored does not match its schema.
+            JobNotFound: no job with this id is stored.
+            InvalidPayload: the stored payload or result does not match its schema.
             TransportError: NATS did not answer.
         """
-        await self._newest()
-        events = await self._access.event_log.latest_by_type(self._id, SNAPSHOT_EVENTS)
-        snapshot = snapshot_of(events, payload=self._access.payload, result=self._access.result)
-        if snapshot is None:
-            raise self._not_found()
-        return snapshot
+        return await self._snapshot(await self._newest())
 
     async def wait(self, *, timeout: timedelta | None = None) -> JobSnapshot[PayloadT, ResultT]:
-        """Wait until the job ends, in whatever way, and return how it stands then.
+        """Wait until the job ends, in whatever way, and return it as it stands then.
 
-        With no timeout, wait for as long as it takes, through reconnects. Giving up does not cancel the job.
+        Args:
+            timeout: how long to wait. The default is to wait as long as it takes, through reconnects.
 
         Raises:
-            JobNotFound: no such job is stored.
+            JobNotFound: no job with this id is stored.
             TimeoutError: `timeout` passed first; the job goes on.
         """
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
@@ -94,16 +92,16 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     async def result(self, *, timeout: timedelta | None = None) -> ResultT:
         """Wait until the job ends and return its result.
 
-        With no timeout, wait for as long as the job takes. Waiting does not keep the job alive, and giving up does
-        not cancel it.
+        Args:
+            timeout: how long to wait. The default is to wait as long as the job takes.
 
         Raises:
-            JobFailed: the handler gave up, or every try was used.
-            JobCancelled: someone cancelled the job.
+            JobFailed: the handler raised `JobFailed`, or every attempt failed.
+            JobCancelled: the job was cancelled.
             JobExpired: its deadline passed first.
-            JobSkipped: a newer job of its key took its place.
-            JobStale: the lease of its key ran out, and it lost its slot.
-            JobNotFound: no such job is stored.
+            JobSkipped: a newer job of its key replaced it.
+            JobStale: the lease of its key expired, and it lost its slot.
+            JobNotFound: no job with this id is stored.
             TimeoutError: `timeout` passed first; the job goes on.
         """
         snapshot = await self.wait(timeout=timeout)
@@ -112,19 +110,19 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         raise _failure(snapshot.state, snapshot.last_error or f"job {self._id} is {snapshot.state}")
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
-        """Give the job's events, from its creation on, and end with the job.
+        """Iterate over the job's events, from its creation on; the iteration ends with the job.
 
-        They come from the stream, in order, through reconnects, and late subscribers get the whole history. Events
-        that are not legal where they stand are left out.
+        They come from the stream, in order and through reconnects. However late it begins, the whole history comes.
+        An event that is not legal in the job's state is left out.
 
         Raises:
-            PermissionDenied: the account may not make a consumer on stream JOBS. A worker's account need not.
-            JobNotFound: no such job is stored.
+            PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
+            JobNotFound: no job with this id is stored.
         """
         await self._newest()
         life: JobLife | None = None
         async with aclosing(
-            history_of(self._access.connection, self._access.subjects.job(self._id))
+            history_of(self._queue.connection, self._queue.subjects.job(self._id))
         ) as event_log:
             async for event in event_log:
                 before, life = life, apply(life, event)
@@ -135,20 +133,21 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                     return
 
     async def updates(self) -> AsyncGenerator[UpdateT, None]:
-        """Give the updates that the job's handler sends from now on, and end with the job.
+        """Iterate over the updates that the job's handler sends from now on; the iteration ends with the job.
 
-        They are live: what was sent before, or while there was no connection, is gone. After a failed try the next
-        one's updates follow. Of a thousand that wait for a slow reader, the oldest are dropped.
+        Updates are not stored: what was sent before, or while there was no connection, does not come. After a failed
+        attempt, the updates of the next one follow. At most a thousand wait for a slow reader; then the oldest are
+        dropped.
 
         Raises:
-            ConfigurationError: the queue declares no `update`.
-            JobNotFound: no such job is stored.
+            ConfigurationError: the queue declares no `update` in its contract.
+            JobNotFound: no job with this id is stored.
         """
-        updates, inbox = self._access.updates, UpdateInbox(self._id)
-        subscription = self._access.connection.subscribe(updates.subject(self._id), inbox.hear)
+        updates, inbox = self._queue.updates, UpdateInbox(self._id)
+        subscription = self._queue.connection.subscribe(updates.subject(self._id), inbox.hear)
         ended = asyncio.create_task(self.wait())
         try:
-            await self._access.connection.flush()
+            await self._queue.connection.flush()
             inbox.begin((await self._newest()).event.tries)
             while not ended.done() or inbox.arrived.is_set():
                 arrived = asyncio.create_task(inbox.arrived.wait())
@@ -164,16 +163,19 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             await subscription.unsubscribe()
 
     async def cancel(self, reason: str = "cancelled") -> JobSnapshot[PayloadT, ResultT]:
-        """Cancel the job, unless it has ended, and return how it stands now.
+        """Cancel the job, unless it has ended, and return it as it stands now.
 
-        A job that waits never starts; a running handler sees `job.is_cancelled`, and what it returns no longer
-        matters. Cancelling twice is harmless.
+        A job that waits never starts. A running handler sees `job.is_cancelled`, and what it returns no longer matters.
+        Cancelling twice is harmless.
+
+        Args:
+            reason: stored as the job's last error.
 
         Raises:
-            JobNotFound: no such job is stored.
+            JobNotFound: no job with this id is stored.
+            InvalidPayload: the stored payload or result does not match its schema.
             TransportError: NATS did not answer.
         """
-        event_log = self._access.event_log
         newest: StoredEvent | None = await self._newest()
         while newest is not None and not newest.event.is_terminal:
             event = newest.event
@@ -188,95 +190,116 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                 at=now(),
             )
             try:
-                await event_log.append(cancelled, after=newest.sequence)
-            except WriteConflict as overtaken:
-                newest = overtaken.newest
+                sequence = await self._event_log.append(cancelled, after=newest.sequence)
+            except WriteConflict as conflict:
+                newest = conflict.newest
             else:
                 if event.effective_state is not JobState.ACTIVE:
                     await self._leave_key()
-                break
-        return await self.get()
+                return await self._snapshot(newest, StoredEvent(cancelled.read(), sequence, None))
+        return await self.get() if newest is None else await self._snapshot(newest)
 
     async def release_key(self) -> bool:
-        """Take the job out of the record of its concurrency key; return whether it was there.
+        """Remove the job from the record of its concurrency key, and return whether it was there.
 
-        For operators: under `stalePolicy: block`, a key whose worker died is held until its job runs again or somebody
-        says this. A handler that still runs loses its slot at the next renewal and is stopped; its job is tried again
+        For operators: under `stalePolicy: block`, a slot whose worker died stays occupied until its job runs again or
+        this is called. A handler that still runs loses its slot at the next renewal and is stopped; its job runs again
         when the key has room.
 
         Raises:
             ConfigurationError: the queue has no concurrency key.
-            JobNotFound: no such job is stored.
-            InvalidPayload: the payload that is stored has no key; such a job is in no record.
-            TransportError: NATS did not take it.
+            JobNotFound: no job with this id is stored.
+            InvalidPayload: the stored payload has no key; no record has such a job.
+            TransportError: NATS did not store the change.
         """
-        keys = self._access.keys
+        keys = self._queue.keys
         if keys is None:
-            raise ConfigurationError(f'queue "{self._access.queue}" has no concurrency key')
+            raise ConfigurationError(f'queue "{self._queue.queue}" has no concurrency key')
         with suppress(MalformedJobEvent):  # the key is in the event that created it
             await self._newest()
         return await keys.remove(self._id)
 
     async def _leave_key(self) -> None:
-        """Free the place of a job that will never begin. Else whoever needs it finds that the job has ended."""
-        keys = self._access.keys
+        """Remove a job that will never begin from its key's record. If that fails, the next job that needs room does."""
+        keys = self._queue.keys
         try:
             if keys is not None:
                 await keys.withdraw(self._id)
         except (TransportError, InvalidPayload) as error:
-            _log.warning("job %s is cancelled, and still in the record of its key: %s", self._id, error)
+            _log.warning(
+                "job %s is cancelled, but still in the record of its key: %s",
+                self._id,
+                error,
+                extra=log_fields(LogEvent.KEY_NOT_RELEASED, queue=self.queue, job_id=self._id),
+            )
+
+    async def _snapshot(self, newest: StoredEvent, *written: StoredEvent) -> JobSnapshot[PayloadT, ResultT]:
+        """Read what a snapshot needs beside the newest event and those that were `written` after it."""
+        types = types_to_read(newest.event, is_fenced=self._event_log.is_fenced)
+        events = await self._event_log.latest_by_type(self._id, types) if types else []
+        own = (newest,) if newest.event.event_type in SNAPSHOT_EVENTS else ()
+        snapshot = snapshot_of(
+            sorted((*events, *own, *written), key=lambda event: event.sequence),
+            payload=self._queue.payload,
+            result=self._queue.result,
+        )
+        if snapshot is None:
+            raise self._not_found()
+        return snapshot
 
     async def _until_terminal(self) -> JobSnapshot[PayloadT, ResultT]:
-        async with self._heard() as heard:
+        async with self._watch_endings() as ended:
             while True:
-                if await self._has_ended():
-                    return await self.get()
+                if (newest := await self._ending()) is not None:
+                    return await self._snapshot(newest)
                 try:
-                    await asyncio.wait_for(heard.wait(), _LOOK_AGAIN.total_seconds())
+                    await asyncio.wait_for(ended.wait(), _READ_AGAIN.total_seconds())
                 except TimeoutError:
                     continue
-                heard.clear()
+                ended.clear()
                 for pause in _STORED_WITHIN:
                     await asyncio.sleep(pause)
-                    if await self._has_ended():
-                        return await self.get()
+                    if (newest := await self._ending()) is not None:
+                        return await self._snapshot(newest)
 
-    async def _has_ended(self) -> bool:
+    async def _ending(self) -> StoredEvent | None:
+        """Read the newest event. Return it if it ends the job."""
         try:
-            return (await self._newest()).event.is_terminal
+            newest = await self._newest()
         except TransportError:
-            await self._access.connection.wait_connected()
-            return False
+            await self._queue.connection.wait_connected()
+            return None
+        return newest if newest.event.is_terminal else None
 
     async def _newest(self) -> StoredEvent:
-        """Read the newest event. In a cluster, a replica may know a fresh job a moment later than its creator."""
-        for pause in _STORED_WITHIN if self._access.connection.server_count > 1 else (0.0,):
+        """Read the newest event. In a cluster, a replica may receive a new job a moment after it was created."""
+        for pause in _STORED_WITHIN if self._queue.connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
-            newest = await self._access.event_log.newest(self._id)
+            newest = await self._event_log.newest(self._id)
             if newest is not None:
                 return newest
         raise self._not_found()
 
     def _not_found(self) -> JobNotFound:
-        return JobNotFound(f'no job "{self._id}" is stored in queue "{self._access.queue}"')
+        return JobNotFound(f'no job "{self._id}" is stored in queue "{self._queue.queue}"')
 
     @asynccontextmanager
-    async def _heard(self) -> AsyncGenerator[asyncio.Event]:
-        """Give an event that is set when something may have ended the job.
+    async def _watch_endings(self) -> AsyncGenerator[asyncio.Event]:
+        """Yield an event that is set when the job may have ended.
 
-        What is heard is only a reason to read: a subscriber also hears an event that the stream then refused.
+        A message is only a reason to read: subscribers also receive events that the stream then refuses.
         """
-        connection, subjects = self._access.connection, self._access.subjects
-        heard = asyncio.Event()
+        connection, subjects = self._queue.connection, self._queue.subjects
+        ended = asyncio.Event()
         endings = {subjects.event(self._id, ending) for ending in TERMINAL_EVENTS}
         subscription = connection.subscribe(
             subjects.event(self._id, "*"),
-            lambda message: heard.set() if message.subject in endings else None,
+            lambda message: ended.set() if message.subject in endings else None,
         )
-        forget = connection.on_reconnect(heard.set)
+        forget = connection.on_reconnect(ended.set)
         try:
             await connection.flush()
-            yield heard
+            yield ended
         finally:
             forget()
             await subscription.unsubscribe()

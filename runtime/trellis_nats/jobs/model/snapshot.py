@@ -1,4 +1,4 @@
-"""A job as it stands now, put together from the newest event of each type."""
+"""A job as it stands now, built from the newest event of each type."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final, Generic, TypeVar
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context
-from trellis_nats.jobs.model.event import JobProgress, StoredEvent
+from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
-__all__ = ["SNAPSHOT_EVENTS", "JobSnapshot", "snapshot_of"]
+__all__ = ["SNAPSHOT_EVENTS", "JobSnapshot", "snapshot_of", "types_to_read"]
 
 PayloadT = TypeVar("PayloadT")
 ResultT = TypeVar("ResultT")
@@ -34,7 +34,16 @@ SNAPSHOT_EVENTS: Final = (
     EventType.DEAD,
     EventType.DISMISSED,
 )
-"""What a snapshot is made of: one read each, however long the history is."""
+"""The events that a snapshot is made of: one read for each, however long the history is."""
+_UNDER_WAY_EVENTS: Final = (
+    EventType.CREATED,
+    EventType.RETRIED,
+    EventType.STARTED,
+    EventType.PROGRESS,
+    EventType.RETRY,
+    EventType.STALE_COMPLETION_IGNORED,
+)
+"""Those of them that a job can have which has not ended since it was created or retried."""
 
 _ENDINGS_OF_ENDED: Final = {
     EventType.DEAD: frozenset({EventType.FAILED, EventType.EXPIRED}),
@@ -55,14 +64,14 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     """The result once the job is completed."""
     context: Context
     tries: int
-    """The tries that were begun, less those that a stopping worker gave back."""
+    """How many attempts were started, except those that a stopping worker released."""
     max_tries: int
     last_error: str | None
     progress: JobProgress | None
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None
-    """When the newest try began."""
+    """When the newest attempt started."""
     ended_at: datetime | None
     deadline: datetime | None
 
@@ -72,10 +81,22 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
         return self.state in TERMINAL_STATES
 
 
+def types_to_read(newest: LifecycleEvent, *, is_fenced: bool) -> tuple[EventType, ...]:
+    """Return the types of the events that a snapshot needs in addition to the newest event of its job.
+
+    `is_fenced` says whether the server refuses a write behind an event that the writer does not know. If it does not,
+    a newest event may stand behind one that ended the job.
+    """
+    if newest.event_type == EventType.CREATED:
+        return ()  # nothing comes before it
+    events = _UNDER_WAY_EVENTS if is_fenced and not newest.is_terminal else SNAPSHOT_EVENTS
+    return tuple(event for event in events if event != newest.event_type)
+
+
 def snapshot_of(
     events: Sequence[StoredEvent], *, payload: Codec[PayloadT], result: Codec[ResultT] | None
 ) -> JobSnapshot[PayloadT, ResultT] | None:
-    """Put a snapshot together; None when the job was never created.
+    """Build a snapshot; None when the job was never created.
 
     `events` holds the newest event of each type, oldest first.
 
@@ -117,7 +138,7 @@ def snapshot_of(
 def effective(since: Sequence[StoredEvent]) -> StoredEvent:
     """Return the event that decides the state: the newest one, or the first legal ending.
 
-    A server before 2.11 may have stored an event behind a terminal one; nobody listens to it.
+    A server before 2.11 may have stored an event behind a terminal one; it is ignored.
     """
     ending: StoredEvent | None = None
     for each in since:

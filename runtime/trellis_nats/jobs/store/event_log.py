@@ -58,7 +58,7 @@ class WriteConflict(JobError):
 
     def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
         said = "nothing" if newest is None else newest.event.event_type
-        super().__init__(f"job {job_id}: another writer was faster; its newest event is {said}")
+        super().__init__(f"job {job_id}: another writer was first; its newest event is {said}")
         self.newest = newest
 
 
@@ -73,14 +73,14 @@ class EventLog:
 
     @property
     def is_fenced(self) -> bool:
-        """Whether the server refuses a write that does not know the newest event."""
+        """Whether the server refuses a write that does not name the newest event of its job."""
         return supports_fence(self._connection)
 
     async def newest(self, job_id: str) -> StoredEvent | None:
         """Return the newest event of a job; None when there is none.
 
         Raises:
-            MalformedJobEvent: what is stored is no event of ours.
+            MalformedJobEvent: the stored message is not a lifecycle event.
             TransportError: NATS did not answer.
         """
         return _checked(await self._read(self._subjects.job(job_id)))
@@ -90,9 +90,7 @@ class EventLog:
         return _checked(await self._read(self._subjects.event(job_id, event)))
 
     async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
-        """Return the newest event of each of the given types that the job has, oldest first.
-
-        One that cannot be read is left out.
+        """Return the newest event of each of the given types, oldest first. Events that cannot be read are left out.
 
         Raises:
             TransportError: NATS did not answer.
@@ -106,35 +104,38 @@ class EventLog:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
 
         Raises:
-            Overtaken: the job exists.
-            WriteUnknown: an answer was lost, and none came to the repeated writes; the job may exist.
-            TransportError: NATS did not take it.
+            WriteConflict: the job exists.
+            WriteUnknown: no write was answered; the job may be stored.
+            TransportError: NATS did not store it.
         """
         subject = self._subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
-        _, is_repeated = await self._publish(event, f"{event.job_id}.created", expected=expected)
-        if is_repeated and not await self._is_known(event):
-            # The job was created and purged a moment ago, under the same idempotency key: the id alone is still known.
-            await self._publish(event, f"{event.job_id}.created.{next(self._tokens)}", expected=expected)
+        _, is_repeated = await self._publish(event, subject, f"{event.job_id}.created", expected=expected)
+        if is_repeated and not await self._is_stored(event):
+            # A job with this idempotency key was created and purged a moment ago: the stream remembers only its id.
+            message_id = f"{event.job_id}.created.{next(self._tokens)}"
+            await self._publish(event, subject, message_id, expected=expected)
 
     def check_size(self, event: Writable) -> None:
-        """See that the server would take an event, before anything else is done for it.
+        """Check that an event is not too large for the server, before anything else is done for it.
 
         Raises:
-            PayloadTooLarge: it would not.
+            PayloadTooLarge: it is.
         """
         data, lines = event.encode(), event.header_lines()
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
-        # Almost every event is far from the limit, and need not be written twice.
+        # Almost every event is far below the limit: those need no exact measure.
         if 2 * (len(data) + len(lines)) > limit_bytes:
             encode_publish(self._subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
 
     async def create_many(self, events: Sequence[Writable]) -> None:
-        """Store the events that create jobs, all of a thousand or none where the server has atomic batches.
+        """Store the events that create jobs, in batches of a thousand.
+
+        Where the server has atomic batches, each batch is stored completely or not at all.
 
         Raises:
-            WriteUnknown: an answer was lost, and none came to the repeated writes; the thousand may be stored.
-            TransportError: NATS did not take them.
+            WriteUnknown: no write was answered; the batch may be stored.
+            TransportError: NATS did not store them.
         """
         for start in range(0, len(events), BATCH_MAX):
             chunk = events[start : start + BATCH_MAX]
@@ -164,18 +165,18 @@ class EventLog:
             )
 
     def new_message_id(self, event: Writable) -> str:
-        """Return the id of a message that will hold an event. Under the same id, an event is stored once."""
+        """Return an id for the message of an event. The stream stores one message for each id."""
         return f"{event.job_id}.{event.event_type}.{next(self._tokens)}"
 
     async def append(self, event: Writable, *, after: int, message_id: str | None = None) -> int:
-        """Store the next event of a job, if `after` is still the sequence of its newest one. Return its own.
+        """Store the next event of a job, if `after` is still the sequence of its newest one. Return the new sequence.
 
-        It may be called again with the `message_id` of a write whose fate is not known: what was stored then, is found.
+        After an unanswered write, call it again with the same `message_id`: the event is not stored twice.
 
         Raises:
-            Overtaken: somebody else wrote first.
-            WriteUnknown: an answer was lost, and none came to the repeated writes, nor to a read.
-            TransportError: NATS did not take it.
+            WriteConflict: another writer was first.
+            WriteUnknown: neither a write nor a read was answered; the event may be stored.
+            TransportError: NATS did not store it.
         """
         message_id = message_id or self.new_message_id(event)
         expected = None
@@ -184,15 +185,15 @@ class EventLog:
         else:
             newest = await self.newest(event.job_id)
             if newest is not None and newest.sequence != after:
-                return await self._whose(event, message_id, after)
-        sequence, _ = await self._publish(event, message_id, expected=expected)
+                return await self._find_own(event, message_id, after)
+        subject = self._subjects.event(event.job_id, event.event_type)
+        sequence, _ = await self._publish(event, subject, message_id, expected=expected)
         return sequence
 
     async def _publish(
-        self, event: Writable, message_id: str, *, expected: ExpectedLast | None
+        self, event: Writable, subject: str, message_id: str, *, expected: ExpectedLast | None
     ) -> tuple[int, bool]:
-        """Return the event's sequence, and whether the stream knew the message's id before."""
-        subject = self._subjects.event(event.job_id, event.event_type)
+        """Return the event's sequence, and whether the stream had a message with this id already."""
         body = event.encode()
         headers = event.header_lines()
         try:
@@ -212,18 +213,18 @@ class EventLog:
         except (WrongLastSequence, RepeatRefused) as refused:
             after = 0 if expected is None else expected.sequence
             try:
-                return await self._whose(event, message_id, after), False
+                return await self._find_own(event, message_id, after), False
             except TransportError as error:
                 if isinstance(refused, WrongLastSequence):
                     raise
                 raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
         return ack.sequence, ack.duplicate
 
-    async def _whose(self, event: Writable, message_id: str, after: int) -> int:
-        """Find out after a refusal whether an earlier, unanswered write of ours had succeeded. Return its sequence.
+    async def _find_own(self, event: Writable, message_id: str, after: int) -> int:
+        """After a refusal, look for an earlier, unanswered write of this event. Return its sequence.
 
         Raises:
-            Overtaken: it had not.
+            WriteConflict: the stream does not have it.
         """
         newest: StoredEvent | None = None
         for pause in _KNOWN_WITHIN:
@@ -237,8 +238,8 @@ class EventLog:
                 break
         raise WriteConflict(event.job_id, newest)
 
-    async def _is_known(self, event: Writable) -> bool:
-        """Say whether an event of this type is stored. In a cluster, a replica may know a fresh one a moment later."""
+    async def _is_stored(self, event: Writable) -> bool:
+        """Return whether an event of this type is stored. In a cluster, a replica may receive it a moment later."""
         for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
             if await self.newest_of(event.job_id, event.event_type) is not None:

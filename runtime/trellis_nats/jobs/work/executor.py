@@ -22,6 +22,7 @@ from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Set
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.model.work_event import WorkEventReader
 from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
@@ -65,6 +66,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """The attempts that run now, by job id."""
         self._context = context
         self._event_log = context.event_log
+        self._reader = WorkEventReader(context.payload)
         self._queue = context.binding.queue_type
         self._max_deliver = context.binding.max_deliver
         self._backoff = context.binding.backoff
@@ -83,7 +85,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """
-        event = LifecycleEvent.parse(message.data)
+        event = self._reader.read(message.data)
         problem = malformed_reason(event, self._queue)
         if event is None or problem is not None:
             fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
@@ -123,16 +125,16 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         return WorkItem(
             message,
             event,
-            key=self._key_of(event),
+            key=self._key_of(event, message.data),
             permit=permit,
             redelivery=redelivery,
             max_deliver=self._max_deliver,
         )
 
-    def _key_of(self, event: LifecycleEvent) -> JobKey | InvalidPayload | None:
+    def _key_of(self, event: LifecycleEvent, data: bytes) -> JobKey | InvalidPayload | None:
         keys = self._context.keys
         try:
-            return None if keys is None else keys.creator.key_of(event.payload)
+            return None if keys is None else keys.creator.key_of(self._reader.payload_json(event, data))
         except InvalidPayload as error:
             return error
 
@@ -306,7 +308,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _handle(self, item: WorkItem, attempt: Attempt) -> Ending:
         try:
-            payload = self._context.payload.from_json(item.event.payload)
+            payload = self._reader.payload(item.event)
         except InvalidPayload as error:
             return Failed(str(error))
         if isinstance(item.key, InvalidPayload):

@@ -1,0 +1,83 @@
+"""Reads the event of a work message, with its payload decoded in the same pass. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Generic, cast
+
+from pydantic import ConfigDict, JsonValue, create_model
+
+from trellis_nats.codec import Codec, decode_json, may_contain_nan
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.type_vars import PayloadT
+
+__all__ = ["WorkEventReader"]
+
+_OVERFLOWS: Final = (re.compile(rb"e\+?\d{3,}[\s,}\]]"), re.compile(rb"E\+?\d{3,}[\s,}\]]"))
+"""Find a number with an exponent of three digits or more. Two patterns, because each begins with a byte that `re`
+searches for quickly."""
+_LONG_DIGITS: Final = 200
+"""A number without an exponent overflows from 309 digits on; so many of them cover one of the bytes looked at."""
+
+
+class _DecodedEvent(LifecycleEvent):
+    """An event whose payload is decoded.
+
+    Its configuration is pydantic's default, because it also applies to a payload type that has none.
+    """
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=False, alias_generator=None)
+
+
+class WorkEventReader(Generic[PayloadT]):
+    """Reads the events of one queue's work messages.
+
+    Almost every payload is decoded together with its event, from the bytes, once. A message for which that fails is
+    read as any event is, and its payload separately, so that the error names what is wrong.
+    """
+
+    def __init__(self, codec: Codec[PayloadT]) -> None:
+        self._codec = codec
+        payload: Any = (
+            codec.shape,
+            ...,
+        )  # Any: no type checker knows the type of a field that is made at run time
+        self._event = create_model("DecodedEvent", __base__=_DecodedEvent, payload=payload)
+
+    def read(self, data: bytes) -> LifecycleEvent | None:
+        """Read an event; None when the bytes are not one."""
+        if not _may_overflow(data):
+            try:
+                event = self._event.__pydantic_validator__.validate_json(data, strict=True)
+            except Exception:  # noqa: BLE001, S110 - a payload's own validator may raise anything; it is read again below
+                pass
+            else:
+                return cast("LifecycleEvent", event)
+        return LifecycleEvent.parse(data)
+
+    def payload(self, event: LifecycleEvent) -> PayloadT:
+        """Return the payload of an event.
+
+        Raises:
+            InvalidPayload: it does not match its type, or contains a number that JSON does not have.
+        """
+        if isinstance(event, _DecodedEvent):
+            return cast("PayloadT", event.payload)
+        return self._codec.from_json(event.payload)
+
+    def payload_json(self, event: LifecycleEvent, data: bytes) -> JsonValue:
+        """Return the payload of an event as parsed JSON. `data` is the text that the event was read from."""
+        if isinstance(event, _DecodedEvent):
+            body = decode_json(data)
+            return body.get("payload") if isinstance(body, dict) else None
+        return event.payload
+
+
+def _may_overflow(data: bytes) -> bool:
+    """Return whether JSON text may contain NaN, an infinity, or a number so large that it reads as one.
+
+    It may be a false alarm, which costs a little time. Looking is much faster than to check each number.
+    """
+    if may_contain_nan(data) or any(pattern.search(data) for pattern in _OVERFLOWS):
+        return True
+    return any(data[at - 9 : at + 9].isdigit() for at in range(_LONG_DIGITS, len(data), _LONG_DIGITS))
