@@ -13,7 +13,7 @@ from trellis_codegen.cli.manifest_files import read_manifest_bytes
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Target
-from trellis_codegen.contract.fingerprint import Glance, glance
+from trellis_codegen.contract.fingerprint import ManifestSummary, summarize_manifest
 from trellis_codegen.contract.positions import located
 from trellis_codegen.output.files import OutputRefused
 from trellis_codegen.output.freshness import find_fresh_index
@@ -49,7 +49,7 @@ def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path
     data = read_manifest_bytes(target.manifest, reporter)
     if data is None:
         return Outcome(code=ExitCode.USAGE)
-    seen = glance(data)
+    seen = summarize_manifest(data)
     inputs = _read_inputs(target, seen)
     folder = target.out / inputs.package
     if seen:
@@ -128,7 +128,7 @@ def _finish(target: Target, folder: Path, drift: list[Drift], mode: Mode, report
     return Outcome(code=code, package=state)
 
 
-def _read_inputs(target: Target, seen: Glance | None) -> Inputs:
+def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
     return Inputs(
         generator=__version__,
         build=hash_generator(),

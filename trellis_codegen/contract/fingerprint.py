@@ -1,7 +1,7 @@
-"""Knows a manifest again without understanding it, and without loading what understanding takes.
+"""Recognises a manifest without validating it, and without importing what validation needs.
 
-Two manifests have the same fingerprint when they are the same JSON value: white space and the order of members do not
-count. What could be refused in one text of a value and not in another has no fingerprint.
+Two manifests have the same fingerprint when they are the same JSON value with its members in the same order: only white space
+does not count. A text that the parser might reject has no fingerprint.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import NoReturn, TypeGuard
 
 from trellis_codegen.contract.limits import MAX_NUMBER_LENGTH, MAX_SIZE_BYTES
 
-__all__ = ["Glance", "glance"]
+__all__ = ["ManifestSummary", "summarize_manifest"]
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What can be seen of a manifest at once."""
+class ManifestSummary:
+    """What can be read from a manifest without validating it."""
 
     fingerprint: str
     """SHA-256 of the value, in hexadecimal."""
     contract_id: str
 
 
-def glance(data: bytes) -> Glance | None:
-    """Return what a manifest is at a glance, or None when only reading it can tell."""
+def summarize_manifest(data: bytes) -> ManifestSummary | None:
+    """Return the summary of a manifest, or None when it has to be validated."""
     if len(data) > MAX_SIZE_BYTES:
         return None
     try:
@@ -40,16 +40,16 @@ def glance(data: bytes) -> Glance | None:
         contract_id = value.get("id") if _is_object(value) else None
         if not isinstance(contract_id, str):
             return None
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(value, separators=(",", ":"))
     except (ValueError, RecursionError):
         return None
-    return Glance(hashlib.sha256(text.encode()).hexdigest(), contract_id)
+    return ManifestSummary(hashlib.sha256(text.encode()).hexdigest(), contract_id)
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        _refuse("a name that is given twice")
+        _refuse("a duplicate name")
     return result
 
 
@@ -62,7 +62,7 @@ def _integer(number: str) -> int | float:
 
 
 def _bounded(number: str) -> str:
-    return number if len(number) <= MAX_NUMBER_LENGTH else _refuse("a number of such length")
+    return number if len(number) <= MAX_NUMBER_LENGTH else _refuse("a number that is too long")
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, object]]:

@@ -152,6 +152,15 @@ def test_a_package_has_the_order_of_its_manifest_and_the_digest_does_not_depend_
         assert backwards_text.index(first) > backwards_text.index(second)
 
 
+def test_a_manifest_that_was_only_rearranged_is_generated_again(tmp_path: Path) -> None:
+    run(write(tmp_path / "x.json", jobs={"b": job(), "a": job()}), tmp_path)
+    manifest = write(tmp_path / "x.json", jobs={"a": job(), "b": job()})
+
+    assert run(manifest, tmp_path, check=True) == ExitCode.DRIFT
+    assert run(manifest, tmp_path) == ExitCode.OK
+    assert run(manifest, tmp_path, check=True) == ExitCode.OK
+
+
 def test_the_contract_in_a_package_generates_the_same_package(tmp_path: Path) -> None:
     line: JsonValue = {"type": "object", "properties": {"b": TEXT, "a": TEXT}}
     schemas: JsonValue = {
