@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, subscribe
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.model.subjects import STREAM, liveness_subject, worker_heartbeat_subject
+from trellis_nats.jobs.model.subjects import LEASES_PREFIX, STREAM, liveness_subject, worker_heartbeat_subject
 
 __all__ = ["create_grants", "inspect_grants", "key_record_grants", "maintenance_grants", "work_grants"]
 
@@ -72,18 +73,16 @@ def work_grants(
             at_start=StartCheck.OPTIONAL,
         )
     if has_keys:
-        records = f"$KV.{jobs.keys_bucket}.{jobs.namespace}.>"
-        yield subscribe(records, f"notice when a key of queue {name} is free")
+        yield subscribe(_key_records(jobs), f"notice when a key of queue {name} is free")
 
 
 def key_record_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
     """To read and change the records of a queue's keys, for instance to free a slot."""
     bucket, name = jobs.keys_bucket, queue.queue_type
-    yield publish(
-        f"$KV.{bucket}.{jobs.namespace}.>", f"write the keys of queue {name}", probe=Probe.WRONG_STREAM
-    )
-    yield api(f"DIRECT.GET.KV_{bucket}.$KV.{bucket}.>", f"read the keys of queue {name}")
-    yield api(f"STREAM.MSG.GET.KV_{bucket}", f"read the newest keys of queue {name}")
+    stream = kv_stream(bucket)
+    yield publish(_key_records(jobs), f"write the keys of queue {name}", probe=Probe.WRONG_STREAM)
+    yield api(f"DIRECT.GET.{stream}.{kv_subject(bucket)}", f"read the keys of queue {name}")
+    yield api(f"STREAM.MSG.GET.{stream}", f"read the newest keys of queue {name}")
 
 
 def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
@@ -91,7 +90,7 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
 
     NATS cannot confine consumers on the stream of jobs, or a purge of it, to one service.
     """
-    lease = f"$KV.{jobs.keys_bucket}.duty.*"
+    lease = kv_subject(jobs.keys_bucket, f"{LEASES_PREFIX}.*")
     for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
         yield api(f"CONSUMER.{request.format(STREAM)}", "list and follow jobs")
     yield publish(f"$JS.ACK.{STREAM}.*.>", "acknowledge what a follower read")
@@ -101,4 +100,8 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
         yield publish(queue.work_subject, f"enqueue lost jobs of queue {queue.queue_type}")
     yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
     yield publish(lease, "hold the lease of the leader")
-    yield api(f"DIRECT.GET.KV_{jobs.keys_bucket}.{lease}", "read the lease of the leader")
+    yield api(f"DIRECT.GET.{kv_stream(jobs.keys_bucket)}.{lease}", "read the lease of the leader")
+
+
+def _key_records(jobs: JobsBinding) -> str:
+    return kv_subject(jobs.keys_bucket, f"{jobs.namespace}.>")

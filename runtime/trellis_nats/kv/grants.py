@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.binding import BucketBinding
 from trellis_nats.grants import Grant, Probe, StartCheck, api, publish
 
@@ -13,6 +14,7 @@ __all__ = ["bucket_grants"]
 def bucket_grants(bound: BucketBinding, *, at_start: StartCheck) -> Iterator[Grant]:
     """To read and write a bucket."""
     name = bound.bucket
-    yield publish(f"$KV.{name}.>", f"write to bucket {name}", probe=Probe.WRONG_STREAM, at_start=at_start)
-    yield api(f"STREAM.MSG.GET.KV_{name}", f"read bucket {name}", at_start=at_start)
-    yield api(f"DIRECT.GET.KV_{name}.$KV.{name}.>", f"verify that bucket {name} exists", at_start=at_start)
+    stream, keys = kv_stream(name), kv_subject(name)
+    yield publish(keys, f"write to bucket {name}", probe=Probe.WRONG_STREAM, at_start=at_start)
+    yield api(f"STREAM.MSG.GET.{stream}", f"read bucket {name}", at_start=at_start)
+    yield api(f"DIRECT.GET.{stream}.{keys}", f"verify that bucket {name} exists", at_start=at_start)

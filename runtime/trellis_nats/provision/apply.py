@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.kv import kv_subject
 from trellis_nats._nats.jetstream.streams import (
     consumer_info,
     create_consumer,
@@ -103,7 +104,7 @@ async def _bucket_problems(connection: Connection, wanted: StreamRequirement) ->
     if wanted.bucket is None:
         return []
     try:
-        await last_message(connection, wanted.name, f"$KV.{wanted.bucket}.>")
+        await last_message(connection, wanted.name, kv_subject(wanted.bucket))
     except NoResponders:
         return [_missing(f'bucket "{wanted.bucket}"')]
     except PermissionDenied:

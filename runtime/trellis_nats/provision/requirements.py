@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.clock import to_nanoseconds
 
 __all__ = [
@@ -67,9 +68,9 @@ class BucketRequirement:
     def stream(self) -> StreamRequirement:
         """The stream of the bucket, as NATS' own clients create it, so that they can use it too."""
         return StreamRequirement(
-            name=f"KV_{self.bucket}",
+            name=kv_stream(self.bucket),
             config={
-                "subjects": [f"$KV.{self.bucket}.>"],
+                "subjects": [kv_subject(self.bucket)],
                 "retention": "limits",
                 "storage": "file",
                 "discard": "new",

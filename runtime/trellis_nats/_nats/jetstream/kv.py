@@ -15,7 +15,7 @@ from trellis_nats._nats.jetstream.streams import StoredMessage, last_message, le
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id
 
-__all__ = ["KvBucket", "KvRecord", "Operation"]
+__all__ = ["KvBucket", "KvRecord", "Operation", "kv_stream", "kv_subject"]
 
 Operation = Literal["PUT", "DEL", "PURGE"]
 
@@ -29,6 +29,16 @@ _MARKER: Final = "Nats-Marker-Reason"
 """On the marker that a server leaves for a key that expired or was purged; it has no `KV-Operation`."""
 _TOO_LARGE: Final = 10054
 """The server's error code for a message larger than its stream accepts."""
+
+
+def kv_stream(bucket: str) -> str:
+    """Return the name of the stream that holds a bucket."""
+    return f"KV_{bucket}"
+
+
+def kv_subject(bucket: str, key: str = ">") -> str:
+    """Return the subject of a key; by default a filter for all keys of the bucket."""
+    return f"$KV.{bucket}.{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,8 @@ class KvBucket:
         self.name = name
         self._connection = connection
         self._max_value_bytes = max_value_bytes
-        self._stream = f"KV_{name}"
-        self._prefix = f"$KV.{name}."
+        self._stream = kv_stream(name)
+        self._prefix = kv_subject(name, "")
 
     @property
     def limit_bytes(self) -> int:

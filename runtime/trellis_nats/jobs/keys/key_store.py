@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple, TypeVar
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord, kv_subject
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
@@ -108,7 +108,7 @@ class KeyStore:
 
     def subject(self, key: JobKey) -> str:
         """Return the subject on which changes of a record are published."""
-        return f"$KV.{self._bucket.name}.{self._name(key)}"
+        return kv_subject(self._bucket.name, self._name(key))
 
     def parse(self, key: JobKey, data: bytes) -> KeyRecord | None:
         """Decode a record that was received. None: it is not a valid record of the key."""

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats.clock import from_milliseconds, timestamp, to_milliseconds
+from trellis_nats.jobs.model.subjects import LEASES_PREFIX
 
 __all__ = ["LEASE_KEY", "LeaderObservation", "LeaseRecord", "LeaseTiming", "may_take", "observe"]
 
-LEASE_KEY: Final = "duty.jobs"
+LEASE_KEY: Final = f"{LEASES_PREFIX}.jobs"
 """The key of the record in the bucket `JOBS_KEYS_<namespace>`. The keys of jobs in that bucket have three tokens."""
 
 _INTERVALS: Final = 6

@@ -10,6 +10,7 @@ from trellis_nats.jobs.model.states import EventType
 __all__ = [
     "ADVISORIES_STREAM",
     "EVENTS_PREFIX",
+    "LEASES_PREFIX",
     "STREAM",
     "UPDATES_PREFIX",
     "WORKERS_PREFIX",
@@ -33,6 +34,8 @@ WORK_PREFIX: Final = "trellis.work"
 """The work stream stores work messages below it."""
 WORKERS_PREFIX: Final = f"{EVENTS_PREFIX}.workers"
 """Worker processes show below it which queues they work."""
+LEASES_PREFIX: Final = "duty"
+"""The leases of leaders are stored below it, in the bucket of the service."""
 UPDATES_PREFIX: Final = "trellis.job_updates"
 """Live updates are published below it, outside `EVENTS_PREFIX`: they are not stored."""
 
