@@ -1,4 +1,4 @@
-"""A worker of the work queue: its hands, and the pull engine that fills them."""
+"""A worker of the work queue: its capacity, and the pull loop that uses it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEARTBEAT = timedelta(milliseconds=200)
 
 
 class Capacity:
-    """A worker's hands: what is in them, and what was ever delivered."""
+    """A worker's capacity: what it has received and not finished, and what was ever delivered."""
 
     def __init__(self) -> None:
         self.arrived: asyncio.Queue[Delivery] = asyncio.Queue()
         self.names: list[str] = []
 
     def take(self, message: Delivery) -> None:
-        """Be delivered to."""
+        """Receive a message."""
         self.names.append(message.data.decode())
         self.arrived.put_nowait(message)
 
@@ -43,17 +43,18 @@ async def pulling(
     free: int,
     *,
     expires: timedelta = timedelta(seconds=30),
+    idle_heartbeat: timedelta = HEARTBEAT,
     on_state: Callable[[PullState], None] | None = None,
     accept: Callable[[ConsumerInfo], str | None] | None = None,
 ) -> AsyncGenerator[Pull, None]:
-    """Pull into the hands, of which `free` are free at the start."""
+    """Pull messages; `free` is how many the worker takes at the start."""
     pull = Pull(
         connection,
         stream=STREAM,
         consumer=CONSUMER,
         deliver=capacity.take,
         expires=expires,
-        idle_heartbeat=HEARTBEAT,
+        idle_heartbeat=idle_heartbeat,
         on_state=on_state,
         accept=accept,
     )

@@ -61,6 +61,9 @@ class ChargeQueue(JobQueue[Parcel, Receipt]):
     )
 
 
+DEADLINE = timedelta(minutes=10)
+
+
 class SortQueue(JobQueue[Parcel, None]):
     """No result, three at a time, and a deadline."""
 
@@ -69,7 +72,7 @@ class SortQueue(JobQueue[Parcel, None]):
         payload=Parcel,
         concurrency=3,
         ack_wait=ACK_WAIT,
-        default_deadline=timedelta(milliseconds=300),
+        default_deadline=DEADLINE,
     )
 
 

@@ -17,7 +17,7 @@ from trellis_nats import (
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
-from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
+from tests.support.shop import DEADLINE, Parcel, ParcelJob, Receipt, Shop, up_to
 
 SOON = timedelta(seconds=10)
 
@@ -182,15 +182,25 @@ async def test_a_job_past_its_deadline_expires_and_never_runs(nats_server: NatsS
         async def sort(job: object) -> None:
             ran.set()
 
-        ref = await shop.jobs.sort.create(Parcel(number=1))
-        deadline = (await ref.get()).deadline
-        assert deadline is not None
+        deadline = now() + timedelta(milliseconds=300)
+        ref = await shop.jobs.sort.create(Parcel(number=1), deadline=deadline)
         await asyncio.sleep((deadline - now()).total_seconds())
         await shop.jobs.start_workers()
 
         with pytest.raises(JobExpired, match="deadline"):
             await ref.result(timeout=SOON)
         assert not ran.is_set()
+
+
+async def test_a_queue_may_have_a_default_deadline(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        before = now()
+        ref = await shop.jobs.sort.create(Parcel(number=1))
+        after = now()
+
+        deadline = (await ref.get()).deadline
+        assert deadline is not None
+        assert before - timedelta(milliseconds=1) <= deadline - DEADLINE <= after
 
 
 async def test_waiting_for_a_job_that_has_ended_returns_at_once(nats_server: NatsServer) -> None:

@@ -125,6 +125,7 @@ def written(model: TypeAdapter[object], value: JsonValue) -> JsonValue:
     return result
 
 
+@pytest.mark.timeout(300)
 @settings(
     max_examples=50,
     deadline=None,
