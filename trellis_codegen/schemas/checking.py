@@ -112,17 +112,24 @@ def _check_pattern(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
 
 
 def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
-    """Check that each property gets a field of its own."""
-    properties = node.get("properties")
+    """Check that each property, and each required member without a schema, can have a field."""
     owners: dict[str, str] = {}
-    for name in properties if isinstance(properties, dict) else ():
+    for name, place in _find_fields(node, pointer):
         attribute = field(name)
-        place = (*pointer, "properties", name)
+        owner = owners.setdefault(attribute, name)
         if not attribute:
-            yield Problem(
-                pointer=place, what=f'nothing of "{name}" can be part of a Python name', on_key=True
-            )
-        elif attribute in owners:
-            what = f'"{owners[attribute]}" and "{name}" would both become the field {attribute}'
-            yield Problem(pointer=place, what=what, on_key=True)
-        owners.setdefault(attribute, name)
+            what = f'nothing of "{name}" can be part of a Python name'
+            yield Problem(pointer=place, what=what, on_key=place[-1] == name)
+        elif owner != name:
+            what = f'"{owner}" and "{name}" would both become the field {attribute}'
+            yield Problem(pointer=place, what=what, on_key=place[-1] == name)
+
+
+def _find_fields(node: JsonObject, pointer: Pointer) -> Iterator[tuple[str, Pointer]]:
+    properties, required = node.get("properties"), node.get("required")
+    known = properties if isinstance(properties, dict) else {}
+    for name in known:
+        yield name, (*pointer, "properties", name)
+    for index, member in enumerate(required if isinstance(required, list) else ()):
+        if isinstance(member, str) and member not in known:
+            yield member, (*pointer, "required", index)

@@ -195,6 +195,8 @@ def test_a_named_schema_goes_before_a_nested_object_of_its_name() -> None:
         ({"$ref": "#/$defs/none"}, "/$ref", "nothing at"),
         (record(orderId=TEXT, order_id=TEXT), "/properties/order_id", "would both become the field order_id"),
         (record(名=TEXT), "/properties/名", "can be part of a Python name"),
+        ({"type": "object", "required": [""]}, "/required/0", 'nothing of "" can be part of a Python name'),
+        ({**record(a_b=TEXT), "required": ["a-b"]}, "/required/0", "would both become the field a_b"),
         ({"type": "string", "pattern": "(?<=a)b"}, "/pattern", "can't be compiled"),
         ({"properties": []}, "/properties", "must be an object"),
         ({"enum": []}, "/enum", "a list that is not empty"),
