@@ -1,1 +1,1 @@
-"""Small parts without a subject of their own in NATS or jobs: threads, signals, grace periods, log throttling."""
+"""Small parts that know neither NATS nor jobs: threads, signals, timers, grace periods, logging."""

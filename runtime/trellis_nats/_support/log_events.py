@@ -42,7 +42,7 @@ class LogEvent(StrEnum):
     REPORT_DROPPED = "report_dropped"
     """A handler's progress report, log line or live update was dropped, or a number of it was left out."""
     START_NOT_CONFIRMED = "start_not_confirmed"
-    """The server did not say whether the start of an attempt is stored; the write is repeated."""
+    """It is not known whether the start of an attempt is stored; the write is repeated."""
     OUTCOME_NOT_STORED = "outcome_not_stored"
     """The outcome of an attempt is not stored yet and is written again."""
     WRITE_REPEATED = "write_repeated"

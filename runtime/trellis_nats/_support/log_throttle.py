@@ -1,4 +1,4 @@
-"""Log lines that would come by the thousand: one of a kind is written each second, with the number of the others."""
+"""Limits repeated log lines: one of a kind is written each second, with the number of suppressed ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["LogThrottle"]
 
 _EVERY: Final = timedelta(seconds=1)
 _KINDS_MAX: Final = 256
-"""How many kinds are remembered; of more, the one that was written longest ago is forgotten."""
+"""How many kinds are remembered; beyond that, the one written longest ago is forgotten."""
 
 
 class LogThrottle:
-    """Writes what happens to every message, when something fails for all of them, so that the log stays readable."""
+    """Writes log lines that may repeat for every message, so that the log stays readable when all of them fail."""
 
     def __init__(
         self, log: logging.Logger, *, every: timedelta = _EVERY, clock: Callable[[], float] = monotonic
@@ -27,22 +27,22 @@ class LogThrottle:
         self._seconds = every.total_seconds()
         self._clock = clock
         self._kinds: dict[str, tuple[float, int]] = {}
-        """When the last line of a kind was written, and how many were left out since; the newest at the end."""
+        """When the last line of a kind was written, and how many were suppressed since; the newest at the end."""
 
     def write(
         self, level: int, kind: str, text: str, *args: object, extra: Mapping[str, object] | None = None
     ) -> None:
-        """Write a line, or leave it out: it is then at level DEBUG, and counted by the next one of its kind."""
+        """Write a line, or suppress it: it is then logged at level DEBUG and counted in the next one of its kind."""
         at = self._clock()
-        written_at, left_out = self._kinds.get(kind, (-math.inf, 0))
+        written_at, suppressed = self._kinds.get(kind, (-math.inf, 0))
         if at - written_at < self._seconds:
-            self._kinds[kind] = (written_at, left_out + 1)
+            self._kinds[kind] = (written_at, suppressed + 1)
             self._log.debug(text, *args, stacklevel=2, extra=extra)
             return
         self._kinds.pop(kind, None)
         self._kinds[kind] = (at, 0)
         if len(self._kinds) > _KINDS_MAX:
             self._kinds.pop(next(iter(self._kinds)))
-        if left_out:
-            text, args = f"{text} (and %d more since the last such line)", (*args, left_out)
+        if suppressed:
+            text, args = f"{text} (and %d more since the last such line)", (*args, suppressed)
         self._log.log(level, text, *args, stacklevel=2, extra=extra)

@@ -1,4 +1,4 @@
-"""NATS could not do what was asked."""
+"""NATS failed: connection, server, stream or permission."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class TransportError(TrellisError):
-    """NATS could not do what was asked."""
+    """NATS failed: connection, server, stream or permission."""
 
 
 class CannotConnect(TransportError):
@@ -30,15 +30,15 @@ class CannotConnect(TransportError):
 
 
 class NotConnected(TransportError):
-    """There is no connection to the server now. Nothing was sent."""
+    """There is no connection to the server. Nothing was sent."""
 
 
 class RequestTimeout(TransportError):
-    """Nobody answered in time."""
+    """No reply arrived in time."""
 
 
 class NoResponders(TransportError):
-    """Nobody listens on the subject, or the stream behind it does not exist."""
+    """No process listens on the subject, or the stream behind it does not exist."""
 
 
 class PermissionDenied(TransportError):
@@ -52,11 +52,11 @@ class PermissionDenied(TransportError):
 
 
 class PayloadTooLarge(TransportError):
-    """The message is larger than the server takes. Nothing was sent."""
+    """The message exceeds the limit of the server or the bucket. Nothing was stored."""
 
     def __init__(self, subject: str, *, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
-            f'{size_bytes} bytes for "{subject}" are more than the {limit_bytes} that the server takes'
+            f'a message of {size_bytes} bytes to "{subject}" exceeds the limit of {limit_bytes} bytes'
         )
         self.subject = subject
         self.size_bytes = size_bytes
@@ -75,16 +75,16 @@ class ApiError(TransportError):
 
 
 class WrongLastSequence(ApiError):
-    """Somebody else wrote first, so that a compare-and-set write was refused."""
+    """A compare-and-set write was refused because another writer was first."""
 
 
 class MalformedJobEvent(TransportError):
-    """What is stored in a job's history cannot be read. It is left as it is, and the job is not begun."""
+    """An event in a job's history cannot be parsed. It is left in place, and the job does not start."""
 
     def __init__(self, subject: str, *, stream: str, sequence: int) -> None:
         super().__init__(
-            f'message {sequence} of stream "{stream}", on "{subject}", is no lifecycle event that this version can read. '
-            "It is left as it is: run the version that wrote it, or delete the message"
+            f'message {sequence} of stream "{stream}", on "{subject}", is not a lifecycle event that this version can parse. '
+            "It is left in place: run the version that wrote it, or delete the message"
         )
         self.subject = subject
         self.stream = stream
@@ -92,12 +92,12 @@ class MalformedJobEvent(TransportError):
 
 
 class MalformedKeyRecord(TransportError):
-    """What is stored for a concurrency key cannot be read. It is left as it is, and no job of the key is begun."""
+    """The record of a concurrency key cannot be parsed. It is left in place, and no job of the key starts."""
 
     def __init__(self, key: str, *, bucket: str, name: str, problem: str) -> None:
         super().__init__(
-            f'key "{key}": the record "{name}" of bucket "{bucket}" cannot be read: {problem}. It is left as it is; an '
-            "operator may delete it once no job of the key runs"
+            f'key "{key}": the record "{name}" of bucket "{bucket}" cannot be parsed: {problem}. It is left in '
+            "place; an operator may delete it when no job of the key runs"
         )
         self.key = key
         self.bucket = bucket
@@ -106,8 +106,8 @@ class MalformedKeyRecord(TransportError):
 
 
 class KeyContended(TransportError):
-    """So many others changed the record of a concurrency key that no write of ours came through. Nothing was stored."""
+    """Other writers changed the record of a concurrency key so often that no write succeeded. Nothing was stored."""
 
 
 class WriteUnknown(TransportError):
-    """The answer to a write was lost. The write may have been stored, now or a moment later."""
+    """The acknowledgement of a write was lost. The write may be stored, now or a moment later."""

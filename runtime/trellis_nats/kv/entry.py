@@ -13,11 +13,11 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry(Generic[ValueT]):
-    """A value of a bucket, as it was at one revision."""
+    """A value of a bucket at one revision."""
 
     key: str
     value: ValueT
     revision: int
     """Grows with every write to the bucket."""
     created: datetime | None = None
-    """When the server stored this revision. None where it was written and not read."""
+    """When the server stored this revision. None if the entry was written and not read."""

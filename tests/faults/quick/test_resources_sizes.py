@@ -50,7 +50,7 @@ async def test_a_payload_that_is_too_large_is_refused_before_it_is_sent(press: P
         raise AssertionError("it was stored")
 
     await pressing(press, odd)
-    with pytest.raises(PayloadTooLarge, match="more than the 65024 that the server takes"):
+    with pytest.raises(PayloadTooLarge, match="exceeds the limit of 65024 bytes"):
         await press.jobs.press.create(Sheet(text="x" * size))
     with pytest.raises(PayloadTooLarge):
         await press.jobs.press.create_many([Sheet(text="plain"), Sheet(text="x" * size)])

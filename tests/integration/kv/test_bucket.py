@@ -102,7 +102,7 @@ async def test_one_of_many_that_create_a_key_wins(nats_server: NatsServer) -> No
     assert (entry.value, entry.revision) == (winner.value, winner.revision)
 
 
-async def test_an_update_of_what_somebody_changed_is_refused(nats_server: NatsServer) -> None:
+async def test_an_update_of_a_changed_key_is_refused(nats_server: NatsServer) -> None:
     async with OrdersService.connect(nats_server.url) as service:
         read = await service.orders.put("o1", ORDER)
         changed = await service.orders.update(read, Order(order_id="o1", total=5))
@@ -139,7 +139,7 @@ async def test_increments_of_many_writers_are_all_counted(nats_server: NatsServe
     assert entry.value.total == 15
 
 
-async def test_a_delete_of_what_somebody_changed_is_refused(nats_server: NatsServer) -> None:
+async def test_a_delete_of_a_changed_key_is_refused(nats_server: NatsServer) -> None:
     async with OrdersService.connect(nats_server.url) as service:
         read = await service.orders.put("o1", ORDER)
         changed = await service.orders.put("o1", ORDER)
@@ -201,7 +201,7 @@ async def test_a_value_that_breaks_the_schema_or_the_limit_is_not_written(nats_s
 
 
 @pytest.mark.parametrize("headers", [{"KV-Operation": "PURGE"}, {"Nats-Marker-Reason": "MaxAge"}, {}])
-async def test_what_a_server_leaves_of_a_value_is_no_value(
+async def test_a_marker_that_a_server_leaves_is_not_a_value(
     nats_server: NatsServer, headers: dict[str, str]
 ) -> None:
     async with OrdersService.connect(nats_server.url) as service:

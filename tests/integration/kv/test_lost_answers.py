@@ -78,7 +78,7 @@ async def test_a_put_whose_answers_were_all_lost_is_found_by_looking(
     assert written.revision == 1
 
 
-async def test_a_write_that_somebody_may_have_overwritten_is_unknown(
+async def test_a_write_that_may_be_overwritten_is_unknown(
     proxy: Proxy, service: OrdersService, other: OrdersService
 ) -> None:
     read = await service.orders.put("o1", ORDER)

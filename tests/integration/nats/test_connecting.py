@@ -110,8 +110,8 @@ async def test_a_tls_address_asks_for_tls(nats_server: NatsServer) -> None:
         await Connection.open(f"tls://127.0.0.1:{nats_server.port}", settings=BRIEF)
 
 
-async def test_a_file_that_holds_no_credentials_is_refused(nats_server: NatsServer, tmp_path: Path) -> None:
-    """nats-py reads on past its end for ever, with the event loop blocked."""
+async def test_a_file_without_credentials_is_refused(nats_server: NatsServer, tmp_path: Path) -> None:
+    """nats-py loops past its end and blocks the event loop."""
     file = tmp_path / "empty.creds"
     file.write_text("nothing", encoding="utf-8")
 

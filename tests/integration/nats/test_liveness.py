@@ -1,4 +1,4 @@
-"""A connection that looks alive and is not, and one that looks dead for ever and is not."""
+"""A connection that looks alive and is dead, and one that looks dead and is alive."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_a_reader_that_ended_is_replaced_at_once(nats_server: NatsServer) 
     await connection.close()
 
 
-async def test_an_error_that_closes_nats_py_for_ever_is_only_a_reconnect(connection: Connection) -> None:
+async def test_an_error_that_closes_nats_py_permanently_is_only_a_reconnect(connection: Connection) -> None:
     """A message above `max_payload` with its headers: nats-py 2.16 sends it, the server ends the connection."""
     await echo(connection)
     size_bytes = connection.max_payload + 1
@@ -191,7 +191,7 @@ async def test_a_suspected_link_is_tried_and_kept_when_it_answers(connection: Co
     assert link_of(connection) is before
 
 
-async def test_a_blocked_event_loop_is_no_dead_server(nats_server: NatsServer) -> None:
+async def test_a_blocked_event_loop_is_not_a_dead_server(nats_server: NatsServer) -> None:
     connection = await Connection.open(nats_server.url, settings=replace(QUICK, ping_interval=SECOND / 10))
     await echo(connection)
     before = link_of(connection)

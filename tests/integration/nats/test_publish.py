@@ -222,13 +222,13 @@ async def test_a_denied_publish_fails_at_once() -> None:
         await connection.close()
 
 
-async def test_an_answer_of_somebody_who_is_no_stream_is_no_acknowledgement(connection: Connection) -> None:
+async def test_an_answer_of_a_plain_subscriber_is_not_an_acknowledgement(connection: Connection) -> None:
     def answer(message: Message) -> None:
         connection.send(message.reply, b"[" * 100)
 
     connection.subscribe("plain", answer)
 
-    with pytest.raises(WriteUnknown, match="no acknowledgement"):
+    with pytest.raises(WriteUnknown, match="is not an acknowledgement"):
         await publish_acked(connection, "plain", b"")
 
 

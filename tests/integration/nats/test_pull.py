@@ -30,7 +30,7 @@ async def test_work_is_delivered_with_its_numbers_and_ends_with_its_ack(connecti
         assert await in_hand(connection) == 0
 
 
-async def test_returned_work_comes_again_after_its_delay(connection: Connection) -> None:
+async def test_returned_work_is_redelivered_after_its_delay(connection: Connection) -> None:
     await create_work_queue(connection)
     capacity = Capacity()
 

@@ -170,7 +170,7 @@ async def test_silence_is_logged_once_and_not_for_each_pull(
     assert len([level for level in levels if level >= logging.INFO]) <= 1
 
 
-async def test_a_blocked_event_loop_is_no_silence(connection: Connection) -> None:
+async def test_a_blocked_event_loop_is_not_silence(connection: Connection) -> None:
     await create_work_queue(connection)
     states: list[PullState] = []
     capacity = Capacity()

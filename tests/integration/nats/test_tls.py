@@ -1,4 +1,4 @@
-"""With TLS asked for, nothing secret is said before the handshake, whoever stands in the middle."""
+"""With TLS required, no secret is sent before the handshake, even to a proxy in the middle."""
 
 from __future__ import annotations
 

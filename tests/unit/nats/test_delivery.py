@@ -66,7 +66,7 @@ async def test_answers_without_a_connection_tell_that_nothing_was_sent(unopened:
     assert not work.nak_now()
 
 
-async def test_another_reply_is_no_work(unopened: Connection) -> None:
+async def test_another_reply_is_not_a_delivery(unopened: Connection) -> None:
     assert not is_delivery(delivery(""))
     assert not is_delivery(delivery("_INBOX.1"))
     with pytest.raises(ValueError, match="not an ack subject"):

@@ -36,11 +36,11 @@ def test_the_status_is_read_from_the_first_line(block: bytes, status: int, descr
         assert words == description
 
 
-def test_a_header_called_status_is_no_status() -> None:
+def test_a_header_called_status_does_not_set_the_status() -> None:
     assert parse_headers(encode_headers({"Status": "503"})) == (0, "", {"Status": "503"})
 
 
-def test_a_value_may_hold_colons_and_bytes_that_are_no_text() -> None:
+def test_a_value_may_contain_colons_and_bytes_that_are_not_text() -> None:
     assert parse_headers(b"NATS/1.0\r\na: b:c\r\nd:\xff\r\n\r\n")[2] == {"a": "b:c", "d": "�"}
 
 

@@ -44,14 +44,14 @@ def test_a_denied_subscription_is_raised_once_by_its_own_name() -> None:
     denials.raise_refused_subscription()
 
 
-def test_a_denied_publish_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_denied_publish_without_a_waiting_caller_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[str] = []
 
-    def nobody_awaits(subject: str) -> bool:
+    def no_caller_waits(subject: str) -> bool:
         asked.append(subject)
         return False
 
-    denials = PermissionErrors(nobody_awaits, known)
+    denials = PermissionErrors(no_caller_waits, known)
 
     denials.handle("'permissions violation for publish to \"$js.ack.a\"'")
 

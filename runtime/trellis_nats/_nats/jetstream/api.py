@@ -1,4 +1,4 @@
-"""JetStream's JSON interface: one request, one answer, errors as ours."""
+"""The JSON API of JetStream: one request, one answer, errors of `trellis_nats.errors`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ API_TIMEOUT: Final = timedelta(seconds=5)
 """nats-py's default too. A leader election takes one to a few seconds."""
 
 _WRONG_LAST_SEQUENCE: Final = (10071, 10164)
-"""The server's codes for a write that came second; the latter comes from replicated streams since 2.12."""
+"""The server's error codes for a refused fence; the second one is that of replicated streams since 2.12."""
 
 JsonObject = dict[str, JsonValue]
 
@@ -37,10 +37,10 @@ async def call(
 
     Raises:
         ApiError: JetStream answered with an error.
-        NoResponders: JetStream is not there, or not yet.
-        RequestTimeout: no answer came.
+        NoResponders: JetStream is not enabled, or not ready yet.
+        RequestTimeout: the server did not answer.
         NotConnected: there was no connection within `timeout`.
-        PermissionDenied: the account may not ask this.
+        PermissionDenied: the account may not send this request.
     """
     data = b"" if body is None else json.dumps(body).encode()
     answer = await request(connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat)
@@ -52,16 +52,16 @@ async def call(
 
 
 def read_object(data: bytes) -> JsonObject:
-    """Read a JSON object; anything else counts as an empty one."""
+    """Parse a JSON object; anything else counts as an empty one."""
     try:
-        content = cast("JsonValue", from_json(data))  # several times as quick as the standard library's
+        content = cast("JsonValue", from_json(data))  # several times as fast as the standard library's
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def refusal(operation: str, content: JsonObject) -> ApiError | None:
-    """Return the error that an answer holds; None when it holds none."""
+    """Return the error of an answer; None when it has none."""
     error = content.get("error")
     if not isinstance(error, dict):
         return None

@@ -1,4 +1,4 @@
-"""Atomic batches: a stream stores all of up to a thousand messages, or none (nats-server 2.12)."""
+"""Atomic batches: a stream stores all messages of a batch, or none (nats-server 2.12)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trellis_nats.ids import new_id
 __all__ = ["BATCH_MAX", "BatchMessage", "publish_batch", "supports_batch"]
 
 BATCH_MAX: Final = 1000
-"""How many messages a server takes in one batch."""
+"""The most messages of one batch that a server accepts."""
 _BATCH_SINCE: Final = (2, 12, 0)
 """Older servers ignore the headers and store the messages one by one (faults.md, B.5)."""
 
@@ -26,11 +26,11 @@ class BatchMessage(NamedTuple):
     subject: str
     data: bytes
     headers: bytes
-    """The lines of encoded ones."""
+    """Encoded lines."""
 
 
 def supports_batch(connection: Connection) -> bool:
-    """Say whether the server knows atomic batches."""
+    """Return whether the server supports atomic batches."""
     return connection.server_version >= _BATCH_SINCE
 
 
@@ -39,14 +39,14 @@ async def publish_batch(
 ) -> PubAck:
     """Publish up to `BATCH_MAX` messages, and return when all are stored.
 
-    The last one is stored only if nothing is on its subject yet, so that a batch can be repeated whose answer was
-    lost: the second one is refused as a whole when the first one was stored.
+    The last message is fenced: it is stored only if its subject has no message yet. So a batch whose acknowledgement
+    was lost can be repeated: if the first one was stored, the repeat is refused as a whole.
 
     Raises:
-        WriteUnknown: no acknowledgement came; all may be stored, or none.
-        WrongLastSequence: something is on the last message's subject; nothing was stored.
+        WriteUnknown: no acknowledgement arrived; all messages may be stored, or none.
+        WrongLastSequence: the last message's subject has a message; nothing was stored.
         ApiError: the stream refused the batch; nothing was stored.
-        PayloadTooLarge: a message is larger than the server takes; nothing was stored.
+        PayloadTooLarge: a message exceeds the server's limit; nothing was stored.
         NotConnected: there was no connection within `timeout`; nothing was stored.
         ValueError: the batch is empty or too long.
     """

@@ -1,7 +1,7 @@
-"""Progress acks from a thread of their own.
+"""Progress acks from a dedicated thread.
 
-A handler may block the event loop for minutes. The server counts the ack wait meanwhile and would give the job to a
-second worker. So `+WPI` is sent by a thread with its own loop and its own connection; the server takes it from any
+A handler may block the event loop for minutes. The ack wait goes on meanwhile, and the server would deliver the job to a
+second worker. So a thread with its own event loop and its own connection sends `+WPI`; the server accepts it from any
 connection of the account.
 """
 
@@ -26,59 +26,59 @@ from trellis_nats.errors import NotConnected
 __all__ = ["Hold", "ProgressThread"]
 
 _JOIN: Final = timedelta(seconds=3)
-"""`stop` waits no longer for the thread, which is a daemon and ends with the process."""
+"""How long `stop` waits for the thread, which is a daemon and ends with the process."""
 
 
-Beat = Callable[[Connection], Awaitable[None]]
-"""What is done in the thread's event loop, with its connection. It must not raise."""
+PeriodicCall = Callable[[Connection], Awaitable[None]]
+"""Called in the thread's event loop with the thread's connection. It must not raise."""
 
 
 class Hold:
-    """Keeps one message from being delivered again, until released."""
+    """Keeps one message from being redelivered, or repeats a call, until released."""
 
-    __slots__ = ("_release", "beat", "due", "running", "seconds")
+    __slots__ = ("_release", "action", "due", "running", "seconds")
 
-    def __init__(self, beat: str | Beat, seconds: float, release: Callable[[Hold], None]) -> None:
-        self.beat = beat
-        """The subject of a progress ack, or what else keeps something alive."""
+    def __init__(self, action: str | PeriodicCall, seconds: float, release: Callable[[Hold], None]) -> None:
+        self.action = action
+        """The subject of a progress ack, or what is called instead."""
         self.seconds = seconds
         self.due = time.monotonic() + seconds
         self.running: asyncio.Future[None] | None = None
-        """The last call of what else keeps it alive."""
+        """The last call, if there was one."""
         self._release = release
 
     def release(self) -> None:
-        """Send no more progress acks. Safe to call twice, from any thread."""
+        """Stop sending progress acks, or calling. Safe to call twice, from any thread."""
         self._release(self)
 
 
 class ProgressThread:
-    """Sends a progress ack for every held message, every so often, whatever the other threads do."""
+    """Sends progress acks for the held messages at their intervals, even while other threads are blocked."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        """Prepare; `settings` are those of the connection whose messages are held."""
+        """Prepare; `settings` are those of the connection that receives the messages."""
         self._settings = replace(settings, name=f"{settings.name} heartbeat")
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._stopping = False
         self._held: set[Hold] = set()
-        self._on_release = self._forget  # once: it would be another object for every message in hand
+        self._on_release = self._forget  # bound once: it would be another object for every held message
         self._shortest = math.inf
-        """Seconds. The thread looks at least this often, so that a hold need not wake it: most end before that."""
+        """Seconds. The thread checks at least this often, so that a hold need not wake it: most are released before that."""
         self._answers: dict[str, Callable[[bytes], bytes]] = {}
         self._running: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
 
     def answer(self, subject: str, reply: Callable[[bytes], bytes]) -> None:
-        """Answer requests on a subject from the thread. Say so before `start`.
+        """Answer requests on a subject from the thread. Call it before `start`.
 
-        `reply` is called in the thread; it must be quick and must not raise.
+        `reply` is called in the thread; it must return quickly and must not raise.
         """
         self._answers[subject] = reply
 
     async def start(self) -> None:
-        """Run the thread, and return when its connection is open.
+        """Start the thread, and return when its connection is open.
 
         Raises:
             CannotConnect: it could not connect within the settings' `connect_timeout`.
@@ -95,7 +95,7 @@ class ProgressThread:
             raise
 
     async def stop(self) -> None:
-        """End the thread. Holds that are left send no more. Returns within 3 s; safe to call twice."""
+        """End the thread, and with it the holds that were not released. Takes at most 3 s; safe to call twice."""
         thread, self._thread = self._thread, None
         self._stopping = True
         self._wake()
@@ -109,16 +109,16 @@ class ProgressThread:
         """
         return self._add(reply, interval)
 
-    def repeat(self, beat: Beat, interval: timedelta) -> Hold:
-        """Call `beat` in the thread every `interval`, first after one interval; never twice at the same time.
+    def repeat(self, call: PeriodicCall, interval: timedelta) -> Hold:
+        """Call `call` in the thread every `interval`, first after one interval; the calls never overlap.
 
-        Callable from any thread. A call under way when the hold is released runs to its end.
+        Callable from any thread. A call that runs when the hold is released runs to its end.
         """
-        return self._add(beat, interval)
+        return self._add(call, interval)
 
-    def _add(self, beat: str | Beat, interval: timedelta) -> Hold:
+    def _add(self, action: str | PeriodicCall, interval: timedelta) -> Hold:
         seconds = interval.total_seconds()
-        hold = Hold(beat, seconds, self._on_release)
+        hold = Hold(action, seconds, self._on_release)
         with self._lock:
             self._held.add(hold)
             shorter = seconds < self._shortest
@@ -138,7 +138,7 @@ class ProgressThread:
         try:
             loop.call_soon_threadsafe(self._changed.set)
         except RuntimeError:
-            return  # the loop has just been closed: the thread has ended
+            return  # the loop is closed: the thread has ended
 
     # --- in the thread ---------------------------------------------------------------------------------------------
 
@@ -149,20 +149,20 @@ class ProgressThread:
         self._loop = asyncio.get_running_loop()
         try:
             connection = await Connection.open(",".join(self._settings.servers), settings=self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the starter waits for it
-            _tell(starter, opened, error)
+        except Exception as error:  # noqa: BLE001 - every exception is passed to the waiting starter
+            _resolve_opened(starter, opened, error)
             return
         for subject, reply in self._answers.items():
-            connection.subscribe(subject, partial(_answered, connection, reply))
-        _tell(starter, opened, None)
+            connection.subscribe(subject, partial(_answer, connection, reply))
+        _resolve_opened(starter, opened, None)
         remove = connection.on_reconnect(self._changed.set)
         try:
-            await self._beat(connection)
+            await self._send_until_stopped(connection)
         finally:
             remove()
             await connection.close()
 
-    async def _beat(self, connection: Connection) -> None:
+    async def _send_until_stopped(self, connection: Connection) -> None:
         while not self._stopping:
             self._changed.clear()
             wait = self._send_due(connection)
@@ -173,7 +173,7 @@ class ProgressThread:
                 continue
 
     def _send_due(self, connection: Connection) -> float | None:
-        """Send what is due, and return the seconds until something can be; None when nothing was ever held."""
+        """Do what is due, and return the seconds until the next check; None when nothing was ever held."""
         now = time.monotonic()
         with self._lock:
             due = [held for held in self._held if held.due <= now]
@@ -181,19 +181,19 @@ class ProgressThread:
                 held.due = now + held.seconds
             soonest = min((held.due for held in self._held), default=None)
         for held in due:
-            if isinstance(held.beat, str):
-                if not _sent(connection, held.beat):
-                    held.due = now  # the reconnect wakes us
+            if isinstance(held.action, str):
+                if not _send_progress(connection, held.action):
+                    held.due = now  # the reconnect wakes the thread
             elif held.running is None or held.running.done():
-                held.running = asyncio.ensure_future(held.beat(connection))
-                self._running.add(held.running)  # a released hold is forgotten, and its last call shall end
+                held.running = asyncio.ensure_future(held.action(connection))
+                self._running.add(held.running)  # keeps the last call of a released hold alive to its end
                 held.running.add_done_callback(self._running.discard)
         if soonest is None:
             return None if math.isinf(self._shortest) else self._shortest
         return min(self._shortest, max(0.0, soonest - time.monotonic()))
 
 
-def _sent(connection: Connection, reply: str) -> bool:
+def _send_progress(connection: Connection, reply: str) -> bool:
     try:
         connection.send(reply, IN_PROGRESS)
     except NotConnected:
@@ -201,13 +201,15 @@ def _sent(connection: Connection, reply: str) -> bool:
     return True
 
 
-def _answered(connection: Connection, reply: Callable[[bytes], bytes], request: Message) -> None:
+def _answer(connection: Connection, reply: Callable[[bytes], bytes], request: Message) -> None:
     if request.reply:
         connection.send(request.reply, reply(request.data))
 
 
-def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: Exception | None) -> None:
-    def settle() -> None:
+def _resolve_opened(
+    loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: Exception | None
+) -> None:
+    def resolve() -> None:
         if opened.done():
             return
         if error is None:
@@ -216,6 +218,6 @@ def _tell(loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], error: 
             opened.set_exception(error)
 
     try:
-        loop.call_soon_threadsafe(settle)
+        loop.call_soon_threadsafe(resolve)
     except RuntimeError:
-        return  # the starter's loop is gone, and with it who waited
+        return  # the starter's loop is closed, so no caller waits

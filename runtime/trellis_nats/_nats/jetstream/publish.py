@@ -1,7 +1,7 @@
-"""Publishing that JetStream acknowledges: the publish window.
+"""Publishing with acknowledgements of JetStream.
 
-nats-py's own pipelined publishing never reports a server's refusal, and its futures never end after a reconnect
-(nats.py issue 985). Here every publish ends: acknowledged, refused, or unknown.
+nats-py's pipelined publishing never reports a refusal of the server, and its futures never finish after a reconnect
+(nats.py issue 985). Here every publish finishes: acknowledged, refused, or unknown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PubAck(NamedTuple):
     stream: str
     sequence: int
     duplicate: bool
-    """The stream had a message with this id already; `sequence` is the first one's."""
+    """Whether the stream already had a message with this id; `sequence` is then that one's."""
 
 
 class ExpectedLast(NamedTuple):
@@ -39,11 +39,11 @@ class ExpectedLast(NamedTuple):
     sequence: int
     """0: only if there is none."""
     subject: str
-    """A filter; wildcards are allowed where `supports_fence`."""
+    """A filter; it may have wildcards where `supports_fence` returns True."""
 
 
 def supports_fence(connection: Connection) -> bool:
-    """Say whether the server enforces `ExpectedLast` with wildcards: 2.11 does, 2.10 refuses the write."""
+    """Return whether the server supports `ExpectedLast` with wildcards: 2.11 does, 2.10 refuses the write."""
     return connection.server_version >= _FENCE_SINCE
 
 
@@ -60,18 +60,18 @@ async def publish_acked(
 ) -> PubAck:
     """Publish, and return when the message is stored.
 
-    While disconnected, wait for the connection; while a cluster elects a leader, for that. Headers may be the lines of
-    encoded ones. The same `message_id` within the stream's duplicate window is stored once. `expected_last_on_subject`
-    is the fence for exactly `subject`; 0 means that nothing is there. When cancelled, the message may still be stored.
+    While disconnected, or while a cluster elects a leader, wait. Headers may be encoded lines. Messages with the same
+    `message_id` within the stream's duplicate window are stored once. `expected_last_on_subject` is the fence for
+    exactly `subject`; 0 means that no message is there. When cancelled, the message may still be stored.
 
     Raises:
-        WriteUnknown: no acknowledgement came within `timeout`, or the link ended; it may have been stored.
-        WrongLastSequence: the fence holds something newer.
+        WriteUnknown: no acknowledgement arrived within `timeout`, or the link ended; the message may be stored.
+        WrongLastSequence: a newer message is behind the fence.
         NotConnected: there was no connection within `timeout`; nothing was sent.
         NoResponders: no stream listens on the subject.
         PermissionDenied: the account may not publish to the subject.
-        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
-        ApiError: the stream refused the message, for instance because it is full.
+        PayloadTooLarge: data and headers exceed the server's limit; nothing was sent.
+        ApiError: the stream refused the message, for example because it is full.
     """
     lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
     loop = connection.loop
@@ -100,13 +100,13 @@ def send_acked(
     expected_last_on_subject: int | None = None,
     timeout: timedelta = _TIMEOUT,
 ) -> asyncio.Future[PubAck]:
-    """Send now, and return what will hold the acknowledgement: many can be under way at once.
+    """Send now, and return the future of the acknowledgement, so that many can be pending at the same time.
 
-    The future always ends, with the errors of `publish_acked`. Await `connection.wait_writable()` now and then.
+    The future always finishes, with the errors of `publish_acked`. Await `connection.wait_writable()` between sends.
 
     Raises:
         NotConnected: there is no connection; nothing was sent.
-        PayloadTooLarge: data and headers are larger than the server takes; nothing was sent.
+        PayloadTooLarge: data and headers exceed the server's limit; nothing was sent.
     """
     lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
     return _send(connection, subject, data, lines, timeout)
@@ -116,7 +116,7 @@ def _send(
     connection: Connection, subject: str, data: bytes, lines: bytes, timeout: timedelta
 ) -> asyncio.Future[PubAck]:
     acknowledgement: asyncio.Future[PubAck] = connection.loop.create_future()
-    connection.send_request(_Publish(subject, acknowledgement), subject, data, lines, timeout)
+    connection.send_request(_PendingPublish(subject, acknowledgement), subject, data, lines, timeout)
     return acknowledgement
 
 
@@ -139,8 +139,8 @@ def _with_controls(
     return lines + encode_lines(controls) if controls else lines
 
 
-class _Publish:
-    """One publish under way."""
+class _PendingPublish:
+    """A publish that waits for its acknowledgement."""
 
     __slots__ = ("_subject", "acknowledgement")
 
@@ -151,7 +151,7 @@ class _Publish:
     def on_reply(self, message: Message) -> None:
         if self.acknowledgement.done():
             return
-        outcome = read_acknowledgement(self._subject, message)
+        outcome = parse_acknowledgement(self._subject, message)
         if isinstance(outcome, PubAck):
             self.acknowledgement.set_result(outcome)
         else:
@@ -168,7 +168,7 @@ class _Publish:
         return True
 
     def _unknown(self, when: str) -> None:
-        text = f'no acknowledgement came {when} for a message to "{self._subject}"; it may be stored'
+        text = f'no acknowledgement arrived {when} for a message to "{self._subject}"; it may be stored'
         self._fail(WriteUnknown(text))
 
     def _fail(self, error: TransportError) -> None:
@@ -176,16 +176,18 @@ class _Publish:
             self.acknowledgement.set_exception(error)
 
 
-def read_acknowledgement(subject: str, message: Message) -> PubAck | TransportError:
-    """Tell what a stream's answer to a publish means."""
+def parse_acknowledgement(subject: str, message: Message) -> PubAck | TransportError:
+    """Parse the answer to a publish. Errors are returned, not raised."""
     if message.status == NO_RESPONDERS:
         return NoResponders(f'no stream listens on "{subject}"')
     body = read_object(message.data)
     refused = refusal(f'publishing to "{subject}"', body) if "error" in body else None
-    if refused is not None:  # a refusal names the stream as well, and sequence 0
+    if refused is not None:  # a refusal has the stream as well, and sequence 0
         return refused
     stream, sequence = body.get("stream"), body.get("seq")
     if isinstance(stream, str) and isinstance(sequence, int):
         return PubAck(stream, sequence, duplicate=body.get("duplicate") is True)
-    # It comes from somebody who is no stream: a plain subscriber on the same subject.
-    return WriteUnknown(f'an answer that is no acknowledgement came for a message to "{subject}"')
+    # It comes from a plain subscriber on the same subject, not from a stream.
+    return WriteUnknown(
+        f'the answer to a message to "{subject}" is not an acknowledgement; the message may be stored'
+    )

@@ -1,4 +1,4 @@
-"""Keeps a duty from pressing the server: so many messages in a second, and no more."""
+"""Limits how much load maintenance puts on the server, in messages per second."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PER_SECOND_DEFAULT: Final = 20_000
 
 
 class RateLimit:
-    """A rate that is kept by waiting."""
+    """A rate limit that waits."""
 
     def __init__(self, per_second: int = PER_SECOND_DEFAULT) -> None:
         self._per_second = per_second
         self._free_at = 0.0
 
     async def spend(self, amount: int) -> None:
-        """Wait until what was spent before is paid for, then spend."""
+        """Wait until the amounts spent before fit the rate, then spend this one."""
         loop = asyncio.get_running_loop()
         wait = self._free_at - loop.time()
         self._free_at = max(self._free_at, loop.time()) + amount / self._per_second

@@ -17,7 +17,7 @@ from trellis_nats.errors import RequestTimeout
 __all__ = ["request_many"]
 
 _SILENCE: Final = timedelta(seconds=5)
-"""As long as any request to JetStream may take."""
+"""How long to wait for the next answer; as long as for any JetStream request."""
 
 
 async def request_many(
@@ -26,12 +26,14 @@ async def request_many(
     body: Mapping[str, JsonValue],
     is_last: Callable[[Message, int], bool],
 ) -> list[Message]:
-    """Ask, and collect the answers up to the one of which `is_last` says so; it is told how many there are.
+    """Send a request and collect the answers, up to the one for which `is_last` returns True.
+
+    `is_last` gets the answer and how many there are so far, this one included.
 
     Raises:
-        RequestTimeout: there was no connection, or nothing more came, for 5 s: the link ended, or the account may not
-            ask this.
-        NotConnected: the connection ended in this very moment, or was closed.
+        RequestTimeout: there was no connection, or no further answer arrived, for 5 s: the link ended, or the account
+            may not send this request.
+        NotConnected: the connection was lost while sending, or was closed.
     """
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     inbox = connection.new_inbox()

@@ -1,4 +1,4 @@
-"""Streams and consumers: reading, looking up, creating."""
+"""Streams and consumers: look-ups, creation, deletion, and reads of the newest message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STORE_HEADERS: Final = (
     "Nats-Time-Stamp",
     "Nats-Num-Pending",
 )
-"""Added by the server to a direct read; not part of the message."""
+"""Added by the server to the answer of a direct read; not part of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ async def last_message(
 ) -> StoredMessage | None:
     """Read the newest message under a subject filter, wildcards allowed; None when there is none.
 
-    Any replica may answer, so that the answer can be a little old. The subject is part of the request's own subject,
-    which lets an account be confined to the subjects of its service.
+    Any replica may answer, so the answer can be slightly out of date. The filter is part of the request's own subject,
+    so that permissions can confine an account to the subjects of its service.
 
     Raises:
-        NoResponders: there is no such stream, or it has no `allow_direct`.
+        NoResponders: there is no such stream, or it is without `allow_direct`.
         ApiError: the request is malformed.
-        RequestTimeout: no answer came.
+        RequestTimeout: the server did not answer.
         NotConnected: there was no connection within `timeout`.
         PermissionDenied: the account may not read this.
     """
@@ -81,11 +81,11 @@ async def last_message(
 async def leader_last_message(
     connection: Connection, stream: str, subject: str, *, timeout: timedelta = API_TIMEOUT
 ) -> StoredMessage | None:
-    """Read the newest message of a subject from the stream's leader, so that the answer is never old.
+    """Read the newest message of a subject from the stream's leader, whose answer is up to date.
 
     Raises:
         ApiError: JetStream answered with an error other than "not found".
-        RequestTimeout: no answer came.
+        RequestTimeout: the server did not answer.
         NotConnected: there was no connection within `timeout`.
         PermissionDenied: the account may not read this.
     """
@@ -100,7 +100,7 @@ async def leader_last_message(
 
 
 async def stream_info(connection: Connection, stream: str) -> JsonObject | None:
-    """Look a stream up: the server's answer as it is, or None when there is none. Raises as `leader_last_message`."""
+    """Look up a stream: the server's answer; None when there is no such stream. Raises as `leader_last_message`."""
     return await _found(connection, f"STREAM.INFO.{stream}")
 
 
@@ -113,12 +113,12 @@ async def consumer_info(
 
 
 async def create_stream(connection: Connection, config: Mapping[str, JsonValue]) -> JsonObject:
-    """Create a stream of a raw configuration. One with the same name and the same configuration is returned as it is.
+    """Create a stream from a raw configuration. An equal stream that exists already is not an error.
 
     Raises:
-        ApiError: JetStream refused; err_code 10058 when the name is taken with another configuration.
+        ApiError: JetStream refused; err_code 10058 when a stream of this name has another configuration.
         PermissionDenied: the account may not create it.
-        RequestTimeout: no answer came; it may have been created.
+        RequestTimeout: the server did not answer; it may have been created.
         NotConnected: there was no connection within the time for a request.
     """
     return await call(connection, f"STREAM.CREATE.{config['name']}", config)
@@ -130,9 +130,9 @@ async def create_consumer(
     """Create a consumer from a raw configuration; never change an existing one.
 
     Raises:
-        ApiError: JetStream refused; err_code 10148 when the name is taken with another configuration.
+        ApiError: JetStream refused; err_code 10148 when a consumer of this name has another configuration.
         PermissionDenied: the account may not create it.
-        RequestTimeout: no answer came; it may have been created.
+        RequestTimeout: the server did not answer; it may have been created.
         NotConnected: there was no connection within the time for a request.
     """
     body: JsonObject = {"stream_name": stream, "config": dict(config), "action": "create"}
@@ -143,12 +143,12 @@ async def create_consumer(
 
 
 async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:
-    """Delete a consumer; one that does not exist is no error.
+    """Delete a consumer. One that does not exist is not an error.
 
     Raises:
         ApiError: JetStream refused.
         PermissionDenied: the account may not delete it.
-        RequestTimeout: no answer came; it may have been deleted.
+        RequestTimeout: the server did not answer; the consumer may be deleted.
         NotConnected: there was no connection within the time for a request.
     """
     await _found(connection, f"CONSUMER.DELETE.{stream}.{consumer}")

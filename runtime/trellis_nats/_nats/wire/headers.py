@@ -1,4 +1,4 @@
-"""Message headers: text to bytes and back; no network."""
+"""Message headers: encoding and parsing. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers"]
 
 _VERSION: Final = "NATS/1.0"
 _SPACE: Final = " \t\r\n\v\f"
-"""White space of ASCII; other kinds belong to a value."""
+"""ASCII white space; other kinds are part of a value."""
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 ParsedHeaders = tuple[int, str, dict[str, str]]
-"""Status (0 when there is none), its description, and the headers proper."""
+"""Status (0 when there is none), its description, and the headers."""
 
 
 def encode_headers(headers: Mapping[str, str] | bytes) -> bytes:
-    """Write headers, or their lines, as the protocol has them: with the version before and an empty line after them.
+    """Encode headers, or their encoded lines, as the protocol has them: after the version, before an empty line.
 
     Raises:
         ValueError: as `encode_lines`.
@@ -29,31 +29,31 @@ def encode_headers(headers: Mapping[str, str] | bytes) -> bytes:
 
 
 def encode_lines(headers: Mapping[str, str]) -> bytes:
-    """Write headers, a line each.
+    """Encode headers, a line each.
 
     Raises:
-        ValueError: a name is no HTTP token, or a value holds a line end, which would forge a second header.
+        ValueError: a name is not an HTTP token, or a value contains a line break, which would forge a second header.
     """
     lines = ""
     for name, value in headers.items():
         _check_name(name)
         if "\n" in value or "\r" in value:
-            raise ValueError(f'the value of header "{name}" holds a line end')
+            raise ValueError(f'the value of header "{name}" contains a line break')
         lines += f"{name}: {value}\r\n"
     return lines.encode()
 
 
-@lru_cache(maxsize=256)  # names are few and come again with every message
+@lru_cache(maxsize=256)  # names are few and the same in every message
 def _check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f'"{name}" cannot be the name of a header')
+        raise ValueError(f'"{name}" is not a valid header name')
 
 
 def parse_headers(block: bytes) -> ParsedHeaders:
-    """Read a header block.
+    """Parse a header block.
 
-    The status is taken from the first line only, so that no sender can forge one by a header called `Status`. Bytes
-    that are no UTF-8 become U+FFFD; the last of several headers with one name wins.
+    The status is read from the first line only, so that no sender can forge one with a header called `Status`. Bytes
+    that are not UTF-8 become U+FFFD; the last of several headers with one name wins.
     """
     first, *lines = block.decode("utf-8", "replace").split("\r\n")
     headers: dict[str, str] = {}

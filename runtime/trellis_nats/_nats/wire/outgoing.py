@@ -1,4 +1,4 @@
-"""A message on its way out: checked, then written as the protocol has it. No network."""
+"""Outgoing protocol commands: checks and encoding. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from trellis_nats.errors import PayloadTooLarge
 __all__ = ["checked_subject", "encode_publish", "encode_subscribe", "encode_unsubscribe"]
 
 _SUBJECT_MAX: Final = 1024
-"""A control line longer than 4096 bytes ends the connection for ever; 1 KiB leaves room for the rest of it."""
+"""A server ends the connection over a control line of more than 4096 bytes; 1 KiB leaves room for the rest of it."""
 _MARGIN_BYTES: Final = 512
-"""Kept free below the server's limit: it counts headers too, and adds its own when it stores and sources."""
+"""Kept free below the server's limit, which includes headers, also those that it adds to store and source messages."""
 
 
 def checked_subject(subject: str) -> str:
-    """Return the subject when it can be written into the protocol.
+    """Return the subject if the protocol can carry it.
 
     Raises:
-        ValueError: it is empty, longer than 1024 characters, or holds white space or a control character.
+        ValueError: it is empty, longer than 1024 characters, or contains white space or a control character.
     """
     if not 0 < len(subject) <= _SUBJECT_MAX or not subject.isprintable() or " " in subject:
-        raise ValueError(f"{subject[:80]!r} is no subject")
+        raise ValueError(f"{subject[:80]!r} is not a valid subject")
     return subject
 
 
 def encode_publish(
     subject: str, data: bytes, headers: Mapping[str, str] | bytes | None, reply: str, max_payload_bytes: int
 ) -> bytes:
-    """Write a PUB, or an HPUB when there are headers; bytes are the lines of encoded ones.
+    """Encode a PUB, or an HPUB if there are headers; headers in bytes are encoded lines.
 
     Raises:
-        PayloadTooLarge: data and headers are larger than the server takes.
+        PayloadTooLarge: data and headers exceed the server's limit.
         ValueError: the subject or a header is malformed.
     """
     checked_subject(subject)
@@ -54,10 +54,10 @@ def encode_publish(
 
 
 def encode_subscribe(subject: str, queue: str, number: int) -> bytes:
-    """Write a SUB."""
+    """Encode a SUB."""
     return f"SUB {subject} {queue} {number}\r\n".encode()
 
 
 def encode_unsubscribe(number: int) -> bytes:
-    """Write an UNSUB."""
+    """Encode an UNSUB."""
     return f"UNSUB {number}\r\n".encode()
