@@ -1,4 +1,4 @@
-"""What a submitter is told, while others change the key or leave it in the middle of something."""
+"""The outcome of a submission while other processes change the key, or die in the middle of a change."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def narrow_server() -> Iterator[NatsServer]:
         yield server
 
 
-async def test_a_key_that_takes_no_more_jobs_can_still_begin_those_it_has(narrow_server: NatsServer) -> None:
-    """A record is one message, and a slot is longer than the entry before it."""
+async def test_a_key_with_a_full_record_can_still_start_its_jobs(narrow_server: NatsServer) -> None:
+    """A record is one message, and a slot is longer than the entry that it replaces."""
     async with Ferry.connect(narrow_server.url) as ferry:
         queue = ferry.jobs.load
         refs: list[JobRef[Cargo, Stowed]] = []
@@ -54,8 +54,8 @@ async def test_a_key_that_takes_no_more_jobs_can_still_begin_those_it_has(narrow
         await asyncio.gather(*(ref.result(timeout=SOON) for ref in refs))
 
 
-async def test_who_cannot_join_one_active_job_joins_another(nats_server: NatsServer) -> None:
-    """The first is cancelled, and its handler still runs: it stands for nobody, and keeps its slot."""
+async def test_a_submission_that_cannot_join_one_active_job_joins_another(nats_server: NatsServer) -> None:
+    """The first job is cancelled and its handler still runs: it stands in for no new job, and keeps its slot."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue, go_on = ferry.jobs.duo, asyncio.Event()
         running: list[str] = []
@@ -79,10 +79,10 @@ async def test_who_cannot_join_one_active_job_joins_another(nats_server: NatsSer
         go_on.set()
 
 
-async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
+async def test_two_submissions_with_one_idempotency_key_create_one_job(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key is full when the first one looks, and has the very job by the time that it looks again."""
+    """The key is full when the first submission checks it, and contains the same job when it checks again."""
     async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as second:
         before = await ferry.jobs.strict.create(ANNA)
         orphan_finder = inspector_of(ferry.jobs.strict)
@@ -92,7 +92,7 @@ async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
         async def meanwhile(*found: object, **options: object) -> Orphans:
             await second.jobs.strict.ref(before.id).cancel()
             made.append((await second.jobs.strict.create(ANNA, idempotency_key="once")).id)
-            return await find(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as they came
+            return await find(*found, **options)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - passed on unchanged
 
         monkeypatch.setattr(orphan_finder, "find", meanwhile)
         ref = await ferry.jobs.strict.create(ANNA, idempotency_key="once")
@@ -102,7 +102,7 @@ async def test_two_that_use_one_idempotency_key_at_once_get_one_job(
 
 
 async def reserved(ferry: Ferry, queue: CargoQueue, *, ahead: timedelta) -> str:
-    """Have a place that was reserved by a process which stored nothing, and whose clock is ahead."""
+    """Put a reservation into the record, by a process that stored nothing and whose clock is ahead."""
     job = new_id()
     record = await record_of(ferry, queue, ANNA)
     left = record._replace(queued=(entry(job)._replace(created_at=timestamp(now() + ahead)),))
@@ -110,7 +110,7 @@ async def reserved(ferry: Ferry, queue: CargoQueue, *, ahead: timedelta) -> str:
     return job
 
 
-async def test_a_place_reserved_by_a_clock_that_is_ahead_is_given_up_all_the_same(
+async def test_a_reservation_by_a_clock_that_is_ahead_is_evicted_too(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "RESERVATION_TIMEOUT", timedelta(milliseconds=500))
@@ -124,21 +124,23 @@ async def test_a_place_reserved_by_a_clock_that_is_ahead_is_given_up_all_the_sam
         assert isinstance(outcome, Accepted)
 
 
-async def test_who_waits_for_a_reservation_goes_on_when_it_is_withdrawn(nats_server: NatsServer) -> None:
+async def test_a_submission_that_waits_for_a_reservation_continues_when_it_is_withdrawn(
+    nats_server: NatsServer,
+) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.solo
         await (await queue.create(ANNA)).cancel()
         empty = await record_of(ferry, queue, ANNA)
         await reserved(ferry, queue, ahead=timedelta(hours=1))
         submission = asyncio.create_task(queue.submit(ANNA))
-        done, _ = await asyncio.wait((submission,), timeout=0.3)  # it waits for the job that was promised
+        done, _ = await asyncio.wait((submission,), timeout=0.3)  # it waits for the reserved job to be stored
         assert not done
         await bucket_of(ferry).put(name_of(queue, ANNA), empty.encode())
 
         assert isinstance(await asyncio.wait_for(submission, 2), Accepted)
 
 
-async def test_a_job_that_cannot_be_read_spoils_no_answer_about_its_key(nats_server: NatsServer) -> None:
+async def test_an_unreadable_job_does_not_break_submissions_to_its_key(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         queue = ferry.jobs.solo
         ref = await queue.create(ANNA)

@@ -1,4 +1,4 @@
-"""Many who ask for one key at once."""
+"""Many processes submit to one key at the same time."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,10 +12,10 @@ from tests.support.ferry import Cargo, CargoJob, Ferry, Stowed
 ANNA: Final = Cargo(ship="anna")
 SOON: Final = timedelta(seconds=20)
 LONG: Final = 3.0
-"""Seconds: three leases."""
+"""In seconds: three leases."""
 
 
-async def test_a_slot_is_renewed_while_many_ask_for_its_key(nats_server: NatsServer) -> None:
+async def test_a_slot_is_renewed_while_many_submit_to_its_key(nats_server: NatsServer) -> None:
     async with AsyncExitStack() as stack:
         ferries = [await stack.enter_async_context(Ferry.connect(nats_server.url)) for _ in range(8)]
         began: list[str] = []

@@ -1,4 +1,4 @@
-"""Jobs of a keyed queue that end otherwise than by a result: each frees its key, and no sooner than it may."""
+"""Jobs of a keyed queue that end without a result: each frees its key, and not too early."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ async def is_free(ferry: Ferry, queue: CargoQueue) -> bool:
     return await holders(ferry, queue, ANNA) == ([], [])
 
 
-async def test_a_job_that_is_cancelled_while_it_runs_keeps_its_slot_until_its_handler_has_ended(
+async def test_a_running_job_that_is_cancelled_keeps_its_slot_until_its_handler_has_ended(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -53,7 +53,7 @@ async def test_a_job_that_is_cancelled_while_it_runs_keeps_its_slot_until_its_ha
         await eventually(lambda: is_free(ferry, ferry.jobs.load))
 
 
-async def test_a_cancelled_job_that_waits_in_hand_never_runs(nats_server: NatsServer) -> None:
+async def test_a_cancelled_job_that_waits_in_a_worker_never_runs(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         watch = Watch()
         watch.works(ferry.jobs.load)
@@ -87,7 +87,7 @@ async def test_a_job_whose_deadline_passes_while_it_waits_expires(nats_server: N
         await eventually(lambda: is_free(ferry, ferry.jobs.load))
 
 
-async def test_a_stopping_worker_gives_back_what_waits_at_once(nats_server: NatsServer) -> None:
+async def test_a_stopping_worker_releases_waiting_jobs_at_once(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as second:
         watch, after = Watch(), Watch()
         watch.works(ferry.jobs.load)

@@ -32,7 +32,7 @@ def at_once(queue: CargoQueue, began: list[str]) -> None:
 
 
 @pytest.mark.parametrize("takes", [LONG, -LONG])
-async def test_a_slot_lasts_for_as_long_as_its_handler_runs(nats_server: NatsServer, takes: float) -> None:
+async def test_a_slot_is_held_for_as_long_as_its_handler_runs(nats_server: NatsServer, takes: float) -> None:
     """Even while the handler blocks the event loop."""
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         long = await ferry.jobs.load.create(Cargo(ship="anna", takes=takes))
@@ -47,7 +47,7 @@ async def test_a_slot_lasts_for_as_long_as_its_handler_runs(nats_server: NatsSer
         assert (await long.get()).tries == 1
 
 
-async def test_who_waits_takes_over_when_a_worker_dies_and_the_job_ends_as_stale(
+async def test_a_waiting_job_takes_over_from_a_dead_worker_whose_job_ends_as_stale(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
@@ -73,7 +73,7 @@ async def is_waiting(ferry: Ferry, queue: CargoQueue, job_id: str) -> bool:
     return job_id in (await holders(ferry, queue, ANNA))[1]
 
 
-async def test_a_dead_workers_job_runs_again_when_nobody_else_waits(nats_server: NatsServer) -> None:
+async def test_a_dead_workers_job_runs_again_when_no_other_job_waits(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         ref = await ferry.jobs.load.create(Cargo(ship="anna", takes=60))
         await worker.wait_for("began")
@@ -109,7 +109,7 @@ async def test_under_block_a_dead_workers_slot_is_for_its_own_job_only(nats_serv
         assert (await record_of(ferry, ferry.jobs.guarded, ANNA)).takeovers == 0
 
 
-async def test_under_block_a_full_key_says_that_its_owner_is_gone(nats_server: NatsServer) -> None:
+async def test_under_block_a_full_key_reports_that_its_owner_is_dead(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         async with ferry_process(nats_server.url) as worker:
             first = await ferry.jobs.guarded.create(Cargo(ship="anna", takes=60))
@@ -136,7 +136,7 @@ async def test_a_queue_without_a_key_has_none_to_release(nats_server: NatsServer
             await ref.release_key()
 
 
-async def test_an_operator_takes_a_slot_away_and_the_job_is_tried_again(nats_server: NatsServer) -> None:
+async def test_a_job_whose_slot_an_operator_removes_is_retried(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         tries: list[int] = []
         cancelled = asyncio.Event()
@@ -166,7 +166,7 @@ async def test_an_operator_takes_a_slot_away_and_the_job_is_tried_again(nats_ser
         assert isinstance(ignored.event.concurrency, dict)
 
 
-async def test_a_worker_that_is_cut_off_stops_its_handler_before_its_lease_is_over(
+async def test_a_worker_that_is_cut_off_stops_its_handler(
     nats_server: NatsServer,
 ) -> None:
     async with (
@@ -212,7 +212,7 @@ async def test_a_worker_that_is_cut_off_stops_its_handler_before_another_job_sta
         assert (await first.wait(timeout=SOON)).state is JobState.STALE
 
 
-async def test_a_worker_that_was_frozen_is_refused_when_it_wakes(nats_server: NatsServer) -> None:
+async def test_the_result_of_a_worker_that_was_frozen_is_refused(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry_process(nats_server.url) as worker:
         queue, began = ferry.jobs.late, list[str]()
         first = await queue.create(
@@ -235,7 +235,7 @@ async def test_a_worker_that_was_frozen_is_refused_when_it_wakes(nats_server: Na
         assert "completed" not in events
 
 
-async def test_unknown_members_of_a_record_outlive_everything(nats_server: NatsServer) -> None:
+async def test_unknown_members_of_a_record_are_kept(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         queue, began = ferry.jobs.load, list[str]()
         at_once(queue, began)
@@ -257,7 +257,7 @@ async def test_unknown_members_of_a_record_outlive_everything(nats_server: NatsS
         assert b'"acceptedBySubmissionId":{"s":{"jobId":"j"}}' in left.value
 
 
-async def test_slots_are_renewed_by_workers_that_were_stopped_and_started_again(
+async def test_restarted_workers_renew_their_leases(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -283,7 +283,7 @@ async def test_slots_are_renewed_by_workers_that_were_stopped_and_started_again(
         assert len(seen) == 1
 
 
-async def test_a_lease_runs_on_while_the_history_of_who_waits_is_read_again(
+async def test_a_lease_runs_on_while_the_history_of_a_waiting_job_is_read_again(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease may be longer than the time after which a waiting job's history is read again."""

@@ -1,4 +1,4 @@
-"""The first job of a key needs no read, and what was wrongly taken for the first one does no harm."""
+"""The first record of a key is written without a read, and a wrong guess about that does no harm."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from tests.support.records import holders, name_of
 ANNA = Cargo(ship="anna")
 
 
-async def test_keys_that_nobody_had_a_job_of_are_written_without_a_read(
+async def test_the_first_record_of_a_key_is_written_without_a_read(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
@@ -33,7 +33,7 @@ async def test_keys_that_nobody_had_a_job_of_are_written_without_a_read(
         assert read == [name_of(ferry.jobs.strict, Cargo(ship="new 0"))]
 
 
-async def test_a_key_that_is_taken_for_new_loses_nothing_of_its_record(nats_server: NatsServer) -> None:
+async def test_a_key_that_is_wrongly_assumed_to_be_new_keeps_its_record(nats_server: NatsServer) -> None:
     berta = Cargo(ship="berta")
     async with Ferry.connect(nats_server.url) as other, Ferry.connect(nats_server.url) as ferry:
         waits = await other.jobs.once.create(berta)

@@ -30,7 +30,7 @@ from tests.support.records import bucket_of, holders, name_of, record_of
 # --- reservations of dead processes ------------------------------------------------------------------------------------
 
 
-async def test_a_reservation_whose_creator_died_delays_nobody_who_waits_behind_it(
+async def test_reservations_of_dead_creators_delay_no_job_behind_them(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a recent reservation nor an old one: none is evicted here."""
@@ -44,7 +44,7 @@ async def test_a_reservation_whose_creator_died_delays_nobody_who_waits_behind_i
         await (await queue.create(ANNA)).result(timeout=SOON)
 
 
-async def test_reservations_of_dead_creators_refuse_nobody(nats_server: NatsServer) -> None:
+async def test_reservations_of_dead_creators_reject_no_job(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         for queue, places in ((ferry.jobs.strict, 1), (ferry.jobs.once, 2), (ferry.jobs.latest, 2)):
             await leave(ferry, queue, queued=[entry(f"01GHOST{number}") for number in range(places)])
@@ -52,7 +52,7 @@ async def test_reservations_of_dead_creators_refuse_nobody(nats_server: NatsServ
             assert await accepted(queue)
 
 
-async def test_a_creation_that_is_interrupted_between_its_two_writes_leaves_a_place_that_is_given_up(
+async def test_the_reservation_of_an_interrupted_creation_is_evicted(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is evicted ten seconds later; until then the key is full."""
@@ -77,7 +77,7 @@ async def test_a_creation_that_is_interrupted_between_its_two_writes_leaves_a_pl
         assert await accepted(queue)
 
 
-async def test_a_job_whose_created_cannot_be_stored_gives_its_place_back(
+async def test_a_job_that_cannot_be_stored_releases_its_reservation(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -93,7 +93,7 @@ async def test_a_job_whose_created_cannot_be_stored_gives_its_place_back(
         assert await is_free(ferry, ferry.jobs.strict)
 
 
-async def test_a_replaced_job_whose_end_cannot_be_stored_has_its_place_back_and_runs(
+async def test_a_replaced_job_whose_end_cannot_be_stored_gets_its_entry_back_and_runs(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -115,7 +115,7 @@ async def test_a_replaced_job_whose_end_cannot_be_stored_has_its_place_back_and_
         assert (await second.wait(timeout=SOON)).state is JobState.COMPLETED
 
 
-async def test_a_job_that_was_displaced_by_a_creator_that_died_runs_after_all(
+async def test_a_job_that_was_displaced_by_a_creator_that_died_still_runs(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lost its entry, but no process stored that it was skipped."""
@@ -143,7 +143,7 @@ async def test_a_job_that_was_displaced_by_a_creator_that_died_runs_after_all(
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_that_waits_for_long_uses_no_delivery(nats_server: NatsServer) -> None:
+async def test_a_job_that_waits_for_long_consumes_no_delivery(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch = ferry.jobs.load, Watch()
         watch.works(queue)
@@ -163,7 +163,7 @@ async def has_waited(ferry: Ferry, queue: CargoQueue, since: str, so_long: timed
     return timestamp(now() - so_long) > since and bool((await known_record(ferry, queue)).queued)
 
 
-async def test_a_retry_that_another_runtime_dropped_from_the_record_finds_its_way_back(
+async def test_a_retry_that_another_runtime_dropped_from_the_record_still_runs(
     nats_server: NatsServer,
 ) -> None:
     """The TypeScript runtime keeps no entry for a retry (reference, 10.9)."""
@@ -194,7 +194,7 @@ async def waits_for_its_retry(ferry: Ferry, queue: CargoQueue) -> bool:
 # --- the record itself -----------------------------------------------------------------------------------------------
 
 
-async def test_a_record_that_cannot_be_read_stops_its_own_key_alone_and_only_until_it_is_repaired(
+async def test_an_unreadable_record_blocks_only_its_own_key_until_it_is_repaired(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -202,7 +202,7 @@ async def test_a_record_that_cannot_be_read_stops_its_own_key_alone_and_only_unt
         ref = await queue.create(ANNA)
         good = await bucket_of(ferry).get(name_of(queue, ANNA))
         assert good is not None
-        await bucket_of(ferry).put(name_of(queue, ANNA), b'{"version":1,"active":"nobody"}')
+        await bucket_of(ferry).put(name_of(queue, ANNA), b'{"version":1,"active":"invalid"}')
         watch.works(queue)
         await ferry.jobs.start_workers()
         other = await queue.create(Cargo(ship="berta"))
@@ -214,8 +214,8 @@ async def test_a_record_that_cannot_be_read_stops_its_own_key_alone_and_only_unt
         assert (await ref.wait(timeout=SOON)).state is JobState.COMPLETED
 
 
-async def test_submissions_leave_nothing_behind_in_the_record(nats_server: NatsServer) -> None:
-    """Other runtimes keep a note of each rejected submission forever."""
+async def test_rejected_submissions_leave_no_trace_in_the_record(nats_server: NatsServer) -> None:
+    """Other runtimes keep a note of each rejected submission, without a limit."""
     async with Ferry.connect(nats_server.url) as ferry:
         for queue in (ferry.jobs.strict, ferry.jobs.once, ferry.jobs.latest):
             await queue.create(ANNA)
@@ -230,7 +230,7 @@ async def test_submissions_leave_nothing_behind_in_the_record(nats_server: NatsS
             assert len(last.value) == len(first.value)
 
 
-async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
+async def test_no_ended_job_stands_in_for_a_new_one(
     nats_server: NatsServer,
 ) -> None:
     """More jobs wait than the limit allows, as after it was lowered: behind a job that has ended is the next one."""
@@ -248,7 +248,7 @@ async def test_no_job_that_has_ended_stands_for_another_however_many_are_left(
     assert outcome.existing.id == waiting[0].id
 
 
-async def test_a_cancelled_job_stands_for_nobody_though_its_handler_still_runs(
+async def test_a_cancelled_job_whose_handler_still_runs_stands_in_for_no_job(
     nats_server: NatsServer,
 ) -> None:
     """It keeps its slot until its handler has returned; until then the key is full."""

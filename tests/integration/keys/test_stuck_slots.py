@@ -27,7 +27,7 @@ from tests.support.left_behind import (
 from tests.support.records import bucket_of, holders, name_of, record_of
 
 
-async def test_a_slot_whose_owner_died_refuses_submissions_no_longer_than_its_lease(
+async def test_a_dead_owners_slot_rejects_submissions_until_its_lease_has_expired(
     nats_server: NatsServer,
 ) -> None:
     """No worker runs that could take it over: the submitter observes the lease, and its own job has priority for the slot."""
@@ -42,7 +42,7 @@ async def test_a_slot_whose_owner_died_refuses_submissions_no_longer_than_its_le
         assert (await record_of(ferry, queue, ANNA)).active == ()
 
 
-async def test_a_slot_whose_owner_died_delays_a_job_no_longer_than_its_lease_and_a_second(
+async def test_a_dead_owners_slot_delays_a_job_until_its_lease_has_expired(
     nats_server: NatsServer,
 ) -> None:
     """Whatever its owner's clock said. How long a takeover takes at most is tested in test_keys_histories.py."""
@@ -64,7 +64,7 @@ async def test_a_slot_whose_owner_died_delays_a_job_no_longer_than_its_lease_and
         await eventually(lambda: is_free(ferry, queue))
 
 
-async def test_a_worker_that_died_between_its_outcome_and_its_release_holds_nobody_up(
+async def test_a_worker_that_died_between_outcome_and_release_delays_no_job(
     nats_server: NatsServer,
 ) -> None:
     """The history shows that its handler has ended, so no process waits for the lease to expire."""
@@ -80,7 +80,7 @@ async def test_a_worker_that_died_between_its_outcome_and_its_release_holds_nobo
         assert await accepted(queue)
 
 
-async def test_under_block_a_worker_that_died_before_its_try_began_leaves_its_slot_to_its_job(
+async def test_under_block_a_slot_of_an_attempt_that_never_began_goes_to_its_job(
     nats_server: NatsServer,
 ) -> None:
     """No other job may take the slot over, so its own job must not wait behind jobs that wait for the slot."""
@@ -117,7 +117,7 @@ async def test_under_block_the_end_of_a_job_frees_the_slot_of_its_dead_worker(
         assert watch.began == [(second.id, 1)]
 
 
-async def test_a_place_of_a_job_that_another_runtime_cancelled_is_given_up(nats_server: NatsServer) -> None:
+async def test_the_entry_of_a_job_that_another_runtime_cancelled_is_evicted(nats_server: NatsServer) -> None:
     """The TypeScript runtime cancels without reading the record (reference, 10.8)."""
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch = ferry.jobs.strict, Watch(ends=True)
@@ -132,7 +132,7 @@ async def test_a_place_of_a_job_that_another_runtime_cancelled_is_given_up(nats_
         assert await accepted(queue)
 
 
-async def test_an_entry_of_a_job_that_another_runtime_has_run_is_given_up(nats_server: NatsServer) -> None:
+async def test_the_entry_of_a_job_that_another_runtime_has_run_is_evicted(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         queue, watch = ferry.jobs.strict, Watch(ends=True)
         watch.works(queue)
@@ -145,7 +145,7 @@ async def test_an_entry_of_a_job_that_another_runtime_has_run_is_given_up(nats_s
         assert await accepted(queue)
 
 
-async def test_a_cancelled_job_that_comes_again_keeps_its_slot_until_its_handler_has_ended(
+async def test_a_redelivered_cancelled_job_keeps_its_slot_until_its_handler_has_ended(
     nats_server: NatsServer,
 ) -> None:
     """The server forgot that it had delivered the message; the second delivery finds that the job has ended."""

@@ -1,4 +1,4 @@
-"""What `create` and `submit` answer when a key has no room, and what they leave in its record."""
+"""What `create` and `submit` return when a key has no room, and what they store in its record."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from tests.support.shop import Parcel, Shop
 ANNA = Cargo(ship="anna")
 
 
-async def test_a_job_whose_key_is_free_is_accepted_and_waits_in_the_record(nats_server: NatsServer) -> None:
+async def test_a_job_of_a_free_key_is_accepted_and_waits_in_the_record(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         outcome = await ferry.jobs.strict.submit(ANNA)
 
@@ -39,7 +39,7 @@ async def test_a_job_whose_key_is_free_is_accepted_and_waits_in_the_record(nats_
         assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [outcome.ref.id])
 
 
-async def test_one_job_too_many_is_rejected_and_nothing_of_it_is_stored(nats_server: NatsServer) -> None:
+async def test_a_job_beyond_the_limit_is_rejected_and_not_stored(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         first = await ferry.jobs.strict.create(ANNA)
 
@@ -71,7 +71,7 @@ async def test_create_is_strict_whatever_the_policy(nats_server: NatsServer, que
         assert str(error).startswith(said)
 
 
-async def test_a_full_key_may_answer_with_the_job_that_waits_longest(nats_server: NatsServer) -> None:
+async def test_coalesce_returns_the_job_that_waits_longest(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         first = await ferry.jobs.once.create(ANNA)
         second = await ferry.jobs.once.create(ANNA)
@@ -84,7 +84,7 @@ async def test_a_full_key_may_answer_with_the_job_that_waits_longest(nats_server
         assert await holders(ferry, ferry.jobs.once, ANNA) == ([], [first.id, second.id])
 
 
-async def test_a_newer_job_takes_the_place_of_the_one_that_waits_longest(nats_server: NatsServer) -> None:
+async def test_replace_oldest_replaces_the_job_that_waits_longest(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         first = await ferry.jobs.latest.create(ANNA)
         second = await ferry.jobs.latest.create(ANNA)
@@ -119,7 +119,7 @@ async def test_every_outcome_can_be_matched(nats_server: NatsServer) -> None:
         assert said == ["accepted latest", "accepted latest", "replaced latest"]
 
 
-async def test_events_say_the_key_and_how_the_job_came_by_its_place(nats_server: NatsServer) -> None:
+async def test_events_name_the_key_and_the_outcome_of_the_submission(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry, ferry.jobs.follow() as events:
         await ferry.jobs.latest.create(ANNA)
         await ferry.jobs.latest.create(ANNA)
@@ -140,7 +140,7 @@ async def test_events_say_the_key_and_how_the_job_came_by_its_place(nats_server:
         assert [(await anext(events)).event for _ in range(4)] == ["created", "created", "skipped", "created"]
 
 
-async def test_an_idempotency_key_gives_the_first_job_again_even_when_the_key_is_full(
+async def test_an_idempotency_key_returns_the_first_job_even_when_the_key_is_full(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -166,16 +166,18 @@ async def test_many_jobs_are_created_only_if_each_has_room(nats_server: NatsServ
         assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [refs[0].id])
 
 
-async def test_a_number_that_runtimes_write_differently_is_refused_at_once(nats_server: NatsServer) -> None:
+async def test_a_number_that_runtimes_write_differently_is_rejected_before_sending(
+    nats_server: NatsServer,
+) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         with pytest.raises(InvalidPayload, match=r"#/number: the concurrency key accepts only integers"):
             await ferry.jobs.numbered.create(Cargo(ship="anna", number=2**53))
 
 
-async def test_a_record_that_cannot_be_read_is_named_and_left_alone(nats_server: NatsServer) -> None:
+async def test_an_unreadable_record_is_named_in_the_error_and_unchanged(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         name = name_of(ferry.jobs.strict, ANNA)
-        await bucket_of(ferry).put(name, b'{"version": 1, "active": "nobody"}')
+        await bucket_of(ferry).put(name, b'{"version": 1, "active": "invalid"}')
 
         with pytest.raises(
             MalformedKeyRecord, match=f'key "anna": the record "{name}" of bucket "JOBS_KEYS_ferry"'
@@ -184,10 +186,10 @@ async def test_a_record_that_cannot_be_read_is_named_and_left_alone(nats_server:
 
         left = await bucket_of(ferry).get(name)
         assert left is not None
-        assert left.value == b'{"version": 1, "active": "nobody"}'
+        assert left.value == b'{"version": 1, "active": "invalid"}'
 
 
-async def test_fifty_submitters_of_one_key_lose_no_place_and_take_none_too_many(
+async def test_fifty_submitters_of_one_key_fill_it_exactly(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry, Ferry.connect(nats_server.url) as other:
@@ -203,7 +205,7 @@ async def test_fifty_submitters_of_one_key_lose_no_place_and_take_none_too_many(
         assert sum(isinstance(outcome, Coalesced) for outcome in outcomes) == 48
 
 
-async def test_a_cancelled_job_that_waited_leaves_its_place(nats_server: NatsServer) -> None:
+async def test_a_cancelled_waiting_job_leaves_the_record(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         first = await ferry.jobs.strict.create(ANNA)
 
@@ -213,10 +215,10 @@ async def test_a_cancelled_job_that_waited_leaves_its_place(nats_server: NatsSer
         assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [second.id])
 
 
-async def test_a_place_that_was_reserved_for_a_job_that_never_came_is_given_up(
+async def test_a_reservation_of_a_job_that_was_never_stored_is_evicted(
     nats_server: NatsServer,
 ) -> None:
-    """A process died between its reservation and its `created` (reference, 10.14)."""
+    """The process died between its reservation and its `created` event (reference, 10.14)."""
     async with Ferry.connect(nats_server.url) as ferry:
         await reserve(ferry, "01GHOST", age=timedelta(seconds=11))
 
@@ -225,7 +227,7 @@ async def test_a_place_that_was_reserved_for_a_job_that_never_came_is_given_up(
         assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [ref.id])
 
 
-async def test_a_place_that_was_reserved_a_moment_ago_is_respected(nats_server: NatsServer) -> None:
+async def test_a_recent_reservation_is_kept(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         await reserve(ferry, "01COMING", age=timedelta(seconds=1))
 
@@ -234,7 +236,7 @@ async def test_a_place_that_was_reserved_a_moment_ago_is_respected(nats_server: 
 
 
 async def reserve(ferry: Ferry, job_id: str, *, age: timedelta) -> None:
-    """Leave in the record what a creator leaves that dies after its reservation."""
+    """Put an entry into the record, as a creator does that dies after its reservation."""
     queue = ferry.jobs.strict
     ref = await queue.create(ANNA)
     await ref.cancel()
@@ -253,7 +255,7 @@ async def reserve(ferry: Ferry, job_id: str, *, age: timedelta) -> None:
     await bucket_of(ferry).put(name_of(queue, ANNA), changed.encode())
 
 
-async def test_a_queue_without_a_key_never_touches_the_bucket(nats_server: NatsServer) -> None:
+async def test_a_queue_without_a_key_does_not_use_the_bucket(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         for number in range(10):
             await shop.jobs.pack.create(Parcel(number=number))
@@ -263,7 +265,7 @@ async def test_a_queue_without_a_key_never_touches_the_bucket(nats_server: NatsS
         assert stored(info) == 0
 
 
-async def test_a_job_that_is_too_large_takes_no_place_and_nobodys_place() -> None:
+async def test_a_job_that_is_too_large_gets_no_entry_and_displaces_no_job() -> None:
     large = Cargo(ship="anna", note="x" * 65_000)
     with NatsServer(config="max_payload: 64KB") as server:
         async with Ferry.connect(server.url) as ferry:
@@ -278,10 +280,10 @@ async def test_a_job_that_is_too_large_takes_no_place_and_nobodys_place() -> Non
             assert await bucket_of(ferry).get(name_of(ferry.jobs.latest, Cargo(ship="berta"))) is None
 
 
-async def test_thirty_submitters_that_replace_each_other_leave_as_many_jobs_as_there_are_places(
+async def test_thirty_submitters_that_replace_each_other_fill_the_key_exactly(
     nats_server: NatsServer,
 ) -> None:
-    """Each may displace a job whose place is reserved and which is not stored yet."""
+    """Each may displace a job that has a reservation and is not stored yet."""
     async with Ferry.connect(nats_server.url) as ferry:
         outcomes = await asyncio.gather(*(ferry.jobs.latest.submit(ANNA) for _ in range(30)))
 

@@ -1,4 +1,4 @@
-"""Keyed queues at work: one at a time for each key, in order, and no key keeps another one waiting."""
+"""Workers of keyed queues: one job of each key at a time, in order, and no key delays another one."""
 
 import asyncio
 from datetime import timedelta
@@ -54,7 +54,7 @@ async def test_jobs_of_a_key_run_in_the_order_of_their_creation(nats_server: Nat
         assert watch.began == list(range(15))
 
 
-async def test_a_busy_key_keeps_no_other_key_waiting(nats_server: NatsServer) -> None:
+async def test_a_busy_key_delays_no_other_key(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         watch = Watch()
         watch.works(ferry.jobs.load)
@@ -71,7 +71,7 @@ async def test_a_busy_key_keeps_no_other_key_waiting(nats_server: NatsServer) ->
         assert watch.most == {"anna": 1, "berta": 1}
 
 
-async def test_waiting_uses_no_try(nats_server: NatsServer) -> None:
+async def test_waiting_consumes_no_attempt(nats_server: NatsServer) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
         watch = Watch()
         watch.works(ferry.jobs.load)
@@ -90,7 +90,7 @@ async def test_waiting_uses_no_try(nats_server: NatsServer) -> None:
 
 
 async def later_renewal(ferry: Ferry, before: str) -> bool:
-    """Say whether the slot lives by renewals: three ack waits and leases have passed then."""
+    """Return whether the slot has been renewed since `before`, in the first attempt."""
     record = await record_of(ferry, ferry.jobs.load, ANNA)
     return bool(record.active) and record.active[0].renewed_at > before and record.active[0].tries == 1
 
@@ -124,7 +124,7 @@ async def test_a_handler_sees_its_key_and_its_lease(nats_server: NatsServer) -> 
         )
 
 
-async def test_a_retry_that_waits_holds_no_slot_and_goes_first_when_it_is_due(
+async def test_a_waiting_retry_holds_no_slot_and_goes_first_when_it_is_due(
     nats_server: NatsServer,
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
@@ -164,7 +164,7 @@ def is_due(retry_at: str) -> bool:
 async def test_a_payload_whose_key_other_runtimes_would_write_differently_fails(
     nats_server: NatsServer,
 ) -> None:
-    """Its creator was another runtime: ours refuses to create it."""
+    """Another runtime created it: this runtime would reject it."""
     async with Ferry.connect(nats_server.url) as ferry:
         watch = Watch()
         watch.works(ferry.jobs.numbered)
@@ -183,4 +183,4 @@ async def test_a_payload_whose_key_other_runtimes_would_write_differently_fails(
         assert foreign.state is JobState.FAILED
         assert foreign.last_error is not None
         assert "#/number: the concurrency key accepts only integers" in foreign.last_error
-        watch.go_on.set()  # or leaving would wait for the other job
+        watch.go_on.set()  # otherwise the end of the test waits for the other job

@@ -1,4 +1,4 @@
-"""The table of the reference, 10.7, a test per row."""
+"""The table of the reference, 10.7, one test per row."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ from trellis_nats.jobs.keys.model.record import KeyRecord
 from tests.support.keyed_records import LIMIT_BYTES, entry, record, slot
 
 
-def admitted(
+def admit_job(
     before: KeyRecord,
     *,
     when_full: WhenFull = "reject",
@@ -52,10 +52,10 @@ def admitted(
             unjoinable=unjoinable,
         )
 
-    after, verdict = answer(before)
+    after, result = answer(before)
     assert answer(after)[0] == after
     assert after.active == before.active
-    return "".join(each.job_id for each in after.queued), verdict
+    return "".join(each.job_id for each in after.queued), result
 
 
 @pytest.mark.parametrize(
@@ -66,54 +66,54 @@ def admitted(
         ("AB", "", 1, 1, True),
     ],
 )  # fmt: skip
-def test_free_slots_count_as_places(
+def test_free_slots_count_as_room(
     active: str, queued: str, max_active: int, max_queued: int, has_room: bool
 ) -> None:
-    waiting, verdict = admitted(record(active, queued), max_active=max_active, max_queued=max_queued)
+    waiting, result = admit_job(record(active, queued), max_active=max_active, max_queued=max_queued)
 
-    assert isinstance(verdict, Admitted if has_room else Full)
+    assert isinstance(result, Admitted if has_room else Full)
     assert waiting == (queued + "N" if has_room else queued)
 
 
 @pytest.mark.parametrize("before", [record("N"), record("", "N"), record("A", "BN")])
-def test_a_job_that_is_there_is_admitted_again(before: KeyRecord) -> None:
-    waiting, verdict = admitted(before)
+def test_a_job_that_is_already_in_the_record_is_admitted_again(before: KeyRecord) -> None:
+    waiting, result = admit_job(before)
 
-    assert verdict == Admitted()
+    assert result == Admitted()
     assert waiting == "".join(each.job_id for each in before.queued)
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_reject_names_the_limit_of_active_jobs(strict: bool) -> None:
-    assert admitted(record("A", "BC"), max_queued=2, strict=strict) == (
+    assert admit_job(record("A", "BC"), max_queued=2, strict=strict) == (
         "BC",
         Full(reason="active-limit", active=1, queued=2, limit=1, existing="B"),
     )
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_reject_names_the_depth_of_the_queue_where_a_slot_is_free(strict: bool) -> None:
-    assert admitted(record("", "BC"), max_queued=1, strict=strict) == (
+def test_reject_names_the_depth_of_the_queue_when_a_slot_is_free(strict: bool) -> None:
+    assert admit_job(record("", "BC"), max_queued=1, strict=strict) == (
         "BC",
         Full(reason="queue-depth", active=0, queued=2, limit=2, existing="B"),
     )
 
 
 @pytest.mark.parametrize(("queued", "existing"), [("BC", "B"), ("", "A")])
-def test_coalesce_joins_the_next_one_else_the_active_one(queued: str, existing: str) -> None:
+def test_coalesce_joins_the_first_waiting_job_or_an_active_one(queued: str, existing: str) -> None:
     before = record("A", queued)
 
-    assert admitted(before, when_full="coalesce", max_queued=len(queued)) == (queued, Joined(existing))
+    assert admit_job(before, when_full="coalesce", max_queued=len(queued)) == (queued, Joined(existing))
 
 
-def test_coalesce_joins_nobody_who_cannot_stand_for_another() -> None:
+def test_coalesce_never_joins_an_unjoinable_job() -> None:
     before = record("AB", "C")
 
-    assert admitted(before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("C")) == (
+    assert admit_job(before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("C")) == (
         "C",
         Joined("A"),
     )
-    assert admitted(
+    assert admit_job(
         before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("ABC")
     ) == ("C", Full(reason="active-limit", active=2, queued=1, limit=2, existing="C"))
 
@@ -123,8 +123,8 @@ def test_coalesce_joins_nobody_who_cannot_stand_for_another() -> None:
     limit_bytes=st.integers(4_000, 120_000),
     state=st.text("x", max_size=512),
 )
-def test_whatever_is_admitted_every_slot_can_be_taken(max_active: int, limit_bytes: int, state: str) -> None:
-    """A slot is longer than an entry, and so is one that waits for its retry."""
+def test_every_slot_of_an_admitted_record_fits_into_it(max_active: int, limit_bytes: int, state: str) -> None:
+    """A slot is longer than an entry, and so is the entry of a retry."""
     policy = KeyPolicy(template=("k",), max_active=max_active, max_queued=10_000)
     context: JsonValue = {
         "requestId": new_id(),
@@ -135,11 +135,11 @@ def test_whatever_is_admitted_every_slot_can_be_taken(max_active: int, limit_byt
     waiting = record()
     for number in range(1_000):
         more = entry(f"{number:026}")._replace(request_id=new_id(), context=context)
-        waiting, verdict = admit(
+        waiting, result = admit(
             waiting, more, policy, strict=True, expired=frozenset(), limit_bytes=limit_bytes
         )
-        if isinstance(verdict, Full):
-            assert (verdict.reason, verdict.limit) == ("queue-depth", number)
+        if isinstance(result, Full):
+            assert (result.reason, result.limit) == ("queue-depth", number)
             break
     begun, left = waiting.queued[:max_active], waiting.queued[max_active:]
     busy = waiting._replace(
@@ -153,25 +153,25 @@ def test_whatever_is_admitted_every_slot_can_be_taken(max_active: int, limit_byt
     assert len(busy.encode()) <= limit_bytes
 
 
-def test_replace_oldest_takes_the_place_of_the_one_that_waited_longest() -> None:
+def test_replace_oldest_displaces_the_job_that_waited_longest() -> None:
     before = record("A", "BC")
 
-    assert admitted(before, when_full="replace-oldest", max_queued=2) == ("CN", Displaced(before.queued[0]))
+    assert admit_job(before, when_full="replace-oldest", max_queued=2) == ("CN", Displaced(before.queued[0]))
 
 
-def test_replace_oldest_never_takes_an_active_one() -> None:
-    waiting, verdict = admitted(record("A"), when_full="replace-oldest")
+def test_replace_oldest_never_displaces_an_active_job() -> None:
+    waiting, result = admit_job(record("A"), when_full="replace-oldest")
 
     assert waiting == ""
-    assert verdict == Full(reason="active-limit", active=1, queued=0, limit=1, existing="A")
+    assert result == Full(reason="active-limit", active=1, queued=0, limit=1, existing="A")
 
 
 @pytest.mark.parametrize("when_full", ["coalesce", "replace-oldest"])
-def test_a_strict_creation_joins_and_displaces_nobody(when_full: WhenFull) -> None:
-    waiting, verdict = admitted(record("A", "B"), when_full=when_full, max_queued=1, strict=True)
+def test_a_strict_creation_never_joins_or_displaces(when_full: WhenFull) -> None:
+    waiting, result = admit_job(record("A", "B"), when_full=when_full, max_queued=1, strict=True)
 
     assert waiting == "B"
-    assert isinstance(verdict, Full)
+    assert isinstance(result, Full)
 
 
 @pytest.mark.parametrize(
@@ -183,21 +183,21 @@ def test_a_strict_creation_joins_and_displaces_nobody(when_full: WhenFull) -> No
         ("fail-stale", {"token-A"}, "active-limit"),
     ],
 )
-def test_a_lease_that_is_over_blocks_under_block_alone(
+def test_only_block_reports_an_expired_lease(
     stale_policy: StalePolicy, expired: set[str], reason: str
 ) -> None:
-    _, verdict = admitted(record("A"), stale_policy=stale_policy, expired=frozenset(expired))
+    _, result = admit_job(record("A"), stale_policy=stale_policy, expired=frozenset(expired))
 
-    assert isinstance(verdict, Full)
-    assert verdict.reason == reason
+    assert isinstance(result, Full)
+    assert result.reason == reason
 
 
-def test_a_withdrawn_job_leaves_the_others_in_their_order() -> None:
+def test_withdrawing_a_job_keeps_the_order_of_the_others() -> None:
     assert withdraw(record("A", "BCD"), "C") == record("A", "BD")
     assert withdraw(record("A", "B"), "A") == record("A", "B")
 
 
-def test_a_displaced_job_has_its_place_back() -> None:
+def test_a_displaced_job_gets_its_entry_back() -> None:
     replaced = entry("B")
     restored = restore(record("A", "CN"), replaced, by="N")
 
@@ -205,11 +205,11 @@ def test_a_displaced_job_has_its_place_back() -> None:
     assert restore(restored, replaced, by="N") == restored
 
 
-def test_a_displaced_job_that_became_active_does_not_wait_beside_it() -> None:
+def test_a_displaced_job_that_became_active_gets_no_entry() -> None:
     assert restore(record("B", "CN"), entry("B"), by="N") == record("B", "C")
 
 
-def test_eviction_takes_entries_by_job_and_slots_by_token() -> None:
+def test_eviction_removes_entries_by_job_and_slots_by_token() -> None:
     before = record("AB", "ACD")
 
     after = evict(before, entries={"C"}, slots={"token-A"})

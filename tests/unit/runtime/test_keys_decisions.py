@@ -1,4 +1,4 @@
-"""Who holds a place for nobody, what events say of a key, and what a contract leaves open."""
+"""Orphans in a record, the fields of events, and the defaults of a policy."""
 
 from datetime import timedelta
 
@@ -41,35 +41,35 @@ LIVES = [("created", "pending"), ("started", "active"), ("retry", "retry"), ("re
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_the_place_of_a_job_that_has_ended_is_nobodys(end: str) -> None:
+def test_the_entry_of_a_job_that_has_ended_is_orphaned(end: str) -> None:
     assert is_orphaned(entry("A"), event(end, end), at=AT)
 
 
 @pytest.mark.parametrize(("kind", "state"), LIVES)
-def test_a_job_that_lives_keeps_its_place_however_long_it_waits(kind: str, state: str) -> None:
+def test_an_open_job_keeps_its_entry_however_long_it_waits(kind: str, state: str) -> None:
     assert not is_orphaned(entry("A"), event(kind, state), at=AT + timedelta(days=365))
 
 
-def test_a_place_is_reserved_for_a_while_for_a_job_that_is_not_stored() -> None:
+def test_a_reservation_of_a_job_that_is_not_stored_times_out() -> None:
     assert not is_orphaned(entry("A"), None, at=AT + RESERVATION_TIMEOUT)
     assert is_orphaned(entry("A"), None, at=AT + RESERVATION_TIMEOUT + MOMENT)
 
 
 @pytest.mark.parametrize("answer", [Answer.HELD, Answer.SILENT])
 @pytest.mark.parametrize("end", ENDS)
-def test_a_slot_is_free_when_its_worker_wrote_the_end(end: str, answer: Answer) -> None:
+def test_a_slot_is_abandoned_when_its_worker_stored_the_end(end: str, answer: Answer) -> None:
     assert is_abandoned(event(end, end), answer) is (end in {"completed", "failed"})
 
 
 @pytest.mark.parametrize(
     ("answer", "is_free"), [(Answer.FREE, True), (Answer.HELD, False), (Answer.SILENT, False)]
 )
-def test_a_slot_is_free_when_its_process_says_so(answer: Answer, is_free: bool) -> None:
+def test_a_slot_is_abandoned_when_its_process_does_not_hold_it(answer: Answer, is_free: bool) -> None:
     assert is_abandoned(event("started", "active"), answer) is is_free
     assert is_abandoned(None, answer) is is_free
 
 
-def test_only_slots_that_missed_a_renewal_are_looked_at() -> None:
+def test_only_slots_that_missed_a_renewal_are_overdue() -> None:
     policy = KeyPolicy(template=("k",), interval=timedelta(seconds=10))
     found = record([slot("A"), slot("B", renewed=AT + MOMENT)])
 
@@ -81,7 +81,7 @@ def started(token: str, *, tries: int = 1) -> LifecycleEvent:
     return event("started", "active", tries=tries, concurrency={"slotToken": token})
 
 
-def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
+def test_a_job_that_runs_in_a_lost_slot_is_stale() -> None:
     begun = started("token-A")
 
     found = event_fields.stale_event(begun, begun, slot("A"), AT)
@@ -104,11 +104,11 @@ def test_a_job_that_works_in_a_lost_slot_is_stale() -> None:
         (event("completed", "completed"), started("token-A")),
     ],
 )
-def test_a_job_that_has_gone_on_is_not_stale(newest: LifecycleEvent, begun: LifecycleEvent | None) -> None:
+def test_a_job_that_has_moved_on_is_not_stale(newest: LifecycleEvent, begun: LifecycleEvent | None) -> None:
     assert event_fields.stale_event(newest, begun, slot("A"), AT) is None
 
 
-def test_an_ignored_completion_leaves_a_job_where_it_was() -> None:
+def test_an_ignored_completion_leaves_a_job_active() -> None:
     ignored = event(EventType.STALE_COMPLETION_IGNORED, "completed")
 
     assert event_fields.stale_event(ignored, started("token-A"), slot("A"), AT) is not None
@@ -128,7 +128,7 @@ def test_a_job_that_has_ended_is_not_skipped(end: str) -> None:
     assert event_fields.skipped_event(event(end, end), "N", AT) is None
 
 
-def test_events_say_the_key_and_the_slot() -> None:
+def test_events_describe_the_key_and_the_slot() -> None:
     assert event_fields.created_fields(KEY) == {
         "concurrency": {"key": "tenant:acme", "keyHash": "h"},
         "queuePolicy": {"outcome": "accepted"},
@@ -150,7 +150,7 @@ def test_events_say_the_key_and_the_slot() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [None, "x", {}, {"slotToken": 1}])
-def test_a_runtime_that_does_not_say_its_slot_has_none(concurrency: JsonValue) -> None:
+def test_an_event_without_a_valid_token_has_no_slot(concurrency: JsonValue) -> None:
     assert event_fields.slot_token(event("started", "active", concurrency=concurrency)) is None
 
 
@@ -187,7 +187,7 @@ def test_a_lease_lasts_as_long_as_the_ack_wait(ack_wait_ms: int, interval: int, 
     assert found.margin == timedelta(seconds=lease) / 6
 
 
-def test_a_slot_is_renewed_three_times_within_its_lease_whatever_the_contract_says() -> None:
+def test_a_slot_is_renewed_at_least_three_times_within_its_lease() -> None:
     found = declared(30_000, {"key": ["k"], "heartbeatIntervalMs": 60_000, "heartbeatTtlMs": 9_000})
 
     assert found is not None

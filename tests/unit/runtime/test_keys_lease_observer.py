@@ -1,4 +1,4 @@
-"""A lease is over when it was seen unrenewed for its length, by the observer's own clock."""
+"""A lease expires when it was seen without a renewal for its length, by the observer's clock."""
 
 from datetime import timedelta
 
@@ -11,14 +11,14 @@ FIRST = record("AB")
 """Leases of 30 s."""
 
 
-def test_a_lease_is_over_when_it_was_seen_for_its_length() -> None:
+def test_a_lease_expires_when_it_was_seen_for_its_length() -> None:
     seen = observe(NO_OBSERVATIONS, FIRST, at=100.0)
 
     assert seen.expired(FIRST, at=129.999) == set()
     assert seen.expired(FIRST, at=130.0) == {"token-A", "token-B"}
 
 
-def test_seeing_it_again_unchanged_does_not_begin_anew() -> None:
+def test_an_unchanged_lease_keeps_its_first_observation() -> None:
     seen = observe(NO_OBSERVATIONS, FIRST, at=100.0)
     for at in (110.0, 120.0, 129.0):
         seen = observe(seen, FIRST, at=at)
@@ -26,7 +26,7 @@ def test_seeing_it_again_unchanged_does_not_begin_anew() -> None:
     assert seen.expired(FIRST, at=130.0) == {"token-A", "token-B"}
 
 
-def test_a_renewed_hold_is_seen_anew() -> None:
+def test_a_renewed_lease_is_observed_from_its_renewal() -> None:
     renewed = record([slot("A", renewed=AT + timedelta(seconds=10)), slot("B")])
     seen = observe(observe(NO_OBSERVATIONS, FIRST, at=100.0), renewed, at=115.0)
 
@@ -35,7 +35,7 @@ def test_a_renewed_hold_is_seen_anew() -> None:
     assert seen.expired(renewed, at=145.0) == {"token-A", "token-B"}
 
 
-def test_what_was_not_seen_or_was_renewed_since_is_not_over() -> None:
+def test_a_lease_that_was_not_observed_or_was_renewed_has_not_expired() -> None:
     renewed = record([slot("A", renewed=AT + timedelta(seconds=10))])
 
     assert NO_OBSERVATIONS.expired(FIRST, at=1e9) == set()
@@ -43,7 +43,7 @@ def test_what_was_not_seen_or_was_renewed_since_is_not_over() -> None:
 
 
 @pytest.mark.parametrize("ahead", [-timedelta(days=365), timedelta(0), timedelta(days=365)])
-def test_the_owners_wall_clock_says_nothing(ahead: timedelta) -> None:
+def test_the_owners_wall_clock_does_not_matter(ahead: timedelta) -> None:
     found = record([slot("A", renewed=AT + ahead)])
     seen = observe(NO_OBSERVATIONS, found, at=100.0)
 
@@ -51,7 +51,7 @@ def test_the_owners_wall_clock_says_nothing(ahead: timedelta) -> None:
     assert seen.expired(found, at=130.0) == {"token-A"}
 
 
-def test_each_hold_has_the_lease_that_its_owner_gave_it() -> None:
+def test_each_slot_has_the_lease_that_its_owner_stored() -> None:
     found = record([slot("A", lease=timedelta(seconds=5)), slot("B", lease=timedelta(seconds=-5))])
     seen = observe(NO_OBSERVATIONS, found, at=100.0)
 
@@ -59,7 +59,7 @@ def test_each_hold_has_the_lease_that_its_owner_gave_it() -> None:
     assert seen.expired(found, at=105.0) == {"token-A", "token-B"}
 
 
-def test_a_hold_that_went_and_came_is_seen_anew() -> None:
+def test_a_slot_that_returns_to_the_record_is_observed_from_its_return() -> None:
     seen = observe(NO_OBSERVATIONS, FIRST, at=100.0)
     seen = observe(seen, record("B"), at=110.0)
     seen = observe(seen, FIRST, at=120.0)
@@ -67,7 +67,7 @@ def test_a_hold_that_went_and_came_is_seen_anew() -> None:
     assert seen.expired(FIRST, at=130.0) == {"token-B"}
 
 
-def test_the_next_end_is_that_of_the_first_lease() -> None:
+def test_the_next_expiry_is_that_of_the_first_lease() -> None:
     longer = record([slot("A"), slot("B", lease=timedelta(seconds=10))])
     seen = observe(NO_OBSERVATIONS, longer, at=100.0)
 
@@ -77,7 +77,7 @@ def test_the_next_end_is_that_of_the_first_lease() -> None:
     assert NO_OBSERVATIONS.next_expiry(record("", "A"), at=0.0) is None
 
 
-def test_seeing_changes_no_earlier_sighting() -> None:
+def test_an_observation_does_not_change_earlier_ones() -> None:
     before = observe(NO_OBSERVATIONS, FIRST, at=100.0)
 
     observe(before, record(), at=110.0)

@@ -1,4 +1,4 @@
-"""A record is written as other runtimes read it, keeps what it does not know, and is never guessed at."""
+"""A record is encoded as other runtimes read it, keeps unknown members, and is never guessed."""
 
 import json
 from datetime import timedelta
@@ -30,7 +30,7 @@ def parsed(data: bytes) -> KeyRecord:
 
 
 @given(UNKNOWN, UNKNOWN, UNKNOWN, VALUES)
-def test_what_is_not_known_is_kept_at_every_level(
+def test_unknown_members_are_kept_at_every_level(
     of_record: dict[str, JsonValue],
     of_slot: dict[str, JsonValue],
     of_entry: dict[str, JsonValue],
@@ -45,7 +45,7 @@ def test_what_is_not_known_is_kept_at_every_level(
     assert parsed(written.encode()) == written
 
 
-def test_a_record_is_laid_out_as_the_reference_has_it() -> None:
+def test_a_record_is_encoded_as_in_the_reference() -> None:
     found = record([slot("A")], [entry("B")])._replace(max_queued=1, updated_at="2026-07-01T10:00:30.000Z")
 
     assert found.encode().decode() == (
@@ -58,11 +58,11 @@ def test_a_record_is_laid_out_as_the_reference_has_it() -> None:
     )
 
 
-def test_a_retry_that_waits_says_until_when() -> None:
+def test_the_entry_of_a_retry_has_its_time() -> None:
     assert json.loads(FULL.encode())["queued"][1]["retryAt"] == "2026-07-01T10:00:00.000Z"
 
 
-def test_members_that_other_runtimes_leave_out_are_not_missed() -> None:
+def test_members_that_other_runtimes_omit_are_optional() -> None:
     body = json.loads(FULL.encode())
     del body["maxQueuedPerKey"], body["active"][0]["context"], body["queued"][0]["context"]
 
@@ -94,7 +94,7 @@ def changed(place: str, value: JsonValue, *, gone: bool = False) -> bytes:
         "active/0/leaseExpiresAt", "active/0/tries", "queued/0/jobId", "queued/0/createdAt", "queued/1/requestId",
     ],
 )  # fmt: skip
-def test_a_member_that_is_missing_or_of_another_type_is_named(member: str) -> None:
+def test_a_member_that_is_missing_or_has_another_type_is_named(member: str) -> None:
     place, _, name = member.rpartition("/")
     for data in (without(member), changed(member, None), changed(member, 1.5), changed(member, {"x": 1})):
         with pytest.raises(InvalidRecord, match=f"{place or 'the record'}: {name} is"):
@@ -126,14 +126,14 @@ def test_a_member_that_is_missing_or_of_another_type_is_named(member: str) -> No
         (changed("queued/1/retryAt", "2026-13-01T10:00:00Z"), "queued/1: retryAt is not a timestamp"),
     ],
 )
-def test_what_cannot_be_read_says_where_and_is_not_taken_for_empty(data: bytes, said: str) -> None:
+def test_an_unreadable_record_is_an_error_that_names_the_position(data: bytes, said: str) -> None:
     with pytest.raises(InvalidRecord, match=said):
         parsed(data)
 
 
 @pytest.mark.parametrize("place", ["x", "active/0/x", "active/0/context", "queued/1/context"])
 @pytest.mark.parametrize("around", ["%s", "[%s]", '{"deep": [[], {"er": ["", 1, -%s]}]}'])
-def test_a_number_that_could_not_be_written_again_is_not_read(place: str, around: str) -> None:
+def test_a_number_that_could_not_be_written_back_is_rejected(place: str, around: str) -> None:
     data = changed(place, "HERE").replace(b'"HERE"', (around % "1e999").encode())
 
     with pytest.raises(InvalidRecord, match="a number that is too large"):
@@ -141,17 +141,17 @@ def test_a_number_that_could_not_be_written_again_is_not_read(place: str, around
     assert parsed(changed(place, "HERE").replace(b'"HERE"', (around % "1e99").encode()))
 
 
-def test_two_holds_with_one_token_are_no_record() -> None:
+def test_two_slots_with_one_token_are_rejected() -> None:
     with pytest.raises(InvalidRecord, match="one slotToken"):
         parsed(record([slot("A", "same"), slot("B", "same")]).encode())
 
 
-def test_a_lease_is_never_shorter_than_nothing() -> None:
+def test_a_lease_is_never_negative() -> None:
     assert slot("A").lease == timedelta(seconds=30)
     assert slot("A", lease=-timedelta(seconds=1)).lease == timedelta(0)
 
 
-def test_slots_and_entries_are_found_by_what_tells_them_apart() -> None:
+def test_slots_are_found_by_token_and_entries_by_job() -> None:
     assert FULL.slot("token-A") == FULL.active[0]
     assert FULL.slot("A") is None
     assert FULL.entry("C") == FULL.queued[1]

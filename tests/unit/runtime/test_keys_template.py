@@ -31,7 +31,7 @@ def display_of(*template: str) -> str:
     return resolve(template, PAYLOAD, what="the payload").display
 
 
-def test_literals_and_pointers_stand_in_their_order() -> None:
+def test_segments_keep_the_order_of_the_template() -> None:
     assert display_of("tenant", "/tenant", "/number", "/yes") == "tenant:acme:42:true"
 
 
@@ -46,14 +46,14 @@ def test_literals_and_pointers_stand_in_their_order() -> None:
         ("/greatest", str(2**53 - 1)),
     ],
 )
-def test_pointers_are_followed_as_rfc_6901_has_them(pointer: str, display: str) -> None:
+def test_pointers_follow_rfc_6901(pointer: str, display: str) -> None:
     assert display_of(pointer) == display
 
 
 @pytest.mark.parametrize(
     "pointer", ["/list/00", "/list/2", "/list/-", "/list/-1", "/list/+1", "/tenant/0", "/gone"]
 )
-def test_what_a_pointer_does_not_find_is_an_error(pointer: str) -> None:
+def test_a_pointer_without_a_value_is_an_error(pointer: str) -> None:
     with pytest.raises(InvalidPayload, match="does not contain it"):
         display_of(pointer)
 
@@ -67,12 +67,12 @@ def test_only_scalars_are_keys(pointer: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("pointer", ["/float", "/whole", "/big"])
-def test_numbers_that_runtimes_write_differently_are_refused(pointer: str) -> None:
+def test_numbers_that_runtimes_write_differently_are_rejected(pointer: str) -> None:
     with pytest.raises(InvalidPayload, match="use a string"):
         display_of(pointer)
 
 
-def test_all_places_are_named_at_once_and_no_value_is() -> None:
+def test_all_problems_are_reported_at_once_without_values() -> None:
     payload: JsonValue = {"a": 7.25, "b": None, "c": {"secret": "s3cret"}}
 
     with pytest.raises(InvalidPayload) as caught:
@@ -92,12 +92,12 @@ def test_true_is_not_one_and_a_text_is_not_a_number() -> None:
     assert len(hashes) == 6
 
 
-def test_two_keys_may_look_alike_and_differ() -> None:
+def test_two_keys_may_have_the_same_text_and_different_hashes() -> None:
     assert display_of("a", "b:c") == display_of("a:b", "c")
     assert hash_of("a", "b:c") != hash_of("a:b", "c")
 
 
-def test_a_long_key_is_shortened_for_people_alone() -> None:
+def test_a_long_key_is_truncated_only_for_display() -> None:
     long = [resolve(("x" * 300 + end,), {}, what="the payload") for end in "ab"]
 
     assert {key.display for key in long} == {"x" * 256 + "…"}

@@ -89,7 +89,7 @@ def test_every_final_event_has_a_retention_by_default() -> None:
     assert {event for events in groups.values() for event in events} == TERMINAL_EVENTS
 
 
-def test_jobs_that_are_kept_forever_are_in_no_group() -> None:
+def test_jobs_without_a_limit_are_in_no_group() -> None:
     assert all(EventType.FAILED not in events for events in group_by_age(Retention(failed=None)).values())
 
 
