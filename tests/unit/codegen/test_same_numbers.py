@@ -13,12 +13,13 @@ from pydantic import JsonValue
 from trellis_nats import errors
 from trellis_nats.binding import KeyQueueBinding, QueueBinding
 from trellis_nats.clock import from_milliseconds, to_milliseconds
-from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors import ConfigurationError, InvalidPayload
+from trellis_nats.events.subjects import event_subject
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.local_queue import local_queue
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX
-from trellis_nats.specs import JobSpec, KeySpec
+from trellis_nats.specs import EventSpec, JobSpec, KeySpec
 
 from tests.unit.codegen.contracts import contract, job, manifest, problems
 from trellis_codegen.contract import defaults
@@ -119,6 +120,21 @@ def test_the_runtime_accepts_the_same_queue_names(name: str) -> None:
         is_taken = False
 
     assert (problems(contract(jobs={name: job()})) == []) == is_taken
+
+
+@pytest.mark.parametrize("length", [1024, 1025])
+def test_a_subject_may_be_as_long_in_both(length: int) -> None:
+    start = "events.v1."
+    subject = start + "x" * (length - len(start))
+    template = EventSpec(name="Kept", subject=start + "{/name}", event=object, params=("/name",))
+    document = contract(events={"Kept": {"version": "v1", "subject": subject, "event": {"schema": "Thing"}}})
+    try:
+        is_published = event_subject(template, {"name": subject.removeprefix(start)}) == subject
+    except InvalidPayload:
+        is_published = False
+
+    is_valid = not [each for each in problems(document) if each.severity is Severity.ERROR]
+    assert is_valid == is_published == (length == len(subject) <= 1024)
 
 
 def test_the_errors_of_the_runtime_need_no_declaration() -> None:
