@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from tests.conformance.folders import FOLDERS, SHARED
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.contract.digest import contract_digest, projection
+from trellis_codegen.contract.digest import compute_digest, project_contract
 from trellis_codegen.contract.reading import read_manifest
 
 
@@ -52,8 +52,8 @@ def test_digests_match_every_vector(folder: Path) -> None:
     for vector in vectors:
         manifest = read_manifest(json.dumps(vector["input"]).encode()).manifest
         if "projection" in vector:
-            assert projection(manifest) == vector["projection"], vector["name"]
-        assert contract_digest(manifest) == vector["digest"], vector["name"]
+            assert project_contract(manifest) == vector["projection"], vector["name"]
+        assert compute_digest(manifest) == vector["digest"], vector["name"]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/conformance is not next to the repository")
@@ -61,7 +61,7 @@ def test_digests_match_those_of_real_manifests() -> None:
     digests: dict[str, str] = json.loads((SHARED / "manifest-digests.json").read_text())
 
     found = {
-        name: contract_digest(read_manifest((SHARED / "manifests" / name).read_bytes()).manifest)
+        name: compute_digest(read_manifest((SHARED / "manifests" / name).read_bytes()).manifest)
         for name in digests
     }
 
@@ -88,4 +88,4 @@ def test_numbers_keep_the_form_that_rust_gives_them(written: str, canonical: str
     manifest = read_manifest(document.encode()).manifest
 
     expected = '"schemas":{"N":{"maximum":' + canonical + ',"type":"number"}}'
-    assert expected in canonical_json(projection(manifest))
+    assert expected in canonical_json(project_contract(manifest))

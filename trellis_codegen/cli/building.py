@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
-from trellis_codegen.plan.package import PackagePlan, all_problems, plan_package
+from trellis_codegen.plan.package import PackagePlan, collect_problems, plan_package
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.render.package import render_package
 
@@ -35,10 +35,10 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltP
     try:
         reading = read_manifest(data, strict=inputs.strict)
     except ProblemsFound as error:
-        raise ProblemsFound(all_problems(error)) from None
+        raise ProblemsFound(collect_problems(error)) from None
     plan, remarks = _plan(reading, inputs, package)
     files = render_package(plan)
-    warnings = tuple(located([*reading.warnings, *remarks], reading.source))
+    warnings = tuple(locate([*reading.warnings, *remarks], reading.source))
     files[INDEX_NAME] = render_index(files, inputs=inputs, digest=plan.digest, warnings=warnings)
     return BuiltPackage(package=plan.package, files=files, warnings=warnings)
 
@@ -49,4 +49,4 @@ def _plan(reading: Reading, inputs: Inputs, package: str | None) -> tuple[Packag
             reading.manifest, source=inputs.source, package=package, generator=inputs.generator
         )
     except ProblemsFound as error:
-        raise ProblemsFound(located([*reading.warnings, *error.problems], reading.source)) from None
+        raise ProblemsFound(locate([*reading.warnings, *error.problems], reading.source)) from None

@@ -11,7 +11,7 @@ from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.manifest_files import read_manifest_bytes
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.targets import shorten_path
-from trellis_codegen.contract.digest import contract_digest
+from trellis_codegen.contract.digest import compute_digest
 
 __all__ = ["run"]
 
@@ -38,6 +38,6 @@ def _add_digest(manifest: Path, reporter: Reporter, found: list[dict[str, str]])
     reading = read_contract(manifest, data, reporter, strict=False)
     if reading is None:
         return ExitCode.INVALID
-    digest = contract_digest(reading.manifest)
+    digest = compute_digest(reading.manifest)
     found.append({"file": manifest.as_posix(), "id": reading.manifest.id, "digest": digest})
     return ExitCode.OK

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.reporter import Reporter
-from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
-from trellis_codegen.plan.package import all_problems, plan_package
+from trellis_codegen.plan.package import collect_problems, plan_package
 from trellis_codegen.problems import Problem, ProblemsFound
 
 __all__ = ["check_contract", "read_contract"]
@@ -19,7 +19,7 @@ def read_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bo
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_make_findings(manifest, data, all_problems(error)))
+        reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
         return None
     reporter.report_problems(_make_findings(manifest, data, reading.warnings))
     return reading
@@ -30,14 +30,14 @@ def check_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: b
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_make_findings(manifest, data, all_problems(error)))
+        reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
         return False
     try:
         _, remarks = plan_package(reading.manifest, source=manifest.name, package=None, generator="")
         is_sound = True
     except ProblemsFound as error:
         remarks, is_sound = list(error.problems), False
-    problems = tuple(located([*reading.warnings, *remarks], reading.source))
+    problems = tuple(locate([*reading.warnings, *remarks], reading.source))
     reporter.report_problems(_make_findings(manifest, data, problems))
     return is_sound
 

@@ -14,7 +14,7 @@ from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Target
 from trellis_codegen.contract.fingerprint import ManifestSummary, summarize_manifest
-from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.positions import locate
 from trellis_codegen.output.files import OutputRefused
 from trellis_codegen.output.freshness import find_fresh_index
 from trellis_codegen.output.generator_id import hash_generator
@@ -142,7 +142,7 @@ def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
 def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...], reporter: Reporter) -> None:
     if warnings:
         findings = _make_findings(target, data, warnings)
-        reporter.report_problems(replace(findings, problems=tuple(located([*warnings], findings.text))))
+        reporter.report_problems(replace(findings, problems=tuple(locate([*warnings], findings.text))))
 
 
 def _make_findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:

@@ -16,7 +16,7 @@ from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.contract.exchange import ErrorRef
 from trellis_codegen.contract.manifest import Manifest
 
-__all__ = ["contract_digest", "projection"]
+__all__ = ["compute_digest", "project_contract"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -26,13 +26,13 @@ _CONSUMER_DEFAULTS: JsonObject = {"replay": "new", "ordering": "strict", "concur
 _DROPPED_WHEN_EMPTY = {"uses", "self", "signals", "acceptedVersions"}
 
 
-def contract_digest(manifest: Manifest) -> str:
+def compute_digest(manifest: Manifest) -> str:
     """Return the digest: base64url without padding of the SHA-256 of the canonical projection, 43 characters."""
-    text = canonical_json(projection(manifest))
+    text = canonical_json(project_contract(manifest))
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
-def projection(manifest: Manifest) -> JsonObject:
+def project_contract(manifest: Manifest) -> JsonObject:
     """Return what the digest is taken of."""
     document = _document(manifest)
     result: JsonObject = {key: document[key] for key in ("format", "id", "kind")}

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["mended", "still_true"]
+__all__ = ["drop_consequences", "remove_faults"]
 
 _ENTRY_DEPTH: Final = {"uses": 3, "resources": 3}
 """How deep the named entries of a section are; elsewhere they are right in it."""
@@ -24,7 +24,7 @@ _STAND_INS: Final[dict[str, JsonValue]] = {
 """What takes the place of a required member that is missing or wrong."""
 
 
-def mended(document: JsonValue, faults: Iterable[Pointer]) -> JsonValue:
+def remove_faults(document: JsonValue, faults: Iterable[Pointer]) -> JsonValue:
     """Return the document without each entry that has a fault, and with stand-ins for its own required members."""
     result = copy.deepcopy(document)
     if not isinstance(result, dict):
@@ -34,7 +34,7 @@ def mended(document: JsonValue, faults: Iterable[Pointer]) -> JsonValue:
     return result
 
 
-def still_true(problems: Iterable[Problem], faults: Iterable[Pointer]) -> list[Problem]:
+def drop_consequences(problems: Iterable[Problem], faults: Iterable[Pointer]) -> list[Problem]:
     """Leave out what the mended document may have only because an entry was taken out of it."""
     removed = [_entry(fault) for fault in faults]
     names = {f'"{entry[-1]}"' for entry in removed if entry}

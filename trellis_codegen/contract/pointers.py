@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-__all__ = ["Place", "is_pointer", "kind_of", "look_up", "steps_of"]
+__all__ = ["Place", "find_kind", "is_pointer", "look_up", "split_pointer"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -36,14 +36,14 @@ def is_pointer(text: str) -> bool:
     return _SYNTAX.fullmatch(text) is not None
 
 
-def steps_of(pointer: str) -> tuple[str, ...]:
+def split_pointer(pointer: str) -> tuple[str, ...]:
     """Return the names and numbers that a pointer is made of."""
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
 def look_up(schema: JsonValue, pointer: str) -> Place | None:
     """Return what `pointer` leads to in values of `schema`, or None when that schema knows nothing there."""
-    return _Search(schema).find(schema, steps_of(pointer), _MAX_DEPTH)
+    return _Search(schema).find(schema, split_pointer(pointer), _MAX_DEPTH)
 
 
 class _Search:
@@ -113,7 +113,7 @@ class _Search:
             kinds &= {str(each) for each in (declared if isinstance(declared, list) else [declared])}
         values = [node["const"]] if "const" in node else node.get("enum")
         if isinstance(values, list):
-            kinds = _narrowed(kinds, {kind_of(each) for each in values})
+            kinds = _narrowed(kinds, {find_kind(each) for each in values})
         for keyword in ("anyOf", "oneOf"):
             members = node.get(keyword)
             if isinstance(members, list) and members:
@@ -165,7 +165,7 @@ def _element(node: JsonObject, index: int) -> JsonValue:
 
 def _resolved(root: JsonValue, reference: str) -> JsonValue:
     target = root
-    for step in steps_of(reference.removeprefix("#")):
+    for step in split_pointer(reference.removeprefix("#")):
         if isinstance(target, dict) and step in target:
             target = target[step]
         elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
@@ -179,7 +179,7 @@ def _count(value: JsonValue) -> int:
     return value if isinstance(value, int) else 0
 
 
-def kind_of(value: JsonValue) -> str:
+def find_kind(value: JsonValue) -> str:
     """Return the JSON type of a value; a whole number is an integer, however it is written."""
     match value:
         case None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["Position", "Positions", "located", "position_at"]
+__all__ = ["Position", "Positions", "find_position", "locate"]
 
 _LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
@@ -39,10 +39,10 @@ class Positions:
     def of(self, pointer: Pointer, *, on_key: bool = False) -> Position:
         """Return the place of the value at `pointer`, or of its name; of the nearest enclosing value if there is none."""
         if on_key and pointer in self._keys:
-            return position_at(self._text, self._keys[pointer])
+            return find_position(self._text, self._keys[pointer])
         while pointer not in self._values and pointer:
             pointer = pointer[:-1]
-        return position_at(self._text, self._values.get(pointer, 0))
+        return find_position(self._text, self._values.get(pointer, 0))
 
     def _scan(self) -> None:
         """Walk the lexemes with a stack of open containers: member names as strings, element numbers as integers."""
@@ -73,7 +73,7 @@ class Positions:
                     expects_key = lexeme == "{"
 
 
-def located(problems: list[Problem], text: str) -> list[Problem]:
+def locate(problems: list[Problem], text: str) -> list[Problem]:
     """Return the problems with their line and column in `text`, sorted as they stand there."""
     if any(problem.line is None for problem in problems):
         positions = Positions(text)
@@ -81,7 +81,7 @@ def located(problems: list[Problem], text: str) -> list[Problem]:
     return sorted(problems, key=_reading_order)
 
 
-def position_at(text: str, offset: int) -> Position:
+def find_position(text: str, offset: int) -> Position:
     """Return the line and column of the character at `offset`."""
     line_start = text.rfind("\n", 0, offset) + 1
     return Position(text.count("\n", 0, offset) + 1, offset - line_start + 1)

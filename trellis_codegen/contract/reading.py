@@ -13,10 +13,10 @@ from pydantic_core import ErrorDetails
 
 from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.partial import mended, still_true
-from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.partial import drop_consequences, remove_faults
+from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.rules import check
-from trellis_codegen.contract.unsupported import unsupported
+from trellis_codegen.contract.unsupported import find_unsupported
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, closest, did_you_mean
 
 __all__ = ["ContractInvalid", "Reading", "read_manifest"]
@@ -69,7 +69,7 @@ def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
     manifest, rest, problems = _validate(value, unknown_severity)
     if manifest is not None:
         problems += check(manifest)
-    problems = located(problems, source)
+    problems = locate(problems, source)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ContractInvalid(problems, rest=manifest or rest, source=source)
     if manifest is None:
@@ -94,7 +94,9 @@ def _validate(
     faults = [fault for fault in faults if not any(fault.pointer == null.pointer for null in problems)]
     faults, explained = _explain_missing(faults, unknown)
     problems = [each for each in problems if not any(each.pointer[: len(way)] == way for way in unknown)]
-    faults += [fault for pointer in unknown if (fault := unsupported(pointer, _value_at(value, pointer)))]
+    faults += [
+        fault for pointer in unknown if (fault := find_unsupported(pointer, _value_at(value, pointer)))
+    ]
     explained |= {fault.pointer for fault in faults}
     problems += faults
     unexplained = [pointer for pointer in unknown if pointer not in explained]
@@ -102,7 +104,7 @@ def _validate(
     if faults:
         places = [_pointer(each) for each in details if each["type"] != "extra_forbidden"]
         rest = _rest(_without(value, unknown), places)
-        beside = [] if rest is None else still_true(check(rest), places)
+        beside = [] if rest is None else drop_consequences(check(rest), places)
         return None, rest, problems + beside
     try:
         return Manifest.model_validate(_without(value, unknown)), None, problems
@@ -113,7 +115,7 @@ def _validate(
 def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
     """Return what has no fault of form, so that one run tells everything; None when a fault hides behind another."""
     try:
-        return Manifest.model_validate(mended(value, faults))
+        return Manifest.model_validate(remove_faults(value, faults))
     except ValidationError:
         return None
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 from pydantic import JsonValue
 
 from trellis_codegen.contract.limits import MAX_NUMBER_LENGTH, MAX_SIZE_BYTES
-from trellis_codegen.contract.positions import Positions, located, position_at
+from trellis_codegen.contract.positions import Positions, find_position, locate
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE_BYTES", "decode", "parse"]
@@ -74,7 +74,7 @@ def parse(text: str) -> JsonValue:
         _refuse(f"nested more than {MAX_DEPTH} levels deep")
     problems = list(_deep_or_broken(value, ()))
     if problems:
-        raise ProblemsFound(located(problems[:1], text))
+        raise ProblemsFound(locate(problems[:1], text))
     if duplicates:
         raise ProblemsFound(_duplicates(text))
     return value
@@ -128,7 +128,7 @@ def _is_broken(text: str) -> bool:
 def _duplicates(text: str) -> list[Problem]:
     found: list[Problem] = []
     for pointer, offset in Positions(text).duplicates:
-        position = position_at(text, offset)
+        position = find_position(text, offset)
         what = f'"{pointer[-1]}" is given twice'
         found.append(Problem(pointer=pointer, what=what, line=position.line, column=position.column))
     return found
@@ -147,7 +147,7 @@ def _plain(message: str) -> str:
 
 
 def _refuse(what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:
-    position = position_at(text, offset)
+    position = find_position(text, offset)
     raise ProblemsFound(
         [Problem(pointer=(), what=what, hint=hint, line=position.line, column=position.column)]
     )

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["unsupported"]
+__all__ = ["find_unsupported"]
 
 _Finding: TypeAlias = tuple[str, str | None]
 
@@ -21,7 +21,7 @@ _GONE: dict[Pointer, _Finding] = {
 }
 
 
-def unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
+def find_unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
     """Return what is wrong with an unknown field beyond being unknown; None when there is nothing."""
     found = _GONE.get(pointer)
     match pointer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["Claim", "collisions"]
+__all__ = ["Claim", "find_collisions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Claim:
     """What wants it; the last step is its contract name."""
 
 
-def collisions(claims: Iterable[Claim]) -> list[Problem]:
+def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
     """Return a problem for each claim whose name is taken or has no letter in it; one for each two that meet."""
     owners: dict[str, Claim] = {}
     reported: set[tuple[Pointer, Pointer]] = set()

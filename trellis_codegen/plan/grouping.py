@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from trellis_codegen import naming
 from trellis_codegen.plan.collisions import Claim
 
-__all__ = ["Group", "Member", "Surface", "group_claims", "group_class_claims", "grouped"]
+__all__ = ["Group", "Member", "Surface", "claim_group_classes", "claim_group_names", "group_names"]
 
 PlanT = TypeVar("PlanT")
 
@@ -50,7 +50,7 @@ class Surface(Generic[PlanT]):
     """The names without a dot."""
 
 
-def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
+def group_names(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
     """Put the plans of a surface, each with its logical name, into groups; everything keeps its order."""
     members: list[Member[PlanT]] = []
     groups: dict[str, list[Member[PlanT]]] = {}
@@ -74,7 +74,7 @@ def grouped(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
     )
 
 
-def group_claims(section: str, names: Iterable[str]) -> Iterator[Claim]:
+def claim_group_names(section: str, names: Iterable[str]) -> Iterator[Claim]:
     """Yield the Python names that a surface's names want: groups, attributes and constants."""
     groups: set[str] = set()
     for name in names:
@@ -88,7 +88,7 @@ def group_claims(section: str, names: Iterable[str]) -> Iterator[Claim]:
         yield Claim(f"{section}.{naming.constant(name)}", pointer)
 
 
-def group_class_claims(section: str, surface: Surface[PlanT], suffixes: tuple[str, ...]) -> Iterator[Claim]:
+def claim_group_classes(section: str, surface: Surface[PlanT], suffixes: tuple[str, ...]) -> Iterator[Claim]:
     """Yield the names that a surface's file wants for classes and constants, each claimed by one name of the group."""
     for group in surface.groups:
         for suffix in suffixes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
-from trellis_codegen.schemas.identity import identities
+from trellis_codegen.schemas.identity import identify_classes
 
 __all__ = ["Home", "Homes", "find_homes"]
 
@@ -40,7 +40,9 @@ class Homes:
 
 def find_homes(drafts: Mapping[str, SchemaDraft]) -> Homes:
     """Decide where each class is defined; `drafts` is in the contract's order."""
-    finder = _Finder(drafts, identities(draft for schema in drafts.values() for draft in schema.classes))
+    finder = _Finder(
+        drafts, identify_classes(draft for schema in drafts.values() for draft in schema.classes)
+    )
     for schema in drafts:
         finder.visit(schema)
     by_key = {

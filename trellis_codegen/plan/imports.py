@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Import", "ImportGroups", "group_imports", "imports_of"]
+__all__ = ["Import", "ImportGroups", "find_imports", "group_imports"]
 
 _RUNTIME = "trellis_nats"
 _JSON_TYPES = "trellis_nats.json_types"
@@ -57,7 +57,7 @@ ImportGroups: TypeAlias = tuple[tuple[str, ...], ...]
 """Import statements: the standard library, other distributions, the package itself; only groups that have some."""
 
 
-def imports_of(names: Iterable[str]) -> list[Import]:
+def find_imports(names: Iterable[str]) -> list[Import]:
     """Return the imports that names need from outside the package; built-in names and those of the package need none."""
     return [Import(module=_HOMES[name], name=name) for name in names if name in _HOMES]
 

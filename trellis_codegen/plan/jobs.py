@@ -18,14 +18,14 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.wording import (
     Argument,
-    duration_argument,
-    duration_words,
-    durations_argument,
-    text_of,
-    tuple_argument,
+    choose_text,
+    describe_duration,
+    write_duration,
+    write_durations,
+    write_tuple,
 )
 
-__all__ = ["FACADE_NAMES", "QueuePlan", "job_claims", "plan_jobs", "retries_in_words"]
+__all__ = ["FACADE_NAMES", "QueuePlan", "claim_queue_names", "describe_retries", "plan_jobs"]
 
 FACADE_NAMES = frozenset(
     [
@@ -62,7 +62,7 @@ class QueuePlan:
     """The arguments of its `KeySpec`; empty for a queue without keys."""
 
 
-def job_claims(manifest: Manifest) -> Iterator[Claim]:
+def claim_queue_names(manifest: Manifest) -> Iterator[Claim]:
     """Yield the Python names that the queues want."""
     for name in manifest.jobs or {}:
         yield Claim(f"jobs.{_attribute(name)}", ("jobs", name))
@@ -73,7 +73,7 @@ def plan_jobs(manifest: Manifest, models: ModelsPlan) -> tuple[QueuePlan, ...]:
     return tuple(_queue(name, job, models) for name, job in (manifest.jobs or {}).items())
 
 
-def retries_in_words(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
+def describe_retries(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
     """Say how often a job is tried, and after which waits: only those that can be reached.
 
     `Tried at most 5 times: again after 5 s, 30 s, then every 2 min.`
@@ -82,7 +82,7 @@ def retries_in_words(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
     if not retries:
         return "Tried once."
     times = f"Tried at most {'twice' if max_deliver == 2 else f'{max_deliver} times'}"  # noqa: PLR2004 - English
-    waits = [duration_words(each) for each in backoff_ms[:retries]]
+    waits = [describe_duration(each) for each in backoff_ms[:retries]]
     if not any(backoff_ms[:retries]):
         return f"{times}: again at once."
     if len(waits) < retries:
@@ -106,7 +106,7 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
         attribute=_attribute(name),
         queue_class=naming.class_name(f"{stem}Queue"),
         job_alias=naming.class_name(f"{stem}Job"),
-        docstring="\n\n".join([text_of(job.docs, f"The `{name}` jobs."), _numbers(job)]),
+        docstring="\n\n".join([choose_text(job.docs, f"The `{name}` jobs."), _numbers(job)]),
         types=tuple(types),
         model_names=tuple(each for each in types if each != "None"),
         spec=tuple(_spec(name, job, models)),
@@ -129,11 +129,11 @@ def _spec(name: str, job: Job, models: ModelsPlan) -> Iterator[Argument]:
     if job.max_deliver is not None:
         yield Argument(name="max_deliver", value=str(job.max_deliver))
     if job.backoff_ms is not None:
-        yield durations_argument("backoff", job.backoff_ms)
+        yield write_durations("backoff", job.backoff_ms)
     if job.ack_wait_ms is not None:
-        yield duration_argument("ack_wait", job.ack_wait_ms)
+        yield write_duration("ack_wait", job.ack_wait_ms)
     if job.default_deadline_ms is not None:
-        yield duration_argument("default_deadline", job.default_deadline_ms)
+        yield write_duration("default_deadline", job.default_deadline_ms)
     if job.concurrency is not None:
         yield Argument(name="concurrency", value=str(job.concurrency))
     for flag in ("progress", "logs", "dlq"):
@@ -142,13 +142,13 @@ def _spec(name: str, job: Job, models: ModelsPlan) -> Iterator[Argument]:
 
 
 def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]:
-    yield tuple_argument("template", map(repr, key.key))
+    yield write_tuple("template", map(repr, key.key))
     if key.max_active is not None:
         yield Argument(name="max_active", value=str(key.max_active))
     if key.heartbeat_interval_ms is not None:
-        yield duration_argument("heartbeat_interval", key.heartbeat_interval_ms)
+        yield write_duration("heartbeat_interval", key.heartbeat_interval_ms)
     if key.heartbeat_ttl_ms is not None:
-        yield duration_argument("lease", key.heartbeat_ttl_ms)
+        yield write_duration("lease", key.heartbeat_ttl_ms)
     if key.stale_policy is not None:
         yield Argument(name="stale_policy", value=repr(key.stale_policy))
     if queue and queue.max_queued_per_key is not None:
@@ -161,11 +161,13 @@ def _numbers(job: Job) -> str:
     """Say in words what the numbers of the queue mean for a job."""
     max_deliver = MAX_DELIVER if job.max_deliver is None else job.max_deliver
     backoff = BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
-    sentences = [retries_in_words(max_deliver, backoff)]
+    sentences = [describe_retries(max_deliver, backoff)]
     if job.ack_wait_ms is not None:
-        sentences.append(f"A worker that is silent for {duration_words(job.ack_wait_ms)} is taken for dead.")
+        sentences.append(
+            f"A worker that is silent for {describe_duration(job.ack_wait_ms)} is taken for dead."
+        )
     if job.default_deadline_ms is not None:
-        sentences.append(f"Given up {duration_words(job.default_deadline_ms)} after it was created.")
+        sentences.append(f"Given up {describe_duration(job.default_deadline_ms)} after it was created.")
     if job.concurrency is not None:
         sentences.append(f"At most {job.concurrency} at a time in one process.")
     if job.key_concurrency is not None:

@@ -9,16 +9,16 @@ from pydantic import JsonValue
 
 from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.plan.collisions import Claim, collisions
+from trellis_codegen.plan.collisions import Claim, find_collisions
 from trellis_codegen.plan.homes import Home, Homes, find_homes
-from trellis_codegen.plan.imports import Import, ImportGroups, group_imports, imports_of
-from trellis_codegen.plan.usage import purposes
+from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
+from trellis_codegen.plan.usage import find_purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
-from trellis_codegen.schemas.reporting import losses_of
-from trellis_codegen.schemas.schema_forms import description_of
+from trellis_codegen.schemas.reporting import find_losses
+from trellis_codegen.schemas.schema_forms import find_description
 from trellis_codegen.schemas.splitting import split
 
 __all__ = ["ModelModule", "ModelsPlan", "plan_models"]
@@ -75,7 +75,7 @@ class ModelsPlan:
             Import(module=f".{module}", name=name) for module, names in self.exported for name in names
         )
 
-    def imports_of(self, schema_name: str, names: Iterable[str]) -> list[Import]:
+    def find_imports(self, schema_name: str, names: Iterable[str]) -> list[Import]:
         """Return the imports, for a file next to `models`, of those names that the module of a schema exports."""
         module = naming.attribute(schema_name)
         exported = {self.type_name(schema_name), *self.nested[schema_name]}
@@ -99,10 +99,10 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     ]
     classes = [Claim(naming.class_name(name), ("schemas", name)) for name in schemas]
     files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
-    problems += collisions([*classes, *files])
+    problems += find_collisions([*classes, *files])
     _raise_errors(problems)
     problems += [
-        problem for name, schema in schemas.items() for problem in losses_of(schema, ("schemas", name))
+        problem for name, schema in schemas.items() for problem in find_losses(schema, ("schemas", name))
     ]
     drafts, failures = _split_schemas(schemas)
     homes = find_homes(drafts)
@@ -110,7 +110,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     translated, untranslated = _translate_schemas(drafts, homes)
     problems += failures + untranslated
     _raise_errors(problems)
-    planner = _Planner(homes, translated, purposes(manifest))
+    planner = _Planner(homes, translated, find_purposes(manifest))
     modules = {name: planner.module(name, draft) for name, draft in drafts.items()}
     exported, hidden = _export(modules)
     plan = ModelsPlan(
@@ -121,7 +121,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
             name: tuple(each for each in names if each != drafts[name].name)
             for name, names in exported.items()
         },
-        descriptions={name: text for name, each in schemas.items() if (text := description_of(each))},
+        descriptions={name: text for name, each in schemas.items() if (text := find_description(each))},
     )
     return plan, problems + hidden
 
@@ -201,7 +201,7 @@ class _Planner:
         classes = self._declared(schema, draft)
         homes = {each.name: self.homes.by_key[each.key] for each in draft.classes}
         names = {name for each in classes for name in _names_used(each)}
-        early, late = imports_of(names), list[Import]()
+        early, late = find_imports(names), list[Import]()
         for name, home in homes.items():
             if home.schema != schema:
                 on_circle = home.schema in self.homes.circles.get(schema, ())

@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 from trellis_codegen import naming
 from trellis_codegen.contract.canonical import indented_json
-from trellis_codegen.contract.digest import contract_digest
+from trellis_codegen.contract.digest import compute_digest
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.positions import located
+from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import ContractInvalid
-from trellis_codegen.plan.collisions import Claim, collisions
-from trellis_codegen.plan.grouping import Member, Surface, group_claims, group_class_claims
-from trellis_codegen.plan.imports import Import, imports_of
-from trellis_codegen.plan.jobs import QueuePlan, job_claims, plan_jobs
+from trellis_codegen.plan.collisions import Claim, find_collisions
+from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
+from trellis_codegen.plan.imports import Import, find_imports
+from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
 from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.plan.surfaces import (
     BucketPlan,
     ErrorPlan,
     EventPlan,
     RpcPlan,
-    error_claims,
-    kv_claims,
+    claim_bucket_names,
+    claim_error_names,
     plan_errors,
     plan_events,
     plan_kv,
     plan_rpc,
 )
-from trellis_codegen.plan.unsupported_surfaces import gaps
-from trellis_codegen.plan.wording import text_of
+from trellis_codegen.plan.unsupported_surfaces import find_unsupported_surfaces
+from trellis_codegen.plan.wording import choose_text
 from trellis_codegen.problems import Problem, ProblemsFound, Severity
 
-__all__ = ["PackagePlan", "all_problems", "plan_package"]
+__all__ = ["PackagePlan", "collect_problems", "plan_package"]
 
 RUNTIME_API = 1
 """The interface between generated code and trellis_nats that the templates speak."""
@@ -94,7 +94,7 @@ class PackagePlan:
         models = {name for queue in self.jobs for name in queue.model_names}
         uses = {use for queue in self.jobs for argument in (*queue.spec, *queue.key) for use in argument.uses}
         keys = ["KeySpec"] if any(queue.key for queue in self.jobs) else []
-        return (*imports_of([*uses, *keys]), *_package_imports({"models": models}))
+        return (*find_imports([*uses, *keys]), *_package_imports({"models": models}))
 
     @property
     def rpc_imports(self) -> tuple[Import, ...]:
@@ -115,7 +115,7 @@ class PackagePlan:
         uses = {use for bucket in buckets for argument in bucket.spec for use in argument.uses}
         values = {bucket.value for bucket in buckets}
         models = {bucket.value for bucket in buckets if bucket.has_schema}
-        return (*imports_of(uses | (values - models)), *_package_imports({"models": models}))
+        return (*find_imports(uses | (values - models)), *_package_imports({"models": models}))
 
     @property
     def errors_imports(self) -> tuple[Import, ...]:
@@ -133,11 +133,11 @@ def _package_imports(names: Mapping[str, Iterable[str]]) -> tuple[Import, ...]:
     return tuple(Import(module=f".{module}", name=name) for module in names for name in names[module])
 
 
-def all_problems(error: ProblemsFound) -> tuple[Problem, ...]:
+def collect_problems(error: ProblemsFound) -> tuple[Problem, ...]:
     """Return what was found in a contract that can't be used, with the names in it that become one."""
     if not isinstance(error, ContractInvalid) or error.rest is None:
         return error.problems
-    return tuple(located([*error.problems, *collisions(_claims(error.rest))], error.source))
+    return tuple(locate([*error.problems, *find_collisions(_claims(error.rest))], error.source))
 
 
 def plan_package(
@@ -148,7 +148,7 @@ def plan_package(
     Raises:
         ProblemsFound: the contract can't become a package.
     """
-    problems = collisions(_claims(manifest))
+    problems = find_collisions(_claims(manifest))
     stem = naming.pascal(naming.contract_stem(manifest.id))
     if not stem:
         problems.append(
@@ -166,13 +166,13 @@ def plan_package(
         generator=generator,
         runtime_api=RUNTIME_API,
         contract_id=manifest.id,
-        digest=contract_digest(manifest),
+        digest=compute_digest(manifest),
         contract_json=indented_json(
             manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})
         )
         + "\n",
         title=manifest.display_name,
-        docstring=text_of(manifest.docs, manifest.description),
+        docstring=choose_text(manifest.docs, manifest.description),
         service_class=f"{stem}Service",
         client_class=f"{stem}Client",
         models=models,
@@ -182,10 +182,10 @@ def plan_package(
         kv=plan_kv(manifest, models),
         errors=plan_errors(manifest, models),
     )
-    clashes = [problem for claims in _namespaces(manifest, plan) for problem in collisions(claims)]
+    clashes = [problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)]
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
-    return plan, [*remarks, *_hidden(plan), *gaps(manifest)]
+    return plan, [*remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
 
 
 def _hidden(plan: PackagePlan) -> Iterator[Problem]:
@@ -198,16 +198,16 @@ def _hidden(plan: PackagePlan) -> Iterator[Problem]:
 
 def _claims(manifest: Manifest) -> list[Claim]:
     """Return the attributes that the surfaces want."""
-    claims = [*job_claims(manifest), *kv_claims(manifest), *error_claims(manifest)]
+    claims = [*claim_queue_names(manifest), *claim_bucket_names(manifest), *claim_error_names(manifest)]
     for section, names in (("rpc", manifest.rpc or {}), ("events", manifest.events or {})):
-        claims += group_claims(section, names)
+        claims += claim_group_names(section, names)
     return claims
 
 
 def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     """Yield the names that meet in one file: first in the package's `__init__.py`, then in that of each surface."""
     models = [Claim(each.name, ("schemas", name)) for name, each in plan.models.classes.items()]
-    errors = [*error_claims(manifest)]
+    errors = [*claim_error_names(manifest)]
     jobs = [
         Claim(name, ("jobs", queue.name))
         for queue in plan.jobs
@@ -218,6 +218,6 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
     ]
     yield [*errors, *models, *nested]
-    yield [*models, *errors, *group_class_claims("rpc", plan.rpc, ("Endpoints", "Calls"))]
-    yield [*models, *group_class_claims("events", plan.events, ("Publishers", "Sources"))]
+    yield [*models, *errors, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
+    yield [*models, *claim_group_classes("events", plan.events, ("Publishers", "Sources"))]
     yield [*models, *(Claim(each.constant, ("resources", "kv", each.name)) for each in plan.kv)]

@@ -10,10 +10,10 @@ from trellis_codegen import naming
 from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Rpc
 from trellis_codegen.contract.manifest import KvResource, Manifest
 from trellis_codegen.plan.collisions import Claim
-from trellis_codegen.plan.grouping import Member, Surface, grouped
-from trellis_codegen.plan.imports import Import, imports_of
+from trellis_codegen.plan.grouping import Member, Surface, group_names
+from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.models import ModelsPlan
-from trellis_codegen.plan.wording import Argument, duration_argument, text_of, tuple_argument
+from trellis_codegen.plan.wording import Argument, choose_text, write_duration, write_tuple
 from trellis_codegen.schemas.models import ModelClass, ModelField
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "ErrorPlan",
     "EventPlan",
     "RpcPlan",
-    "error_claims",
-    "kv_claims",
+    "claim_bucket_names",
+    "claim_error_names",
     "plan_errors",
     "plan_events",
     "plan_kv",
@@ -114,7 +114,9 @@ class ErrorPlan:
 def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
     """Plan the RPCs."""
     declared = {each.error_type for each in (manifest.errors or {}).values()}
-    return grouped((name, _rpc(name, rpc, models, declared)) for name, rpc in (manifest.rpc or {}).items())
+    return group_names(
+        (name, _rpc(name, rpc, models, declared)) for name, rpc in (manifest.rpc or {}).items()
+    )
 
 
 def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan:
@@ -131,19 +133,19 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         Argument(name="output", value=output_type),
     ]
     if errors:
-        spec.append(tuple_argument("errors", errors))
+        spec.append(write_tuple("errors", errors))
     return RpcPlan(
         input=input_type,
         output=output_type,
         errors=errors,
         spec=tuple(spec),
-        docstring=text_of(rpc.docs, f"The `{name}` RPC."),
+        docstring=choose_text(rpc.docs, f"The `{name}` RPC."),
     )
 
 
 def plan_events(manifest: Manifest, models: ModelsPlan) -> Surface[EventPlan]:
     """Plan the events."""
-    return grouped((name, _event(name, event, models)) for name, event in (manifest.events or {}).items())
+    return group_names((name, _event(name, event, models)) for name, event in (manifest.events or {}).items())
 
 
 def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
@@ -154,13 +156,13 @@ def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
         Argument(name="event", value=event_type),
     ]
     if event.params:
-        spec.append(tuple_argument("params", map(repr, event.params)))
+        spec.append(write_tuple("params", map(repr, event.params)))
     return EventPlan(
-        event=event_type, spec=tuple(spec), docstring=text_of(event.docs, f"The `{name}` event.")
+        event=event_type, spec=tuple(spec), docstring=choose_text(event.docs, f"The `{name}` event.")
     )
 
 
-def kv_claims(manifest: Manifest) -> Iterator[Claim]:
+def claim_bucket_names(manifest: Manifest) -> Iterator[Claim]:
     """Yield the Python names that the buckets want."""
     for name in manifest.resources.kv or {} if manifest.resources else {}:
         yield Claim(f"kv.{naming.attribute(name)}", ("resources", "kv", name))
@@ -190,18 +192,18 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
     if bucket.history is not None:
         spec.append(Argument(name="history", value=str(bucket.history)))
     if bucket.ttl_ms:
-        spec.append(duration_argument("ttl", bucket.ttl_ms))
+        spec.append(write_duration("ttl", bucket.ttl_ms))
     if bucket.max_value_bytes is not None:
         spec.append(Argument(name="max_value_bytes", value=str(bucket.max_value_bytes)))
     return BucketPlan(
         value=value,
         has_schema=bucket.schema_ref is not None,
         spec=tuple(spec),
-        docstring=text_of(bucket.docs, bucket.purpose),
+        docstring=choose_text(bucket.docs, bucket.purpose),
     )
 
 
-def error_claims(manifest: Manifest) -> Iterator[Claim]:
+def claim_error_names(manifest: Manifest) -> Iterator[Claim]:
     """Yield the class names that the errors want."""
     for name, error in _declared(manifest):
         yield Claim(naming.class_name(error.error_type), ("errors", name))
@@ -243,11 +245,11 @@ def _error_imports(
     schema_name: str, data: ModelClass | None, fields: tuple[ErrorField, ...], models: ModelsPlan
 ) -> Iterator[Import]:
     names = {name for field in fields for name in field.names}
-    yield from imports_of(names)
+    yield from find_imports(names)
     if fields:
-        yield from imports_of(["cast"])
+        yield from find_imports(["cast"])
     if data:
-        yield from models.imports_of(schema_name, [data.name, *names])
+        yield from models.find_imports(schema_name, [data.name, *names])
 
 
 def _passed(fields: tuple[ErrorField, ...]) -> tuple[str, ...]:

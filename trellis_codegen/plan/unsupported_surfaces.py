@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["gaps"]
+__all__ = ["find_unsupported_surfaces"]
 
 
-def gaps(manifest: Manifest) -> list[Problem]:
+def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
     """Return a warning for each surface that is not generated yet, and for each bucket without a schema."""
     return [*_not_generated(manifest), *_any_json(manifest)]
 

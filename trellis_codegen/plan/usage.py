@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 
-__all__ = ["purposes"]
+__all__ = ["find_purposes"]
 
 
-def purposes(manifest: Manifest) -> dict[str, str]:
+def find_purposes(manifest: Manifest) -> dict[str, str]:
     """Return a sentence for each schema that a surface refers to; of several uses the first is named."""
     result: dict[str, str] = {}
     for ref, words in _uses(manifest):

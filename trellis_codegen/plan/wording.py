@@ -9,11 +9,11 @@ from trellis_codegen.contract.parts import Docs
 
 __all__ = [
     "Argument",
-    "duration_argument",
-    "duration_words",
-    "durations_argument",
-    "text_of",
-    "tuple_argument",
+    "choose_text",
+    "describe_duration",
+    "write_duration",
+    "write_durations",
+    "write_tuple",
 ]
 
 _SECOND = 1000
@@ -38,7 +38,7 @@ class Argument:
     """The names in the value that need an import from outside the package."""
 
 
-def text_of(docs: Docs | None, otherwise: str) -> str:
+def choose_text(docs: Docs | None, otherwise: str) -> str:
     """Return a docstring's text: the summary, then the explanation."""
     if docs is None:
         return otherwise
@@ -48,18 +48,18 @@ def text_of(docs: Docs | None, otherwise: str) -> str:
     )
 
 
-def duration_argument(name: str, milliseconds: int) -> Argument:
+def write_duration(name: str, milliseconds: int) -> Argument:
     """Return an argument that is a duration: `timedelta(minutes=2)`, in the largest unit that leaves no rest."""
     return Argument(name=name, value=_timedelta(milliseconds), uses=frozenset(["timedelta"]))
 
 
-def durations_argument(name: str, milliseconds: Iterable[int]) -> Argument:
+def write_durations(name: str, milliseconds: Iterable[int]) -> Argument:
     """Return an argument that is a tuple of durations."""
-    steps = tuple_argument(name, map(_timedelta, milliseconds))
+    steps = write_tuple(name, map(_timedelta, milliseconds))
     return Argument(name=name, value=steps.value, uses=frozenset(["timedelta"]))
 
 
-def tuple_argument(name: str, elements: Iterable[str]) -> Argument:
+def write_tuple(name: str, elements: Iterable[str]) -> Argument:
     """Return an argument that is a tuple of Python expressions."""
     texts = [*elements]
     return Argument(name=name, value=f"({', '.join(texts)}{',' * (len(texts) == 1)})")
@@ -72,7 +72,7 @@ def _timedelta(milliseconds: int) -> str:
     return f"timedelta({unit}={milliseconds // size})"
 
 
-def duration_words(milliseconds: int) -> str:
+def describe_duration(milliseconds: int) -> str:
     """Return a duration as people say it: `2 min`, `90 s`, `1.5 s`."""
     if not milliseconds:
         return "0 s"

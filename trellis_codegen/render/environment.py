@@ -9,17 +9,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trellis_codegen.naming import class_name
-from trellis_codegen.plan.imports import Import, ImportGroups, group_imports, imports_of
+from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
 from trellis_codegen.render.filters import docstring, expression, inline, literal, summary
 
-__all__ = ["environment"]
+__all__ = ["make_environment"]
 
 _PACKAGE = Path(__file__).parent.parent
 _TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 """In an installed wheel, in a checkout."""
 
 
-def environment() -> Environment:
+def make_environment() -> Environment:
     """Return the environment that renders the templates."""
     result = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -44,4 +44,4 @@ def environment() -> Environment:
 
 def _group_imports(names: Iterable[str], needed: Iterable[Import] = ()) -> ImportGroups:
     """Return the imports for the names that a template has in its own text, and for those that the plan needs."""
-    return group_imports([*imports_of(names), *needed])
+    return group_imports([*find_imports(names), *needed])

@@ -15,7 +15,7 @@ from black import format_str
 from black.mode import Mode, TargetVersion
 from black.parsing import InvalidInput
 
-__all__ = ["formatted", "formatted_all"]
+__all__ = ["format_file", "format_files"]
 
 _MODE = Mode(target_versions={TargetVersion.PY311}, line_length=110)
 _MANY_CHARACTERS: Final = 60_000
@@ -23,7 +23,7 @@ _MANY_CHARACTERS: Final = 60_000
 _PROCESSES_MAX: Final = 4
 
 
-def formatted_all(files: Mapping[str, str]) -> dict[str, str]:
+def format_files(files: Mapping[str, str]) -> dict[str, str]:
     """Return every file laid out; large packages on several processors. The result is the same.
 
     Raises:
@@ -33,15 +33,15 @@ def formatted_all(files: Mapping[str, str]) -> dict[str, str]:
     large = sum(map(len, files.values())) >= _MANY_CHARACTERS
     # A fork starts with black already loaded; elsewhere than on Linux it is not safe, and a spawn not quick.
     if not large or processes == 1 or sys.platform != "linux":
-        return {name: formatted(name, text) for name, text in files.items()}
+        return {name: format_file(name, text) for name, text in files.items()}
     with ProcessPoolExecutor(
         processes, mp_context=multiprocessing.get_context("fork"), initializer=_leave_signals_to_the_parent
     ) as pool:
         chunk = max(1, len(files) // (processes * 4))
-        return dict(zip(files, pool.map(formatted, files, files.values(), chunksize=chunk), strict=True))
+        return dict(zip(files, pool.map(format_file, files, files.values(), chunksize=chunk), strict=True))
 
 
-def formatted(name: str, text: str) -> str:
+def format_file(name: str, text: str) -> str:
     """Return the text of the file `name`, laid out.
 
     Raises:

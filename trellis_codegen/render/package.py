@@ -8,9 +8,9 @@ from jinja2 import Environment
 
 from trellis_codegen.plan.imports import Import
 from trellis_codegen.plan.package import PackagePlan
-from trellis_codegen.render.environment import environment
+from trellis_codegen.render.environment import make_environment
 from trellis_codegen.render.filters import comment
-from trellis_codegen.render.formatting import formatted_all
+from trellis_codegen.render.formatting import format_files
 from trellis_codegen.render.header import HEADER_START
 
 __all__ = ["render_package"]
@@ -66,7 +66,7 @@ def render_package(plan: PackagePlan) -> dict[str, str]:
     """Return every file of the package: its name, relative to the package and with slashes, and its text."""
     files = _Renderer(plan).files()
     header = f"{HEADER_START}{comment(plan.source)}. DO NOT EDIT.\n\n"
-    result = formatted_all({name: header + text for name, text in files.items()})
+    result = format_files({name: header + text for name, text in files.items()})
     return dict(sorted({**result, "contract.json": plan.contract_json, "py.typed": ""}.items()))
 
 
@@ -75,7 +75,7 @@ class _Renderer:
 
     def __init__(self, plan: PackagePlan) -> None:
         self._plan = plan
-        self._environment: Environment = environment()
+        self._environment: Environment = make_environment()
 
     def files(self) -> dict[str, str]:
         plan = self._plan

@@ -11,12 +11,12 @@ from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, resolve, subschemas
 from trellis_codegen.schemas.keywords import MERGEABLE, is_steering
 
-__all__ = ["dereferenced", "recursive_references"]
+__all__ = ["dereference", "find_recursive_references"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def recursive_references(schema: JsonValue) -> frozenset[str]:
+def find_recursive_references(schema: JsonValue) -> frozenset[str]:
     """Return the references that lead back to themselves."""
     edges: dict[str, set[str]] = {}
     pending = {"#"}
@@ -27,7 +27,7 @@ def recursive_references(schema: JsonValue) -> frozenset[str]:
     return frozenset(each for each in edges if each in _reached(each, edges))
 
 
-def dereferenced(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> JsonValue:
+def dereference(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> JsonValue:
     """Return `schema`, a part of `root`, with every reference replaced by its target, except those in `keep`.
 
     Raises:

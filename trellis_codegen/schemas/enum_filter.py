@@ -8,22 +8,22 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from trellis_codegen.contract.pointers import kind_of
+from trellis_codegen.contract.pointers import find_kind
 
-__all__ = ["fits", "same"]
+__all__ = ["are_equal", "is_allowed"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def fits(value: JsonValue, schema: JsonObject) -> bool:
+def is_allowed(value: JsonValue, schema: JsonObject) -> bool:
     """Whether a value has the type and keeps the limits that a schema gives; what is inside it is not looked at."""
     kinds = schema.get("type")
     if kinds is not None and not _is_kind(value, kinds if isinstance(kinds, list) else [kinds]):
         return False
-    if "const" in schema and not same(value, schema["const"]):
+    if "const" in schema and not are_equal(value, schema["const"]):
         return False
     values = schema.get("enum")
-    if isinstance(values, list) and not any(same(value, each) for each in values):
+    if isinstance(values, list) and not any(are_equal(value, each) for each in values):
         return False
     match value:
         case bool() | None:
@@ -38,19 +38,19 @@ def fits(value: JsonValue, schema: JsonObject) -> bool:
             return True
 
 
-def same(one: JsonValue, other: JsonValue) -> bool:
+def are_equal(one: JsonValue, other: JsonValue) -> bool:
     """Whether JSON Schema takes two values for one: `1` is `1.0`, and neither is `true`."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(are_equal(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(are_equal, one, other))
     return one == other
 
 
 def _is_kind(value: JsonValue, kinds: list[JsonValue]) -> bool:
-    kind = kind_of(value)
+    kind = find_kind(value)
     return kind in kinds or (kind == "integer" and "number" in kinds)
 
 

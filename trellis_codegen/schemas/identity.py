@@ -14,13 +14,13 @@ from pydantic import JsonValue
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.schemas.class_specs import ClassDraft
 
-__all__ = ["identities"]
+__all__ = ["identify_classes"]
 
 _KEY = re.compile(r"\bS\d+Class\d+(?:Part\d+)?\b")
 """A placeholder, of a class or of a part."""
 
 
-def identities(drafts: Iterable[ClassDraft]) -> dict[str, str]:
+def identify_classes(drafts: Iterable[ClassDraft]) -> dict[str, str]:
     """Return the identity of each class by its key: equal for two classes that are one type.
 
     What a class is depends on the classes it refers to, which may lead back to it. So all classes start out as equal, and

@@ -9,10 +9,10 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.enum_filter import same
+from trellis_codegen.schemas.enum_filter import are_equal
 from trellis_codegen.schemas.keywords import MERGEABLE
 
-__all__ = ["CannotMerge", "merged"]
+__all__ = ["CannotMerge", "merge"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -25,7 +25,7 @@ class CannotMerge(Exception):
     """Two schemas say different things that no single schema of ours can say; the keyword is the message."""
 
 
-def merged(one: JsonValue, other: JsonValue) -> JsonValue:
+def merge(one: JsonValue, other: JsonValue) -> JsonValue:
     """Return a schema for the values that match both; False when there can be none. Words of `other` win.
 
     Raises:
@@ -50,7 +50,7 @@ def merged(one: JsonValue, other: JsonValue) -> JsonValue:
 def _merge_limits(one: JsonObject, other: JsonObject, result: JsonObject) -> bool:
     """Combine the keywords that both have; False when nothing can match."""
     for keyword in one.keys() & other.keys():
-        if keyword in _OBJECT_KEYWORDS | _ARRAY_KEYWORDS or same(one[keyword], other[keyword]):
+        if keyword in _OBJECT_KEYWORDS | _ARRAY_KEYWORDS or are_equal(one[keyword], other[keyword]):
             continue
         if keyword in _RULES:
             combined = _RULES[keyword](one[keyword], other[keyword])
@@ -86,7 +86,7 @@ def _merge_arrays(one: JsonObject, other: JsonObject, result: JsonObject) -> Non
 
 
 def _both(one: JsonValue, other: JsonValue) -> JsonValue:
-    if one is True or one == {} or same(one, other):
+    if one is True or one == {} or are_equal(one, other):
         return other
     if other is True or other == {}:
         return one
@@ -112,7 +112,7 @@ def _with_integers(kinds: list[JsonValue]) -> list[JsonValue]:
 
 def _values(one: JsonValue, other: JsonValue) -> JsonValue:
     ours, theirs = cast("list[JsonValue]", one), cast("list[JsonValue]", other)
-    return [each for each in ours if any(same(each, their) for their in theirs)] or None
+    return [each for each in ours if any(are_equal(each, their) for their in theirs)] or None
 
 
 def _required(one: JsonValue, other: JsonValue) -> JsonValue:

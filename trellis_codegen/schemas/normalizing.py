@@ -12,11 +12,11 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.schemas.enum_filter import fits
+from trellis_codegen.schemas.enum_filter import is_allowed
 from trellis_codegen.schemas.keywords import KEYWORDS_OF, MERGEABLE
-from trellis_codegen.schemas.merging import CannotMerge, merged
+from trellis_codegen.schemas.merging import CannotMerge, merge
 
-__all__ = ["Loss", "normalized"]
+__all__ = ["Loss", "normalize"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 Loss: TypeAlias = tuple[str, str]
@@ -33,7 +33,7 @@ _ROUNDED = {
 }
 
 
-def normalized(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
+def normalize(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
     """Return a schema in its simplest form; what it loses is added to `losses`, except what its members lose alone.
 
     The result is a boolean, a reference, a union without demands of its own, an enumeration, or a schema of one type.
@@ -55,7 +55,7 @@ def normalized(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue
     if isinstance(kinds, list) and len(kinds) > 1:
         return {**_words(schema), "anyOf": [_of_kind(schema, kind) for kind in kinds]}
     if isinstance(kinds, list):
-        return normalized({**schema, "type": kinds[0]})
+        return normalize({**schema, "type": kinds[0]})
     if kinds == "integer":
         return _whole_limits(schema)
     return _with_required(schema) if kinds == "object" else schema
@@ -69,7 +69,7 @@ def _without_all_of(schema: JsonObject, losses: list[Loss]) -> JsonValue:
     for each in [*members, {key: each for key, each in schema.items() if key != "allOf"}]:
         part = _without_all_of(each, []) if isinstance(each, dict) else each
         try:
-            result = merged(result, part)
+            result = merge(result, part)
         except CannotMerge as error:
             losses.append(("allOf", f'its parts disagree about "{error}"'))
             return _words(schema)
@@ -107,10 +107,10 @@ def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: l
     parts: list[JsonValue] = []
     for member in members:
         try:
-            part = normalized(merged(demands, member), losses) if demands else normalized(member)
+            part = normalize(merge(demands, member), losses) if demands else normalize(member)
         except CannotMerge as error:
             losses.append((keyword, f'what stands beside it disagrees about "{error}"'))
-            part = normalized(member)
+            part = normalize(member)
         if part is not False:
             parts.append(part)
     words = _words(beside)
@@ -134,7 +134,7 @@ def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
     inside = schema.keys() & (KEYWORDS_OF["object"] | KEYWORDS_OF["array"])
     if inside and isinstance(values, list) and any(isinstance(each, dict | list) for each in values):
         losses.append((min(inside), "what is inside of constants is not looked at"))
-    allowed = [each for each in values if fits(each, schema)] if isinstance(values, list) else []
+    allowed = [each for each in values if is_allowed(each, schema)] if isinstance(values, list) else []
     return {**_words(schema), "enum": allowed} if allowed else False
 
 
@@ -183,17 +183,17 @@ def _exclusive(parts: list[JsonValue]) -> bool:
 
 def _disjoint(one: JsonValue, other: JsonValue) -> bool:
     try:
-        both = merged(one, other)
+        both = merge(one, other)
     except CannotMerge:
         return False
     if not isinstance(both, dict):
         return both is False
-    if "enum" in both and normalized(both) is False:
+    if "enum" in both and normalize(both) is False:
         return True
     properties, required = both.get("properties"), both.get("required")
     if not isinstance(properties, dict) or not isinstance(required, list):
         return False
-    return any(name in required and normalized(each) is False for name, each in properties.items())
+    return any(name in required and normalize(each) is False for name, each in properties.items())
 
 
 def _words(schema: JsonObject) -> JsonObject:

@@ -11,16 +11,16 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.naming import pascal, singular
-from trellis_codegen.schemas.schema_forms import letter, properties_of
+from trellis_codegen.schemas.schema_forms import find_properties, make_letter
 
-__all__ = ["element_names", "variant_names"]
+__all__ = ["name_elements", "name_variants"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 _FIELDS_IN_NAME = 3
 
 
-def element_names(properties: JsonObject) -> dict[str, str]:
+def name_elements(properties: JsonObject) -> dict[str, str]:
     """Return what one element of each property is called, if the property is a list.
 
     `items` holds an `Item`, unless the same object has a property `item`: then it holds an `ItemsItem`.
@@ -30,7 +30,7 @@ def element_names(properties: JsonObject) -> dict[str, str]:
     return {name: each if each not in taken else f"{pascal(name)}Item" for name, each in names.items()}
 
 
-def variant_names(objects: list[JsonObject]) -> list[str]:
+def name_variants(objects: list[JsonObject]) -> list[str]:
     """Return a name for each object of a union, made of what tells the objects apart.
 
     That is a constant that each has in the same field; else the title; else the fields that no other object has; else a
@@ -41,12 +41,12 @@ def variant_names(objects: list[JsonObject]) -> list[str]:
     for names in (_constants(objects), _titles(objects), _own_fields(objects)):
         if all(names) and len(set(names)) == len(objects):
             return names
-    return [f"Option{letter(index)}" for index in range(len(objects))]
+    return [f"Option{make_letter(index)}" for index in range(len(objects))]
 
 
 def _constants(objects: list[JsonObject]) -> list[str]:
-    for name in sorted(properties_of(objects[0])):
-        names = [_constant(properties_of(each).get(name)) for each in objects]
+    for name in sorted(find_properties(objects[0])):
+        names = [_constant(find_properties(each).get(name)) for each in objects]
         if all(names):
             return names
     return []
@@ -63,7 +63,7 @@ def _titles(objects: list[JsonObject]) -> list[str]:
 
 
 def _own_fields(objects: list[JsonObject]) -> list[str]:
-    names = [set(properties_of(each)) for each in objects]
+    names = [set(find_properties(each)) for each in objects]
     others = [set[str]().union(*names[:index], *names[index + 1 :]) for index in range(len(names))]
     return [_joined(own - rest) for own, rest in zip(names, others, strict=True)]
 

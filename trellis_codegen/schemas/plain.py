@@ -6,11 +6,11 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
-from trellis_codegen.contract.pointers import kind_of
-from trellis_codegen.schemas.enum_filter import same
+from trellis_codegen.contract.pointers import find_kind
+from trellis_codegen.schemas.enum_filter import are_equal
 from trellis_codegen.schemas.keywords import ENFORCED_FORMATS, KEYWORDS_OF
 
-__all__ = ["ALL_NAMES", "demands_of", "is_tuple", "literal_type", "map_members"]
+__all__ = ["ALL_NAMES", "is_tuple", "select_limits", "split_map", "write_literal"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -18,14 +18,14 @@ ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
 """Patterns that every name matches: how tools write a map."""
 
 
-def literal_type(values: list[JsonValue]) -> str:
+def write_literal(values: list[JsonValue]) -> str:
     """Return the type of an enumeration: a `Literal` where Python has one, else what its values have in common."""
     different: list[JsonValue] = []
     for value in values:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        if not any(same(whole, each) for each in different):
+        if not any(are_equal(whole, each) for each in different):
             different.append(whole)
-    kinds = {kind_of(each) for each in different}
+    kinds = {find_kind(each) for each in different}
     if kinds <= {"string", "null"}:
         return _literal(different)
     if kinds <= {"string", "null", "integer"} or kinds <= {"string", "null", "boolean"}:
@@ -34,7 +34,7 @@ def literal_type(values: list[JsonValue]) -> str:
     return f"Annotated[{common}, OneOf(({', '.join(map(repr, different))},))]"
 
 
-def map_members(schema: JsonObject) -> tuple[str | None, JsonValue]:
+def split_map(schema: JsonObject) -> tuple[str | None, JsonValue]:
     """Return the pattern of a map's names, if it is enforced, and the schema of its values."""
     patterns, more = schema.get("patternProperties"), schema.get("additionalProperties", True)
     if not isinstance(patterns, dict) or not patterns:
@@ -52,7 +52,7 @@ def is_tuple(schema: JsonObject) -> bool:
     return low == length and (schema.get("items") is False or high == length)
 
 
-def demands_of(schema: JsonObject) -> JsonObject:
+def select_limits(schema: JsonObject) -> JsonObject:
     """Return the type and the limits of a string, number, boolean, null or list, as far as they are enforced."""
     kind = schema.get("type")
     if not isinstance(kind, str):

@@ -8,20 +8,20 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound
 from trellis_codegen.schemas.checking import walk
-from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
+from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
 from trellis_codegen.schemas.keywords import MERGEABLE
-from trellis_codegen.schemas.unenforced import not_enforced
+from trellis_codegen.schemas.unenforced import find_unenforced
 
-__all__ = ["losses_of"]
+__all__ = ["find_losses"]
 
 _COMBINED = frozenset(["allOf", "anyOf", "oneOf"])
 _JOINS_AT_MOST = 100
 """So many schemas are looked at with their references written out; a schema that needs more is not for people."""
 
 
-def losses_of(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
+def find_losses(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     """Yield a warning for each demand that the models of one named schema, already checked, do not enforce."""
-    recursive = recursive_references(schema)
+    recursive = find_recursive_references(schema)
     nodes = {place: node for node, place, _ in walk(schema, pointer) if isinstance(node, dict)}
     joins = 0
     for place, node in nodes.items():
@@ -29,12 +29,12 @@ def losses_of(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
         if node.keys() & _COMBINED and joins < _JOINS_AT_MOST:
             joins += 1
             try:
-                written_out = dereferenced(node, schema, keep=recursive)
+                written_out = dereference(node, schema, keep=recursive)
             except ProblemsFound:
                 written_out = node
         outer = nodes.get(place[:-2]) if len(place) > len(pointer) + 1 and place[-2] in _COMBINED else None
         joined = outer is not None and (place[-2] == "allOf" or bool(outer.keys() & (MERGEABLE - _COMBINED)))
         reference = node.get("$ref")
-        for problem in not_enforced(node, written_out, place, joined=joined):
+        for problem in find_unenforced(node, written_out, place, joined=joined):
             if problem.pointer[-1] != "$ref" or reference in recursive:
                 yield problem

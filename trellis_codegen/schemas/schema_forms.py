@@ -8,16 +8,16 @@ from typing import TypeAlias, TypeGuard
 from pydantic import JsonValue
 
 from trellis_codegen.schemas.checking import subschemas
-from trellis_codegen.schemas.enum_filter import fits
+from trellis_codegen.schemas.enum_filter import is_allowed
 
 __all__ = [
-    "description_of",
+    "find_default",
+    "find_description",
+    "find_properties",
     "has_reference",
     "is_map",
     "is_object",
-    "letter",
-    "plain_default",
-    "properties_of",
+    "make_letter",
 ]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
@@ -35,23 +35,23 @@ def is_map(schema: JsonObject) -> bool:
     return bool(schema.keys() & {"patternProperties", "additionalProperties"})
 
 
-def plain_default(schema: JsonValue) -> JsonValue:
+def find_default(schema: JsonValue) -> JsonValue:
     """Return the default of a string, number or boolean; None when there is none that the schema allows."""
     if not isinstance(schema, dict) or "format" in schema or "default" not in schema:
         return None
     default = schema["default"]
-    if not fits(default, schema) or not isinstance(default, str | int | float):
+    if not is_allowed(default, schema) or not isinstance(default, str | int | float):
         return None
     return default if "type" in schema or "enum" in schema else None
 
 
-def description_of(schema: JsonValue) -> str | None:
+def find_description(schema: JsonValue) -> str | None:
     """Return the description of a schema, if it has words in it."""
     text = schema.get("description") if isinstance(schema, dict) else None
     return text.strip() or None if isinstance(text, str) else None
 
 
-def properties_of(schema: JsonValue) -> JsonObject:
+def find_properties(schema: JsonValue) -> JsonObject:
     """Return the properties of an object schema."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return properties if isinstance(properties, dict) else {}
@@ -64,7 +64,7 @@ def has_reference(schema: JsonValue) -> bool:
     return "$ref" in schema or any(has_reference(each) for _, each in subschemas(schema))
 
 
-def letter(index: int) -> str:
+def make_letter(index: int) -> str:
     """Return A, B, … Z, AA, BB, … for 0, 1, …: what tells things apart that have nothing else."""
     alphabet = string.ascii_uppercase
     return alphabet[index % len(alphabet)] * (1 + index // len(alphabet))

@@ -16,11 +16,11 @@ from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.schemas import schema_forms
 from trellis_codegen.schemas.checking import resolve
 from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
-from trellis_codegen.schemas.dereferencing import dereferenced, recursive_references
+from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
 from trellis_codegen.schemas.keywords import CONSTRAINTS
-from trellis_codegen.schemas.normalizing import normalized
-from trellis_codegen.schemas.path_names import element_names, variant_names
-from trellis_codegen.schemas.plain import demands_of, is_tuple, literal_type, map_members
+from trellis_codegen.schemas.normalizing import normalize
+from trellis_codegen.schemas.path_names import name_elements, name_variants
+from trellis_codegen.schemas.plain import is_tuple, select_limits, split_map, write_literal
 
 __all__ = ["split"]
 
@@ -37,7 +37,7 @@ def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:
     Raises:
         ProblemsFound: the schema can't be written as Python types.
     """
-    splitter = _Splitter(name, schema, recursive_references(schema), key)
+    splitter = _Splitter(name, schema, find_recursive_references(schema), key)
     splitter.add_root()
     return SchemaDraft(name=name, classes=tuple(splitter.classes.values()))
 
@@ -77,7 +77,7 @@ class _Splitter:
             self._add_alias(root)
 
     def _add_alias(self, root: JsonValue) -> None:
-        description = schema_forms.description_of(root)
+        description = schema_forms.find_description(root)
         draft = ClassDraft(key=self._class_key(0), name=self.name, description=description, is_alias=True)
         opened = self._open(draft)
         value = FieldDraft(name=_ALIAS_FIELD, wire_name=_ALIAS_FIELD, schema=self._flat(root, self.name))
@@ -88,12 +88,12 @@ class _Splitter:
         draft = ClassDraft(
             key=self._class_key(len(self.classes)),
             name=name,
-            description=schema_forms.description_of(schema),
+            description=schema_forms.find_description(schema),
             closed=schema.get("additionalProperties") is False and "patternProperties" not in schema,
         )
         opened = self._open(draft)
-        properties = schema_forms.properties_of(schema)
-        elements = element_names(properties)
+        properties = schema_forms.find_properties(schema)
+        elements = name_elements(properties)
         required = cast("list[JsonValue]", schema.get("required", []))
         fields = [
             self._field(name, wire_name, each, element=elements[wire_name], required=wire_name in required)
@@ -118,21 +118,21 @@ class _Splitter:
     def _more(self, name: str, schema: JsonObject) -> str | None:
         """Return the placeholder of the type of undeclared members, if it is limited."""
         more = schema.get("additionalProperties")
-        if not isinstance(more, dict) or "patternProperties" in schema or normalized(more) in (True, {}):
+        if not isinstance(more, dict) or "patternProperties" in schema or normalize(more) in (True, {}):
             return None
         return self._named_part(self._flat(more, f"{name}Value", inner=True))
 
     def _field(
         self, owner: str, wire_name: str, schema: JsonValue, *, element: str, required: bool
     ) -> FieldDraft:
-        bare = normalized(schema)
+        bare = normalize(schema)
         return FieldDraft(
             name=naming.field(wire_name),
             wire_name=wire_name,
             schema=self._flat(bare, f"{owner}{naming.pascal(wire_name)}", element=f"{owner}{element}"),
             required=required,
-            default=schema_forms.plain_default(bare),
-            description=schema_forms.description_of(schema) or schema_forms.description_of(bare),
+            default=schema_forms.find_default(bare),
+            description=schema_forms.find_description(schema) or schema_forms.find_description(bare),
         )
 
     def _flat(self, schema: JsonValue, name: str, *, element: str = "", inner: bool = False) -> JsonValue:
@@ -141,7 +141,7 @@ class _Splitter:
         `name` is what an object at this place is called, `element` what one in a list at this place is called. A narrowed
         value inside something else becomes a placeholder too: the model generator would make a class of it.
         """
-        schema = normalized(schema)
+        schema = normalize(schema)
         if schema is False:
             return self._part(_NOTHING) if inner else _NOTHING
         if not isinstance(schema, dict):
@@ -151,20 +151,20 @@ class _Splitter:
         if schema_forms.is_object(schema):
             return self._placeholder(self._object(schema, name))
         if isinstance(values := schema.get("enum"), list):
-            return self._part(literal_type(values))
+            return self._part(write_literal(values))
         if isinstance(members := schema.get("anyOf"), list):
             return {"anyOf": self._union(members, name)}
         if schema.get("type") == "object":
             return self._map(schema, name)
         if "prefixItems" in schema:
             return self._tuple(schema, name, inner=inner)
-        result = demands_of(schema)
+        result = select_limits(schema)
         if "items" in result:
             result["items"] = self._flat(result["items"], element or f"{name}Item", inner=True)
         return self._part(result) if inner and result.keys() & CONSTRAINTS else result
 
     def _map(self, schema: JsonObject, name: str) -> JsonValue:
-        keys, value = map_members(schema)
+        keys, value = split_map(schema)
         flat = self._flat(value, f"{name}Value", inner=True)
         if keys is None:
             return {"type": "object", "additionalProperties": flat}
@@ -182,14 +182,14 @@ class _Splitter:
                 rest["maxItems"] = min(len(prefix), cast("int", schema.get("maxItems", len(prefix))))
             return self._flat({**rest, "items": {"anyOf": anything}}, name, inner=inner)
         places = [
-            self._named_part(self._flat(each, f"{name}{schema_forms.letter(index)}", inner=True))
+            self._named_part(self._flat(each, f"{name}{schema_forms.make_letter(index)}", inner=True))
             for index, each in enumerate(prefix)
         ]
         return self._part(f"tuple[{', '.join(places)}]")
 
     def _union(self, members: list[JsonValue], name: str) -> list[JsonValue]:
-        bare = [normalized(member) for member in members]
-        variants = iter(variant_names([each for each in bare if schema_forms.is_object(each)]))
+        bare = [normalize(member) for member in members]
+        variants = iter(name_variants([each for each in bare if schema_forms.is_object(each)]))
         names = [f"{name}{next(variants)}" if schema_forms.is_object(each) else name for each in bare]
         return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
 
@@ -211,7 +211,7 @@ class _Splitter:
         return self.recursive_keys[reference]
 
     def _written_out(self, schema: JsonValue) -> JsonValue:
-        return normalized(dereferenced(schema, self.source, keep=self.recursive))
+        return normalize(dereference(schema, self.source, keep=self.recursive))
 
     def _placeholder(self, class_key: str) -> JsonValue:
         self.open_classes[-1].references[class_key] = None

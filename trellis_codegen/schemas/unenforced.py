@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, Severity
-from trellis_codegen.schemas.enum_filter import fits
+from trellis_codegen.schemas.enum_filter import is_allowed
 from trellis_codegen.schemas.keywords import (
     CONSTRAINTS,
     DESCRIPTIVE,
@@ -18,15 +18,15 @@ from trellis_codegen.schemas.keywords import (
     STRUCTURAL,
     is_steering,
 )
-from trellis_codegen.schemas.normalizing import Loss, normalized
+from trellis_codegen.schemas.normalizing import Loss, normalize
 from trellis_codegen.schemas.plain import ALL_NAMES, is_tuple
 
-__all__ = ["not_enforced"]
+__all__ = ["find_unenforced"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def not_enforced(
+def find_unenforced(
     node: JsonObject, written_out: JsonValue, pointer: Pointer, *, joined: bool
 ) -> Iterator[Problem]:
     """Yield a warning for each demand of one schema that its model does not check.
@@ -40,7 +40,7 @@ def not_enforced(
         elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
             yield _warning((*pointer, keyword), f'"{keyword}" is not enforced by the models')
     losses: list[Loss] = []
-    normalized(written_out, losses)
+    normalize(written_out, losses)
     for keyword, why in dict(losses).items():
         if not joined or keyword in ("allOf", "anyOf", "oneOf"):
             place = (*pointer, keyword) if keyword in node else pointer
@@ -90,7 +90,7 @@ def _positions(node: JsonObject) -> Iterator[tuple[str, str]]:
 
 
 def _default(node: JsonObject) -> Iterator[tuple[str, str]]:
-    if "default" in node and "$ref" not in node and not fits(node["default"], node):
+    if "default" in node and "$ref" not in node and not is_allowed(node["default"], node):
         yield "default", "the default does not match its own schema and is ignored"
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trellis_codegen.render.filters import comment, docstring, inline, literal
-from trellis_codegen.render.formatting import formatted
+from trellis_codegen.render.formatting import format_file
 
 TEXTS = st.text(
     st.sampled_from(
@@ -31,7 +31,7 @@ def only_docstring(code: str) -> str:
 @example('say "hi"')
 @example("\\")
 def test_a_docstring_holds_its_text_and_ends_where_it_should(text: str) -> None:
-    said = only_docstring(formatted("x.py", f"{docstring(text)}\n"))
+    said = only_docstring(format_file("x.py", f"{docstring(text)}\n"))
 
     assert said.split() == (text.split() or ["-"]) or not text.isprintable()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trellis_codegen.plan.jobs import retries_in_words
-from trellis_codegen.plan.wording import duration_argument, duration_words
+from trellis_codegen.plan.jobs import describe_retries
+from trellis_codegen.plan.wording import describe_duration, write_duration
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from trellis_codegen.plan.wording import duration_argument, duration_words
 def test_retries_are_said_as_far_as_they_can_be_reached(
     max_deliver: int, backoff_ms: tuple[int, ...], expected: str
 ) -> None:
-    assert retries_in_words(max_deliver, backoff_ms) == expected
+    assert describe_retries(max_deliver, backoff_ms) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_retries_are_said_as_far_as_they_can_be_reached(
     ],
 )
 def test_a_duration_is_said_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
-    assert (duration_words(milliseconds), duration_argument("wait", milliseconds).value) == (words, code)
+    assert (describe_duration(milliseconds), write_duration("wait", milliseconds).value) == (words, code)
