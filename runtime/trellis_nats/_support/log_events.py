@@ -49,6 +49,8 @@ class LogEvent(StrEnum):
     """A write was not answered and is repeated under the same message id."""
     ACK_NOT_CONFIRMED = "ack_not_confirmed"
     """The server did not confirm an acknowledgement; it is repeated."""
+    UPDATE_IGNORED = "update_ignored"
+    """A live update does not match its schema and was ignored."""
     KEY_NOT_RELEASED = "key_not_released"
     """A job ended, but is still in the record of its key; the next job that needs the room removes it."""
     WRITE_CONFLICT = "write_conflict"
@@ -105,6 +107,8 @@ class LogEvent(StrEnum):
     """The account may subscribe to a subject again that the server had denied."""
     CLOCK_JUMPED = "clock_jumped"
     """The wall clock of this machine jumped."""
+    CLOCK_NOT_COMPARED = "clock_not_compared"
+    """The server did not say its time, so the clock of this machine was not compared with it."""
     CLOCK_SKEWED = "clock_skewed"
     """The wall clock of this machine differs from the server's."""
 

@@ -1,4 +1,4 @@
-"""A handle on one job, wherever it runs."""
+"""A handle on one job, in whatever process it runs."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobNotFound: no job with this id is stored.
         """
         updates, inbox = self._queue.updates, UpdateInbox(self._id)
-        subscription = self._queue.connection.subscribe(updates.subject(self._id), inbox.hear)
+        subscription = self._queue.connection.subscribe(updates.subject(self._id), inbox.receive)
         ended = asyncio.create_task(self.wait())
         try:
             await self._queue.connection.flush()
@@ -234,7 +234,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             )
 
     async def _snapshot(self, newest: StoredEvent, *written: StoredEvent) -> JobSnapshot[PayloadT, ResultT]:
-        """Read what a snapshot needs beside the newest event and those that were `written` after it."""
+        """Build a snapshot from the newest event, those that were `written` after it, and as few reads as possible."""
         types = types_to_read(newest.event, is_fenced=self._event_log.is_fenced)
         events = await self._event_log.latest_by_type(self._id, types) if types else []
         own = (newest,) if newest.event.event_type in SNAPSHOT_EVENTS else ()

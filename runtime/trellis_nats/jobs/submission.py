@@ -1,4 +1,4 @@
-"""What `submit` may answer."""
+"""What `submit` may return."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Rejected:
     key: str
     """The display key."""
     reason: Literal["active-limit", "queue-depth", "stale-blocked"]
-    """`active-limit`: every slot is taken, and the queue lets nobody wait. `queue-depth`: as many wait as may.
-    `stale-blocked`: a slot's lease ran out under `stalePolicy: block`; its job or an operator must free it."""
+    """`active-limit`: every slot is taken, and no job of the queue may wait. `queue-depth`: the queue of the key is full.
+    `stale-blocked`: the lease of a slot expired under `stalePolicy: block`; its job or an operator must free it."""
     active: int
-    """How many jobs of the key have a slot."""
+    """How many jobs of the key hold a slot."""
     queued: int
     """How many wait for one."""
     limit: int
-    """Of waiting jobs when the reason is `queue-depth`, else of active ones."""
+    """The limit of waiting jobs when the reason is `queue-depth`, else of active ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coalesced(Generic[PayloadT, ResultT, UpdateT]):
-    """The key is full, and a job that is already there stands for this one."""
+    """The key is full, and an existing job of the key stands for this one."""
 
     existing: JobRef[PayloadT, ResultT, UpdateT]
     key: str
@@ -47,7 +47,7 @@ class Coalesced(Generic[PayloadT, ResultT, UpdateT]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replaced(Generic[PayloadT, ResultT, UpdateT]):
-    """The job is stored and took the place of the oldest one that waited."""
+    """The job is stored and replaced the one that had waited longest."""
 
     ref: JobRef[PayloadT, ResultT, UpdateT]
     replaced: JobRef[PayloadT, ResultT, UpdateT]
@@ -60,4 +60,4 @@ Submission = (
     | Coalesced[PayloadT, ResultT, UpdateT]
     | Replaced[PayloadT, ResultT, UpdateT]
 )
-"""Match it. A queue without a concurrency key always accepts."""
+"""What `submit` returns: use `match`. A queue without a concurrency key always accepts."""

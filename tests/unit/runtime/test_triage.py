@@ -58,7 +58,7 @@ def test_a_job_whose_last_worker_died_is_dead() -> None:
 
     admission = admit(CREATED, newest, max_deliver=5, at=AT)
 
-    assert admission == Exhausted(JobState.ACTIVE, 3, "every try is used (3 of 3): its worker died")
+    assert admission == Exhausted(JobState.ACTIVE, 3, "every attempt failed (3 of 3): its worker died")
 
 
 @pytest.mark.parametrize("ending", sorted(TERMINAL_EVENTS))

@@ -1,4 +1,4 @@
-"""The event that creates a job, from what the caller asked for. Pure: the caller gives the instant."""
+"""Makes the event that creates a job. Pure: the caller gives the instant."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ULID_BYTES: Final = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Creation:
-    """What a caller may choose for one job."""
+    """The options of one creation."""
 
     idempotency_key: str | None = None
     deadline: timedelta | datetime | None = None
-    """An instant, or a time after the creation. None: the queue's default."""
+    """An instant, or a time after the creation; None for the queue's default."""
     delay: timedelta | None = None
-    """How long after its creation the job may begin at the earliest."""
+    """How long after its creation the job may begin; None for at once."""
 
 
 def derived_id(service: str, queue: str, key: str) -> str:
@@ -58,7 +58,7 @@ def draft(
     default_deadline: timedelta | None,
     at: datetime,
 ) -> NewEvent:
-    """Write the `created` event. Inside a handler the job inherits its context and names its parent.
+    """Make the `created` event. Inside a handler, the job inherits the context and names its parent.
 
     Raises:
         ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.

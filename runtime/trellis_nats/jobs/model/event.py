@@ -28,12 +28,12 @@ class _Wire(BaseModel):
 
 
 class JobProgress(_Wire):
-    """How far a job is. Every field may be absent."""
+    """A progress report. Every field may be absent."""
 
     step: str | None = None
     message: str | None = None
     current: int | float | None = Field(default=None, ge=0)
-    """Ours are integers, as the wire has them (reference, 6.3); those of others are read as they are."""
+    """This runtime writes integers (reference, 6.3); numbers of other runtimes are read as they are."""
     total: int | float | None = Field(default=None, ge=0)
 
 
@@ -71,20 +71,20 @@ class LifecycleEvent(_Wire):
     result: JsonValue = None
     deadline: str | None = None
     not_before: str | None = None
-    """When the job may begin at the earliest. Ours alone; other runtimes begin at once."""
+    """When the job may begin at the earliest. Only this runtime writes it; others begin at once."""
     trigger: JsonValue = None
     lineage: JsonValue = None
     concurrency: JsonValue = None
     """The concurrency key and the slot of a keyed job."""
     queue_policy: JsonValue = None
-    """How a keyed job came by its place."""
+    """How a keyed job was admitted."""
     worker: JsonValue = None
-    """Who began the try: `{"instanceId": …}`. Ours alone; other runtimes ignore it."""
+    """The process that began the attempt: `{"instanceId": …}`. Only this runtime writes it; others ignore it."""
     timestamp: str
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """Read an event; None for what is none."""
+        """Read an event; None for bytes that are not one."""
         try:
             return cls.model_validate_json(data)
         except ValidationError:
@@ -118,17 +118,17 @@ class LifecycleEvent(_Wire):
 
     @property
     def has_payload(self) -> bool:
-        """Whether the event carries a payload. A null is none, as in the Rust runtime (reference, 5.3)."""
+        """Whether the event has a payload. Null does not count as one, as in the Rust runtime (reference, 5.3)."""
         return self.payload is not None
 
     @property
     def instance_id(self) -> str | None:
-        """The process that began the try, where the event says so."""
+        """The process that began the attempt, where the event names it."""
         found = self.worker.get("instanceId") if isinstance(self.worker, dict) else None
         return found if isinstance(found, str) else None
 
     def header_lines(self) -> bytes:
-        """Write the headers of the event."""
+        """Return the headers of the event, a line each."""
         return encode_lines(self.job_context().headers())
 
     def job_context(self) -> Context:

@@ -1,7 +1,7 @@
 """The life of a job as a pure function: a job and an event make a job (reference, section 8).
 
-Replaying a history gives the same job for every reader. An event that is not legal where it stands changes nothing,
-and is no error: on servers that do not fence, readers of every runtime agree by ignoring the same events.
+Replaying a history gives the same job for every reader. An event that is not legal in the job's state changes nothing
+and is not an error: on servers that do not fence, readers of every runtime agree by ignoring the same events.
 """
 
 from __future__ import annotations

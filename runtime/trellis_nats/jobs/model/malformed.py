@@ -1,4 +1,4 @@
-"""Which work messages are no jobs at all. Pure: anybody who may publish can send anything."""
+"""Recognises work messages that are not jobs. Pure. Any client that may publish can send anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["malformed_reason"]
 
 
 def malformed_reason(work: LifecycleEvent | None, queue: str) -> str | None:
-    """Say why a message is no job of the queue; None when it is one."""
+    """Return why a message is not a job of the queue; None when it is one."""
     if work is None:
         return "its body is not a lifecycle event"
     if work.event_type not in (EventType.CREATED, EventType.RETRIED):
@@ -20,5 +20,5 @@ def malformed_reason(work: LifecycleEvent | None, queue: str) -> str | None:
     if not work.has_payload:
         return "it has no payload"
     if not is_token(work.job_id):
-        return "its job id may not stand in a subject"
+        return "its job id is not valid in a subject"
     return None

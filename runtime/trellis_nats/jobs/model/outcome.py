@@ -1,4 +1,4 @@
-"""What becomes of a job and of its work message, by how the handler ended. Pure: a table with a test per row."""
+"""Maps how a handler ended to the event of its job and the answer to its message. Pure: a table with a test per row."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Completed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler gave up, or returned what does not match the schema: the code is wrong, not the world."""
+    """The handler raised `JobFailed`, or its result does not match the schema: another attempt would not help."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The handler raised, or asked to be tried again after a given time."""
+    """The handler raised, or asked for another attempt after a given time."""
 
     error: str
     after: timedelta | None = None
@@ -54,24 +54,24 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Someone cancelled the job, and wrote so already."""
+    """The job was cancelled, and its history says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The handler itself raised `JobCancelled`, and nobody has written so yet."""
+    """The handler itself raised `JobCancelled`; the history does not say so yet."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The host stops, and the handler's grace is over."""
+    """The worker stops, and the grace period is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """Another worker has the job now, or it ended some other way."""
+    """Another worker runs the job now, or it ended some other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,18 @@ Ending = Completed | Failed | Raised | Cancelled | Withdrawn | Released | Supers
 
 
 class Acknowledgement(Enum):
-    """What is told to the server about the work message."""
+    """How the work message is answered."""
 
     CONFIRMED = auto()
-    """Acknowledge, and wait until the server has confirmed it."""
+    """Acknowledge, and wait for the server's confirmation."""
     AGAIN = auto()
-    """Give it back, to be delivered again after the delay."""
+    """Have it redelivered after the delay."""
     LEAVE = auto()
-    """Say nothing: somebody else holds the job, and an acknowledgement would take it from them."""
+    """Do not answer: another worker runs the job, and an acknowledgement would remove its message."""
 
 
 class Settlement(NamedTuple):
-    """What to write about a job, and what to tell about its message."""
+    """The event to write, and how to answer the message."""
 
     acknowledgement: Acknowledgement
     event: EventType | None
@@ -106,14 +106,18 @@ class Settlement(NamedTuple):
 
 
 def backoff_delay(backoff: Sequence[timedelta], tries: int) -> timedelta:
-    """Return the wait after the given try, counted from 1. The last step repeats; no steps mean no wait."""
+    """Return the delay after the given attempt, counted from 1. The last step repeats; no steps mean no delay."""
     return backoff[min(tries, len(backoff)) - 1] if backoff else timedelta(0)
 
 
 def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[timedelta]) -> Settlement:
-    """Map the end of a try to its event and acknowledgement.
+    """Map the end of an attempt to its event and acknowledgement.
 
-    `tries` counts this try, from 1.
+    Args:
+        ending: how the handler ended.
+        tries: the number of this attempt, counted from 1.
+        max_deliver: how many attempts the job has.
+        backoff: the delays between attempts.
     """
     match ending:
         case Completed():

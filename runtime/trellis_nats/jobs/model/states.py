@@ -16,7 +16,7 @@ class JobState(StrEnum):
     ACTIVE = "active"
     """A handler runs, or its worker died with it."""
     RETRY = "retry"
-    """A try failed, and the next one waits for its time."""
+    """An attempt failed, and the next one waits for its time."""
     COMPLETED = "completed"
     FAILED = "failed"
     """The handler gave up, or the payload or the result does not match its schema."""
@@ -28,9 +28,9 @@ class JobState(StrEnum):
     STALE = "stale"
     """Its lease on the key was taken over."""
     DEAD = "dead"
-    """Every try was used."""
+    """Every attempt failed."""
     DISMISSED = "dismissed"
-    """An operator put a dead job away."""
+    """An operator dismissed a dead job."""
 
 
 class EventType(StrEnum):

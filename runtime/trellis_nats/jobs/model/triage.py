@@ -1,7 +1,7 @@
-"""What to do with a work message, by what the job's history says. Pure.
+"""Decides what to do with a work message, by the job's history. Pure.
 
-The work stream is never trusted for "is this still to be done": servers before 2.15 deliver finished jobs again
-after a restart (faults.md, fact 3). The history decides.
+A message never proves that work is still to be done: servers before 2.15 redeliver finished jobs after a restart
+(faults.md, fact 3). The history decides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Every try is used, the last one by a worker that died: write `dead`."""
+    """Every attempt is used up, the last one by a worker that died: write `dead`."""
 
     previous: JobState
     tries: int
@@ -40,16 +40,16 @@ class Exhausted:
 
 
 class Start(NamedTuple):
-    """Begin a try."""
+    """Begin an attempt."""
 
     previous: JobState
     tries: int
-    """The number of the try that begins."""
+    """The number of the attempt that begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooEarly:
-    """The job may not begin yet: give the message back until then. No try is used."""
+    """The job may not begin yet: return the message until then. No attempt is used."""
 
     delay: timedelta
 
@@ -75,11 +75,11 @@ def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at:
     if used >= (work.max_tries or max_deliver):
         reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
         return Exhausted(
-            state, used, f"every try is used ({used} of {work.max_tries or max_deliver}): {reason}"
+            state, used, f"every attempt failed ({used} of {work.max_tries or max_deliver}): {reason}"
         )
     return Start(state, used + 1)
 
 
 def is_outdated(work: LifecycleEvent, retried: LifecycleEvent) -> bool:
-    """Say whether a work message is older than an operator's retry of the job."""
+    """Return whether a work message is older than an operator's retry of the job."""
     return (work.event_type, work.timestamp) != (retried.event_type, retried.timestamp)

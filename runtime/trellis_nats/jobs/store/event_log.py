@@ -24,11 +24,12 @@ __all__ = ["EventLog", "Writable", "WriteConflict"]
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
-"""96 random bits tell two writers of one event apart, and a number the writes of one: random bits for each would take longer than to write the event."""
+"""96 random bits distinguish two writers of one event, and a counter the writes of one: random bits for each write would
+take longer than the write."""
 _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
 _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
-"""Seconds between reads after a refusal. In a cluster, whoever answers may know what was stored a moment later."""
+"""Seconds between reads after a refusal. In a cluster, the replica that answers may receive an event a moment later."""
 
 
 class Writable(Protocol):
@@ -45,16 +46,16 @@ class Writable(Protocol):
         ...
 
     def encode(self) -> bytes:
-        """Write its text."""
+        """Return its text."""
         ...
 
     def header_lines(self) -> bytes:
-        """Write its headers, a line each."""
+        """Return its headers, a line each."""
         ...
 
 
 class WriteConflict(JobError):
-    """Somebody else wrote to the job first; `newest` is what the history says now, None for nothing that can be read."""
+    """Another writer was first; `newest` is the newest event now, None if there is none or it cannot be read."""
 
     def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
         said = "nothing" if newest is None else newest.event.event_type
@@ -97,8 +98,8 @@ class EventLog:
         """
         subjects = [self._subjects.event(job_id, event) for event in events]
         found = await asyncio.gather(*map(self._read, subjects))
-        readable = (None if each is None else _stored(each) for each in found)
-        return sorted((each for each in readable if each is not None), key=lambda each: each.sequence)
+        readable = (None if message is None else _stored(message) for message in found)
+        return sorted((event for event in readable if event is not None), key=lambda event: event.sequence)
 
     async def create(self, event: Writable) -> None:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
@@ -143,7 +144,7 @@ class EventLog:
                 await self._create_batch(chunk)
             else:
                 stored = await asyncio.gather(*map(self.create, chunk), return_exceptions=True)
-                failed = next((each for each in stored if isinstance(each, BaseException)), None)
+                failed = next((error for error in stored if isinstance(error, BaseException)), None)
                 if failed is not None:
                     raise failed
 

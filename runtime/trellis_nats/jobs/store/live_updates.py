@@ -1,4 +1,4 @@
-"""Live updates: what a running handler tells whoever listens now. They are not stored (reference, section 15)."""
+"""Live updates: what a running handler sends to the processes that listen now. They are not stored (reference, 15)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pydantic.alias_generators import to_camel
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
-from trellis_nats.codec import Codec
+from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, InvalidPayload, NotConnected
 from trellis_nats.jobs.model.type_vars import UpdateT
@@ -23,7 +24,7 @@ __all__ = ["LiveUpdates", "UpdateInbox"]
 _log = logging.getLogger(__name__)
 
 _WAITING_MAX: Final = 1_000
-"""How many updates wait for a slow reader; then the oldest ones are dropped."""
+"""How many updates wait for a slow reader; then the oldest are dropped."""
 
 
 class UpdateFrame(BaseModel):
@@ -39,7 +40,7 @@ class UpdateFrame(BaseModel):
 
 
 class LiveUpdates(Generic[UpdateT]):
-    """Where a queue's updates go, and how they are written; `codec` is None where the queue declares none."""
+    """Sends and reads the updates of one queue. `codec` is None where the queue declares no update."""
 
     def __init__(
         self, connection: Connection, *, queue: str, prefix: str | None, codec: Codec[UpdateT] | None
@@ -50,7 +51,7 @@ class LiveUpdates(Generic[UpdateT]):
         self._codec = codec
 
     def subject(self, job_id: str) -> str:
-        """Where the updates of a job are published.
+        """Return the subject of a job's updates.
 
         Raises:
             ConfigurationError: the queue declares no update, or the binding gives it no subject.
@@ -64,34 +65,38 @@ class LiveUpdates(Generic[UpdateT]):
     async def emit(
         self, value: UpdateT, *, job_id: str, attempt: int, sequence: int, context: Context
     ) -> None:
-        """Send an update to whoever listens. While there is no connection nobody does, and it is dropped.
+        """Send an update to the processes that listen. While there is no connection, it is dropped.
 
         Raises:
             ConfigurationError: the queue declares no update.
             InvalidPayload: the value does not match its schema.
         """
         subject = self.subject(job_id)
-        body = None if self._codec is None else self._codec.to_json(value)
-        frame = UpdateFrame(
-            job_id=job_id, attempt=attempt, sequence=sequence, timestamp=timestamp(now()), update=body
+        update = b"null" if self._codec is None else self._codec.encode(value)
+        frame = encode_json(
+            {"jobId": job_id, "attempt": attempt, "sequence": sequence, "timestamp": timestamp(now())}
         )
+        data = b'%b,"update":%b}' % (frame[:-1], update)  # encoded once, and not again with the frame
         try:
-            data = frame.model_dump_json(by_alias=True).encode()
             await self._connection.publish(subject, data, headers=context.headers())
         except NotConnected:
-            _log.debug("job %s: an update was dropped: not connected", job_id)
+            fields = log_fields(LogEvent.REPORT_DROPPED, queue=self._queue, job_id=job_id, attempt=attempt)
+            _log.debug("job %s: an update was dropped: not connected", job_id, extra=fields)
 
     def decode(self, frame: UpdateFrame) -> UpdateT | None:
-        """Read the value of a frame; None, with a line in the log, when it does not match its schema."""
+        """Read the value of a frame; None, which is logged, when it does not match its schema."""
         try:
             return None if self._codec is None else self._codec.from_json(frame.update)
         except InvalidPayload as error:
-            _log.warning("job %s: an update was ignored: %s", frame.job_id, error)
+            fields = log_fields(
+                LogEvent.UPDATE_IGNORED, queue=self._queue, job_id=frame.job_id, attempt=frame.attempt
+            )
+            _log.warning("job %s: an update was ignored: %s", frame.job_id, error, extra=fields)
             return None
 
 
 class UpdateInbox:
-    """Puts the frames of one job in order: a newer attempt begins anew, repeats and older attempts are dropped."""
+    """Orders the frames of one job: a newer attempt replaces an older one; repeats and older attempts are dropped."""
 
     def __init__(self, job_id: str) -> None:
         self.arrived = asyncio.Event()
@@ -100,8 +105,8 @@ class UpdateInbox:
         self._sequence = 0
         self._waiting: deque[UpdateFrame] = deque(maxlen=_WAITING_MAX)
 
-    def hear(self, message: Message) -> None:
-        """Take a message; what is no update of this job is dropped."""
+    def receive(self, message: Message) -> None:
+        """Take a message; drop it unless it is an update of this job."""
         try:
             frame = UpdateFrame.model_validate_json(message.data)
         except ValidationError:
@@ -112,15 +117,15 @@ class UpdateInbox:
             self.arrived.set()
 
     def begin(self, attempt: int) -> None:
-        """Drop what comes from an attempt before this one: the history knows a newer one."""
+        """Drop the updates of attempts before this one, which the history says is the newest."""
         if attempt > self._attempt:
             self._attempt, self._sequence = attempt, 0
             self._waiting = deque(
-                (each for each in self._waiting if each.attempt >= attempt), maxlen=_WAITING_MAX
+                (frame for frame in self._waiting if frame.attempt >= attempt), maxlen=_WAITING_MAX
             )
 
     def take(self) -> list[UpdateFrame]:
-        """Return what has come, in order, and forget it."""
+        """Return the frames that have arrived, in order, and forget them."""
         taken = list(self._waiting)
         self._waiting.clear()
         self.arrived.clear()

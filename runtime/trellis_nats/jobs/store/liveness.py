@@ -1,8 +1,8 @@
-"""Is the worker of this job still alive? Asked before a job is taken whose history says that it is active.
+"""Asks whether the worker of a job still lives, before a job runs again whose history says that it is active.
 
-A server that was killed may have forgotten that it delivered a message, and a work stream that was made anew delivers
-everything again. The message alone therefore never shows that a worker is dead: its process is asked. It answers from
-the heartbeat thread, so that a handler which blocks the event loop is still defended.
+A server that was killed may have forgotten that it delivered a message, and a recreated work stream delivers every
+message again. So a redelivery alone does not prove that a worker is dead: its process is asked. It answers from the
+heartbeat thread, so that a handler that blocks the event loop keeps its job.
 """
 
 from __future__ import annotations
@@ -26,28 +26,29 @@ __all__ = ["Answer", "Liveness"]
 _HELD: Final = b"held"
 _FREE: Final = b"free"
 _ANSWER_WITHIN: Final = timedelta(seconds=2)
-"""A live process answers in a millisecond, on a crowded machine later; a dead one has no subscription, which the server
-says at once; a frozen one is given this time."""
+"""A live process answers within a millisecond, on a busy machine later. A dead one has no subscription, which the server
+reports at once. A frozen one gets this time."""
 _BACK_WITHIN: Final = 3.0
-"""Seconds after a reconnect in which others come back too: they try every second at least (`max_reconnect_wait`)."""
+"""Seconds after a reconnect in which other processes reconnect too: they retry at least every second
+(`max_reconnect_wait`)."""
 _ASK_AGAIN: Final = 0.2
 
 
 class Answer(Enum):
-    """What a process says to whether it works on something."""
+    """What a process answers when it is asked whether it works on a job or holds a slot."""
 
     HELD = auto()
     FREE = auto()
-    """The process lives and does not work on it."""
+    """The process lives and does not."""
     SILENT = auto()
-    """Nobody answers: it is dead, or cut off, or of another runtime."""
+    """No answer came: the process is dead, or disconnected, or of another runtime."""
 
 
 class Liveness:
-    """What this process works on, and the question to another one.
+    """What this process works on, and how to ask other processes.
 
-    Claimed is a job id, from before its try begins until its end is stored, or the token of a slot, from before it is
-    taken until it was given back.
+    A process holds a job id from before the attempt's `started` is written until the outcome is stored, and the token
+    of a slot from before the slot is acquired until it is released.
     """
 
     def __init__(self, connection: Connection, *, namespace: str, instance_id: str) -> None:
@@ -59,25 +60,25 @@ class Liveness:
         connection.on_reconnect(self._on_reconnect)
 
     def answer_from(self, thread: ProgressThread) -> None:
-        """Let the heartbeat thread answer for this process."""
+        """Answer the questions of other processes from the heartbeat thread."""
         thread.answer(self._subject(self.instance_id), self._answer)
 
     def hold(self, claimed: str) -> None:
-        """Say from now on that this process works on it."""
+        """Answer from now on that this process holds it."""
         self._held.add(claimed)
 
     def release(self, claimed: str) -> None:
-        """Say so no longer."""
+        """Answer from now on that this process does not hold it."""
         self._held.discard(claimed)
 
     async def is_held(self, job_id: str, instance_id: str | None) -> bool:
         """Ask the process that started a job whether it still works on it.
 
-        After an outage it may not be connected again yet: while this process has just come back itself, silence is no
-        answer, and the question is asked again.
+        After an outage that process may not be connected again yet. So for a moment after this process has
+        reconnected, silence proves nothing, and the question is repeated.
 
         Raises:
-            TransportError: NATS did not take the question.
+            TransportError: the question could not be sent.
         """
         answer = await self.ask(job_id, instance_id)
         while answer is Answer.SILENT and monotonic() - self._reconnected_at < _BACK_WITHIN:
@@ -88,10 +89,10 @@ class Liveness:
     async def ask(
         self, claimed: str, instance_id: str | None, *, within: timedelta = _ANSWER_WITHIN
     ) -> Answer:
-        """Ask a process whether it works on something.
+        """Ask a process whether it holds a job or a slot.
 
         Raises:
-            TransportError: NATS did not take the question.
+            TransportError: the question could not be sent.
         """
         if instance_id is None or not is_token(instance_id):
             return Answer.SILENT

@@ -1,4 +1,4 @@
-"""What a handler that runs in a thread uses instead of `await`."""
+"""Reports for handlers that run in a thread and cannot `await`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BlockingReports:
         current: int | None = None,
         total: int | None = None,
     ) -> None:
-        """Tell how far the handler is, as `ActiveJob.progress` does."""
+        """Report the handler's progress, as `ActiveJob.progress` does."""
         self.run(self._progress(step=step, message=message, current=current, total=total))
 
     def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
@@ -44,7 +44,7 @@ class BlockingReports:
         """Await something on the service's event loop, for instance `queue.create(payload)`, and return its result.
 
         Raises:
-            RuntimeError: it was called on the event loop itself, which would wait for itself for ever.
+            RuntimeError: it was called on the event loop itself, which would wait for itself indefinitely.
         """
         if _running_loop() is self._loop:
             raise RuntimeError("job.blocking is for plain `def` handlers; here, use await")

@@ -1,4 +1,4 @@
-"""A handler and how it is to be run: `async def` or plain `def`, how many at a time, for how long."""
+"""A registered handler and its options: `async def` or plain `def`, concurrency, timeout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HandlerRegistration(Generic[PayloadT, ResultT, UpdateT]):
     concurrency: int | None
     """How many run at a time in this process; None for the contract's number."""
     timeout: timedelta | None
-    """How long one may run. None: as long as it takes."""
+    """How long one may run; None for no limit."""
 
 
 def register(
@@ -41,7 +41,7 @@ def register(
     concurrency: int | None,
     timeout: timedelta | None,
 ) -> HandlerRegistration[PayloadT, ResultT, UpdateT]:
-    """Check a handler and its options.
+    """Check a handler and its options, and return what is awaited for each job.
 
     Raises:
         ConfigurationError: it cannot be called, a number is not positive, or a plain `def` has a timeout.

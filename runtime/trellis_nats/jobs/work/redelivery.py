@@ -1,4 +1,4 @@
-"""What a work consumer really does with messages: our own is plain, one made by another runtime may have a backoff."""
+"""How a work consumer redelivers messages: this runtime creates plain ones, another runtime's may have a backoff."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 
 __all__ = ["RedeliveryPolicy", "postponed_delay"]
 
-_RESTING: Final = timedelta(seconds=1)
-_RESTING_LONGEST: Final = timedelta(seconds=30)
+_POSTPONED: Final = timedelta(seconds=1)
+_POSTPONED_LONGEST: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class RedeliveryPolicy:
-    """How long a server waits for a sign of life, and how it delays what is given back."""
+    """How long the server waits for a progress ack, and how it delays redeliveries."""
 
     ack_wait: timedelta
     backoff: tuple[timedelta, ...] = ()
@@ -33,7 +33,7 @@ class RedeliveryPolicy:
         return cls(wait, info.backoff)
 
     def nak_delay(self, wanted: timedelta, *, delivered: int) -> timedelta:
-        """Return the delay to ask for, so that the wanted one comes true on the given delivery, counted from 1.
+        """Return the delay to ask for, so that the given delivery, counted from 1, is delayed as wanted.
 
         A server adds the difference between the backoff's step for this delivery and its first one (faults.md,
         fact 2). What it adds beyond the wanted delay cannot be taken away.
@@ -45,8 +45,8 @@ class RedeliveryPolicy:
 
 
 def postponed_delay(delivered: int) -> timedelta:
-    """Return how long a message rests at the server that cannot be worked now, however often it comes: longer each time.
+    """Return the redelivery delay of a message that cannot be worked now. It grows with each delivery, to 30 s.
 
-    So do those beyond the number that may wait for their keys here, and those whose history or key cannot be read.
+    It applies when too many messages wait for their keys in this process, and when a history or a key is unreadable.
     """
-    return min(_RESTING * delivered, _RESTING_LONGEST)
+    return min(_POSTPONED * delivered, _POSTPONED_LONGEST)
