@@ -49,9 +49,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     server = block("accounts")
     assert server.count("include ") == 4
     placed = server.replace("jetstream { sync", f'jetstream {{ store_dir: "{tmp_path}", sync')
-    # A server reads included files from beside its own file, which stands in a folder of the temporary ones.
-    beside = os.path.relpath(tmp_path, Path(tempfile.gettempdir()) / "server")
-    return placed.replace('include "', f'include "{beside}/')
+    # A server reads included files relative to its own file, which is in a temporary folder.
+    folder = os.path.relpath(tmp_path, Path(tempfile.gettempdir()) / "server")
+    return placed.replace('include "', f'include "{folder}/')
 
 
 async def test_the_server_of_the_guide_runs_the_orders_service(config: str) -> None:

@@ -22,7 +22,7 @@ TERMINAL = {"completed", "failed", "cancelled", "expired", "dead"}
 async def test_no_job_is_lost_and_none_ends_twice_while_workers_and_server_are_killed(
     nats_server: NatsServer,
 ) -> None:
-    seed = random.randrange(2**32)  # noqa: S311 - a seed is no secret
+    seed = random.randrange(2**32)  # noqa: S311 - a seed is not a secret
     print(f"seed {seed}, {JOBS} jobs, {WORKER_KILLS} worker kills, {SERVER_KILLS} server kills")  # noqa: T201 - how to repeat it
     chance = random.Random(seed)  # noqa: S311 - likewise
     history: list[JobEvent] = []

@@ -93,7 +93,7 @@ async def test_a_cluster_that_loses_the_leader_of_its_work() -> None:
 @pytest.mark.timeout(300)
 async def test_signals_at_random_moments_lose_nothing_and_burn_no_try(nats_server: NatsServer) -> None:
     """One or two signals, while working one job after another."""
-    seed = random.randrange(2**32)  # noqa: S311 - a seed is no secret
+    seed = random.randrange(2**32)  # noqa: S311 - a seed is not a secret
     chance = random.Random(seed)  # noqa: S311 - likewise
     print(f"seed {seed}, {SIGNALLED} processes")  # noqa: T201 - how to repeat it
     longest = 0.0

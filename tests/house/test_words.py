@@ -16,27 +16,28 @@ WORDS: Final = {
     r"\bfor ?ever\b": '"indefinitely", or how long',
     r"\banew\b": '"again"; for a thing that is made, "recreated"',
     r"\bshall\b": '"must", or the present tense',
-    r"\b(says?|tells?) whether\b": '"Return whether"',
+    r"\"\"\"(say|tell)s? whether\b": '"Return whether"',
     r"\bbeside\b": '"next to" for a place, "in addition to" for a sum, "compared with" for a comparison',
     r"\bby itself\b": '"automatically", or "alone"',
     r"\bbe it\b": '"whether … or …"',
     r"\bhas (it|them) no (more|longer)\b": '"no longer holds it"',
     r"\b(comes?|came) again\b": '"is redelivered", "arrives twice"',
-    r"(?<!there )\b(is|are|was|were) no (?!longer\b|more\b|other\b|less\b)[a-z]": '"is not a …"',
+    r"(?<!there )\b(is|are|was|were) no (?!longer\b|more\b|other\b|less\b|faster\b|slower\b)[a-z]": '"is not a …"',
     r"(?:^|\"\"\"|# |[.;:] )who (?!is\b|can\b|may\b|am\b)[a-z]": 'the noun: "the worker that …"',
 }
 """What is refused, and what to write instead."""
 
 NOT_YET: Final = (
-    "docs/guides/",
-    "docs/reference/",
+    "docs/reference/schemas.md",
     "runtime/",
-    "templates/",
-    "tests/examples/",
-    "tests/faults/",
-    "tests/golden/",
-    "tests/integration/",
-    "tests/unit/",
+    "tests/faults/keys/",
+    "tests/faults/mutants.py",
+    "tests/faults/quick/",
+    "tests/faults/resources/",
+    "tests/integration/jobs/",
+    "tests/integration/keys/",
+    "tests/unit/faults/",
+    "tests/unit/runtime/test_keys_",
     "trellis_codegen/",
 )
 """Where old texts are still being rewritten. The list only shrinks: remove what is clean."""

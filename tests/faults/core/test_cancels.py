@@ -1,4 +1,4 @@
-"""A job is cancelled at every moment of its life. It ends once, and whoever asked is told how."""
+"""A job is cancelled at every moment of its life. It ends once, and the caller learns how."""
 
 from __future__ import annotations
 

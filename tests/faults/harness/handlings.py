@@ -1,4 +1,4 @@
-"""The handlings of jobs, as the history has them: who ran what from when to when. Pure."""
+"""The runs of handlers, as the history has them: which worker ran which job, from when to when. Pure."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ async def scenario(
         settings: other fields of the workers' `Settings`.
     """
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    chosen = random.randrange(2**32) if seed is None else seed  # noqa: S311 - a seed is no secret
+    chosen = random.randrange(2**32) if seed is None else seed  # noqa: S311 - a seed is not a secret
     history = HistoryFile(folder / "history.jsonl")
     told = Settings(url=work_url or url, history=history.path, queues=(queue,)).model_copy(update=settings)
     print(f"{name}, seed {chosen}: workers {told.model_dump_json(exclude={'history'})}")  # noqa: T201 - how to repeat it

@@ -24,7 +24,7 @@ class Row:
     verdict: Verdict
     seconds: float
     note: str = ""
-    """What is to be known beside the counts: the seed, how often the fault was injected."""
+    """What to know in addition to the counts: the seed, how often the fault was injected."""
 
     def cells(self) -> tuple[str, ...]:
         """Return the texts of the columns."""

@@ -75,7 +75,7 @@ class Passage:
 
 
 Action = Callable[[], bool]
-"""What is done when a step comes by; it says whether the frame is forwarded."""
+"""Called when a step passes; returns whether the frame is forwarded."""
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ def created(job: str, **changes: JsonValue) -> dict[str, JsonValue]:
 
 
 def no_jobs() -> Mapping[str, bytes]:
-    """Return bodies of work messages that are no job of the queue `grind`, by what is wrong with each."""
+    """Return bodies of work messages that are not jobs of the queue `grind`, by what is wrong with each."""
     job = new_id()
     good = json.dumps(created(job), separators=(",", ":"))
     nested = "[" * _DEEP + "]" * _DEEP
@@ -69,10 +69,10 @@ def no_jobs() -> Mapping[str, bytes]:
     raw = {
         "nothing": b"",
         "no JSON": b"\x00\xff not JSON",
-        "JSON that is no object": b"[1,2,3]",
+        "JSON that is not an object": b"[1,2,3]",
         "null": b"null",
         "half an object": good[:-20].encode(),
-        "bytes that are no UTF-8": good.replace('"forged"', '"\xff\xfe"').encode("latin-1"),
+        "bytes that are not UTF-8": good.replace('"forged"', '"\xff\xfe"').encode("latin-1"),
         "a lone surrogate": good.replace('"number":1', '"note":"\\ud800"').encode(),
         "an integer of 5,000 digits": good.replace('"number":1', f'"number":{"9" * 5_000}').encode(),
         "an integer of 5,000 digits for the tries": good.replace(

@@ -18,7 +18,7 @@ _IMAGE_MIB: Final = 512
 
 
 def is_root() -> bool:
-    """Say whether this process may mount, as far as that can be told without doing it."""
+    """Return whether this process may mount, as far as can be known without trying."""
     return os.geteuid() == 0 and shutil.which("mount") is not None
 
 

@@ -170,7 +170,7 @@ async def keyed_scenario(
     `settings` are fields of `WorkerSettings`; `seed` is of its random choices, by default a new one, which is printed.
     """
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    chosen = random.randrange(2**32) if seed is None else seed  # noqa: S311 - a seed is no secret
+    chosen = random.randrange(2**32) if seed is None else seed  # noqa: S311 - a seed is not a secret
     chance = random.Random(chosen)  # noqa: S311 - likewise
     history = HistoryFile(folder / "history.jsonl")
     worker = WorkerSettings(url=server.url, history=history.path).model_copy(update=settings)

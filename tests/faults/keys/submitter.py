@@ -88,7 +88,7 @@ class _Choice:
 
     def __init__(self, settings: SubmitterSettings) -> None:
         self._settings = settings
-        self._chance = random.Random(settings.seed)  # noqa: S311 - a seed is no secret
+        self._chance = random.Random(settings.seed)  # noqa: S311 - a seed is not a secret
         self.pauses = random.Random(settings.seed + 1)  # noqa: S311 - likewise
         self._number = 0
 

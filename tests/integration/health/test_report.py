@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 LONG = 60
-"""Seconds that nobody waits for."""
+"""Seconds that no test waits for."""
 
 
 @asynccontextmanager

@@ -115,7 +115,7 @@ PUBLISHING = {
     "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING, *KEEPING_KEYS],
 }
 
-HEARD_BY_NOBODY = [
+NEVER_RECEIVED = [
     ">",
     "*.>",
     "_INBOX.>",
@@ -147,15 +147,15 @@ HEARD_BY_NOBODY = [
     "rpc.v1.Other.Call",
 ]
 SERVED = ["rpc.v1.Orders.Create"]
-JOBS_HEARD = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
-EVENTS_HEARD = ["events.v1.Orders.Shipped"]
+JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
+EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
 CLAIMS = ["trellis.job_claims.depot.*"]
 HEARING = {
-    "worker": HEARD_BY_NOBODY,
-    "producer": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
-    "operator": [*HEARD_BY_NOBODY, *SERVED, *EVENTS_HEARD, *CLAIMS],
-    "provisioner": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *EVENTS_HEARD, *CLAIMS],
-    "client": [*HEARD_BY_NOBODY, *SERVED, *JOBS_HEARD, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],
+    "worker": NEVER_RECEIVED,
+    "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
+    "operator": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS],
+    "provisioner": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
+    "client": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],
 }
 
 

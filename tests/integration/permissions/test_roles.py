@@ -46,7 +46,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("version", [None, *VERSIONS])
-async def test_the_whole_life_of_jobs_needs_nothing_beside_the_roles(
+async def test_the_whole_life_of_jobs_needs_only_the_roles(
     version: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="trellis_nats")

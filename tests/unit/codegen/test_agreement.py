@@ -74,12 +74,12 @@ def lists(inner: st.SearchStrategy[JsonValue]) -> st.SearchStrategy[JsonObject]:
 def combined(inner: st.SearchStrategy[JsonValue]) -> st.SearchStrategy[JsonObject]:
     members = st.lists(inner, min_size=1, max_size=3)
     nothing: JsonObject = {}
-    beside = st.just(nothing) | objects(inner)
-    return st.builds(joined, st.sampled_from(["anyOf", "allOf", "oneOf"]), members, beside)
+    others = st.just(nothing) | objects(inner)
+    return st.builds(joined, st.sampled_from(["anyOf", "allOf", "oneOf"]), members, others)
 
 
-def joined(keyword: str, members: list[JsonValue], beside: JsonObject) -> JsonObject:
-    return {**beside, keyword: members}
+def joined(keyword: str, members: list[JsonValue], others: JsonObject) -> JsonObject:
+    return {**others, keyword: members}
 
 
 SCHEMAS: st.SearchStrategy[JsonValue] = st.recursive(
@@ -187,7 +187,7 @@ KEYWORDS: list[tuple[str, JsonObject, list[JsonValue], list[JsonValue]]] = [
     ("oneOf", {"oneOf": [{"type": "string"}, {"type": "integer"}]}, ["a", 1], [None, 1.5]),
     ("allOf", {"allOf": [{"type": "integer", "minimum": 1}, {"type": "number", "maximum": 3}]}, [1, 3], [0, 4, 1.5]),
     ("allOf of objects", {"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, {"type": "object", "properties": {"b": {"type": "integer"}}}]}, [{"a": "x"}, {"a": "x", "b": 1}], [{"b": 1}, {"a": "x", "b": "y"}]),
-    ("keywords beside anyOf", {"type": "object", "properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"b": {"type": "integer"}}, "required": ["b"]}, {"required": ["a"]}]}, [{"b": 1}, {"a": "x"}, {"a": "x", "b": "no"}], [{}, {"b": "x"}, {"a": 1, "b": 1}]),
+    ("keywords next to anyOf", {"type": "object", "properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"b": {"type": "integer"}}, "required": ["b"]}, {"required": ["a"]}]}, [{"b": 1}, {"a": "x"}, {"a": "x", "b": "no"}], [{}, {"b": "x"}, {"a": 1, "b": 1}]),
     ("$ref", {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}, [{"a": 1}, {}], [{"a": "x"}]),
     ("recursive $ref", {"type": "object", "properties": {"next": {"$ref": "#"}, "v": {"type": "integer"}}, "required": ["v"]}, [{"v": 1}, {"v": 1, "next": {"v": 2}}], [{"v": 1, "next": {}}]),
     ("format date-time", {"type": "string", "format": "date-time"}, ["2026-11-23T00:00:00Z", "2026-11-23T01:02:03.5+02:00"], ["now", 5]),

@@ -14,6 +14,6 @@ def test_a_large_package_is_laid_out_as_its_files_are() -> None:
 
 
 @pytest.mark.parametrize("files", [{"a.py": "x = ("}, {**MANY, "a.py": "x = ("}], ids=["small", "large"])
-def test_what_is_no_python_is_named(files: dict[str, str]) -> None:
+def test_invalid_python_is_named(files: dict[str, str]) -> None:
     with pytest.raises(RuntimeError, match=r"a\.py would not be Python"):
         format_files(files)

@@ -114,7 +114,7 @@ def test_an_optional_field_may_be_absent() -> None:
     assert (count.annotation, count.default) == ("Annotated[Integer, Field(alias='aCount')]", "3")
 
 
-def test_a_schema_that_is_no_object_is_an_alias() -> None:
+def test_a_schema_that_is_not_an_object_is_an_alias() -> None:
     assert models(Status={"enum": ["on", "off"]}).classes["Status"].alias_of == "Literal['on', 'off']"
 
 
@@ -130,7 +130,7 @@ def test_nested_objects_are_named_by_their_path() -> None:
     assert plan.names == ("Order", "OrderAddress", "OrderLine", "OrderNotesValue")
 
 
-def test_an_object_of_a_schema_that_is_no_object_has_a_name_of_its_own() -> None:
+def test_an_object_in_a_schema_that_is_not_an_object_has_its_own_name() -> None:
     (module,) = models(It={"anyOf": [record(a=TEXT), {"type": "null"}]}).modules
 
     assert [(each.name, each.alias_of) for each in module.classes] == [
@@ -169,7 +169,7 @@ def test_the_objects_of_a_union_are_named_by_what_tells_them_apart(
     assert models(It=record(value={"anyOf": variants})).names == ("It", *expected)
 
 
-def test_a_list_beside_a_property_of_its_singular_is_told_apart() -> None:
+def test_a_list_and_a_property_of_its_singular_are_distinguished() -> None:
     assert models(It=record(item=record(a=TEXT), items=listed(record(b=TEXT)))).names == (
         "It",
         "ItItem",

@@ -1,4 +1,4 @@
-"""Bytes that are no JSON, or no JSON that means one thing, are refused with a position."""
+"""Bytes that are not JSON, or ambiguous JSON, are refused with a position."""
 
 import pytest
 

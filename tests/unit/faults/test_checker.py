@@ -66,7 +66,7 @@ def test_a_job_that_was_refused_must_not_exist() -> None:
     assert story.broken() == {"unexpected"}
 
 
-def test_a_job_that_nobody_submitted_is_unexpected() -> None:
+def test_a_job_that_was_not_submitted_is_unexpected() -> None:
     story = Story()
     story.store("a", "created")
 
@@ -173,7 +173,7 @@ def test_a_handling_after_one_that_returned_is_a_duplicate() -> None:
     assert not verdict.is_quiet
 
 
-def test_a_retry_after_an_exception_is_no_duplicate() -> None:
+def test_a_retry_after_an_exception_is_not_a_duplicate() -> None:
     story = Story()
     story.accept("a")
     story.enter("a")

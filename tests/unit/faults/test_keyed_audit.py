@@ -115,7 +115,7 @@ def test_a_slot_that_was_never_given_back_is_left(story: Story) -> None:
     assert story.broken() == {"left_slots"}
 
 
-def test_an_entry_that_nobody_took_is_left(story: Story) -> None:
+def test_an_entry_that_no_worker_took_is_left(story: Story) -> None:
     story.queued.append("ghost")
     story.write()
 

@@ -41,7 +41,7 @@ def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_
     assert worker.told[-1] == 1
 
 
-def test_whoever_waits_for_a_hand_comes_before_new_work() -> None:
+def test_a_waiting_handler_gets_a_permit_before_new_work() -> None:
     async def scene() -> None:
         worker = Worker(1)
         waits = worker.capacity.acquire()
@@ -80,7 +80,7 @@ def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bo
     asyncio.run(scene())
 
 
-def test_a_stop_wakes_everybody_who_waits() -> None:
+def test_a_stop_wakes_all_waiters() -> None:
     async def scene() -> None:
         worker = Worker(1)
         waits = worker.capacity.acquire()

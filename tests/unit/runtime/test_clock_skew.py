@@ -42,7 +42,7 @@ def test_a_jump_is_told_once_with_its_direction() -> None:
     assert clock.jump() == timedelta(hours=-2)
 
 
-def test_what_a_time_daemon_corrects_is_no_jump() -> None:
+def test_a_correction_by_a_time_daemon_is_not_a_jump() -> None:
     clocks = Clocks()
     clock = clocks.watched()
 

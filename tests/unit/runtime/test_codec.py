@@ -101,7 +101,7 @@ def test_numbers_that_json_does_not_have_are_refused(value: JsonValue) -> None:
 
 
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"{", b"[" * 100_000])
-def test_text_that_is_no_json_is_an_error(data: bytes) -> None:
+def test_text_that_is_not_json_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="column"):
         decode_json(data)
 
@@ -118,6 +118,6 @@ def test_the_names_of_such_numbers_are_words_like_others() -> None:
     assert decode_json(encode_json(value)) == value
 
 
-def test_text_that_is_no_unicode_is_refused() -> None:
+def test_text_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogate"):
         encode_json("\ud800")

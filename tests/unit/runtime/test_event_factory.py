@@ -199,7 +199,7 @@ def test_the_names_of_such_numbers_are_words_like_others() -> None:
     assert json.loads(event.encode())["payload"] == payload
 
 
-def test_what_is_no_event_is_none() -> None:
+def test_what_is_not_an_event_is_none() -> None:
     for data in (b"", b"null", b"[]", b"{}", b"\xff", b'{"jobId":1}', b"[" * 100_000):
         assert LifecycleEvent.parse(data) is None
 

@@ -79,7 +79,7 @@ def test_a_role_and_a_class_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "_INBOX.>", "*", "a..b", "a b", ".a", "a."])
-def test_an_inbox_that_is_no_prefix_of_subjects_is_refused(prefix: str) -> None:
+def test_an_inbox_that_is_not_a_subject_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="inbox_prefix"):
         permissions(Depot, "worker", inbox_prefix=prefix)
 

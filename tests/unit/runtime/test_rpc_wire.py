@@ -208,6 +208,6 @@ def test_what_the_contract_does_not_know_arrives_whole(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"no json", b'"text"', b"\xff", b"[" * 100_000])
-def test_an_error_reply_that_is_no_object_is_invalid(data: bytes) -> None:
+def test_an_error_reply_that_is_not_an_object_is_invalid(data: bytes) -> None:
     with pytest.raises(InvalidPayload, match=r'the error reply of rpc "Orders.Create"'):
         ERRORS.decode(data)
