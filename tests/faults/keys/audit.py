@@ -69,7 +69,7 @@ class Audit:
     idle: tuple[str, ...]
     """Keys that stood still for too long although they had work."""
     not_skipped: tuple[str, ...]
-    """Replaced jobs that did not end as skipped, and skipped ones that nobody replaced."""
+    """Replaced jobs that did not end as skipped, and skipped jobs that were not replaced."""
     badly_coalesced: tuple[str, ...]
     """Submissions that were answered with a job that never was, or had ended before."""
 

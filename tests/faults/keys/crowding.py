@@ -41,7 +41,7 @@ def crowds(
     for run in runs:
         key = keys.get(run.job)
         if key is None:
-            continue  # another check names jobs that nobody submitted
+            continue  # another check names jobs that were not submitted
         for since, until in _counted(run, away.get(run.pid, ()), int(lease * MARGIN)):
             if since >= until:
                 continue  # it ended in the moment in which it began to count

@@ -60,13 +60,13 @@ def _spec(name: str, key: KeySpec) -> JobSpec:
 
 
 class DockQueue(BoatQueue):
-    """One at a time; who comes too late is rejected."""
+    """One active job; a job beyond the limit is rejected."""
 
     spec: ClassVar[JobSpec] = _spec("dock", KeySpec(template=("/berth",), max_queued=4, lease=LEASE))
 
 
 class PierQueue(BoatQueue):
-    """Two at a time; who comes too late is answered with one that is there."""
+    """Two active jobs; a job beyond the limit is answered with an existing one."""
 
     spec: ClassVar[JobSpec] = _spec(
         "pier",
@@ -75,7 +75,7 @@ class PierQueue(BoatQueue):
 
 
 class QuayQueue(BoatQueue):
-    """One at a time; who comes late takes the place of who waits longest."""
+    """One active job; a job beyond the limit replaces the job that waits longest."""
 
     spec: ClassVar[JobSpec] = _spec(
         "quay", KeySpec(template=("/berth",), max_queued=3, when_full="replace-oldest", lease=LEASE)

@@ -114,7 +114,7 @@ class KeyedScenario:
         dump, stored, clock = await self._done(within)
         left = [each for each in _newest(stored) if each.active or each.queued]
         if left and not dump.work:
-            # What dead processes left is taken out by whoever is kept waiting: of more jobs than may run, one is.
+            # The next job that has to wait evicts what dead processes left: with more jobs than may run, one has to wait.
             if any(each.queued for each in left):
                 await asyncio.sleep(RESERVATION_TIMEOUT.total_seconds())
             for each in left:

@@ -37,13 +37,13 @@ async def many_of_one_key(it: KeyedScenario) -> Audit:
 
 
 async def longer_than_two_leases(it: KeyedScenario) -> Audit:
-    """Who comes second has a clock that is two leases ahead, and takes no slot from who works.
+    """The second worker's clock is two leases ahead, and it takes over no slot of the first worker.
 
-    The slots are renewed one after another: whenever the second jobs come, of one slot at least the next renewal, by
-    which its owner would hear that it was taken, is far away.
+    The slots are renewed one after another: whenever the second jobs arrive, at least one slot is far from its next
+    renewal, by which its owner would notice that it was taken over.
     """
     keys = [f"b{number}" for number in range(4)]
-    # Its hands are full by then, so that every second job is the other worker's.
+    # Its permits are all taken by then, so every second job goes to the other worker.
     await it.hire(skew=-LEASE, concurrency=len(keys), queues=("dock", "pier"))
     for key in keys:
         await it.submit("dock", key, seconds=6 * _SECONDS)
@@ -65,10 +65,10 @@ async def has_begun(it: KeyedScenario, queue: str, key: str) -> None:
 
 
 async def both_are_awake(it: KeyedScenario) -> None:
-    """Wait until both have begun a job just now, and neither has stood still lately: no crowd is excused then."""
+    """Wait until both have just begun a job, and neither has stalled recently: then no violation is excused."""
     async with asyncio.timeout(4 * _SECONDS):  # the first jobs run for longer
         for number in count():
-            for queue in ("pier", "quay"):  # the one works the one, the other the other
+            for queue in ("pier", "quay"):  # each worker works one of the queues
                 await it.submit(queue, f"call {number}")
                 await has_begun(it, queue, f"call {number}")
             lately = time.monotonic_ns() - AWAKE
@@ -85,7 +85,7 @@ async def one_after_another(it: KeyedScenario) -> Audit:
 
 
 async def frozen_while_it_works(it: KeyedScenario) -> Audit:
-    """Its job is another one's meanwhile, and its handler is not due when it goes on."""
+    """Another worker takes over its slot meanwhile, and its handler is not done when it continues."""
     frozen = await it.hire()
     await it.submit("dock", "one", seconds=5 * _SECONDS)
     await it.entered(1)
@@ -108,14 +108,14 @@ TRIALS: Final[dict[str, Trial]] = {
 }
 BREAKS: Final = {
     "no_capacity": {"crowds", "slots_beyond"},
-    "no_renewal": {"lost"},  # a slot that is not renewed is counted as lost in time, so no job ever ends
+    "no_renewal": {"lost"},  # a slot without renewals counts as lost in time, so no job ever ends
     "by_the_wall_clock": {"crowds"},
     "release_forgotten": {"left_slots"},
     "slot_after_started": {"without_slot"},
     "taken_over_at_once": {"crowds"},
     "loss_ignored": {"crowds"},
 }
-"""The violations by which each must be found, beside others."""
+"""The violations by which each mutant must be found; there may be others."""
 
 
 def test_every_mutant_has_a_trial() -> None:

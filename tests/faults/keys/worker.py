@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from trellis_nats import Maintenance, Options
 
 from tests.faults.harness.history import HistoryFile, What
+from tests.faults.harness.signs import Trail
 from tests.faults.keys.crowding import MARGIN, STALLED
 from tests.faults.keys.harbour import LEASE, QUEUES, BoatJob, Harbour, Moored
 from tests.faults.keys.mutants import MUTANTS
@@ -94,13 +95,16 @@ async def main(settings: WorkerSettings) -> None:
     if settings.mutant:
         MUTANTS[settings.mutant](pytest.MonkeyPatch())
     history = HistoryFile(settings.history)
+    Trail(history).follow()
     async with Harbour.connect(settings.url, options=settings.options()) as harbour:
         for name in settings.queues:
             harbour.jobs.of(name).handle(concurrency=settings.concurrency)(_handler(name, history))
         history.write(What.WORKS, concurrency=settings.concurrency)
-        beside = [asyncio.create_task(each) for each in (_say_when_ready(harbour), _write_stalls(history))]
+        background = [
+            asyncio.create_task(each) for each in (_say_when_ready(harbour), _write_stalls(history))
+        ]
         await harbour.run()
-        for task in beside:
+        for task in background:
             task.cancel()
 
 

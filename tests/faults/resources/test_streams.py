@@ -12,7 +12,7 @@ from trellis_nats.clock import to_nanoseconds
 from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.faults.harness.checker import Verdict
-from tests.faults.harness.history import read_history
+from tests.faults.harness.history import What, read_history
 from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.harness.signs import silent
 from tests.faults.injection.streams import (
@@ -109,9 +109,13 @@ async def test_a_source_that_is_detached_and_attached_loses_nothing(
 
         await under_load(it, off_and_on)  # nobody sees it where nothing was lost
         verdict = await it.verdict()
-        rescued = it.crew.logs().count("was lost and is enqueued again")
+        rescued = sum(
+            entry.text("event_name") == LogEvent.JOB_RESCUED
+            for entry in read_history(it.history.path)
+            if entry.what is What.LOGGED
+        )
         it.note = f"{FAULTS} times"
-        print(f"lines of lost jobs: {rescued}")  # noqa: T201 - the count is the point
+        print(f"rescued jobs that were logged: {rescued}")  # noqa: T201 - the count is the point
 
     kept(verdict)
 

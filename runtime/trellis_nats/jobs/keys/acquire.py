@@ -1,4 +1,4 @@
-"""Acquires slots for the jobs of one queue, and makes jobs wait whose key has no free slot."""
+"""Acquires slots for the jobs of one queue; a job whose key has no free slot waits for one."""
 
 from __future__ import annotations
 

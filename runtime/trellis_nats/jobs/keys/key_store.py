@@ -44,9 +44,9 @@ class _Stored(NamedTuple):
 
 
 class _WriterLocks:
-    """The locks of one key's writers in this process, which take turns instead of causing conflicts at the server.
+    """The locks of one key's writers in this process: writers wait here instead of causing conflicts at the server.
 
-    Low-priority writers have a lock of their own: releasing a slot does not wait behind requests for new jobs.
+    Low-priority writers have a lock of their own: a release does not wait behind submissions of new jobs.
     """
 
     __slots__ = ("high_priority", "low_priority", "users")

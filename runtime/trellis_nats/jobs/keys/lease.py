@@ -133,7 +133,7 @@ class SlotLease:
 
         Args:
             retry_after: the job is retried after this time, and waits at the head of its key's queue until then.
-            began: False if the attempt never began: the job then gets its place at the head of the queue back.
+            began: False if the attempt never began: the job then returns to the head of the queue.
 
         Returns:
             False when NATS did not take the write before the lease expired.

@@ -1,4 +1,4 @@
-"""Reserves an entry in the record of a key for each job before the job is created, and removes entries."""
+"""Reserves entries in the records of keys for jobs that are about to be created, and removes entries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 STORE_POLL_SECONDS: Final = 0.05
 """Seconds between two checks whether a job with a reserved entry is stored."""
 _JOIN_ATTEMPTS_MAX: Final = 10
-"""How many jobs are checked, one after another, whether they can stand in for a new one."""
+"""How many jobs of a key are checked, one after another, for one that can stand in for a new job."""
 _OBSERVED_MAX: Final = 1024
 """How many full keys a creating process observes for leases that expire."""
 
@@ -148,9 +148,9 @@ class Reservations:
     async def _check_joinable(
         self, key: JobKey, record: KeyRecord, joined: Joined, orphans: Orphans
     ) -> Orphans | None:
-        """Check that a job which stands in for a new one will run. Return the orphans, including a job that will not.
+        """Check whether a job that stands in for a new one will run. If not, return it among the orphans.
 
-        None: the job cannot stand in, but keeps its place. It has ended while its handler still runs, or its history
+        None: the job cannot stand in, but keeps its entry or slot. It has ended while its handler still runs, or its history
         cannot be read.
         """
         try:

@@ -1,4 +1,4 @@
-"""Decides whether a new job gets a place in its key, and which job it displaces when the key is full. Pure.
+"""Decides whether a new job gets an entry in its key, and which job it displaces when the key is full. Pure.
 
 Every function takes a record and returns a changed one. Applying it again to its own result changes nothing, so a write
 whose answer was lost can be repeated.

@@ -22,12 +22,12 @@ class InvalidRecord(Exception):
 class JsonReader:
     """A JSON object that is read member by member. Members that were not read stay in `rest`."""
 
-    __slots__ = ("place", "rest")
+    __slots__ = ("position", "rest")
 
-    def __init__(self, value: JsonValue, place: str) -> None:
+    def __init__(self, value: JsonValue, position: str) -> None:
         if not isinstance(value, dict):
-            raise InvalidRecord(f"{place} is not an object")
-        self.place = place
+            raise InvalidRecord(f"{position} is not an object")
+        self.position = position
         """The position of the object in the record, for errors."""
         self.rest: JsonObject = value
 
@@ -39,7 +39,7 @@ class JsonReader:
         """
         value = self.rest.pop(name, None)
         if type(value) is not kind:
-            raise InvalidRecord(f"{self.place}: {name} is missing, or is not of type {kind.__name__}")
+            raise InvalidRecord(f"{self.position}: {name} is missing, or is not of type {kind.__name__}")
         return value
 
     def timestamp(self, name: str) -> str:
@@ -52,7 +52,7 @@ class JsonReader:
         try:
             parse_timestamp(text)
         except ValueError:
-            raise InvalidRecord(f"{self.place}: {name} is not a timestamp") from None
+            raise InvalidRecord(f"{self.position}: {name} is not a timestamp") from None
         return text
 
     def items(self, name: str) -> Iterator[JsonReader]:
@@ -63,6 +63,6 @@ class JsonReader:
         """
         value = self.rest.pop(name, None)
         if not isinstance(value, list):
-            raise InvalidRecord(f"{self.place}: {name} is missing, or is not an array")
-        for index, each in enumerate(value):
-            yield JsonReader(each, f"{name}/{index}")
+            raise InvalidRecord(f"{self.position}: {name} is missing, or is not an array")
+        for index, item in enumerate(value):
+            yield JsonReader(item, f"{name}/{index}")

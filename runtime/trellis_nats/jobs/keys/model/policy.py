@@ -57,8 +57,8 @@ def policy_of(queue: QueueBinding) -> KeyPolicy | None:
     if declared is None:
         return None
     default = from_milliseconds(max(1, min(_INTERVAL_MAX_MS, queue.ack_wait_ms // _INTERVALS_PER_LEASE)))
-    asked, ttl = declared.heartbeat_interval_ms, declared.heartbeat_ttl_ms
-    interval = default if asked is None else from_milliseconds(asked)
+    requested, ttl = declared.heartbeat_interval_ms, declared.heartbeat_ttl_ms
+    interval = default if requested is None else from_milliseconds(requested)
     lease = max(queue.ack_wait, _INTERVALS_PER_LEASE * default) if ttl is None else from_milliseconds(ttl)
     return KeyPolicy(
         template=declared.key,

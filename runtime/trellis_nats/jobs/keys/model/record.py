@@ -80,7 +80,7 @@ class Slot(NamedTuple):
             extra=source.rest or _NO_EXTRA,
         )
         if not slot.token or not slot.job_id:
-            raise InvalidRecord(f"{source.place}: jobId and slotToken must not be empty")
+            raise InvalidRecord(f"{source.position}: jobId and slotToken must not be empty")
         return slot
 
 
@@ -245,8 +245,8 @@ class KeyRecord(NamedTuple):
             found = source.take(name, str)
             if found != expected:
                 raise InvalidRecord(f'{name} is "{found}", not "{expected}"')
-        active = [Slot.from_json(each) for each in source.items("active")]
-        queued = [QueueEntry.from_json(each) for each in source.items("queued")]
+        active = [Slot.from_json(item) for item in source.items("active")]
+        queued = [QueueEntry.from_json(item) for item in source.items("queued")]
         if len({slot.token for slot in active}) != len(active):
             raise InvalidRecord("two active slots have one slotToken")
         return cls(
@@ -273,4 +273,4 @@ def _contains_infinity(value: JsonValue) -> bool:
     if not isinstance(value, list):
         return False
     # Almost all values are strings. A record is read at every conflict and may have a thousand entries.
-    return any(not isinstance(each, str) and _contains_infinity(each) for each in value)
+    return any(not isinstance(item, str) and _contains_infinity(item) for item in value)

@@ -63,17 +63,17 @@ def acquire(
     """
     if record.slot(slot.token) is not None:
         return record, Acquired()
-    own = [each for each in record.active if each.job_id == slot.job_id]
-    if any(each.token not in expired for each in own):
+    own = [other for other in record.active if other.job_id == slot.job_id]
+    if any(other.token not in expired for other in own):
         return record, Blocked("own-slot")
     if not own and not skips_queue and record.entry(slot.job_id) is None:
         return record, Blocked("not-listed")
-    kept = [each for each in record.active if each.job_id != slot.job_id]
+    kept = [other for other in record.active if other.job_id != slot.job_id]
     stale: list[Slot] = []
     if expired and policy.stale_policy == "fail-stale":
         too_many = max(0, len(kept) + 1 - policy.max_active)
-        stale = [each for each in kept if each.token in expired][:too_many]
-        kept = [each for each in kept if each not in stale]
+        stale = [other for other in kept if other.token in expired][:too_many]
+        kept = [other for other in kept if other not in stale]
     free = policy.max_active - len(kept)
     if free < 1:
         return record, Blocked("active-limit")
@@ -117,7 +117,7 @@ def renew(record: KeyRecord, token: str, *, lease: timedelta, at: datetime) -> K
     if slot is None:
         return None
     renewed = slot._replace(renewed_at=timestamp(at), expires_at=timestamp(at + lease))
-    return record._replace(active=tuple(renewed if each is slot else each for each in record.active))
+    return record._replace(active=tuple(renewed if other is slot else other for other in record.active))
 
 
 def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None) -> KeyRecord | None:
@@ -127,7 +127,7 @@ def release(record: KeyRecord, token: str, *, waiting: QueueEntry | None = None)
         return None
     queued = _without(record.queued, slot.job_id)
     return record.with_jobs(
-        (*[each for each in record.active if each is not slot],),
+        (*[other for other in record.active if other is not slot],),
         queued if waiting is None else (waiting, *queued),
     )
 
