@@ -1,4 +1,4 @@
-"""A service with every surface and its client, and a server on which each role has a user of its own."""
+"""A service with every surface and its client, and a server with a user for each role."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DepotClient(Client):
 
 
 def accounts(users: Mapping[str, Permissions | None]) -> str:
-    """Write one account with these users, whose passwords are their names; None: one that may do everything."""
+    """Write one account with these users, whose passwords are their names; None: a user that may do everything."""
     written = "\n".join(
         f"{{ user: {name}, password: {name}\n{'' if allowed is None else allowed.to_config()} }}"
         for name, allowed in users.items()
@@ -112,7 +112,7 @@ def login(user: str, *, maintenance: Maintenance = NO_MAINTENANCE) -> Options:
 async def standing(
     users: Mapping[str, Permissions | None] | None = None, *, version: str | None = None
 ) -> AsyncGenerator[NatsServer]:
-    """Run a server on which the provisioner has made everything."""
+    """Run a server on which the provisioner has created everything."""
     binary = None if version is None else binary_of(version)
     listed = {
         "provisioner": permissions(Depot, "provisioner"),
@@ -130,7 +130,7 @@ def violations(server: NatsServer) -> list[str]:
 
 
 def register(depot: Depot) -> None:
-    """Give it a handler for each thing that handlers do."""
+    """Register a handler for each thing that handlers do."""
 
     @depot.jobs.pack.handle
     async def pack(job: ParcelJob) -> Receipt:

@@ -1,4 +1,4 @@
-"""The HTTP listener: right answers to probes, short answers to all else, and no harm from either."""
+"""The HTTP listener answers probes correctly, refuses other requests, and neither disturbs the service."""
 
 import asyncio
 from datetime import timedelta
@@ -20,12 +20,12 @@ async def address_of(shop: Shop) -> str:
     return shop.health.address
 
 
-async def test_nothing_listens_unless_asked(nats_server: NatsServer) -> None:
+async def test_no_port_is_open_without_the_option(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         assert shop.health.address is None
 
 
-async def test_it_listens_on_loopback_unless_told_otherwise(nats_server: NatsServer) -> None:
+async def test_a_port_alone_is_on_loopback(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url, options=LISTENING) as shop:
         host, _, port = (await address_of(shop)).rpartition(":")
 
@@ -96,7 +96,7 @@ async def test_other_requests_are_refused(nats_server: NatsServer, request_text:
     assert raw.startswith(f"HTTP/1.1 {status} ".encode())
 
 
-async def test_connections_that_say_nothing_do_not_keep_others_out_for_long(nats_server: NatsServer) -> None:
+async def test_silent_connections_block_other_probes_only_for_a_moment(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url, options=LISTENING) as shop:
         address = await address_of(shop)
         host, _, port = address.rpartition(":")

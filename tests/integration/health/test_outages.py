@@ -1,4 +1,4 @@
-"""After every outage: work goes on within 5 s of the server being reachable, and health is red in between."""
+"""After every outage, work resumes within 5 s of the server being reachable; until then the service is not ready."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -62,7 +62,7 @@ async def packer(url: str, admin_url: str) -> AsyncGenerator[Packer]:
         yield standing
 
 
-async def test_a_server_that_was_away_for_two_seconds(nats_server: NatsServer) -> None:
+async def test_work_resumes_after_two_seconds_without_a_server(nats_server: NatsServer) -> None:
     async with packer(nats_server.url, nats_server.url) as worker:
         nats_server.kill()
         assert await eventually(worker.reason, within=RED_WITHIN) == "disconnected"
@@ -73,7 +73,7 @@ async def test_a_server_that_was_away_for_two_seconds(nats_server: NatsServer) -
         await eventually(worker.is_green)
 
 
-async def test_a_network_that_was_silent(nats_server: NatsServer) -> None:
+async def test_work_resumes_after_the_network_was_silent(nats_server: NatsServer) -> None:
     async with Proxy(nats_server.port) as proxy, packer(proxy.url, nats_server.url) as worker:
         proxy.blackhole()
         await eventually(worker.reason, within=RED_WITHIN)
@@ -117,7 +117,7 @@ async def pause_consumer(admin: Connection) -> Callable[[], Awaitable[object]]:
     ("hurt", "words"),
     [(delete_consumer, CONSUMER), (delete_stream, CONSUMER), (pause_consumer, "paused")],
 )
-async def test_a_consumer_that_was_away(
+async def test_work_resumes_when_a_deleted_consumer_is_back(
     nats_server: NatsServer,
     hurt: Callable[[Connection], Awaitable[Callable[[], Awaitable[object]]]],
     words: str,
@@ -132,8 +132,8 @@ async def test_a_consumer_that_was_away(
         await eventually(worker.is_green, within=RED_WITHIN)
 
 
-async def test_a_consumer_whose_limit_is_used_up_by_others(nats_server: NatsServer) -> None:
-    """The reason of idleness is told; the service stays ready, because it would work if it were let."""
+async def test_a_consumer_at_its_limit_degrades_and_stays_ready(nats_server: NatsServer) -> None:
+    """The reason is reported; the service stays ready, because it would work if the server let it."""
     async with Shop.connect(nats_server.url) as admin, Shop.connect(nats_server.url) as shop:
         connection, held = admin.jobs.runtime.connection, asyncio.Event()
         old = await config(connection, f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
@@ -160,4 +160,4 @@ async def test_a_consumer_whose_limit_is_used_up_by_others(nats_server: NatsServ
 
 
 async def problems_of(shop: Shop) -> tuple[str, ...]:
-    return tuple(each for each in (await shop.health.report()).problems if "delivered" in each)
+    return tuple(problem for problem in (await shop.health.report()).problems if "delivered" in problem)

@@ -1,4 +1,4 @@
-"""What a service says about its health: its own checks, its connection, its queues."""
+"""The health of a service: the checks of the program, its connection, its queues."""
 
 import asyncio
 import threading
@@ -88,7 +88,9 @@ async def test_workers_started_alone_make_a_service_ready(nats_server: NatsServe
         assert not (await shop.health.report()).ready
 
 
-async def test_a_consumer_that_was_deleted_while_every_hand_was_full_shows(nats_server: NatsServer) -> None:
+async def test_a_consumer_deleted_while_the_worker_was_at_capacity_is_reported(
+    nats_server: NatsServer,
+) -> None:
     async with Shop.connect(nats_server.url) as shop:
         running, go_on = asyncio.Event(), asyncio.Event()
 
@@ -109,7 +111,7 @@ async def test_a_consumer_that_was_deleted_while_every_hand_was_full_shows(nats_
         assert (await shop.health.report()).status is HealthStatus.UNHEALTHY
 
 
-async def test_own_checks_are_part_of_the_report(nats_server: NatsServer) -> None:
+async def test_user_checks_are_part_of_the_report(nats_server: NatsServer) -> None:
     async with packing(nats_server.url) as shop:
 
         async def database() -> str:
@@ -186,7 +188,7 @@ async def test_many_reports_run_a_check_once(nats_server: NatsServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "nats", "service", "jobs.pack", "taken"])
-async def test_a_name_that_is_not_free_is_refused(nats_server: NatsServer, name: str) -> None:
+async def test_a_name_that_is_in_use_or_built_in_is_refused(nats_server: NatsServer, name: str) -> None:
     async with Shop.connect(nats_server.url) as shop:
         shop.health.check("taken", lambda: True)
 

@@ -1,4 +1,4 @@
-"""SIGTERM in every state: the process ends soon, with code 0 and nothing to read, and no job is lost."""
+"""SIGTERM in every state: the process ends soon, with code 0 and no output, and no job is lost."""
 
 import asyncio
 import signal
@@ -103,7 +103,7 @@ async def test_after_sigterm_nothing_is_fetched_and_running_handlers_end(nats_se
         assert (await later.get()).state is JobState.PENDING
 
 
-async def test_after_the_grace_handlers_are_cancelled_and_their_jobs_released(
+async def test_after_the_grace_period_handlers_are_cancelled_and_their_jobs_released(
     nats_server: NatsServer,
 ) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url, grace=0.3) as (worker, _):
@@ -117,7 +117,7 @@ async def test_after_the_grace_handlers_are_cancelled_and_their_jobs_released(
         assert await finish_elsewhere(shop, ref) == Receipt(total=1)
 
 
-async def test_a_second_signal_ends_the_grace(nats_server: NatsServer) -> None:
+async def test_a_second_signal_ends_the_grace_period(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop, working(nats_server.url) as (worker, address):
         ref = await shop.jobs.pack.create(Parcel(number=LONG))
         await worker.wait_for("began")
@@ -151,9 +151,9 @@ async def test_a_second_signal_after_the_end_does_not_interrupt_the_process(
     """Its block has ended, or even its event loop; the program has only its own last lines to run."""
     async with working(nats_server.url, lingers=True) as (worker, _):
         worker.send()
-        for said in ("ended", "closed"):
-            await worker.wait_for(said)
-            if said == when:
+        for moment in ("ended", "closed"):
+            await worker.wait_for(moment)
+            if moment == when:
                 worker.send(which)
             worker.go_on()
 
@@ -174,7 +174,7 @@ async def test_a_third_signal_ends_a_process_that_hangs(nats_server: NatsServer)
 
 
 async def test_sigterm_while_reconnecting_ends_the_process(nats_server: NatsServer) -> None:
-    """Its release cannot be written: the job is given to another after the ack wait."""
+    """Its release cannot be stored: the job is redelivered after the ack wait."""
     async with working(nats_server.url, grace=0.1) as (worker, address):
         async with Shop.connect(nats_server.url) as shop:
             ref = await shop.jobs.pack.create(Parcel(number=LONG))

@@ -1,4 +1,4 @@
-"""What a service needs is made where it may be, and every problem is reported at once."""
+"""What a service needs is created where the account may, and every problem is reported at once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def config_of(info: JsonObject | ConsumerInfo | None) -> JsonObject:
     return config
 
 
-async def test_everything_is_made_as_the_design_says(connection: Connection) -> None:
+async def test_everything_is_created_as_designed(connection: Connection) -> None:
     await provision(connection, NEEDS, create=True)
 
     jobs = config_of(await stream_info(connection, "JOBS"))
@@ -106,12 +106,12 @@ async def test_many_that_start_at_once_do_not_disturb_each_other(nats_server: Na
         *(Connection.open(nats_server.url, settings=ConnectionSettings()) for _ in range(8))
     )
 
-    await asyncio.gather(*(provision(each, NEEDS, create=True) for each in connections))
+    await asyncio.gather(*(provision(opened, NEEDS, create=True) for opened in connections))
 
-    await asyncio.gather(*(each.close() for each in connections))
+    await asyncio.gather(*(opened.close() for opened in connections))
 
 
-async def test_without_leave_to_create_everything_missing_is_told(connection: Connection) -> None:
+async def test_without_create_everything_missing_is_named(connection: Connection) -> None:
     with pytest.raises(ProvisioningError) as failure:
         await provision(connection, NEEDS, create=False)
 
@@ -129,7 +129,7 @@ async def test_without_leave_to_create_everything_missing_is_told(connection: Co
     assert await stream_info(connection, "JOBS") is None
 
 
-async def test_what_the_account_may_not_create_is_told_with_the_subject() -> None:
+async def test_what_the_account_may_not_create_is_named_with_the_subject() -> None:
     async with NatsServer(config=ACCOUNTS) as server:
         reader = await as_user(server, "reader")
 
@@ -142,7 +142,7 @@ async def test_what_the_account_may_not_create_is_told_with_the_subject() -> Non
         await reader.close()
 
 
-async def test_a_workers_account_is_content_with_its_consumer() -> None:
+async def test_a_workers_account_verifies_its_consumer_only() -> None:
     async with NatsServer(config=ACCOUNTS) as server:
         owner, worker = await as_user(server, "all"), await as_user(server, "worker")
 
@@ -160,7 +160,7 @@ async def test_a_workers_account_is_content_with_its_consumer() -> None:
         await worker.close()
 
 
-async def test_what_differs_is_told_and_left_as_it_is(connection: Connection) -> None:
+async def test_what_differs_is_named_and_not_changed(connection: Connection) -> None:
     await create_stream(
         connection, {"name": "JOBS", "subjects": ["trellis.jobs.>"], "storage": "memory", "max_msgs": 9}
     )
@@ -187,7 +187,7 @@ async def test_what_differs_is_told_and_left_as_it_is(connection: Connection) ->
     assert config_of(await stream_info(connection, "JOBS"))["storage"] == "memory"
 
 
-async def test_both_ways_to_write_the_sources_will_do(connection: Connection) -> None:
+async def test_both_ways_to_write_the_sources_are_accepted(connection: Connection) -> None:
     await create_stream(connection, {"name": "JOBS", "subjects": ["trellis.jobs.>"], "allow_direct": True})
     sources: list[JsonValue] = [
         {
@@ -238,7 +238,7 @@ async def test_a_consumer_of_another_runtime_is_recognised(connection: Connectio
     )
 
 
-async def test_a_subject_that_another_stream_has_taken_is_told(connection: Connection) -> None:
+async def test_a_subject_in_use_by_another_stream_is_named(connection: Connection) -> None:
     await create_stream(connection, {"name": "MINE", "subjects": ["trellis.>"]})
 
     with pytest.raises(ProvisioningError) as failure:

@@ -1,4 +1,4 @@
-"""What each role may not do is refused by the server."""
+"""The server refuses what each role may not do."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ SERVED = ["rpc.v1.Orders.Create"]
 JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
 EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
 CLAIMS = ["trellis.job_claims.depot.*"]
-HEARING = {
+SUBSCRIBING = {
     "worker": NEVER_RECEIVED,
     "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
     "operator": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS],
@@ -170,7 +170,9 @@ async def as_role(server: NatsServer, role: str) -> Connection:
     return await Connection.open(server.url, settings=settings)
 
 
-@pytest.mark.parametrize(("role", "subject"), [(role, each) for role in ROLES for each in PUBLISHING[role]])
+@pytest.mark.parametrize(
+    ("role", "subject"), [(role, subject) for role in ROLES for subject in PUBLISHING[role]]
+)
 async def test_a_role_may_not_publish_what_is_not_its_own(
     server: NatsServer, role: str, subject: str
 ) -> None:
@@ -183,8 +185,12 @@ async def test_a_role_may_not_publish_what_is_not_its_own(
         await connection.close()
 
 
-@pytest.mark.parametrize(("role", "subject"), [(role, each) for role in ROLES for each in HEARING[role]])
-async def test_a_role_may_not_hear_what_is_not_its_own(server: NatsServer, role: str, subject: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "subject"), [(role, subject) for role in ROLES for subject in SUBSCRIBING[role]]
+)
+async def test_a_role_may_not_subscribe_to_what_is_not_its_own(
+    server: NatsServer, role: str, subject: str
+) -> None:
     connection = await as_role(server, role)
     try:
         connection.subscribe(subject, lambda _: None)

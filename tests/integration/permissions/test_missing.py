@@ -1,4 +1,4 @@
-"""A permission that is missing is named before a service does anything, and looking for it has no effect."""
+"""A missing permission is named before a service does anything, and the check has no effect."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from tests.support.shop import Parcel
 from tests.support.versions import VERSIONS, binary_of
 
 WORKER = permissions(Depot, "worker")
-LINES = [("publish", each) for each in WORKER.publish] + [("subscribe", each) for each in WORKER.subscribe]
+LINES = [("publish", subject) for subject in WORKER.publish] + [
+    ("subscribe", subject) for subject in WORKER.subscribe
+]
 DONE_WITHOUT = (".workers.", "probes", "subscribe events")
 STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
 
 
 def without(operation: str, subject: str) -> Permissions:
     if operation == "publish":
-        return replace(WORKER, publish=tuple(each for each in WORKER.publish if each != subject))
-    return replace(WORKER, subscribe=tuple(each for each in WORKER.subscribe if each != subject))
+        return replace(WORKER, publish=tuple(line for line in WORKER.publish if line != subject))
+    return replace(WORKER, subscribe=tuple(line for line in WORKER.subscribe if line != subject))
 
 
 def only(*publish: str) -> Permissions:
@@ -41,9 +43,9 @@ def only(*publish: str) -> Permissions:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[NatsServer]:
-    """One user for each line that is left out, and some more."""
+    """Run a server with one user for each line that is left out, and some more."""
     users: dict[str, Permissions | None] = {f"lacks{n}": without(*line) for n, line in enumerate(LINES)}
-    infos = [each for each in WORKER.publish if "CONSUMER.INFO" in each]
+    infos = [subject for subject in WORKER.publish if "CONSUMER.INFO" in subject]
     users |= {"root": None, "nothing": only(*infos), "silent": replace(WORKER, allow_responses=None)}
     with NatsServer(config=accounts(users)) as running:
 
@@ -106,7 +108,7 @@ async def test_all_that_is_missing_is_named_at_once(server: NatsServer) -> None:
             part in f"{operation} {subject}" for part in ("CONSUMER.INFO", "_INBOX", "events.", *DONE_WITHOUT)
         )
     }
-    assert {each.partition(" (")[0] for each in refused.value.missing} >= expected
+    assert {text.partition(" (")[0] for text in refused.value.missing} >= expected
     assert (
         'publish to "trellis.jobs.depot.pack.*.created" (to create jobs of queue pack)'
         in refused.value.missing
@@ -139,7 +141,9 @@ async def test_no_job_is_taken_by_a_worker_that_lacks_something(server: NatsServ
 
 
 @pytest.mark.parametrize("version", [None, *VERSIONS])
-async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_checking_permissions_has_no_effect(
+    version: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, logger="trellis_nats")
     binary = None if version is None else binary_of(version)
     async with NatsServer(binary=binary) as server, Depot.connect(server.url) as depot:
@@ -149,8 +153,8 @@ async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCapt
         # JOBS_WORK sources from JOBS after the creation was acknowledged: a snapshot before that would be too early.
         await eventually(lambda: has_messages(listener, "JOBS_WORK", 1))
         before = [await stored(listener, stream) for stream in STREAMS]
-        heard: list[Message] = []
-        listener.subscribe(">", heard.append)
+        received: list[Message] = []
+        listener.subscribe(">", received.append)
         await listener.flush()
         caplog.clear()
 
@@ -161,12 +165,14 @@ async def test_looking_has_no_effect(version: str | None, caplog: pytest.LogCapt
         info = await consumer_info(listener, "JOBS_WORK", "depot__pack")
         assert info is not None
         assert (info.ack_pending, info.waiting) == (0, 0)
-        subjects = {each.subject for each in heard if not each.subject.startswith(("$JS.", "_INBOX"))}
+        subjects = {
+            message.subject for message in received if not message.subject.startswith(("$JS.", "_INBOX"))
+        }
         own_claim = f"trellis.job_claims.depot.{depot.jobs.runtime.instance_id}"
-        named_as_probes = {each for each in subjects if "probe" in each.split(".")}
+        named_as_probes = {subject for subject in subjects if "probe" in subject.split(".")}
         assert own_claim in subjects
         assert subjects - named_as_probes <= {own_claim, "trellis.probes.depot"}
-        assert not [each for each in subjects if each.startswith(("events.", "rpc."))]
+        assert not [subject for subject in subjects if subject.startswith(("events.", "rpc."))]
         assert caplog.records == []
         assert "Violation" not in server.log
         await listener.close()
@@ -186,7 +192,7 @@ async def has_messages(connection: Connection, stream: str, count: int) -> bool:
             raise AssertionError(f"no stream {stream}: {state}")
 
 
-async def test_looking_takes_two_round_trips(server: NatsServer) -> None:
+async def test_checking_permissions_takes_two_round_trips(server: NatsServer) -> None:
     async with Proxy(server.port) as proxy, Depot.connect(proxy.url, options=login("root")) as depot:
         register(depot)
         await depot.jobs.runtime.connection.flush()
@@ -194,13 +200,13 @@ async def test_looking_takes_two_round_trips(server: NatsServer) -> None:
 
         await require_permissions(depot.jobs.runtime)
 
-        # Only a pong tells that the server denied nothing, so there is one ping for each round trip.
+        # Only a pong shows that the server denied nothing, so there is one ping for each round trip.
         assert bytes(proxy.sent_to_server).count(b"PING\r\n") - before == 2
 
 
-async def test_a_service_that_only_answers_calls_looks_at_what_it_serves() -> None:
+async def test_a_service_without_jobs_checks_only_what_it_serves() -> None:
     allowed = permissions(OrdersService, "worker")
-    cut = replace(allowed, subscribe=tuple(each for each in allowed.subscribe if "Peek" not in each))
+    cut = replace(allowed, subscribe=tuple(subject for subject in allowed.subscribe if "Peek" not in subject))
     async with standing({"root": None, "cut": cut}) as server:
         async with OrdersService.connect(server.url, options=login("root")):
             pass
@@ -213,7 +219,7 @@ async def test_a_service_that_only_answers_calls_looks_at_what_it_serves() -> No
                 await service.start()
 
 
-async def test_an_account_that_may_not_hear_its_answers_is_told_so_when_it_connects() -> None:
+async def test_an_account_that_may_not_receive_answers_fails_when_it_connects() -> None:
     users = {"deaf": Permissions(publish=("a",), subscribe=("b",))}
     async with NatsServer(config=accounts(users)) as server:
         for options in (login("deaf"), replace_inbox(login("deaf"), "_INBOX.deaf")):

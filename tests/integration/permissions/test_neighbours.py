@@ -1,4 +1,4 @@
-"""What NATS lets a cut account do to another service, the other service does not fall for."""
+"""A service rejects what NATS lets the account of another service send to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.versions import VERSIONS
 # From 2.15 on, no client may write this header.
 @pytest.mark.parametrize(("version", "source"), [(None, None), (VERSIONS[-1], "JOBS 0")])
 async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, source: str | None) -> None:
-    """It may not publish there, but it may name the subject as the one to answer on, and the stream stores the answer."""
+    """It may not publish there, but it may name the subject as a reply subject, and the stream stores the answer."""
     role = "worker"
     settings = ConnectionSettings(user=role, password=role, inbox_prefix="_INBOX_depot")
     async with (

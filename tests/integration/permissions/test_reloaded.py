@@ -1,4 +1,4 @@
-"""Rights that are taken away while a service runs make it unhealthy, and it goes on when they are given back."""
+"""Permissions that are revoked while a service runs make it unhealthy; it recovers when they are restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.shop import Parcel
 
 WORKER = permissions(Depot, "worker")
-PULLING = tuple(each for each in WORKER.publish if "MSG.NEXT" not in each)
+PULLING = tuple(subject for subject in WORKER.publish if "MSG.NEXT" not in subject)
 SOON = timedelta(seconds=20)
 
 
@@ -28,7 +28,7 @@ def users(worker: Permissions | None) -> dict[str, Permissions | None]:
 
 
 def reload(server: NatsServer, now: Mapping[str, Permissions | None]) -> None:
-    """Write other users into the server's file, and have it read it again."""
+    """Write other users into the server's file, and let the server reload it."""
     file = server.store / "server.conf"
     head, _, _ = file.read_text().partition("accounts {")
     file.write_text(head + accounts(now))
@@ -48,7 +48,7 @@ def serving() -> AbstractAsyncContextManager[NatsServer]:
         pytest.param(Permissions(publish=("none",), subscribe=("none",)), id="everything is denied"),
     ],
 )
-async def test_a_worker_that_loses_its_rights_says_so_and_goes_on_when_they_are_back(
+async def test_a_worker_whose_permissions_are_revoked_is_unhealthy_until_they_are_restored(
     cut: Permissions | None,
 ) -> None:
     async with (

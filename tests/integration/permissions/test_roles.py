@@ -1,4 +1,4 @@
-"""Each role does all of its work with an account that may do that and nothing else."""
+"""Each role can do all of its work with an account that may do nothing else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BUCKETS_OF_A_WORKER = ["$JS.API.DIRECT.GET.KV_depot_orders.$KV.depot_orders.>"]
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if "may not" in each.getMessage()]
+    return [record.getMessage() for record in caplog.records if "may not" in record.getMessage()]
 
 
 @pytest.mark.parametrize("version", [None, *VERSIONS])
@@ -71,10 +71,10 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         assert (await worker.orders.update(entry, Order(order_id="7", total=8))).value.total == 8
         await worker.orders.delete("order-7")
 
-        keyed = [await producer.jobs.ship.create(Parcel(number=each)) for each in (1, 2)]
-        assert [(await each.result(timeout=SOON)).total for each in keyed] == [1, 2]
-        many = await producer.jobs.weigh.create_many([Parcel(number=each) for each in range(3)])
-        assert [(await each.result(timeout=SOON)).total for each in many] == [0, 1, 2]
+        keyed = [await producer.jobs.ship.create(Parcel(number=number)) for number in (1, 2)]
+        assert [(await ref.result(timeout=SOON)).total for ref in keyed] == [1, 2]
+        many = await producer.jobs.weigh.create_many([Parcel(number=number) for number in range(3)])
+        assert [(await ref.result(timeout=SOON)).total for ref in many] == [0, 1, 2]
         charged = await producer.jobs.charge.create(Parcel(number=1))
 
         async def is_active() -> bool:
@@ -87,7 +87,7 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
         assert (await worker.health.report()).ready
 
-        # A cut account may not look streams up, which each service tries when it connects.
+        # Only an operator may look up streams, which each service attempts when it connects.
         assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT * 2, *BUCKETS_OF_A_WORKER])
     assert complaints(caplog) == []
 
@@ -141,8 +141,8 @@ async def test_the_duties_and_a_worker_together_have_all_that_they_need(
         assert depot.jobs.is_leader
         async with depot.jobs.follow() as events:
             ref = await depot.jobs.weigh.create(Parcel(number=1))
-            assert [each.event async for each in up_to("completed", events)][-1] == "completed"
-        assert await anext(each.event async for each in ref.events()) == "created"
+            assert [event.event async for event in up_to("completed", events)][-1] == "completed"
+        assert await anext(event.event async for event in ref.events()) == "created"
         assert await depot.jobs.purge_ended(Retention(completed=timedelta(0))) == 1
         assert (await depot.jobs.rescue_lost()).enqueued == 0
 

@@ -71,7 +71,7 @@ async def test_a_call_carries_its_request_trace_and_timeout(nats_server: NatsSer
     assert seen[0].reply.startswith("_INBOX_orders-service.")
 
 
-async def test_the_handler_is_told_about_its_call(nats_server: NatsServer) -> None:
+async def test_the_handler_gets_the_context_of_its_call(nats_server: NatsServer) -> None:
     contexts: list[RpcContext] = []
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -87,13 +87,17 @@ async def test_the_handler_is_told_about_its_call(nats_server: NatsServer) -> No
         await raw_call(nats_server, b'{"customerId":"c1"}', headers | {"trellis-timeout-ms": "60000"})
         await raw_call(nats_server, b'{"customerId":"c1"}')
 
-    told, untold = contexts
-    assert (told.request_id, told.trace_id) == ("r1", "0af7651916cd43dd8448eb211c80319c")
-    assert (told.traceparent, told.tracestate, told.headers["x-more"]) == (traceparent, "a=b", "yes")
-    assert told.deadline is not None
-    assert timedelta(seconds=50) < told.deadline - now() < timedelta(seconds=60)
-    assert untold.deadline is None
-    assert (len(untold.request_id), len(untold.trace_id)) == (26, 32)
+    complete, bare = contexts
+    assert (complete.request_id, complete.trace_id) == ("r1", "0af7651916cd43dd8448eb211c80319c")
+    assert (complete.traceparent, complete.tracestate, complete.headers["x-more"]) == (
+        traceparent,
+        "a=b",
+        "yes",
+    )
+    assert complete.deadline is not None
+    assert timedelta(seconds=50) < complete.deadline - now() < timedelta(seconds=60)
+    assert bare.deadline is None
+    assert (len(bare.request_id), len(bare.trace_id)) == (26, 32)
 
 
 async def test_a_call_made_by_a_handler_stays_in_its_trace_with_an_id_of_its_own(

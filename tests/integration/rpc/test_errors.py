@@ -1,4 +1,4 @@
-"""What a caller learns when a handler fails."""
+"""What a caller gets when a handler fails."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ async def test_a_declared_error_has_the_body_that_other_runtimes_send(nats_serve
 
 
 @pytest.mark.parametrize("error", [RuntimeError(TEXT), SystemExit(TEXT), asyncio.CancelledError(TEXT)])
-async def test_of_an_undeclared_error_the_caller_learns_the_id_and_the_log_the_rest(
+async def test_an_undeclared_error_is_logged_and_the_caller_gets_its_id(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     async with OrdersService.connect(nats_server.url) as service:
@@ -106,7 +106,7 @@ async def test_of_an_undeclared_error_the_caller_learns_the_id_and_the_log_the_r
         answer = await raw_call(nats_server, b'{"customerId":"c1"}')
 
     body = cast("dict[str, JsonValue]", json.loads(answer.data))
-    (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
+    (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert body["type"] == "UnexpectedError"
     assert body["message"] == "An unexpected error has occurred"
     assert b"hunter2" not in answer.data

@@ -1,4 +1,4 @@
-"""Timeouts, the end of a service, too many calls, and a connection that goes."""
+"""Timeouts, the end of a service, too many calls, and lost connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 
 
 class Slow:
-    """A handler that waits, and tells what became of it."""
+    """A handler that waits, and records how it ended."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()
@@ -72,7 +72,9 @@ async def test_the_options_say_how_long_a_call_waits_by_default(
             await client.create(REQUEST)
 
 
-async def test_a_running_call_ends_within_the_grace(service: OrdersService, client: OrdersClient) -> None:
+async def test_a_running_call_finishes_within_the_grace_period(
+    service: OrdersService, client: OrdersClient
+) -> None:
     slow = Slow()
     service.create.handle(slow)
     await service.start()
@@ -88,7 +90,7 @@ async def test_a_running_call_ends_within_the_grace(service: OrdersService, clie
     assert (slow.finished, slow.cancelled) == (1, 0)
 
 
-async def test_a_call_that_outlasts_the_grace_is_cancelled_and_answered(
+async def test_a_call_that_outlasts_the_grace_period_is_cancelled_and_answered(
     service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = Slow()
@@ -106,7 +108,7 @@ async def test_a_call_that_outlasts_the_grace_is_cancelled_and_answered(
     assert f"{caught.value.id}: the service stopped before the handler ended" in caplog.text
 
 
-async def test_a_stop_without_a_grace_answers_every_call_that_was_taken(
+async def test_a_stop_without_a_grace_period_answers_every_received_call(
     service: OrdersService, client: OrdersClient
 ) -> None:
     slow = Slow()
@@ -119,7 +121,7 @@ async def test_a_stop_without_a_grace_answers_every_call_that_was_taken(
 
     async with asyncio.timeout(3):
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(each) for each in outcomes} <= {UnexpectedError, NoResponders}
+    assert {type(outcome) for outcome in outcomes} <= {UnexpectedError, NoResponders}
     assert slow.finished == 0
 
 
@@ -170,7 +172,7 @@ async def test_a_call_survives_a_connection_that_is_cut_in_the_middle(
     assert slow.finished == 2
 
 
-async def test_a_service_answers_again_after_the_server_came_back(
+async def test_a_service_answers_again_after_the_server_is_back(
     nats_server: NatsServer, service: OrdersService, client: OrdersClient
 ) -> None:
     service.create.handle(greet)

@@ -15,7 +15,7 @@ JOBS, WORK, ADVISORIES, KEYS, EVENTS, BUCKET = PLAN.streams
 CONSUMER = PLAN.consumers[0]
 
 
-def test_streams_stand_in_the_order_in_which_they_can_be_created() -> None:
+def test_streams_are_in_the_order_in_which_they_can_be_created() -> None:
     names = [stream.name for stream in PLAN.streams]
 
     assert names == ["JOBS", "JOBS_WORK", "JOBS_ADVISORIES", "KV_JOBS_KEYS_shop", "trellis", "KV_shop"]
@@ -80,14 +80,14 @@ def test_what_would_lose_jobs_differs(changed: dict[str, object], sentence: str)
     assert stream_differences(JOBS, {**JOBS.config, **changed}) == [f'stream "JOBS" differs: {sentence}']
 
 
-def test_advisories_of_the_work_stream_alone_will_do() -> None:
+def test_advisories_of_the_work_stream_alone_are_enough() -> None:
     narrow = ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS_WORK.>"]
 
     assert stream_differences(ADVISORIES, {**ADVISORIES.config, "subjects": narrow}) == []
     assert len(stream_differences(ADVISORIES, {**ADVISORIES.config, "subjects": ["else.>"]})) == 1
 
 
-def test_more_sources_than_needed_will_do() -> None:
+def test_more_sources_than_needed_are_accepted() -> None:
     more: list[object] = [{"name": "JOBS"}, *_sources(), {"name": "OTHER"}]
 
     assert stream_differences(WORK, {**WORK.config, "sources": more}) == []
@@ -113,7 +113,7 @@ def _sources() -> list[object]:
         ),
     ],
 )
-def test_a_consumer_that_would_work_otherwise_differs(changed: dict[str, object], sentence: str) -> None:
+def test_a_consumer_that_behaves_differently_differs(changed: dict[str, object], sentence: str) -> None:
     existing = {**CONSUMER.config, **changed}
     assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == [
         f'consumer "shop__pack" of stream "JOBS_WORK" differs: {sentence}'
@@ -128,6 +128,6 @@ def test_a_consumer_that_would_work_otherwise_differs(changed: dict[str, object]
         {"filter_subject": "", "filter_subjects": ["trellis.work.shop.pack"]},
     ],
 )
-def test_a_consumer_with_more_room_or_another_spelling_will_do(changed: dict[str, object]) -> None:
+def test_a_consumer_with_a_higher_limit_or_another_spelling_is_accepted(changed: dict[str, object]) -> None:
     existing = {**CONSUMER.config, **changed}
     assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == []

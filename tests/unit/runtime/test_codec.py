@@ -1,4 +1,4 @@
-"""Values to JSON and back: strict, bounded, and silent about what they hold."""
+"""Values to JSON and back: strict, bounded, and without the invalid value in errors."""
 
 import math
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ def test_what_does_not_match_is_refused(data: bytes) -> None:
         BASKET.decode(data)
 
 
-def test_the_offending_value_is_never_in_the_error() -> None:
+def test_the_invalid_value_is_never_in_the_error() -> None:
     with pytest.raises(InvalidPayload) as caught:
         BASKET.decode(b'{"items":[{"theNumber":"hunter2"}],"kind":"hunter3"}')
 

@@ -23,7 +23,7 @@ def message(data: bytes, headers: dict[str, str] | None = None) -> Message:
     return Message("events.v1.Orders.Shipped", data, headers or {})
 
 
-def test_the_header_stands_last_and_replaces_another() -> None:
+def test_the_header_comes_last_and_replaces_another() -> None:
     body: dict[str, JsonValue] = {"header": {"id": "forged"}, "orderId": "o1"}
 
     assert json.dumps(with_header(body, event_id="01M8", time=TIME)) == (

@@ -72,7 +72,7 @@ def test_pointers_lead_into_objects_and_arrays() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"region": None}, {"region": {}}, {"region": []}, []])
-def test_a_value_that_cannot_stand_in_a_subject_is_named(body: JsonValue) -> None:
+def test_a_value_that_is_not_valid_in_a_subject_is_named(body: JsonValue) -> None:
     with pytest.raises(InvalidPayload, match="/region") as caught:
         event_subject(spec("/region"), body)
 

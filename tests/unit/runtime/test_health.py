@@ -1,4 +1,4 @@
-"""The verdicts over checks and consumers, and the little HTTP that probes need."""
+"""The status that follows from checks and consumers, and as much HTTP as probes need."""
 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -43,7 +43,7 @@ def test_the_worst_check_decides(checks: list[CheckResult], status: HealthStatus
     assert (report.status, report.ready) == (status, ready)
 
 
-def test_a_report_is_written_as_the_wire_has_it() -> None:
+def test_a_report_is_written_as_on_the_wire() -> None:
     report = conclude([result(ok=False), result(ok=True)], AT)
 
     assert report.problems == ("one: broken",)
@@ -73,7 +73,7 @@ def test_a_report_is_written_as_the_wire_has_it() -> None:
         (ConsumerInfo(waiting=0), ConsumerInfo(waiting=0), False, None),
     ],
 )
-def test_what_the_server_says_explains_idleness(
+def test_the_report_of_the_server_explains_why_nothing_arrives(
     info: ConsumerInfo | None, previous: ConsumerInfo | None, free: bool, problem: Problem | None
 ) -> None:
     assert find_problem(info, previous, has_free_capacity=free) == problem
@@ -104,7 +104,7 @@ def test_a_consumer_at_its_limit_is_named_with_the_numbers() -> None:
         ("", Refusal(HTTPStatus.BAD_REQUEST)),
     ],
 )
-def test_a_request_is_understood_or_refused(head: str, understood: Request | Refusal) -> None:
+def test_a_request_is_read_or_refused(head: str, understood: Request | Refusal) -> None:
     assert read_head(head.encode("latin-1") + b"\r\n\r\n") == understood
 
 
@@ -117,7 +117,7 @@ def test_a_refused_method_names_those_that_are_not() -> None:
     [
         ("8080", ("127.0.0.1", 8080)),
         ("0", ("127.0.0.1", 0)),
-        ("0.0.0.0:80", ("0.0.0.0", 80)),  # noqa: S104 - told so
+        ("0.0.0.0:80", ("0.0.0.0", 80)),  # noqa: S104 - only parsed
         ("[::1]:0", ("::1", 0)),
         ("localhost:1", ("localhost", 1)),
     ],

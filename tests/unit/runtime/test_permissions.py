@@ -1,4 +1,4 @@
-"""What each role may do: as data, and as a server's configuration has it."""
+"""What each role may do: as data, and in a server's configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATTERNS = st.one_of(TOKENS.map(".".join), TOKENS.map(lambda tokens: ".".join([*
 SUBJECTS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map(".".join)
 
 
-def test_a_client_may_call_and_listen_and_nothing_else() -> None:
+def test_a_client_may_call_and_subscribe_and_nothing_else() -> None:
     assert permissions(OrdersClient, "client") == Permissions(
         publish=("rpc.v1.Orders.Create", "rpc.v1.Orders.Peek"),
         subscribe=(
@@ -34,7 +34,7 @@ def test_a_client_may_call_and_listen_and_nothing_else() -> None:
 def test_a_service_without_jobs_needs_nothing_of_them() -> None:
     allowed = permissions(OrdersService, "worker")
 
-    assert not [each for each in (*allowed.publish, *allowed.subscribe) if "job" in each.lower()]
+    assert not [subject for subject in (*allowed.publish, *allowed.subscribe) if "job" in subject.lower()]
     assert "rpc.v1.Orders.Create" in allowed.subscribe
     assert "rpc.v1.Orders.Peek" in allowed.publish  # it calls a procedure itself
     assert allowed.allow_responses == timedelta(minutes=10)
@@ -48,8 +48,8 @@ def test_only_a_service_with_keyed_queues_may_use_the_bucket_of_keys() -> None:
     assert keyed in permissions(Depot, "producer").publish
     assert keyed not in permissions(Depot, "producer").subscribe
     assert keyed in permissions(Depot, "operator").publish
-    assert not [each for each in permissions(OrdersService, "worker").publish if "JOBS_KEYS" in each]
-    assert not [each for each in permissions(Depot, "worker").publish if "duty" in each]
+    assert not [subject for subject in permissions(OrdersService, "worker").publish if "JOBS_KEYS" in subject]
+    assert not [subject for subject in permissions(Depot, "worker").publish if "duty" in subject]
 
 
 def test_names_of_a_given_binding_are_used() -> None:
@@ -68,7 +68,7 @@ def test_names_of_a_given_binding_are_used() -> None:
     assert "trellis.jobs.tr_jobs_x.q1.*.*" in allowed.publish
     assert "trellis.job_claims.tr_jobs_x.*" in allowed.subscribe
     assert "$KV.JOBS_KEYS_tr_jobs_x.duty.*" in maintenance.publish
-    assert not [each for each in allowed.publish if ".depot." in each]
+    assert not [subject for subject in allowed.publish if ".depot." in subject]
 
 
 def test_a_role_and_a_class_that_do_not_fit_are_refused() -> None:

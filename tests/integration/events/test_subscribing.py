@@ -1,4 +1,4 @@
-"""Events on their way to who listens."""
+"""Events on their way to subscribers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def client(nats_server: NatsServer, service: OrdersService) -> AsyncIterat
         yield connected
 
 
-async def test_a_listener_gets_the_event_as_it_was_published(
+async def test_a_subscriber_gets_the_event_as_it_was_published(
     service: OrdersService, client: OrdersClient
 ) -> None:
     async with client.shipped.subscribe() as events:
@@ -49,21 +49,21 @@ async def test_a_listener_gets_the_event_as_it_was_published(
     assert received.subject == "events.v1.Orders.Shipped"
 
 
-async def test_the_service_can_listen_to_its_own_events(service: OrdersService) -> None:
+async def test_the_service_can_subscribe_to_its_own_events(service: OrdersService) -> None:
     async with service.shipped.subscribe() as events:
         await service.shipped.publish(Shipped(order_id="o1"))
 
         assert (await anext(events)).event == Shipped(order_id="o1")
 
 
-async def test_events_of_every_value_come_in_order(service: OrdersService, client: OrdersClient) -> None:
+async def test_events_of_every_value_arrive_in_order(service: OrdersService, client: OrdersClient) -> None:
     async with client.moved.subscribe() as events:
         for region in ("eu", "us east.1", ""):
             await service.moved.publish(Moved(order_id="o1", region=region))
 
         received = [await anext(events) for _ in range(3)]
 
-    assert [each.event.region for each in received] == ["eu", "us east.1", ""]
+    assert [event.event.region for event in received] == ["eu", "us east.1", ""]
     assert received[1].subject == "events.v1.Orders.Moved.us~20~east~2E~1"
 
 
@@ -105,7 +105,7 @@ async def test_an_event_that_breaks_its_schema_is_skipped_and_logged(
     assert "secret value" not in caplog.text
 
 
-async def test_a_slow_listener_loses_the_oldest_events_and_is_told(
+async def test_a_slow_reader_loses_the_oldest_events_and_sees_how_many(
     service: OrdersService,
     client: OrdersClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -123,7 +123,7 @@ async def test_a_slow_listener_loses_the_oldest_events_and_is_told(
     assert 'event "Orders.Shipped": the reader is too slow' in caplog.text
 
 
-async def test_a_subscription_lasts_through_a_reconnect(
+async def test_a_subscription_survives_a_reconnect(
     nats_server: NatsServer, service: OrdersService, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -134,7 +134,7 @@ async def test_a_subscription_lasts_through_a_reconnect(
         proxy.cut()
         await eventually(lambda: "connection lost" in caplog.text)
 
-        async def heard() -> bool:
+        async def is_received() -> bool:
             await service.shipped.publish(Shipped(order_id="o1"))
             try:
                 async with asyncio.timeout(0.1):
@@ -142,7 +142,7 @@ async def test_a_subscription_lasts_through_a_reconnect(
             except TimeoutError:
                 return False
 
-        assert await eventually(heard)
+        assert await eventually(is_received)
 
 
 async def test_a_loop_in_another_task_ends_with_its_subscription(
@@ -160,7 +160,7 @@ async def collect(client_events: event_source.EventSubscription[Shipped]) -> lis
     return [received.event.order_id async for received in client_events]
 
 
-async def test_who_may_not_listen_is_told_at_once() -> None:
+async def test_a_denied_subscription_raises_at_once() -> None:
     config = 'authorization { users = [ { user: a, password: b, permissions { subscribe { deny: "events.>" } } } ] }'
     with NatsServer(config=config) as server:
         async with OrdersClient.connect(server.url.replace("nats://", "nats://a:b@")) as client:
