@@ -1,7 +1,7 @@
 """Turns the names of a contract into Python names.
 
 One rule for all of them: a name is split into words, and the words are joined again as `snake_case` for attributes,
-functions and modules, or as `PascalCase` for classes. What no word can be made of has no Python name.
+functions and modules, or as `PascalCase` for classes. A name without letters and digits has no Python name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIELD_NAMES = frozenset(
     model_validate_json model_validate_strings
     mro register
     bool date float int list str tuple
-    """.split(),  # noqa: SIM905 - so many words read better as words
+    """.split(),  # noqa: SIM905 - a long word list reads better this way
 )
 
 # A class may not hide what the generated modules import, nor the containers that each surface has.
@@ -108,7 +108,7 @@ def singular(name: str) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """Split at everything that is no ASCII letter or digit, after folding look-alikes and dropping accents."""
+    """Split at every character that is not an ASCII letter or digit, after folding look-alikes and dropping accents."""
     decomposed = unicodedata.normalize("NFKD", name)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return [part for part in _SEPARATORS.split(bare) if part]

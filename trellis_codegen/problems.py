@@ -1,4 +1,4 @@
-"""What is wrong with a contract, and where: values that the rules return and the command line prints."""
+"""The problems of a contract: values that the rules return and the command line prints."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = [
 ]
 
 Pointer: TypeAlias = tuple[str | int, ...]
-"""The way from the document's root to a value: names of members and numbers of elements."""
+"""The path from the document's root to a value: names of members and indexes of elements."""
 
 
 _STEPS_SHOWN = 24
 _LENGTHS_APART = 2
 _CANDIDATES = 500
-"""Comparing a name with more than this many others takes longer than the hint is worth."""
+"""With more candidates, the comparison takes longer than the hint is worth."""
 
 
 class Severity(StrEnum):
@@ -34,21 +34,21 @@ class Severity(StrEnum):
     ERROR = "error"
     """Nothing is generated."""
     WARNING = "warning"
-    """The package is generated, and something of the contract is not in it or not as meant."""
+    """The package is generated, but a part of the contract is missing or changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing to tell the author of a contract."""
+    """One message for the author of a contract."""
 
     pointer: Pointer
-    """The value that is at fault."""
+    """The faulty value."""
     what: str
     """One clause, lower case, without a full stop; values are quoted."""
     hint: str | None = None
-    """What to do about it, if there is something to say."""
+    """How to fix it, if that is known."""
     on_key: bool = False
-    """Whether the name of the value is at fault, not the value: the position is then the name's."""
+    """Whether the name of the value is faulty, not the value itself; the position is then that of the name."""
     severity: Severity = Severity.ERROR
     line: int | None = None
     """Counted from 1; None until the problem has been located in the source."""
@@ -57,7 +57,7 @@ class Problem:
 
 
 class ProblemsFound(Exception):
-    """A contract can't be used; carries every problem that was found."""
+    """A contract is invalid; has every problem that was found."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -65,7 +65,7 @@ class ProblemsFound(Exception):
 
 
 def place(pointer: Pointer) -> str:
-    """Return a pointer as people read it: `jobs/reserve-inventory/payload`, without the `schema` of a reference."""
+    """Return a pointer in a readable form: `jobs/reserve-inventory/payload`, without the `schema` of a reference."""
     steps = pointer[:-1] if len(pointer) > 1 and pointer[-1] == "schema" else pointer
     if len(steps) > _STEPS_SHOWN:
         steps = (*steps[: _STEPS_SHOWN - 1], "…")

@@ -1,4 +1,4 @@
-"""Finds subjects that could be the same message's, in time that grows with their number, not with its square."""
+"""Finds subjects that overlap, in time that grows with their number, not with its square."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Mask: TypeAlias = tuple[bool, ...]
 
 
 class Subjects:
-    """Subjects and their owners; a new one is held against all before it."""
+    """Subjects and their owners; a new one is compared with all before it."""
 
     def __init__(self) -> None:
         self._known: dict[_Mask, list[tuple[_Tokens, Pointer]]] = {}
         self._tables: dict[_Mask, dict[_Mask, dict[_Tokens, Pointer]]] = {}
 
     def add(self, subject: str, owner: Pointer) -> Pointer | None:
-        """Add a subject, and return the owner of one that it meets, if there is one."""
+        """Add a subject, and return the owner of a subject that it overlaps, if there is one."""
         tokens = tuple(subject.split("."))
         mask = tuple(token != WILDCARD for token in tokens)
         found = None

@@ -1,4 +1,4 @@
-"""What is left of a document without its faulty parts, so that the rules can be checked in the same run."""
+"""A document without its faulty parts, so that the rules can be checked in the same run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trellis_codegen.problems import Pointer, Problem
 __all__ = ["drop_consequences", "remove_faults"]
 
 _ENTRY_DEPTH: Final = {"uses": 3, "resources": 3}
-"""How deep the named entries of a section are; elsewhere they are right in it."""
+"""The depth of the named entries in these sections; in the others it is 2."""
 _STAND_INS: Final[dict[str, JsonValue]] = {
     "format": "trellis.contract.v1",
     "id": "stand-in@v1",
@@ -21,7 +21,7 @@ _STAND_INS: Final[dict[str, JsonValue]] = {
     "description": "stand-in",
     "kind": "service",
 }
-"""What takes the place of a required member that is missing or wrong."""
+"""Values for required members that are missing or wrong."""
 
 
 def remove_faults(document: JsonValue, faults: Iterable[Pointer]) -> JsonValue:
@@ -35,7 +35,7 @@ def remove_faults(document: JsonValue, faults: Iterable[Pointer]) -> JsonValue:
 
 
 def drop_consequences(problems: Iterable[Problem], faults: Iterable[Pointer]) -> list[Problem]:
-    """Leave out what the mended document may have only because an entry was taken out of it."""
+    """Leave out problems that the document may have only because an entry was removed from it."""
     removed = [_entry(fault) for fault in faults]
     names = {f'"{entry[-1]}"' for entry in removed if entry}
     return [

@@ -1,6 +1,6 @@
-"""What a JSON pointer leads to, read off a schema: which kinds of values may stand there, and whether one must.
+"""Where a JSON pointer leads, according to a schema: which types a value there may have, and whether it is required.
 
-Where a schema leaves a choice, every branch counts: a pointer is sound when it is sound in each of them.
+Where a schema has alternatives, a pointer must be valid in each of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def split_pointer(pointer: str) -> tuple[str, ...]:
 
 
 def look_up(schema: JsonValue, pointer: str) -> Place | None:
-    """Return what `pointer` leads to in values of `schema`, or None when that schema knows nothing there."""
+    """Return what `pointer` leads to in values of `schema`, or None when the schema has nothing there."""
     return _Search(schema).find(schema, split_pointer(pointer), _MAX_DEPTH)
 
 
@@ -127,7 +127,7 @@ class _Search:
         return kinds
 
     def _target(self, node: JsonValue, depth: int) -> JsonValue:
-        """Follow local references; what leads nowhere knows nothing."""
+        """Follow local references; a reference without a target matches nothing."""
         for _ in range(depth):
             if not isinstance(node, dict) or not isinstance(reference := node.get("$ref"), str):
                 return node

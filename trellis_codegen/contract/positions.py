@@ -1,6 +1,6 @@
 """Finds the line and column of every value of a JSON text.
 
-Positions are asked for only when there is something to report, so that reading a sound contract costs a `json.loads`.
+Positions are computed only when there is a problem to report, so that reading a valid contract costs a `json.loads`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Position:
 
 
 class Positions:
-    """Where the values of one sound JSON text stand."""
+    """The positions of the values in one valid JSON text."""
 
     def __init__(self, text: str) -> None:
         self._text = text

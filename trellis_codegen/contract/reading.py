@@ -23,7 +23,7 @@ __all__ = ["ContractInvalid", "Reading", "read_manifest"]
 
 
 _MOST_OF_A_KIND = 200
-"""So many unknown fields are told one by one: nobody reads on, and each hint takes time."""
+"""The number of unknown fields that are reported: more are not read, and each hint takes time."""
 _KINDS = {
     "bool_type": "true or false",
     "dict_type": "an object",
@@ -36,7 +36,7 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """A contract that can be used, and what its author should know about it."""
+    """A valid contract, and the warnings for its author."""
 
     manifest: Manifest
     source: str
@@ -45,12 +45,12 @@ class Reading:
 
 
 class ContractInvalid(ProblemsFound):
-    """A contract breaks the format or its rules. What can be told of it all the same is in `rest`."""
+    """A contract violates the format or its rules. `rest` is what remains without the faulty entries."""
 
     def __init__(self, problems: list[Problem], *, rest: Manifest | None, source: str) -> None:
         super().__init__(problems)
         self.rest = rest
-        """The contract without the entries that are faulty in form; None when nothing can be told of it."""
+        """The contract without the entries that violate the format; None if nothing is left."""
         self.source = source
 
 
@@ -113,7 +113,7 @@ def _validate(
 
 
 def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
-    """Return what has no fault of form, so that one run tells everything; None when a fault hides behind another."""
+    """Return the part that follows the format, so that one run reports everything; None if removing the faults is not enough."""
     try:
         return Manifest.model_validate(remove_faults(value, faults))
     except ValidationError:
@@ -121,7 +121,7 @@ def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
 
 
 def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
-    """Say in the words of the house what pydantic found."""
+    """Return a validation error of pydantic as a problem."""
     pointer, context = _pointer(details), details.get("ctx", {})
     given = _value_at(document, pointer)
     match details["type"]:
@@ -144,7 +144,7 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
 
 
 def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[list[Problem], set[Pointer]]:
-    """Say of a missing member that a misspelt one is there, in one problem instead of two."""
+    """Report a missing member and its misspelt twin as one problem instead of two."""
     explained: set[Pointer] = set()
     result: list[Problem] = []
     for fault in faults:

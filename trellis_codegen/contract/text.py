@@ -1,4 +1,4 @@
-"""Bytes → a JSON value, or what keeps them from being one.
+"""Bytes → a JSON value, or the problem that prevents it.
 
 Stricter than `json.loads`: no duplicate names, no `NaN`, no number that overflows, no half characters, and bounded in
 size and depth, so that a hostile file costs neither time nor memory.
@@ -54,7 +54,7 @@ def parse(text: str) -> JsonValue:
     """Return the value of a JSON text.
 
     Raises:
-        ProblemsFound: it is not JSON, or not JSON that means one thing everywhere.
+        ProblemsFound: it is not JSON, or JSON that parsers read differently.
     """
     duplicates: list[str] = []
 
@@ -81,7 +81,7 @@ def parse(text: str) -> JsonValue:
 
 
 def _check_numbers(text: str) -> None:
-    """Refuse what JSON has no number for, before anything is computed from it."""
+    """Reject numbers that JSON does not have, before any of them is computed."""
     for match in _NUMBER.finditer(text):
         number = match.group()
         if number.startswith('"'):
@@ -110,11 +110,11 @@ def _deep_or_broken(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     if len(pointer) > MAX_DEPTH:
         yield Problem(pointer=pointer, what=f"nested more than {MAX_DEPTH} levels deep")
     elif isinstance(value, str) and _is_broken(value):
-        yield Problem(pointer=pointer, what="the text holds half of a character (a lone surrogate)")
+        yield Problem(pointer=pointer, what="the text contains a lone surrogate: half of a character")
     elif isinstance(value, dict):
         for name, each in value.items():
             if _is_broken(name):
-                yield Problem(pointer=pointer, what="a name holds half of a character (a lone surrogate)")
+                yield Problem(pointer=pointer, what="a name contains a lone surrogate: half of a character")
             yield from _deep_or_broken(each, (*pointer, name))
     elif isinstance(value, list):
         for index, each in enumerate(value):
@@ -129,13 +129,13 @@ def _duplicates(text: str) -> list[Problem]:
     found: list[Problem] = []
     for pointer, offset in Positions(text).duplicates:
         position = find_position(text, offset)
-        what = f'"{pointer[-1]}" is given twice'
+        what = f'duplicate name "{pointer[-1]}"'
         found.append(Problem(pointer=pointer, what=what, line=position.line, column=position.column))
     return found
 
 
 def _refuse_comma_at_the_end(text: str, offset: int) -> None:
-    """Say what is wrong as Python 3.13 does, whose parser points at the comma; older ones point behind it."""
+    """Report a trailing comma at its own position, as the parser of Python 3.13 does; older ones point behind it."""
     before, end = text[:offset].rstrip(_WHITE_SPACE), text[offset : offset + 1]
     if before.endswith(",") and end in _ENDS:
         _refuse(f"not JSON: {_ENDS[end]}", text=text, offset=len(before) - 1)

@@ -1,4 +1,4 @@
-"""Fields that the format had once, or that look as if they meant something: errors, where other unknown fields are not."""
+"""Fields that the format once had, or that are easily confused: errors, while other unknown fields are warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GONE: dict[Pointer, _Finding] = {
 
 
 def find_unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
-    """Return what is wrong with an unknown field beyond being unknown; None when there is nothing."""
+    """Return the problem with such a field; None for any other unknown field."""
     found = _GONE.get(pointer)
     match pointer:
         case ("uses", "required" | "optional", _, "subjects"):

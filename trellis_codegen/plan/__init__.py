@@ -1,1 +1,1 @@
-"""What the templates may see: a contract with every name, number and word decided, frozen."""
+"""The input of the templates: a contract with every name, number and text decided, frozen."""

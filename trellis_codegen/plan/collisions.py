@@ -1,4 +1,4 @@
-"""Two contract names, one Python name: an error that names both, never a silent suffix."""
+"""Two contract names that become one Python name: an error that names both, never a silent suffix."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["Claim", "find_collisions"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something of the contract wants a Python name."""
+    """A part of the contract that needs a Python name."""
 
     python_name: str
     """The name as people write it: `jobs.reserve_inventory`."""
     pointer: Pointer
-    """What wants it; the last step is its contract name."""
+    """The part that needs it; the last step is its contract name."""
 
 
 def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
-    """Return a problem for each claim whose name is taken or has no letter in it; one for each two that meet."""
+    """Return a problem for each claim whose name is empty, and for each pair of claims with the same name."""
     owners: dict[str, Claim] = {}
     reported: set[tuple[Pointer, Pointer]] = set()
     problems: list[Problem] = []
     for claim in claims:
         wanted = str(claim.pointer[-1])
         if not claim.python_name.rpartition(".")[2]:
-            what = f'nothing of "{wanted}" can be part of a Python name'
+            what = f'cannot make a Python name from "{wanted}"'
             problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
             continue
         owner = owners.setdefault(claim.python_name, claim)

@@ -75,7 +75,7 @@ def group_names(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
 
 
 def claim_group_names(section: str, names: Iterable[str]) -> Iterator[Claim]:
-    """Yield the Python names that a surface's names want: groups, attributes and constants."""
+    """Yield the Python names that a surface needs: groups, attributes and constants."""
     groups: set[str] = set()
     for name in names:
         first, dot, rest = name.partition(".")
@@ -89,7 +89,7 @@ def claim_group_names(section: str, names: Iterable[str]) -> Iterator[Claim]:
 
 
 def claim_group_classes(section: str, surface: Surface[PlanT], suffixes: tuple[str, ...]) -> Iterator[Claim]:
-    """Yield the names that a surface's file wants for classes and constants, each claimed by one name of the group."""
+    """Yield the names of classes and constants in the file of a surface, each claimed by one name of its group."""
     for group in surface.groups:
         for suffix in suffixes:
             yield Claim(naming.class_name(f"{group.stem}{suffix}"), (section, group.members[0].name))

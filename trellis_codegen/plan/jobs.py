@@ -57,13 +57,13 @@ class QueuePlan:
     model_names: tuple[str, ...]
     """The models among its types."""
     spec: tuple[Argument, ...]
-    """What the contract says of the queue; the runtime has the defaults for the rest."""
+    """The settings of the contract; the runtime has the defaults for the rest."""
     key: tuple[Argument, ...]
     """The arguments of its `KeySpec`; empty for a queue without keys."""
 
 
 def claim_queue_names(manifest: Manifest) -> Iterator[Claim]:
-    """Yield the Python names that the queues want."""
+    """Yield the Python names that the queues need."""
     for name in manifest.jobs or {}:
         yield Claim(f"jobs.{_attribute(name)}", ("jobs", name))
 
@@ -74,7 +74,7 @@ def plan_jobs(manifest: Manifest, models: ModelsPlan) -> tuple[QueuePlan, ...]:
 
 
 def describe_retries(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
-    """Say how often a job is tried, and after which waits: only those that can be reached.
+    """Return in words how often a job is tried, and after which waits; waits that are never reached are left out.
 
     `Tried at most 5 times: again after 5 s, 30 s, then every 2 min.`
     """
@@ -158,16 +158,14 @@ def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]
 
 
 def _numbers(job: Job) -> str:
-    """Say in words what the numbers of the queue mean for a job."""
+    """Return in words what the numbers of the queue mean for a job."""
     max_deliver = MAX_DELIVER if job.max_deliver is None else job.max_deliver
     backoff = BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
     sentences = [describe_retries(max_deliver, backoff)]
     if job.ack_wait_ms is not None:
-        sentences.append(
-            f"A worker that is silent for {describe_duration(job.ack_wait_ms)} is taken for dead."
-        )
+        sentences.append(f"A worker that is silent for {describe_duration(job.ack_wait_ms)} counts as dead.")
     if job.default_deadline_ms is not None:
-        sentences.append(f"Given up {describe_duration(job.default_deadline_ms)} after it was created.")
+        sentences.append(f"Expires {describe_duration(job.default_deadline_ms)} after it was created.")
     if job.concurrency is not None:
         sentences.append(f"At most {job.concurrency} at a time in one process.")
     if job.key_concurrency is not None:
@@ -184,7 +182,7 @@ def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
             "coalesce": "is answered with the one that waits longest",
             "replace-oldest": "replaces the one that waits longest",
         }
-        wait = f"{waiting} may wait, and one more {ends[when_full]}"
+        wait = f"{waiting} may wait, and another one {ends[when_full]}"
     else:
-        wait = f"one more is {'answered with the active one' if when_full == 'coalesce' else 'rejected'}"
+        wait = f"another one is {'answered with the active one' if when_full == 'coalesce' else 'rejected'}"
     return f"At most {key.max_active or MAX_ACTIVE} at a time per key {':'.join(key.key)}; {wait}."

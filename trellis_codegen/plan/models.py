@@ -152,7 +152,7 @@ def _clashes(drafts: dict[str, SchemaDraft], homes: Homes) -> Iterator[Problem]:
             home = homes.by_key[draft.key]
             if owners.setdefault(draft.name, home) != home and draft.name not in reported:
                 reported.add(draft.name)
-                what = f"two different objects inside would both become the class {draft.name}"
+                what = f"two different nested objects would both become the class {draft.name}"
                 yield Problem(pointer=("schemas", schema), what=what, on_key=True)
 
 
@@ -183,7 +183,7 @@ def _translate_schemas(
             if len(schemas) > 1:
                 pending += [[schema] for schema in schemas]
                 continue
-            what = f"datamodel-code-generator can't make a model of it: {error}"
+            what = f"datamodel-code-generator cannot generate a model for it: {error}"
             problems.append(Problem(pointer=("schemas", schemas[0]), what=what, on_key=True))
     return translated, problems
 
@@ -301,5 +301,5 @@ def _export(modules: dict[str, ModelModule]) -> tuple[dict[str, tuple[str, ...]]
 
 
 def _hidden(schema: str, module: ModelModule, name: str) -> Problem:
-    what = f"the name of its nested {name} is taken; import it from models.{module.module}"
+    what = f"its nested class {name} is not exported, because the name is taken; import it from models.{module.module}"
     return Problem(pointer=("schemas", schema), what=what, on_key=True, severity=Severity.WARNING)

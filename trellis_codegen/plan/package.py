@@ -40,7 +40,7 @@ RUNTIME_API = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackagePlan:
-    """Everything that the templates may see."""
+    """The input of the templates."""
 
     package: str
     source: str
@@ -52,7 +52,7 @@ class PackagePlan:
     contract_json: str
     """The manifest in its own order, one member to a line."""
     title: str
-    """What people call the participant: `Orders Service`."""
+    """The display name of the participant: `Orders Service`."""
     docstring: str
     service_class: str
     client_class: str
@@ -134,7 +134,7 @@ def _package_imports(names: Mapping[str, Iterable[str]]) -> tuple[Import, ...]:
 
 
 def collect_problems(error: ProblemsFound) -> tuple[Problem, ...]:
-    """Return what was found in a contract that can't be used, with the names in it that become one."""
+    """Return the problems of an invalid contract, including names that collide."""
     if not isinstance(error, ContractInvalid) or error.rest is None:
         return error.problems
     return tuple(locate([*error.problems, *find_collisions(_claims(error.rest))], error.source))
@@ -143,7 +143,7 @@ def collect_problems(error: ProblemsFound) -> tuple[Problem, ...]:
 def plan_package(
     manifest: Manifest, *, source: str, package: str | None, generator: str
 ) -> tuple[PackagePlan, list[Problem]]:
-    """Decide every name of a package, and say what of the contract is not in it.
+    """Decide every name of a package, and report what the package does not support.
 
     Raises:
         ProblemsFound: the contract can't become a package.
@@ -151,9 +151,7 @@ def plan_package(
     problems = find_collisions(_claims(manifest))
     stem = naming.pascal(naming.contract_stem(manifest.id))
     if not stem:
-        problems.append(
-            Problem(pointer=("id",), what=f'nothing of "{manifest.id}" can be part of a Python name')
-        )
+        problems.append(Problem(pointer=("id",), what=f'cannot make a Python name from "{manifest.id}"'))
     try:
         models, remarks = plan_models(manifest)
     except ProblemsFound as error:
@@ -191,7 +189,7 @@ def plan_package(
 def _hidden(plan: PackagePlan) -> Iterator[Problem]:
     owners = {name: schema for schema, names in plan.models.nested.items() for name in names}
     for name in plan.hidden:
-        what = f"the name of its nested {name} is taken; import it from {plan.package}.models"
+        what = f"its nested class {name} is not exported, because the name is taken; import it from {plan.package}.models"
         pointer = ("schemas", owners[name])
         yield Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING)
 
@@ -205,7 +203,7 @@ def _claims(manifest: Manifest) -> list[Claim]:
 
 
 def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
-    """Yield the names that meet in one file: first in the package's `__init__.py`, then in that of each surface."""
+    """Yield the names that share a file: first the package's `__init__.py`, then that of each surface."""
     models = [Claim(each.name, ("schemas", name)) for name, each in plan.models.classes.items()]
     errors = [*claim_error_names(manifest)]
     jobs = [

@@ -102,7 +102,7 @@ class ErrorPlan:
     class_name: str
     data: str | None
     message: str
-    """What it says when it is raised without words."""
+    """Its message when it is raised without one."""
     docstring: str
     fields: tuple[ErrorField, ...]
     passed: tuple[str, ...]
@@ -163,7 +163,7 @@ def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
 
 
 def claim_bucket_names(manifest: Manifest) -> Iterator[Claim]:
-    """Yield the Python names that the buckets want."""
+    """Yield the Python names that the buckets need."""
     for name in manifest.resources.kv or {} if manifest.resources else {}:
         yield Claim(f"kv.{naming.attribute(name)}", ("resources", "kv", name))
 
@@ -204,7 +204,7 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
 
 
 def claim_error_names(manifest: Manifest) -> Iterator[Claim]:
-    """Yield the class names that the errors want."""
+    """Yield the class names that the errors need."""
     for name, error in _declared(manifest):
         yield Claim(naming.class_name(error.error_type), ("errors", name))
 

@@ -1,4 +1,4 @@
-"""The templates and the rules they run under: an undefined name is an error, and there is no escaping but ours."""
+"""The environment of the templates: an undefined name is an error, and only the filters here escape text."""
 
 from __future__ import annotations
 

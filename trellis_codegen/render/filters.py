@@ -1,4 +1,4 @@
-"""Text of a contract → text of a Python file. Nothing of a contract gets into a file by another way."""
+"""Text of a contract → text of a Python file. These filters are the only way."""
 
 from __future__ import annotations
 

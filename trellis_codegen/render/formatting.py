@@ -1,4 +1,4 @@
-"""The last gate of every Python file: laid out by black, and parsed back."""
+"""The last step for every Python file: black formats it, and it is parsed once more."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["format_file", "format_files"]
 
 _MODE = Mode(target_versions={TargetVersion.PY311}, line_length=110)
 _MANY_CHARACTERS: Final = 60_000
-"""From here on several processes are quicker: black takes about a second for so much, starting them a few hundredths."""
+"""With more, several processes are faster: black takes about a second for this much, starting processes a few hundredths."""
 _PROCESSES_MAX: Final = 4
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:
-    """Return every file laid out; large packages on several processors. The result is the same.
+    """Return every file formatted; large packages use several processes, with the same result.
 
     Raises:
         RuntimeError: as `formatted`.
     """
     processes = min(os.cpu_count() or 1, _PROCESSES_MAX)
     large = sum(map(len, files.values())) >= _MANY_CHARACTERS
-    # A fork starts with black already loaded; elsewhere than on Linux it is not safe, and a spawn not quick.
+    # A fork starts with black already loaded. It is not safe outside Linux, and spawning is slow.
     if not large or processes == 1 or sys.platform != "linux":
         return {name: format_file(name, text) for name, text in files.items()}
     with ProcessPoolExecutor(
@@ -42,10 +42,10 @@ def format_files(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def format_file(name: str, text: str) -> str:
-    """Return the text of the file `name`, laid out.
+    """Return the text of the file `name`, formatted.
 
     Raises:
-        RuntimeError: it is not Python; a bug of the templates, never the contract's fault.
+        RuntimeError: it is not Python; a bug of the templates, not of the contract.
     """
     try:
         result = format_str(text, mode=_MODE)

@@ -1,6 +1,6 @@
-"""Looks at an embedded schema before anything else does: bounded, self-contained, and free of keys that steer.
+"""Checks an embedded schema first: its size, its references, and its keywords.
 
-A schema can make the model generator read files and import modules of its choosing. What passes here cannot.
+A schema can make datamodel-code-generator read files and import modules. A schema that passes this check cannot.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
     problems: list[Problem] = []
     for count, (node, place, depth) in enumerate(walk(schema, pointer), start=1):
         if depth > MAX_SCHEMA_DEPTH or count > MAX_SCHEMA_NODES:
-            what = f"nested more than {MAX_SCHEMA_DEPTH} schemas deep"
+            what = f"schemas are nested more than {MAX_SCHEMA_DEPTH} deep"
             if depth <= MAX_SCHEMA_DEPTH:
-                what = f"more than {MAX_SCHEMA_NODES} schemas inside"
+                what = f"has more than {MAX_SCHEMA_NODES} nested schemas"
             return [*problems, Problem(pointer=pointer, what=what, on_key=True)]
         if isinstance(node, dict):
             problems += _check_node(node, place, schema)
@@ -76,10 +76,14 @@ def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Ite
     if not isinstance(reference, str):
         return
     if reference != "#" and not reference.startswith("#/"):
-        hint = 'only references inside the schema itself are followed: "#/$defs/…"'
-        yield Problem(pointer=(*pointer, "$ref"), what=f'reference to "{reference}" is refused', hint=hint)
+        hint = 'only references within the schema are supported: "#/$defs/…"'
+        yield Problem(
+            pointer=(*pointer, "$ref"), what=f'the reference "{reference}" is not allowed', hint=hint
+        )
     elif resolve(root, reference) is None:
-        yield Problem(pointer=(*pointer, "$ref"), what=f'nothing at "{reference}" in this schema')
+        yield Problem(
+            pointer=(*pointer, "$ref"), what=f'the reference "{reference}" does not exist in this schema'
+        )
 
 
 def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
@@ -118,7 +122,7 @@ def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
         attribute = field(name)
         owner = owners.setdefault(attribute, name)
         if not attribute:
-            what = f'nothing of "{name}" can be part of a Python name'
+            what = f'cannot make a Python name from "{name}"'
             yield Problem(pointer=place, what=what, on_key=place[-1] == name)
         elif owner != name:
             what = f'"{owner}" and "{name}" would both become the field {attribute}'

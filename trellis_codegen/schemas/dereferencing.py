@@ -1,4 +1,4 @@
-"""Writes out what a schema refers to, so that equal shapes look equal; only recursion keeps its references."""
+"""Expands the references of a schema; only recursive ones remain."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def dereference(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> 
         nonlocal count
         count += 1
         if count > MAX_SCHEMA_NODES:
-            what = (
-                f"the schema is too large with its references written out: at most {MAX_SCHEMA_NODES} schemas"
-            )
+            what = f"the schema is too large when its references are expanded: at most {MAX_SCHEMA_NODES} schemas"
             raise ProblemsFound([Problem(pointer=(), what=what)])
         if not isinstance(node, dict):
             return node

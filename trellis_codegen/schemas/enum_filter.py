@@ -1,4 +1,4 @@
-"""Whether a constant of a contract is allowed by the keywords beside it: enumerations and defaults are held against them."""
+"""Whether a constant of a contract is allowed by the keywords next to it; enumerations and defaults are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schema keywords: which the models enforce, which only describe, and which must never reach the generator."""
+"""The JSON Schema keywords: those that models enforce, those that only describe, and those that must not reach the generator."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ DESCRIPTIVE = frozenset(
         "writeOnly",
     ]
 )
-"""Keywords that forbid nothing. `description` becomes a docstring; `default` of a plain value becomes the field's."""
+"""Keywords that do not constrain values. `description` becomes a docstring; `default` of a plain value becomes the field's."""
 
 ENFORCED_FORMATS = frozenset(["date", "date-time", "time", "uuid"])
 """Formats with a Python type of their own; the others describe."""
@@ -84,11 +84,11 @@ KEYWORDS_OF: dict[str, frozenset[str]] = {
     "object": frozenset(["properties", "required", "additionalProperties", "patternProperties"]),
     "string": frozenset(["minLength", "maxLength", "pattern", "format"]),
 }
-"""For each JSON type the keywords that are about its values, and about no others."""
+"""For each JSON type, the keywords that apply to its values only."""
 
 _STEERING = frozenset(["customTypePath", "customBasePath"])
 
 
 def is_steering(keyword: str) -> bool:
-    """Whether a keyword tells the model generator what to import; such a keyword is never passed on."""
+    """Whether a keyword tells the model generator what to import; such keywords are removed."""
     return keyword in _STEERING or keyword.startswith("x-python-")

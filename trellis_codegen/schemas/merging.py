@@ -1,4 +1,4 @@
-"""Two schemas → one that a value matches when it matches both: what `allOf`, and keywords beside a union, mean."""
+"""Two schemas → one that accepts what both accept: the meaning of `allOf`, and of keywords next to a union."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ARRAY_KEYWORDS = frozenset(["items", "prefixItems", "additionalItems"])
 
 
 class CannotMerge(Exception):
-    """Two schemas say different things that no single schema of ours can say; the keyword is the message."""
+    """Two schemas cannot be expressed as one; the keyword is the message."""
 
 
 def merge(one: JsonValue, other: JsonValue) -> JsonValue:
-    """Return a schema for the values that match both; False when there can be none. Words of `other` win.
+    """Return a schema for the values that match both; False when there are none. Descriptions of `other` win.
 
     Raises:
-        CannotMerge: there may be such values, and what they look like can't be written down.
+        CannotMerge: there may be such values, but no single schema describes them.
     """
     if one is False or other is False:
         return False
@@ -48,7 +48,7 @@ def merge(one: JsonValue, other: JsonValue) -> JsonValue:
 
 
 def _merge_limits(one: JsonObject, other: JsonObject, result: JsonObject) -> bool:
-    """Combine the keywords that both have; False when nothing can match."""
+    """Combine the keywords that both have; False when no value can match."""
     for keyword in one.keys() & other.keys():
         if keyword in _OBJECT_KEYWORDS | _ARRAY_KEYWORDS or are_equal(one[keyword], other[keyword]):
             continue
@@ -63,7 +63,7 @@ def _merge_limits(one: JsonObject, other: JsonObject, result: JsonObject) -> boo
 
 
 def _merge_objects(one: JsonObject, other: JsonObject, result: JsonObject) -> None:
-    """Let each side's rule for further members hold for those that only the other side names."""
+    """Apply each side's rule for undeclared members to those that only the other side declares."""
     if one.get("patternProperties") != other.get("patternProperties"):
         raise CannotMerge("patternProperties")
     ours, theirs = _properties(one), _properties(other)
@@ -144,4 +144,4 @@ _RULES: dict[str, Callable[[JsonValue, JsonValue], JsonValue]] = {
     **dict.fromkeys(["minimum", "exclusiveMinimum", "minLength", "minItems"], _larger),
     **dict.fromkeys(["maximum", "exclusiveMaximum", "maxLength", "maxItems"], _smaller),
 }
-"""How two different values of a keyword become one; None stands for: nothing matches."""
+"""How two different values of a keyword are combined; None means that no value can match."""

@@ -1,6 +1,6 @@
-"""What a schema comes down to: one kind of value, an enumeration, a union, or anything at all.
+"""The simplest form of a schema: one type, an enumeration, a union, or any value.
 
-Nothing that a schema demands is lost on the way: what can't be said in that form is noted, and the author is told.
+A constraint that this form cannot express is recorded as a loss, and becomes a warning for the author.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Loss", "normalize"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 Loss: TypeAlias = tuple[str, str]
-"""A keyword, and what is not enforced of it."""
+"""A keyword, and the reason why it is not fully enforced."""
 
 _UNIONS = ("anyOf", "oneOf")
 _MANY = 100
@@ -34,7 +34,7 @@ _ROUNDED = {
 
 
 def normalize(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
-    """Return a schema in its simplest form; what it loses is added to `losses`, except what its members lose alone.
+    """Return a schema in its simplest form; its losses are added to `losses`, without those of its members.
 
     The result is a boolean, a reference, a union without demands of its own, an enumeration, or a schema of one type.
     """
@@ -71,10 +71,10 @@ def _without_all_of(schema: JsonObject, losses: list[Loss]) -> JsonValue:
         try:
             result = merge(result, part)
         except CannotMerge as error:
-            losses.append(("allOf", f'its parts disagree about "{error}"'))
+            losses.append(("allOf", f'its parts have conflicting values for "{error}"'))
             return _words(schema)
     if result is False:
-        losses.append(("allOf", "no value matches it: its parts contradict each other"))
+        losses.append(("allOf", "no value can match, because its parts contradict each other"))
     return result
 
 
@@ -87,7 +87,7 @@ def _positional(schema: JsonObject) -> JsonObject:
 
 
 def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
-    """Give a schema without a type the one that its keywords are about."""
+    """Add the type that the keywords of a schema without a type apply to."""
     if schema.keys() & {"type", "enum", "const", *_UNIONS}:
         return schema
     kinds = [kind for kind, keywords in KEYWORDS_OF.items() if schema.keys() & keywords]
@@ -95,21 +95,21 @@ def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
         return schema
     first = next(keyword for keyword in schema if any(keyword in KEYWORDS_OF[kind] for kind in kinds))
     if len(kinds) == 1:
-        losses.append((first, f'without a "type": taken for {kinds[0]} values only'))
+        losses.append((first, f'without a "type", it applies to {kinds[0]} values only'))
         return {**schema, "type": kinds[0]}
-    losses.append((first, 'without a "type": not enforced'))
+    losses.append((first, 'without a "type", it is ambiguous'))
     return _words(schema)
 
 
 def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: list[Loss]) -> JsonValue:
-    """Let what stands beside a union hold for each of its members."""
+    """Apply the keywords next to a union to each of its members."""
     demands = {key: each for key, each in beside.items() if key in MERGEABLE}
     parts: list[JsonValue] = []
     for member in members:
         try:
             part = normalize(merge(demands, member), losses) if demands else normalize(member)
         except CannotMerge as error:
-            losses.append((keyword, f'what stands beside it disagrees about "{error}"'))
+            losses.append((keyword, f'the keywords next to it conflict on "{error}"'))
             part = normalize(member)
         if part is not False:
             parts.append(part)
@@ -129,17 +129,17 @@ def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: l
 
 
 def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
-    """Keep of an enumeration what the keywords beside it allow."""
+    """Keep the values of an enumeration that the keywords next to it allow."""
     values = schema.get("enum", [schema.get("const")])
     inside = schema.keys() & (KEYWORDS_OF["object"] | KEYWORDS_OF["array"])
     if inside and isinstance(values, list) and any(isinstance(each, dict | list) for each in values):
-        losses.append((min(inside), "what is inside of constants is not looked at"))
+        losses.append((min(inside), "the values inside constants are not checked"))
     allowed = [each for each in values if is_allowed(each, schema)] if isinstance(values, list) else []
     return {**_words(schema), "enum": allowed} if allowed else False
 
 
 def _of_kind(schema: JsonObject, kind: JsonValue) -> JsonValue:
-    """Return what a schema of several types says of one of them."""
+    """Return the part of a schema with several types that applies to one of them."""
     about = KEYWORDS_OF["number" if kind == "integer" else str(kind)]
     return {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in about}}
 
@@ -168,13 +168,13 @@ def _with_required(schema: JsonObject) -> JsonObject:
 
 
 def _different(values: list[JsonValue]) -> bool:
-    """Whether no value stands there twice."""
+    """Whether all values are different."""
     numbers = [int(each) if isinstance(each, float) and each.is_integer() else each for each in values]
     return len({canonical_json(each) for each in numbers}) == len(numbers)
 
 
 def _exclusive(parts: list[JsonValue]) -> bool:
-    """Whether it is plain to see that no value matches two of the parts."""
+    """Whether no value can match two of the parts; False also when that is not obvious."""
     if len(parts) > _MANY:
         return False
     pairs = ((one, other) for index, one in enumerate(parts) for other in parts[index + 1 :])
@@ -197,5 +197,5 @@ def _disjoint(one: JsonValue, other: JsonValue) -> bool:
 
 
 def _words(schema: JsonObject) -> JsonObject:
-    """Return what describes, without what demands."""
+    """Return the descriptive keywords, without the constraints."""
     return {key: each for key, each in schema.items() if key not in MERGEABLE}

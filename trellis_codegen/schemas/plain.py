@@ -1,4 +1,4 @@
-"""Values without a class of their own: enumerations, maps, tuples, and narrowed strings, numbers and lists."""
+"""Values without a class of their own: enumerations, maps, tuples, and constrained strings, numbers and lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ALL_NAMES", "is_tuple", "select_limits", "split_map", "write_literal
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
-"""Patterns that every name matches: how tools write a map."""
+"""Patterns that every name matches; some tools write maps this way."""
 
 
 def write_literal(values: list[JsonValue]) -> str:
@@ -53,7 +53,7 @@ def is_tuple(schema: JsonObject) -> bool:
 
 
 def select_limits(schema: JsonObject) -> JsonObject:
-    """Return the type and the limits of a string, number, boolean, null or list, as far as they are enforced."""
+    """Return the type and the enforced limits of a string, number, boolean, null or list."""
     kind = schema.get("type")
     if not isinstance(kind, str):
         return {}

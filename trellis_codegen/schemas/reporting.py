@@ -1,4 +1,4 @@
-"""Walks a sound schema and says what of it the models will not enforce."""
+"""Walks a valid schema and reports the constraints that the models do not enforce."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["find_losses"]
 
 _COMBINED = frozenset(["allOf", "anyOf", "oneOf"])
 _JOINS_AT_MOST = 100
-"""So many schemas are looked at with their references written out; a schema that needs more is not for people."""
+"""The number of schemas that are checked with their references expanded."""
 
 
 def find_losses(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
-    """Yield a warning for each demand that the models of one named schema, already checked, do not enforce."""
+    """Yield a warning for each constraint of a valid named schema that its models do not enforce."""
     recursive = find_recursive_references(schema)
     nodes = {place: node for node, place, _ in walk(schema, pointer) if isinstance(node, dict)}
     joins = 0

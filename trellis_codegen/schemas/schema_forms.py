@@ -1,4 +1,4 @@
-"""Questions about one schema: is it an object, a map; what does it say of itself."""
+"""Questions about one schema: whether it is an object or a map, and its description and default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 def is_object(schema: JsonValue) -> TypeGuard[JsonObject]:
-    """Whether a class is made of this schema: it says which members its objects have."""
+    """Whether this schema becomes a class: it names the members of its objects."""
     return isinstance(schema, dict) and "properties" in schema and schema.get("type", "object") == "object"
 
 
@@ -58,13 +58,13 @@ def find_properties(schema: JsonValue) -> JsonObject:
 
 
 def has_reference(schema: JsonValue) -> bool:
-    """Whether a schema still refers to another one: only recursion does once references are written out."""
+    """Whether a schema still has references; after expansion, only recursive ones do."""
     if not isinstance(schema, dict):
         return False
     return "$ref" in schema or any(has_reference(each) for _, each in subschemas(schema))
 
 
 def make_letter(index: int) -> str:
-    """Return A, B, … Z, AA, BB, … for 0, 1, …: what tells things apart that have nothing else."""
+    """Return A, B, … Z, AA, BB, … for 0, 1, …, for things without a better name."""
     alphabet = string.ascii_uppercase
     return alphabet[index % len(alphabet)] * (1 + index // len(alphabet))

@@ -72,7 +72,7 @@ class _Splitter:
         if schema_forms.is_object(root):
             self._add_class(self.name, root)
         elif "#" in self.recursive:
-            self._refuse("a schema that contains itself must be an object")
+            self._refuse("a recursive schema must be an object")
         else:
             self._add_alias(root)
 
@@ -203,7 +203,7 @@ class _Splitter:
         if reference not in self.recursive_keys:
             target = self._written_out(resolve(self.source, reference))
             if not schema_forms.is_object(target):
-                self._refuse(f'"{reference}" contains itself, so it must be an object')
+                self._refuse(f'"{reference}" is recursive, so it must be an object')
             # Its place is known before its fields are read, because they lead back to it.
             self.recursive_keys[reference] = self._class_key(len(self.classes))
             name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))

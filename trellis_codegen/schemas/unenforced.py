@@ -1,4 +1,4 @@
-"""What a schema demands and its model will not check: named with its place, never dropped in silence."""
+"""The constraints of a schema that its model does not check: each is reported with its place."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 def find_unenforced(
     node: JsonObject, written_out: JsonValue, pointer: Pointer, *, joined: bool
 ) -> Iterator[Problem]:
-    """Yield a warning for each demand of one schema that its model does not check.
+    """Yield a warning for each constraint of one schema that its model does not check.
 
     `written_out` is the schema without references. A schema that is `joined` is merged into the one around it, which
-    answers for what the two say together.
+    reports the losses of the merge.
     """
     for keyword in node:
         if is_steering(keyword):
-            yield _warning((*pointer, keyword), f'"{keyword}" steers code generation and is ignored')
+            yield _warning(
+                (*pointer, keyword), f'"{keyword}" would control the code generator and is ignored'
+            )
         elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
             yield _warning((*pointer, keyword), f'"{keyword}" is not enforced by the models')
     losses: list[Loss] = []
@@ -44,7 +46,7 @@ def find_unenforced(
     for keyword, why in dict(losses).items():
         if not joined or keyword in ("allOf", "anyOf", "oneOf"):
             place = (*pointer, keyword) if keyword in node else pointer
-            yield _warning(place, f'"{keyword}" is not enforced as it stands: {why}')
+            yield _warning(place, f'"{keyword}" is not fully enforced: {why}')
     for keyword, what in (*_texts(node), *_members(node), *_positions(node), *_default(node)):
         yield _warning((*pointer, keyword), what)
 
@@ -58,21 +60,21 @@ def _texts(node: JsonObject) -> Iterator[tuple[str, str]]:
         return
     for keyword in ("minLength", "maxLength", "pattern"):
         if keyword in node:
-            yield keyword, f'"{keyword}" is not enforced beside the format "{name}"'
+            yield keyword, f'"{keyword}" is not enforced together with the format "{name}"'
 
 
 def _members(node: JsonObject) -> Iterator[tuple[str, str]]:
     patterns = node.get("patternProperties")
     if not isinstance(patterns, dict) or not patterns:
         if "$ref" in node and node.keys() & (MERGEABLE - {"$ref", "$defs", "definitions"}):
-            yield "$ref", "what stands beside a reference to something recursive is not enforced"
+            yield "$ref", "keywords next to a recursive reference are not enforced"
         return
     universal = len(patterns) == 1 and next(iter(patterns)) in ALL_NAMES
     closed = len(patterns) == 1 and node.get("additionalProperties") is False
     if "properties" in node or "required" in node or not (universal or closed):
         yield (
             "patternProperties",
-            '"patternProperties" is enforced only alone, with one pattern that is for all names',
+            '"patternProperties" is enforced only without "properties", with one pattern that applies to all names',
         )
 
 
@@ -84,7 +86,7 @@ def _positions(node: JsonObject) -> Iterator[tuple[str, str]]:
         keyword = "items"
         schema = {**node, "prefixItems": items, "items": node.get("additionalItems", True)}
     if isinstance(schema.get("prefixItems"), list) and not is_tuple(schema):
-        yield keyword, "positions are enforced only where minItems and maxItems give the list one length"
+        yield keyword, "positions are enforced only if minItems and maxItems fix the length of the list"
     elif keyword == "prefixItems" and "additionalItems" in node:
         yield "additionalItems", '"additionalItems" is not enforced by the models'
 

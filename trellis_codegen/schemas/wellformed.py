@@ -1,4 +1,4 @@
-"""Whether the keywords of a schema hold what JSON Schema wants in them."""
+"""Whether the keywords of a schema have the values that JSON Schema requires."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_values(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if isinstance(kind, str) and kind not in _TYPES:
             hint = did_you_mean(kind, _TYPES)
-            yield Problem(pointer=(*pointer, "type"), what=f'no type is called "{kind}"', hint=hint)
+            yield Problem(pointer=(*pointer, "type"), what=f'"{kind}" is not a JSON Schema type', hint=hint)
 
 
 def _is_number(value: JsonValue) -> bool:
@@ -68,7 +68,7 @@ _TEXT = ("a string", _is_text)
 _OBJECT = ("an object", _is_object)
 _COUNT = (f"a whole number from 0 to {_MAX_COUNT}", _is_count)
 _NUMBER = ("a number", _is_number)
-_FILLED_LIST = ("a list that is not empty", _is_filled_list)
+_FILLED_LIST = ("a non-empty list", _is_filled_list)
 
 _RULES: dict[str, tuple[str, Test]] = {
     "$defs": _OBJECT,

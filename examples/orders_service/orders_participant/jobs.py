@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
-"""One `reserve-inventory` job, as its handler gets it."""
+"""One `reserve-inventory` job, as its handler receives it."""
 
 
 class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
@@ -60,7 +60,7 @@ class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryRe
 
 
 ChargePaymentJob: TypeAlias = ActiveJob[ChargePaymentPayload, ChargePaymentResult]
-"""One `charge-payment` job, as its handler gets it."""
+"""One `charge-payment` job, as its handler receives it."""
 
 
 class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
@@ -69,7 +69,7 @@ class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
     Charges the customer, then queues the warehouse notification.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min
-    is taken for dead.
+    counts as dead.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -82,7 +82,7 @@ class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
 
 
 NotifyWarehouseJob: TypeAlias = ActiveJob[NotifyWarehousePayload, NotifyWarehouseResult]
-"""One `notify-warehouse` job, as its handler gets it."""
+"""One `notify-warehouse` job, as its handler receives it."""
 
 
 class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResult]):
@@ -102,7 +102,7 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
 
 
 SyncTicketsJob: TypeAlias = ActiveJob[SyncTicketsPayload, SyncTicketsResult]
-"""One `sync-tickets` job, as its handler gets it."""
+"""One `sync-tickets` job, as its handler receives it."""
 
 
 class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
@@ -111,7 +111,7 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
     Copies changed tickets of one account. At most one run per account at a time, one waiting.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 4 at a time in one process.
-    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and one more is rejected.
+    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and another one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -130,7 +130,7 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
 
 
 RefreshCatalogJob: TypeAlias = ActiveJob[RefreshCatalogPayload, None]
-"""One `refresh-catalog` job, as its handler gets it."""
+"""One `refresh-catalog` job, as its handler receives it."""
 
 
 class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
@@ -139,7 +139,7 @@ class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
     Whoever asks while one run waits is answered with that run: it will see what has changed.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    catalog:/supplier; 1 may wait, and one more is answered with the one that waits longest.
+    catalog:/supplier; 1 may wait, and another one is answered with the one that waits longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -154,7 +154,7 @@ class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
 
 
 PublishStockJob: TypeAlias = ActiveJob[PublishStockPayload, None]
-"""One `publish-stock` job, as its handler gets it."""
+"""One `publish-stock` job, as its handler receives it."""
 
 
 class PublishStockQueue(JobQueue[PublishStockPayload, None]):
@@ -163,7 +163,7 @@ class PublishStockQueue(JobQueue[PublishStockPayload, None]):
     Only the newest number matters: it replaces one that still waits.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    stock:/productId; 1 may wait, and one more replaces the one that waits longest.
+    stock:/productId; 1 may wait, and another one replaces the one that waits longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

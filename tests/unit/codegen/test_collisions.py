@@ -55,8 +55,8 @@ def clashes(**sections: JsonValue) -> list[tuple[str, str]]:
             "schemas/KeepJob",
             'jobs "keep" and schemas "KeepJob" would both become KeepJob',
         ),
-        ({"rpc": {"名": rpc("名")}}, "rpc/名", 'nothing of "名" can be part of a Python name'),
-        ({"id": "名@v1"}, "id", 'nothing of "名@v1" can be part of a Python name'),
+        ({"rpc": {"名": rpc("名")}}, "rpc/名", 'cannot make a Python name from "名"'),
+        ({"id": "名@v1"}, "id", 'cannot make a Python name from "名@v1"'),
     ],
 )
 def test_both_names_are_named(sections: dict[str, JsonValue], where: str, what: str) -> None:

@@ -127,7 +127,7 @@ def test_what_contains_itself_is_one_class_however_far_it_is_written_out() -> No
 
 
 def test_two_different_objects_of_one_path_name_are_refused() -> None:
-    with pytest.raises(ProblemsFound, match="two different objects inside would both become the class ItABC"):
+    with pytest.raises(ProblemsFound, match="two different nested objects would both become the class ItABC"):
         models(It=record(aB=record(c=record(x=TEXT)), a=record(bC=record(y=TEXT))))
 
 

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInventoryResult]
-"""One `reserve-inventory` job, as its handler gets it."""
+"""One `reserve-inventory` job, as its handler receives it."""
 
 
 class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
@@ -52,14 +52,14 @@ class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryRe
 
 
 ChargePaymentJob: TypeAlias = ActiveJob[ChargePaymentPayload, ChargePaymentResult]
-"""One `charge-payment` job, as its handler gets it."""
+"""One `charge-payment` job, as its handler receives it."""
 
 
 class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
     """The `charge-payment` jobs.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min
-    is taken for dead.
+    counts as dead.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -72,7 +72,7 @@ class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
 
 
 NotifyWarehouseJob: TypeAlias = ActiveJob[NotifyWarehousePayload, NotifyWarehouseResult]
-"""One `notify-warehouse` job, as its handler gets it."""
+"""One `notify-warehouse` job, as its handler receives it."""
 
 
 class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResult]):
@@ -90,14 +90,14 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
 
 
 SyncTicketsJob: TypeAlias = ActiveJob[SyncTicketsPayload, SyncTicketsResult]
-"""One `sync-tickets` job, as its handler gets it."""
+"""One `sync-tickets` job, as its handler receives it."""
 
 
 class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
     """The `sync-tickets` jobs.
 
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 4 at a time in one process.
-    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and one more is rejected.
+    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and another one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -13,7 +13,7 @@ from .models import Thing
 __all__ = ["JobsFacade", "PrintXJob", "PrintXQueue"]
 
 PrintXJob: TypeAlias = ActiveJob[Thing, None]
-"""One `print_x` job, as its handler gets it."""
+"""One `print_x` job, as its handler receives it."""
 
 
 class PrintXQueue(JobQueue[Thing, None]):
@@ -24,7 +24,7 @@ class PrintXQueue(JobQueue[Thing, None]):
     Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key \"\"\"
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #:/\"\"\";import os
-    ~0\x07\u202e{{ 7*7 }}; one more is rejected.
+    ~0\x07\u202e{{ 7*7 }}; another one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 StartWorkersJob: TypeAlias = ActiveJob[Runtime_, None]
-"""One `start-workers` job, as its handler gets it."""
+"""One `start-workers` job, as its handler receives it."""
 
 
 class StartWorkersQueue(JobQueue[Runtime_, None]):
@@ -41,7 +41,7 @@ class StartWorkersQueue(JobQueue[Runtime_, None]):
 
 
 ImportJob: TypeAlias = ActiveJob[KebabThing, None]
-"""One `import` job, as its handler gets it."""
+"""One `import` job, as its handler receives it."""
 
 
 class ImportQueue(JobQueue[KebabThing, None]):
@@ -57,7 +57,7 @@ class ImportQueue(JobQueue[KebabThing, None]):
 
 
 JobJob: TypeAlias = ActiveJob[CamelThing, None]
-"""One `job` job, as its handler gets it."""
+"""One `job` job, as its handler receives it."""
 
 
 class JobQueue_(JobQueue[CamelThing, None]):
@@ -73,7 +73,7 @@ class JobQueue_(JobQueue[CamelThing, None]):
 
 
 CamelCaseJobJob: TypeAlias = ActiveJob[Order, None]
-"""One `camelCaseJob` job, as its handler gets it."""
+"""One `camelCaseJob` job, as its handler receives it."""
 
 
 class CamelCaseJobQueue(JobQueue[Order, None]):
@@ -89,7 +89,7 @@ class CamelCaseJobQueue(JobQueue[Order, None]):
 
 
 DashedJobJob: TypeAlias = ActiveJob[Order, None]
-"""One `dashed-job` job, as its handler gets it."""
+"""One `dashed-job` job, as its handler receives it."""
 
 
 class DashedJobQueue(JobQueue[Order, None]):

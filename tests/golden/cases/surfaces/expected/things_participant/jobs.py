@@ -14,14 +14,14 @@ from .models import Thing
 __all__ = ["JobsFacade", "MoveJob", "MoveQueue", "SweepJob", "SweepQueue"]
 
 MoveJob: TypeAlias = ActiveJob[Thing, Thing, Thing]
-"""One `move` job, as its handler gets it."""
+"""One `move` job, as its handler receives it."""
 
 
 class MoveQueue(JobQueue[Thing, Thing, Thing]):
     """The `move` jobs.
 
-    Tried at most 3 times: again after 0 s, then 1.5 s. A worker that is silent for 1 min is taken for
-    dead. Given up 1 h after it was created. At most 2 at a time in one process.
+    Tried at most 3 times: again after 0 s, then 1.5 s. A worker that is silent for 1 min counts as dead.
+    Expires 1 h after it was created. At most 2 at a time in one process.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -41,14 +41,14 @@ class MoveQueue(JobQueue[Thing, Thing, Thing]):
 
 
 SweepJob: TypeAlias = ActiveJob[Thing, None]
-"""One `sweep` job, as its handler gets it."""
+"""One `sweep` job, as its handler receives it."""
 
 
 class SweepQueue(JobQueue[Thing, None]):
     """The `sweep` jobs.
 
-    Tried once. At most 2 at a time per key /thingId; 3 may wait, and one more replaces the one that waits
-    longest.
+    Tried once. At most 2 at a time per key /thingId; 3 may wait, and another one replaces the one that
+    waits longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
