@@ -25,7 +25,7 @@ from trellis_nats.jobs.work.worker import Worker
 
 __all__ = ["MUTANTS"]
 
-# Any: a mutation passes on whatever the runtime passes, and shall outlive its changes.
+# Any: a mutation passes its arguments on, and so survives changes of the runtime.
 
 
 def _everywhere(patch: pytest.MonkeyPatch, original: object, mutated: object) -> None:
@@ -181,7 +181,7 @@ def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
     def ended(task: asyncio.Task[None]) -> None:
         under_way.discard(task)
         if not task.cancelled():
-            task.exception()  # it is a mutant: nobody learns of it
+            task.exception()  # it is a mutant: its errors are not reported
 
     async def mutated(self: event_log.EventLog, event: Any) -> None:
         task = asyncio.create_task(create(self, event))

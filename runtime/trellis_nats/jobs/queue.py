@@ -183,8 +183,8 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Args:
             handler: an `async def` or a plain `def` that takes the `ActiveJob`.
             concurrency: how many handlers run at a time in this process. The default is the contract's.
-            timeout: how long one may run. A handler that runs longer is cancelled, and its attempt has failed. The
-                default is no limit.
+            timeout: how long one may run. A handler that runs longer is cancelled, and its attempt has failed. By
+                default there is no limit.
 
         Raises:
             HandlerConflict: the queue has a handler, or the workers have started.

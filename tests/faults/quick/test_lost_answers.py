@@ -129,7 +129,7 @@ async def test_an_end_whose_answer_is_lost_is_acknowledged_like_any_other(nats_s
 
 
 async def test_a_report_behind_the_end_is_dropped(nats_server: NatsServer) -> None:
-    """Stored, it would make a finished job look active to whoever reads the newest event."""
+    """If it were stored, a finished job would look active to a reader of the newest event."""
     with LogSignals() as signals:
         async with Shop.connect(nats_server.url) as shop:
             kept: list[ParcelJob] = []

@@ -1,4 +1,4 @@
-"""A job comes again while its worker lives: it is left to that worker, whatever it is about to do."""
+"""A job is redelivered while its worker lives: it is left to that worker, in every state."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from tests.faults.harness.wiretap import Step, Wiretap
 from tests.support.eventually import eventually
 
 
-async def come_again(it: Scenario, job: str) -> None:
+async def redeliver(it: Scenario, job: str) -> None:
     """Deliver a job's work message once more, as a server does that was killed and forgot the delivery."""
     created = await created_event(it.connection, it.queue, job)
     await publish_acked(it.connection, f"trellis.work.mill.{it.queue}", created)
 
 
-async def test_a_job_that_comes_again_in_its_last_try_is_left_to_its_worker(
+async def test_a_redelivered_job_in_its_last_attempt_is_left_to_its_worker(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    async with scenario("comes again in its last try", nats_server.url, tmp_path, queue="single") as it:
+    async with scenario("redelivered in its last attempt", nats_server.url, tmp_path, queue="single") as it:
         await it.crew.hire()
         ref = await it.submit(seconds=1.5, ends=("completed",))
         await it.entered(ref)
         assert ref is not None
         await it.crew.hire()
-        await come_again(it, ref.id)
+        await redeliver(it, ref.id)
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
     assert len(verdict.runs) == 1
 
 
-async def test_a_job_that_comes_again_past_its_deadline_is_left_to_its_worker(
+async def test_a_redelivered_job_past_its_deadline_is_left_to_its_worker(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    async with scenario("comes again past its deadline", nats_server.url, tmp_path, queue="brief") as it:
+    async with scenario("redelivered past its deadline", nats_server.url, tmp_path, queue="brief") as it:
         await it.crew.hire()
         deadline = now() + timedelta(seconds=1)
         ref = await it.submit(seconds=2.5, deadline=deadline, ends=("completed",))
@@ -48,20 +48,20 @@ async def test_a_job_that_comes_again_past_its_deadline_is_left_to_its_worker(
         assert ref is not None
         await it.crew.hire()
         await eventually(lambda: now() > deadline)
-        await come_again(it, ref.id)
+        await redeliver(it, ref.id)
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
     assert len(verdict.runs) == 1
 
 
-async def test_a_job_that_comes_again_before_its_worker_knows_that_it_began_is_left_to_it(
+async def test_a_job_redelivered_before_its_worker_knows_that_it_began_is_left_to_it(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     """The event `started` is stored, and the answer is still on its way: the worker says already that the job is its."""
     async with (
         Wiretap(nats_server.port) as tap,
-        scenario("comes again as it begins", nats_server.url, tmp_path, queue="brief") as it,
+        scenario("redelivered as it begins", nats_server.url, tmp_path, queue="brief") as it,
     ):
         await it.crew.hire(url=tap.url)
         tap.drop(Step.STARTED_STORED)
@@ -69,7 +69,7 @@ async def test_a_job_that_comes_again_before_its_worker_knows_that_it_began_is_l
         assert ref is not None
         await eventually(lambda: not tap.waits)
         await it.crew.hire()
-        await come_again(it, ref.id)
+        await redeliver(it, ref.id)
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)

@@ -17,7 +17,7 @@ LONE: Final = "\ud800"
 
 
 class Unheard(BaseException):
-    """What is no Exception."""
+    """Not an Exception."""
 
 
 class Speechless(Exception):

@@ -18,7 +18,7 @@ EACH: Final = 10
 
 
 async def poisoned(it: Scenario, payload: str) -> str:
-    """Store a job whose payload nobody checked, and which must fail."""
+    """Store a job whose payload was not validated, and which must fail."""
     job = new_id()
     it.history.write(What.SUBMIT, job, ends=["failed"])
     await publish_created(it.connection, job, payload)

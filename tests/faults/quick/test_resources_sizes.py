@@ -1,4 +1,4 @@
-"""What is larger than the server takes: an error to whoever asked, and nothing beside it is touched."""
+"""What is larger than the server accepts: the caller gets an error, and nothing else is affected."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -19,7 +19,7 @@ SOON: Final = timedelta(seconds=10)
 KEPT: Final = 8 * 1024
 """Of an error's text, in bytes (trellis_nats.jobs.model.event_factory)."""
 MARGIN: Final = 2 * 1024
-"""More than what stands in an event beside its payload."""
+"""More than the rest of an event, without its payload."""
 
 
 @pytest.fixture

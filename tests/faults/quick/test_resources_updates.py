@@ -1,4 +1,4 @@
-"""A burst of live updates to somebody who does not read: the oldest are dropped, and no job notices."""
+"""A burst of live updates to a reader that does not read: the oldest are dropped, and no job is affected."""
 
 import asyncio
 from datetime import timedelta

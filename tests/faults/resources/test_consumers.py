@@ -1,4 +1,4 @@
-"""The consumer taken away, changed, paused or used up under the workers; advisories that nobody keeps."""
+"""The consumer deleted, changed, paused or used up while workers run; advisories that no stream keeps."""
 
 import asyncio
 from datetime import timedelta
@@ -25,17 +25,17 @@ TIMES: Final = 5
 
 
 @pytest.mark.timeout(240)
-async def test_a_consumer_that_is_made_anew_under_load_runs_nothing_twice(
+async def test_a_consumer_recreated_under_load_runs_nothing_twice(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     """Everything that is in hand is delivered again at once, counted from 1."""
-    async with scenario("consumer made anew", nats_server.url, tmp_path) as it:
+    async with scenario("consumer recreated", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
         submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, seconds=0.01, ends=("completed",)))
         for _ in range(TIMES):
             await asyncio.sleep(it.chance.uniform(0.3, 1.5))
             it.nemesis(
-                "consumer made anew",
+                "consumer recreated",
                 LogEvent.CONSUMER_MISSING,
                 LogEvent.CONSUMER_UNAVAILABLE,
                 LogEvent.JOB_REDELIVERED_LIVE,
@@ -105,7 +105,7 @@ async def test_a_pause_is_told_as_the_reason_and_ends_with_every_job_done(
 
 
 @pytest.mark.timeout(120)
-async def test_jobs_end_as_dead_where_nobody_keeps_advisories(
+async def test_jobs_end_as_dead_where_no_stream_keeps_advisories(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     async with scenario("JOBS_ADVISORIES missing", nats_server.url, tmp_path) as it:

@@ -1,4 +1,4 @@
-"""Work messages that somebody forged for a job that exists."""
+"""Forged work messages for a job that exists."""
 
 import json
 from datetime import timedelta
@@ -19,7 +19,7 @@ DELAY: Final = timedelta(seconds=4)
 async def test_a_forged_work_message_changes_nothing_of_a_job_that_waits(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    """Whoever may publish work knows the id of a waiting job, and sends it with a payload and a service of his own."""
+    """A client that may publish work knows the id of a waiting job, and sends it with another payload and service."""
     async with scenario("forged work of waiting jobs", nats_server.url, tmp_path) as it:
         ref = await it.submit(delay=DELAY)
         assert ref is not None

@@ -1,4 +1,4 @@
-"""A store without room: whoever creates jobs is told, what runs holds on, and everything accepted is done later."""
+"""A full store: creating jobs fails with an error, running jobs continue, and everything accepted is done later."""
 
 import asyncio
 import subprocess
@@ -27,7 +27,7 @@ FULL_FOR: Final = 4.0
 
 
 async def refused(it: Scenario) -> bool:
-    """Say whether a new job is refused with an error of NATS."""
+    """Return whether a new job is refused with an error of NATS."""
     try:
         await it.mill.jobs.grind.create(Grain(number=0))
     except TransportError:

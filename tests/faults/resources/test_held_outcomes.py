@@ -19,7 +19,7 @@ AWAY: Final = 3.0
 
 
 @pytest.mark.timeout(180)
-async def test_what_returned_during_an_outage_is_not_run_again_by_whoever_connects_first(
+async def test_what_returned_during_an_outage_is_not_run_again_by_the_first_to_reconnect(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     async with scenario("outcomes held in an outage", nats_server.url, tmp_path, request_timeout=1) as it:

@@ -79,5 +79,5 @@ async def test_with_the_default_a_power_cut_rolls_back_and_the_service_goes_on(t
     print(f"lost by the server: {len(verdict.lost.all)} of {verdict.accepted}")  # noqa: T201 - the count is the point
     assert later.isdisjoint(verdict.lost.all), "nothing is lost of what came after the cut"
     assert verdict.ended_twice == ()
-    # A work stream may bring messages back that its consumer, rolled back less, has counted as done: nobody gets them.
+    # A work stream may bring messages back that its consumer, rolled back less, has counted as done: no worker receives them.
     assert later.isdisjoint(verdict.left)

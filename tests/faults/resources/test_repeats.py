@@ -148,7 +148,7 @@ async def test_a_dead_job_that_is_sent_again_while_its_old_message_is_there_runs
 ) -> None:
     """The old messages come after the new ones, as from a server that forgot that they were acknowledged."""
     jobs = 500
-    async with scenario("retried beside old work", nats_server.url, tmp_path, queue="grind") as it:
+    async with scenario("retried next to old work", nats_server.url, tmp_path, queue="grind") as it:
         await it.crew.hire(2)
         await it.submit_many(jobs, at_once=20, raises=30, ends=("completed",))
         await it.drained()

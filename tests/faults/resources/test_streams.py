@@ -1,4 +1,4 @@
-"""Streams purged, made anew, detached, sealed and deleted under load: what was accepted is done, and done once."""
+"""Streams purged, recreated, detached, sealed and deleted under load: accepted jobs are done, and done once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -76,12 +76,12 @@ async def test_work_that_is_purged_under_load_is_done(nats_server: NatsServer, t
 
 
 @pytest.mark.timeout(240)
-async def test_work_streams_made_anew_under_load_run_nothing_twice(
+async def test_work_streams_recreated_under_load_run_nothing_twice(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     """The server replays every job that ever was, each time."""
     async with scenario(
-        "JOBS_WORK made anew", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
+        "JOBS_WORK recreated", nats_server.url, tmp_path, rescue_every=SOON, lost_after=SOON, lease=3
     ) as it:
         await it.crew.hire(2)
         seen = (LogEvent.CONSUMER_MISSING, LogEvent.CONSUMER_UNAVAILABLE)
@@ -107,7 +107,7 @@ async def test_a_source_that_is_detached_and_attached_loses_nothing(
             await asyncio.sleep(it.chance.uniform(0.05, 0.3))
             await attach_work(it.connection, sources)
 
-        await under_load(it, off_and_on)  # nobody sees it where nothing was lost
+        await under_load(it, off_and_on)  # no worker notices it where nothing was lost
         verdict = await it.verdict()
         rescued = sum(
             entry.text("event_name") == LogEvent.JOB_RESCUED

@@ -151,7 +151,7 @@ def test_a_key_that_stands_still_is_idle(story: Story) -> None:
     assert judged.longest_idle > 6
 
 
-def test_whoever_held_its_message_may_be_waited_for_and_so_may_the_server(story: Story) -> None:
+def test_the_worker_that_held_its_message_may_be_waited_for_and_so_may_the_server(story: Story) -> None:
     story.submit("a")
     story.say(What.NEMESIS, fault="server killed")
     story.wait(3)

@@ -102,7 +102,7 @@ def _log_ending(settlement: Settlement, ending: Ending, attempt: Attempt, item: 
     job = f"job {item.job_id} of queue {item.queue}"
     match ending:
         case Completed() | Superseded() | SlotLost():
-            return  # the first is no news; the others are logged where they are noticed
+            return  # a completed job is not logged; the others are logged where they are noticed
         case Cancelled() | Withdrawn():
             fields = _fields(LogEvent.JOB_CANCELLED, item, attempt)
             _log.info("%s was cancelled while its handler ran", job, extra=fields)
