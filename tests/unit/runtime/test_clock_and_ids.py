@@ -1,5 +1,6 @@
 """Instants as the wire has them, and what may stand in a subject."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from trellis_nats.clock import (
 )
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import is_token, new_id, require_token
+from ulid import ULID
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 instants = st.timedeltas(timedelta(0), timedelta(days=365_000)).map(lambda since: FIRST + since)
@@ -71,6 +73,18 @@ def test_durations_are_whole_units_on_the_wire() -> None:
 def test_a_new_id_is_a_token() -> None:
     assert is_token(new_id())
     assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_a_new_id_is_a_ulid_of_now() -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [new_id() for _ in range(1000)]
+    after = time.time_ns() // 1_000_000
+
+    parsed = [ULID.from_str(text) for text in ids]
+    assert [str(ulid) for ulid in parsed] == ids
+    assert all(before <= ulid.milliseconds <= after for ulid in parsed)
+    randomness = [int.from_bytes(ulid.bytes[6:]) for ulid in parsed]
+    assert all(0 < sum(number >> bit & 1 for number in randomness) < 1000 for bit in range(80))
 
 
 @given(st.text())
