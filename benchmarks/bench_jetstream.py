@@ -20,7 +20,7 @@ from nats.js.client import JetStreamContext
 from rich.console import Console
 from rich.table import Table
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.publish import PubAck, publish_acked, send_acked
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -63,12 +63,10 @@ async def publish_ours(server: NatsServer) -> float:
 async def fill(connection: Connection) -> None:
     """Publish all messages, a window at a time under way."""
     window: deque[asyncio.Future[PubAck]] = deque()
-    for number in range(MESSAGES):
+    for _ in range(MESSAGES):
         if len(window) == WINDOW:
             await window.popleft()
-        if number % 64 == 0:
-            await connection.wait_writable()
-        window.append(send_acked(connection, SUBJECT, BODY))
+        window.append(asyncio.create_task(publish_acked(connection, SUBJECT, BODY)))
     await asyncio.gather(*window)
 
 

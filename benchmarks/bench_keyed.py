@@ -37,7 +37,7 @@ from trellis_nats import (
     Runtime,
     Service,
 )
-from trellis_nats._nats.jetstream.publish import send_acked
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.testing import NatsServer
 
@@ -247,7 +247,7 @@ async def measure_with_stored_keys(keys: int) -> float:
             queue, connection = bench.jobs.keyed, bench.jobs.runtime.connection
             for batch in slices(range(keys), 1_000):
                 names = [f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}" for number in batch]
-                await asyncio.gather(*(send_acked(connection, name, b"{}") for name in names))
+                await asyncio.gather(*(publish_acked(connection, name, b"{}") for name in names))
             return await rate(bench, queue, spread)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
-from trellis_nats._nats.jetstream.publish import PubAck, send_acked
+from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats.clock import now
 from trellis_nats.codec import encode_json, json_text
 from trellis_nats.context import new_context
@@ -31,12 +32,12 @@ async def fill(url: str, jobs: int) -> None:
     async with Bench.connect(url, options=WITHOUT_DUTIES) as bench:
         connection = bench.jobs.runtime.connection
         events = [(kind, body) for kind, body in _events()]
-        waiting: list[asyncio.Future[PubAck]] = []
+        waiting: list[Coroutine[None, None, PubAck]] = []
         for _ in range(jobs):
             job = new_id()
             for kind, body in events:
                 data = body.replace(_PLACE.encode(), job.encode())
-                waiting.append(send_acked(connection, f"{PREFIX}.{job}.{kind}", data, timeout=_PATIENCE))
+                waiting.append(publish_acked(connection, f"{PREFIX}.{job}.{kind}", data, timeout=_PATIENCE))
             if len(waiting) >= _WINDOW:
                 await asyncio.gather(*waiting)
                 waiting.clear()

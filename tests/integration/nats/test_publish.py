@@ -11,7 +11,6 @@ from trellis_nats._nats.jetstream.publish import (
     ExpectedLast,
     PubAck,
     publish_acked,
-    send_acked,
     supports_fence,
 )
 from trellis_nats._nats.jetstream.streams import create_stream, last_message, leader_last_message, stream_info
@@ -175,7 +174,7 @@ async def test_a_publish_waits_for_the_connection(connection: Connection, nats_s
 async def test_many_publishes_are_under_way_at_once_and_all_end(connection: Connection) -> None:
     await make_stream(connection, storage="memory")
 
-    acks = await asyncio.gather(*[send_acked(connection, "log.a", b"x" * 200) for _ in range(5000)])
+    acks = await asyncio.gather(*[publish_acked(connection, "log.a", b"x" * 200) for _ in range(5000)])
 
     assert [ack.sequence for ack in acks] == list(range(1, 5001))
     assert count_pending(connection) == 0
@@ -186,7 +185,8 @@ async def test_all_publishes_under_way_are_unknown_when_the_server_dies(
 ) -> None:
     await make_stream(connection)
     nats_server.pause()
-    under_way = [send_acked(connection, "log.a", b"") for _ in range(100)]
+    under_way = [asyncio.create_task(publish_acked(connection, "log.a", b"")) for _ in range(100)]
+    await asyncio.sleep(0)
 
     await asyncio.to_thread(nats_server.kill)
     async with asyncio.timeout(1):

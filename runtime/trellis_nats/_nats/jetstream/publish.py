@@ -18,7 +18,7 @@ from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
 
-__all__ = ["ExpectedLast", "PubAck", "publish_acked", "send_acked", "supports_fence"]
+__all__ = ["ExpectedLast", "PubAck", "publish_acked", "supports_fence"]
 
 _TIMEOUT: Final = timedelta(seconds=5)
 _FENCE_SINCE: Final = (2, 11, 0)
@@ -87,29 +87,6 @@ async def publish_acked(
             if not await wait_election(connection, due):
                 raise
             left = timedelta(seconds=max(0.0, due - loop.time()))
-
-
-def send_acked(
-    connection: Connection,
-    subject: str,
-    data: bytes,
-    *,
-    headers: Mapping[str, str] | bytes = b"",
-    message_id: str | None = None,
-    expected_last: ExpectedLast | None = None,
-    expected_last_on_subject: int | None = None,
-    timeout: timedelta = _TIMEOUT,
-) -> asyncio.Future[PubAck]:
-    """Send now, and return the future of the acknowledgement, so that many can be pending at the same time.
-
-    The future always finishes, with the errors of `publish_acked`. Await `connection.wait_writable()` between sends.
-
-    Raises:
-        NotConnected: there is no connection; nothing was sent.
-        PayloadTooLarge: data and headers exceed the server's limit; nothing was sent.
-    """
-    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
-    return _send(connection, subject, data, lines, timeout)
 
 
 def _send(
