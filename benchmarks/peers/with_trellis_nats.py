@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from trellis_nats import RUNTIME_API, ActiveJob, Contract, JobQueue, Jobs, JobSpec, Model, Runtime, Service
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from workload import (  # type: ignore[import-not-found]  # a neighbour, which scripts find
     TEXT,
     Handled,
@@ -65,7 +65,7 @@ async def rates(url: str, jobs: int, concurrency: int) -> Rates:
             return Result(number=job.payload.number)
 
         async def unfinished() -> int:
-            info = await consumer_info(bench.jobs.runtime.connection, "JOBS_WORK", "bench__work")
+            info = await get_consumer_info(bench.jobs.runtime.connection, "JOBS_WORK", "bench__work")
             if info is None:
                 raise LookupError("JOBS_WORK has no consumer bench__work")
             return info.pending + info.ack_pending

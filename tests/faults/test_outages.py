@@ -13,7 +13,7 @@ import pytest
 from trellis_nats import JobRef, JobState, Options, TransportError
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.cluster import running_cluster
@@ -153,7 +153,7 @@ async def has_new_leaders(connection: Connection, old: str) -> bool:
 
 
 async def has_all_replicas(connection: Connection) -> bool:
-    info = await stream_info(connection, "JOBS_WORK")
+    info = await get_stream_info(connection, "JOBS_WORK")
     cluster = None if info is None else info.get("cluster")
     replicas = cluster.get("replicas") if isinstance(cluster, dict) else None
     return isinstance(replicas, list) and all(

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 from trellis_nats import JobRetry, Options
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats.testing import NatsServer
 
@@ -94,7 +94,7 @@ def does_maintenance() -> bool:
 
 
 async def nothing_left(shop: Shop) -> bool:
-    info = await consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
+    info = await get_consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
     return info is not None and info.pending == 0 and info.ack_pending == 0
 
 

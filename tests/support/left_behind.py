@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from trellis_nats import Accepted
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 
@@ -119,5 +119,5 @@ async def accepted(queue: CargoQueue) -> bool:
 
 async def was_delivered(ferry: Ferry, queue: str, count: int) -> bool:
     """Return whether so many messages of a queue were delivered; each delivery counts."""
-    info = await consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
+    info = await get_consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
     return info is not None and info.delivered == count

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
-from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats._nats.jetstream.streams import (
+    create_consumer,
+    create_stream,
+    get_consumer_info,
+    get_stream_info,
+)
 
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -19,7 +24,7 @@ def connection_of(shop: Shop) -> Connection:
 
 async def count_work_messages(shop: Shop) -> int:
     """Count the messages of the work stream."""
-    match await stream_info(connection_of(shop), STREAM):
+    match await get_stream_info(connection_of(shop), STREAM):
         case {"state": {"messages": int(messages)}}:
             return messages
         case answer:
@@ -43,7 +48,7 @@ async def purge_work(shop: Shop, sourced: int) -> None:
 
 async def detach_work(shop: Shop) -> None:
     """Remove the source of the work stream."""
-    config = _config(await stream_info(connection_of(shop), STREAM))
+    config = _config(await get_stream_info(connection_of(shop), STREAM))
     detached: JsonObject = {name: value for name, value in config.items() if name != "sources"}
     await call(connection_of(shop), f"STREAM.UPDATE.{STREAM}", detached)
 
@@ -51,8 +56,8 @@ async def detach_work(shop: Shop) -> None:
 async def recreate_work(shop: Shop) -> None:
     """Delete the work stream, and create it and its consumer again."""
     connection = connection_of(shop)
-    stream = _config(await stream_info(connection, STREAM))
-    consumer = await consumer_info(connection, STREAM, "shop__pack")
+    stream = _config(await get_stream_info(connection, STREAM))
+    consumer = await get_consumer_info(connection, STREAM, "shop__pack")
     assert consumer is not None
     await call(connection, f"STREAM.DELETE.{STREAM}")
     await create_stream(connection, stream)

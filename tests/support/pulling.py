@@ -10,7 +10,7 @@ from datetime import timedelta
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import Delivery, Pull, PullState
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 
 from tests.support.work_queue import CONSUMER, STREAM
 
@@ -68,7 +68,7 @@ async def pulling(
 
 async def in_hand(connection: Connection) -> int:
     """Return how many messages the server counts as delivered and not answered."""
-    info = await consumer_info(connection, STREAM, CONSUMER)
+    info = await get_consumer_info(connection, STREAM, CONSUMER)
     assert info is not None
     return info.ack_pending
 

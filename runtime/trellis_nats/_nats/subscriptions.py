@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.link.link import Link, resolved_pong
 from trellis_nats._nats.wire.message import Message
-from trellis_nats._nats.wire.outgoing import checked_subject, encode_subscribe, encode_unsubscribe
+from trellis_nats._nats.wire.outgoing import encode_subscribe, encode_unsubscribe, require_subject
 from trellis_nats._support.log_events import LogEvent, log_fields
 
 __all__ = ["Refusal", "Subscription", "Subscriptions"]
@@ -102,13 +102,13 @@ class Subscriptions:
         Raises:
             ValueError: the subject or the queue is malformed.
         """
-        checked_subject(subject)
+        require_subject(subject)
         if queue:
-            checked_subject(queue)
+            require_subject(queue)
         self._newest = number = next(self._numbers)
         subscription = Subscription(self, number, subject, queue)
         self._active[number] = subscription
-        self.routes[number] = _guarded(subject, on_message)
+        self.routes[number] = _guard(subject, on_message)
         return subscription
 
     def remove(self, number: int) -> None:
@@ -182,7 +182,7 @@ def _no_link() -> Link | None:
     return None
 
 
-def _guarded(subject: str, on_message: Callable[[Message], None]) -> Callable[[Message], None]:
+def _guard(subject: str, on_message: Callable[[Message], None]) -> Callable[[Message], None]:
     def deliver(message: Message) -> None:
         try:
             on_message(message)

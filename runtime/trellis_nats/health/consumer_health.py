@@ -12,7 +12,7 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import PullState
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import TransportError
 from trellis_nats.health.consumer_problem import Problem, find_problem
@@ -88,7 +88,7 @@ class ConsumerHealth:
         self._confirmed_at = monotonic()
         try:
             async with asyncio.timeout(_REQUEST_WITHIN.total_seconds()):
-                info = await consumer_info(connection, self._stream, self._consumer)
+                info = await get_consumer_info(connection, self._stream, self._consumer)
         except (TransportError, TimeoutError) as error:
             _log.debug(
                 "%s: the server does not report on consumer %s: %s",

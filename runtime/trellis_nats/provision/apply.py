@@ -10,11 +10,11 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
 from trellis_nats._nats.jetstream.kv import kv_subject
 from trellis_nats._nats.jetstream.streams import (
-    consumer_info,
     create_consumer,
     create_stream,
-    last_message,
-    stream_info,
+    get_consumer_info,
+    get_last_message,
+    get_stream_info,
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
@@ -74,7 +74,7 @@ async def _stream_problems(
 ) -> list[str]:
     what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
     try:
-        info = await stream_info(connection, wanted.name)
+        info = await get_stream_info(connection, wanted.name)
     except PermissionDenied:
         return await _bucket_problems(connection, wanted)
     except ApiError as error:
@@ -89,7 +89,7 @@ async def _stream_problems(
     except PermissionDenied as denial:
         return [_not_allowed(what, denial)]
     except ApiError as error:
-        info = await stream_info(connection, wanted.name) if error.err_code in _TAKEN else None
+        info = await get_stream_info(connection, wanted.name) if error.err_code in _TAKEN else None
         return (
             [f"{what} cannot be created: {error.description}"]
             if info is None
@@ -104,7 +104,7 @@ async def _bucket_problems(connection: Connection, wanted: StreamRequirement) ->
     if wanted.bucket is None:
         return []
     try:
-        await last_message(connection, wanted.name, kv_subject(wanted.bucket))
+        await get_last_message(connection, wanted.name, kv_subject(wanted.bucket))
     except NoResponders:
         return [_missing(f'bucket "{wanted.bucket}"')]
     except PermissionDenied:
@@ -117,7 +117,7 @@ async def _consumer_problems(
 ) -> list[str]:
     what = f'consumer "{wanted.name}" of stream "{wanted.stream}"'
     try:
-        info = await consumer_info(connection, wanted.stream, wanted.name)
+        info = await get_consumer_info(connection, wanted.stream, wanted.name)
     except PermissionDenied as denial:
         return [f"{what} cannot be looked up: {denial}; an operator must allow it"]
     except ApiError as error:
@@ -132,7 +132,9 @@ async def _consumer_problems(
         return [_not_allowed(what, denial)]
     except ApiError as error:
         info = (
-            await consumer_info(connection, wanted.stream, wanted.name) if error.err_code in _TAKEN else None
+            await get_consumer_info(connection, wanted.stream, wanted.name)
+            if error.err_code in _TAKEN
+            else None
         )
         return (
             [f"{what} cannot be created: {error.description}"]

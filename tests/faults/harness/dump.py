@@ -11,8 +11,8 @@ from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call, read_object
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call, parse_object
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 
@@ -82,7 +82,7 @@ def number_at(info: Mapping[str, JsonValue] | None, *path: str) -> int:
 
 async def stored_messages(connection: Connection, stream: str) -> list[Message]:
     """Read a whole stream."""
-    info = await stream_info(connection, stream)
+    info = await get_stream_info(connection, stream)
     total = number_at(info, "state", "messages")
     if total == 0:
         return []
@@ -143,7 +143,7 @@ def _record(message: Message) -> Record | None:
     tokens = message.subject.split(".")
     if len(tokens) != _SUBJECT_TOKENS:
         return None
-    content = read_object(message.data)
+    content = parse_object(message.data)
     tries, most = content.get("tries"), content.get("maxTries")
     acknowledgement = message.reply.split(".")
     return Record(
@@ -159,4 +159,4 @@ def _record(message: Message) -> Record | None:
 
 
 def _job_of(message: Message) -> str:
-    return str(read_object(message.data).get("jobId", "no job"))
+    return str(parse_object(message.data).get("jobId", "no job"))

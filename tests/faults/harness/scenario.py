@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from trellis_nats import JobRef, JobState, Options, TransportError
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.errors import WriteUnknown
 from trellis_nats.jobs.model.creation import derived_id
 from trellis_nats.testing import LogEvent
@@ -242,7 +242,7 @@ async def scenario(
 
 
 async def _has_no_work(connection: Connection) -> bool:
-    info = await stream_info(connection, "JOBS_WORK")
+    info = await get_stream_info(connection, "JOBS_WORK")
     if info is None or number_at(info, "state", "messages"):
         return False
     sources = info.get("sources")

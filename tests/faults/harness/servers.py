@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.errors import TransportError
 from trellis_nats.testing import NatsServer
 
@@ -19,7 +19,7 @@ async def leader_of(connection: Connection, stream: str) -> str:
 
     async def leader() -> str:
         try:
-            info = await stream_info(connection, stream)
+            info = await get_stream_info(connection, stream)
         except TransportError:
             return ""
         cluster = None if info is None else info.get("cluster")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from trellis_nats._nats.jetstream.api import read_object
+from trellis_nats._nats.jetstream.api import parse_object
 
 from tests.faults.harness.frames import Frame, FrameReader
 from tests.support.proxy import Direction, Proxy
@@ -146,11 +146,11 @@ class Wiretap(Proxy):
                 self._asked[line, frame.reply] = _ANSWERED[step], job
             return step, job
         if frame.reply.startswith(_ACK):
-            job = str(read_object(frame.body).get("jobId", ""))
+            job = str(parse_object(frame.body).get("jobId", ""))
             self._jobs[frame.reply] = job
             return Step.DELIVERED, job
         answer = self._asked.pop((line, frame.subject), (Step.OTHER, ""))
-        found = read_object(frame.body)
+        found = parse_object(frame.body)
         is_none = answer[0] is Step.OUTCOME_READ and found.get("eventType") not in _OUTCOMES
         return (Step.OTHER, "") if is_none or "error" in found else answer
 

@@ -9,11 +9,11 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.streams import (
-    consumer_info,
     create_consumer,
     create_stream,
     delete_consumer,
-    stream_info,
+    get_consumer_info,
+    get_stream_info,
 )
 from trellis_nats.clock import timestamp
 
@@ -41,12 +41,12 @@ _WORK: Final = "JOBS_WORK"
 
 async def stream_config(connection: Connection, stream: str) -> JsonObject:
     """Return how a stream is configured."""
-    return _config(await stream_info(connection, stream))
+    return _config(await get_stream_info(connection, stream))
 
 
 async def consumer_config(connection: Connection) -> JsonObject:
     """Return how the queue's consumer is configured."""
-    info = await consumer_info(connection, _WORK, CONSUMER)
+    info = await get_consumer_info(connection, _WORK, CONSUMER)
     assert info is not None
     return dict(info.config)
 
@@ -65,7 +65,7 @@ async def delete_stream(connection: Connection, stream: str) -> JsonObject:
 
 async def count_work_messages(connection: Connection) -> int:
     """Count the messages of the work stream."""
-    return number_at(await stream_info(connection, _WORK), "state", "messages")
+    return number_at(await get_stream_info(connection, _WORK), "state", "messages")
 
 
 async def purge_work(connection: Connection) -> int:

@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import call, read_object
-from trellis_nats._nats.jetstream.streams import create_stream, stream_info
+from trellis_nats._nats.jetstream.api import call, parse_object
+from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import parse_timestamp
 
@@ -60,7 +60,7 @@ async def keep_every_revision(connection: Connection) -> None:
     """Have the server store every revision a second time: the bucket itself keeps the newest one alone."""
     subjects = f"{_COPIES.lower()}.>"
     await create_stream(connection, {"name": _COPIES, "subjects": [subjects], "storage": "file"})
-    info = await stream_info(connection, BUCKET)
+    info = await get_stream_info(connection, BUCKET)
     config = None if info is None else info.get("config")
     if not isinstance(config, dict):
         raise TypeError(f"there is no stream {BUCKET}")
@@ -136,7 +136,7 @@ def _copied(message: Message, clock: int) -> Revision:
 
 
 def _revision(message: Message, number: int, at: int, previous: int | None) -> Revision:
-    content = read_object(message.data)
+    content = parse_object(message.data)
     expected = message.headers.get(_EXPECTED)
     return Revision(
         key=(str(content["jobType"]), str(content["key"])),

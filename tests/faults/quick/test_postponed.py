@@ -11,7 +11,7 @@ from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import last_message
+from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.ids import new_id
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
@@ -35,7 +35,7 @@ async def test_what_is_put_back_rests_no_longer_than_it_should(nats_server: Nats
 
         ref = await shop.jobs.pack.create(Parcel(number=1))
         connection = shop.jobs.runtime.connection
-        created = await last_message(connection, "JOBS", f"trellis.jobs.shop.pack.{ref.id}.created")
+        created = await get_last_message(connection, "JOBS", f"trellis.jobs.shop.pack.{ref.id}.created")
         assert created is not None
         await shop.jobs.start_workers()
         await ref.result(timeout=SOON)

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from trellis_nats import JobState, Maintenance, Options, PayloadTooLarge
 from trellis_nats._nats.jetstream.api import call
-from trellis_nats._nats.jetstream.streams import last_message
+from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.testing import NatsServer
 
 from tests.faults.injection.press import TRIES, Press, PressJob, Sheet, pressing
@@ -68,7 +68,7 @@ async def test_the_largest_payload_is_worked_and_found_again_when_its_message_is
     connection = press.jobs.runtime.connection
 
     async def has_come() -> bool:
-        message = await last_message(connection, "JOBS_WORK", ">")
+        message = await get_last_message(connection, "JOBS_WORK", ">")
         return message is not None and lost.id.encode() in message.data
 
     await eventually(has_come)

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.model.creation import derived_id
 from trellis_nats.jobs.model.event import LifecycleEvent
@@ -51,7 +51,7 @@ async def created_by_another_process(url: str) -> list[str]:
 async def newest_events(it: Scenario, ids: Sequence[str]) -> list[LifecycleEvent]:
     found: list[LifecycleEvent] = []
     for job in ids:
-        stored = await last_message(it.connection, "JOBS", f"{EVENTS}.{job}.>")
+        stored = await get_last_message(it.connection, "JOBS", f"{EVENTS}.{job}.>")
         event = None if stored is None else LifecycleEvent.parse(stored.data)
         assert event is not None
         found.append(event)
@@ -88,7 +88,7 @@ async def test_one_key_in_several_processes_at_once_is_one_job(
 
 
 async def stored_created(it: Scenario, job: str) -> StoredMessage:
-    stored = await last_message(it.connection, "JOBS", f"{EVENTS}.{job}.created")
+    stored = await get_last_message(it.connection, "JOBS", f"{EVENTS}.{job}.created")
     assert stored is not None
     return stored
 

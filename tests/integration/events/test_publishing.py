@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 from trellis_nats import InvalidPayload, NoResponders, Options, PayloadTooLarge, WriteUnknown
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import StoredMessage, leader_last_message, stream_info
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message_from_leader, get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
 from trellis_nats.clock import now
@@ -30,8 +30,8 @@ async def stored(server: NatsServer) -> tuple[StoredMessage, int]:
     """Return the newest event, and how many there are."""
     connection = await Connection.open(server.url, settings=ConnectionSettings())
     try:
-        message = await leader_last_message(connection, "trellis", "events.>")
-        info = await stream_info(connection, "trellis")
+        message = await get_last_message_from_leader(connection, "trellis", "events.>")
+        info = await get_stream_info(connection, "trellis")
         if message is None or info is None:
             raise AssertionError("nothing is stored")
         state = cast("dict[str, int]", info["state"])

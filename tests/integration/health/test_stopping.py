@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobRef, JobState
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -90,7 +90,9 @@ async def test_after_sigterm_nothing_is_fetched_and_running_handlers_end(nats_se
         worker.send()
 
         async def no_worker_fetches() -> bool:
-            infos = [await consumer_info(connection, "JOBS_WORK", f"shop__{q}") for q in ("pack", "charge")]
+            infos = [
+                await get_consumer_info(connection, "JOBS_WORK", f"shop__{q}") for q in ("pack", "charge")
+            ]
             return [info and info.waiting for info in infos] == [0, 0]
 
         await eventually(no_worker_fetches)  # a pull request would wait for 30 s

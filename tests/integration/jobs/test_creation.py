@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from trellis_nats import ConfigurationError, InvalidPayload, JobExpired, JobState, PayloadTooLarge
 from trellis_nats._nats.jetstream.api import JsonObject, call
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -15,7 +15,7 @@ SOON = timedelta(seconds=10)
 
 
 async def stored(shop: Shop) -> object:
-    info = await stream_info(shop.jobs.runtime.connection, "JOBS")
+    info = await get_stream_info(shop.jobs.runtime.connection, "JOBS")
     assert info is not None
     assert isinstance(info["state"], dict)
     return info["state"]["messages"]

@@ -18,7 +18,7 @@ from trellis_nats import (
     RescueReport,
 )
 from trellis_nats._nats.jetstream.api import call
-from trellis_nats._nats.jetstream.streams import leader_last_message
+from trellis_nats._nats.jetstream.streams import get_last_message_from_leader
 from trellis_nats.clock import now, timestamp
 from trellis_nats.testing import NatsServer, inspect_queue
 
@@ -80,7 +80,7 @@ async def test_a_rescued_message_has_the_created_event_and_its_context(
         await purge_work(shop, 1)
         await shop.jobs.rescue_lost()
 
-        work = await leader_last_message(connection_of(shop), "JOBS_WORK", "trellis.work.shop.pack")
+        work = await get_last_message_from_leader(connection_of(shop), "JOBS_WORK", "trellis.work.shop.pack")
 
         assert work is not None
         assert work.data == created.event.encode()

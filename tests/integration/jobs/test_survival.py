@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats import JobState, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.shop import ACK_WAIT, Parcel, ParcelJob, Receipt, Shop, up_to
@@ -41,7 +41,7 @@ async def test_a_job_whose_worker_is_killed_is_finished_by_another(nats_server: 
 
 async def deliveries(shop: Shop) -> object:
     """How often the server gave out a message of the queue: heartbeats are what keeps it from doing so again."""
-    info = await consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
+    info = await get_consumer_info(shop.jobs.runtime.connection, "JOBS_WORK", "shop__pack")
     assert info is not None
     return info.delivered
 

@@ -14,7 +14,7 @@ from trellis_nats import (
     JobState,
 )
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
@@ -24,7 +24,7 @@ SOON = timedelta(seconds=10)
 
 
 async def no_work_is_left(shop: Shop) -> bool:
-    info = await stream_info(shop.jobs.runtime.connection, "JOBS_WORK")
+    info = await get_stream_info(shop.jobs.runtime.connection, "JOBS_WORK")
     assert info is not None
     state = info["state"]
     assert isinstance(state, dict)

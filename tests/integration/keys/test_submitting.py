@@ -18,7 +18,7 @@ from trellis_nats import (
     Rejected,
     Replaced,
 )
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.clock import now, timestamp
 from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.testing import NatsServer, inspect_queue
@@ -48,7 +48,7 @@ async def test_a_job_beyond_the_limit_is_rejected_and_not_stored(nats_server: Na
         )
         assert (await ferry.jobs.strict.submit(Cargo(ship="berta"))).key == "berta"
         assert await holders(ferry, ferry.jobs.strict, ANNA) == ([], [first.id])
-        info = await stream_info(ferry.jobs.runtime.connection, "JOBS")
+        info = await get_stream_info(ferry.jobs.runtime.connection, "JOBS")
         assert info is not None
         assert stored(info) == 2
 
@@ -260,7 +260,7 @@ async def test_a_queue_without_a_key_does_not_use_the_bucket(nats_server: NatsSe
         for number in range(10):
             await shop.jobs.pack.create(Parcel(number=number))
 
-        info = await stream_info(shop.jobs.runtime.connection, "KV_JOBS_KEYS_shop")
+        info = await get_stream_info(shop.jobs.runtime.connection, "KV_JOBS_KEYS_shop")
         assert info is not None
         assert stored(info) == 0
 

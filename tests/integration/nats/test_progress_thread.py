@@ -12,7 +12,7 @@ import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
-from trellis_nats._nats.jetstream.streams import create_stream, last_message
+from trellis_nats._nats.jetstream.streams import create_stream, get_last_message
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import CannotConnect
@@ -100,7 +100,7 @@ async def test_progress_that_fell_into_an_outage_is_sent_at_its_end(
     await asyncio.to_thread(nats_server.kill)
     await asyncio.sleep(2.1)  # past the moment at which it was due
     await asyncio.to_thread(nats_server.start)
-    await eventually(lambda: last_message(connection, "HEARD", "ack.me"))
+    await eventually(lambda: get_last_message(connection, "HEARD", "ack.me"))
 
     assert time.monotonic() - began < 3.9, "it waited for the next turn"
     await heartbeats.stop()

@@ -11,7 +11,12 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import consumer_info, create_consumer, create_stream, stream_info
+from trellis_nats._nats.jetstream.streams import (
+    create_consumer,
+    create_stream,
+    get_consumer_info,
+    get_stream_info,
+)
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ProvisioningError
 from trellis_nats.provision import Requirement, StreamRequirement, provision
@@ -60,10 +65,10 @@ def config_of(info: JsonObject | ConsumerInfo | None) -> JsonObject:
 async def test_everything_is_created_as_designed(connection: Connection) -> None:
     await provision(connection, NEEDS, create=True)
 
-    jobs = config_of(await stream_info(connection, "JOBS"))
-    work = config_of(await stream_info(connection, "JOBS_WORK"))
-    consumer = config_of(await consumer_info(connection, "JOBS_WORK", "shop__pack"))
-    bucket = config_of(await stream_info(connection, "KV_shop"))
+    jobs = config_of(await get_stream_info(connection, "JOBS"))
+    work = config_of(await get_stream_info(connection, "JOBS_WORK"))
+    consumer = config_of(await get_consumer_info(connection, "JOBS_WORK", "shop__pack"))
+    bucket = config_of(await get_stream_info(connection, "KV_shop"))
     assert jobs["subjects"] == ["trellis.jobs.>"]
     assert jobs["max_age"] == 90 * 24 * 3600 * 10**9
     assert jobs["allow_direct"] is True
@@ -74,8 +79,8 @@ async def test_everything_is_created_as_designed(connection: Connection) -> None
     assert "backoff" not in consumer
     assert (bucket["max_msgs_per_subject"], bucket["max_msg_size"]) == (2, 1000)
     assert (bucket["discard"], bucket["deny_delete"], bucket["allow_rollup_hdrs"]) == ("new", True, True)
-    assert config_of(await stream_info(connection, "JOBS_ADVISORIES"))["max_age"] == 7 * 24 * 3600 * 10**9
-    assert config_of(await stream_info(connection, "trellis"))["subjects"] == ["events.>"]
+    assert config_of(await get_stream_info(connection, "JOBS_ADVISORIES"))["max_age"] == 7 * 24 * 3600 * 10**9
+    assert config_of(await get_stream_info(connection, "trellis"))["subjects"] == ["events.>"]
 
 
 async def test_a_created_job_becomes_work(connection: Connection) -> None:
@@ -85,7 +90,7 @@ async def test_a_created_job_becomes_work(connection: Connection) -> None:
         await publish_acked(connection, f"trellis.jobs.shop.pack.J1.{event}", b"{}")
 
     async def pending() -> bool:
-        info = await consumer_info(connection, "JOBS_WORK", "shop__pack")
+        info = await get_consumer_info(connection, "JOBS_WORK", "shop__pack")
         return info is not None and info.pending == 2
 
     await eventually(pending)
@@ -93,12 +98,12 @@ async def test_a_created_job_becomes_work(connection: Connection) -> None:
 
 async def test_provisioning_again_changes_nothing(connection: Connection) -> None:
     await provision(connection, NEEDS, create=True)
-    before = await stream_info(connection, "JOBS")
+    before = await get_stream_info(connection, "JOBS")
 
     await provision(connection, [kept_for_a_day(need) for need in NEEDS], create=True)
     await provision(connection, NEEDS, create=False)
 
-    assert config_of(await stream_info(connection, "JOBS")) == config_of(before)
+    assert config_of(await get_stream_info(connection, "JOBS")) == config_of(before)
 
 
 async def test_many_that_start_at_once_do_not_disturb_each_other(nats_server: NatsServer) -> None:
@@ -126,7 +131,7 @@ async def test_without_create_everything_missing_is_named(connection: Connection
     assert len(failure.value.problems) == len(missing)
     for what, problem in zip(missing, failure.value.problems, strict=True):
         assert problem.startswith(f"{what} does not exist; the control plane or an operator must create it")
-    assert await stream_info(connection, "JOBS") is None
+    assert await get_stream_info(connection, "JOBS") is None
 
 
 async def test_what_the_account_may_not_create_is_named_with_the_subject() -> None:
@@ -184,7 +189,7 @@ async def test_what_differs_is_named_and_not_changed(connection: Connection) -> 
         'bucket "shop" differs: max_age is unlimited, not 3600 s',
         'bucket "shop" differs: max_msg_size is unlimited, not 1000',
     )
-    assert config_of(await stream_info(connection, "JOBS"))["storage"] == "memory"
+    assert config_of(await get_stream_info(connection, "JOBS"))["storage"] == "memory"
 
 
 async def test_both_ways_to_write_the_sources_are_accepted(connection: Connection) -> None:

@@ -13,7 +13,12 @@ from trellis_nats._nats.jetstream.publish import (
     publish_acked,
     supports_fence,
 )
-from trellis_nats._nats.jetstream.streams import create_stream, last_message, leader_last_message, stream_info
+from trellis_nats._nats.jetstream.streams import (
+    create_stream,
+    get_last_message,
+    get_last_message_from_leader,
+    get_stream_info,
+)
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.errors import (
@@ -42,7 +47,7 @@ async def make_stream(connection: Connection, **config: int | str) -> None:
 
 
 async def stored(connection: Connection) -> int:
-    info = await stream_info(connection, "LOG")
+    info = await get_stream_info(connection, "LOG")
     assert info is not None
     state = info["state"]
     assert isinstance(state, dict)
@@ -55,8 +60,8 @@ async def test_an_acknowledged_message_can_be_read_back(connection: Connection) 
     await make_stream(connection)
 
     ack = await publish_acked(connection, "log.a.one", b"data", headers={"k": "v"}, message_id="1")
-    direct = await last_message(connection, "LOG", "log.a.>")
-    leader = await leader_last_message(connection, "LOG", "log.a.one")
+    direct = await get_last_message(connection, "LOG", "log.a.>")
+    leader = await get_last_message_from_leader(connection, "LOG", "log.a.one")
 
     assert ack == PubAck("LOG", 1, duplicate=False)
     assert direct == leader
@@ -68,8 +73,8 @@ async def test_an_acknowledged_message_can_be_read_back(connection: Connection) 
 async def test_a_message_under_no_subject_is_none(connection: Connection) -> None:
     await make_stream(connection)
 
-    assert await last_message(connection, "LOG", "log.b.>") is None
-    assert await leader_last_message(connection, "LOG", "log.b") is None
+    assert await get_last_message(connection, "LOG", "log.b.>") is None
+    assert await get_last_message_from_leader(connection, "LOG", "log.b") is None
 
 
 async def test_the_same_id_is_stored_once(connection: Connection) -> None:

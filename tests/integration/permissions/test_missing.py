@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from trellis_nats import ConfigurationError, Options, Permissions, PermissionsMissing, permissions
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import consumer_info, stream_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.permissions import require_permissions
@@ -135,7 +135,7 @@ async def test_no_job_is_taken_by_a_worker_that_lacks_something(server: NatsServ
                 await depot.jobs.start_workers()
             assert not (await depot.health.report()).ready
 
-        info = await consumer_info(root.jobs.runtime.connection, "JOBS_WORK", "depot__pack")
+        info = await get_consumer_info(root.jobs.runtime.connection, "JOBS_WORK", "depot__pack")
         assert info is not None
         assert (info.pending, info.ack_pending, info.waiting) == (1, 0, 0)
 
@@ -162,7 +162,7 @@ async def test_checking_permissions_has_no_effect(
 
         await listener.flush()
         assert [await stored(listener, stream) for stream in STREAMS] == before
-        info = await consumer_info(listener, "JOBS_WORK", "depot__pack")
+        info = await get_consumer_info(listener, "JOBS_WORK", "depot__pack")
         assert info is not None
         assert (info.ack_pending, info.waiting) == (0, 0)
         subjects = {
@@ -179,7 +179,7 @@ async def test_checking_permissions_has_no_effect(
 
 
 async def stored(connection: Connection, stream: str) -> object:
-    info = await stream_info(connection, stream)
+    info = await get_stream_info(connection, stream)
     assert info is not None
     return info["state"]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import consumer_info, last_message
+from trellis_nats._nats.jetstream.streams import get_consumer_info, get_last_message
 from trellis_nats._nats.link.settings import ConnectionSettings
 
 from tests.support.depot import Depot, login, standing
@@ -36,7 +36,7 @@ async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, sour
 
         ref = await depot.jobs.pack.create(Parcel(number=1))
         attacker = await Connection.open(server.url, settings=settings)
-        stored = await last_message(attacker, "JOBS", f"trellis.jobs.depot.pack.{ref.id}.>")
+        stored = await get_last_message(attacker, "JOBS", f"trellis.jobs.depot.pack.{ref.id}.>")
         assert stored is not None
         body = stored.data.replace(ref.id.encode(), b"FORGED")
         headers = {} if source is None else {"Nats-Stream-Source": source}
@@ -50,7 +50,7 @@ async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, sour
         await attacker.flush()
 
         async def is_stored() -> bool:
-            info = await consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
+            info = await get_consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
             return info is not None and info.pending == 1
 
         await eventually(is_stored)
@@ -59,7 +59,7 @@ async def test_work_that_a_neighbour_forges_is_not_run(version: str | None, sour
         assert await real.result(timeout=timedelta(seconds=10)) == Receipt(total=1)
 
         async def is_gone() -> bool:
-            info = await consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
+            info = await get_consumer_info(connection_of(shop), "JOBS_WORK", "shop__pack")
             return info is not None and info.pending == 0 and info.ack_pending == 0
 
         await eventually(is_gone, within=timedelta(seconds=15))

@@ -22,7 +22,7 @@ from trellis_nats import (
     permissions,
 )
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
 from trellis_nats._support.log_events import LogEvent
@@ -161,7 +161,7 @@ async def test_an_operator_alone_finds_lost_jobs_and_purges_ended_ones() -> None
         connection = root.jobs.runtime.connection
 
         async def is_sourced() -> bool:
-            info = await consumer_info(connection, "JOBS_WORK", "depot__weigh")
+            info = await get_consumer_info(connection, "JOBS_WORK", "depot__weigh")
             return info is not None and info.pending == 1
 
         await eventually(is_sourced)

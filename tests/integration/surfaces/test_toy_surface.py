@@ -24,7 +24,7 @@ from trellis_nats import (
 )
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import stream_info
+from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
@@ -107,10 +107,10 @@ def cut(allowed: Permissions) -> Permissions:
 
 
 async def test_a_new_surface_is_provisioned(nats_server: NatsServer, connection: Connection) -> None:
-    assert await stream_info(connection, STREAM) is None
+    assert await get_stream_info(connection, STREAM) is None
 
     async with Town.connect(nats_server.url):
-        info = await stream_info(connection, STREAM)
+        info = await get_stream_info(connection, STREAM)
 
     assert info is not None
     config = info["config"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.jetstream.streams import create_stream, last_message
+from trellis_nats._nats.jetstream.streams import create_stream, get_last_message
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.testing import NatsServer
@@ -64,7 +64,7 @@ async def test_a_restart_keeps_the_port_and_what_is_stored(how: str) -> None:
         getattr(server, how)()
         assert not server.is_running
         server.restart()
-        message = await last_message(connection, "S", "s")
+        message = await get_last_message(connection, "S", "s")
 
         assert server.url == url
         assert message is not None

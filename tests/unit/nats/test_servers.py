@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from trellis_nats._nats.link.server_info import ServerInfo, read_info
+from trellis_nats._nats.link.server_info import ServerInfo, parse_info
 from trellis_nats._nats.link.servers import ServerPool, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 
@@ -90,4 +90,4 @@ def test_a_server_that_is_told_of_is_not_trusted_without_tls_where_any_is_asked_
     ],
 )
 def test_a_greeting_is_read_leniently(info: dict[str, object], expected: ServerInfo) -> None:
-    assert read_info(info) == expected
+    assert parse_info(info) == expected

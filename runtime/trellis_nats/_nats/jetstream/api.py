@@ -14,7 +14,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.request import request
 from trellis_nats.errors import ApiError, WrongLastSequence
 
-__all__ = ["API_TIMEOUT", "JsonObject", "call", "read_object", "refusal"]
+__all__ = ["API_TIMEOUT", "JsonObject", "call", "parse_error", "parse_object"]
 
 API_TIMEOUT: Final = timedelta(seconds=5)
 """nats-py's default too. A leader election takes one to a few seconds."""
@@ -44,14 +44,14 @@ async def call(
     """
     data = b"" if body is None else json.dumps(body).encode()
     answer = await request(connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat)
-    content = read_object(answer.data)
-    refused = refusal(operation, content)
+    content = parse_object(answer.data)
+    refused = parse_error(operation, content)
     if refused is not None:
         raise refused
     return content
 
 
-def read_object(data: bytes) -> JsonObject:
+def parse_object(data: bytes) -> JsonObject:
     """Parse a JSON object; anything else counts as an empty one."""
     try:
         content = cast("JsonValue", from_json(data))  # several times as fast as the standard library's
@@ -60,7 +60,7 @@ def read_object(data: bytes) -> JsonObject:
     return content if isinstance(content, dict) else {}
 
 
-def refusal(operation: str, content: JsonObject) -> ApiError | None:
+def parse_error(operation: str, content: JsonObject) -> ApiError | None:
     """Return the error of an answer; None when it has none."""
     error = content.get("error")
     if not isinstance(error, dict):

@@ -11,7 +11,11 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
-from trellis_nats._nats.jetstream.streams import StoredMessage, last_message, leader_last_message
+from trellis_nats._nats.jetstream.streams import (
+    StoredMessage,
+    get_last_message,
+    get_last_message_from_leader,
+)
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id
 
@@ -55,7 +59,7 @@ class KvRecord:
 
 
 class KvBucket:
-    """The records of one bucket. Every method may raise the transport errors of `publish_acked` or `last_message`.
+    """The records of one bucket. Every method may raise the transport errors of `publish_acked` or `get_last_message`.
 
     `update` writes once, for callers that read again when they do not know the outcome. `put` and `delete` repeat a
     write until its outcome is known.
@@ -178,7 +182,7 @@ class KvBucket:
     def _read(
         self, key: str, *, leader: bool, timeout: timedelta
     ) -> Coroutine[None, None, StoredMessage | None]:
-        read = leader_last_message if leader else last_message
+        read = get_last_message_from_leader if leader else get_last_message
         return read(self._connection, self._stream, self._prefix + key, timeout=timeout)
 
     def _record(self, stored: StoredMessage) -> KvRecord:

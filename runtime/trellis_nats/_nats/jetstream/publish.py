@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import read_object, refusal
+from trellis_nats._nats.jetstream.api import parse_error, parse_object
 from trellis_nats._nats.readiness import wait_election, wait_ready
 from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
@@ -157,8 +157,8 @@ def parse_acknowledgement(subject: str, message: Message) -> PubAck | TransportE
     """Parse the answer to a publish. Errors are returned, not raised."""
     if message.status == NO_RESPONDERS:
         return NoResponders(f'no stream listens on "{subject}"')
-    body = read_object(message.data)
-    refused = refusal(f'publishing to "{subject}"', body) if "error" in body else None
+    body = parse_object(message.data)
+    refused = parse_error(f'publishing to "{subject}"', body) if "error" in body else None
     if refused is not None:  # a refusal has the stream as well, and sequence 0
         return refused
     stream, sequence = body.get("stream"), body.get("seq")

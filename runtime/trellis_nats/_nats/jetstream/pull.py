@@ -20,7 +20,7 @@ from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.delivery import Delivery, is_delivery, parse_delivery
 from trellis_nats._nats.jetstream.pull_requests import PullRequests
 from trellis_nats._nats.jetstream.pull_status import Meaning, interpret_status
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
@@ -286,7 +286,7 @@ class Pull:
     async def _find_problem(self) -> tuple[LogEvent, str] | None:
         """Look the consumer up. Return why it cannot be pulled from; None when it can."""
         try:
-            info = await consumer_info(self._connection, self._stream, self._consumer, timeout=_LOOK_UP)
+            info = await get_consumer_info(self._connection, self._stream, self._consumer, timeout=_LOOK_UP)
         except TransportError as error:
             return LogEvent.CONSUMER_UNAVAILABLE, str(error)
         if info is None:

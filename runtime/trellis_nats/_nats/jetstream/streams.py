@@ -21,14 +21,14 @@ from trellis_nats.errors import ApiError
 
 __all__ = [
     "StoredMessage",
-    "consumer_info",
     "create_consumer",
     "create_stream",
     "delete_consumer",
-    "last_message",
-    "leader_last_message",
+    "get_consumer_info",
+    "get_last_message",
+    "get_last_message_from_leader",
+    "get_stream_info",
     "purge_stream",
-    "stream_info",
 ]
 
 _NOT_FOUND: Final = 404
@@ -54,7 +54,7 @@ class StoredMessage:
     """When the server stored it."""
 
 
-async def last_message(
+async def get_last_message(
     connection: Connection, stream: str, subject_filter: str, *, timeout: timedelta = API_TIMEOUT
 ) -> StoredMessage | None:
     """Read the newest message under a subject filter, wildcards allowed; None when there is none.
@@ -78,7 +78,7 @@ async def last_message(
     return _read_direct(answer)
 
 
-async def leader_last_message(
+async def get_last_message_from_leader(
     connection: Connection, stream: str, subject: str, *, timeout: timedelta = API_TIMEOUT
 ) -> StoredMessage | None:
     """Read the newest message of a subject from the stream's leader, whose answer is up to date.
@@ -99,15 +99,15 @@ async def leader_last_message(
             return None
 
 
-async def stream_info(connection: Connection, stream: str) -> JsonObject | None:
-    """Look up a stream: the server's answer; None when there is no such stream. Raises as `leader_last_message`."""
+async def get_stream_info(connection: Connection, stream: str) -> JsonObject | None:
+    """Look up a stream: the server's answer; None when there is no such stream. Raises as `get_last_message_from_leader`."""
     return await _found(connection, f"STREAM.INFO.{stream}")
 
 
-async def consumer_info(
+async def get_consumer_info(
     connection: Connection, stream: str, consumer: str, *, timeout: timedelta = API_TIMEOUT
 ) -> ConsumerInfo | None:
-    """Look up a consumer; None when there is no such consumer or stream. Raises as `leader_last_message`."""
+    """Look up a consumer; None when there is no such consumer or stream. Raises as `get_last_message_from_leader`."""
     answer = await _found(connection, f"CONSUMER.INFO.{stream}.{consumer}", timeout=timeout)
     return None if answer is None else ConsumerInfo.parse(answer)
 

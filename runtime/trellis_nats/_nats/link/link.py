@@ -24,10 +24,10 @@ from typing import Any, Final, cast
 from nats.aio.client import Client, Srv
 from nats.errors import Error
 
-from trellis_nats._nats.link.server_info import ServerInfo, read_info
+from trellis_nats._nats.link.server_info import ServerInfo, parse_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.link.transport import LinkTransport
-from trellis_nats._nats.wire.message import Message, read_message
+from trellis_nats._nats.wire.message import Message, build_message
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_timer import LoopTimer
 
@@ -76,7 +76,7 @@ class Link(Client):
     @property
     def info(self) -> ServerInfo:
         """What the server reports about itself."""
-        return read_info(cast("Mapping[str, object]", self._server_info))
+        return parse_info(cast("Mapping[str, object]", self._server_info))
 
     @property
     def is_usable(self) -> bool:
@@ -211,7 +211,7 @@ class Link(Client):
     ) -> None:
         route = self._routes.get(sid)
         if route is not None:
-            route(read_message(subject, reply, data, headers))
+            route(build_message(subject, reply, data, headers))
 
     async def _process_ping(self) -> None:
         self.send(b"PONG\r\n")

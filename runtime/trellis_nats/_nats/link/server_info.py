@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-__all__ = ["ServerInfo", "read_info"]
+__all__ = ["ServerInfo", "parse_info"]
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -23,7 +23,7 @@ class ServerInfo:
     """`host:port` of every server of the cluster; empty for a standalone server."""
 
 
-def read_info(info: Mapping[str, object]) -> ServerInfo:
+def parse_info(info: Mapping[str, object]) -> ServerInfo:
     """Parse an INFO; fields that are missing or of another type keep their defaults."""
     version = _VERSION.match(str(info.get("version", "")))
     limit = info.get("max_payload")

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.wire.headers import parse_headers
 
-__all__ = ["NO_RESPONDERS", "Message", "read_message"]
+__all__ = ["NO_RESPONDERS", "Message", "build_message"]
 
 NO_RESPONDERS: Final = 503
 """The status with which a server answers a request to a subject without subscribers."""
@@ -31,7 +31,7 @@ class Message(NamedTuple):
     """The server's text for the status. It differs between versions: decide by the status."""
 
 
-def read_message(subject: bytes, reply: bytes, data: bytes, header_block: bytes | None) -> Message:
+def build_message(subject: bytes, reply: bytes, data: bytes, header_block: bytes | None) -> Message:
     """Build a message from the parts that the parser found."""
     if not header_block:
         return Message(subject.decode(), data, _NO_HEADERS, reply.decode())

@@ -8,7 +8,7 @@ from typing import Final
 from trellis_nats._nats.wire.headers import encode_headers
 from trellis_nats.errors import PayloadTooLarge
 
-__all__ = ["checked_subject", "encode_publish", "encode_subscribe", "encode_unsubscribe"]
+__all__ = ["encode_publish", "encode_subscribe", "encode_unsubscribe", "require_subject"]
 
 _SUBJECT_MAX: Final = 1024
 """A server ends the connection over a control line of more than 4096 bytes; 1 KiB leaves room for the rest of it."""
@@ -16,7 +16,7 @@ _MARGIN_BYTES: Final = 512
 """Kept free below the server's limit, which includes headers, also those that it adds to store and source messages."""
 
 
-def checked_subject(subject: str) -> str:
+def require_subject(subject: str) -> str:
     """Return the subject if the protocol can carry it.
 
     Raises:
@@ -36,7 +36,7 @@ def encode_publish(
         PayloadTooLarge: data and headers exceed the server's limit.
         ValueError: the subject or a header is malformed.
     """
-    checked_subject(subject)
+    require_subject(subject)
     block = encode_headers(headers) if headers else b""
     size_bytes = len(block) + len(data)
     if size_bytes > max_payload_bytes - _MARGIN_BYTES:

@@ -11,7 +11,7 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.stream_scan import Entry, probe_scan, scan_stream
-from trellis_nats._nats.jetstream.streams import last_message, purge_stream
+from trellis_nats._nats.jetstream.streams import get_last_message, purge_stream
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
@@ -143,7 +143,7 @@ class JobCleaner:
     async def _check(self, entry: Entry, criteria: _Criteria) -> _EndedJob | None:
         """Read the newest event of a job. None: the job must stay, or is already purged."""
         job = job_filter(entry.subject)
-        newest = None if job is None else await last_message(self._connection, STREAM, job)
+        newest = None if job is None else await get_last_message(self._connection, STREAM, job)
         if job is None or newest is None:
             return None
         event = LifecycleEvent.parse(newest.data)

@@ -16,7 +16,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.stream_scan import probe_scan, scan_stream
-from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding, QueueBinding
@@ -263,4 +263,4 @@ class _QueueRescuer:
         return event is not None and await self._liveness.is_held(job_id, event.instance_id)
 
     async def _read(self, subject: str) -> StoredMessage | None:
-        return await last_message(self._connection, STREAM, subject)
+        return await get_last_message(self._connection, STREAM, subject)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import read_object
+from trellis_nats._nats.jetstream.api import parse_object
 from trellis_nats._nats.jetstream.direct_batch import probe_direct, read_direct_batch
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.binding import QueueBinding
 
 __all__ = ["WorkIndex"]
@@ -58,7 +58,7 @@ class WorkIndex:
         await probe_direct(self._connection, self._stream, self._queue.work_subject)
 
     async def _is_empty(self) -> bool:
-        info = await consumer_info(self._connection, self._stream, self._queue.consumer_name)
+        info = await get_consumer_info(self._connection, self._stream, self._queue.consumer_name)
         return info is not None and info.pending == info.ack_pending == 0
 
     async def _search(self, missing: set[str], *, stop_at: int | None) -> bool:
@@ -69,7 +69,7 @@ class WorkIndex:
             )
             await self._rate_limit.spend(len(page) + 1)
             for entry in page:
-                missing.discard(str(read_object(entry.data).get("jobId")))
+                missing.discard(str(parse_object(entry.data).get("jobId")))
                 self._next = entry.sequence + 1
             if not page:
                 break

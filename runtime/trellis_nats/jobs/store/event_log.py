@@ -14,7 +14,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.batch import BATCH_MAX, BatchMessage, publish_batch, supports_batch
 from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
-from trellis_nats._nats.jetstream.streams import StoredMessage, last_message
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
@@ -248,7 +248,7 @@ class EventLog:
         return False
 
     async def _read(self, subject: str) -> StoredMessage | None:
-        return await last_message(self._connection, STREAM, subject, timeout=self._timeout)
+        return await get_last_message(self._connection, STREAM, subject, timeout=self._timeout)
 
 
 def _stored(message: StoredMessage) -> StoredEvent | None:

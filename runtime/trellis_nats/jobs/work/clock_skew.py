@@ -14,7 +14,7 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import TransportError
@@ -72,7 +72,7 @@ class ClockSkew:
         """Log by how much the clock differs from the server's. Do nothing when the server does not answer."""
         asked_at = now()
         try:
-            info = await consumer_info(connection, self._stream, self._consumer, timeout=_ANSWER_WITHIN)
+            info = await get_consumer_info(connection, self._stream, self._consumer, timeout=_ANSWER_WITHIN)
         except TransportError as error:
             fields = log_fields(LogEvent.CLOCK_NOT_COMPARED)
             _log.debug("cannot compare the clock with the server's: %s", error, extra=fields)

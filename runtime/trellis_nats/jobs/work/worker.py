@@ -14,7 +14,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
-from trellis_nats._nats.jetstream.streams import consumer_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.grace_period import GracePeriod
@@ -129,7 +129,7 @@ class Worker:
         Raises:
             ProvisioningError: the queue's consumer does not exist.
         """
-        info = await consumer_info(self._connection, self._stream, self._binding.consumer_name)
+        info = await get_consumer_info(self._connection, self._stream, self._binding.consumer_name)
         if info is None:
             raise ProvisioningError(
                 [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
