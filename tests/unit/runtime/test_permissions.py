@@ -15,6 +15,13 @@ from trellis_nats.permissions.config import covers
 from tests.support.depot import Depot, DepotClient
 from tests.support.orders import OrdersClient, OrdersService
 
+QUEUE = QueueBinding(
+    queue_type="pack",
+    publish_prefix="trellis.jobs.tr_jobs_x.q1",
+    work_subject="trellis.work.tr_jobs_x.q1",
+    consumer_name="tr_jobs_x_q1",
+)
+GIVEN = Binding(jobs=JobsBinding(namespace="tr_jobs_x", work_stream="WORK_9", queues={"pack": QUEUE}))
 TOKENS = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4)
 PATTERNS = st.one_of(TOKENS.map(".".join), TOKENS.map(lambda tokens: ".".join([*tokens, ">"])))
 SUBJECTS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map(".".join)
@@ -53,22 +60,28 @@ def test_only_a_service_with_keyed_queues_may_use_the_bucket_of_keys() -> None:
 
 
 def test_names_of_a_given_binding_are_used() -> None:
-    queue = QueueBinding(
-        queue_type="pack",
-        publish_prefix="trellis.jobs.tr_jobs_x.q1",
-        work_subject="trellis.work.tr_jobs_x.q1",
-        consumer_name="tr_jobs_x_q1",
-    )
-    jobs = JobsBinding(namespace="tr_jobs_x", work_stream="WORK_9", queues={"pack": queue})
-
-    allowed = permissions(Depot, "worker", binding=Binding(jobs=jobs))
-    maintenance = permissions(Depot, "operator", binding=Binding(jobs=jobs))
+    allowed = permissions(Depot, "worker", binding=GIVEN)
+    maintenance = permissions(Depot, "operator", binding=GIVEN)
 
     assert "$JS.API.CONSUMER.MSG.NEXT.WORK_9.tr_jobs_x_q1" in allowed.publish
     assert "trellis.jobs.tr_jobs_x.q1.*.*" in allowed.publish
     assert "trellis.job_claims.tr_jobs_x.*" in allowed.subscribe
     assert "$KV.JOBS_KEYS_tr_jobs_x.duty.*" in maintenance.publish
     assert not [subject for subject in allowed.publish if ".depot." in subject]
+
+
+def test_the_work_stream_of_a_given_binding_is_the_one_that_is_verified_and_created() -> None:
+    allowed = permissions(Depot, "provisioner", binding=GIVEN).publish
+
+    assert {"$JS.API.STREAM.INFO.WORK_9", "$JS.API.STREAM.CREATE.WORK_9"} <= set(allowed)
+    assert "$JS.API.CONSUMER.INFO.WORK_9.tr_jobs_x_q1" in allowed
+    assert not [subject for subject in allowed if "JOBS_WORK" in subject]
+
+
+def test_a_queue_that_only_the_given_binding_has_needs_no_permissions() -> None:
+    for role in ("worker", "producer", "operator", "provisioner"):
+        allowed = permissions(OrdersService, role, binding=GIVEN)
+        assert not [subject for subject in (*allowed.publish, *allowed.subscribe) if "tr_jobs_x" in subject]
 
 
 def test_a_role_and_a_class_that_do_not_fit_are_refused() -> None:
