@@ -92,6 +92,6 @@ def closest(name: str, known: Iterable[str]) -> str | None:
         return None
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
-    candidates = {each.casefold(): each for each in sorted(near, reverse=True)}
+    candidates = {candidate.casefold(): candidate for candidate in sorted(near, reverse=True)}
     matches = difflib.get_close_matches(name.casefold(), candidates, n=1)
     return candidates[matches[0]] if matches else None

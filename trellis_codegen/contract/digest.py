@@ -39,7 +39,7 @@ def project_contract(manifest: Manifest) -> JsonObject:
     sections: JsonObject = {"capabilities": document.get("capabilities", {})}
     for section in _WITHOUT_DOCS:
         sections[section] = {name: _entry(each) for name, each in _members(document.get(section))}
-    listed = {each for rpc in (manifest.rpc or {}).values() for each in _error_types(rpc.errors)}
+    listed = {error for rpc in (manifest.rpc or {}).values() for error in _error_types(rpc.errors)}
     errors = [(name, each) for name, each in _members(document.get("errors")) if each["type"] in listed]
     sections["errors"] = dict(errors)
     sections["uses"] = _uses(_object(document.get("uses")))
@@ -71,8 +71,8 @@ def _entry(entry: JsonObject) -> JsonObject:
     if isinstance(capabilities := result.get("capabilities"), dict):
         result["capabilities"] = {role: _sorted_names(names) for role, names in capabilities.items()}
     if isinstance(errors := result.get("errors"), list):
-        types = {str(each["type"]) for each in errors if isinstance(each, dict)}
-        result["errors"] = [{"type": each} for each in sorted(types)]
+        types = {str(error["type"]) for error in errors if isinstance(error, dict)}
+        result["errors"] = [{"type": kind} for kind in sorted(types)]
     if isinstance(signals := result.get("signals"), dict):
         result["signals"] = {name: _without_docs(each) for name, each in _members(signals)}
     if not result.keys() & {"subject", "payload", "kind"}:
@@ -120,11 +120,11 @@ def _refs(value: JsonValue) -> Iterator[str]:
 
 
 def _error_types(errors: list[ErrorRef] | None) -> list[str]:
-    return [each.error_type for each in errors or []]
+    return [error.error_type for error in errors or []]
 
 
 def _sorted_names(names: JsonValue) -> JsonValue:
-    return list[JsonValue](sorted({str(each) for each in names})) if isinstance(names, list) else names
+    return list[JsonValue](sorted({str(name) for name in names})) if isinstance(names, list) else names
 
 
 def _without_docs(entry: JsonObject) -> JsonObject:

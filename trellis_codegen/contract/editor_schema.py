@@ -35,7 +35,7 @@ def editor_schema() -> JsonObject:
 def _plain(node: JsonValue) -> JsonValue:
     """Drop made-up titles, and the nulls that stand for absent members: the format has none."""
     if isinstance(node, list):
-        return [_plain(each) for each in node]
+        return [_plain(member) for member in node]
     if not isinstance(node, dict):
         return node
     result = {key: _plain(each) for key, each in node.items() if not _is_noise(key, each)}

@@ -71,19 +71,19 @@ class _Search:
             return Place(self._kinds(node, depth), required=True)
         branches = [self._union(node, keyword, steps, depth - 1) for keyword in ("anyOf", "oneOf")]
         parts = node.get("allOf")
-        branches += [self.find(each, steps, depth - 1) for each in (parts if isinstance(parts, list) else [])]
-        found = [each for each in (self._step(node, steps, depth - 1), *branches) if each is not None]
+        branches += [self.find(part, steps, depth - 1) for part in (parts if isinstance(parts, list) else [])]
+        found = [member for member in (self._step(node, steps, depth - 1), *branches) if member is not None]
         if not found:
             return None
-        kinds = _KINDS.intersection(*(each.kinds for each in found))
+        kinds = _KINDS.intersection(*(place.kinds for place in found))
         return Place(kinds, required=any(each.required for each in found))
 
     def _union(self, node: JsonObject, keyword: str, steps: tuple[str, ...], depth: int) -> Place | None:
         members = node.get(keyword)
         if not isinstance(members, list) or not members:
             return None
-        found = [self.find(each, steps, depth) for each in members]
-        places = [each for each in found if each is not None]
+        found = [self.find(member, steps, depth) for member in members]
+        places = [place for place in found if place is not None]
         if len(places) < len(members):
             return None
         kinds = frozenset[str]().union(*(each.kinds for each in places))
@@ -110,14 +110,14 @@ class _Search:
         kinds = _KINDS
         declared = node.get("type")
         if declared is not None:
-            kinds &= {str(each) for each in (declared if isinstance(declared, list) else [declared])}
+            kinds &= {str(kind) for kind in (declared if isinstance(declared, list) else [declared])}
         values = [node["const"]] if "const" in node else node.get("enum")
         if isinstance(values, list):
             kinds = _narrowed(kinds, {find_kind(each) for each in values})
         for keyword in ("anyOf", "oneOf"):
             members = node.get(keyword)
             if isinstance(members, list) and members:
-                inside = [self.find(each, (), depth - 1) for each in members]
+                inside = [self.find(member, (), depth - 1) for member in members]
                 found = frozenset[str]().union(*(each.kinds for each in inside if each is not None))
                 kinds = _narrowed(kinds, found)
         parts = node.get("allOf")

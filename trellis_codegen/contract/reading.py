@@ -89,11 +89,13 @@ def _validate(
         return Manifest.model_validate(value), None, problems
     except ValidationError as error:
         details = error.errors(include_url=False)
-    unknown = [_pointer(each) for each in details if each["type"] == "extra_forbidden"]
+    unknown = [_pointer(detail) for detail in details if detail["type"] == "extra_forbidden"]
     faults = [_fault(each, value) for each in details if each["type"] != "extra_forbidden"]
     faults = [fault for fault in faults if not any(fault.pointer == null.pointer for null in problems)]
     faults, explained = _explain_missing(faults, unknown)
-    problems = [each for each in problems if not any(each.pointer[: len(way)] == way for way in unknown)]
+    problems = [
+        problem for problem in problems if not any(problem.pointer[: len(way)] == way for way in unknown)
+    ]
     faults += [
         fault for pointer in unknown if (fault := find_unsupported(pointer, _value_at(value, pointer)))
     ]
@@ -104,8 +106,8 @@ def _validate(
     if faults:
         places = [_pointer(each) for each in details if each["type"] != "extra_forbidden"]
         rest = _rest(_without(value, unknown), places)
-        beside = [] if rest is None else drop_consequences(check(rest), places)
-        return None, rest, problems + beside
+        others = [] if rest is None else drop_consequences(check(rest), places)
+        return None, rest, problems + others
     try:
         return Manifest.model_validate(_without(value, unknown)), None, problems
     except ValidationError as error:
@@ -149,8 +151,10 @@ def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[lis
     result: list[Problem] = []
     for fault in faults:
         missing = fault.what.removeprefix('missing field "').removesuffix('"')
-        others = [each for each in unknown if each[:-1] == fault.pointer and each not in explained]
-        close = closest(missing, [str(each[-1]) for each in others]) if missing != fault.what else None
+        others = [
+            pointer for pointer in unknown if pointer[:-1] == fault.pointer and pointer not in explained
+        ]
+        close = closest(missing, [str(other[-1]) for other in others]) if missing != fault.what else None
         if close is None:
             result.append(fault)
             continue

@@ -115,7 +115,7 @@ def _circles(imports: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     """Return, for each module on a circle of imports, the modules on the same circle that it imports from."""
     reached = {schema: _reachable(schema, imports) for schema in imports}
     circles = {
-        schema: frozenset(each for each in targets if schema in reached[each])
+        schema: frozenset(target for target in targets if schema in reached[target])
         for schema, targets in imports.items()
     }
     return {schema: targets for schema, targets in circles.items() if targets}

@@ -65,8 +65,8 @@ def find_imports(names: Iterable[str]) -> list[Import]:
 def group_imports(imports: Iterable[Import]) -> ImportGroups:
     """Return the statements for some imports, sorted as isort and ruff sort them."""
     modules: dict[str, set[Import]] = {}
-    for each in imports:
-        modules.setdefault(each.module, set()).add(each)
+    for needed in imports:
+        modules.setdefault(needed.module, set()).add(needed)
     groups: list[list[str]] = [[], [], []]
     for module in sorted(modules, key=_module_order):
         group = 0 if module in _STANDARD_LIBRARY else 2 if module.startswith(".") else 1
@@ -76,7 +76,7 @@ def group_imports(imports: Iterable[Import]) -> ImportGroups:
 
 def _statements(module: str, imports: set[Import]) -> list[str]:
     """Return one statement for plain names, and one for each name with an alias, as isort does."""
-    plain = sorted((each.name for each in imports if each.alias is None), key=_name_order)
+    plain = sorted((needed.name for needed in imports if needed.alias is None), key=_name_order)
     renamed = sorted(each for each in imports if each.alias is not None)
     statements = [f"from {module} import {', '.join(plain)}"] if plain else []
     return statements + [f"from {module} import {each.name} as {each.alias}" for each in renamed]

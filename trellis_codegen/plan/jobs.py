@@ -108,7 +108,7 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
         job_alias=naming.class_name(f"{stem}Job"),
         docstring="\n\n".join([choose_text(job.docs, f"The `{name}` jobs."), _numbers(job)]),
         types=tuple(types),
-        model_names=tuple(each for each in types if each != "None"),
+        model_names=tuple(kind for kind in types if kind != "None"),
         spec=tuple(_spec(name, job, models)),
         key=tuple(_key_spec(job.key_concurrency, job.queue)) if job.key_concurrency else (),
     )

@@ -139,7 +139,9 @@ def _split_schemas(schemas: dict[str, JsonValue]) -> tuple[dict[str, SchemaDraft
         try:
             drafts[name] = split(naming.class_name(name), schema, key=f"S{index}")
         except ProblemsFound as error:
-            problems += [replace(each, pointer=("schemas", name), on_key=True) for each in error.problems]
+            problems += [
+                replace(problem, pointer=("schemas", name), on_key=True) for problem in error.problems
+            ]
     return drafts, problems
 
 
@@ -199,7 +201,7 @@ class _Planner:
     def module(self, schema: str, draft: SchemaDraft) -> ModelModule:
         """Plan the module of one named schema."""
         classes = self._declared(schema, draft)
-        homes = {each.name: self.homes.by_key[each.key] for each in draft.classes}
+        homes = {model.name: self.homes.by_key[model.key] for model in draft.classes}
         names = {name for each in classes for name in _names_used(each)}
         early, late = find_imports(names), list[Import]()
         for name, home in homes.items():
@@ -247,8 +249,8 @@ class _Planner:
             elif name != home.name:
                 started.discard(key)
 
-        for each in (*draft.classes, *draft.classes):
-            declare(each.key)
+        for model in (*draft.classes, *draft.classes):
+            declare(model.key)
         return list(declared.values())
 
 

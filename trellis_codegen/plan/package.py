@@ -120,7 +120,7 @@ class PackagePlan:
     @property
     def errors_imports(self) -> tuple[Import, ...]:
         """What the errors need in `errors.py`."""
-        return tuple(each for error in self.errors for each in error.imports)
+        return tuple(needed for error in self.errors for needed in error.imports)
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ class ErrorPlan:
 
 def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
     """Plan the RPCs."""
-    declared = {each.error_type for each in (manifest.errors or {}).values()}
+    declared = {error.error_type for error in (manifest.errors or {}).values()}
     return group_names(
         (name, _rpc(name, rpc, models, declared)) for name, rpc in (manifest.rpc or {}).items()
     )
@@ -124,7 +124,7 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         models.type_name(rpc.input.schema_name),
         models.type_name(rpc.output.schema_name),
     )
-    types = dict.fromkeys(each.error_type for each in rpc.errors or [] if each.error_type in declared)
+    types = dict.fromkeys(error.error_type for error in rpc.errors or [] if error.error_type in declared)
     errors = tuple(map(naming.class_name, types))
     spec = [
         Argument(name="name", value=repr(name)),

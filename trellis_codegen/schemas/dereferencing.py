@@ -24,7 +24,7 @@ def find_recursive_references(schema: JsonValue) -> frozenset[str]:
         source = pending.pop()
         edges[source] = _references(resolve(schema, source))
         pending |= edges[source] - edges.keys()
-    return frozenset(each for each in edges if each in _reached(each, edges))
+    return frozenset(source for source in edges if source in _reached(source, edges))
 
 
 def dereference(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> JsonValue:
@@ -44,17 +44,17 @@ def dereference(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> 
         if not isinstance(node, dict):
             return node
         reference = node.get("$ref")
-        beside = {key: each for key, each in node.items() if key not in ("$ref", "$defs", "definitions")}
+        siblings = {key: each for key, each in node.items() if key not in ("$ref", "$defs", "definitions")}
         if isinstance(reference, str) and reference not in keep:
             target = resolve(root, reference)
-            if beside.keys() & MERGEABLE:
-                words = {key: each for key, each in beside.items() if key not in MERGEABLE}
-                demands = {key: each for key, each in beside.items() if key in MERGEABLE}
+            if siblings.keys() & MERGEABLE:
+                words = {key: each for key, each in siblings.items() if key not in MERGEABLE}
+                demands = {key: each for key, each in siblings.items() if key in MERGEABLE}
                 return expand({**words, "allOf": [target, demands]})
-            return expand({**target, **beside}) if isinstance(target, dict) else target
+            return expand({**target, **siblings}) if isinstance(target, dict) else target
         if isinstance(reference, str):
             return node
-        return _with_inside({key: each for key, each in beside.items() if not is_steering(key)}, expand)
+        return _with_inside({key: each for key, each in siblings.items() if not is_steering(key)}, expand)
 
     return expand(schema)
 

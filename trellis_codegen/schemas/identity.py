@@ -41,7 +41,7 @@ def identify_classes(drafts: Iterable[ClassDraft]) -> dict[str, str]:
 def _text(draft: ClassDraft) -> list[str]:
     """Return everything that makes a class, in pieces: each reference to a class is a piece of its own."""
     fields: dict[str, JsonValue] = {
-        each.wire_name: [each.schema, each.required, each.default] for each in draft.fields
+        field.wire_name: [field.schema, field.required, field.default] for field in draft.fields
     }
     whole: list[JsonValue] = [fields, draft.closed, draft.is_alias, draft.more]
     pieces = _pieces(canonical_json(whole))

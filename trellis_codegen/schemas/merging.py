@@ -112,12 +112,12 @@ def _with_integers(kinds: list[JsonValue]) -> list[JsonValue]:
 
 def _values(one: JsonValue, other: JsonValue) -> JsonValue:
     ours, theirs = cast("list[JsonValue]", one), cast("list[JsonValue]", other)
-    return [each for each in ours if any(are_equal(each, their) for their in theirs)] or None
+    return [our for our in ours if any(are_equal(our, their) for their in theirs)] or None
 
 
 def _required(one: JsonValue, other: JsonValue) -> JsonValue:
     ours, theirs = cast("list[JsonValue]", one), cast("list[JsonValue]", other)
-    return [*ours, *(each for each in theirs if each not in ours)]
+    return [*ours, *(their for their in theirs if their not in ours)]
 
 
 def _step(one: JsonValue, other: JsonValue) -> JsonValue:

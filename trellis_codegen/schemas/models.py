@@ -91,7 +91,7 @@ def _document(drafts: list[ClassDraft]) -> JsonValue:
     definitions: dict[str, JsonValue] = {}
     for draft in drafts:
         definitions |= dict.fromkeys((*draft.references, *draft.parts), _STUB)
-        fields = {_field_name(each): each.schema for each in draft.fields}
+        fields = {_field_name(field): field.schema for field in draft.fields}
         parts = {_part_name(key): part for key, part in draft.parts.items() if not isinstance(part, str)}
         definitions[_definition(draft)] = _object({**fields, **parts})
     return {"type": "object", "properties": {}, "$defs": definitions}
@@ -143,7 +143,7 @@ def _class(draft: ClassDraft, generated: dict[str, ast.expr], class_names: Mappi
     for key, part in draft.parts.items():
         written = ast.parse(part, mode="eval").body if isinstance(part, str) else generated[_part_name(key)]
         names[key] = _rename(written, names)
-    types = [_rename(generated[_field_name(each)], names) for each in draft.fields]
+    types = [_rename(generated[_field_name(field)], names) for field in draft.fields]
     fields = tuple(_field(each, annotation) for each, annotation in zip(draft.fields, types, strict=True))
     more = None if draft.more is None else names[draft.more]
     used = {name for each in fields for name in each.names}
@@ -166,7 +166,7 @@ def _config(draft: ClassDraft) -> Iterator[tuple[str, str]]:
     elif draft.more is not None:
         yield "extra", repr("allow")
     if any(field.name.startswith("model_") for field in draft.fields):
-        # Else pydantic warns on import. Its own names are no danger: naming keeps fields away from them.
+        # Without this, pydantic warns on import. Fields never get its own names: naming avoids them.
         yield "protected_namespaces", "()"
 
 
@@ -179,7 +179,7 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
             for constraint in given:
                 match constraint:
                     case ast.Call(func=ast.Name(id="Field"), keywords=keywords):
-                        arguments += [ast.keyword(each.arg, _whole(each.value)) for each in keywords]
+                        arguments += [ast.keyword(keyword.arg, _whole(keyword.value)) for keyword in keywords]
                     case _:
                         metadata.append(constraint)
         case inner:

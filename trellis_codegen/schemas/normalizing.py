@@ -47,8 +47,8 @@ def normalize(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
     schema = _typed(_positional(joined), losses)
     for keyword in _UNIONS:
         if isinstance(members := schema.get(keyword), list):
-            beside = {key: each for key, each in schema.items() if key != keyword}
-            return _union(keyword, members, beside, losses)
+            siblings = {key: each for key, each in schema.items() if key != keyword}
+            return _union(keyword, members, siblings, losses)
     if "enum" in schema or "const" in schema:
         return _enumeration(schema, losses)
     kinds = schema.get("type")
@@ -66,8 +66,8 @@ def _without_all_of(schema: JsonObject, losses: list[Loss]) -> JsonValue:
     if not isinstance(members, list):
         return schema
     result: JsonValue = {}
-    for each in [*members, {key: each for key, each in schema.items() if key != "allOf"}]:
-        part = _without_all_of(each, []) if isinstance(each, dict) else each
+    for member in [*members, {key: member for key, member in schema.items() if key != "allOf"}]:
+        part = _without_all_of(member, []) if isinstance(member, dict) else member
         try:
             result = merge(result, part)
         except CannotMerge as error:
@@ -101,9 +101,9 @@ def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
     return _words(schema)
 
 
-def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: list[Loss]) -> JsonValue:
+def _union(keyword: str, members: list[JsonValue], siblings: JsonObject, losses: list[Loss]) -> JsonValue:
     """Apply the keywords next to a union to each of its members."""
-    demands = {key: each for key, each in beside.items() if key in MERGEABLE}
+    demands = {key: each for key, each in siblings.items() if key in MERGEABLE}
     parts: list[JsonValue] = []
     for member in members:
         try:
@@ -113,7 +113,7 @@ def _union(keyword: str, members: list[JsonValue], beside: JsonObject, losses: l
             part = normalize(member)
         if part is not False:
             parts.append(part)
-    words = _words(beside)
+    words = _words(siblings)
     if not parts:
         return False
     constants = [each["enum"] for each in parts if isinstance(each, dict) and "enum" in each]
@@ -170,7 +170,7 @@ def _with_required(schema: JsonObject) -> JsonObject:
 def _different(values: list[JsonValue]) -> bool:
     """Whether all values are different."""
     numbers = [int(each) if isinstance(each, float) and each.is_integer() else each for each in values]
-    return len({canonical_json(each) for each in numbers}) == len(numbers)
+    return len({canonical_json(number) for number in numbers}) == len(numbers)
 
 
 def _exclusive(parts: list[JsonValue]) -> bool:

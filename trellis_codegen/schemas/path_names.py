@@ -46,7 +46,7 @@ def name_variants(objects: list[JsonObject]) -> list[str]:
 
 def _constants(objects: list[JsonObject]) -> list[str]:
     for name in sorted(find_properties(objects[0])):
-        names = [_constant(find_properties(each).get(name)) for each in objects]
+        names = [_constant(find_properties(schema).get(name)) for schema in objects]
         if all(names):
             return names
     return []
@@ -58,12 +58,12 @@ def _constant(schema: JsonValue) -> str:
 
 
 def _titles(objects: list[JsonObject]) -> list[str]:
-    titles = [each.get("title") for each in objects]
+    titles = [schema.get("title") for schema in objects]
     return [pascal(title) if isinstance(title, str) else "" for title in titles]
 
 
 def _own_fields(objects: list[JsonObject]) -> list[str]:
-    names = [set(find_properties(each)) for each in objects]
+    names = [set(find_properties(schema)) for schema in objects]
     others = [set[str]().union(*names[:index], *names[index + 1 :]) for index in range(len(names))]
     return [_joined(own - rest) for own, rest in zip(names, others, strict=True)]
 

@@ -25,7 +25,7 @@ def write_literal(values: list[JsonValue]) -> str:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
         if not any(are_equal(whole, each) for each in different):
             different.append(whole)
-    kinds = {find_kind(each) for each in different}
+    kinds = {find_kind(known) for known in different}
     if kinds <= {"string", "null"}:
         return _literal(different)
     if kinds <= {"string", "null", "integer"} or kinds <= {"string", "null", "boolean"}:
