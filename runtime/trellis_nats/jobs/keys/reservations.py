@@ -93,6 +93,7 @@ class Reservations:
     async def _admit_after_eviction(
         self, key: JobKey, record: KeyRecord, entry: QueueEntry, result: AdmissionResult, *, strict: bool
     ) -> AdmissionResult:
+        """Evict the orphans from a record that refused a job, and try again; `record` and `result` are of the refusal."""
         observations = self._observe(key, record)
         orphans = await self.orphan_finder.find(record, at=now(), observations=observations)
         taken_over: tuple[Slot, ...] = ()
@@ -107,9 +108,8 @@ class Reservations:
                     return found, earlier  # the write was stored, and only its answer was lost
             at = monotonic()
             expired = observations.expired(found, at=at)
-            late = observations.expired(
-                found, at=at - PRIORITY_WINDOW.total_seconds()
-            )  # its own job has priority
+            # The job that owns an expired slot has priority for it.
+            late = observations.expired(found, at=at - PRIORITY_WINDOW.total_seconds())
             stale = late if self.policy.stale_policy == "fail-stale" else frozenset[str]()
             taken_over = tuple(slot for slot in found.active if slot.token in stale)
             record = evict(found, entries=orphans.entries, slots=orphans.slots | stale)
