@@ -175,12 +175,14 @@ class NewEvent:
 
     def encode(self) -> bytes:
         """Write the event. Members come in the order of `LifecycleEvent`: read and written again, the text is the same."""
-        data: tuple[bytes, ...] = ()
         if self.payload is not None:
-            data = (b',"payload":', self.payload.text)
-        elif self.result is not None:
-            data = (b',"result":', self.result)
-        return b"".join((encode_json(self.head)[:-1], *data, b",", encode_json(self.tail)[1:]))
+            return self._join(b"payload", self.payload.text)
+        if self.result is not None:
+            return self._join(b"result", self.result)
+        return encode_json(self.body)
+
+    def _join(self, name: bytes, text: bytes) -> bytes:
+        return b'%b,"%b":%b,%b' % (encode_json(self.head)[:-1], name, text, encode_json(self.tail)[1:])
 
     def header_lines(self) -> bytes:
         """Return the headers of the event."""

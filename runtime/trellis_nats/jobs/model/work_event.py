@@ -13,9 +13,10 @@ from trellis_nats.jobs.model.type_vars import PayloadT
 
 __all__ = ["WorkEventReader"]
 
-_OVERFLOWS: Final = (re.compile(rb"e\+?\d{3,}[\s,}\]]"), re.compile(rb"E\+?\d{3,}[\s,}\]]"))
-"""Find a number with an exponent of three digits or more. Two patterns, because each begins with a byte that `re`
-searches for quickly."""
+_find_small_e: Final = re.compile(rb"e\+?\d{3,}[\s,}\]]").search
+"""Finds a number with an exponent of three digits or more."""
+_find_large_e: Final = re.compile(rb"E\+?\d{3,}[\s,}\]]").search
+"""Likewise. One pattern for both would not begin with a byte that `re` can search for quickly."""
 _LONG_DIGITS: Final = 200
 """A number without an exponent overflows from 309 digits on; so many of them cover one of the bytes looked at."""
 
@@ -78,6 +79,9 @@ def _may_overflow(data: bytes) -> bool:
 
     It may be a false alarm, which costs a little time. Looking is much faster than to check each number.
     """
-    if may_contain_nan(data) or any(pattern.search(data) for pattern in _OVERFLOWS):
+    if may_contain_nan(data) or _find_small_e(data) or _find_large_e(data):
         return True
-    return any(data[at - 9 : at + 9].isdigit() for at in range(_LONG_DIGITS, len(data), _LONG_DIGITS))
+    for at in range(_LONG_DIGITS, len(data), _LONG_DIGITS):  # noqa: SIM110 - `any` takes twice as long
+        if data[at - 9 : at + 9].isdigit():
+            return True
+    return False
