@@ -9,7 +9,7 @@ from trellis_nats import PermissionDenied, RpcContext
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.events import source as event_source
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.orders import (
@@ -123,16 +123,15 @@ async def test_a_slow_reader_loses_the_oldest_events_and_sees_how_many(
     assert 'event "Orders.Shipped": the reader is too slow' in caplog.text
 
 
-async def test_a_subscription_survives_a_reconnect(
-    nats_server: NatsServer, service: OrdersService, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_subscription_survives_a_reconnect(nats_server: NatsServer, service: OrdersService) -> None:
     async with (
         Proxy(nats_server.port) as proxy,
         OrdersClient.connect(proxy.url) as client,
         client.shipped.subscribe() as events,
     ):
-        proxy.cut()
-        await eventually(lambda: "connection lost" in caplog.text)
+        with LogSignals() as signals:
+            proxy.cut()
+            await signals.wait_for(LogEvent.CONNECTION_LOST)
 
         async def is_received() -> bool:
             await service.shipped.publish(Shipped(order_id="o1"))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from trellis_nats import NoResponders, Options, RequestTimeout, RpcContext, UnexpectedError
 from trellis_nats.rpc import server as rpc_server
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.orders import REQUEST, CreateRequest, CreateResponse, OrdersClient, OrdersService, greet
@@ -47,17 +47,19 @@ async def client(nats_server: NatsServer) -> AsyncIterator[OrdersClient]:
 
 
 async def test_the_handler_is_cancelled_when_its_caller_stops_waiting(
-    service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
+    service: OrdersService, client: OrdersClient
 ) -> None:
     slow = Slow()
     service.create.handle(slow)
     await service.start()
 
-    with pytest.raises(RequestTimeout, match=r"rpc.v1.Orders.Create"):
-        await client.create(REQUEST, timeout=timedelta(milliseconds=200))
+    with LogSignals() as signals:
+        with pytest.raises(RequestTimeout, match=r"rpc.v1.Orders.Create"):
+            await client.create(REQUEST, timeout=timedelta(milliseconds=200))
 
-    await eventually(lambda: slow.cancelled == 1)
-    await eventually(lambda: "its caller waited only 0:00:00.2" in caplog.text)
+        await eventually(lambda: slow.cancelled == 1)
+        record = await signals.wait_for(LogEvent.CALL_TIMED_OUT, rpc="Orders.Create")
+        assert "its caller waited only 0:00:00.2" in record.getMessage()
 
 
 async def test_the_options_say_how_long_a_call_waits_by_default(
@@ -154,7 +156,7 @@ async def test_more_calls_than_can_wait_are_refused_at_once(
 
 
 async def test_a_call_survives_a_connection_that_is_cut_in_the_middle(
-    nats_server: NatsServer, client: OrdersClient, caplog: pytest.LogCaptureFixture
+    nats_server: NatsServer, client: OrdersClient
 ) -> None:
     slow = Slow()
     async with Proxy(nats_server.port) as proxy, OrdersService.connect(proxy.url) as service:
@@ -163,8 +165,9 @@ async def test_a_call_survives_a_connection_that_is_cut_in_the_middle(
         call = asyncio.create_task(client.create(REQUEST))
         await slow.began.wait()
 
-        proxy.cut()
-        await eventually(lambda: "connection lost" in caplog.text)
+        with LogSignals() as signals:
+            proxy.cut()
+            await signals.wait_for(LogEvent.CONNECTION_LOST)
         slow.go_on.set()
 
         assert await call == CreateResponse(order_id="c1-1")
