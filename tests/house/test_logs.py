@@ -1,20 +1,10 @@
 """Every log record names its event, and docs/reference/logs.md lists the events."""
 
 import ast
-from typing import Final
 
 from trellis_nats._support.log_events import LogEvent
 
 from tests.house.log_reference import PAGE, RUNTIME, log_calls, members, reference_page
-
-NOT_YET: Final = frozenset(
-    {"jobs/ref.py", "jobs/work/clock_skew.py", "jobs/store/event_log.py", "jobs/store/live_updates.py"}
-)
-"""Modules whose log calls do not all pass `extra=` yet. The list only shrinks."""
-
-
-UNUSED_YET: Final = frozenset({LogEvent.CLOCK_JUMPED, LogEvent.CLOCK_SKEWED})
-"""Events that the modules of `NOT_YET` will log."""
 
 
 def test_every_log_call_names_its_event() -> None:
@@ -28,7 +18,7 @@ def test_every_log_call_names_its_event() -> None:
     assert [
         f"{name}:{call.lineno} passes no extra=log_fields(LogEvent.…)"
         for name, call in calls
-        if name not in NOT_YET and not any(keyword.arg == "extra" for keyword in call.keywords)
+        if not any(keyword.arg == "extra" for keyword in call.keywords)
     ] == []
 
 
@@ -36,9 +26,7 @@ def test_every_log_event_is_used_and_has_a_meaning() -> None:
     sources = [path.read_text() for path in RUNTIME.rglob("*.py") if path.name != "log_events.py"]
 
     assert [
-        event.name
-        for event in LogEvent
-        if event not in UNUSED_YET and not any(f"LogEvent.{event.name}" in text for text in sources)
+        event.name for event in LogEvent if not any(f"LogEvent.{event.name}" in text for text in sources)
     ] == []
     assert members().keys() == {event.name for event in LogEvent}
 

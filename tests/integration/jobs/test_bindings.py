@@ -109,6 +109,6 @@ def renamed() -> Binding:
         ('{"kv":{"orders":{"bucket":"a.b"}}}', "#/kv/orders/bucket"),
     ],
 )
-def test_what_is_no_binding_is_refused_with_its_places(text: str, said: str) -> None:
+def test_an_invalid_binding_is_refused_with_its_places(text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         parse_binding(text)

@@ -119,7 +119,7 @@ async def test_a_job_that_waits_for_its_next_try_can_be_cancelled(nats_server: N
     assert tries == [1]
 
 
-async def test_a_handler_that_raises_cancelled_by_itself_cancels_the_job(nats_server: NatsServer) -> None:
+async def test_a_handler_that_raises_job_cancelled_cancels_the_job(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
         @shop.jobs.pack.handle

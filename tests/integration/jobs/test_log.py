@@ -56,7 +56,7 @@ async def test_each_attempt_that_raised_and_the_last_one_of_a_dead_job(nats_serv
     assert isinstance(raised.exc_info[1], RuntimeError)
 
 
-async def test_an_attempt_that_asked_for_another_one_is_no_warning(nats_server: NatsServer) -> None:
+async def test_an_attempt_that_asked_for_another_one_is_not_a_warning(nats_server: NatsServer) -> None:
     with LogSignals() as signals:
         async with Shop.connect(nats_server.url) as shop:
 

@@ -15,7 +15,7 @@ from tests.support.shop_process import shop_process
 
 SOON = timedelta(seconds=15)
 LONG = 60
-"""Seconds that a handler would take which does not end by itself."""
+"""Seconds that a handler takes which must not end before the test does."""
 
 
 async def test_a_job_whose_worker_is_killed_is_finished_by_another(nats_server: NatsServer) -> None:
@@ -123,7 +123,7 @@ async def test_a_handler_that_runs_through_an_outage_runs_once(nats_server: Nats
             runs.append(job.tries)
             running.set()
             await go_on.wait()
-            await job.progress(step="nobody hears this")
+            await job.progress(step="not received")
             return Receipt(total=1)
 
         await shop.jobs.start_workers()
@@ -260,10 +260,10 @@ async def test_racing_cancellations_and_completions_have_one_winner(
 
 
 @pytest.mark.parametrize("number", [2, -2])
-async def test_a_job_that_comes_again_while_its_worker_lives_runs_once(
+async def test_a_job_redelivered_while_its_worker_lives_runs_once(
     nats_server: NatsServer, number: int
 ) -> None:
-    """As after a server that forgot a delivery, or a work stream made anew; the event loop may be blocked."""
+    """As after a server that forgot a delivery, or a recreated work stream; the event loop may be blocked."""
     async with Shop.connect(nats_server.url) as shop, shop_process(nats_server.url) as holder:
         ref = await shop.jobs.pack.create(Parcel(number=number))
         created = await inspect_queue(shop.jobs.pack).event_log.newest_of(ref.id, "created")

@@ -1,4 +1,4 @@
-"""Live updates: typed, in order, gone when nobody listens."""
+"""Live updates: typed, in order, lost without a listener."""
 
 import asyncio
 from datetime import timedelta
@@ -34,7 +34,7 @@ async def test_updates_arrive_in_order_and_end_with_the_job(nats_server: NatsSer
         assert (await ref.get()).state is JobState.COMPLETED
 
 
-async def test_a_new_try_begins_its_updates_anew(nats_server: NatsServer) -> None:
+async def test_a_new_attempt_restarts_its_updates(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         listening = asyncio.Event()
 

@@ -62,7 +62,7 @@ async def test_no_more_handlers_run_at_a_time_than_the_contract_allows(nats_serv
     "poison",
     [b"", b"not json", b"null", b"[" * 50_000, b'{"jobId":"a.b.c"}', b"\xff\xfe", b'{"eventType":"created"}'],
 )
-async def test_a_message_that_is_no_job_is_removed_and_work_goes_on(
+async def test_a_message_that_is_not_a_job_is_removed_and_work_goes_on(
     nats_server: NatsServer, poison: bytes
 ) -> None:
     async with Shop.connect(nats_server.url) as shop:
@@ -110,7 +110,7 @@ async def test_a_payload_of_another_schema_fails_at_its_first_delivery(nats_serv
     assert "seven" not in failed.event.error, "the value may be secret"
 
 
-async def test_a_finished_job_that_comes_again_does_not_run_again(nats_server: NatsServer) -> None:
+async def test_a_redelivered_finished_job_does_not_run_again(nats_server: NatsServer) -> None:
     """Servers before 2.15 deliver acknowledged work once more after a restart."""
     async with Shop.connect(nats_server.url) as shop:
         runs: list[str] = []
