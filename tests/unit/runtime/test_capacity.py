@@ -1,4 +1,4 @@
-"""Hands: how many handlers may run, how many outcomes may wait, and who is told when there is room again."""
+"""Permits: how many handlers may run, how many outcomes may be stored at a time, and who waits for a permit."""
 
 import asyncio
 
@@ -7,26 +7,26 @@ from trellis_nats.jobs.capacity import Capacity
 
 
 class Worker:
-    """Takes note of the room it was told of."""
+    """Records the free capacity after each change."""
 
     def __init__(self, count: int) -> None:
-        self.told: list[int] = []
-        self.capacity = Capacity(count, lambda: self.told.append(self.capacity.free))
+        self.free_counts: list[int] = []
+        self.capacity = Capacity(count, lambda: self.free_counts.append(self.capacity.free))
 
 
-def test_a_hand_is_free_while_its_outcome_is_stored() -> None:
+def test_a_permit_is_free_while_its_outcome_is_stored() -> None:
     worker = Worker(2)
     first, second = worker.capacity.acquire(), worker.capacity.acquire()
     assert worker.capacity.free == 0
 
     first.end_handler()
 
-    assert worker.told == [1]
+    assert worker.free_counts == [1]
     second.release()
-    assert worker.told == [1, 2]
+    assert worker.free_counts == [1, 2]
 
 
-def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_one_is_stored() -> None:
+def test_no_more_outcomes_wait_than_there_are_permits_and_a_stored_one_frees_capacity() -> None:
     worker = Worker(2)
     waiting = [worker.capacity.acquire() for _ in range(2)]
     for permit in waiting:
@@ -38,7 +38,7 @@ def test_no_more_outcomes_wait_than_there_are_hands_and_the_worker_is_told_when_
 
     waiting[0].release()
 
-    assert worker.told[-1] == 1
+    assert worker.free_counts[-1] == 1
 
 
 def test_a_waiting_handler_gets_a_permit_before_new_work() -> None:
@@ -55,13 +55,13 @@ def test_a_waiting_handler_gets_a_permit_before_new_work() -> None:
         await turn
 
         assert waits.is_held
-        assert worker.told[-1] == 0
+        assert worker.free_counts[-1] == 0
 
     asyncio.run(scene())
 
 
 @pytest.mark.parametrize("handed_over", [True, False])
-def test_who_is_cancelled_while_waiting_leaves_no_hand_behind(*, handed_over: bool) -> None:
+def test_a_job_that_is_cancelled_while_it_waits_leaves_no_permit_behind(*, handed_over: bool) -> None:
     async def scene() -> None:
         worker = Worker(1)
         waits = worker.capacity.acquire()
