@@ -10,7 +10,7 @@ import pytest
 from tests.support.build_once import build_once
 
 ROOT = Path(__file__).parents[2]
-GENERATOR_ONLY = {"jinja2", "black", "argcomplete", "datamodel-code-generator", "trellis-codegen"}
+GENERATOR_ONLY = {"jinja2", "black", "typer", "datamodel-code-generator", "trellis-codegen"}
 
 pytestmark = pytest.mark.timeout(400)
 

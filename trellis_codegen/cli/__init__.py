@@ -23,6 +23,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    from trellis_codegen.cli.arguments import run_command  # noqa: PLC0415 - as in main
+    from trellis_codegen.cli.application import run_command  # noqa: PLC0415 - as in main
 
     return run_command(sys.argv[1:])

@@ -15,7 +15,7 @@ from trellis_codegen.cli.guard import run_guarded
 
 ROOT = Path(__file__).parents[3]
 GENERATOR = [sys.executable, "-m", "trellis_codegen"]
-HEAVY = ["argcomplete", "black", "click", "datamodel_code_generator", "jinja2", "pydantic", "pydantic_core"]
+HEAVY = ["black", "datamodel_code_generator", "jinja2", "pydantic", "pydantic_core", "rich"]
 
 
 def command(
@@ -26,6 +26,16 @@ def command(
         cwd=folder,
         stdout=stdout,
         stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+def complete(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GENERATOR, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -50,17 +60,40 @@ def written(folder: Path, **sections: object) -> Path:
             "x.json is a file, and the package needs a folder",
         ),
         (["facade", "x.json", "--package", "no name"], ExitCode.USAGE, "is not a valid Python package name"),
-        (["facade", "x.json", "--chekc"], ExitCode.USAGE, 'no option "--chekc"; did you mean "--check"?'),
+        (["facade", "x.json", "--chekc"], ExitCode.USAGE, 'no such option: --chekc; did you mean "--check"?'),
         (["facade", "x.json", "--chekc=yes"], ExitCode.USAGE, 'did you mean "--check"?'),
-        (["facade", "x.json", "--format", "xml"], ExitCode.USAGE, "xml"),
+        (["facade", "x.json", "-x"], ExitCode.USAGE, "no such option: -x"),
+        (["facade", "x.json", "--out"], ExitCode.USAGE, "option '--out' requires an argument"),
+        (
+            ["facade", "x.json", "--format", "xml"],
+            ExitCode.USAGE,
+            "invalid value for '--format': \"xml\" is not one of text, json, github, sarif",
+        ),
+        (
+            ["facade", "x.json", "--json", "--format", "text"],
+            ExitCode.USAGE,
+            "--json and --format text exclude each other",
+        ),
+        (
+            ["validate", "x.json", "--json", "--format", "sarif"],
+            ExitCode.USAGE,
+            "--json and --format sarif exclude each other",
+        ),
         (
             ["facade", "x.json", "--check", "--dry-run"],
             ExitCode.USAGE,
-            "--dry-run: not allowed with argument --check",
+            "--check and --dry-run exclude each other",
+        ),
+        (
+            ["facade", "x.json", "--check", "--watch"],
+            ExitCode.USAGE,
+            "--check and --watch exclude each other",
         ),
         (["facade", "x.json", "--watch", "--json"], ExitCode.USAGE, "text only"),
-        (["facade", "x.json", "y.json"], ExitCode.USAGE, 'unexpected argument "y.json"'),
-        (["faccade"], ExitCode.USAGE, "faccade"),
+        (["facade", "x.json", "y.json"], ExitCode.USAGE, "unexpected extra argument(s) (y.json)"),
+        (["validate"], ExitCode.USAGE, "missing argument 'MANIFEST'"),
+        (["faccade"], ExitCode.USAGE, "no such command 'faccade'; did you mean 'facade'?"),
+        (["--verison"], ExitCode.USAGE, 'did you mean "--version"?'),
     ],
 )
 def test_a_mistake_is_reported_in_a_sentence(
@@ -153,7 +186,9 @@ def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["facade", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["facade", "--help"], ["facade", "-h"], ["digest", "-h"], ["--version"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         f"import sys; from trellis_codegen.cli import main; sys.argv[1:] = {arguments!r}\n"
@@ -173,29 +208,54 @@ def test_without_a_command_the_help_is_printed_and_the_run_fails() -> None:
     assert "facade" in ended.stderr
 
 
+def test_a_mistake_is_followed_by_the_help_to_ask_for() -> None:
+    assert command("facade", "--chekc").stderr.splitlines()[1:] == [
+        'run "trellis-gen facade --help" for what it takes'
+    ]
+    assert command("--chekc").stderr.splitlines()[1:] == ['run "trellis-gen --help" for what it takes']
+
+
+def test_json_may_be_asked_for_twice(tmp_path: Path) -> None:
+    ended = command("validate", written(tmp_path), "--json", "--format", "json")
+
+    assert (ended.returncode, json.loads(ended.stdout)["problems"]) == (ExitCode.OK, [])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_the_completion_of_every_shell_can_be_printed(shell: str) -> None:
-    ended = command("--show-completion", shell)
+    ended = complete(_TRELLIS_GEN_COMPLETE=f"source_{shell}")
 
     assert ended.returncode == ExitCode.OK
     assert "trellis-gen" in ended.stdout
 
 
-def test_the_completion_knows_the_options_of_a_command(tmp_path: Path) -> None:
-    answer = tmp_path / "answer"
-    line = "trellis-gen facade --ch"
-    environment = {
-        **os.environ,
-        "_ARGCOMPLETE": "1",
-        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
-        "COMP_LINE": line,
-        "COMP_POINT": str(len(line)),
-        "COMP_TYPE": "9",
-    }
+def test_the_completion_can_be_installed(tmp_path: Path) -> None:
+    # With this variable the options take the name of a shell; otherwise typer detects the one that started the command.
+    environment = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
-    subprocess.run(GENERATOR, env=environment, check=True)
+    shown = complete("--show-completion", "bash", **environment)
+    installed = complete("--install-completion", "bash", **environment)
 
-    assert answer.read_text().split() == ["--check"]
+    assert (shown.returncode, installed.returncode) == (ExitCode.OK, ExitCode.OK)
+    assert "_TRELLIS_GEN_COMPLETE=complete_bash" in shown.stdout
+    assert (tmp_path / ".bash_completions" / "trellis-gen.sh").read_text().strip() == shown.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("trellis-gen fa", ["facade"]),
+        ("trellis-gen facade --ch", ["--check"]),
+        ("trellis-gen facade --format ", ["text", "json", "github", "sarif"]),
+        ("trellis-gen validate x.json --st", ["--strict"]),
+    ],
+)
+def test_the_completion_knows_commands_options_and_choices(line: str, answers: list[str]) -> None:
+    ended = complete(
+        _TRELLIS_GEN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1)
+    )
+
+    assert (ended.returncode, ended.stdout.split()) == (ExitCode.OK, answers)
 
 
 def test_a_successful_run_is_reported_in_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from tests.support.judging import judge_of
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli.arguments import run_command
+from trellis_codegen.cli.application import run_command
 from trellis_codegen.cli.guard import run_guarded
 
 MANIFESTS = Path(__file__).parents[3].parent / "shared" / "conformance" / "manifests"

@@ -1,0 +1,211 @@
+"""The commands and their options, as a typer application.
+
+The module of a command is imported when the command runs, so that `--help` and a run with nothing to do stay fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+from typer.main import get_command
+
+from trellis_codegen import __version__
+from trellis_codegen.cli.exits import ExitCode
+from trellis_codegen.cli.requests import Format, Mode, Request
+from trellis_codegen.cli.targets import Choices
+from trellis_codegen.cli.values import Command, Group
+
+__all__ = ["application", "run_command"]
+
+_NAME = "trellis-gen"
+_COMPLETION_VARIABLE = "_TRELLIS_GEN_COMPLETE"
+"""Set by the script of a shell's completion; its name is typer's choice."""
+_EXIT_CODES = (
+    "Exit codes: 0 success, 1 drift found, 2 usage, 3 invalid contract, 5 output refused, 130 interrupted."
+)
+_STRICT_HELP = "Treat fields that the format does not have as errors."
+
+ManifestsArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="MANIFEST", help="The contracts, trellis.contract.v1 manifests.")
+]
+FormatOption: TypeAlias = Annotated[
+    Format | None, typer.Option("--format", help="How problems and results are printed (default: text).")
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and results only.")]
+
+application = typer.Typer(
+    name=_NAME,
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name, and return its exit code; a mistake in them is reported.
+
+    Raises:
+        SystemExit: completion for a shell was asked for, and has been printed.
+    """
+    command = get_command(application)
+    if os.environ.get(_COMPLETION_VARIABLE):
+        command.main([*arguments], prog_name=_NAME)
+    context = None
+    # Not `command.main`, which ends a run whose output was closed with the exit code of drift.
+    try:
+        with command.make_context(_NAME, [*arguments]) as context:
+            code: object = command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.TyperException as error:
+        subcommand = context.invoked_subcommand if context else None
+        name = f"{_NAME} {subcommand}" if subcommand else _NAME
+        sys.stderr.write(f'error: {_describe(error)}\nrun "{name} --help" for what it takes\n')
+        return ExitCode.USAGE
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _describe(error: typer.TyperException) -> str:
+    """Return what typer found as one sentence, in the style of every other message."""
+    message = error.format_message()
+    options: object = getattr(error, "possibilities", None)
+    if isinstance(options, list) and options:
+        message = f'{error.message}; did you mean "{options[0]}"?'
+    message = message.replace(". Did you mean", "; did you mean").removesuffix(".")
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"{_NAME} {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _require_command(
+    context: typer.Context,
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Generate a typed Python package from a Trellis contract."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
+
+
+@application.command("facade", cls=Command)
+def _facade(
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MANIFEST",
+            help="The contract, a trellis.contract.v1 manifest "
+            "(default: those of [tool.trellis-gen] in pyproject.toml).",
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The folder that gets the package (default: the current folder)."
+        ),
+    ] = None,
+    package: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The name of the package (default: from the contract's id)."),
+    ] = None,
+    strict: Annotated[bool | None, typer.Option("--strict/--no-strict", help=_STRICT_HELP)] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing, print what would change, and exit with 1 if anything would."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Write nothing, name the files that would be written or deleted."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Generate again whenever a manifest is saved.")
+    ] = False,
+    output_format: FormatOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Generate the packages of contracts, or check them."""
+    choices = Choices(manifest=manifest, out=out, package=package, strict=strict)
+    _refuse_more_than_one({"--check": check, "--dry-run": dry_run, "--watch": watch})
+    chosen_format = _choose_format(output_format, as_json=as_json)
+    if watch:
+        if chosen_format is not Format.TEXT:
+            raise typer.TyperException("--watch prints text only")
+        from trellis_codegen.cli.watch import watch as watch_saves  # noqa: PLC0415 - as the module says
+
+        return watch_saves(choices, quiet=quiet)
+    from trellis_codegen.cli import facade  # noqa: PLC0415 - as the module says
+
+    mode = Mode.CHECK if check else Mode.PREVIEW if dry_run else Mode.WRITE
+    return facade.run(Request(choices=choices, mode=mode, format=chosen_format, quiet=quiet))
+
+
+@application.command("validate", cls=Command)
+def _validate(
+    manifests: ManifestsArgument,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help=_STRICT_HELP)] = False,
+    output_format: FormatOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Report every problem of contracts; write nothing."""
+    chosen_format = _choose_format(output_format, as_json=as_json)
+    from trellis_codegen.cli import validate  # noqa: PLC0415 - as the module says
+
+    return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet)
+
+
+@application.command("digest", cls=Command)
+def _digest(
+    manifests: ManifestsArgument,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print file, id and digest as JSON.")] = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Print the digest of contracts: their meaning on the wire."""
+    from trellis_codegen.cli import digest  # noqa: PLC0415 - as the module says
+
+    return digest.run(manifests, as_json=as_json, quiet=quiet)
+
+
+@application.command("schema", cls=Command)
+def _schema() -> int:
+    """Print the JSON Schema of manifests, for editors."""
+    from trellis_codegen.cli import schema  # noqa: PLC0415 - as the module says
+
+    return schema.run()
+
+
+def _refuse_more_than_one(flags: dict[str, bool]) -> None:
+    given = [name for name, is_given in flags.items() if is_given]
+    if len(given) > 1:
+        raise typer.TyperException(f"{' and '.join(given)} exclude each other; choose one")
+
+
+def _choose_format(output_format: Format | None, *, as_json: bool) -> Format:
+    if not as_json:
+        return output_format or Format.TEXT
+    if output_format not in (None, Format.JSON):
+        raise typer.TyperException(f"--json and --format {output_format} exclude each other; choose one")
+    return Format.JSON
