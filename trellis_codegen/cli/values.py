@@ -57,7 +57,7 @@ class _Converter:
             if isinstance(value, str):
                 return kind(value)
             item_kind = get_args(kind)[0]
-            return tuple(item_kind(item) for item in value)
+            return [item_kind(item) for item in value]
         except ValueError:
             choices = ", ".join(param.type_descriptor.choices or ())
             raise typer.BadParameter(f'"{value}" is not one of {choices}', ctx=ctx, param=param) from None
