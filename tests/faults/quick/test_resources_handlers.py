@@ -88,7 +88,7 @@ async def ends_as(server: NatsServer, misbehaviour: str) -> tuple[JobState, int,
     [
         ("recursion", "RecursionError: maximum recursion depth exceeded"),
         ("exit", "SystemExit: 3"),
-        ("cancels itself", "the handler was cancelled from within"),
+        ("cancels itself", "the handler cancelled itself"),
         ("surrogate in the error", "RuntimeError: \ufffd"),
         ("base exception", "Unheard: unheard of"),
         ("generator exit", "GeneratorExit"),
