@@ -215,7 +215,7 @@ async def test_a_response_too_large_to_send_is_answered_with_an_error(
 
     assert caught.value.id is not None
     assert caught.value.id in caplog.text
-    assert "exceeds the limit of 1048576 bytes" in caplog.text
+    assert "exceeds the limit of 1048064 bytes" in caplog.text
 
 
 async def test_an_error_of_an_unknown_type_arrives_as_it_is(nats_server: NatsServer) -> None:
