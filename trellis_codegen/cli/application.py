@@ -18,7 +18,6 @@ from trellis_codegen import __version__
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Format, Mode, Request
 from trellis_codegen.cli.targets import Choices
-from trellis_codegen.cli.values import Command, Group
 
 __all__ = ["application", "run_command"]
 
@@ -41,7 +40,6 @@ QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Pri
 
 application = typer.Typer(
     name=_NAME,
-    cls=Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EXIT_CODES,
@@ -80,6 +78,7 @@ def _describe(error: typer.TyperException) -> str:
     options: object = getattr(error, "possibilities", None)
     if isinstance(options, list) and options:
         message = f'{error.message}; did you mean "{options[0]}"?'
+    message = message.replace("Value error, ", "")  # pydantic's, by which typer converts values
     message = message.replace(". Did you mean", "; did you mean").removesuffix(".")
     return f"{message[:1].lower()}{message[1:]}"
 
@@ -105,7 +104,7 @@ def _require_command(
         raise typer.Exit(ExitCode.USAGE)
 
 
-@application.command("facade", cls=Command)
+@application.command("facade")
 def _facade(
     manifest: Annotated[
         Path | None,
@@ -160,7 +159,7 @@ def _facade(
     return facade.run(Request(choices=choices, mode=mode, format=chosen_format, quiet=quiet))
 
 
-@application.command("validate", cls=Command)
+@application.command("validate")
 def _validate(
     manifests: ManifestsArgument,
     *,
@@ -176,7 +175,7 @@ def _validate(
     return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet)
 
 
-@application.command("digest", cls=Command)
+@application.command("digest")
 def _digest(
     manifests: ManifestsArgument,
     *,
@@ -189,7 +188,7 @@ def _digest(
     return digest.run(manifests, as_json=as_json, quiet=quiet)
 
 
-@application.command("schema", cls=Command)
+@application.command("schema")
 def _schema() -> int:
     """Print the JSON Schema of manifests, for editors."""
     from trellis_codegen.cli import schema  # noqa: PLC0415 - as the module says
