@@ -42,7 +42,7 @@ $(SERVERS): $(STAMP) constraints/servers.txt
 	done
 	@touch $@
 
-test: $(SERVERS) ## run the tests side by side: about 3 minutes on 2 cores
+test: $(SERVERS) ## run the tests side by side: 3 to 4 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 
 check: $(STAMP) ## format, lint, types and layers; changes nothing
