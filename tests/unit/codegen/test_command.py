@@ -67,7 +67,7 @@ def written(folder: Path, **sections: object) -> Path:
         (
             ["facade", "x.json", "--format", "xml"],
             ExitCode.USAGE,
-            "X",
+            "invalid value for '--format': 'xml' is not one of 'text', 'json', 'github', 'sarif'",
         ),
         (
             ["facade", "x.json", "--json", "--format", "text"],
