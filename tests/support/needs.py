@@ -7,7 +7,7 @@ from typing import Final
 
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.events.subjects import EVENT_STREAM
-from trellis_nats.jobs.job_streams import job_requirements, work_consumer
+from trellis_nats.jobs.model.job_streams import job_requirements, work_consumer
 from trellis_nats.provision import BucketRequirement, ConsumerRequirement, Requirement
 
 __all__ = ["BUCKET", "JOBS", "NEEDS", "work_consumer_of"]

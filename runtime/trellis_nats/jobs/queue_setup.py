@@ -12,10 +12,10 @@ from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.jobs.keys.queue_keys import build_queue_keys
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.live_updates import LiveUpdates
 from trellis_nats.jobs.work.handler import Handler, HandlerRegistration, register
+from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import JobSpec
 

@@ -17,8 +17,8 @@ from trellis_nats.jobs.grants import (
     maintenance_grants,
     work_grants,
 )
-from trellis_nats.jobs.job_streams import job_requirements, work_consumer
 from trellis_nats.jobs.local_queue import local_queue
+from trellis_nats.jobs.model.job_streams import job_requirements, work_consumer
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.specs import JobSpec
 from trellis_nats.surface import Surface

@@ -30,10 +30,10 @@ from trellis_nats.jobs.model.lifecycle import JobLife, apply
 from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of, types_to_read
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
 from trellis_nats.jobs.store.live_updates import UpdateInbox
+from trellis_nats.jobs.work.queue_context import QueueContext
 
 __all__ = ["JobRef"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue, setup_of
-from trellis_nats.jobs.queue_context import QueueContext
+from trellis_nats.jobs.work.queue_context import QueueContext
 
 __all__ = ["inspect_queue"]
 

@@ -13,7 +13,7 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import TransportError
-from trellis_nats.jobs.job_streams import job_requirements
+from trellis_nats.jobs.model.job_streams import job_requirements
 from trellis_nats.provision import provision
 
 from tests.support.cluster import Cluster, running_cluster

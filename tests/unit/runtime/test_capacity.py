@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from trellis_nats.jobs.capacity import Capacity
+from trellis_nats._support.capacity import Capacity
 
 
 class Worker:

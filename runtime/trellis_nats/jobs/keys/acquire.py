@@ -13,9 +13,9 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._support.capacity import Permit
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.key_store import KeyStores
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.admission import evict

@@ -15,9 +15,9 @@ from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.event_factory import bounded, instant
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.blocking import BlockingReports
+from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["ActiveJob"]

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
+from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
@@ -23,7 +23,6 @@ from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.model.work_event import WorkEventReader
-from trellis_nats.jobs.queue_context import QueueContext
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
@@ -31,6 +30,7 @@ from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
+from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
 from trellis_nats.jobs.work.work_item import WorkItem
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.pull import Delivery
+from trellis_nats._support.capacity import Permit
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.capacity import Permit
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent

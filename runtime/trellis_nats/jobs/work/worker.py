@@ -17,6 +17,7 @@ from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._support.capacity import Capacity, Permit
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
@@ -31,8 +32,7 @@ from trellis_nats.errors import (
 )
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
-from trellis_nats.jobs.capacity import Capacity, Permit
-from trellis_nats.jobs.job_streams import work_consumer
+from trellis_nats.jobs.model.job_streams import work_consumer
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
