@@ -161,6 +161,16 @@ def test_what_is_not_ordinary_is_treated_as_before(shape: Any, payload: bytes) -
     assert decode_together(codec, message(payload)) == decode_apart(codec, message(payload))
 
 
+@pytest.mark.parametrize("digits", range(208, 220))
+def test_many_digits_and_a_short_exponent_are_too_much_wherever_they_stand(digits: int) -> None:
+    codec = Codec[Plain](Plain, what="the payload")
+
+    for place in range(200):
+        data = message(b'{"x":"%b","number":%be99}' % (b"x" * place, b"9" * digits))
+
+        assert decode_together(codec, data) == decode_apart(codec, data)
+
+
 @pytest.mark.parametrize(
     ("shape", "payload", "expected"),
     [

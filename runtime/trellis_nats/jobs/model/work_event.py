@@ -17,8 +17,8 @@ _find_small_e: Final = re.compile(rb"e\+?\d{3,}[\s,}\]]").search
 """Finds a number with an exponent of three digits or more."""
 _find_large_e: Final = re.compile(rb"E\+?\d{3,}[\s,}\]]").search
 """Likewise. One pattern for both would not begin with a byte that `re` can search for quickly."""
-_LONG_DIGITS: Final = 200
-"""A number without an exponent overflows from 309 digits on; so many of them cover one of the bytes looked at."""
+_LONG_DIGITS: Final = 190
+"""A number with an exponent of two digits overflows from 210 digits on; so many of them cover one of the bytes looked at."""
 
 
 class _DecodedEvent(LifecycleEvent):
