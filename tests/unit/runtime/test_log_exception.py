@@ -1,6 +1,7 @@
 """A traceback in the log has a bounded size."""
 
 import logging
+from typing import Any
 
 import pytest
 from trellis_nats._support.log_events import LogEvent, log_fields
@@ -43,3 +44,26 @@ def test_a_long_traceback_keeps_its_beginning_and_its_end(caplog: pytest.LogCapt
     assert message.endswith("the end\n")
     logged = message.removeprefix("handler of pack\n").encode()
     assert TRACEBACK_BYTES_MAX - 8 <= len(logged) <= TRACEBACK_BYTES_MAX
+
+
+class OddError(Exception):
+    """An exception that cannot be shown."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise ValueError("no notes")
+
+
+# Any: a parser that is not Python's may put anything there.
+ODD_PLACE: Any = ("file.py", 1, "a column that is not a number", "text")
+
+
+@pytest.mark.parametrize("error", [OddError("odd"), SyntaxError("odd", ODD_PLACE)])
+def test_an_exception_without_a_printable_traceback_is_logged_by_its_class(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    log_exception(LOG, logging.ERROR, "handler of %s", "pack", error=error, extra=EXTRA)
+
+    (record,) = caplog.records
+    assert record.getMessage() == f"handler of pack\n{type(error).__name__}: its traceback cannot be printed"
+    assert record.exc_info is None
