@@ -74,20 +74,20 @@ def plan_jobs(manifest: Manifest, models: ModelsPlan) -> tuple[QueuePlan, ...]:
 
 
 def describe_retries(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
-    """Return in words how often a job is tried, and after which waits; waits that are never reached are left out.
+    """Describe the attempts of a job and the waits between them; waits that are never reached are left out.
 
-    `Tried at most 5 times: again after 5 s, 30 s, then every 2 min.`
+    `At most 5 attempts; retries after 5 s, 30 s, then every 2 min.`
     """
     retries = max_deliver - 1
     if not retries:
-        return "Tried once."
-    times = f"Tried at most {'twice' if max_deliver == 2 else f'{max_deliver} times'}"  # noqa: PLR2004 - English
+        return "One attempt, no retries."
+    attempts = f"At most {max_deliver} attempts"
     waits = [describe_duration(each) for each in backoff_ms[:retries]]
     if not any(backoff_ms[:retries]):
-        return f"{times}: again at once."
+        return f"{attempts}; retries immediately."
     if len(waits) < retries:
-        return f"{times}: again {_after(waits[:-1], 'then ')}every {waits[-1]}."
-    return f"{times}: again {_after(waits[:-1], 'then ') or 'after '}{waits[-1]}."
+        return f"{attempts}; retries {_after(waits[:-1], 'then ')}every {waits[-1]}."
+    return f"{attempts}; retries {_after(waits[:-1], 'then ') or 'after '}{waits[-1]}."
 
 
 def _after(waits: list[str], joint: str) -> str:
@@ -158,31 +158,31 @@ def _key_spec(key: KeyConcurrency, queue: KeyQueue | None) -> Iterator[Argument]
 
 
 def _numbers(job: Job) -> str:
-    """Return in words what the numbers of the queue mean for a job."""
+    """Describe what the numbers of the queue mean for a job."""
     max_deliver = MAX_DELIVER if job.max_deliver is None else job.max_deliver
     backoff = BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
     sentences = [describe_retries(max_deliver, backoff)]
     if job.ack_wait_ms is not None:
-        sentences.append(f"A worker that is silent for {describe_duration(job.ack_wait_ms)} counts as dead.")
+        sentences.append(f"A worker that is silent for {describe_duration(job.ack_wait_ms)} is considered dead.")
     if job.default_deadline_ms is not None:
-        sentences.append(f"Expires {describe_duration(job.default_deadline_ms)} after it was created.")
+        sentences.append(f"A job expires {describe_duration(job.default_deadline_ms)} after its creation.")
     if job.concurrency is not None:
-        sentences.append(f"At most {job.concurrency} at a time in one process.")
+        sentences.append(f"At most {job.concurrency} run at a time in one process.")
     if job.key_concurrency is not None:
-        sentences.append(_key_in_words(job.key_concurrency, job.queue))
+        sentences.append(_describe_key(job.key_concurrency, job.queue))
     return " ".join(sentences)
 
 
-def _key_in_words(key: KeyConcurrency, queue: KeyQueue | None) -> str:
+def _describe_key(key: KeyConcurrency, queue: KeyQueue | None) -> str:
     waiting = (queue.max_queued_per_key if queue else None) or MAX_QUEUED_PER_KEY
     when_full = (queue.when_full if queue else None) or WHEN_FULL
     if waiting:
         ends = {
             "reject": "is rejected",
-            "coalesce": "is answered with the one that waits longest",
-            "replace-oldest": "replaces the one that waits longest",
+            "coalesce": "is coalesced into the one that has waited longest",
+            "replace-oldest": "replaces the one that has waited longest",
         }
-        wait = f"{waiting} may wait, and another one {ends[when_full]}"
+        wait = f"{waiting} may wait, and a further one {ends[when_full]}"
     else:
-        wait = f"another one is {'answered with the active one' if when_full == 'coalesce' else 'rejected'}"
-    return f"At most {key.max_active or MAX_ACTIVE} at a time per key {':'.join(key.key)}; {wait}."
+        wait = f"a further one is {'coalesced into the active one' if when_full == 'coalesce' else 'rejected'}"
+    return f"At most {key.max_active or MAX_ACTIVE} active per key {':'.join(key.key)}; {wait}."

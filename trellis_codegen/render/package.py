@@ -40,14 +40,14 @@ _SIDES = (
         service_class="RpcEndpoints",
         service_words="The RPCs that the service serves.",
         client_class="RpcCalls",
-        client_words="The RPCs that the service serves, to be called.",
+        client_words="The RPCs of the service.",
     ),
     _Side(
         module="events",
         service_class="EventPublishers",
         service_words="The events that the service publishes.",
         client_class="EventSources",
-        client_words="The events that the service publishes, to be received.",
+        client_words="The events of the service.",
     ),
     _Side(
         module="kv",

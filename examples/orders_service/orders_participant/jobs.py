@@ -47,7 +47,7 @@ class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryRe
 
     Sets aside the ordered items, then queues the payment.
 
-    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
+    At most 5 attempts; retries after 5 s, 30 s, then every 2 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -68,8 +68,8 @@ class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
 
     Charges the customer, then queues the warehouse notification.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min
-    counts as dead.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min is
+    considered dead.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -90,7 +90,7 @@ class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResul
 
     Hands the order to the warehouse and announces the shipment.
 
-    Tried at most 3 times: again after 5 s, then 30 s.
+    At most 3 attempts; retries after 5 s, then 30 s.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -110,8 +110,8 @@ class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
 
     Copies changed tickets of one account. At most one run per account at a time, one waiting.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 4 at a time in one process.
-    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and another one is rejected.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 4 run at a time in one
+    process. At most 1 active per key zendesk:/origin:tickets; 1 may wait, and a further one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -136,10 +136,10 @@ RefreshCatalogJob: TypeAlias = ActiveJob[RefreshCatalogPayload, None]
 class RefreshCatalogQueue(JobQueue[RefreshCatalogPayload, None]):
     """Read a supplier's catalog again.
 
-    Whoever asks while one run waits is answered with that run: it will see what has changed.
+    A job that is created while one waits is coalesced into it: the one that waits will read every change.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    catalog:/supplier; 1 may wait, and another one is answered with the one that waits longest.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key
+    catalog:/supplier; 1 may wait, and a further one is coalesced into the one that has waited longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -162,8 +162,8 @@ class PublishStockQueue(JobQueue[PublishStockPayload, None]):
 
     Only the newest number matters: it replaces one that still waits.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key
-    stock:/productId; 1 may wait, and another one replaces the one that waits longest.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key
+    stock:/productId; 1 may wait, and a further one replaces the one that has waited longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -112,8 +112,8 @@ def test_a_declared_error_carries_its_fields() -> None:
     assert error.fields == {"resource": "order", "resourceId": "o"}
 
 
-def test_docstrings_tell_what_the_numbers_mean() -> None:
-    assert "Tried at most 5 times: again after 5 s, 30 s, then every 2 min." in (
+def test_docstrings_describe_the_numbers_of_the_contract() -> None:
+    assert "At most 5 attempts; retries after 5 s, 30 s, then every 2 min." in (
         ReserveInventoryQueue.__doc__ or ""
     )
-    assert "At most 1 at a time per key zendesk:/origin:tickets" in (SyncTicketsQueue.__doc__ or "")
+    assert "At most 1 active per key zendesk:/origin:tickets" in (SyncTicketsQueue.__doc__ or "")

@@ -1,4 +1,4 @@
-"""Numbers of a contract, said in words and written as Python."""
+"""Numbers of a contract, described in English and written as Python."""
 
 import pytest
 
@@ -9,17 +9,17 @@ from trellis_codegen.plan.wording import describe_duration, write_duration
 @pytest.mark.parametrize(
     ("max_deliver", "backoff_ms", "expected"),
     [
-        (1, (5_000,), "Tried once."),
-        (2, (5_000, 30_000), "Tried at most twice: again after 5 s."),
-        (3, (5_000, 30_000, 120_000), "Tried at most 3 times: again after 5 s, then 30 s."),
-        (5, (5_000, 30_000, 120_000), "Tried at most 5 times: again after 5 s, 30 s, then every 2 min."),
-        (4, (5_000,), "Tried at most 4 times: again every 5 s."),
-        (3, (), "Tried at most 3 times: again at once."),
-        (3, (0,), "Tried at most 3 times: again at once."),
-        (3, (0, 1_500), "Tried at most 3 times: again after 0 s, then 1.5 s."),
+        (1, (5_000,), "One attempt, no retries."),
+        (2, (5_000, 30_000), "At most 2 attempts; retries after 5 s."),
+        (3, (5_000, 30_000, 120_000), "At most 3 attempts; retries after 5 s, then 30 s."),
+        (5, (5_000, 30_000, 120_000), "At most 5 attempts; retries after 5 s, 30 s, then every 2 min."),
+        (4, (5_000,), "At most 4 attempts; retries every 5 s."),
+        (3, (), "At most 3 attempts; retries immediately."),
+        (3, (0,), "At most 3 attempts; retries immediately."),
+        (3, (0, 1_500), "At most 3 attempts; retries after 0 s, then 1.5 s."),
     ],
 )
-def test_retries_are_said_as_far_as_they_can_be_reached(
+def test_only_waits_that_can_be_reached_are_described(
     max_deliver: int, backoff_ms: tuple[int, ...], expected: str
 ) -> None:
     assert describe_retries(max_deliver, backoff_ms) == expected
@@ -37,5 +37,5 @@ def test_retries_are_said_as_far_as_they_can_be_reached(
         (86_400_000, "1 d", "timedelta(days=1)"),
     ],
 )
-def test_a_duration_is_said_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
+def test_a_duration_is_written_in_the_largest_whole_unit(milliseconds: int, words: str, code: str) -> None:
     assert (describe_duration(milliseconds), write_duration("wait", milliseconds).value) == (words, code)

@@ -39,7 +39,7 @@ ReserveInventoryJob: TypeAlias = ActiveJob[ReserveInventoryPayload, ReserveInven
 class ReserveInventoryQueue(JobQueue[ReserveInventoryPayload, ReserveInventoryResult]):
     """The `reserve-inventory` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, then every 2 min.
+    At most 5 attempts; retries after 5 s, 30 s, then every 2 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -58,8 +58,8 @@ ChargePaymentJob: TypeAlias = ActiveJob[ChargePaymentPayload, ChargePaymentResul
 class ChargePaymentQueue(JobQueue[ChargePaymentPayload, ChargePaymentResult]):
     """The `charge-payment` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min
-    counts as dead.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. A worker that is silent for 10 min is
+    considered dead.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -78,7 +78,7 @@ NotifyWarehouseJob: TypeAlias = ActiveJob[NotifyWarehousePayload, NotifyWarehous
 class NotifyWarehouseQueue(JobQueue[NotifyWarehousePayload, NotifyWarehouseResult]):
     """The `notify-warehouse` jobs.
 
-    Tried at most 3 times: again after 5 s, then 30 s.
+    At most 3 attempts; retries after 5 s, then 30 s.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -96,8 +96,8 @@ SyncTicketsJob: TypeAlias = ActiveJob[SyncTicketsPayload, SyncTicketsResult]
 class SyncTicketsQueue(JobQueue[SyncTicketsPayload, SyncTicketsResult]):
     """The `sync-tickets` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 4 at a time in one process.
-    At most 1 at a time per key zendesk:/origin:tickets; 1 may wait, and another one is rejected.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 4 run at a time in one
+    process. At most 1 active per key zendesk:/origin:tickets; 1 may wait, and a further one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

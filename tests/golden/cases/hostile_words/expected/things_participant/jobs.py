@@ -21,10 +21,10 @@ class PrintXQueue(JobQueue[Thing, None]):
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min. At most 1 at a time per key \"\"\"
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min. At most 1 active per key \"\"\"
     import os; os.system("true")
     \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #:/\"\"\";import os
-    ~0\x07\u202e{{ 7*7 }}; another one is rejected.
+    ~0\x07\u202e{{ 7*7 }}; a further one is rejected.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

@@ -31,7 +31,7 @@ StartWorkersJob: TypeAlias = ActiveJob[Runtime_, None]
 class StartWorkersQueue(JobQueue[Runtime_, None]):
     """The `start-workers` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -47,7 +47,7 @@ ImportJob: TypeAlias = ActiveJob[KebabThing, None]
 class ImportQueue(JobQueue[KebabThing, None]):
     """The `import` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -63,7 +63,7 @@ JobJob: TypeAlias = ActiveJob[CamelThing, None]
 class JobQueue_(JobQueue[CamelThing, None]):
     """The `job` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -79,7 +79,7 @@ CamelCaseJobJob: TypeAlias = ActiveJob[Order, None]
 class CamelCaseJobQueue(JobQueue[Order, None]):
     """The `camelCaseJob` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -95,7 +95,7 @@ DashedJobJob: TypeAlias = ActiveJob[Order, None]
 class DashedJobQueue(JobQueue[Order, None]):
     """The `dashed-job` jobs.
 
-    Tried at most 5 times: again after 5 s, 30 s, 2 min, then 10 min.
+    At most 5 attempts; retries after 5 s, 30 s, 2 min, then 10 min.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

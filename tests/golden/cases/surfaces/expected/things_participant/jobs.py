@@ -20,8 +20,8 @@ MoveJob: TypeAlias = ActiveJob[Thing, Thing, Thing]
 class MoveQueue(JobQueue[Thing, Thing, Thing]):
     """The `move` jobs.
 
-    Tried at most 3 times: again after 0 s, then 1.5 s. A worker that is silent for 1 min counts as dead.
-    Expires 1 h after it was created. At most 2 at a time in one process.
+    At most 3 attempts; retries after 0 s, then 1.5 s. A worker that is silent for 1 min is considered
+    dead. A job expires 1 h after its creation. At most 2 run at a time in one process.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(
@@ -47,8 +47,8 @@ SweepJob: TypeAlias = ActiveJob[Thing, None]
 class SweepQueue(JobQueue[Thing, None]):
     """The `sweep` jobs.
 
-    Tried once. At most 2 at a time per key /thingId; 3 may wait, and another one replaces the one that
-    waits longest.
+    One attempt, no retries. At most 2 active per key /thingId; 3 may wait, and a further one replaces the
+    one that has waited longest.
     """
 
     spec: ClassVar[JobSpec] = JobSpec(

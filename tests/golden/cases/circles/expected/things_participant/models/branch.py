@@ -16,6 +16,6 @@ class Branch(Model):
     trees: list[BranchTree]
 
 
-# These modules import this one too: its classes stand above, so that either may be imported first.
+# These modules import this one too. They are imported below its classes, so that any of them can be imported first.
 from .tree import Tree as BranchTree
 from .tree import TreeCrown as BranchTreeCrown

@@ -26,5 +26,5 @@ class Tree(Model):
     crown: TreeCrown
 
 
-# These modules import this one too: its classes stand above, so that either may be imported first.
+# These modules import this one too. They are imported below its classes, so that any of them can be imported first.
 from .branch import Branch as TreeBranch

@@ -2,7 +2,7 @@
 
 """The `Open` schema of the contract."""
 
-# Members that a class does not declare get their type by pydantic's own name for them, which has a wider one.
+# A class with typed further members overrides `__pydantic_extra__`, which pydantic declares with a wider type.
 # pyright: reportIncompatibleVariableOverride=false
 
 from __future__ import annotations
