@@ -1,4 +1,4 @@
-"""Which contract a generated package speaks."""
+"""The identity of a package's contract, and the check that the package fits this runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New identifiers, and which names are valid in a subject."""
+"""Creates identifiers, and checks that names are valid in a subject."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trellis_nats.errors import ConfigurationError
 __all__ = ["is_token", "new_id", "require_token"]
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Those of Crockford's base 32, five bits each."""
+"""The digits of Crockford's base 32, five bits each."""
 _DIGIT_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _PAIR_MASK: Final = 0x3FF
 _RANDOM_BYTES: Final = 10

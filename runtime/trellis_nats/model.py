@@ -38,7 +38,7 @@ class Model(BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
     ) -> CoreSchema:
-        """Return what pydantic builds the validator from, with names for the members of unions."""
+        """Return the core schema of the class, with names for the members of unions."""
         schema = handler(source)
         label_unions(handler.resolve_ref_schema(schema), handler)
         return schema

@@ -1,4 +1,4 @@
-"""What a program chooses when it connects."""
+"""The options of `connect`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Options:
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None
-    """Where to answer the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: nowhere.
+    """Where to answer the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: no listener.
 
     A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
     (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.

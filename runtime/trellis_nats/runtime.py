@@ -1,4 +1,4 @@
-"""What every surface of a service or client is given: its contract, its connection, its names."""
+"""The runtime of one service or client: its contract, its connection, its names and its surfaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Participant", "Runtime"]
 
 
 class Runtime:
-    """What a generated package is built on. Its surfaces register themselves before it connects."""
+    """The state that the surfaces of one service or client share. They register before it connects."""
 
     def __init__(
         self, contract: Contract, options: Options, binding: Binding | None = None, *, is_client: bool = False

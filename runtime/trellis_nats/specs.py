@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 StalePolicy: TypeAlias = Literal["fail-stale", "block"]
-"""What happens to a slot whose lease is over: another job takes it, or it stays blocked."""
+"""What happens to a slot whose lease has expired: another job takes it, or it stays blocked."""
 WhenFull: TypeAlias = Literal["reject", "coalesce", "replace-oldest"]
-"""What happens to a job whose key has no room."""
+"""What happens to a new job when its key has no room."""
 
-# What a queue has where its contract is silent. A test binds these numbers to those of the generator.
+# The defaults for what a contract leaves out. A test compares these numbers with those of the generator.
 MAX_DELIVER_DEFAULT: Final = 5
 ACK_WAIT_DEFAULT: Final = timedelta(seconds=30)
 CONCURRENCY_DEFAULT: Final = 1

@@ -20,7 +20,7 @@ class Surface:
     """The base of surfaces. Each method has a default, so that a subclass states only what applies to it."""
 
     def local_binding(self, service: str) -> Binding:
-        """Return the names that the surface uses where no control plane gives any. The default has none.
+        """Return the names that the surface uses when no control plane gives any. The default has none.
 
         Args:
             service: the name of the service, as it appears in subjects.

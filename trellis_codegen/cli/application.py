@@ -25,9 +25,10 @@ _NAME = "trellis-gen"
 _COMPLETION_VARIABLE = "_TRELLIS_GEN_COMPLETE"
 """Set by the script of a shell's completion; its name is typer's choice."""
 _EXIT_CODES = (
-    "Exit codes: 0 success, 1 drift found, 2 usage, 3 invalid contract, 5 output refused, 130 interrupted."
+    "Exit codes: 0 success, 1 difference found by --check, 2 usage, 3 invalid contract, 5 output refused, 70 bug, "
+    "130 interrupted."
 )
-_STRICT_HELP = "Treat fields that the format does not have as errors."
+_STRICT_HELP = "Treat unknown fields as errors."
 
 ManifestsArgument: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="MANIFEST", help="The contracts, trellis.contract.v1 manifests.")
@@ -52,7 +53,7 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name, and return its exit code; a mistake in them is reported.
 
     Raises:
-        SystemExit: completion for a shell was asked for, and has been printed.
+        SystemExit: shell completion was requested, and has been printed.
     """
     command = get_command(application)
     if os.environ.get(_COMPLETION_VARIABLE):
@@ -67,13 +68,13 @@ def run_command(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         subcommand = context.invoked_subcommand if context else None
         name = f"{_NAME} {subcommand}" if subcommand else _NAME
-        sys.stderr.write(f'error: {_describe(error)}\nrun "{name} --help" for what it takes\n')
+        sys.stderr.write(f'error: {_describe(error)}\nrun "{name} --help" for usage\n')
         return ExitCode.USAGE
     return code if isinstance(code, int) else ExitCode.OK
 
 
 def _describe(error: typer.TyperException) -> str:
-    """Return what typer found as one sentence, in the style of every other message."""
+    """Return typer's error as one sentence, in the style of every other message."""
     message = error.format_message()
     options: object = getattr(error, "possibilities", None)
     if isinstance(options, list) and options:
@@ -118,7 +119,7 @@ def _facade(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="The folder that gets the package (default: the current folder)."
+            metavar="FOLDER", help="The folder that will contain the package (default: the current folder)."
         ),
     ] = None,
     package: Annotated[
@@ -128,13 +129,11 @@ def _facade(
     strict: Annotated[bool | None, typer.Option("--strict/--no-strict", help=_STRICT_HELP)] = None,
     check: Annotated[
         bool,
-        typer.Option(
-            "--check", help="Write nothing, print what would change, and exit with 1 if anything would."
-        ),
+        typer.Option("--check", help="Write nothing, print a diff, and exit with 1 if there is one."),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Write nothing, name the files that would be written or deleted."),
+        typer.Option("--dry-run", help="Write nothing, list the files that would be written or deleted."),
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Generate again whenever a manifest is saved.")
@@ -168,7 +167,7 @@ def _validate(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Report every problem of contracts; write nothing."""
+    """Report every problem of contracts, and write nothing."""
     chosen_format = _choose_format(output_format, as_json=as_json)
     from trellis_codegen.cli import validate  # noqa: PLC0415 - as the module says
 
@@ -182,7 +181,7 @@ def _digest(
     as_json: Annotated[bool, typer.Option("--json", help="Print file, id and digest as JSON.")] = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Print the digest of contracts: their meaning on the wire."""
+    """Print the digest of contracts, which identifies their meaning on the wire."""
     from trellis_codegen.cli import digest  # noqa: PLC0415 - as the module says
 
     return digest.run(manifests, as_json=as_json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`trellis-gen digest`: the meaning of a contract on the wire, in 43 characters."""
+"""`trellis-gen digest`: identifies the meaning of a contract on the wire, in 43 characters."""
 
 from __future__ import annotations
 

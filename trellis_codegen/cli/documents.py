@@ -1,4 +1,4 @@
-"""The contracts that `validate` and `digest` are given: read and checked, with every problem reported."""
+"""Reads and checks the contracts of `validate` and `digest`, and reports every problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run found and did, as values: every format prints these and nothing else."""
+"""The findings of a run as values: every format prints these and nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FileChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageState:
-    """What a run found out about one package, or did to it."""
+    """The result of a run for one package."""
 
     package: str
     folder: str

@@ -1,4 +1,4 @@
-"""The output of a run: results on stdout, messages on stderr, in the format that was asked for."""
+"""The output of a run: results on stdout, messages on stderr, in the chosen format."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Reporter:
             _print(sys.stdout, (plain.format_diff_line(line, colour=colour) for line in lines))
 
     def print_note(self, text: str) -> None:
-        """Print what only people want to know, unless the run is quiet."""
+        """Print a message for people, unless the run is quiet."""
         if self._is_for_people and not self._quiet:
             _print(sys.stderr, [text])
 

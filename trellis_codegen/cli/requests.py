@@ -1,4 +1,4 @@
-"""What the user asked for."""
+"""One run of the command, as the user requested it."""
 
 from __future__ import annotations
 

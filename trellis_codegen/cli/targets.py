@@ -1,4 +1,4 @@
-"""What to generate and where: from the command line, from pyproject.toml, or from both."""
+"""The packages of a run and their folders: from the command line, from pyproject.toml, or from both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What the command line gives; None where it gives nothing."""
+    """The settings on the command line; None for those that it does not give."""
 
     manifest: Path | None = None
     out: Path | None = None

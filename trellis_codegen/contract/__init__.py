@@ -1,1 +1,1 @@
-"""The contract document, understood: read, checked, located, and reduced to its digest."""
+"""The contract document: reads it, checks it, locates its problems, and computes its digest."""

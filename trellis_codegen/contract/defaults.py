@@ -1,4 +1,4 @@
-"""What a job queue has where its contract is silent. A test binds these numbers to those of trellis_nats.
+"""The defaults of a job queue. A test compares these numbers with those of trellis_nats.
 
 Other platforms may have others: some give a queue 300 s where this one has an `ackWaitMs` of 30 s. A binding from their
 control plane states every number, and then that number counts.

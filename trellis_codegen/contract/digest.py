@@ -1,6 +1,6 @@
 """The digest of a contract: a hash of what it means on the wire.
 
-Words for people, unreachable schemas and unlisted errors do not count. The profile is that of Trellis' Rust tool.
+Descriptions, unreachable schemas and unlisted errors do not count. The profile is that of Trellis' Rust tool.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def compute_digest(manifest: Manifest) -> str:
 
 
 def project_contract(manifest: Manifest) -> JsonObject:
-    """Return what the digest is taken of."""
+    """Return the projection that the digest is computed from."""
     document = _document(manifest)
     result: JsonObject = {key: document[key] for key in ("format", "id", "kind")}
     sections: JsonObject = {"capabilities": document.get("capabilities", {})}

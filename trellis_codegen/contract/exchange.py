@@ -1,4 +1,4 @@
-"""The sections of a contract that other participants see: what they call, hear and follow, and what it uses of theirs."""
+"""The sections that concern other participants: RPCs, operations, events, feeds, and the use of other contracts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Uses(Part):
 
 
 class CallCapabilities(Part):
-    """What a caller must hold."""
+    """The capabilities that a caller must hold."""
 
     call: list[str] | None = None
 
@@ -80,7 +80,7 @@ class Rpc(Part):
 
 
 class OperationCapabilities(Part):
-    """What callers, observers and controllers of an operation must hold."""
+    """The capabilities that callers, observers and controllers of an operation must hold."""
 
     call: list[str] | None = None
     observe: list[str] | None = None
@@ -101,14 +101,14 @@ class SendTransfer(Part):
 
 
 class Signal(Part):
-    """What a caller may tell a running operation."""
+    """A message that a caller may send to a running operation."""
 
     input: SchemaRef
     docs: Docs | None = None
 
 
 class Operation(Part):
-    """Something that takes a while, reports progress and can be followed."""
+    """A long-running call that reports progress and can be followed."""
 
     version: Version
     subject: Text
@@ -123,14 +123,14 @@ class Operation(Part):
 
 
 class EventCapabilities(Part):
-    """What publishers and subscribers must hold."""
+    """The capabilities that publishers and subscribers must hold."""
 
     publish: list[str] | None = None
     subscribe: list[str] | None = None
 
 
 class Event(Part):
-    """Something that happened."""
+    """An event that the participant publishes."""
 
     version: Version
     subject: Text
@@ -141,7 +141,7 @@ class Event(Part):
 
 
 class SubscribeCapabilities(Part):
-    """What subscribers must hold."""
+    """The capabilities that subscribers must hold."""
 
     subscribe: list[str] | None = None
 

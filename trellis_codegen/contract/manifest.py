@@ -1,7 +1,7 @@
 """`trellis.contract.v1`, as written on the wire.
 
 Every class is one object of the format. Absent members stay unset, so that a document can be written back as it was.
-Members that the format does not have are refused here; the reader decides what becomes of them.
+Members that the format does not have are refused here; the reader decides whether that is an error.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class KeyConcurrency(Part):
 
 
 class KeyQueue(Part):
-    """How many jobs of one key may wait, and what happens to one more."""
+    """How many jobs of one key may wait, and what happens to further jobs."""
 
     max_queued_per_key: Natural | None = None
     when_full: Literal["reject", "coalesce", "replace-oldest"] | None = None
@@ -86,7 +86,7 @@ class Job(Part):
 
 
 class EventConsumer(Part):
-    """A durable group that works events off."""
+    """A durable group of event consumers."""
 
     uses: dict[Text, Annotated[list[Text], Field(min_length=1)]] | None = None
     self_events: list[Text] | None = Field(default=None, alias="self", min_length=1)

@@ -1,4 +1,4 @@
-"""What the objects of the contract format have in common."""
+"""The base class and the field types of the contract format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SchemaRef(Part):
 
 
 class Docs(Part):
-    """Words for people."""
+    """Documentation for people."""
 
     summary: Text | None = None
     markdown: Text

@@ -1,4 +1,4 @@
-"""Where a JSON pointer leads, according to a schema: which types a value there may have, and whether it is required.
+"""Resolves a JSON pointer in a schema: the types that a value there may have, and whether it is required.
 
 Where a schema has alternatives, a pointer must be valid in each of them.
 """
@@ -28,7 +28,7 @@ class Place:
     kinds: frozenset[str]
     """The JSON types that values there may have; all of them where the schema does not say."""
     required: bool
-    """Whether every value of the schema has something there."""
+    """Whether every value of the schema has a value there."""
 
 
 def is_pointer(text: str) -> bool:

@@ -15,7 +15,7 @@ _Finding: TypeAlias = tuple[str, str | None]
 _PLATFORM: _Finding = ("is not supported", "the platform makes the streams")
 _GONE: dict[Pointer, _Finding] = {
     ("subjects",): ("raw subjects are not supported", "declare an event, an RPC, an operation or a feed"),
-    ("resources", "jobs"): ("is not supported", 'queues stand in "jobs", at the top'),
+    ("resources", "jobs"): ("is not supported", 'declare queues in "jobs", at the top level'),
     ("resources", "stream"): _PLATFORM,
     ("resources", "streams"): _PLATFORM,
 }
@@ -28,7 +28,7 @@ def find_unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
         case ("uses", "required" | "optional", _, "subjects"):
             found = ("raw subjects are not supported", "name the RPCs, operations, events and feeds in use")
         case ("uses", _) if isinstance(value, dict) and "contract" in value:
-            found = ('must stand inside "required" or "optional"', None)
+            found = ('must be inside "required" or "optional"', None)
         case _:
             pass
     return found and Problem(pointer=pointer, what=found[0], hint=found[1], on_key=True)

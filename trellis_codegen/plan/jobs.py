@@ -40,7 +40,7 @@ FACADE_NAMES = frozenset(
         "stop",
     ]
 )
-"""What the runtime's `Jobs` has of its own: a queue of that name gets a trailing underscore."""
+"""The attributes of the runtime's `Jobs`: a queue with one of these names gets a trailing underscore."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +163,9 @@ def _numbers(job: Job) -> str:
     backoff = BACKOFF_MS if job.backoff_ms is None else tuple(job.backoff_ms)
     sentences = [describe_retries(max_deliver, backoff)]
     if job.ack_wait_ms is not None:
-        sentences.append(f"A worker that is silent for {describe_duration(job.ack_wait_ms)} is considered dead.")
+        sentences.append(
+            f"A worker that is silent for {describe_duration(job.ack_wait_ms)} is considered dead."
+        )
     if job.default_deadline_ms is not None:
         sentences.append(f"A job expires {describe_duration(job.default_deadline_ms)} after its creation.")
     if job.concurrency is not None:
@@ -184,5 +186,7 @@ def _describe_key(key: KeyConcurrency, queue: KeyQueue | None) -> str:
         }
         wait = f"{waiting} may wait, and a further one {ends[when_full]}"
     else:
-        wait = f"a further one is {'coalesced into the active one' if when_full == 'coalesce' else 'rejected'}"
+        wait = (
+            f"a further one is {'coalesced into the active one' if when_full == 'coalesce' else 'rejected'}"
+        )
     return f"At most {key.max_active or MAX_ACTIVE} active per key {':'.join(key.key)}; {wait}."

@@ -35,7 +35,7 @@ from trellis_codegen.problems import Problem, ProblemsFound, Severity
 __all__ = ["PackagePlan", "collect_problems", "plan_package"]
 
 RUNTIME_API = 1
-"""The interface between generated code and trellis_nats that the templates speak."""
+"""The version of the interface to trellis_nats that the templates use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +195,7 @@ def _hidden(plan: PackagePlan) -> Iterator[Problem]:
 
 
 def _claims(manifest: Manifest) -> list[Claim]:
-    """Return the attributes that the surfaces want."""
+    """Return the attributes that the surfaces need."""
     claims = [*claim_queue_names(manifest), *claim_bucket_names(manifest), *claim_error_names(manifest)]
     for section, names in (("rpc", manifest.rpc or {}), ("events", manifest.events or {})):
         claims += claim_group_names(section, names)

@@ -1,4 +1,4 @@
-"""RPCs, events, buckets and errors: what each is called and what it carries."""
+"""RPCs, events, buckets and errors: the name and the types of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 # Members of every error on the wire; the runtime fills them in.
 _COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
-# What the class has of its own or inherits: a field of that name gets a trailing underscore.
+# The attributes of the class and its bases: a field with one of these names gets a trailing underscore.
 _ERROR_NAMES = frozenset(
     [
         "add_note",

@@ -1,4 +1,4 @@
-"""What a contract has and a generated package does not support yet: reported on every run."""
+"""The parts of a contract that a generated package does not support yet: reported on every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a named schema is for: the docstring of a schema without a description."""
+"""The use of a named schema, as the docstring of a schema without a description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the surfaces share: arguments as Python text, docstrings from docs, durations in English."""
+"""Texts for the templates: arguments in Python, docstrings from docs, durations in English."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def choose_text(docs: Docs | None, otherwise: str) -> str:
 
 
 def write_duration(name: str, milliseconds: int) -> Argument:
-    """Return an argument that is a duration: `timedelta(minutes=2)`, in the largest unit that leaves no rest."""
+    """Return an argument that is a duration: `timedelta(minutes=2)`, in the largest unit that leaves no remainder."""
     return Argument(name=name, value=_timedelta(milliseconds), uses=frozenset(["timedelta"]))
 
 
@@ -73,7 +73,7 @@ def _timedelta(milliseconds: int) -> str:
 
 
 def describe_duration(milliseconds: int) -> str:
-    """Return a duration as people say it: `2 min`, `90 s`, `1.5 s`."""
+    """Return a duration in words: `2 min`, `90 s`, `1.5 s`."""
     if not milliseconds:
         return "0 s"
     if milliseconds > _SECOND and milliseconds % _SECOND:

@@ -39,7 +39,7 @@ def is_allowed(value: JsonValue, schema: JsonObject) -> bool:
 
 
 def are_equal(one: JsonValue, other: JsonValue) -> bool:
-    """Whether JSON Schema takes two values for one: `1` is `1.0`, and neither is `true`."""
+    """Whether two values are equal in JSON Schema: `1` is `1.0`, and neither is `true`."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -29,7 +29,7 @@ __all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 
 _STUB: JsonValue = {"type": "object", "properties": {"stub": {"type": "string"}}}
 _RUNTIME_NAMES = {"Any": "JsonValue", "int": "Integer", "time": "AwareTime"}
-"""What the generator writes → what we write: types that mean what JSON Schema means."""
+"""The generator's types → ours, which mean what JSON Schema means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,14 +67,14 @@ class ModelClass:
 
 
 class TranslationFailed(Exception):
-    """The model generator failed, or made something else than expected; its own text is the message."""
+    """The model generator failed, or its output is not as expected. Its own text is the message."""
 
 
 def translate(drafts: Iterable[ClassDraft], *, names: Mapping[str, str]) -> dict[str, ModelClass]:
     """Return each class as it is declared, by the key of its draft; `names` has the name of every class they refer to.
 
     Raises:
-        TranslationFailed: the generator refused the schema, or made something else of it.
+        TranslationFailed: the generator refused the schema, or its output is not as expected.
     """
     drafts = list(drafts)
     try:
@@ -83,7 +83,7 @@ def translate(drafts: Iterable[ClassDraft], *, names: Mapping[str, str]) -> dict
     except (Error, Warning, ValueError, SyntaxError, RecursionError) as error:
         raise TranslationFailed(str(error)) from error
     except KeyError as error:
-        raise TranslationFailed(f"it made nothing of {error}") from error
+        raise TranslationFailed(f"it generated no class or field for {error}") from error
 
 
 def _document(drafts: list[ClassDraft]) -> JsonValue:
@@ -124,7 +124,7 @@ def _annotations(document: JsonValue) -> dict[str, dict[str, ast.expr]]:
         warnings.simplefilter("error")
         text = generate(json.dumps(document), config=config)
     if not isinstance(text, str):
-        raise TranslationFailed(f"made {type(text).__name__}, not one module")
+        raise TranslationFailed(f"it generated a {type(text).__name__}, not one module")
     return {
         node.name: {
             field.target.id: field.annotation

@@ -1,4 +1,4 @@
-"""Values without a class of their own: enumerations, maps, tuples, and constrained strings, numbers and lists."""
+"""Types that need no class: enumerations, maps, tuples, and constrained strings, numbers and lists."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 _ALIAS_FIELD = "value"
 _NOTHING: JsonObject = {"type": "string", "minLength": 1, "maxLength": 0}
-"""What `false` becomes: pydantic has no type without values, so this is a string that can't exist."""
+"""The type for `false`: pydantic has no type without values, so this is a string that can't exist."""
 
 
 def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:

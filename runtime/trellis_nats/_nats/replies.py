@@ -37,7 +37,7 @@ class ReplyHandler(Protocol):
 
 
 class PendingReplies:
-    """What waits for a reply, by the last token of its reply subject."""
+    """The requests and publishes that wait for a reply, by the last token of the reply subject."""
 
     def __init__(self, inbox: str, loop: asyncio.AbstractEventLoop) -> None:
         self.subject = f"{inbox}.*"
@@ -72,7 +72,7 @@ class PendingReplies:
             entry[2].on_reply(message)
 
     def on_denied(self, subject: str) -> bool:
-        """Fail everything that was sent to the subject, given in lower case. Return whether there was anything."""
+        """Fail everything that was sent to the subject, given in lower case. Return whether anything waited."""
         found = [token for token, (_, about, _) in self._waiting.items() if about.lower() == subject]
         for token in found:
             self._waiting.pop(token)[2].on_denied()

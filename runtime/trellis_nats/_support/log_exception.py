@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["TRACEBACK_BYTES_MAX", "log_exception"]
 
 TRACEBACK_BYTES_MAX: Final = 8 * 1024
-"""Of a longer one the first lines are kept, and for the larger part the last ones."""
+"""A longer traceback keeps its first lines and, for the larger part, its last ones."""
 _HEAD_BYTES: Final = 2 * 1024
 _CUT: Final = "\n[…]\n"
 

@@ -28,9 +28,9 @@ class ReceivedEvent(Generic[EventT]):
 
     event: EventT
     id: str | None
-    """The same when an event is published twice. None: the publisher gives none, as services written in Rust do."""
+    """The event's id, the same if the event is published twice. None: the publisher, such as a Rust service, gives none."""
     time: datetime | None
-    """When the event was published, by the publisher's clock. None: the publisher does not say."""
+    """When the event was published, by the publisher's clock. None: the publisher does not give it."""
     subject: str
     context: Context
     """The request and trace that the event belongs to."""

@@ -16,5 +16,5 @@ def publish_grants(event: EventSpec) -> Iterator[Grant]:
 
 
 def subscribe_grants(event: EventSpec) -> Iterator[Grant]:
-    """To subscribe to an event. A subscription that is not allowed says so itself."""
+    """To subscribe to an event. The start does not check it: a denied subscription raises its own error."""
     yield subscribe(event.filter, f"subscribe to event {event.name}", at_start=StartCheck.OPTIONAL)

@@ -1,4 +1,4 @@
-"""One event, as the service that owns it publishes it."""
+"""The service side of one event: publishing it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EventPublisher(Generic[EventT]):
 
     def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
         self.spec = spec
-        """What the contract says about the event."""
+        """What the contract declares about the event."""
         self._runtime = runtime
         self._source = EventSource[EventT](runtime, spec)
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')

@@ -1,4 +1,4 @@
-"""Messages that wait for a reader: the connection that delivers them never waits."""
+"""Buffers messages for a reader, so that the connection that delivers them never waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One event, as other services and clients subscribe to it."""
+"""The subscriber side of one event."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class EventSource(Generic[EventT]):
 
     def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
         self.spec = spec
-        """What the contract says about the event."""
+        """What the contract declares about the event."""
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
         runtime.register(_SourceSurface(spec))

@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a probe needs: reads the head of a request, and writes an answer. Pure."""
+"""The part of HTTP/1.1 that a probe needs: reads the head of a request, and writes an answer. Pure."""
 
 from __future__ import annotations
 

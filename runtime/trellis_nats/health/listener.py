@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _HEAD_BYTES: Final = 8192
 """The longest head of a request: what web servers allow by default."""
 _SECONDS: Final = 5.0
-"""Within which a request must arrive; and within which its answer must be read."""
+"""The time limit for a request to arrive, and again for its answer to be read."""
 _OPEN_MAX: Final = 32
 """Connections at a time; a probe needs one. Further ones are closed without an answer."""
 _PORT_MAX: Final = 65535

@@ -18,7 +18,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class HealthStatus(StrEnum):
-    """How a service is, in the terms of the wire."""
+    """The status of a service, as on the wire."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"

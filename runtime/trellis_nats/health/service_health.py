@@ -24,7 +24,7 @@ _BUILT_IN: Final = ("nats", "service")
 
 
 class Phase(Enum):
-    """How far a service is between its start and its end."""
+    """The phase of a service between its start and its end."""
 
     IDLE = "the service is not started"
     STARTING = "the service is starting"
@@ -96,7 +96,7 @@ class Health:
         self._connection = connection
 
     def enter(self, phase: Phase) -> None:
-        """Set how far the service is."""
+        """Set the phase of the service."""
         self._phase = phase
         if phase is Phase.STOPPED:
             for check in self._user_checks.values():

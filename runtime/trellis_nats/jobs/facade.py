@@ -73,7 +73,7 @@ class Jobs:
         `service.run()` does this, and stops the workers on SIGTERM.
 
         Returns:
-            What stops the workers again.
+            The running workers; its `stop()` ends them.
 
         Raises:
             ConfigurationError: the workers run already, or no queue has a handler.

@@ -63,8 +63,12 @@ def work_grants(
     if queue.updates_prefix is not None:
         yield publish(f"{queue.updates_prefix}.*", f"send the updates of queue {name}")
     yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
-    yield subscribe(liveness_subject(jobs.namespace), "be asked which jobs this worker runs")
-    yield answer(liveness_subject(jobs.namespace, instance_id), "answer which jobs this worker runs")
+    yield subscribe(
+        liveness_subject(jobs.namespace), "receive questions about the jobs that this worker runs"
+    )
+    yield answer(
+        liveness_subject(jobs.namespace, instance_id), "answer questions about the jobs that this worker runs"
+    )
     if is_token(jobs.namespace) and is_token(name):
         yield publish(
             worker_heartbeat_subject(jobs.namespace, name),

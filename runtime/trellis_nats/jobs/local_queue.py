@@ -1,4 +1,4 @@
-"""The names and numbers of a queue where no control plane gives any."""
+"""The binding of a queue when no control plane gives one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job queue, as generated code declares it and user code holds it."""
+"""The base of generated queue classes: creating jobs and registering their handler."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
     """
 
     spec: ClassVar[JobSpec]
-    """What the contract says about the queue."""
+    """What the contract declares about the queue."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._setup = QueueSetup[PayloadT, ResultT, UpdateT](runtime, self.spec)

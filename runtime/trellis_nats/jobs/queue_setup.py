@@ -1,4 +1,4 @@
-"""What a queue shares with the facade of its service, and does not show to its users."""
+"""The part of a queue that the facade of its service uses, and that users do not see."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
 
     @cached_property
     def context(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
-        """Where the queue's events are, and how they are read.
+        """What the queue's refs and workers share.
 
         Raises:
             ConfigurationError: the runtime is not connected, or the binding does not have the queue.

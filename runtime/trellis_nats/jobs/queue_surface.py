@@ -1,4 +1,4 @@
-"""What the queues of a service declare: each one for itself, and what they share."""
+"""The surfaces of jobs: one for each queue, and one for what all queues of a service share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["JobsSurface", "QueueSurface"]
 
 @dataclass(frozen=True)
 class QueueSurface(Surface):
-    """One queue: its consumer, and who may create, work and inspect its jobs. `JobsSurface` starts its worker."""
+    """One queue: its consumer, and the permissions to use it. `JobsSurface` starts its worker."""
 
     spec: JobSpec
     instance_id: str

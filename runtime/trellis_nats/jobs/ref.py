@@ -1,4 +1,4 @@
-"""A handle on one job, in whatever process it runs."""
+"""A handle on one job, wherever it runs."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Iterate over the job's events, from its creation on; the iteration ends with the job.
 
-        They come from the stream, in order and through reconnects. However late it begins, the whole history comes.
-        An event that is not legal in the job's state is left out.
+        They come from the stream, in order and through reconnects. However late the iteration begins, it yields every
+        event since the job's creation, except those that are not legal in the job's state.
 
         Raises:
             PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
@@ -135,7 +135,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     async def updates(self) -> AsyncGenerator[UpdateT, None]:
         """Iterate over the updates that the job's handler sends from now on; the iteration ends with the job.
 
-        Updates are not stored: what was sent before, or while there was no connection, does not come. After a failed
+        Updates are not stored: those sent before, or while there was no connection, are not received. After a failed
         attempt, the updates of the next one follow. At most a thousand wait for a slow reader; then the oldest are
         dropped.
 

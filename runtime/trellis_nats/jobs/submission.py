@@ -1,4 +1,4 @@
-"""What `submit` may return."""
+"""The outcomes of `submit`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rejected:
     """The key is full, and nothing was stored."""
 
     key: str
-    """The display key."""
+    """The concurrency key in its readable form."""
     reason: Literal["active-limit", "queue-depth", "stale-blocked"]
     """`active-limit`: every slot is taken, and no job of the queue may wait. `queue-depth`: the queue of the key is full.
     `stale-blocked`: the lease of a slot expired under `stalePolicy: block`; its job or an operator must free it."""

@@ -1,4 +1,4 @@
-"""One key-value bucket, as the service that owns it reads and writes it."""
+"""One key-value bucket: typed reads and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bucket declares: its name, its stream, and who may use it. Pure."""
+"""The surface of a bucket: its name, its stream, and the permissions to use it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account must be allowed to do for each role of a service, and checking that it is.
+"""The permissions that an account needs for each role of a service, and the check that it has them.
 
 Surfaces declare grants; `roles` collects those of one role, `config` writes them for a server, `preflight` asks the server
 for them before a service starts.

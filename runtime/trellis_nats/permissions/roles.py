@@ -54,12 +54,12 @@ def grants_of(runtime: Runtime, role: Role) -> list[Grant]:
 
 
 def trace_subject(service: str) -> str:
-    """Return where a server reports what became of a traced message. No process subscribes to it."""
+    """Return the subject on which a server reports what it did with a traced message. No process subscribes to it."""
     return f"trellis.probes.{service}"
 
 
 def inbox_prefix(runtime: Runtime) -> str:
-    """Return where answers arrive: below a prefix of the service's own, which its clients may not subscribe to.
+    """Return the prefix of the inboxes for answers: the service's own, which its clients may not subscribe to.
 
     Raises:
         ConfigurationError: `Options.inbox_prefix` is not a valid prefix of subjects.
@@ -82,7 +82,7 @@ def _verify_grants(wanted: Plan) -> Iterator[Grant]:
 
 
 def _create_grants(wanted: Plan) -> Iterator[Grant]:
-    # Creating is all: nothing that exists is ever altered or deleted.
+    # Creating is enough: nothing that exists is ever altered or deleted.
     for stream in wanted.streams:
         yield api(f"STREAM.CREATE.{stream.name}", f"create stream {stream.name}")
     for consumer in wanted.consumers:

@@ -1,4 +1,4 @@
-"""What streams, consumers and buckets must look like, and creating and verifying them.
+"""Creates and verifies the streams, consumers and buckets that surfaces require.
 
 `requirements` is the data that surfaces declare, `plan` orders it, `compare` finds what differs, `apply` asks the server
 and creates what is missing. Nothing that exists is altered.

@@ -1,6 +1,7 @@
-"""What exists against what is required: one sentence for each difference that matters. Pure.
+"""Compares what exists with what is required: one sentence for each difference that matters. Pure.
 
-Only what correctness rests on is compared. A control plane or an operator may choose replicas, ages and other limits.
+Only settings that correctness depends on are compared. A control plane or an operator may choose replicas, ages and
+other limits.
 """
 
 from __future__ import annotations

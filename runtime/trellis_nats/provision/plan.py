@@ -1,4 +1,4 @@
-"""From what the surfaces of a service require to what must exist, each thing once and in the order of creation. Pure."""
+"""Merges what the surfaces of a service require: each resource once, in the order of creation. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One remote procedure, as others call it."""
+"""The client side of one remote procedure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
 
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
         self.spec = spec
-        """What the contract says about the procedure."""
+        """What the contract declares about the procedure."""
         self._runtime = runtime
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')

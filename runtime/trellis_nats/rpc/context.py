@@ -1,4 +1,4 @@
-"""What a handler gets in addition to the request."""
+"""The context that an RPC handler receives with the request."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class RpcContext:
     """As in W3C Trace Context."""
     tracestate: str | None = None
     deadline: datetime | None = None
-    """When the caller stops waiting; the handler is cancelled then. None: the call does not say."""
+    """When the caller stops waiting; the handler is cancelled then. None: the call does not give a time limit."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """As the caller sent them. In open mode they are not verified."""

@@ -1,4 +1,4 @@
-"""One remote procedure, as the service that owns it serves it."""
+"""The service side of one remote procedure: registering its handler."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
 
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
         self.spec = spec
-        """What the contract says about the procedure."""
+        """What the contract declares about the procedure."""
         self._surface = _EndpointSurface[RequestT, ResponseT](runtime, spec)
         runtime.register(self._surface)
 

@@ -18,5 +18,5 @@ def serve_grants(rpc: RpcSpec, *, at_start: StartCheck = StartCheck.REQUIRED) ->
 
 
 def call_grants(rpc: RpcSpec) -> Iterator[Grant]:
-    """To call a procedure. A call that is not allowed says so itself."""
+    """To call a procedure. The start does not check it: a denied call raises its own error."""
     yield publish(rpc.subject, f"call rpc {rpc.name}", probe=Probe.NONE, at_start=StartCheck.SKIPPED)

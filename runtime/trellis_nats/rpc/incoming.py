@@ -22,7 +22,7 @@ class IncomingCall:
     carried: Context
     """What the jobs, calls and events that the handler makes inherit."""
     timeout: timedelta | None
-    """How long the caller waits after the call arrived. None: the call does not say."""
+    """How long the caller waits after the call arrived. None: the call does not give a time limit."""
     context: RpcContext
     """What the handler gets."""
 

@@ -1,4 +1,4 @@
-"""For tests of services: a real NATS server in milliseconds, waiting for log events, and a look into a queue.
+"""For tests of services: a real NATS server in milliseconds, waiting for log events, access to a queue's internals.
 
 The pytest fixture is in `trellis_nats.testing.plugin`, the only module that needs pytest.
 """

@@ -1,4 +1,4 @@
-"""Shows a test what a queue does not show its users."""
+"""Gives tests access to the internals of a queue."""
 
 from __future__ import annotations
 

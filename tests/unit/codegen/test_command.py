@@ -210,9 +210,9 @@ def test_without_a_command_the_help_is_printed_and_the_run_fails() -> None:
 
 def test_a_mistake_is_followed_by_the_help_to_ask_for() -> None:
     assert command("facade", "--chekc").stderr.splitlines()[1:] == [
-        'run "trellis-gen facade --help" for what it takes'
+        'run "trellis-gen facade --help" for usage'
     ]
-    assert command("--chekc").stderr.splitlines()[1:] == ['run "trellis-gen --help" for what it takes']
+    assert command("--chekc").stderr.splitlines()[1:] == ['run "trellis-gen --help" for usage']
 
 
 def test_json_may_be_asked_for_twice(tmp_path: Path) -> None:

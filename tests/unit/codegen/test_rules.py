@@ -123,7 +123,7 @@ def test_a_legal_contract_has_no_problems(document: JsonObject) -> None:
         (contract(rpc={"A b": rpc("A")}), "rpc/A b", "is not valid in a subject"),
         (contract(rpc={"A..b": rpc("A")}), "rpc/A..b", "is not valid in a subject"),
         (contract(rpc={"A": rpc("A", subject="rpc.v1.*")}), "rpc/A/subject", "is not a valid subject"),
-        (contract(rpc={"A": rpc("A"), "B": rpc("A")}), "rpc/B/subject", 'the subject "rpc.v1.A" is already that of rpc "A"'),
+        (contract(rpc={"A": rpc("A"), "B": rpc("A")}), "rpc/B/subject", 'the subject "rpc.v1.A" is already used by rpc "A"'),
         (contract(feeds={"A": {**rpc("A"), "event": THING, "subject": "feeds.v1.a b"}}), "feeds/A/subject", "is not a valid subject"),
         (happening(Kept=event(params=["/text"])), "events/Kept/params", "the subject has the parameters none"),
         (happening(Kept=event("events.v1.Kept.{/text}")), "events/Kept/subject", "but params has none"),

@@ -27,7 +27,7 @@ BUILT_IN_ERRORS = frozenset(
         "ValidationError",
     ]
 )
-"""Errors that every runtime has; a contract may list them without declaring them."""
+"""Built-in errors of every runtime; a contract may list them without declaring them."""
 
 
 def check_schemas(manifest: Manifest) -> Iterator[Problem]:

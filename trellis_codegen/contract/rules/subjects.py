@@ -52,7 +52,7 @@ def check_overlaps(manifest: Manifest) -> Iterator[Problem]:
         for subject in (entry.subject, *([f"{entry.subject}.control"] if section == "operations" else [])):
             owner = known.add(_PARAMETER.sub(WILDCARD, subject), pointer)
             if owner is not None and owner != pointer:
-                what = f'the subject "{subject}" is already that of {owner[0]} "{owner[1]}"'
+                what = f'the subject "{subject}" is already used by {owner[0]} "{owner[1]}"'
                 yield Problem(pointer=pointer, what=what)
 
 

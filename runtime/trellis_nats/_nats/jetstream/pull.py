@@ -1,4 +1,4 @@
-"""Pulls messages: keeps exactly as many requested as the worker can take.
+"""Pulls messages: always requests exactly as many as the worker can take.
 
 nats-py's `fetch` receives nothing for up to its timeout after a server restart, hides a deleted consumer, and can leave
 requests behind whose messages are never read. This engine sends raw requests to one inbox, watches the heartbeats that
@@ -56,7 +56,7 @@ class PullState:
 
     consuming: bool
     reason: str | None = None
-    """Why not."""
+    """Why no work would arrive."""
 
 
 class Pull:

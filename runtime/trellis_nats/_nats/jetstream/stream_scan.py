@@ -64,7 +64,7 @@ class StreamScan:
         self._received = 0
 
     async def probe(self) -> None:
-        """Request one message, to find out whether the account may.
+        """Request one message, to find out whether the account may do that.
 
         Raises:
             PermissionDenied: it may not.

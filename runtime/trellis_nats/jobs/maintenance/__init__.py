@@ -1,4 +1,4 @@
-"""What a service does in addition to working its jobs: heartbeats, the search for lost jobs, and cleaning up.
+"""The maintenance of a service: heartbeats, the search for lost jobs, and the purge of ended ones.
 
 Every worker publishes heartbeats (`worker_heartbeat`). One instance at a time, elected through a lease (`leader`),
 enqueues lost jobs again (`job_rescuer`) and purges the histories of ended jobs (`job_cleaner`). The decisions are pure:

@@ -1,4 +1,4 @@
-"""The lease that makes one instance of a service its leader: the stored record and who may take it. Pure.
+"""The lease that makes one instance the leader: the stored record, and when another instance may take it. Pure.
 
 Clocks of different machines are never compared: a lease has expired when its record has not changed for long enough by
 the observer's own monotonic clock (faults.md, R13).

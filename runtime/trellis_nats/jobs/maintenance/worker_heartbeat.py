@@ -1,4 +1,4 @@
-"""Publishes the heartbeats that show that a queue is worked here (reference, sections 7.2 and 16)."""
+"""Publishes the heartbeats of a worker (reference, sections 7.2 and 16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lifecycle event, as it stands in stream JOBS."""
+"""A lifecycle event, as stream JOBS stores it."""
 
 from __future__ import annotations
 

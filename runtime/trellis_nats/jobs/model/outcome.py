@@ -71,7 +71,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """Another worker runs the job now, or it ended some other way."""
+    """Another worker runs the job now, or the job ended in some other way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ _UNDER_WAY_EVENTS: Final = (
     EventType.RETRY,
     EventType.STALE_COMPLETION_IGNORED,
 )
-"""Those of them that a job can have which has not ended since it was created or retried."""
+"""Those of them that a job can have if it has not ended since it was created or retried."""
 
 _ENDINGS_OF_ENDED: Final = {
     EventType.DEAD: frozenset({EventType.FAILED, EventType.EXPIRED}),

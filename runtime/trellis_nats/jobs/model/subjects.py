@@ -33,7 +33,7 @@ EVENTS_PREFIX: Final = "trellis.jobs"
 WORK_PREFIX: Final = "trellis.work"
 """The work stream stores work messages below it."""
 WORKERS_PREFIX: Final = f"{EVENTS_PREFIX}.workers"
-"""Worker processes show below it which queues they work."""
+"""Workers publish their heartbeats below it."""
 LEASES_PREFIX: Final = "duty"
 """The leases of leaders are stored below it, in the bucket of the service."""
 UPDATES_PREFIX: Final = "trellis.job_updates"
@@ -41,13 +41,13 @@ UPDATES_PREFIX: Final = "trellis.job_updates"
 
 
 def liveness_subject(namespace: str, instance_id: str = "*") -> str:
-    """Return where a worker process is asked which jobs it runs; by default a filter for all of a service."""
+    """Return the subject of questions about the jobs that a worker process runs; by default a filter for all processes."""
     # Outside `EVENTS_PREFIX`: the stream there would store the question, and answer it.
     return f"trellis.job_claims.{namespace}.{instance_id}"
 
 
 def worker_heartbeat_subject(namespace: str, queue: str, instance_id: str = "*") -> str:
-    """Return where a worker process shows that it works a queue; by default a filter for all processes."""
+    """Return the subject of a worker's heartbeats for a queue; by default a filter for all workers."""
     return f"{WORKERS_PREFIX}.{namespace}.{queue}.{instance_id}.heartbeat"
 
 

@@ -1,4 +1,4 @@
-"""The type variables of everything about one queue."""
+"""The type variables that the classes of one queue share."""
 
 from __future__ import annotations
 

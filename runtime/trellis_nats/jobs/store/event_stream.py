@@ -1,4 +1,4 @@
-"""Follows what happens to the jobs of a service, as it happens."""
+"""Follows the events of jobs as they are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["JobEvent", "follow_events", "history_of", "job_event"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
-    """One thing that happened to one job."""
+    """One event of one job, as `follow` and `ref.events()` yield it."""
 
     job_id: str
     queue: str

@@ -1,4 +1,4 @@
-"""Asks whether the worker of a job still lives, before a job runs again whose history says that it is active.
+"""Asks whether the worker of an active job still lives, before the job runs again.
 
 A server that was killed may have forgotten that it delivered a message, and a recreated work stream delivers every
 message again. So a redelivery alone does not prove that a worker is dead: its process is asked. It answers from the

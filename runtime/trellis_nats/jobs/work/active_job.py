@@ -1,4 +1,4 @@
-"""The job that a handler is given."""
+"""The job as its handler receives it."""
 
 from __future__ import annotations
 

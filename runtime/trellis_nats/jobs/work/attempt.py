@@ -36,7 +36,7 @@ class Attempt:
         self.is_cancelled = False
         """Whether the history says that the job is cancelled."""
         self.superseded = False
-        """Whether the history says that another worker runs the job, or that it ended some other way."""
+        """Whether the history says that another worker runs the job, or that the job ended in some other way."""
         self.slot_lost = False
         """Whether the job has lost its slot of its concurrency key."""
         self.interrupted = False
@@ -72,7 +72,7 @@ class Attempt:
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
 
     async def begin(self, started: NewEvent, *, grace_over: asyncio.Event) -> None:
-        """Write `started`, and repeat the write while its fate is unknown: giving up now could consume the attempt.
+        """Write `started`, and repeat the write while its outcome is unknown: giving up now could consume the attempt.
 
         Raises:
             WriteConflict: another writer was first.

@@ -55,7 +55,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """Prepare.
 
         Args:
-            context: where the queue's events are, and how they are read.
+            context: what the queue's refs and workers share.
             registration: the handler.
             liveness: tells other processes which jobs this one works on, and asks them.
             slots: acquires slots of concurrency keys; None for a queue without keys.

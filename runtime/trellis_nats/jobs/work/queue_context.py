@@ -1,4 +1,4 @@
-"""Where the jobs of one queue are, and how they are read: what its refs and its workers share."""
+"""What the refs and the workers of one queue share: its event log, its codecs, its names on the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["QueueContext"]
 
 
 class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
-    """The jobs of one queue."""
+    """Everything that is needed to read and write the jobs of one queue."""
 
     def __init__(
         self,
