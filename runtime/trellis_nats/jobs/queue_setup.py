@@ -47,9 +47,9 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         """
         name = self._spec.name
         if self.registration is not None:
-            raise HandlerConflict(f'job "{name}" already has a handler')
+            raise HandlerConflict(f'queue "{name}" already has a handler')
         if self._is_sealed:
-            raise HandlerConflict(f'job "{name}": register its handler before the workers start')
+            raise HandlerConflict(f'queue "{name}": register the handler before the workers start')
         self.registration = register(name, handler, concurrency=concurrency, timeout=timeout)
         return handler
 
@@ -115,4 +115,4 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         )
 
     def _what(self, part: str) -> str:
-        return f'{part} of job "{self._spec.name}"'
+        return f'{part} of a job in queue "{self._spec.name}"'

@@ -149,7 +149,7 @@ async def test_a_result_that_does_not_match_its_schema_fails_the_job(nats_server
         ref = await shop.jobs.pack.create(Parcel(number=1))
         await shop.jobs.start_workers()
 
-        with pytest.raises(JobFailed, match="the result of job"):
+        with pytest.raises(JobFailed, match="the result of a job"):
             await ref.result(timeout=SOON)
 
 

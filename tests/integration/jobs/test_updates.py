@@ -81,7 +81,7 @@ async def test_an_update_of_another_schema_is_refused_where_it_is_sent(nats_serv
 
         @shop.jobs.weigh.handle
         async def weigh(job: WeighJob) -> Receipt:
-            with pytest.raises(InvalidPayload, match="an update of job"):
+            with pytest.raises(InvalidPayload, match="an update of a job"):
                 await job.emit_update({"grams": "many"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - likewise
             return Receipt(total=1)
 

@@ -138,7 +138,7 @@ async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> N
     async with Shop.connect(nats_server.url) as shop:
         assert shop.jobs.pack.handle(pack) is pack
 
-        with pytest.raises(HandlerConflict, match='job "pack" already has a handler'):
+        with pytest.raises(HandlerConflict, match='queue "pack" already has a handler'):
             shop.jobs.pack.handle(pack)
         await shop.jobs.start_workers()
         with pytest.raises(HandlerConflict, match="before the workers start"):

@@ -96,7 +96,7 @@ class KeyedCreator:
             InvalidPayload: the payload has no key.
         """
         template = self._reservations.policy.template
-        return resolve(template, payload, what=f'the payload of job "{self._queue}"')
+        return resolve(template, payload, what=f'the payload of a job in queue "{self._queue}"')
 
     def _key_of_new(self, event: NewEvent) -> JobKey:
         return self.key_of(None if event.payload is None else event.payload.value)

@@ -47,18 +47,18 @@ def register(
         ConfigurationError: it cannot be called, a number is not positive, or a plain `def` has a timeout.
     """
     if not callable(handler):
-        raise ConfigurationError(f'job "{queue}": the handler {handler!r} cannot be called')
+        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
     if concurrency is not None and concurrency < 1:
-        raise ConfigurationError(f'job "{queue}": concurrency must be at least 1, got {concurrency}')
+        raise ConfigurationError(f'queue "{queue}": concurrency must be at least 1, got {concurrency}')
     if timeout is not None and timeout <= timedelta(0):
-        raise ConfigurationError(f'job "{queue}": a timeout must be positive, got {timeout}')
+        raise ConfigurationError(f'queue "{queue}": a timeout must be positive, got {timeout}')
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
         return HandlerRegistration(
             cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout
         )
     if timeout is not None:
         raise ConfigurationError(
-            f'job "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
+            f'queue "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
         )
     plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
 
