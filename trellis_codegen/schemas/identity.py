@@ -6,18 +6,26 @@ Names, descriptions, titles, examples and the order of members make no other typ
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable
+import io
+import json
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.schemas.class_specs import ClassDraft
 
 __all__ = ["identify_classes"]
 
-_KEY = re.compile(r"\bS\d+Class\d+(?:Part\d+)?\b")
-"""A placeholder, of a class or of a part."""
+_REFERENCE = "#/$defs/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A reference to a class. It is never confused with text of the contract that reads like the class's placeholder."""
+
+    key: str
 
 
 def identify_classes(drafts: Iterable[ClassDraft]) -> dict[str, str]:
@@ -26,39 +34,66 @@ def identify_classes(drafts: Iterable[ClassDraft]) -> dict[str, str]:
     What a class is depends on the classes it refers to, which may lead back to it. So all classes start out as equal, and
     each round tells those apart that refer to different ones, until a round finds no new difference.
     """
-    texts = {draft.key: _text(draft) for draft in drafts}
-    result = dict.fromkeys(texts, "")
+    contents = {draft.key: list(_content(draft)) for draft in drafts}
+    result = dict.fromkeys(contents, "")
     known = 0
     while known < (different := len(set(result.values()))):
         known = different
         result = {
-            key: _digest("".join(result.get(piece, piece) for piece in pieces))
-            for key, pieces in texts.items()
+            key: _digest("".join(piece if isinstance(piece, str) else result[piece.key] for piece in pieces))
+            for key, pieces in contents.items()
         }
     return result
 
 
-def _text(draft: ClassDraft) -> list[str]:
-    """Return everything that makes a class, in pieces: each reference to a class is a piece of its own."""
-    fields: dict[str, JsonValue] = {
-        field.wire_name: [field.schema, field.required, field.default] for field in draft.fields
-    }
-    whole: list[JsonValue] = [fields, draft.closed, draft.is_alias, draft.more]
-    pieces = _pieces(canonical_json(whole))
-    for key, part in reversed(draft.parts.items()):
-        inside = _pieces(part if isinstance(part, str) else canonical_json(part))
-        pieces = [piece for each in pieces for piece in (inside if each == key else [each])]
-    return pieces
+def _content(draft: ClassDraft) -> Iterator[str | _Reference]:
+    """Yield everything that makes a class: JSON text, and the references in it."""
+    yield json.dumps([draft.closed, draft.is_alias])
+    for field in sorted(draft.fields, key=lambda field: field.wire_name):
+        yield json.dumps([field.wire_name, field.required])
+        yield from _json(field.schema, draft)
+        yield from _json(field.default, draft, is_schema=False)
+    if draft.more is not None:
+        yield "more"
+        yield from _type(draft.more, draft)
 
 
-def _pieces(text: str) -> list[str]:
-    """Split a text at its placeholders, and keep them."""
-    pieces: list[str] = []
-    end = 0
-    for match in _KEY.finditer(text):
-        pieces += [text[end : match.start()], match.group()]
-        end = match.end()
-    return [*pieces, text[end:]]
+def _json(value: JsonValue, draft: ClassDraft, *, is_schema: bool = True) -> Iterator[str | _Reference]:
+    match value:
+        case {"$ref": str(reference)} if is_schema:
+            yield from _type(reference.removeprefix(_REFERENCE), draft)
+        case dict():
+            yield "{"
+            for name in sorted(value):
+                yield json.dumps(name)
+                yield from _json(value[name], draft, is_schema=is_schema)
+            yield "}"
+        case list():
+            yield "["
+            for each in value:
+                yield from _json(each, draft, is_schema=is_schema)
+                yield ","
+            yield "]"
+        case _:
+            yield json.dumps(value)
+
+
+def _type(name: str, draft: ClassDraft) -> Iterator[str | _Reference]:
+    """Yield what a name in a type stands for: a class, a part of the draft, or itself."""
+    part = draft.parts.get(name)
+    if name in draft.references:
+        yield _Reference(name)
+    elif isinstance(part, str):
+        for token in tokenize.generate_tokens(io.StringIO(part).readline):
+            if token.type == tokenize.NAME:
+                yield from _type(token.string, draft)
+            else:
+                yield token.string
+            yield " "
+    elif name in draft.parts:
+        yield from _json(part, draft)
+    else:
+        yield name
 
 
 def _digest(text: str) -> str:

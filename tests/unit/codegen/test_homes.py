@@ -107,6 +107,28 @@ def test_limits_and_members_make_another_class(other: JsonValue) -> None:
     assert found["BLine"] == "b.BLine"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record(kind={"const": "S0Class0"}), record(kind={"const": "S1Class0"})),
+        (
+            record(kind={"enum": ["S0Class1", "S0Class1Part0"]}),
+            record(kind={"enum": ["S1Class1", "S1Class1Part0"]}),
+        ),
+        (record(S0Class0=TEXT), record(S1Class0=TEXT)),
+        (
+            record(x={"type": "string", "pattern": "S0Class1"}),
+            record(x={"type": "string", "pattern": "S1Class1"}),
+        ),
+    ],
+)
+def test_text_that_reads_like_a_placeholder_makes_another_class(one: JsonValue, other: JsonValue) -> None:
+    """The first schema's classes have the placeholders S0Class0 and S0Class1, the second one's S1Class0 and S1Class1."""
+    found = homes(A=record(inner=one), B=record(inner=other))
+
+    assert (found["AInner"], found["BInner"]) == ("a.AInner", "b.BInner")
+
+
 def test_two_named_schemas_stay_two_classes() -> None:
     found = homes(A=LINE, B=LINE, C=record(line=LINE))
 
