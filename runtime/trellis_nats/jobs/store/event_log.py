@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
@@ -199,7 +200,8 @@ class EventLog:
         headers = event.header_lines()
         try:
             ack = await repeat_write(
-                lambda: publish_acked(
+                partial(  # a closure is eight objects for the garbage collector, in each of many writes
+                    publish_acked,
                     self._connection,
                     subject,
                     body,
