@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
 	@touch $@
 
-peers: $(PEERS_READY) ## build .venv/peers: what bench_peers.py and faults compare with
+peers: $(PEERS_READY) ## build .venv/peers with the packages that bench_peers.py and faults compare with
 
 $(PEERS_READY): $(STAMP) constraints/peers.txt
 	@rm -f $@
@@ -42,35 +42,35 @@ $(SERVERS): $(STAMP) constraints/servers.txt
 	done
 	@touch $@
 
-test: $(SERVERS) ## run the tests side by side: 3 to 4 minutes on 2 cores
+test: $(SERVERS) ## run the tests in parallel: 3 to 4 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 
-check: $(STAMP) ## format, lint, types and layers; changes nothing
+check: $(STAMP) ## check format, lint, types and layers; changes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-rooms: $(STAMP) ## print the imports between the rooms of jobs/ and _nats/
+rooms: $(STAMP) ## print the imports between the folders of jobs/ and _nats/
 	@$(BIN)/python -m tests.house.rooms
 
 format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## write the example, the golden packages and the log reference again
+generate: $(STAMP) ## regenerate the example, the golden packages and the log reference
 	@$(BIN)/trellis-gen facade
 	@$(BIN)/python -m tests.golden.refresh
 	@$(BIN)/python -m tests.house.log_reference
 
-verify: $(STAMP) ## prove that the generated example is fresh
+verify: $(STAMP) ## check that the generated example is up to date
 	@$(BIN)/trellis-gen facade --check
 
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1: those that compare with other packages too
+faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
 
@@ -80,6 +80,6 @@ build: $(STAMP) ## build the wheels into dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist runtime >/dev/null
 	@ls dist
 
-clean: ## remove what the other targets made
+clean: ## remove what the other targets built
 	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

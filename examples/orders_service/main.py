@@ -39,7 +39,7 @@ PRICE_CENTS = 1999
 
 
 async def load_order(service: OrdersService, order_id: str) -> Order:
-    """Return an order of the bucket; an RPC caller receives this error."""
+    """Return an order of the bucket, or raise the error that an RPC caller receives."""
     entry = await service.kv.orders.get(order_id)
     if entry is None:
         raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
