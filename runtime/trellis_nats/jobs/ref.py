@@ -235,7 +235,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _snapshot(self, newest: StoredEvent, *written: StoredEvent) -> JobSnapshot[PayloadT, ResultT]:
         """Build a snapshot from the newest event, those that were `written` after it, and as few reads as possible."""
-        types = types_to_read(newest.event, is_fenced=self._event_log.is_fenced)
+        types = types_to_read(newest.event)
         events = await self._event_log.latest_by_type(self._id, types) if types else []
         own = (newest,) if newest.event.event_type in SNAPSHOT_EVENTS else ()
         snapshot = snapshot_of(

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import JobCancelled, JobRef, JobState
-from trellis_nats.testing import NatsServer
+from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.eventually import eventually
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -136,3 +138,24 @@ async def test_a_handler_that_raises_job_cancelled_cancels_the_job(nats_server: 
 
 async def is_waiting(ref: JobRef[Parcel, Receipt]) -> bool:
     return (await ref.get()).state is JobState.RETRY
+
+
+async def test_a_report_of_another_runtime_behind_the_end_leaves_the_job_cancelled(
+    nats_server: NatsServer,
+) -> None:
+    """The worker of another runtime reports without a fence, until it notices the cancellation."""
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        event_log = inspect_queue(shop.jobs.pack).event_log
+        created = await event_log.newest(ref.id)
+        assert created is not None
+        before = await ref.cancel("no longer wanted")
+
+        report = created.event.model_copy(
+            update={"event_type": EventType.PROGRESS, "state": JobState.ACTIVE, "tries": 1, "payload": None}
+        )
+        subject = f"trellis.jobs.shop.pack.{ref.id}.progress"
+        await publish_acked(shop.jobs.runtime.connection, subject, report.encode())
+
+        assert (await ref.get()).state is before.state is JobState.CANCELLED
+        assert (await ref.cancel("again")).state is JobState.CANCELLED

@@ -35,15 +35,6 @@ SNAPSHOT_EVENTS: Final = (
     EventType.DISMISSED,
 )
 """The events that a snapshot is made of: one read for each, however long the history is."""
-_UNDER_WAY_EVENTS: Final = (
-    EventType.CREATED,
-    EventType.RETRIED,
-    EventType.STARTED,
-    EventType.PROGRESS,
-    EventType.RETRY,
-    EventType.STALE_COMPLETION_IGNORED,
-)
-"""Those of them that a job can have if it has not ended since it was created or retried."""
 
 _ENDINGS_OF_ENDED: Final = {
     EventType.DEAD: frozenset({EventType.FAILED, EventType.EXPIRED}),
@@ -81,16 +72,19 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
         return self.state in TERMINAL_STATES
 
 
-def types_to_read(newest: LifecycleEvent, *, is_fenced: bool) -> tuple[EventType, ...]:
+def types_to_read(newest: LifecycleEvent) -> tuple[EventType, ...]:
     """Return the types of the events that a snapshot needs in addition to the newest event of its job.
 
-    `is_fenced` says whether the server refuses a write behind an event that the writer does not know. If it does not,
-    a newest event may stand behind one that ended the job.
+    A newest event that reports work proves nothing about the end of the job: another runtime, which writes without a
+    fence, may have stored it behind the event that ended the job.
     """
-    if newest.event_type == EventType.CREATED:
-        return ()  # nothing comes before it
-    events = _UNDER_WAY_EVENTS if is_fenced and not newest.is_terminal else SNAPSHOT_EVENTS
-    return tuple(event for event in events if event != newest.event_type)
+    match newest.event_type:
+        case EventType.CREATED:
+            return ()  # nothing comes before it
+        case EventType.RETRIED:
+            return (EventType.CREATED,)  # nothing else before it counts
+        case _:
+            return tuple(event for event in SNAPSHOT_EVENTS if event != newest.event_type)
 
 
 def snapshot_of(
