@@ -33,7 +33,7 @@ def editor_schema() -> JsonObject:
 
 
 def _plain(node: JsonValue) -> JsonValue:
-    """Drop made-up titles, and the nulls that stand for absent members: the format has none."""
+    """Drop pydantic's titles, and the nulls for absent members: the format has no null."""
     if isinstance(node, list):
         return [_plain(member) for member in node]
     if not isinstance(node, dict):

@@ -9,7 +9,7 @@ from trellis_codegen.problems import Pointer
 __all__ = ["WILDCARD", "Subjects"]
 
 WILDCARD = "*"
-"""Stands for any one token."""
+"""A token that matches any one token."""
 
 _Tokens: TypeAlias = tuple[str, ...]
 _Mask: TypeAlias = tuple[bool, ...]

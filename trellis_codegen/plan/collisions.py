@@ -41,6 +41,6 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
 
 
 def _named(claim: Claim, other: Claim) -> str:
-    """Name a claimant; with its section when the two stand in different ones."""
+    """Name a claimant; with its section if the two are in different sections."""
     section = "" if claim.pointer[:-1] == other.pointer[:-1] else f"{'/'.join(map(str, claim.pointer[:-1]))} "
     return f'{section}"{claim.pointer[-1]}"'

@@ -33,7 +33,7 @@ class Homes:
     """The home of each class of a contract."""
 
     by_key: Mapping[str, Home]
-    """The key of a class draft → the class that stands for it: itself where it is defined."""
+    """The key of a class draft → the class that is used for it: itself where it is defined."""
     circles: Mapping[str, frozenset[str]]
     """Named schema → the schemas that it imports from and that import from it in turn; only those that have some."""
 

@@ -38,11 +38,11 @@ class ModelModule:
     classes: tuple[ModelClass, ...]
     """Classes and aliases, each after what it needs while the module is imported."""
     late_imports: ImportGroups
-    """Imports from modules that import this one: they stand below the classes."""
+    """Imports from modules that import this one: they follow the classes."""
     exported: tuple[str, ...]
     """The path names of the schema and of every object inside it. They depend on this schema alone."""
     homes: dict[str, Home]
-    """Path name → the class it stands for."""
+    """Path name → the class that it refers to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +116,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     plan = ModelsPlan(
         modules=tuple(modules.values()),
         exported=tuple(sorted((modules[name].module, names) for name, names in exported.items())),
-        classes={name: planner.described(draft.root, name) for name, draft in drafts.items()},
+        classes={name: planner.describe_class(draft.root, name) for name, draft in drafts.items()},
         nested={
             name: tuple(each for each in names if each != drafts[name].name)
             for name, names in exported.items()
@@ -220,7 +220,7 @@ class _Planner:
             homes=homes,
         )
 
-    def described(self, draft: ClassDraft, schema: str) -> ModelClass:
+    def describe_class(self, draft: ClassDraft, schema: str) -> ModelClass:
         """Return a class with a docstring: its description, else what it is for, else its members."""
         model = self.translated[draft.key]
         otherwise = _members_in_words(model)
@@ -229,7 +229,7 @@ class _Planner:
         return replace(model, docstring=model.docstring or otherwise)
 
     def _declared(self, schema: str, draft: SchemaDraft) -> list[ModelClass]:
-        """Return the classes and the aliases of a module: what a class is made of stands above it, where that is possible."""
+        """Return the classes and the aliases of a module: a class follows what it is made of, where that is possible."""
         own = {each.key: each for each in draft.classes}
         declared: dict[str, ModelClass] = {}
         started: set[str] = set()
@@ -243,7 +243,7 @@ class _Planner:
                 declare(reference)
             name = own[key].name
             if home.key == key:
-                declared[name] = self.described(own[key], schema)
+                declared[name] = self.describe_class(own[key], schema)
             elif name != home.name and home.name in declared:
                 declared.setdefault(name, _alias(name, home.name))
             elif name != home.name:
@@ -261,7 +261,7 @@ def _alias(name: str, target: str) -> ModelClass:
 
 
 def _names_used(model: ModelClass) -> Iterator[str]:
-    """Yield the names that stand in the text of a class."""
+    """Yield the names that the text of a class uses."""
     yield from model.names
     yield "Model" if model.alias_of is None else "TypeAlias"
     if model.more is not None:

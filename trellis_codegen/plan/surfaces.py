@@ -91,7 +91,7 @@ class ErrorField:
     """Python text, as for a model's field."""
     docstring: str | None
     names: frozenset[str]
-    """The names that stand in the annotation."""
+    """The names that the annotation uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,7 +215,7 @@ def plan_errors(manifest: Manifest, models: ModelsPlan) -> tuple[ErrorPlan, ...]
 
 
 def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
-    """Return the declared errors; of several with one type the first by name, as the digest has it."""
+    """Return the declared errors; of several with one type the first by name, as in the digest."""
     errors = manifest.errors or {}
     first: dict[str, str] = {}
     for name in sorted(errors):

@@ -37,7 +37,7 @@ class ClassDraft:
     closed: bool = False
     """Whether the class refuses members that it does not declare."""
     is_alias: bool = False
-    """Whether this stands for a schema that is not an object; its only field then has the type."""
+    """Whether the schema is not an object; the only field then has its type."""
     more: str | None = None
     """The placeholder of the type of undeclared members; None when they hold anything, or are refused."""
     parts: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])

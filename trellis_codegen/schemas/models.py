@@ -45,9 +45,9 @@ class ModelField:
     default: str | None
     docstring: str | None
     names: frozenset[str]
-    """The names that stand in the annotation: `Annotated`, `Field`, `str`."""
+    """The names that the annotation uses: `Annotated`, `Field`, `str`."""
     plain_names: frozenset[str]
-    """The names that stand in the plain type."""
+    """The names that the plain type uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class ModelClass:
     more: str | None = None
     """The type of members that the class does not declare; None when they are ignored or refused."""
     names: frozenset[str] = frozenset()
-    """The names that stand in all its types."""
+    """The names that its types use."""
 
 
 class TranslationFailed(Exception):
@@ -231,7 +231,7 @@ def _allows_none(annotation: ast.expr) -> bool:
 
 
 def _rename(annotation: ast.expr, names: dict[str, ast.expr]) -> ast.expr:
-    """Return the annotation with each placeholder replaced by what it stands for."""
+    """Return the annotation with each placeholder replaced by the type that it refers to."""
 
     class Renaming(ast.NodeTransformer):
         def visit_Name(self, node: ast.Name) -> ast.expr:  # the name is ast's

@@ -1,6 +1,6 @@
-"""Names for nested objects: what an element of a list and a member of a union are called after the place they stand at.
+"""Names for nested objects: elements of lists and members of unions are named after their place.
 
-Every name depends on the schema that it stands in and on nothing else, and not on the order of its properties.
+Every name depends only on the schema that contains it, and not on the order of its properties.
 """
 
 from __future__ import annotations

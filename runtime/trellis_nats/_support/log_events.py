@@ -84,7 +84,7 @@ class LogEvent(StrEnum):
     SERVER_ERROR = "server_error"
     """The server reported an error that does not end the connection."""
     CALLBACK_RAISED = "callback_raised"
-    """A callback of the connection or of a subscription raised; the connection goes on."""
+    """A callback of the connection or of a subscription raised; the connection continues."""
     CONSUMER_READY = "consumer_ready"
     """The worker pulls from a consumer: work arrives when there is any."""
     CONSUMER_STOPPED = "consumer_stopped"

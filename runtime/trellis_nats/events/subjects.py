@@ -48,7 +48,7 @@ def event_subject(spec: EventSpec, body: JsonValue) -> str:
             raise InvalidPayload(what, [(pointer, "Missing required data for subject template")])
         if isinstance(value, dict | list):
             raise InvalidPayload(
-                what, [(pointer, "must be a string, a number or a boolean to stand in a subject")]
+                what, [(pointer, "must be a string, a number or a boolean to be part of a subject")]
             )
         return subject_token(value)
 

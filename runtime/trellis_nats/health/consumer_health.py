@@ -30,7 +30,7 @@ every 5 s. Without probes, and while messages arrive, the server is asked only e
 
 
 class ConsumerHealth:
-    """The check of one consumer, as its puller and the server see it."""
+    """The check of one consumer, from the reports of its puller and of the server."""
 
     def __init__(
         self, name: str, *, stream: str, consumer: str, has_free_capacity: Callable[[], bool]

@@ -1,6 +1,6 @@
 """What accounts must be allowed to do for jobs. Pure.
 
-Every line stands for something that the runtime sends; tests/integration/permissions runs it with nothing else.
+Every line permits something that the runtime sends; tests/integration/permissions runs it with nothing else.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
 
         Raises:
             JobNotFound: no job with this id is stored.
-            TimeoutError: `timeout` passed first; the job goes on.
+            TimeoutError: `timeout` passed first; the job continues.
         """
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
             return await self._until_terminal()
@@ -102,7 +102,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobSkipped: a newer job of its key replaced it.
             JobStale: the lease of its key expired, and it lost its slot.
             JobNotFound: no job with this id is stored.
-            TimeoutError: `timeout` passed first; the job goes on.
+            TimeoutError: `timeout` passed first; the job continues.
         """
         snapshot = await self.wait(timeout=timeout)
         if snapshot.state is JobState.COMPLETED:

@@ -39,7 +39,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coalesced(Generic[PayloadT, ResultT, UpdateT]):
-    """The key is full, and an existing job of the key stands for this one."""
+    """The key is full, and an existing job of the key takes the place of this one."""
 
     existing: JobRef[PayloadT, ResultT, UpdateT]
     key: str

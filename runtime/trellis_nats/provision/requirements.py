@@ -29,7 +29,7 @@ class StreamRequirement:
 
     name: str
     config: Mapping[str, JsonValue]
-    """Its configuration as the JetStream API has it, without the name and the replicas."""
+    """Its configuration in the form of the JetStream API, without the name and the replicas."""
     compared: tuple[str, ...] = ("subjects", "retention", "storage")
     """The fields that an existing stream must have exactly so. An operator may choose the others."""
     sufficient_subjects: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class ConsumerRequirement:
     stream: str
     name: str
     config: Mapping[str, JsonValue]
-    """Its configuration as the JetStream API has it, without the durable name."""
+    """Its configuration in the form of the JetStream API, without the durable name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.errors import WriteUnknown
-from trellis_nats.jobs.model.creation import derived_id
+from trellis_nats.jobs.model.creation import derive_id
 from trellis_nats.testing import LogEvent
 
 from tests.faults.harness.checker import Verdict, check
@@ -92,7 +92,7 @@ class Scenario:
         key = f"{self._run}-{self._numbers}"
         grain = Grain(number=self._numbers, seconds=seconds, blocks=blocks, heeds=heeds, raises=raises)
         into = self.mill.jobs.of(queue or self.queue)
-        job = derived_id("mill", into.spec.name, key)
+        job = derive_id("mill", into.spec.name, key)
         self.history.write(What.SUBMIT, job, ends=list(ends))
         try:
             ref = await into.create(grain, idempotency_key=key, delay=delay, deadline=deadline)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 from trellis_nats import Accepted, Coalesced, Options, Rejected, Replaced, TransportError
-from trellis_nats.jobs.model.creation import derived_id
+from trellis_nats.jobs.model.creation import derive_id
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.keys.harbour import LEASE, QUEUES, Boat, Harbour
@@ -59,7 +59,7 @@ class SubmitterSettings(BaseModel):
 async def submitted(harbour: Harbour, history: HistoryFile, queue: str, boat: Boat, name: str) -> bool:
     """Submit one job until there is an answer, and return whether it was accepted. `name` is its idempotency key."""
     into = harbour.jobs.of(queue)
-    job = derived_id("harbour", queue, name)
+    job = derive_id("harbour", queue, name)
     history.write(What.SUBMIT, job, ends=[], queue=queue, key=boat.berth)
     is_unknown = False
     while True:

@@ -11,7 +11,7 @@ import pytest
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats.clock import now, timestamp
-from trellis_nats.jobs.model.creation import derived_id
+from trellis_nats.jobs.model.creation import derive_id
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.testing import NatsServer
 
@@ -65,7 +65,7 @@ async def test_one_key_in_several_processes_at_once_is_one_job(
     async with scenario("one key, 3 creators", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
         for number in range(JOBS):
-            job = derived_id("mill", "grind", f"key-{number}")
+            job = derive_id("mill", "grind", f"key-{number}")
             it.history.write(What.SUBMIT, job, ends=["completed"])
             it.history.write(What.ACCEPTED, job)
 
@@ -190,7 +190,7 @@ async def test_deadlines_that_pass_while_jobs_wait_end_them_once(
         create = it.mill.jobs.grind.create
         for number in range(1000):
             key = f"late-{number}"
-            job = derived_id("mill", "grind", key)
+            job = derive_id("mill", "grind", key)
             it.history.write(What.SUBMIT, job, ends=["expired"])
             await create(Grain(number=number), idempotency_key=key, deadline=timedelta(milliseconds=300))
             it.history.write(What.ACCEPTED, job)

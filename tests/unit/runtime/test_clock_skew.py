@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.jobs.work.clock_skew import ClockSkew, difference, signed
+from trellis_nats.jobs.work.clock_skew import ClockSkew, difference, format_jump
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -67,4 +67,4 @@ def test_a_clock_is_said_to_be_wrong_by_no_more_than_it_is(
 
 
 def test_a_jump_is_written_with_its_sign() -> None:
-    assert [signed(timedelta(seconds=s)) for s in (3600, -1)] == ["+1:00:00", "-0:00:01"]
+    assert [format_jump(timedelta(seconds=s)) for s in (3600, -1)] == ["+1:00:00", "-0:00:01"]

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from trellis_nats.codec import json_text
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, NewEvent
-from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX, JobIdentity, bounded
+from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX, JobIdentity, shorten
 from trellis_nats.jobs.model.outcome import Completed, Failed, Raised, Released, settle
 from trellis_nats.jobs.model.states import EventType, JobState
 
@@ -206,7 +206,7 @@ def test_what_is_not_an_event_is_none() -> None:
 
 @given(st.text(max_size=3 * ERROR_BYTES_MAX))
 def test_an_error_text_is_bounded_and_free_of_control_characters(text: str) -> None:
-    kept = bounded(text)
+    kept = shorten(text)
 
     assert len(kept.encode()) <= ERROR_BYTES_MAX + len(" …".encode())
     assert all(character.isprintable() or character in "\n\t" for character in kept)

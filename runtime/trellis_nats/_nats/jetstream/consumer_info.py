@@ -19,7 +19,7 @@ class ConsumerInfo:
     """The answer to CONSUMER.INFO or CONSUMER.CREATE. Fields that the server leaves out have their defaults."""
 
     config: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    """The configuration as the server has it, to compare it or to create the consumer again."""
+    """The server's copy of the configuration, to compare it or to create the consumer again."""
     ack_wait: timedelta | None = None
     """How long the server waits for an acknowledgement; where there is a `backoff`, that replaces it."""
     backoff: tuple[timedelta, ...] = ()

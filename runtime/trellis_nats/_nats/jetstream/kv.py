@@ -1,4 +1,4 @@
-"""A key-value bucket as JetStream has it: bytes and revisions. The callers check and encode keys and values."""
+"""A key-value bucket at the level of JetStream: bytes and revisions. The callers check and encode keys and values."""
 
 from __future__ import annotations
 

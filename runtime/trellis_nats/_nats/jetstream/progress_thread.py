@@ -1,6 +1,6 @@
 """Progress acks from a dedicated thread.
 
-A handler may block the event loop for minutes. The ack wait goes on meanwhile, and the server would deliver the job to a
+A handler may block the event loop for minutes. Meanwhile the ack wait passes, and the server would deliver the job to a
 second worker. So a thread with its own event loop and its own connection sends `+WPI`; the server accepts it from any
 connection of the account.
 """

@@ -19,7 +19,7 @@ ParsedHeaders = tuple[int, str, dict[str, str]]
 
 
 def encode_headers(headers: Mapping[str, str] | bytes) -> bytes:
-    """Encode headers, or their encoded lines, as the protocol has them: after the version, before an empty line.
+    """Encode headers, or their encoded lines, in the form of the protocol: after the version, before an empty line.
 
     Raises:
         ValueError: as `encode_lines`.

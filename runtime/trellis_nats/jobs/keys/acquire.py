@@ -140,7 +140,7 @@ class SlotAcquirer:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many jobs wait in this process that another one should wait at the server."""
+        """Whether too many jobs wait in this process, so that another one should wait at the server."""
         return self._queues.waiting >= _WAITING_MAX
 
     async def release(

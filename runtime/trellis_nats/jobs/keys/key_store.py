@@ -118,7 +118,7 @@ class KeyStore:
             return None
 
     async def read(self, key: JobKey) -> KeyRecord:
-        """Return the record of the key, as the stream leader has it. A key without a record gets an empty one.
+        """Return the newest record of the key, read from the stream leader. A key without a record gets an empty one.
 
         Raises:
             MalformedKeyRecord: the stored value is not a valid record of the key.

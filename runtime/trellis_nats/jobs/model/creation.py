@@ -18,7 +18,7 @@ from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lineage import current_origin
 
-__all__ = ["Creation", "derived_id", "draft"]
+__all__ = ["Creation", "derive_id", "draft"]
 
 _ULID_BYTES: Final = 16
 
@@ -34,7 +34,7 @@ class Creation:
     """How long after its creation the job may begin; None for at once."""
 
 
-def derived_id(service: str, queue: str, key: str) -> str:
+def derive_id(service: str, queue: str, key: str) -> str:
     """Return the id of the one job that a queue has for an idempotency key: a ULID made of a hash.
 
     Raises:
@@ -75,7 +75,7 @@ def draft(
     key = creation.idempotency_key
     origin = current_origin()
     identity = JobIdentity(
-        job_id=new_id() if key is None else derived_id(service, queue, key),
+        job_id=new_id() if key is None else derive_id(service, queue, key),
         service=service,
         queue=queue,
         context=new_context(),

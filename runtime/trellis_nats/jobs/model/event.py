@@ -161,7 +161,7 @@ class NewEvent:
     headers: bytes
     """Its headers, a line each."""
     head: dict[str, JsonValue]
-    """Its members as the wire has them, up to the payload or the result."""
+    """Its members under their wire names, up to the payload or the result."""
     tail: dict[str, JsonValue]
     """The members after that, at least the timestamp."""
     payload: JsonText | None = None
@@ -194,7 +194,7 @@ class NewEvent:
 
 
 def wire_context(context: Context) -> JsonValue:
-    """Write a context as the body of an event has it."""
+    """Write a context in the form of an event's body."""
     written: dict[str, JsonValue] = {
         "requestId": context.request_id,
         "traceId": context.trace_id,

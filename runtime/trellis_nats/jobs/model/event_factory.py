@@ -23,7 +23,7 @@ ERROR_BYTES_MAX = 8 * 1024
 """How much of an error's text is stored: the stream keeps it as long as the job (faults.md, E.3)."""
 
 NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
-"""What the events of a job without a key say about it."""
+"""The key fields of a job without a key: none."""
 
 
 class JobIdentity:
@@ -50,7 +50,7 @@ class JobIdentity:
         at: datetime,
         not_before: datetime | None = None,
     ) -> NewEvent:
-        """The job exists."""
+        """Make the `created` event."""
         fields: dict[str, JsonValue] = {}
         if deadline is not None:
             fields["deadline"] = timestamp(deadline)
@@ -73,19 +73,19 @@ class JobIdentity:
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> NewEvent:
-        """A handler starts in the process with the given id. `keyed` states the slot of its key that it holds."""
+        """Make the `started` event of an attempt in the process `instance_id`. `keyed` describes the slot of its key."""
         fields: dict[str, JsonValue] = {**keyed, "worker": {"instanceId": instance_id}}
         return self._event(EventType.STARTED, JobState.ACTIVE, previous, tries, at, fields)
 
     def progress(self, progress: JobProgress, *, tries: int, at: datetime) -> NewEvent:
-        """The handler reports its progress."""
+        """Make the event of a progress report."""
         body = progress.model_dump(mode="json", by_alias=True, exclude_none=True)
         return self._event(
             EventType.PROGRESS, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"progress": body}
         )
 
     def logged(self, entry: JobLogEntry, *, tries: int, at: datetime) -> NewEvent:
-        """The handler writes a log line."""
+        """Make the event of a log line."""
         body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
         return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
 
@@ -98,10 +98,10 @@ class JobIdentity:
         at: datetime,
         keyed: Mapping[str, JsonValue] = NOT_KEYED,
     ) -> NewEvent:
-        """The attempt ended; `result` is the text of what its handler returned."""
+        """Make the event that ends an attempt; `result` is the result of its handler as JSON text."""
         fields: dict[str, JsonValue] = {}
         if settlement.error is not None:
-            fields["error"] = bounded(settlement.error)
+            fields["error"] = shorten(settlement.error)
         fields |= keyed
         settled = self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
         settled.result = result
@@ -110,8 +110,8 @@ class JobIdentity:
     def ended(
         self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
     ) -> NewEvent:
-        """The job ends without a handler: cancelled, expired, dead, or failed before it began."""
-        return self._event(event, JobState(event.value), previous, tries, at, {"error": bounded(error)})
+        """Make the event that ends a job without a handler: cancelled, expired, dead, or failed before it began."""
+        return self._event(event, JobState(event.value), previous, tries, at, {"error": shorten(error)})
 
     def _event(
         self,
@@ -141,7 +141,7 @@ class JobIdentity:
         return NewEvent(self.job_id, event, self._headers, head, fields)
 
 
-def bounded(text: str) -> str:
+def shorten(text: str) -> str:
     """Cut a text to 8 KiB and replace its control characters, before it is stored or logged."""
     clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
     data = clean.encode(errors="replace")

@@ -69,6 +69,6 @@ TERMINAL_EVENTS: Final = frozenset(
     }
 )
 """The events that end a job. Judge by these, never by the state that an event carries: other runtimes write
-`staleCompletionIgnored` with the state `stale` while the job goes on (reference, 8.6)."""
+`staleCompletionIgnored` with the state `stale` while the job continues (reference, 8.6)."""
 
 TERMINAL_STATES: Final = frozenset(JobState(event.value) for event in TERMINAL_EVENTS)

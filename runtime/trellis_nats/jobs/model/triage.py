@@ -19,7 +19,7 @@ __all__ = ["Admission", "Exhausted", "Finished", "Overdue", "Start", "TooEarly",
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The job has ended, or a newer message stands for it: acknowledge, and do nothing."""
+    """The job has ended, or it has a newer message: acknowledge, and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
-from trellis_nats.jobs.model.event_factory import bounded, instant
+from trellis_nats.jobs.model.event_factory import instant, shorten
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.blocking import BlockingReports
@@ -161,8 +161,8 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         self._require("progress", is_declared=self._queue.binding.progress)
         await self._attempt.progress(
             JobProgress(
-                step=None if step is None else bounded(step),
-                message=None if message is None else bounded(message),
+                step=None if step is None else shorten(step),
+                message=None if message is None else shorten(message),
                 current=self._checked("current", current),
                 total=self._checked("total", total),
             ),
@@ -198,8 +198,8 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             ConfigurationError: the contract of the queue declares `logs: false`.
         """
         self._require("logs", is_declared=self._queue.binding.logs)
-        entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=bounded(message))
-        await self._attempt.logged(entry)
+        entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=shorten(message))
+        await self._attempt.log(entry)
 
     async def emit_update(self, value: UpdateT) -> None:
         """Send a live update to every process that iterates over `ref.updates()`. It is not stored.

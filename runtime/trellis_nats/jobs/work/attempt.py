@@ -67,7 +67,7 @@ class Attempt:
         """Write a progress report of the handler."""
         await self._report(self.identity.progress(progress, tries=self.tries, at=now()))
 
-    async def logged(self, entry: JobLogEntry) -> None:
+    async def log(self, entry: JobLogEntry) -> None:
         """Write a log line of the handler."""
         await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
 
@@ -167,7 +167,7 @@ class Attempt:
         self.interrupted = True
         self._wake()
 
-    def ended(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
+    def watch(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
         """Return a future that is done when the handler has ended, or must stop."""
         # One future for both: asyncio.wait would cost as much as the rest of a short job.
         waker = self._waker = handler.get_loop().create_future()
@@ -187,7 +187,7 @@ class Attempt:
             return self.see(await self._event_log.newest(self.identity.job_id))
 
     async def _report(self, event: NewEvent) -> None:
-        """Write a report. It decides nothing: one that cannot be written is dropped, and the job goes on."""
+        """Write a report. It decides nothing: one that cannot be written is dropped, and the job continues."""
         job, what = self.identity.job_id, event.event_type
         message_id = self._event_log.new_message_id(event)
         async with self._writing:

@@ -58,7 +58,7 @@ class ClockSkew:
         jump = self.jump()
         if jump:
             fields = log_fields(LogEvent.CLOCK_JUMPED)
-            _log.warning("the clock of this machine jumped by %s", signed(jump), extra=fields)
+            _log.warning("the clock of this machine jumped by %s", format_jump(jump), extra=fields)
             await self.compare(connection)
 
     def jump(self) -> timedelta:
@@ -97,6 +97,6 @@ def difference(asked_at: datetime, servers: datetime, answered_at: datetime) -> 
     return _ZERO
 
 
-def signed(jump: timedelta) -> str:
+def format_jump(jump: timedelta) -> str:
     """Write a jump with its sign: Python writes -1 s as `-1 day, 23:59:59`."""
     return f"{'-' if jump < _ZERO else '+'}{abs(jump)}"

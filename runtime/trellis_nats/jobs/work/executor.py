@@ -185,7 +185,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         return True
 
     async def _was_retried(self, item: WorkItem) -> bool:
-        """Return whether an operator retried the job after this message, so that another message stands for it."""
+        """Return whether an operator retried the job after this message, so that the job has a newer message."""
         retried = await self._event_log.newest_of(item.job_id, EventType.RETRIED)
         return retried is not None and is_outdated(item.event, retried.event)
 
@@ -251,7 +251,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         slot_returned = True
         attempt = Attempt(self._event_log, item.identity, tries=start.tries, after=newest.sequence)
         try:
-            if item.job_id in self.attempts:  # that attempt goes on, as one in another process would
+            if item.job_id in self.attempts:  # that attempt continues, as one in another process would
                 self._log_still_running(item, "in this worker")
                 return True
             settlement = await self._run(item, attempt, start)

@@ -12,7 +12,7 @@ from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import PayloadTooLarge, TransportError
-from trellis_nats.jobs.model.event_factory import NOT_KEYED, bounded
+from trellis_nats.jobs.model.event_factory import NOT_KEYED, shorten
 from trellis_nats.jobs.model.outcome import (
     Acknowledgement,
     Cancelled,
@@ -41,7 +41,7 @@ _WRITE_AGAIN: Final = timedelta(seconds=1)
 _NOT_STORED_YET: Final = timedelta(seconds=1)
 """The redelivery delay of a message whose job no replica has yet."""
 _DELIVERIES_UNKNOWN_MAX: Final = 5
-"""A job that has no events after so many deliveries was purged, or its message is forged."""
+"""If a job has no events at this many deliveries, it was purged or its message is forged."""
 
 
 async def write_ending(
@@ -120,7 +120,7 @@ def _log_ending(settlement: Settlement, ending: Ending, attempt: Attempt, item: 
             )
         case Raised(error) | Failed(error):
             fields = _fields(LogEvent.JOB_FAILED, item, attempt)
-            _log.warning("%s is %s: %s", job, settlement.event, bounded(error), extra=fields)
+            _log.warning("%s is %s: %s", job, settlement.event, shorten(error), extra=fields)
 
 
 def _overrule(ending: Ending, attempt: Attempt) -> Ending:

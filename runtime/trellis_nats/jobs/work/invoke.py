@@ -48,7 +48,7 @@ async def invoke_handler(
     """Run a handler until it ends, or until its attempt is interrupted."""
     running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
     try:
-        await attempt.ended(running)
+        await attempt.watch(running)
         if running.done():
             # A handler may cancel itself, by a scope of its own that leaks: that is an outcome like any other.
             return Raised("the handler cancelled itself") if running.cancelled() else running.result()
