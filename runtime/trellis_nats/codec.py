@@ -87,14 +87,15 @@ class Codec(Generic[T]):
 
     def write(self, value: T) -> JsonText:
         """Return a value as parsed JSON and as text; fields that were never set are left out. Raises as `to_json`."""
+        adapter = self._adapter
         try:
-            written: JsonValue = self._adapter.dump_python(
+            written: JsonValue = adapter.serializer.to_python(
                 value, mode="json", by_alias=True, exclude_unset=True, warnings="none"
             )
             # The text is validated, as its reader will: `model_construct` validates nothing, a float may be NaN, and a
             # value does not show whether a member is absent or None.
             text = encode_json(written)
-            self._adapter.validate_json(text, strict=True)
+            adapter.validator.validate_json(text, strict=True)
         except ValidationError as error:
             raise InvalidPayload(self._what, list_issues(error)) from None
         except ValueError as error:

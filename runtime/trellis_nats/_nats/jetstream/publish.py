@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import parse_error, parse_object
 from trellis_nats._nats.readiness import wait_election, wait_ready
-from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats._nats.wire.headers import encode_lines, require_line
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
 
@@ -105,15 +105,17 @@ def _with_controls(
 ) -> bytes:
     """Return the lines of all headers."""
     lines = headers if isinstance(headers, bytes) else encode_lines(headers)
-    controls: dict[str, str] = {}
+    controls = ""
     if message_id is not None:
-        controls["Nats-Msg-Id"] = message_id
+        controls = f"Nats-Msg-Id: {require_line(message_id)}\r\n"
     if expected_last is not None:
-        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last.sequence)
-        controls["Nats-Expected-Last-Subject-Sequence-Subject"] = expected_last.subject
+        controls += (
+            f"Nats-Expected-Last-Subject-Sequence: {expected_last.sequence}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence-Subject: {require_line(expected_last.subject)}\r\n"
+        )
     elif expected_last_on_subject is not None:
-        controls["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_on_subject)
-    return lines + encode_lines(controls) if controls else lines
+        controls += f"Nats-Expected-Last-Subject-Sequence: {expected_last_on_subject}\r\n"
+    return lines + controls.encode()
 
 
 class _PendingPublish:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers"]
+__all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers", "require_line"]
 
 _VERSION: Final = "NATS/1.0"
 _SPACE: Final = " \t\r\n\v\f"
@@ -37,10 +37,19 @@ def encode_lines(headers: Mapping[str, str]) -> bytes:
     lines = ""
     for name, value in headers.items():
         _check_name(name)
-        if "\n" in value or "\r" in value:
-            raise ValueError(f'the value of header "{name}" contains a line break')
-        lines += f"{name}: {value}\r\n"
+        lines += f"{name}: {require_line(value)}\r\n"
     return lines.encode()
+
+
+def require_line(value: str) -> str:
+    """Return the value of a header if it is one line.
+
+    Raises:
+        ValueError: it contains a line break, which would forge a second header.
+    """
+    if "\n" in value or "\r" in value:
+        raise ValueError(f"the header value {value[:80]!r} contains a line break")
+    return value
 
 
 @lru_cache(maxsize=256)  # names are few and the same in every message
