@@ -11,7 +11,7 @@ Environment variables:
 - BENCH_BASELINE: the folder of another checkout; its runtime becomes a third column, "before".
 - BENCH_ROUNDS, BENCH_JOBS: shorter runs; by default 7 rounds of 10,000 creations.
 - BENCH_ONLY=speed: leave out the tables of create_many and of stored jobs.
-- JOBS_STORED=1000000: another row with so many jobs in the streams already; it takes minutes.
+- JOBS_STORED=1000000: another row, with this number of jobs already in the streams; it takes minutes.
 
 What a user would choose instead (taskiq-nats, FastStream, arq) is measured by bench_peers.py.
 """
@@ -83,7 +83,7 @@ class Speed(TypedDict):
 
 
 class Held(TypedDict):
-    """Medians with so many jobs stored."""
+    """Medians with a number of jobs stored already."""
 
     stored: int
     worked: float
@@ -121,7 +121,7 @@ def measure(column: str, phase: str, jobs: int, concurrency: int, *, loop: str =
 
 
 def compare(phase: str, jobs: int, concurrency: int) -> list[Speed]:
-    """Let the columns alternate; the order is reversed in every second round."""
+    """Run the columns in turn; the order is reversed in every second round."""
     rounds: list[Round] = []
     for number in range(ROUNDS):
         order = COLUMNS if number % 2 == 0 else tuple(reversed(COLUMNS))
@@ -176,7 +176,7 @@ def measure_uvloop() -> tuple[float, float] | None:
 
 
 def measure_stored() -> list[Held]:
-    """Fill servers, all running at the same time, and let them alternate."""
+    """Fill servers, all running at the same time, and measure them in turn."""
     with ExitStack() as stack:
         servers = [stack.enter_context(NatsServer()) for _ in STORED]
         empty = [resident_bytes(server.pid) for server in servers]

@@ -145,7 +145,7 @@ def slices(keys: Sequence[int], size: int) -> list[Sequence[int]]:
 async def between_two_jobs(count: int) -> list[float]:
     """Return the milliseconds from a handler's end to the next one's beginning, of one key, over two connections.
 
-    So many jobs wait at first; the fewer wait, the smaller the record.
+    At first `count` jobs wait: the fewer they are, the smaller the record.
     """
     waits: list[float] = []
     with NatsServer() as server:
@@ -240,7 +240,7 @@ async def main() -> None:
 
 
 async def measure_with_stored_keys(keys: int) -> float:
-    """Return the jobs per second of 500 keys, a job each, while the bucket holds the records of so many other keys."""
+    """Return the jobs per second of 500 keys, a job each, while the bucket holds the records of other keys."""
     spread = range(COST_JOBS)
     with NatsServer() as server:
         async with Bench.connect(server.url, options=OPTIONS) as bench:

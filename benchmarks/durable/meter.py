@@ -58,7 +58,7 @@ class Meter:
         self._wall = time.perf_counter()
 
     def stop(self, jobs: int) -> Measured:
-        """End the phase, in which so many jobs were processed."""
+        """End the phase, in which `jobs` jobs were processed."""
         wall = time.perf_counter() - self._wall
         client, server = _own_cpu_seconds() - self._client, self._server_cpu_seconds()
         is_known = server is not None and self._server_before is not None

@@ -19,7 +19,7 @@ from .service import CONSUMER, WITHOUT_DUTIES, Bench, Handled, Payload, Result, 
 __all__ = ["IN_FLIGHT", "Latencies", "create", "creation", "latencies", "watch", "work"]
 
 IN_FLIGHT: Final = 64
-"""So many creations at a time, in both columns."""
+"""How many creations run at a time, in both columns."""
 _POLL: Final = 0.002
 """Seconds between two questions whether every work message is acknowledged, in both columns."""
 _PATIENCE: Final = 60

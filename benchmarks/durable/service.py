@@ -70,7 +70,7 @@ class Bench(Service):
 
 
 class Handled:
-    """Counts what the handler was given. It begins to work when the gate opens."""
+    """Counts the jobs that the handler received. The handler begins to work when the gate opens."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -88,7 +88,7 @@ class Handled:
         return Result(number=job.payload.number)
 
     async def reached(self, count: int) -> None:
-        """Return when so many jobs were worked."""
+        """Return when `count` jobs were worked."""
         self._wanted = count
         self._reached.clear()
         if self.count < count:

@@ -22,7 +22,7 @@ from trellis_nats.jobs.model.states import EventType
 from .service import PREFIX, TEXT, WITHOUT_DUTIES, Bench
 
 _WINDOW: Final = 2_000
-"""So many publishes are under way at once."""
+"""How many publishes are in flight at once."""
 _DRAINED: Final = 0.05
 _PATIENCE: Final = timedelta(seconds=60)
 

@@ -50,10 +50,10 @@ class Column:
         return None
 
     def measure(self, *, jobs: int, concurrency: int) -> Rates:
-        """Create and work so many jobs of 200 bytes, with so many handlers at a time.
+        """Create and work `jobs` jobs of 200 bytes, with `concurrency` handlers at a time.
 
         Raises:
-            RuntimeError: the script failed; the message has its last words.
+            RuntimeError: the script failed; the message has the end of its output.
         """
         with self._server() as url:
             done = subprocess.run(  # noqa: S603 - our own script

@@ -99,7 +99,7 @@ def faults(figures: dict[str, Any]) -> str:
 
 
 def after(outage: dict[str, float | int | None] | None, what: str) -> str:
-    """Say after how many seconds, or that it did not happen."""
+    """Write after how many seconds it happened, or that it did not."""
     if outage is None:
         return "not measured"
     seconds = outage[what]

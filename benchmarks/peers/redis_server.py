@@ -34,7 +34,7 @@ def redis_server(program: str) -> Generator[str]:
     """Run a server for the length of a `with` block; yield its URL.
 
     Raises:
-        RuntimeError: it did not start within ten seconds; the message has its last words.
+        RuntimeError: it did not start within ten seconds; the message has the end of its output.
     """
     with tempfile.TemporaryDirectory(prefix="trellis-redis-") as name:
         port = _free_port()

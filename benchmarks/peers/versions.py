@@ -30,7 +30,7 @@ class Setting(TypedDict):
 
 
 def setting() -> Setting:
-    """Ask this machine."""
+    """Return the setting of this machine."""
     versions = {"trellis-nats": version("trellis-nats"), "nats-server": _nats_server()}
     redis = find_redis()
     if redis is not None:

@@ -43,7 +43,7 @@ class Handled:
         self.at = 0.0
 
     def count(self) -> None:
-        """Say that a job has been handled."""
+        """Count a handled job."""
         self.at = time.perf_counter()
         self._left -= 1
         if self._left == 0:

@@ -70,18 +70,18 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, sent: signal.
     )
     if demo.stdout is None:
         raise RuntimeError("no output")
-    heard = ""
-    while "retry" not in heard:
+    output = ""
+    while "retry" not in output:
         line = demo.stdout.readline()
-        assert line, f"it ended too early: {heard}"
-        heard += line
+        assert line, f"it ended too early: {output}"
+        output += line
     demo.send_signal(sent)
     rest, errors = demo.communicate(timeout=20)
 
     assert (demo.returncode, errors) == (130, "")
     assert "interrupted" in rest
     assert list(tmp_path.iterdir()) == []
-    assert ended([int(pid) for pid in re.findall(r"process (\d+)", heard)])
+    assert ended([int(pid) for pid in re.findall(r"process (\d+)", output)])
 
 
 def test_a_demo_whose_service_fails_says_why(tmp_path: Path) -> None:

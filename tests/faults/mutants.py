@@ -134,7 +134,7 @@ def nothing_given_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def cancellation_never_looked_at(patch: pytest.MonkeyPatch) -> None:
-    """Do not look whether a cancellation that was heard is stored."""
+    """Do not check whether a received cancellation is stored."""
 
     async def mutated(_: Attempt) -> bool:
         await asyncio.sleep(0)

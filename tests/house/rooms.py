@@ -1,4 +1,4 @@
-"""Prints the imports between the rooms of `jobs/` and `_nats/`: `make rooms`.
+"""Prints the imports between the folders of `jobs/` and `_nats/`: `make rooms`.
 
 A room is a folder below one of the two; the modules directly in it are the room `jobs` or `_nats`. Exits with 1 if two
 rooms, or two modules, import each other, directly or through others.

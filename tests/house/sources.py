@@ -1,4 +1,4 @@
-"""The files of the repository that people write."""
+"""The handwritten files of the repository."""
 
 from __future__ import annotations
 

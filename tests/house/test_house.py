@@ -1,4 +1,4 @@
-"""The habits that a machine can check."""
+"""The coding rules that a test can check."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What processes that died leave in the record of a key, and handlers that report which jobs run."""
+"""The slots and entries that dead processes leave in a record, and handlers that report which jobs run."""
 
 from __future__ import annotations
 
@@ -118,6 +118,6 @@ async def accepted(queue: CargoQueue) -> bool:
 
 
 async def was_delivered(ferry: Ferry, queue: str, count: int) -> bool:
-    """Return whether so many messages of a queue were delivered; each delivery counts."""
+    """Return whether `count` messages of a queue were delivered; each delivery counts."""
     info = await get_consumer_info(ferry.jobs.runtime.connection, "JOBS_WORK", f"ferry__{queue}")
     return info is not None and info.delivered == count

@@ -32,12 +32,12 @@ async def count_work_messages(shop: Shop) -> int:
 
 
 async def has_work(shop: Shop, count: int) -> bool:
-    """Return whether the work stream has so many messages."""
+    """Return whether the work stream has `count` messages."""
     return await count_work_messages(shop) == count
 
 
 async def purge_work(shop: Shop, sourced: int) -> None:
-    """Purge the work stream, once it has sourced so many messages."""
+    """Purge the work stream, once it has sourced `sourced` messages."""
 
     async def are_sourced() -> bool:
         return await count_work_messages(shop) >= sourced

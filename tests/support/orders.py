@@ -69,7 +69,7 @@ class NotFoundErrorData(Model):
 
 
 class NotFoundError(DeclaredError):
-    """Something is not there."""
+    """An order does not exist."""
 
     error_type: ClassVar[str] = "NotFoundError"
     data_type: ClassVar[object] = NotFoundErrorData
@@ -81,12 +81,12 @@ class NotFoundError(DeclaredError):
 
     @property
     def resource(self) -> str:
-        """What kind of thing."""
+        """The kind of the missing resource."""
         return cast("str", self.fields["resource"])
 
     @property
     def resource_id(self) -> str:
-        """Which one."""
+        """The id of the missing resource."""
         return cast("str", self.fields["resourceId"])
 
 
@@ -115,7 +115,7 @@ class Shipped(Model):
 
 
 class Moved(Model):
-    """An event whose schema forbids what it does not name."""
+    """An event whose schema forbids other members."""
 
     model_config = ConfigDict(extra="forbid")
 

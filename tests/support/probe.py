@@ -13,7 +13,7 @@ __all__ = ["Answer", "exchange", "is_ready", "probe"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the listener said."""
+    """The answer of the listener."""
 
     status: int
     headers: dict[str, str]
@@ -38,7 +38,7 @@ async def exchange(address: str, request: bytes) -> bytes:
 
 
 async def probe(address: str, path: str, *, method: str = "GET") -> Answer:
-    """Ask once."""
+    """Send one probe."""
     raw = await exchange(address, f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
     head, _, body = raw.partition(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").split("\r\n")

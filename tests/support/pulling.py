@@ -31,7 +31,7 @@ class Capacity:
         self.arrived.put_nowait(message)
 
     async def next(self, within: float = 5.0) -> Delivery:
-        """Wait for the next message, for so many seconds."""
+        """Wait for the next message, for at most `within` seconds."""
         async with asyncio.timeout(within):
             return await self.arrived.get()
 
@@ -74,5 +74,5 @@ async def in_hand(connection: Connection) -> int:
 
 
 async def has_in_hand(connection: Connection, count: int) -> bool:
-    """Return whether so many messages are delivered and not acknowledged."""
+    """Return whether `count` messages are delivered and not acknowledged."""
     return await in_hand(connection) == count

@@ -41,7 +41,7 @@ ParcelJob = ActiveJob[Parcel, Receipt]
 
 
 class PackQueue(JobQueue[Parcel, Receipt]):
-    """Tried three times, with hardly a wait."""
+    """Three attempts, with hardly a wait between them."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="pack",
@@ -54,7 +54,7 @@ class PackQueue(JobQueue[Parcel, Receipt]):
 
 
 class ChargeQueue(JobQueue[Parcel, Receipt]):
-    """Waits a second before it is tried again."""
+    """Waits a second before the second attempt."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="charge", payload=Parcel, result=Receipt, backoff=(timedelta(seconds=1),), ack_wait=ACK_WAIT
@@ -65,7 +65,7 @@ DEADLINE = timedelta(minutes=10)
 
 
 class SortQueue(JobQueue[Parcel, None]):
-    """No result, three at a time, and a deadline."""
+    """No result, three handlers at a time, and a deadline."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="sort",

@@ -1,6 +1,6 @@
 """A worker of the shop in a process of its own, to be killed.
 
-It says `working` when it pulls, then `began <job> <try>` for each handler, which then takes as many seconds as the
+It prints `working` when it pulls, then `began <job> <attempt>` for each handler, which then takes as many seconds as the
 payload's number says; a negative number blocks the event loop.
 """
 

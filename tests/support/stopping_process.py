@@ -1,6 +1,6 @@
 """A worker of the shop in a process of its own, to be stopped in every state.
 
-It says `connected <health address>` and waits for a line; then it runs. It says `began <job>` for each handler, which
+It prints `connected <health address>` and waits for a line; then it runs. It prints `began <job>` for each handler, which
 takes as many seconds as the payload's number, `cancelled <job>` when that is cut short, and then takes a second more if
 the payload's note says so. When its block has ended it says `ended`, and when the event loop is closed, `closed`; after
 each it waits for a line where `lingers` was asked for. Its errors go to a file, where nothing may be left that a user would have to read.

@@ -39,7 +39,7 @@ class Stripper:
         self._serving: set[asyncio.Task[None]] = set()
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Greet a client, and listen until it goes."""
+        """Greet a client, and record what it sends until it disconnects."""
         self.clients += 1
         self._serving.add(asyncio.create_task(self._serve(reader, writer)))
 

@@ -39,7 +39,7 @@ async def test_cancelled_at_any_moment(nats_server: NatsServer, tmp_path: Path) 
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert all(first is second for first, second in answers), "both are told the same"
+    assert all(first is second for first, second in answers), "both receive the same"
     assert verdict.ends["cancelled"] == sum(first is True for first, _ in answers)
     assert min(verdict.ends[each] for each in EITHER) > JOBS / 20, (
         "both happened often enough to mean something"

@@ -84,7 +84,7 @@ async def test_a_cluster_that_loses_its_leaders_under_load(tmp_path: Path) -> No
 
 
 async def old_job_in_hand(it: Scenario) -> None:
-    """Let one job be in hand, and behind it many be finished: what makes older servers bring these back."""
+    """Hold one job while many behind it finish: then older servers redeliver the finished ones."""
     await it.crew.hire(1)
     slow = await it.submit(seconds=8, ends=("completed",))
     await it.entered(slow)

@@ -114,7 +114,7 @@ class Crew:
         self._folder = folder
 
     async def hire(self, count: int = 1, **changes: object) -> list[WorkerProcess]:
-        """Start so many workers, with some settings changed, and return when all of them pull."""
+        """Start `count` workers, with some settings changed, and return when all of them pull."""
         settings = self.settings.model_copy(update=changes)
         hired = [self._new(settings) for _ in range(count)]
         await asyncio.gather(*(worker.start() for worker in hired))

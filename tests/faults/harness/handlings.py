@@ -76,7 +76,7 @@ def were_cut_off(history: Iterable[Entry]) -> dict[int, list[tuple[int, int]]]:
 
 
 def crowded(history: Iterable[Entry], runs: Iterable[Handling]) -> list[str]:
-    """Return each process and queue that had more handlings at a time than it was told to."""
+    """Return each process and queue that ran more handlers at a time than its limit."""
     limits = {entry.pid: entry.facts.get("concurrency") for entry in history if entry.what is What.WORKS}
     moments: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
     for run in runs:

@@ -33,7 +33,7 @@ class Grain(Model):
     blocks: bool = False
     """Whether it blocks the event loop meanwhile."""
     heeds: bool = False
-    """Whether it ends as soon as it is told that the job was cancelled."""
+    """Whether it ends as soon as the job is cancelled."""
     raises: int = 0
     """In how many of its tries, from the first on, it raises at its end."""
 
@@ -48,7 +48,7 @@ GrainJob = ActiveJob[Grain, Flour]
 
 
 class GrindQueue(JobQueue[Grain, Flour]):
-    """For load: so many tries that none runs out of them by the faults of a scenario."""
+    """For load: enough attempts that the faults of a scenario do not use them up."""
 
     spec: ClassVar[JobSpec] = JobSpec(
         name="grind",

@@ -116,7 +116,7 @@ class Scenario:
         raises: int = 0,
         ends: tuple[str, ...] = (),
     ) -> None:
-        """Create so many jobs, some at a time, each of them after a pause of so many seconds."""
+        """Create jobs, some at a time, each of them after a pause in seconds."""
         left = iter(range(count))
 
         async def one_after_another() -> None:
@@ -163,7 +163,7 @@ class Scenario:
         await eventually(is_written)
 
     def nemesis(self, fault: str, *seen: LogEvent, within: int = SEEN_WITHIN) -> None:
-        """Write down a fault. A worker must log one of the events within so many seconds."""
+        """Record a fault. A worker must log one of the events within `within` seconds."""
         names: list[JsonValue] = [str(event) for event in seen]
         self.history.write(What.NEMESIS, fault=fault, seen=names, within=within)
 

@@ -99,11 +99,11 @@ class Wiretap(Proxy):
         self._jobs: dict[str, str] = {}
 
     def at(self, step: Step, action: Action, *, skip: int = 0, times: int = 1) -> None:
-        """Act when a step comes by, the first `skip` times not, and then so many times."""
+        """Act when a step is observed: not the first `skip` times, then `times` times."""
         self._orders.append(_Order(step, action, skip, times))
 
     def drop(self, step: Step, *, skip: int = 0, times: int = 1) -> None:
-        """Forward a step's frame not, as if it were lost on the way."""
+        """Do not forward a step's frame, as if it were lost."""
         self.at(step, lambda: False, skip=skip, times=times)
 
     @property

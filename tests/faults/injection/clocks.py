@@ -25,7 +25,7 @@ class TurnedClock:
 
     @classmethod
     def at(cls, file: Path) -> Self | None:
-        """Prepare a clock that is told its time by a file; None where libfaketime is not installed."""
+        """Prepare a clock that reads its time from a file; None where libfaketime is not installed."""
         found = importlib.util.find_spec(
             "libfaketime"
         )  # not imported: it wants packages that nothing else needs
@@ -46,7 +46,7 @@ class TurnedClock:
         }
 
     def turn(self, away: timedelta) -> None:
-        """Let the clock be so far ahead of the right time, or behind it if negative."""
+        """Set how far the clock is ahead of the right time; negative: behind it."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{away.total_seconds():+.3f}\n", encoding="ascii")
         new.replace(self._file)  # a reader finds the old time or the new one, never half a line

@@ -1,4 +1,4 @@
-"""A server with one account whose worker's rights can be taken away and given back while it works."""
+"""A server with one account, whose permissions can be revoked and restored while a worker runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GuardedServer:
         return self._server.url.replace("nats://", "nats://worker:worker@")
 
     def deny(self, *subjects: str) -> None:
-        """Take the right to publish to these subjects away, and give every other one back. Connections stay."""
+        """Revoke the permission to publish to these subjects, and restore every other one. Connections stay."""
         file = self._server.store / "server.conf"
         text = file.read_text(encoding="utf-8")
         head = text[: text.index("authorization")]

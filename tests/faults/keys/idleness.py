@@ -18,7 +18,7 @@ SERVER_BACK: Final = "server back"
 
 _SECOND: Final = 1_000_000_000
 _RECOVERY: Final = 5 * _SECOND
-"""Within so long every worker consumes again (guarantees.md, 8)."""
+"""How soon every worker must consume again (guarantees.md, 8)."""
 _ENDS: Final = frozenset(
     {"completed", "failed", "cancelled", "expired", "skipped", "stale", "dead", "dismissed"}
 )

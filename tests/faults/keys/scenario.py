@@ -63,7 +63,7 @@ class KeyedScenario:
         return self.harbour.jobs.runtime.connection
 
     async def hire(self, *, skew: timedelta | None = None, **changes: object) -> Ship:
-        """Start a worker, its wall clock so far ahead of the right time; return when it pulls."""
+        """Start a worker whose wall clock is ahead of the right time; return when it pulls."""
         settings = self.worker.model_copy(update=changes)
         return await self.fleet.launch("worker", settings, self._environment(skew))
 
@@ -89,7 +89,7 @@ class KeyedScenario:
         return await submitted(self.harbour, self.history, queue, boat, name)
 
     async def entered(self, count: int, *, within: timedelta = 10 * _SECOND) -> None:
-        """Wait until so many handlers have begun.
+        """Wait until `count` handlers have begun.
 
         Raises:
             AssertionError: they have not.
@@ -101,7 +101,7 @@ class KeyedScenario:
         await eventually(have_begun, within=within)
 
     async def kill_server(self, away: float) -> None:
-        """Kill the server, and start it again after so many seconds."""
+        """Kill the server, and start it again after a number of seconds."""
         self.history.write(What.NEMESIS, fault=SERVER_AWAY)
         await asyncio.to_thread(self.server.kill)
         await asyncio.sleep(away)

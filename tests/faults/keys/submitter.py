@@ -1,7 +1,7 @@
 """Submits jobs to the harbour from a process of its own, and writes down every answer.
 
 Run as `python -m tests.faults.keys.submitter SETTINGS`, the settings as JSON. It says `works` when it begins, and ends
-once as many jobs were accepted as it was told. A submission whose answer is lost is made again, under the same
+once the configured number of jobs was accepted. A submission whose answer is lost is made again, under the same
 idempotency key, until there is an answer.
 """
 
@@ -36,7 +36,7 @@ class SubmitterSettings(BaseModel):
     name: str
     """Tells its jobs from those of others."""
     jobs: int
-    """It ends when so many were accepted."""
+    """It ends when this many jobs were accepted."""
     seed: int = 0
     queues: tuple[str, ...] = QUEUES
     keys: int = 120

@@ -25,7 +25,7 @@ ACK_WAIT: Final = float(os.environ["PEERS_ACK_WAIT"])
 _AGAIN_SECONDS: Final = 0.5
 
 Create = Callable[[int, float], Awaitable[object]]
-"""Creates the job of a number, whose handler takes so many seconds."""
+"""Creates the job of a number, whose handler takes the given seconds."""
 
 
 def tell(event: str, number: int) -> None:

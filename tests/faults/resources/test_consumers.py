@@ -56,7 +56,7 @@ async def test_a_consumer_recreated_under_load_runs_nothing_twice(
 async def test_a_consumer_that_comes_back_with_a_shorter_ack_wait_runs_nothing_twice(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    """Heartbeats then come too seldom, and the server gives running jobs to the other worker, which asks first."""
+    """Heartbeats are then too rare, and the server redelivers running jobs to the other worker, which asks first."""
     async with scenario("ack wait shortened", nats_server.url, tmp_path) as it:
         await it.crew.hire(2)
         await it.submit_many(400, seconds=0.5, ends=("completed",))

@@ -123,7 +123,7 @@ async def test_events_and_work_that_are_published_again_run_nothing_twice(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.xfail(reason="a second created event is taken for a new life of the job", strict=True)
+@pytest.mark.xfail(reason="a second created event restarts the lifecycle of the job", strict=True)
 async def test_a_second_created_event_outside_of_the_window_is_ignored(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from tests.support.eventually import eventually
 
 JOBS: Final = 2_000
 AWAY: Final = 4.0
-"""Seconds without the right."""
+"""Seconds without the permission."""
 LINES_PER_SECOND: Final = 60
 """Of a worker's log, with twenty jobs in hand that each tell once a second; a hot loop writes thousands."""
 EXPIRY: Final = 36
@@ -86,7 +86,7 @@ async def test_a_right_to_pull_that_is_taken_away_shows_in_readiness(tmp_path: P
 
 
 async def test_no_more_outcomes_wait_to_be_stored_than_handlers_may_run(tmp_path: Path) -> None:
-    """A hand is free when its handler has ended; while outcomes cannot be stored, new handlers must not go on and on."""
+    """A permit is free when its handler has ended; while outcomes cannot be stored, new handlers must not go on and on."""
     with GuardedServer() as server:
         async with Mill.connect(server.admin_url), Mill.connect(server.worker_url) as mill:
             began = 0

@@ -1,4 +1,4 @@
-"""A wrong clock against a server's right one."""
+"""A wrong clock is compared with the server's correct one."""
 
 from __future__ import annotations
 

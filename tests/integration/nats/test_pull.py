@@ -1,4 +1,4 @@
-"""Pulling work: never more in hand than asked for, nothing lost at the end."""
+"""Pulling work: never more messages than requested, and none lost at the end."""
 
 from __future__ import annotations
 

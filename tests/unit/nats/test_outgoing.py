@@ -1,4 +1,4 @@
-"""What leaves is what the protocol says, and small enough."""
+"""Outgoing commands follow the protocol and its size limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permission violations: read, handed on, told once."""
+"""Permission violations are parsed, passed on, and logged once."""
 
 from __future__ import annotations
 

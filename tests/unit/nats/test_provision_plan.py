@@ -1,4 +1,4 @@
-"""What must exist, as data; and which differences matter."""
+"""The plan of required resources, and the differences that matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses in, secrets out of sight, every server in turn."""
+"""Addresses are parsed, secrets are hidden, and every server is tried in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permits: how many handlers may run, how many outcomes may be stored at a time, and who waits for a permit."""
+"""Permits: how many handlers may run, how many outcomes may be stored at a time, and which jobs wait for a permit."""
 
 import asyncio
 

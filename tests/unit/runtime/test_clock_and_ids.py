@@ -1,4 +1,4 @@
-"""Instants as the wire has them, and what may stand in a subject."""
+"""Instants in the wire format, and names that are valid in a subject."""
 
 import time
 from datetime import UTC, datetime, timedelta, timezone

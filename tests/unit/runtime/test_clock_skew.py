@@ -1,4 +1,4 @@
-"""A wall clock that jumps, or is not the server's: by how much, and that a right one is never accused."""
+"""How far a wall clock jumped or differs from the server's; a correct clock is never reported."""
 
 from __future__ import annotations
 

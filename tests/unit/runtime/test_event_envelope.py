@@ -1,4 +1,4 @@
-"""Events as they travel."""
+"""The header in the body of an event."""
 
 import json
 from datetime import UTC, datetime

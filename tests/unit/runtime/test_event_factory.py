@@ -1,4 +1,4 @@
-"""Every event, field by field, as the reference's tables and worked examples have it."""
+"""Every event, field by field, as in the tables and examples of the reference."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What would fill a log: written now and then, and counted."""
+"""Repeated log lines are written once per interval, with a count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open jobs, from the events that a scan returns."""
+"""Open jobs are collected from the events that a scan returns."""
 
 from __future__ import annotations
 

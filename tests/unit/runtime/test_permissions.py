@@ -1,4 +1,4 @@
-"""What each role may do: as data, and in a server's configuration."""
+"""The permissions of each role, as data and as server configuration."""
 
 from __future__ import annotations
 

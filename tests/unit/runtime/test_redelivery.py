@@ -1,4 +1,4 @@
-"""What a consumer really does with messages, ours or another runtime's."""
+"""How consumers redeliver messages, ours or another runtime's."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What the history says decides about a work message, never the message alone."""
+"""The job's history decides about a work message, never the message alone."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -18,7 +18,8 @@ _find_small_e: Final = re.compile(rb"e\+?\d{3,}[\s,}\]]").search
 _find_large_e: Final = re.compile(rb"E\+?\d{3,}[\s,}\]]").search
 """Likewise. One pattern for both would not begin with a byte that `re` can search for quickly."""
 _LONG_DIGITS: Final = 190
-"""A number with an exponent of two digits overflows from 210 digits on; so many of them cover one of the bytes looked at."""
+"""The distance between the bytes that are checked. A number with a two-digit exponent overflows from 210 digits on, so one
+of its digits is checked."""
 
 
 class _DecodedEvent(LifecycleEvent):
