@@ -91,7 +91,7 @@ async def test_a_cluster_that_loses_the_leader_of_its_work() -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_signals_at_random_moments_lose_nothing_and_burn_no_try(nats_server: NatsServer) -> None:
+async def test_signals_at_random_moments_lose_nothing_and_use_up_no_attempt(nats_server: NatsServer) -> None:
     """One or two signals, while working one job after another."""
     seed = random.randrange(2**32)  # noqa: S311 - a seed is not a secret
     chance = random.Random(seed)  # noqa: S311 - likewise

@@ -150,7 +150,7 @@ async def test_workers_that_stand_still_longer_than_the_ack_wait(
 
 
 @pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGINT])
-async def test_workers_stopped_at_random_moments_burn_no_try(
+async def test_workers_stopped_at_random_moments_use_up_no_attempt(
     nats_server: NatsServer, tmp_path: Path, second: signal.Signals | None
 ) -> None:
     """As by deploys, some of them impatient. Handlers are cut short by the grace."""
@@ -177,7 +177,7 @@ async def test_workers_stopped_at_random_moments_burn_no_try(
         verdict = await it.verdict()
 
     assert verdict.is_clean, str(verdict)
-    assert verdict.end_tries == {1: JOBS}, "a stop burns no try"
+    assert verdict.end_tries == {1: JOBS}, "a stop uses up no attempt"
     assert verdict.duplicates == 0
     assert codes == [0] * STOPS
 

@@ -88,7 +88,7 @@ async def test_a_report_that_is_given_up_half_way_does_not_undo_the_job(nats_ser
         assert not tap.waits
 
 
-async def test_a_beginning_whose_answer_is_lost_uses_no_other_try(
+async def test_a_beginning_whose_answer_is_lost_uses_up_no_other_attempt(
     nats_server: NatsServer,
 ) -> None:
     with LogSignals() as signals:

@@ -78,7 +78,7 @@ async def test_a_consumer_that_comes_back_changed_is_named(nats_server: NatsServ
 
 
 @pytest.mark.timeout(120)
-async def test_a_pause_is_told_as_the_reason_and_ends_with_every_job_done(
+async def test_a_pause_is_reported_as_the_reason_and_ends_with_every_job_done(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     async with scenario("consumer paused", nats_server.url, tmp_path) as it:

@@ -1,4 +1,4 @@
-"""Names and consumers that a control plane gave."""
+"""Names and consumers from a control plane's binding."""
 
 import asyncio
 import json

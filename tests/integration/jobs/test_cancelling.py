@@ -99,7 +99,7 @@ async def test_a_cancellation_is_seen_within_250_ms(nats_server: NatsServer) -> 
     assert seen[0] - asked < 0.25
 
 
-async def test_a_job_that_waits_for_its_next_try_can_be_cancelled(nats_server: NatsServer) -> None:
+async def test_a_job_that_waits_for_its_next_attempt_can_be_cancelled(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         failed = asyncio.Event()
         tries: list[int] = []

@@ -1,4 +1,4 @@
-"""What a caller may ask for when it creates jobs."""
+"""The options of job creation."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ async def test_a_key_whose_job_was_purged_makes_a_new_job(nats_server: NatsServe
         assert (await again.get()).payload == Parcel(number=2)
 
 
-async def test_a_delayed_job_waits_without_using_a_try(nats_server: NatsServer) -> None:
+async def test_a_delayed_job_waits_without_using_an_attempt(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
         @shop.jobs.pack.handle

@@ -57,7 +57,7 @@ async def test_submit_always_accepts_on_a_queue_without_a_key(nats_server: NatsS
         assert (await outcome.ref.get()).state is JobState.PENDING
 
 
-async def test_an_exception_is_tried_again_and_the_second_try_completes(nats_server: NatsServer) -> None:
+async def test_after_an_exception_a_second_attempt_completes(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         tries: list[tuple[int, bool, int]] = []
 
@@ -85,7 +85,7 @@ async def test_an_exception_is_tried_again_and_the_second_try_completes(nats_ser
     ]
 
 
-async def test_a_job_is_dead_after_its_last_try(nats_server: NatsServer) -> None:
+async def test_a_job_is_dead_after_its_last_attempt(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         calls = itertools.count(1)
 

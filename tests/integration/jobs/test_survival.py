@@ -160,7 +160,7 @@ async def test_a_stopping_worker_lets_its_handler_end(nats_server: NatsServer) -
         assert (await later.get()).state is JobState.PENDING
 
 
-async def test_a_deploy_burns_no_try(nats_server: NatsServer) -> None:
+async def test_a_deploy_uses_up_no_attempt(nats_server: NatsServer) -> None:
     """A handler that does not end within the grace is cancelled, and its job released under the same number."""
     async with Shop.connect(nats_server.url) as shop:
         running = asyncio.Event()

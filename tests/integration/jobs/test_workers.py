@@ -1,4 +1,4 @@
-"""Workers: how many run at a time, what becomes of poison, and who may register what when."""
+"""Workers: the number of handlers at a time, malformed messages, and when handlers can be registered."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The first connection: quick to fail for good reasons, patient for others, silent about secrets."""
+"""The first connection: permanent errors fail at once, others are retried, and secrets are never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking and being answered, through everything that can go wrong."""
+"""Requests and their replies, through every kind of failure."""
 
 from __future__ import annotations
 

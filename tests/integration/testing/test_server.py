@@ -81,7 +81,7 @@ def test_a_paused_server_can_be_stopped() -> None:
         assert not is_alive(pid)
 
 
-def test_a_wrong_configuration_is_told_in_the_servers_words() -> None:
+def test_a_wrong_configuration_is_reported_in_the_servers_words() -> None:
     with pytest.raises(ConfigurationError, match="unknown field"):
         NatsServer(config="nonsense: 1").start()
 
@@ -90,7 +90,9 @@ def no_scripts(_: str) -> str:
     return "/nonexistent"
 
 
-def test_a_missing_program_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_program_is_reported_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("TRELLIS_NATS_SERVER", raising=False)
     monkeypatch.setattr("sysconfig.get_path", no_scripts)

@@ -27,7 +27,7 @@ def test_a_delivery_too_many_is_not_quiet() -> None:
     assert not check(story.history, Dump(tuple(story.records), again=1)).is_quiet
 
 
-def test_an_accepted_job_without_an_end_is_lost_and_its_place_is_told() -> None:
+def test_an_accepted_job_without_an_end_is_lost_and_its_place_is_reported() -> None:
     story = Story()
     for job in ("a", "c", "e"):
         story.accept(job)
@@ -74,7 +74,7 @@ def test_a_job_that_was_not_submitted_is_unexpected() -> None:
 
 
 @pytest.mark.parametrize("second", ["completed", "dead", "cancelled", "failed", "expired"])
-def test_a_second_end_is_told(second: str) -> None:
+def test_a_second_end_is_reported(second: str) -> None:
     story = Story()
     story.complete("a")
     story.store("a", second, 1)
@@ -189,7 +189,7 @@ def test_a_retry_after_an_exception_is_not_a_duplicate() -> None:
 
 
 @pytest.mark.parametrize("second", [1, 3])
-def test_a_try_with_a_wrong_number_is_told(second: int) -> None:
+def test_an_attempt_with_a_wrong_number_is_reported(second: int) -> None:
     story = Story()
     story.accept("a")
     story.enter("a")
@@ -202,7 +202,7 @@ def test_a_try_with_a_wrong_number_is_told(second: int) -> None:
     assert story.broken() == {"wrong_tries"}
 
 
-def test_a_try_that_was_given_back_is_counted_once() -> None:
+def test_an_attempt_that_was_given_back_is_counted_once() -> None:
     story = Story()
     story.accept("a")
     story.enter("a")
@@ -215,7 +215,7 @@ def test_a_try_that_was_given_back_is_counted_once() -> None:
     assert story.broken() == set()
 
 
-def test_one_try_too_many_is_told() -> None:
+def test_one_attempt_too_many_is_reported() -> None:
     story = Story()
     story.accept("a")
     for tries in range(1, 7):
@@ -226,7 +226,7 @@ def test_one_try_too_many_is_told() -> None:
     assert story.broken() == {"wrong_tries"}
 
 
-def test_a_try_that_begins_after_the_end_is_told() -> None:
+def test_an_attempt_that_begins_after_the_end_is_reported() -> None:
     story = Story()
     story.complete("a")
     story.enter("a", 2)
@@ -235,7 +235,7 @@ def test_a_try_that_begins_after_the_end_is_told() -> None:
     assert story.broken() == {"began_after_end"}
 
 
-def test_a_handling_without_a_stored_start_is_told() -> None:
+def test_a_handling_without_a_stored_start_is_reported() -> None:
     story = Story()
     story.complete("a")
     story.say(What.ENTER, "a", tries=2, queue="q")
@@ -244,7 +244,7 @@ def test_a_handling_without_a_stored_start_is_told() -> None:
     assert story.broken() == {"unrecorded"}
 
 
-def test_a_completion_that_no_handler_returned_is_told() -> None:
+def test_a_completion_that_no_handler_returned_is_reported() -> None:
     story = Story()
     story.accept("a")
     story.store("a", "started", 1)
@@ -253,7 +253,7 @@ def test_a_completion_that_no_handler_returned_is_told() -> None:
     assert story.broken() == {"never_ran"}
 
 
-def test_an_end_that_the_scenario_does_not_allow_is_told() -> None:
+def test_an_end_that_the_scenario_does_not_allow_is_reported() -> None:
     story = Story()
     story.accept("a", "failed")
     story.store("a", "dead")
@@ -261,7 +261,7 @@ def test_an_end_that_the_scenario_does_not_allow_is_told() -> None:
     assert story.broken() == {"wrong_end"}
 
 
-def test_a_cancelled_job_that_ran_is_told() -> None:
+def test_a_cancelled_job_that_ran_is_reported() -> None:
     story = Story()
     story.accept("a")
     story.store("a", "cancelled")
@@ -272,7 +272,7 @@ def test_a_cancelled_job_that_ran_is_told() -> None:
     assert "ran_after_cancel" in story.broken()
 
 
-def test_a_confirmed_cancellation_that_did_not_count_is_told() -> None:
+def test_a_confirmed_cancellation_that_did_not_count_is_reported() -> None:
     story = Story()
     story.complete("a")
     story.say(What.CANCELLED, "a")
@@ -280,14 +280,14 @@ def test_a_confirmed_cancellation_that_did_not_count_is_told() -> None:
     assert story.broken() == {"not_cancelled"}
 
 
-def test_a_work_message_that_is_left_is_told() -> None:
+def test_a_work_message_that_is_left_is_reported() -> None:
     story = Story()
     story.complete("a")
 
     assert story.broken(("a",)) == {"left"}
 
 
-def test_more_handlings_at_a_time_than_allowed_are_told() -> None:
+def test_more_handlings_at_a_time_than_allowed_are_reported() -> None:
     story = Story()
     story.say(What.WORKS, concurrency=1)
     for job in ("a", "b"):

@@ -14,7 +14,7 @@ from tests.unit.faults.story import HERE, THERE, Story
 
 
 @given(st.permutations(range(12)), st.integers(1, 4), st.data())
-def test_of_any_orderly_scenario_nothing_is_told_and_of_any_missing_event_it_is(
+def test_an_orderly_scenario_has_no_findings_and_a_missing_event_is_found(
     order: list[int], retries: int, data: st.DataObject
 ) -> None:
     story = Story()

@@ -173,7 +173,7 @@ def test_a_write_over_an_unknown_revision_loses_an_update(story: Story) -> None:
     assert story.broken() == {"lost_updates"}
 
 
-def test_a_try_that_begins_without_a_slot_is_found(story: Story) -> None:
+def test_an_attempt_that_begins_without_a_slot_is_found(story: Story) -> None:
     story.submit("a")
     story.store("a", "started", 1)
     story.begin("a")

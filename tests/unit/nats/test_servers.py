@@ -69,7 +69,7 @@ def test_discovered_servers_keep_tls() -> None:
     assert pool.addresses() == ("tls://a:1", "tls://b:1")
 
 
-def test_a_server_that_is_told_of_is_not_trusted_without_tls_where_any_is_asked_for_it() -> None:
+def test_a_discovered_server_must_use_tls_if_a_configured_one_must() -> None:
     pool = ServerPool(("nats://a:1", "tls://b:1"))
 
     pool.set_discovered(["c:1"])

@@ -56,7 +56,7 @@ def test_the_current_instant_is_cut_as_it_is_written() -> None:
     assert before - timedelta(milliseconds=1) < instant <= after
 
 
-def test_two_instants_of_the_hour_that_comes_twice_are_told_apart() -> None:
+def test_two_instants_of_a_repeated_hour_differ() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     once, again = (datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold) for fold in (0, 1))
 

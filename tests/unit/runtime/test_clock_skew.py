@@ -27,7 +27,7 @@ class Clocks:
         return ClockSkew("JOBS_WORK", "any", wall=lambda: self.wall, monotonic=lambda: self.monotonic)
 
 
-def test_a_jump_is_told_once_with_its_direction() -> None:
+def test_a_jump_is_reported_once_with_its_direction() -> None:
     clocks = Clocks()
     clock = clocks.watched()
 

@@ -109,7 +109,7 @@ def test_whole_numbers_are_written_without_a_fraction() -> None:
     assert b'"progress":{"current":1,"total":3}' in progress.encode()
 
 
-def test_the_end_of_a_try_carries_its_result_or_its_error() -> None:
+def test_the_end_of_an_attempt_carries_its_result_or_its_error() -> None:
     completed = settle(Completed(b'{"ok":true}'), tries=1, max_deliver=5, backoff=())
     failed = settle(Failed("declined"), tries=1, max_deliver=5, backoff=())
     retry = settle(Raised("boom"), tries=1, max_deliver=5, backoff=())

@@ -61,7 +61,7 @@ def test_a_handler_may_choose_its_delay() -> None:
     assert settled(Raised("later", after=timedelta(hours=1))).delay == timedelta(hours=1)
 
 
-def test_the_last_try_ends_in_dead_even_when_the_handler_asks_for_another() -> None:
+def test_the_last_attempt_ends_in_dead_even_when_the_handler_asks_for_another() -> None:
     settlement = settled(Raised("boom", after=timedelta(seconds=1)), tries=3)
 
     assert settlement.event is EventType.DEAD
@@ -76,7 +76,7 @@ def test_a_cancelled_job_is_only_acknowledged() -> None:
     assert settlement.acknowledgement is Acknowledgement.CONFIRMED
 
 
-def test_a_released_job_gets_its_try_back_at_once() -> None:
+def test_a_released_job_gets_its_attempt_back_at_once() -> None:
     settlement = settled(Released(), tries=3)
 
     assert settlement.event is EventType.RETRY
@@ -86,7 +86,7 @@ def test_a_released_job_gets_its_try_back_at_once() -> None:
     assert settlement.delay == timedelta(0)
 
 
-def test_a_superseded_try_leaves_the_message_to_its_new_holder() -> None:
+def test_a_superseded_attempt_leaves_the_message_to_its_new_holder() -> None:
     settlement = settled(Superseded())
 
     assert settlement.event is None
@@ -104,7 +104,7 @@ def test_the_last_step_of_a_backoff_repeats(backoff: list[timedelta], tries: int
     assert backoff_delay(backoff, tries) == expected
 
 
-def test_a_job_that_lost_its_slot_is_given_back_and_its_try_counts() -> None:
+def test_a_job_that_lost_its_slot_is_given_back_and_its_attempt_counts() -> None:
     settlement = settled(SlotLost(), tries=2)
 
     assert settlement.event is EventType.STALE_COMPLETION_IGNORED

@@ -42,7 +42,7 @@ def test_a_job_that_was_never_created_is_none() -> None:
     assert snapshot() is None
 
 
-def test_a_pending_job_has_its_payload_and_no_try() -> None:
+def test_a_pending_job_has_its_payload_and_no_attempt() -> None:
     found = snapshot(created())
 
     assert found is not None
@@ -69,7 +69,7 @@ def test_a_completed_job_has_its_result_and_its_times() -> None:
     assert found.ended_at == AT + timedelta(seconds=9)
 
 
-def test_a_job_that_waits_for_its_next_try_tells_the_last_error() -> None:
+def test_a_job_that_waits_for_its_next_attempt_has_the_last_error() -> None:
     found = snapshot(
         created(), JOB.started(previous=JobState.PENDING, tries=1, instance_id="w1", at=AT), retry(1)
     )

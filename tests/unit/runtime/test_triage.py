@@ -31,7 +31,7 @@ def event(kind: EventType, state: JobState, tries: int, **extra: object) -> Life
     return LifecycleEvent.model_validate(body)
 
 
-def test_a_fresh_job_starts_its_first_try() -> None:
+def test_a_fresh_job_starts_its_first_attempt() -> None:
     assert admit(CREATED, CREATED, max_deliver=5, at=AT) == Start(JobState.PENDING, 1)
 
 
@@ -41,13 +41,13 @@ def test_a_retry_continues_where_the_history_stands() -> None:
     assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 2)
 
 
-def test_a_try_that_died_with_its_worker_counts() -> None:
+def test_an_attempt_that_died_with_its_worker_counts() -> None:
     newest = event(EventType.PROGRESS, JobState.ACTIVE, 2)
 
     assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.ACTIVE, 3)
 
 
-def test_a_released_try_is_taken_again_under_the_same_number() -> None:
+def test_a_released_attempt_runs_again_under_the_same_number() -> None:
     newest = event(EventType.RETRY, JobState.RETRY, 0)
 
     assert admit(CREATED, newest, max_deliver=5, at=AT) == Start(JobState.RETRY, 1)
