@@ -1,4 +1,4 @@
-"""What an account must be allowed to do on a server: data that surfaces declare and `permissions` turns into roles."""
+"""Permissions on a server, as data: surfaces declare them, and `permissions` turns them into roles."""
 
 from __future__ import annotations
 

@@ -88,15 +88,15 @@ class Options:
     request_timeout: timedelta = timedelta(seconds=5)
     """How long a call, a read or a write waits for its answer."""
     inbox_prefix: str | None = None
-    """Where answers arrive: tokens with dots between them. Allow no other account to subscribe there.
+    """The prefix of the subjects on which answers arrive: tokens with dots between them.
 
-    None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. When each program has its own, none can receive
-    the answers to another.
+    Allow no other account to subscribe there. None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. When
+    each program has its own prefix, none can receive the answers to another.
     """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None
-    """Where to answer the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: no listener.
+    """The address for the probes of an orchestrator: `GET /livez` and `GET /readyz` over HTTP. None: no listener.
 
     A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
     (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.

@@ -1,4 +1,4 @@
-"""What generated code states about each surface of its contract: names, types and numbers, without behaviour."""
+"""The specs of surfaces in generated code: names, types and numbers, without behaviour."""
 
 from __future__ import annotations
 

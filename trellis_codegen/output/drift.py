@@ -1,4 +1,4 @@
-"""How a package on disk differs from the one that would be generated."""
+"""The differences between a package on disk and the one that would be generated."""
 
 from __future__ import annotations
 

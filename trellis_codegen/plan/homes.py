@@ -1,4 +1,4 @@
-"""Where the class of each nested object is defined: once for each type, whatever the number of places that have it.
+"""Decides where the class of each nested object is defined: once for each type, however many places have it.
 
 An object that equals a named schema is that schema's class. Any other is defined in the first schema that has it, in the
 contract's order, except that a schema which embeds another named one comes after it. So a module imports only from modules
@@ -18,7 +18,7 @@ __all__ = ["Home", "Homes", "find_homes"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Home:
-    """Where a class is defined."""
+    """The place where a class is defined."""
 
     schema: str
     """The named schema whose module has it."""

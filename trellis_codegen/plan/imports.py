@@ -1,4 +1,4 @@
-"""Which import a name of generated code needs."""
+"""Finds the import that a name of generated code needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a constant of a contract is allowed by the keywords next to it; enumerations and defaults are checked."""
+"""Checks that the keywords next to a constant allow it: for enumerations and defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When two classes are one type: when each has the same members with the same types.
+"""Decides when two classes are one type: when they have the same members with the same types.
 
 Names, descriptions, titles, examples and the order of members make no other type; limits and defaults do.
 """

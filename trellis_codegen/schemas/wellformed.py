@@ -1,4 +1,4 @@
-"""Whether the keywords of a schema have the values that JSON Schema requires."""
+"""Checks that the keywords of a schema have the values that JSON Schema requires."""
 
 from __future__ import annotations
 

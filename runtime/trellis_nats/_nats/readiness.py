@@ -1,4 +1,4 @@
-"""What an operation waits for within its deadline: the connection, space in its socket, a leader election."""
+"""Waits until an operation can be sent: for the connection, for space in its socket, for a leader election."""
 
 from __future__ import annotations
 

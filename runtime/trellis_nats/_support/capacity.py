@@ -1,4 +1,4 @@
-"""How many handlers of a queue run at a time in this process, and which job runs next."""
+"""Limits how many handlers of a queue run at a time in this process, and decides which job runs next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long running work may continue after a stop began. The period can be ended early."""
+"""The time that running work gets after a stop began. It can be ended early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accounts must be allowed to do for events. Pure."""
+"""The permissions that events need on the server. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a service is healthy and ready: checks, their report, and an HTTP listener for probes."""
+"""The health of a service: checks, their report, and an HTTP listener for probes."""
 
 from trellis_nats.health.report import CheckResult, HealthReport, HealthStatus
 from trellis_nats.health.service_health import Health

@@ -1,4 +1,4 @@
-"""Whether a consumer delivers messages to this process: what its puller reports, checked against the server's report."""
+"""Checks that a consumer delivers messages to this process: compares the reports of its puller and of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks report, and the status that follows from it: plain data."""
+"""The results of the checks, and the status that follows from them: plain data."""
 
 from __future__ import annotations
 

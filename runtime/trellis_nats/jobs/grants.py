@@ -1,4 +1,4 @@
-"""What accounts must be allowed to do for jobs. Pure.
+"""The permissions that jobs need on the server. Pure.
 
 Every line permits something that the runtime sends; tests/integration/permissions runs it with nothing else.
 """

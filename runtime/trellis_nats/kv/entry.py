@@ -1,4 +1,4 @@
-"""What is stored under a key."""
+"""A stored value of a bucket, with its revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accounts must be allowed to do for buckets. Pure."""
+"""The permissions that buckets need on the server. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys NATS allows. Pure."""
+"""Checks that NATS allows a key. Pure."""
 
 from __future__ import annotations
 

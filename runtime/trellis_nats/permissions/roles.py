@@ -1,4 +1,4 @@
-"""What each role must be allowed to do: what the surfaces declare, and what follows from what they require. Pure."""
+"""The grants of each role: those that surfaces declare, and those that follow from their requirements. Pure."""
 
 from __future__ import annotations
 

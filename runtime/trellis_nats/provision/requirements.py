@@ -1,4 +1,4 @@
-"""What a surface needs on the server: plain data that is planned, created and verified."""
+"""The resources that a surface needs on the server: plain data that is planned, created and verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accounts must be allowed to do for RPCs. Pure."""
+"""The permissions that RPCs need on the server. Pure."""
 
 from __future__ import annotations
 

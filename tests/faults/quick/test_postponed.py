@@ -1,4 +1,4 @@
-"""What cannot be worked now rests at the server: for as long as it should, without being lost or in anybody's way."""
+"""Messages that cannot be worked now are postponed, without being lost or blocking others."""
 
 from __future__ import annotations
 

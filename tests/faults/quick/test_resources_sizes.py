@@ -1,4 +1,4 @@
-"""What is larger than the server accepts: the caller gets an error, and nothing else is affected."""
+"""Messages larger than the server accepts: the caller gets an error, and nothing else is affected."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the server reports about a consumer, parsed once."""
+"""The server's report about a consumer, parsed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each status of a pull consumer means for the requests under way: a table. Pure.
+"""The meaning of each status of a pull consumer for the pending requests: a table. Pure.
 
 The texts were observed on servers 2.10 to 2.15; an unknown status counts as a lost request.
 """

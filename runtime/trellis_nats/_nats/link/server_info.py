@@ -1,4 +1,4 @@
-"""What a server reports about itself in its INFO. Pure."""
+"""The INFO in which a server describes itself. Pure."""
 
 from __future__ import annotations
 

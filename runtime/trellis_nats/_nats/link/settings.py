@@ -1,4 +1,4 @@
-"""How to connect. Plain data."""
+"""The settings of a connection. Plain data."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _HEARTBEATS_KEPT: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class _Criteria:
-    """Which jobs may be purged."""
+    """The jobs that may be purged."""
 
     events: list[EventType]
     until: datetime

@@ -1,4 +1,4 @@
-"""Which ended jobs have been kept for long enough. Pure."""
+"""Decides which ended jobs have been kept for long enough. Pure."""
 
 from __future__ import annotations
 

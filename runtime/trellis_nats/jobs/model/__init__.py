@@ -1,1 +1,1 @@
-"""What a job is: events, states, subjects, outcomes. Pure: no I/O and no clock."""
+"""The model of a job: events, states, subjects, outcomes. Pure: no I/O and no clock."""

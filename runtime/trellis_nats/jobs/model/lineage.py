@@ -1,4 +1,4 @@
-"""Which job a handler works on, so that the jobs it creates know their parent."""
+"""The job that a handler works on, so that the jobs it creates name it as their parent."""
 
 from __future__ import annotations
 

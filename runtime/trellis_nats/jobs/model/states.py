@@ -9,7 +9,7 @@ __all__ = ["TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     PENDING = "pending"
     """Created, or sent again by an operator; no handler has begun."""

@@ -1,1 +1,1 @@
-"""Where a job is kept: its event log in JetStream, live updates, and which jobs run in this process."""
+"""The storage of jobs: the event log in JetStream, live updates, and the jobs that run in this process."""

@@ -1,4 +1,4 @@
-"""How a work consumer redelivers messages: this runtime creates plain ones, another runtime's may have a backoff."""
+"""The redelivery policy of a work consumer: this runtime creates plain ones, another runtime's may have a backoff."""
 
 from __future__ import annotations
 
