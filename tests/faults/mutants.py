@@ -77,7 +77,7 @@ def no_heartbeats(patch: pytest.MonkeyPatch) -> None:
     def mutated(*_: object) -> bool:
         return True
 
-    patch.setattr(progress_thread, "_sent", mutated)
+    patch.setattr(progress_thread, "_send_progress", mutated)
 
 
 def take_over_without_asking(patch: pytest.MonkeyPatch) -> None:
