@@ -87,7 +87,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` resembles most, whatever the case of its letters."""
     near = [*known]
     if len(near) > _CANDIDATES:
-        near = [each for each in near if abs(len(each) - len(name)) <= _LENGTHS_APART]
+        near = [candidate for candidate in near if abs(len(candidate) - len(name)) <= _LENGTHS_APART]
     if len(near) > _CANDIDATES:
         return None
     import difflib  # noqa: PLC0415 - only a mistake needs it

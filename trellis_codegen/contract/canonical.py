@@ -36,7 +36,7 @@ def canonical_json(value: JsonValue) -> str:
             members = (f"{canonical_json(key)}:{canonical_json(value[key])}" for key in sorted(value))
             return "{" + ",".join(members) + "}"
         case Sequence():
-            return "[" + ",".join(canonical_json(each) for each in value) + "]"
+            return "[" + ",".join(canonical_json(item) for item in value) + "]"
 
 
 def indented_json(value: JsonValue, margin: str = "\n") -> str:
@@ -53,7 +53,7 @@ def indented_json(value: JsonValue, margin: str = "\n") -> str:
             members = (f"{canonical_json(key)}: {indented_json(value[key], inner)}" for key in value)
             return "{" + inner + f",{inner}".join(members) + margin + "}"
         case list() if value:
-            return "[" + inner + f",{inner}".join(indented_json(each, inner) for each in value) + margin + "]"
+            return "[" + inner + f",{inner}".join(indented_json(item, inner) for item in value) + margin + "]"
         case _:
             return canonical_json(value)
 

@@ -115,8 +115,8 @@ def _refs(value: JsonValue) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(name := value.get("schema"), str):
             yield name
-        for each in value.values():
-            yield from _refs(each)
+        for member in value.values():
+            yield from _refs(member)
 
 
 def _error_types(errors: list[ErrorRef] | None) -> list[str]:

@@ -41,7 +41,7 @@ def _plain(node: JsonValue) -> JsonValue:
     result = {key: _plain(each) for key, each in node.items() if not _is_noise(key, each)}
     members = result.get("anyOf")
     if isinstance(members, list) and {"type": "null"} in members:
-        (inner,) = (each for each in members if each != {"type": "null"})
+        (inner,) = (member for member in members if member != {"type": "null"})
         rest = {key: each for key, each in result.items() if key not in ("anyOf", "default")}
         return {**cast("JsonObject", inner), **rest}
     return result

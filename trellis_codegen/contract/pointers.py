@@ -76,7 +76,7 @@ class _Search:
         if not found:
             return None
         kinds = _KINDS.intersection(*(place.kinds for place in found))
-        return Place(kinds, required=any(each.required for each in found))
+        return Place(kinds, required=any(place.required for place in found))
 
     def _union(self, node: JsonObject, keyword: str, steps: tuple[str, ...], depth: int) -> Place | None:
         members = node.get(keyword)
@@ -86,8 +86,8 @@ class _Search:
         places = [place for place in found if place is not None]
         if len(places) < len(members):
             return None
-        kinds = frozenset[str]().union(*(each.kinds for each in places))
-        return Place(kinds, required=all(each.required for each in places))
+        kinds = frozenset[str]().union(*(place.kinds for place in places))
+        return Place(kinds, required=all(place.required for place in places))
 
     def _step(self, node: JsonObject, steps: tuple[str, ...], depth: int) -> Place | None:
         step, rest = steps[0], steps[1:]
@@ -113,12 +113,12 @@ class _Search:
             kinds &= {str(kind) for kind in (declared if isinstance(declared, list) else [declared])}
         values = [node["const"]] if "const" in node else node.get("enum")
         if isinstance(values, list):
-            kinds = _narrowed(kinds, {find_kind(each) for each in values})
+            kinds = _narrowed(kinds, {find_kind(value) for value in values})
         for keyword in ("anyOf", "oneOf"):
             members = node.get(keyword)
             if isinstance(members, list) and members:
                 inside = [self.find(member, (), depth - 1) for member in members]
-                found = frozenset[str]().union(*(each.kinds for each in inside if each is not None))
+                found = frozenset[str]().union(*(place.kinds for place in inside if place is not None))
                 kinds = _narrowed(kinds, found)
         parts = node.get("allOf")
         for part in parts if isinstance(parts, list) else []:

@@ -90,7 +90,7 @@ def _validate(
     except ValidationError as error:
         details = error.errors(include_url=False)
     unknown = [_pointer(detail) for detail in details if detail["type"] == "extra_forbidden"]
-    faults = [_fault(each, value) for each in details if each["type"] != "extra_forbidden"]
+    faults = [_fault(detail, value) for detail in details if detail["type"] != "extra_forbidden"]
     faults = [fault for fault in faults if not any(fault.pointer == null.pointer for null in problems)]
     faults, explained = _explain_missing(faults, unknown)
     problems = [
@@ -104,14 +104,14 @@ def _validate(
     unexplained = [pointer for pointer in unknown if pointer not in explained]
     problems += [_unknown_field(pointer, unknown_severity) for pointer in unexplained[:_MOST_OF_A_KIND]]
     if faults:
-        places = [_pointer(each) for each in details if each["type"] != "extra_forbidden"]
+        places = [_pointer(detail) for detail in details if detail["type"] != "extra_forbidden"]
         rest = _rest(_without(value, unknown), places)
         others = [] if rest is None else drop_consequences(check(rest), places)
         return None, rest, problems + others
     try:
         return Manifest.model_validate(_without(value, unknown)), None, problems
     except ValidationError as error:
-        return None, None, problems + [_fault(each, value) for each in error.errors(include_url=False)]
+        return None, None, problems + [_fault(detail, value) for detail in error.errors(include_url=False)]
 
 
 def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
@@ -202,7 +202,7 @@ def _members_at(pointer: Pointer) -> list[str]:
 def _bare(annotation: object) -> object:
     """Return `X` for `X | None`."""
     if get_origin(annotation) in (Union, UnionType):
-        return next(each for each in get_args(annotation) if each is not NoneType)
+        return next(argument for argument in get_args(annotation) if argument is not NoneType)
     return annotation
 
 

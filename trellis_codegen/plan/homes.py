@@ -69,7 +69,7 @@ class _Finder:
     by_key: dict[str, ClassDraft] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.by_key = {draft.key: draft for each in self.drafts.values() for draft in each.classes}
+        self.by_key = {draft.key: draft for schema in self.drafts.values() for draft in schema.classes}
         self.named = {}
         for schema, each in self.drafts.items():
             if not each.root.is_alias:

@@ -77,9 +77,9 @@ def group_imports(imports: Iterable[Import]) -> ImportGroups:
 def _statements(module: str, imports: set[Import]) -> list[str]:
     """Return one statement for plain names, and one for each name with an alias, as isort does."""
     plain = sorted((needed.name for needed in imports if needed.alias is None), key=_name_order)
-    renamed = sorted(each for each in imports if each.alias is not None)
+    renamed = sorted(entry for entry in imports if entry.alias is not None)
     statements = [f"from {module} import {', '.join(plain)}"] if plain else []
-    return statements + [f"from {module} import {each.name} as {each.alias}" for each in renamed]
+    return statements + [f"from {module} import {entry.name} as {entry.alias}" for entry in renamed]
 
 
 def _module_order(module: str) -> tuple[int, str]:

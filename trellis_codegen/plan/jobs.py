@@ -82,7 +82,7 @@ def describe_retries(max_deliver: int, backoff_ms: tuple[int, ...]) -> str:
     if not retries:
         return "One attempt, no retries."
     attempts = f"At most {max_deliver} attempts"
-    waits = [describe_duration(each) for each in backoff_ms[:retries]]
+    waits = [describe_duration(wait_ms) for wait_ms in backoff_ms[:retries]]
     if not any(backoff_ms[:retries]):
         return f"{attempts}; retries immediately."
     if len(waits) < retries:

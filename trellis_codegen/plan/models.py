@@ -79,7 +79,7 @@ class ModelsPlan:
         """Return the imports, for a file next to `models`, of those names that the module of a schema exports."""
         module = naming.attribute(schema_name)
         exported = {self.type_name(schema_name), *self.nested[schema_name]}
-        own = next(each.exported for each in self.modules if each.module == module)
+        own = next(candidate.exported for candidate in self.modules if candidate.module == module)
         return [
             Import(module=".models" if name in exported else f".models.{module}", name=name)
             for name in names
@@ -118,7 +118,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
         exported=tuple(sorted((modules[name].module, names) for name, names in exported.items())),
         classes={name: planner.describe_class(draft.root, name) for name, draft in drafts.items()},
         nested={
-            name: tuple(each for each in names if each != drafts[name].name)
+            name: tuple(other for other in names if other != drafts[name].name)
             for name, names in exported.items()
         },
         descriptions={name: text for name, each in schemas.items() if (text := find_description(each))},
@@ -167,7 +167,7 @@ def _translate_schemas(
     """
     translated: dict[str, ModelClass] = {}
     problems: list[Problem] = []
-    names = {draft.key: draft.name for each in drafts.values() for draft in each.classes}
+    names = {draft.key: draft.name for schema in drafts.values() for draft in schema.classes}
     pending = [
         [*drafts][start : start + _SCHEMAS_AT_ONCE] for start in range(0, len(drafts), _SCHEMAS_AT_ONCE)
     ]
@@ -202,7 +202,7 @@ class _Planner:
         """Plan the module of one named schema."""
         classes = self._declared(schema, draft)
         homes = {model.name: self.homes.by_key[model.key] for model in draft.classes}
-        names = {name for each in classes for name in _names_used(each)}
+        names = {name for model in classes for name in _names_used(model)}
         early, late = find_imports(names), list[Import]()
         for name, home in homes.items():
             if home.schema != schema:
@@ -230,7 +230,7 @@ class _Planner:
 
     def _declared(self, schema: str, draft: SchemaDraft) -> list[ModelClass]:
         """Return the classes and the aliases of a module: a class follows what it is made of, where that is possible."""
-        own = {each.key: each for each in draft.classes}
+        own = {model.key: model for model in draft.classes}
         declared: dict[str, ModelClass] = {}
         started: set[str] = set()
 

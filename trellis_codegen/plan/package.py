@@ -218,4 +218,4 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     yield [*errors, *models, *nested]
     yield [*models, *errors, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
     yield [*models, *claim_group_classes("events", plan.events, ("Publishers", "Sources"))]
-    yield [*models, *(Claim(each.constant, ("resources", "kv", each.name)) for each in plan.kv)]
+    yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]

@@ -68,7 +68,7 @@ def write_tuple(name: str, elements: Iterable[str]) -> Argument:
 def _timedelta(milliseconds: int) -> str:
     if not milliseconds:
         return "timedelta()"
-    unit, size = next(each for each in _CODE_UNITS if milliseconds % each[1] == 0)
+    unit, size = next(pair for pair in _CODE_UNITS if milliseconds % pair[1] == 0)
     return f"timedelta({unit}={milliseconds // size})"
 
 
@@ -78,5 +78,5 @@ def describe_duration(milliseconds: int) -> str:
         return "0 s"
     if milliseconds > _SECOND and milliseconds % _SECOND:
         return f"{milliseconds / _SECOND:g} s"
-    unit, size = next(each for each in _WORD_UNITS if milliseconds % each[1] == 0)
+    unit, size = next(pair for pair in _WORD_UNITS if milliseconds % pair[1] == 0)
     return f"{milliseconds // size} {unit}"

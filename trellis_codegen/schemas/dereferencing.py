@@ -81,10 +81,10 @@ def _references(node: JsonValue) -> set[str]:
     if not isinstance(node, dict):
         return set()
     inside = {
-        each
+        reference
         for way, child in subschemas(node)
         if way[0] not in ("$defs", "definitions")
-        for each in _references(child)
+        for reference in _references(child)
     }
     reference = node.get("$ref")
     return inside | ({reference} if isinstance(reference, str) else set())

@@ -23,7 +23,7 @@ def is_allowed(value: JsonValue, schema: JsonObject) -> bool:
     if "const" in schema and not are_equal(value, schema["const"]):
         return False
     values = schema.get("enum")
-    if isinstance(values, list) and not any(are_equal(value, each) for each in values):
+    if isinstance(values, list) and not any(are_equal(value, listed) for listed in values):
         return False
     match value:
         case bool() | None:

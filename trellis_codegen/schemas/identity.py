@@ -70,8 +70,8 @@ def _json(value: JsonValue, draft: ClassDraft, *, is_schema: bool = True) -> Ite
             yield "}"
         case list():
             yield "["
-            for each in value:
-                yield from _json(each, draft, is_schema=is_schema)
+            for item in value:
+                yield from _json(item, draft, is_schema=is_schema)
                 yield ","
             yield "]"
         case _:

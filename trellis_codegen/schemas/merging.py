@@ -99,8 +99,8 @@ def _properties(schema: JsonObject) -> JsonObject:
 
 
 def _kinds(one: JsonValue, other: JsonValue) -> JsonValue:
-    sides = [_with_integers(each if isinstance(each, list) else [each]) for each in (one, other)]
-    common = [each for each in _ALL_KINDS if each in sides[0] and each in sides[1]]
+    sides = [_with_integers(side if isinstance(side, list) else [side]) for side in (one, other)]
+    common = [kind for kind in _ALL_KINDS if kind in sides[0] and kind in sides[1]]
     if "number" in common:
         common.remove("integer")
     return None if not common else common[0] if len(common) == 1 else list[JsonValue](common)

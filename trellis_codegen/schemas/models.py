@@ -146,7 +146,7 @@ def _class(draft: ClassDraft, generated: dict[str, ast.expr], class_names: Mappi
     types = [_rename(generated[_field_name(field)], names) for field in draft.fields]
     fields = tuple(_field(each, annotation) for each, annotation in zip(draft.fields, types, strict=True))
     more = None if draft.more is None else names[draft.more]
-    used = {name for each in fields for name in each.names}
+    used = {name for field in fields for name in field.names}
     if more is not None:
         used |= _names_in(more)
     return ModelClass(

@@ -116,8 +116,8 @@ def _union(keyword: str, members: list[JsonValue], siblings: JsonObject, losses:
     words = _words(siblings)
     if not parts:
         return False
-    constants = [each["enum"] for each in parts if isinstance(each, dict) and "enum" in each]
-    values = [value for each in constants if isinstance(each, list) for value in each]
+    constants = [part["enum"] for part in parts if isinstance(part, dict) and "enum" in part]
+    values = [value for constant in constants if isinstance(constant, list) for value in constant]
     all_constants = len(constants) == len(parts)
     if keyword == "oneOf" and not (_different(values) if all_constants else _exclusive(parts)):
         losses.append(("oneOf", "a value may match more than one of its members"))
@@ -132,9 +132,9 @@ def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
     """Keep the values of an enumeration that the keywords next to it allow."""
     values = schema.get("enum", [schema.get("const")])
     inside = schema.keys() & (KEYWORDS_OF["object"] | KEYWORDS_OF["array"])
-    if inside and isinstance(values, list) and any(isinstance(each, dict | list) for each in values):
+    if inside and isinstance(values, list) and any(isinstance(item, dict | list) for item in values):
         losses.append((min(inside), "the values inside constants are not checked"))
-    allowed = [each for each in values if is_allowed(each, schema)] if isinstance(values, list) else []
+    allowed = [item for item in values if is_allowed(item, schema)] if isinstance(values, list) else []
     return {**_words(schema), "enum": allowed} if allowed else False
 
 
@@ -169,7 +169,9 @@ def _with_required(schema: JsonObject) -> JsonObject:
 
 def _different(values: list[JsonValue]) -> bool:
     """Whether all values are different."""
-    numbers = [int(each) if isinstance(each, float) and each.is_integer() else each for each in values]
+    numbers = [
+        int(number) if isinstance(number, float) and number.is_integer() else number for number in values
+    ]
     return len({canonical_json(number) for number in numbers}) == len(numbers)
 
 

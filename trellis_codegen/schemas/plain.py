@@ -23,7 +23,7 @@ def write_literal(values: list[JsonValue]) -> str:
     different: list[JsonValue] = []
     for value in values:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        if not any(are_equal(whole, each) for each in different):
+        if not any(are_equal(whole, known) for known in different):
             different.append(whole)
     kinds = {find_kind(known) for known in different}
     if kinds <= {"string", "null"}:
@@ -68,6 +68,6 @@ def select_limits(schema: JsonObject) -> JsonObject:
 
 
 def _literal(values: list[JsonValue]) -> str:
-    words = [repr(each) for each in values if each is not None]
+    words = [repr(value) for value in values if value is not None]
     kinds = [f"Literal[{', '.join(words)}]"] if words else []
     return " | ".join([*kinds, *(["None"] if None in values else [])])

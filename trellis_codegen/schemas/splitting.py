@@ -189,9 +189,9 @@ class _Splitter:
 
     def _union(self, members: list[JsonValue], name: str) -> list[JsonValue]:
         bare = [normalize(member) for member in members]
-        variants = iter(name_variants([each for each in bare if schema_forms.is_object(each)]))
-        names = [f"{name}{next(variants)}" if schema_forms.is_object(each) else name for each in bare]
-        return [self._flat(each, variant, inner=True) for each, variant in zip(bare, names, strict=True)]
+        variants = iter(name_variants([member for member in bare if schema_forms.is_object(member)]))
+        names = [f"{name}{next(variants)}" if schema_forms.is_object(member) else name for member in bare]
+        return [self._flat(member, variant, inner=True) for member, variant in zip(bare, names, strict=True)]
 
     def _object(self, schema: JsonObject, name: str) -> str:
         """Return the key of the class for a nested object."""

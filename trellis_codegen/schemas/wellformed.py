@@ -56,7 +56,7 @@ def _is_filled_list(value: JsonValue) -> bool:
 
 
 def _is_list_of_texts(value: JsonValue) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_type(value: JsonValue) -> bool:

@@ -54,15 +54,15 @@ def label_of(step: str | int) -> str | None:
 
 def _unions(node: object) -> Iterator[Node]:
     if isinstance(node, list | tuple):
-        for each in cast("list[object]", node):
-            yield from _unions(each)
+        for child in cast("list[object]", node):
+            yield from _unions(child)
     elif isinstance(node, dict):
         members = cast("Node", node)
         if members.get("type") == "union":
             yield members
-        for key, each in members.items():
+        for key, child in members.items():
             if key != "metadata":
-                yield from _unions(each)
+                yield from _unions(child)
 
 
 def _word(node: Node, handler: GetCoreSchemaHandler) -> str:

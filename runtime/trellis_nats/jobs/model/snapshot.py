@@ -97,11 +97,11 @@ def snapshot_of(
     Raises:
         InvalidPayload: the payload or the result does not match its type.
     """
-    by_type = {each.event.event_type: each for each in events}
+    by_type = {stored.event.event_type: stored for stored in events}
     seed = by_type.get(EventType.RETRIED) or by_type.get(EventType.CREATED)
     if seed is None or not seed.event.has_payload:
         return None
-    since = [each for each in events if each.sequence >= seed.sequence]
+    since = [stored for stored in events if stored.sequence >= seed.sequence]
     newest = effective(since)
     started = _since(by_type, EventType.STARTED, seed)
     progress = _since(by_type, EventType.PROGRESS, seed)
@@ -135,12 +135,13 @@ def effective(since: Sequence[StoredEvent]) -> StoredEvent:
     A server before 2.11 may have stored an event behind a terminal one; it is ignored.
     """
     ending: StoredEvent | None = None
-    for each in since:
-        if each.event.is_terminal and (
+    for stored in since:
+        if stored.event.is_terminal and (
             ending is None
-            or ending.event.event_type in _ENDINGS_OF_ENDED.get(EventType(each.event.event_type), frozenset())
+            or ending.event.event_type
+            in _ENDINGS_OF_ENDED.get(EventType(stored.event.event_type), frozenset())
         ):
-            ending = each
+            ending = stored
     return since[-1] if ending is None else ending
 
 
