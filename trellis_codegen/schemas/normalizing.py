@@ -121,11 +121,35 @@ def _union(keyword: str, members: list[JsonValue], siblings: JsonObject, losses:
     all_constants = len(constants) == len(parts)
     if keyword == "oneOf" and not (_different(values) if all_constants else _exclusive(parts)):
         losses.append(("oneOf", "a value may match more than one of its members"))
+    if all_constants and len(parts) > 1:
+        return {**words, "enum": values}
+    parts = _with_one_null(parts)
     if len(parts) == 1:
         return {**parts[0], **words} if isinstance(parts[0], dict) else parts[0]
-    if all_constants:
-        return {**words, "enum": values}
     return {**words, "anyOf": parts}
+
+
+def _with_one_null(parts: list[JsonValue]) -> list[JsonValue]:
+    """Let one member of a union be null, if any is: Python has no `None | None`, and one `None` means the same."""
+    rest = [_without_null(part) for part in parts]
+    if rest == parts:
+        return parts
+    return [*(part for part in rest if part is not False), {"type": "null"}]
+
+
+def _without_null(part: JsonValue) -> JsonValue:
+    """Return a member of a union without null; False if nothing else matches it."""
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") == "null":
+        return False
+    values, members = part.get("enum"), part.get("anyOf")
+    if isinstance(values, list) and None in values:
+        known: list[JsonValue] = [value for value in values if value is not None]
+        return {**part, "enum": known} if known else False
+    if isinstance(members, list):
+        return {**part, "anyOf": [member for member in map(_without_null, members) if member is not False]}
+    return part
 
 
 def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
