@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Literal, Self
+
+from tests.support.listening import listening
 
 Direction = Literal["to_server", "to_client"]
 
@@ -24,18 +26,18 @@ class Proxy:
         self.sent_to_server = bytearray()
         """Everything that was forwarded to the server."""
         self._server_port = server_port
-        self._listener: asyncio.Server | None = None
+        self._port: int | None = None
+        self._listening = AsyncExitStack()
         self._open: dict[Direction, asyncio.Event] = {each: asyncio.Event() for each in _BOTH}
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.heal()
 
     @property
     def url(self) -> str:
         """Where clients connect to."""
-        if self._listener is None:
+        if self._port is None:
             raise RuntimeError("the proxy has not been started")
-        return f"nats://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return f"nats://127.0.0.1:{self._port}"
 
     def cut(self) -> None:
         """Reset every connection. New ones are accepted."""
@@ -53,19 +55,13 @@ class Proxy:
             gate.set()
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = await self._listening.enter_async_context(listening(self._serve))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._listener is not None:
-            self._listener.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._listening.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -74,22 +70,17 @@ class Proxy:
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
-            writer.transport.abort()
             self._writers.discard(writer)
             return
         self._writers.add(server_writer)
-        self._start(self._pump("to_server", reader, server_writer, line))
-        self._start(self._pump("to_client", server_reader, writer, line))
+        async with asyncio.TaskGroup() as pumps:
+            pumps.create_task(self._pump("to_server", reader, server_writer, line))
+            pumps.create_task(self._pump("to_client", server_reader, writer, line))
 
     def let_through(self, line: int, direction: Direction, chunk: bytes) -> bytes:
         """Return what is forwarded of what came on the n-th connection: all of it."""
         del line, direction
         return chunk
-
-    def _start(self, pump: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(pump)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _pump(
         self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: int

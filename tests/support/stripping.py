@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.support.listening import listening
+
 __all__ = ["CERTIFICATES", "TLS", "Stripper", "stripping"]
 
 CERTIFICATES: Final = Path(__file__).parent / "tls"
@@ -36,29 +38,13 @@ class Stripper:
         """Everything that clients have sent."""
         self.clients = 0
         self._greeting = {**_GREETING, **greeting}
-        self._serving: set[asyncio.Task[None]] = set()
 
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Greet a client, and record what it sends until it disconnects."""
         self.clients += 1
-        self._serving.add(asyncio.create_task(self._serve(reader, writer)))
-
-    async def stop(self) -> None:
-        """Close every connection."""
-        for task in self._serving:
-            task.cancel()
-        if self._serving:
-            await asyncio.wait(self._serving)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"INFO " + json.dumps(self._greeting).encode() + b"\r\n")
-        try:
-            while chunk := await reader.read(4096):
-                self.received += chunk
-        except OSError:
-            return
-        finally:
-            writer.transport.abort()
+        while chunk := await reader.read(4096):
+            self.received += chunk
 
 
 @asynccontextmanager
@@ -67,9 +53,5 @@ async def stripping(
 ) -> AsyncGenerator[tuple[Stripper, int]]:
     """Run one on loopback that adds this to its greeting, for the length of an `async with` block; gives its port too."""
     stripper = Stripper(greeting or {})
-    listener = await asyncio.start_server(stripper.connected, "127.0.0.1", port)
-    try:
-        yield stripper, listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        await stripper.stop()
+    async with listening(stripper.serve, port=port) as bound:
+        yield stripper, bound

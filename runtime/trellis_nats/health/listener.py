@@ -98,6 +98,8 @@ class Listener:
         task = asyncio.create_task(self._answer_probe(reader, writer), name="health probe")
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
+        # The task itself does not close the connection when it is cancelled before its first step.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -120,8 +122,6 @@ class Listener:
                 error,
                 extra=log_fields(LogEvent.PROBE_ABORTED),
             )
-        finally:
-            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:

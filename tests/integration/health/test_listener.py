@@ -9,6 +9,7 @@ from trellis_nats import CannotConnect, ConfigurationError, Options
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.listening import listening
 from tests.support.probe import exchange, is_ready, probe
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
@@ -109,6 +110,7 @@ async def test_silent_connections_block_other_probes_only_for_a_moment(nats_serv
         await eventually(lambda: answers(address))
         for _, writer in silent:
             writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def answers(address: str) -> bool:
@@ -124,16 +126,13 @@ async def test_probes_are_answered_while_connecting() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         probed.append((await probe(listen, "/livez")).status)
         probed.append((await probe(listen, "/readyz")).status)
-        writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    free = await asyncio.start_server(silent, "127.0.0.1", 0)
-    listen = f"127.0.0.1:{free.sockets[0].getsockname()[1]}"
-    free.close()
+    async with listening(silent) as free:
+        listen = f"127.0.0.1:{free}"
     options = Options(health_listen=listen, connect_timeout=timedelta(seconds=0.5))
-    async with server:
+    async with listening(silent) as port:
         with pytest.raises(CannotConnect):
-            async with Shop.connect(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", options=options):
+            async with Shop.connect(f"127.0.0.1:{port}", options=options):
                 pass
 
     assert probed[:2] == [200, 503]

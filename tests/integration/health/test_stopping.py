@@ -12,6 +12,7 @@ from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.listening import listening
 from tests.support.probe import is_ready, probe
 from tests.support.proxy import Proxy
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -52,10 +53,8 @@ async def test_sigterm_while_connecting_ends_the_process() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.set()
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server, stopping_process(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as worker:
+    async with listening(silent) as port, stopping_process(f"127.0.0.1:{port}") as worker:
         await connected.wait()
         worker.send()
 
