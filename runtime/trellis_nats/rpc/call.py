@@ -10,6 +10,8 @@ from typing import Final, Generic, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._calls.headers import is_error, write_timeout
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.binding import Binding
@@ -19,8 +21,6 @@ from trellis_nats.errors import NoResponders
 from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
 from trellis_nats.rpc.grants import call_grants
-from trellis_nats.rpc.headers import is_error, write_timeout
-from trellis_nats.rpc.wire import ErrorCodec
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import RpcSpec
 from trellis_nats.surface import Surface

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeGuard, TypeVar
 
+from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request, invalid_response
+from trellis_nats._calls.headers import ERROR_HEADERS
+from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats.codec import Codec, decode_json
@@ -23,9 +26,6 @@ from trellis_nats.errors import (
 )
 from trellis_nats.ids import new_id
 from trellis_nats.rpc.context import RpcContext
-from trellis_nats.rpc.headers import ERROR_HEADERS
-from trellis_nats.rpc.incoming import IncomingCall
-from trellis_nats.rpc.wire import CallFacts, ErrorCodec, invalid_request, invalid_response
 from trellis_nats.specs import RpcSpec
 
 __all__ = ["Reply", "Responder"]
@@ -68,7 +68,7 @@ class Responder(Generic[RequestT, ResponseT]):
             return self._reply_to_invalid(call, error)
         try:
             with within(call.carried):
-                response = await self._handler(call.context, request)
+                response = await self._handler(RpcContext.of_call(call), request)
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
@@ -87,7 +87,7 @@ class Responder(Generic[RequestT, ResponseT]):
             level,
             'rpc "%s": request %s is answered with error %s: %s',
             self._spec.name,
-            call.context.request_id,
+            call.request_id,
             error_id,
             reason,
             extra=self._log_fields(LogEvent.CALL_REFUSED, call, error_id),
@@ -123,7 +123,7 @@ class Responder(Generic[RequestT, ResponseT]):
             logging.ERROR,
             'rpc "%s": the handler failed, request %s, error %s',
             self._spec.name,
-            call.context.request_id,
+            call.request_id,
             error_id,
             error=cause,
             extra=self._log_fields(LogEvent.HANDLER_RAISED, call, error_id),
@@ -131,16 +131,16 @@ class Responder(Generic[RequestT, ResponseT]):
         return self._error_reply(call, error, error_id)
 
     def _log_fields(self, event: LogEvent, call: IncomingCall, error_id: str) -> dict[str, object]:
-        return log_fields(event, rpc=self._spec.name, request_id=call.context.request_id, error_id=error_id)
+        return log_fields(event, rpc=self._spec.name, request_id=call.request_id, error_id=error_id)
 
     def _error_reply(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:
         facts = CallFacts(
             method=self._spec.name,
-            request_id=call.context.request_id,
+            request_id=call.request_id,
             service=self._contract.name,
             contract_id=self._contract.id,
             contract_digest=self._contract.digest,
-            trace_id=call.context.trace_id,
+            trace_id=call.carried.trace_id,
         )
         return Reply(self._errors.encode(error, facts, error_id=error_id), ERROR_HEADERS)
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from trellis_nats._calls.headers import is_reply_subject
+from trellis_nats._calls.incoming import IncomingCall, read_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
@@ -15,8 +17,6 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
-from trellis_nats.rpc.headers import is_reply_subject
-from trellis_nats.rpc.incoming import IncomingCall, read_call
 from trellis_nats.rpc.responder import Reply, Responder
 from trellis_nats.specs import RpcSpec
 
@@ -96,9 +96,7 @@ class RpcServer:
         due = None
         if call.timeout is not None:
             due = asyncio.get_running_loop().time() + call.timeout.total_seconds()
-        task = asyncio.create_task(
-            self._serve(call, due), name=f"rpc {self._spec.name} {call.context.request_id}"
-        )
+        task = asyncio.create_task(self._serve(call, due), name=f"rpc {self._spec.name} {call.request_id}")
         self._serving.add(task)
         task.add_done_callback(partial(self._on_served, call))
 
@@ -112,7 +110,7 @@ class RpcServer:
             _log.warning(
                 'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
                 self._spec.name,
-                call.context.request_id,
+                call.request_id,
                 call.timeout,
                 extra=self._log_fields(LogEvent.CALL_TIMED_OUT, call),
             )
@@ -148,12 +146,12 @@ class RpcServer:
         _log.warning(
             'rpc "%s": the reply to request %s is lost: not connected',
             self._spec.name,
-            call.context.request_id,
+            call.request_id,
             extra=self._log_fields(LogEvent.REPLY_LOST, call),
         )
 
     def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
-        return log_fields(event, rpc=self._spec.name, request_id=call.context.request_id)
+        return log_fields(event, rpc=self._spec.name, request_id=call.request_id)
 
     def _on_served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
@@ -164,7 +162,7 @@ class RpcServer:
             _log.error(
                 'rpc "%s": internal error while serving request %s',
                 self._spec.name,
-                call.context.request_id,
+                call.request_id,
                 exc_info=error,
                 extra=self._log_fields(LogEvent.INTERNAL_ERROR, call),
             )

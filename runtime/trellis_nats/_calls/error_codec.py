@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._calls.declared import DeclaredCodec, read_common
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import (
     AuthError,
@@ -22,7 +23,6 @@ from trellis_nats.errors import (
     UnexpectedError,
     ValidationError,
 )
-from trellis_nats.rpc.declared import DeclaredCodec, read_common
 from trellis_nats.specs import RpcSpec
 
 __all__ = ["CallFacts", "ErrorCodec", "invalid_request", "invalid_response"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.rpc.headers import is_error, is_reply_subject, read_timeout, write_timeout
+from trellis_nats._calls.headers import is_error, is_reply_subject, read_timeout, write_timeout
 
 
 @given(st.integers(min_value=1, max_value=10**9))

@@ -16,7 +16,7 @@ from trellis_nats import (
     UnexpectedError,
     ValidationError,
 )
-from trellis_nats.rpc.wire import CallFacts, ErrorCodec, invalid_request, invalid_response
+from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request, invalid_response
 
 from tests.support.orders import ORDERS_CREATE, ORDERS_PEEK, BusyError, NotFoundError
 
