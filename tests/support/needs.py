@@ -5,14 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from trellis_nats.binding import JobsBinding, QueueBinding
+from trellis_nats.binding import JobsBinding, KeyBinding, QueueBinding
 from trellis_nats.events.subjects import EVENT_STREAM
 from trellis_nats.jobs.model.job_streams import job_requirements, work_consumer
 from trellis_nats.provision import BucketRequirement, ConsumerRequirement, Requirement
 
 __all__ = ["BUCKET", "JOBS", "NEEDS", "work_consumer_of"]
 
-JOBS: Final = JobsBinding(namespace="shop", work_stream="JOBS_WORK", queues={})
+_KEYED: Final = QueueBinding(
+    queue_type="ship",
+    publish_prefix="trellis.jobs.shop.ship",
+    work_subject="trellis.work.shop.ship",
+    consumer_name="shop__ship",
+    key_concurrency=KeyBinding(key=("/number",)),
+)
+"""It makes the bucket of the keys necessary."""
+JOBS: Final = JobsBinding(namespace="shop", work_stream="JOBS_WORK", queues={"ship": _KEYED})
 BUCKET: Final = BucketRequirement(bucket="shop", history=2, ttl=timedelta(hours=1), max_value_bytes=1000)
 
 

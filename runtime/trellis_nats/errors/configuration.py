@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from trellis_nats.errors.base import TrellisError
 
@@ -13,6 +14,11 @@ __all__ = [
     "PermissionsMissing",
     "ProvisioningError",
 ]
+
+
+_REMEDY: Final = (
+    "trellis_nats.permissions(…) lists what each role needs, and writes it as server configuration"
+)
 
 
 class ConfigurationError(TrellisError):
@@ -28,21 +34,18 @@ class HandlerConflict(ConfigurationError):
 
 
 class ProvisioningError(ConfigurationError):
-    """Streams, consumers or buckets that the contract needs are missing or differ."""
+    """Streams, consumers or buckets that the contract needs are missing or differ. The text has a line for each problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
+        super().__init__("\n".join(problems))
         self.problems = tuple(problems)
         """One sentence for each resource."""
 
 
 class PermissionsMissing(ConfigurationError):
-    """The account lacks permissions that the service needs. Nothing was started."""
+    """The account lacks permissions that the service needs. Nothing was started. The text has a line for each of them."""
 
     def __init__(self, missing: Sequence[str]) -> None:
-        super().__init__(
-            f"the account lacks permissions: {'; '.join(missing)}. trellis_nats.permissions(…) lists what each role "
-            "needs, and writes them as server configuration"
-        )
+        super().__init__("\n".join(("the account lacks permissions:", *missing, _REMEDY)))
         self.missing = tuple(missing)
         """For each missing permission: the operation, the subject, and its purpose."""

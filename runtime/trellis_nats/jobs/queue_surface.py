@@ -49,7 +49,7 @@ class QueueSurface(Surface):
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
         """Return what the role needs; where there is no handler, the start requires none of it."""
         for jobs, queue in self._bound(binding):
-            has_keys = self.spec.key is not None or queue.key_concurrency is not None
+            has_keys = queue.key_concurrency is not None
             if role in {"worker", "producer"}:
                 for grant in create_grants(jobs, queue, has_keys=has_keys):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.OPTIONAL)

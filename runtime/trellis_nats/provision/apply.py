@@ -42,7 +42,8 @@ async def provision(
     """Make sure that everything required exists. Several processes may do so at the same time.
 
     With `create`, what is missing is created, on `replicas` servers. What exists is never altered. An account that may
-    not look up streams, as a worker's may not, verifies its consumers and buckets only.
+    not look up streams, as a worker's may not, verifies its consumers and buckets only. What is optional is looked up
+    only to create it.
 
     Raises:
         ProvisioningError: something is missing or differs; it has a sentence for each problem.
@@ -55,10 +56,12 @@ async def provision(
     broken: set[str] = set()
     try:
         for stream in wanted.streams:
+            if stream.is_optional and not create:
+                continue
             found = await _stream_problems(connection, stream, create=create, replicas=replicas)
-            if found:
+            if found and not stream.is_optional:
                 broken.add(stream.name)
-            problems += found
+                problems += found
         for consumer in wanted.consumers:
             if consumer.stream not in broken:
                 problems += await _consumer_problems(connection, consumer, create=create)
@@ -76,7 +79,7 @@ async def _stream_problems(
     try:
         info = await get_stream_info(connection, wanted.name)
     except PermissionDenied:
-        return await _bucket_problems(connection, wanted)
+        return [] if wanted.is_optional else await _bucket_problems(connection, wanted)
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:

@@ -40,6 +40,8 @@ class StreamRequirement:
     """Whether to create it with atomic batches, where the server knows them (2.12)."""
     bucket: str | None = None
     """The KV bucket that it holds, if any."""
+    is_optional: bool = False
+    """Whether the surface can do without it. It is created where the account may, and its absence is not a problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class BucketRequirement:
     """How long a value is kept; 0: indefinitely."""
     max_value_bytes: int | None = None
     """None: as large as the server accepts."""
+    is_optional: bool = False
+    """As `StreamRequirement.is_optional`."""
 
     @property
     def stream(self) -> StreamRequirement:
@@ -90,6 +94,7 @@ class BucketRequirement:
                 "allow_direct",
             ),
             bucket=self.bucket,
+            is_optional=self.is_optional,
         )
 
 

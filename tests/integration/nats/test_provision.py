@@ -19,11 +19,12 @@ from trellis_nats._nats.jetstream.streams import (
 )
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ProvisioningError
-from trellis_nats.provision import Requirement, StreamRequirement, provision
+from trellis_nats.jobs.model.job_streams import job_requirements
+from trellis_nats.provision import BucketRequirement, Requirement, StreamRequirement, provision
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
-from tests.support.needs import NEEDS, work_consumer_of
+from tests.support.needs import JOBS, NEEDS, work_consumer_of
 
 BY_ANOTHER = (
     "it has backoff 5 s, 30 s, which replaces the ack wait and it has max_deliver 5, after which the server no longer "
@@ -263,3 +264,40 @@ async def test_a_server_without_jetstream_is_named() -> None:
             await provision(connection, NEEDS, create=True)
 
         await connection.close()
+
+
+async def test_each_problem_has_a_line_of_its_own(connection: Connection) -> None:
+    with pytest.raises(ProvisioningError) as failure:
+        await provision(connection, NEEDS, create=False)
+
+    assert str(failure.value).splitlines() == list(failure.value.problems)
+    assert len(failure.value.problems) > 1
+
+
+async def test_what_is_optional_is_created_but_not_missed(connection: Connection) -> None:
+    optional = BucketRequirement(bucket="extra", is_optional=True)
+
+    await provision(connection, [optional], create=False)
+    assert await get_stream_info(connection, "KV_extra") is None
+
+    await provision(connection, [optional], create=True)
+    assert await get_stream_info(connection, "KV_extra") is not None
+
+
+async def test_an_account_that_may_not_create_what_is_optional_does_without() -> None:
+    optional = BucketRequirement(bucket="extra", is_optional=True)
+    async with NatsServer(config=ACCOUNTS) as server:
+        for user in ("reader", "worker"):
+            account = await as_user(server, user)
+            await provision(account, [optional], create=True)
+            await account.close()
+        assert "$JS.API.DIRECT.GET.KV_extra" not in server.log
+
+
+@pytest.mark.parametrize(("is_keyed", "is_optional"), [(True, False), (False, True)])
+def test_only_keyed_queues_need_the_bucket_of_the_keys(*, is_keyed: bool, is_optional: bool) -> None:
+    jobs = JOBS if is_keyed else JOBS.model_copy(update={"queues": {}})
+
+    (bucket,) = (need for need in job_requirements(jobs) if isinstance(need, BucketRequirement))
+
+    assert bucket.is_optional is is_optional

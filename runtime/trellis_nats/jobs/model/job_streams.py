@@ -42,12 +42,16 @@ _FENCES: Final = ServerFeature(
 
 
 def job_requirements(jobs: JobsBinding) -> Iterator[Requirement]:
-    """Return what the queues of a service share: three streams, and the bucket for what its instances agree on."""
+    """Return what the queues of a service share: three streams, and the bucket for what its instances agree on.
+
+    Without concurrency keys, only the lease of the leader is in the bucket: it is not needed to work.
+    """
     yield _FENCES
     yield _events()
     yield _work(jobs)
     yield _advisories(jobs)
-    yield BucketRequirement(bucket=jobs.keys_bucket)
+    has_keys = any(queue.key_concurrency is not None for queue in jobs.queues.values())
+    yield BucketRequirement(bucket=jobs.keys_bucket, is_optional=not has_keys)
 
 
 def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:
