@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from pydantic import JsonValue
-from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from trellis_codegen.naming import field
 from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.schemas.patterns import PatternRefused, translate_pattern
 from trellis_codegen.schemas.wellformed import check_values
 
 __all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "resolve", "subschemas", "walk"]
@@ -67,7 +67,7 @@ def walk(schema: JsonValue, pointer: Pointer, depth: int = 1) -> Iterator[tuple[
 def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
     yield from check_values(node, pointer)
     yield from _check_reference(node, pointer, root)
-    yield from _check_pattern(node, pointer)
+    yield from _check_patterns(node, pointer)
     yield from _check_fields(node, pointer)
 
 
@@ -100,19 +100,20 @@ def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
     return target if isinstance(target, dict | bool) else None
 
 
-def _check_pattern(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
+def _check_patterns(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
+    patterns = node.get("patternProperties")
+    keys = patterns if isinstance(patterns, dict) else {}
+    places: list[tuple[str, Pointer, bool]] = [
+        (key, (*pointer, "patternProperties", key), True) for key in keys
+    ]
     if isinstance(pattern := node.get("pattern"), str):
+        places.append((pattern, (*pointer, "pattern"), False))
+    for pattern, place, on_key in places:
         try:
-            SchemaValidator(core_schema.str_schema(pattern=pattern))
-        except SchemaError:
-            hint = (
-                "look-around and back-references are not supported"
-                if "(?" in pattern or "\\" in pattern
-                else None
-            )
-            yield Problem(
-                pointer=(*pointer, "pattern"), what=f'pattern "{pattern}" can\'t be compiled', hint=hint
-            )
+            translate_pattern(pattern)
+        except PatternRefused as error:
+            what = f'pattern "{pattern}" can\'t be compiled: {error}'
+            yield Problem(pointer=place, what=what, on_key=on_key)
 
 
 def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from typing import TypeAlias
 
 from pydantic import JsonValue
 
 from trellis_codegen.contract.pointers import find_kind
+from trellis_codegen.schemas.patterns import matches
 
 __all__ = ["are_equal", "is_allowed"]
 
@@ -56,12 +56,8 @@ def _is_kind(value: JsonValue, kinds: list[JsonValue]) -> bool:
 
 def _fits_text(value: str, schema: JsonObject) -> bool:
     pattern = schema.get("pattern")
-    if not _between(len(value), schema, "Length"):
-        return False
-    try:
-        return not isinstance(pattern, str) or re.search(pattern, value) is not None
-    except re.error:
-        return True
+    fits = not isinstance(pattern, str) or matches(pattern, value)
+    return fits and _between(len(value), schema, "Length")
 
 
 def _fits_number(value: float, schema: JsonObject) -> bool:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.pointers import find_kind
 from trellis_codegen.schemas.enum_filter import are_equal
 from trellis_codegen.schemas.keywords import ENFORCED_FORMATS, KEYWORDS_OF
+from trellis_codegen.schemas.patterns import translate_pattern
 
 __all__ = ["ALL_NAMES", "is_tuple", "select_limits", "split_map", "write_literal"]
 
@@ -59,6 +60,8 @@ def select_limits(schema: JsonObject) -> JsonObject:
         return {}
     about = KEYWORDS_OF["number" if kind == "integer" else kind]
     result = {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in about}}
+    if isinstance(pattern := result.get("pattern"), str):
+        result["pattern"] = translate_pattern(pattern)
     if result.get("format") in ENFORCED_FORMATS:
         return {"type": kind, "format": result["format"]}
     result.pop("format", None)

@@ -20,6 +20,7 @@ from trellis_codegen.schemas.dereferencing import dereference, find_recursive_re
 from trellis_codegen.schemas.keywords import CONSTRAINTS
 from trellis_codegen.schemas.normalizing import normalize
 from trellis_codegen.schemas.path_names import name_elements, name_variants
+from trellis_codegen.schemas.patterns import translate_pattern
 from trellis_codegen.schemas.plain import is_tuple, select_limits, split_map, write_literal
 
 __all__ = ["split"]
@@ -168,7 +169,7 @@ class _Splitter:
         flat = self._flat(value, f"{name}Value", inner=True)
         if keys is None:
             return {"type": "object", "additionalProperties": flat}
-        key = self._named_part({"type": "string", "pattern": keys})
+        key = self._named_part({"type": "string", "pattern": translate_pattern(keys)})
         return self._part(f"dict[{key}, {self._named_part(flat)}]")
 
     def _tuple(self, schema: JsonObject, name: str, *, inner: bool) -> JsonValue:

@@ -10,5 +10,7 @@ from pydantic import Field
 
 __all__ = ["Text"]
 
-Text: TypeAlias = Annotated[str, Field(max_length=9, min_length=1, pattern="^a.*\\d\"'$")]
+Text: TypeAlias = Annotated[
+    str, Field(max_length=9, min_length=1, pattern="^a[^\\n\\r\\x{2028}\\x{2029}]*[0-9]\"'$")
+]
 """A short text."""
