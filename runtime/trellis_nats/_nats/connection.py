@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -21,9 +24,13 @@ from trellis_nats._nats.subscriptions import Subscription, Subscriptions
 from trellis_nats._nats.supervisor import Supervisor
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._nats.wire.outgoing import encode_publish
+from trellis_nats._support.forked_child import in_forked_children
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import NotConnected, RequestTimeout
 
 __all__ = ["Connection", "Subscription"]
+
+_log = logging.getLogger(__name__)
 
 _CLOSE_FLUSH: Final = timedelta(seconds=2)
 _FLUSH: Final = timedelta(seconds=5)
@@ -43,6 +50,8 @@ class Connection:
         """The first server; without credentials."""
         self.loop: Final = asyncio.get_running_loop()
         """The event loop of the connection; looking up the running loop takes a system call before Python 3.12."""
+        self._thread = threading.get_ident()
+        self._keep_in_children = in_forked_children(self._on_forked)
         self._names = NUID()
         self._subscriptions = Subscriptions()
         self._replies = PendingReplies(self.new_inbox(), self.loop)
@@ -78,6 +87,7 @@ class Connection:
             await connection._supervisor.start()
             await connection.flush()
         except BaseException:
+            connection._keep_in_children()
             await connection._supervisor.stop()
             raise
         return connection
@@ -87,6 +97,7 @@ class Connection:
         if self._closed:
             return
         self._closed = True
+        self._keep_in_children()
         link = self._supervisor.link
         try:
             if link is not None:
@@ -96,6 +107,11 @@ class Connection:
             self._subscriptions.stop()
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
+
+    def _on_forked(self) -> None:
+        """In a forked child: make sure that the child does not continue its parent's event loop."""
+        if threading.get_ident() == self._thread:
+            self.loop.call_soon(_end_stray_child)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -265,3 +281,10 @@ class Connection:
     def _on_down(self) -> None:
         self._replies.on_disconnect()
         self._disconnect_callbacks.call_all()
+
+
+def _end_stray_child() -> None:
+    """End a child that left the code which forked it: it would take the signals and wake-ups of its parent."""
+    text = "a forked child returned to the event loop of its parent and was ended: end it with os._exit() in your code"
+    _log.error(text, extra=log_fields(LogEvent.STRAY_CHILD))
+    os._exit(1)

@@ -101,6 +101,8 @@ class LogEvent(StrEnum):
     """The server reports why a consumer delivers nothing, for instance that it is paused."""
     CONSUMER_RECOVERED = "consumer_recovered"
     """A consumer delivers messages again."""
+    STRAY_CHILD = "stray_child"
+    """A forked child left the code that forked it and returned to the event loop of its parent; it was ended."""
     PERMISSION_DENIED = "permission_denied"
     """The server denied a subject to this account."""
     PERMISSION_RESTORED = "permission_restored"

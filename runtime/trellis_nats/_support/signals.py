@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
+from trellis_nats._support.forked_child import detach_children
+
 __all__ = ["StopSignals", "end_process_on_signal"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -137,6 +139,7 @@ def _is_default(handler: _Handler) -> bool:
 def _catch(signals: Iterable[signal.Signals], callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
     if threading.current_thread() is not threading.main_thread():
         return {}
+    detach_children()
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, _Handler] = {}
     for number in signals:

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
+from trellis_nats._support.forked_child import drop_descriptor, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, write_answer
@@ -72,12 +73,20 @@ async def listen_for_health(health: Health, address: str | None) -> AsyncGenerat
         raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from error
     bound_host, bound_port = server.sockets[0].getsockname()[:2]
     health.address = f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"
+    # A child that outlives this process would keep the address from the next one.
+    keep_in_children = in_forked_children(lambda: _drop_sockets(server))
     try:
         yield
     finally:
+        keep_in_children()
         health.address = None
         server.close()
         await listener.stop()
+
+
+def _drop_sockets(server: asyncio.Server) -> None:
+    for sock in server.sockets:
+        drop_descriptor(sock.fileno())
 
 
 class Listener:

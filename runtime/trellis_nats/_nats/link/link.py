@@ -28,6 +28,7 @@ from trellis_nats._nats.link.server_info import ServerInfo, parse_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.link.transport import LinkTransport
 from trellis_nats._nats.wire.message import Message, build_message
+from trellis_nats._support.forked_child import in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_timer import LoopTimer
 
@@ -68,6 +69,7 @@ class Link(Client):
         self._on_permission_error = on_permission_error
         self._require_tls = require_tls
         self._wire = LinkTransport()
+        self._keep_in_children: Callable[[], None] | None = None
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._awaited_pongs: deque[asyncio.Future[bool]] = deque()
@@ -109,6 +111,8 @@ class Link(Client):
         for task in self._tasks():
             if task is not None:
                 task.cancel()
+        if self._keep_in_children is not None:
+            self._keep_in_children()
         self._wire.abort()
         while self._awaited_pongs:
             _resolve(self._awaited_pongs.popleft(), answered=False)
@@ -192,6 +196,7 @@ class Link(Client):
         self._transport = self._wire
         limit = self._settings.connect_timeout.total_seconds()
         await self._wire.connect(s.uri, buffer_size=_READ_BUFFER_BYTES, connect_timeout=cast("int", limit))
+        self._keep_in_children = in_forked_children(self._wire.drop_socket)
         self._wire.bound_silence(self._settings.ping_interval * self._settings.max_outstanding_pings)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # pyright: ignore[reportExplicitAny] - nats-py's signature

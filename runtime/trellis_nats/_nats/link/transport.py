@@ -9,6 +9,7 @@ from typing import cast
 
 from nats.aio.transport import TcpTransport
 
+from trellis_nats._support.forked_child import drop_descriptor
 from trellis_nats.clock import to_milliseconds
 
 __all__ = ["LinkTransport"]
@@ -28,10 +29,15 @@ class LinkTransport(TcpTransport):
 
     def bound_silence(self, limit: timedelta) -> None:
         """Let the kernel end the connection when sent bytes stay unacknowledged for this long. Linux only."""
-        writer = self._writer()
-        sock = None if writer is None else cast("socket.socket | None", writer.get_extra_info("socket"))
+        sock = self._socket()
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, to_milliseconds(limit))
+
+    def drop_socket(self) -> None:
+        """Close the socket in a forked child: the connection belongs to the parent, and the server must see its end."""
+        sock = self._socket()
+        if sock is not None and sock.fileno() >= 0:
+            drop_descriptor(sock.fileno())
 
     def send(self, data: bytes) -> None:
         """Pass bytes to the operating system, or buffer them until it takes them."""
@@ -55,6 +61,10 @@ class LinkTransport(TcpTransport):
         if writer is not None:
             writer.transport.abort()
             writer.close()
+
+    def _socket(self) -> socket.socket | None:
+        writer = self._writer()
+        return None if writer is None else cast("socket.socket | None", writer.get_extra_info("socket"))
 
     def _writer(self) -> asyncio.StreamWriter | None:
         return self._io_writer
