@@ -41,7 +41,8 @@ _FIELD_NAMES = frozenset(
 _CLASS_NAMES = frozenset(
     """
     False None True
-    Annotated AwareDatetime AwareTime ClassVar Exact Field Final Integer JsonValue Literal NotNull OneOf TypeAlias UUID
+    Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull OneOf
+    StringConstraints TypeAlias UUID
     ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec JobQueue JobSpec Jobs
     KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
     Buckets EventPublishers EventSources JobsFacade RpcCalls RpcEndpoints

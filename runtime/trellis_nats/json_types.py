@@ -6,26 +6,33 @@
 | an optional member is not nullable | `x: str = None` accepts both | `NotNull` rejects an explicit `None` |
 | `true` is not `1` | `Literal[1]` accepts both | `Exact` distinguishes them |
 | an enumeration may hold any JSON | `Literal` accepts strings, booleans and integers | `OneOf` accepts the rest |
-| `format: time` has an offset | `time` may be naive | `AwareTime` |
+| dates, times and UUIDs have one form | many forms; no leap second | `AwareDatetime`, `AwareTime`, `ExactDate`, `ExactUUID` |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import time
-from typing import Annotated, Final, TypeAlias
+from datetime import date, datetime, time
+from typing import Annotated, Final, LiteralString, TypeAlias, TypeVar
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     GetCoreSchemaHandler,
     JsonValue,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-__all__ = ["AwareTime", "Exact", "Integer", "NotNull", "OneOf"]
+from trellis_nats._support.text_formats import parse_date, parse_date_time, parse_time, parse_uuid
+
+__all__ = ["AwareDatetime", "AwareTime", "Exact", "ExactDate", "ExactUUID", "Integer", "NotNull", "OneOf"]
+
+ClockT = TypeVar("ClockT", datetime, time)
 
 
 def _whole(value: object) -> object:
@@ -38,9 +45,9 @@ def _not_null(value: object) -> object:
     return value
 
 
-def _aware(value: time) -> time:
+def _aware(value: ClockT) -> ClockT:
     if value.utcoffset() is None:
-        raise PydanticCustomError("time_without_offset", "must have an offset from UTC")
+        raise PydanticCustomError("without_offset", "must have an offset from UTC")
     return value
 
 
@@ -51,14 +58,44 @@ def _exact(value: object, matches: ValidatorFunctionWrapHandler) -> object:
     return matched
 
 
+@dataclass(frozen=True, slots=True)
+class _JsonText:
+    """Marks a type whose JSON texts have one form. Values from Python are those of the type itself."""
+
+    kind: LiteralString
+    example: str
+    parse: Callable[[str], object]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._read, handler(source))
+
+    def _read(self, value: object, info: ValidationInfo) -> object:
+        if info.mode != "json" or not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError:
+            raise PydanticCustomError(
+                self.kind, "is not a {kind}, such as {example}", {"kind": self.kind, "example": self.example}
+            ) from None
+
+
 Integer: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 """An integer; `1.0` counts as `1`."""
 Exact: Final = WrapValidator(_exact)
 """Marks a `Literal` of integers or booleans: `true` is not `1`."""
 NotNull: Final = AfterValidator(_not_null)
 """Marks a field that may be absent but not null. An absent field reads as None."""
-AwareTime: TypeAlias = Annotated[time, AfterValidator(_aware)]
-"""A time of day with its offset from UTC."""
+AwareDatetime: TypeAlias = Annotated[
+    datetime, _JsonText("date-time", "2026-11-23T08:30:00Z", parse_date_time), AfterValidator(_aware)
+]
+"""A date and time of RFC 3339, with its offset from UTC. A leap second, `23:59:60Z`, is read as the second before it."""
+AwareTime: TypeAlias = Annotated[time, _JsonText("time", "08:30:00Z", parse_time), AfterValidator(_aware)]
+"""A time of day of RFC 3339, with its offset from UTC. A leap second is read as the second before it."""
+ExactDate: TypeAlias = Annotated[date, _JsonText("date", "2026-11-23", parse_date)]
+"""A date of RFC 3339: `2026-11-23`."""
+ExactUUID: TypeAlias = Annotated[UUID, _JsonText("uuid", "2a1b2c3d-0000-4000-8000-000000000000", parse_uuid)]
+"""A UUID of RFC 9562, with its dashes and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a type expression must be hashable, and a JSON value is not

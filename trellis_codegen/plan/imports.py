@@ -13,10 +13,12 @@ _JSON_TYPES = "trellis_nats.json_types"
 
 _HOMES = {
     "Annotated": "typing",
-    "AwareDatetime": "pydantic",
+    "AwareDatetime": _JSON_TYPES,
     "AwareTime": _JSON_TYPES,
     "ClassVar": "typing",
     "Exact": _JSON_TYPES,
+    "ExactDate": _JSON_TYPES,
+    "ExactUUID": _JSON_TYPES,
     "Field": "pydantic",
     "Final": "typing",
     "Integer": _JSON_TYPES,
@@ -26,9 +28,7 @@ _HOMES = {
     "OneOf": _JSON_TYPES,
     "StringConstraints": "pydantic",
     "TypeAlias": "typing",
-    "UUID": "uuid",
     "cast": "typing",
-    "date": "datetime",
     "timedelta": "datetime",
     **dict.fromkeys(
         [
@@ -40,7 +40,7 @@ _HOMES = {
     ),
 }
 """Every name that generated code takes from outside its package, and the module that has it."""
-_STANDARD_LIBRARY = frozenset(["datetime", "typing", "uuid"])
+_STANDARD_LIBRARY = frozenset(["datetime", "typing"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

@@ -28,7 +28,13 @@ from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft
 __all__ = ["ModelClass", "ModelField", "TranslationFailed", "translate"]
 
 _STUB: JsonValue = {"type": "object", "properties": {"stub": {"type": "string"}}}
-_RUNTIME_NAMES = {"Any": "JsonValue", "int": "Integer", "time": "AwareTime"}
+_RUNTIME_NAMES = {
+    "Any": "JsonValue",
+    "UUID": "ExactUUID",
+    "date": "ExactDate",
+    "int": "Integer",
+    "time": "AwareTime",
+}
 """The generator's types → ours, which mean what JSON Schema means."""
 
 

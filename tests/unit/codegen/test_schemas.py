@@ -52,7 +52,7 @@ def fields(schema: JsonValue) -> tuple[ModelField, ...]:
         (NUMBER, "float"),
         ({"type": "integer", "minimum": 1}, "Annotated[Integer, Field(ge=1)]"),
         ({"type": "string", "format": "date-time"}, "AwareDatetime"),
-        ({"type": "string", "format": "uuid"}, "UUID"),
+        ({"type": "string", "format": "uuid"}, "ExactUUID"),
         ({"type": "string", "format": "email"}, "str"),
         ({"type": ["string", "null"]}, "str | None"),
         ({"anyOf": [{"type": "null"}, {"type": "null"}]}, "None"),

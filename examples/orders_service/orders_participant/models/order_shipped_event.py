@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.json_types import AwareDatetime
 
 __all__ = ["OrderShippedEvent"]
 

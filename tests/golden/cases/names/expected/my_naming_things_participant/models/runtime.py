@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.json_types import Integer, NotNull
+from trellis_nats.json_types import ExactDate, Integer, NotNull
 
 __all__ = ["Runtime_"]
 
@@ -22,7 +21,7 @@ class Runtime_(Model, protected_namespaces=()):
     http_status: Annotated[Integer | None, Field(alias="HTTPStatus"), NotNull] = None
     copy_: Annotated[str | None, Field(alias="copy"), NotNull] = None
     list_: Annotated[list[str] | None, Field(alias="list"), NotNull] = None
-    date_: Annotated[date | None, Field(alias="date"), NotNull] = None
+    date_: Annotated[ExactDate | None, Field(alias="date"), NotNull] = None
     n2fa: Annotated[bool | None, Field(alias="2fa"), NotNull] = None
     kebab_case: Annotated[str | None, Field(alias="kebab-case"), NotNull] = None
     model_dump_: Annotated[str | None, Field(alias="model_dump"), NotNull] = None

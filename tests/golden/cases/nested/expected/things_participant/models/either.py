@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime
 from trellis_nats import Model
+from trellis_nats.json_types import AwareDatetime
 
 __all__ = ["Either", "EitherValueOrderPaid", "EitherValueOrderSent"]
 

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
-from uuid import UUID
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import Field, JsonValue
 from trellis_nats import Model
-from trellis_nats.json_types import Integer, NotNull, OneOf
+from trellis_nats.json_types import AwareDatetime, ExactDate, ExactUUID, Integer, NotNull, OneOf
 
 __all__ = ["Fields"]
 
@@ -22,8 +20,8 @@ class Fields(Model):
     required_or_null: Annotated[Integer | None, Field(alias="requiredOrNull")] = None
     ratio: Annotated[float | None, Field(gt=0, multiple_of=0.5), NotNull] = None
     at: Annotated[AwareDatetime | None, NotNull] = None
-    day: Annotated[date | None, NotNull] = None
-    id: Annotated[UUID | None, NotNull] = None
+    day: Annotated[ExactDate | None, NotNull] = None
+    id: Annotated[ExactUUID | None, NotNull] = None
     mail: Annotated[str | None, NotNull] = None
     retries: Integer = 3
     mode: Literal["fast", "safe"] = "safe"
