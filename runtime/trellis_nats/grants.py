@@ -59,7 +59,7 @@ class Grant:
     purpose: str
     """Why it is needed; it follows "to" in a sentence."""
     probe: Probe = Probe.NO_REPLY
-    """Of a grant to publish. A subscription is probed by subscribing and unsubscribing at once."""
+    """Of a grant to publish or to answer. A subscription is probed by subscribing and unsubscribing at once."""
     at_start: StartCheck = StartCheck.REQUIRED
 
     def __str__(self) -> str:
@@ -89,13 +89,20 @@ def api(request: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRE
     return Grant("publish to", f"$JS.API.{request}", purpose, at_start=at_start)
 
 
-def answer(subject: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRED) -> Grant:
+def answer(
+    subject: str,
+    purpose: str,
+    *,
+    probe: Probe = Probe.NO_REPLY,
+    at_start: StartCheck = StartCheck.REQUIRED,
+) -> Grant:
     """Return the grant to answer requests that arrive on a subject.
 
     To be checked at the start, the account must also be allowed to publish and subscribe to the subject: the process
-    sends itself a request there.
+    sends itself a request there, as the probe says. With `Probe.NONE` only the other grants to answer are checked:
+    the permission is one for all subjects.
     """
-    return Grant("answer requests on", subject, purpose, at_start=at_start)
+    return Grant("answer requests on", subject, purpose, probe, at_start)
 
 
 def example(pattern: str) -> str:

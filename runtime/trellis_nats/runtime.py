@@ -12,6 +12,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.grants import Grant
 from trellis_nats.health.service_health import Health, Phase
 from trellis_nats.ids import new_id, require_token
 from trellis_nats.options import Options
@@ -40,7 +41,8 @@ class Runtime:
         self._binding: Binding | None = None
         self._connection: Connection | None = None
         self._grace: GracePeriod | None = None
-        self._permission_check: Callable[[], Awaitable[None]] | None = None
+        self._permission_check: Callable[[], Awaitable[frozenset[Grant]]] | None = None
+        self._denied = frozenset[Grant]()
 
     @property
     def connection(self) -> Connection:
@@ -96,8 +98,8 @@ class Runtime:
         self._connection = connection
         self.health.attach(connection)
 
-    def before_start(self, check: Callable[[], Awaitable[None]]) -> None:
-        """Set the check that `check_permissions` runs."""
+    def before_start(self, check: Callable[[], Awaitable[frozenset[Grant]]]) -> None:
+        """Set the check that `check_permissions` runs. It returns the optional permissions that the account lacks."""
         self._permission_check = check
 
     async def check_permissions(self) -> None:
@@ -108,7 +110,11 @@ class Runtime:
             TransportError: NATS did not answer.
         """
         if self._permission_check is not None:
-            await self._permission_check()
+            self._denied = await self._permission_check()
+
+    def lacks(self, grant: Grant) -> bool:
+        """Return whether the last check found that the account lacks an optional permission."""
+        return grant in self._denied
 
     async def start(self) -> None:
         """Start every surface; when one cannot start, stop those that did.

@@ -110,15 +110,15 @@ def login(user: str, *, maintenance: Maintenance = NO_MAINTENANCE) -> Options:
 
 @asynccontextmanager
 async def standing(
-    users: Mapping[str, Permissions | None] | None = None, *, version: str | None = None
+    users: Mapping[str, Permissions | None] | None = None, *, version: str | None = None, config: str = ""
 ) -> AsyncGenerator[NatsServer]:
-    """Run a server on which the provisioner has created everything."""
+    """Run a server, with additional configuration, on which the provisioner has created everything."""
     binary = None if version is None else binary_of(version)
     listed = {
         "provisioner": permissions(Depot, "provisioner"),
         **(role_accounts() if users is None else users),
     }
-    async with NatsServer(config=accounts(listed), binary=binary) as server:
+    async with NatsServer(config=f"{accounts(listed)}\n{config}", binary=binary) as server:
         async with Depot.connect(server.url, options=login("provisioner")):
             pass
         yield server

@@ -133,6 +133,8 @@ class LogEvent(StrEnum):
     """An existing consumer is usable, but not configured as this runtime would."""
     SERVER_OUTDATED = "server_outdated"
     """The server lacks a feature of newer versions; the text says what that costs."""
+    WORKERS_NOT_ASKED = "workers_not_asked"
+    """The account does not let workers ask each other which jobs they run; jobs of a dead worker may wait longer."""
     PERMISSIONS_LIMITED = "permissions_limited"
     """The account lacks permissions that the service can do without."""
 

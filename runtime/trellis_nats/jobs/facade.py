@@ -17,6 +17,7 @@ from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
+from trellis_nats.jobs.questions import answer_questions, build_liveness
 from trellis_nats.jobs.queue import JobQueue, setup_of
 from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import JobsSurface
@@ -63,6 +64,7 @@ class Jobs:
         """What the service is built on."""
         self._workers: list[Worker] = []
         self._heartbeats: ProgressThread | None = None
+        self._liveness: Liveness | None = None
         self._maintainer: Maintainer | None = None
         runtime.health.reserve("jobs.")
         runtime.register(JobsSurface(self._start, self._stop))
@@ -166,11 +168,10 @@ class Jobs:
         if not handled:
             return
         jobs = self._binding()
-        liveness = Liveness(
-            self.runtime.connection, namespace=jobs.namespace, instance_id=self.runtime.instance_id
-        )
+        liveness = self._get_liveness()
         self._heartbeats = ProgressThread(self.runtime.connection.settings)
-        liveness.answer_from(self._heartbeats)
+        queues = [setup.binding for setup, _ in handled]
+        answer_questions(self.runtime, jobs, queues, liveness, self._heartbeats)
         await self._heartbeats.start()
         try:
             for setup, registration in handled:
@@ -211,6 +212,11 @@ class Jobs:
             raise ConfigurationError(f"{self.runtime.contract.id} has no job queue")
         return jobs
 
+    def _get_liveness(self) -> Liveness:
+        if self._liveness is None:
+            self._liveness = build_liveness(self.runtime, self._binding())
+        return self._liveness
+
     def _get_maintainer(self) -> Maintainer:
         if self._maintainer is None:
             runtime = self.runtime
@@ -218,6 +224,7 @@ class Jobs:
                 runtime.connection,
                 self._binding(),
                 runtime.options.maintenance,
+                self._get_liveness(),
                 instance_id=runtime.instance_id,
             )
         return self._maintainer

@@ -12,9 +12,23 @@ from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, subscribe
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.model.subjects import LEASES_PREFIX, STREAM, liveness_subject, worker_heartbeat_subject
+from trellis_nats.jobs.model.subjects import (
+    LEASES_PREFIX,
+    STREAM,
+    JobSubjects,
+    liveness_subject,
+    worker_heartbeat_subject,
+)
 
-__all__ = ["create_grants", "inspect_grants", "key_record_grants", "maintenance_grants", "work_grants"]
+__all__ = [
+    "create_grants",
+    "event_question_grants",
+    "inspect_grants",
+    "key_record_grants",
+    "maintenance_grants",
+    "own_question_grants",
+    "work_grants",
+]
 
 
 def create_grants(jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool) -> Iterator[Grant]:
@@ -31,7 +45,7 @@ def create_grants(jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool) -> 
             f"free slots of dead jobs of queue {name}",
             probe=Probe.WRONG_STREAM,
         )
-        yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
+        yield _ask(jobs)
         yield from key_record_grants(jobs, queue)
 
 
@@ -60,15 +74,15 @@ def work_grants(
     )
     yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull jobs of queue {name}")
     yield publish(f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge jobs of queue {name}")
+    yield publish(
+        f"$JS.ACK.*.*.{stream}.{consumer}.>",
+        f"acknowledge jobs of queue {name} where the server has js_ack_fc_v2",
+        at_start=StartCheck.OPTIONAL,
+    )
     if queue.updates_prefix is not None:
         yield publish(f"{queue.updates_prefix}.*", f"send the updates of queue {name}")
-    yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
-    yield subscribe(
-        liveness_subject(jobs.namespace), "receive questions about the jobs that this worker runs"
-    )
-    yield answer(
-        liveness_subject(jobs.namespace, instance_id), "answer questions about the jobs that this worker runs"
-    )
+    yield from own_question_grants(jobs, instance_id)
+    yield from event_question_grants(queue, instance_id)
     if is_token(jobs.namespace) and is_token(name):
         yield publish(
             worker_heartbeat_subject(jobs.namespace, name),
@@ -78,6 +92,36 @@ def work_grants(
         )
     if has_keys:
         yield subscribe(_key_records(jobs), f"notice when a key of queue {name} is free")
+
+
+def own_question_grants(jobs: JobsBinding, instance_id: str) -> Iterator[Grant]:
+    """To ask workers which jobs they run, and to answer, on a subject of our own. Control planes do not grant it."""
+    subject, own = liveness_subject(jobs.namespace), liveness_subject(jobs.namespace, instance_id)
+    yield _ask(jobs)
+    yield subscribe(
+        subject, "receive questions about the jobs that this worker runs", at_start=StartCheck.OPTIONAL
+    )
+    yield answer(own, "answer questions about the jobs that this worker runs", at_start=StartCheck.OPTIONAL)
+
+
+def event_question_grants(queue: QueueBinding, instance_id: str) -> Iterator[Grant]:
+    """To do the same on a subject of the queue's events, where a worker may publish and subscribe anyway."""
+    subjects, name = JobSubjects(queue.publish_prefix), queue.queue_type
+    yield publish(
+        subjects.question(),
+        f"ask workers which jobs of queue {name} they run",
+        probe=Probe.WRONG_STREAM,
+        at_start=StartCheck.OPTIONAL,
+    )
+    yield subscribe(
+        subjects.question(), f"receive questions about jobs of queue {name}", at_start=StartCheck.OPTIONAL
+    )
+    yield answer(
+        subjects.question(instance_id),
+        f"answer questions about jobs of queue {name}",
+        probe=Probe.WRONG_STREAM,
+        at_start=StartCheck.OPTIONAL,
+    )
 
 
 def key_record_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
@@ -98,13 +142,20 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
     for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
         yield api(f"CONSUMER.{request.format(STREAM)}", "list and follow jobs")
     yield publish(f"$JS.ACK.{STREAM}.*.>", "acknowledge what a follower read")
+    yield publish(f"$JS.ACK.*.*.{STREAM}.*.>", "do the same where the server has js_ack_fc_v2")
     yield api(f"STREAM.PURGE.{STREAM}", "purge ended jobs")
     yield api(f"DIRECT.GET.{jobs.work_stream}", "find lost jobs")
     for queue in jobs.queues.values():
         yield publish(queue.work_subject, f"enqueue lost jobs of queue {queue.queue_type}")
-    yield publish(liveness_subject(jobs.namespace), "ask workers which jobs they run")
+    yield _ask(jobs)
     yield publish(lease, "hold the lease of the leader")
     yield api(f"DIRECT.GET.{kv_stream(jobs.keys_bucket)}.{lease}", "read the lease of the leader")
+
+
+def _ask(jobs: JobsBinding) -> Grant:
+    return publish(
+        liveness_subject(jobs.namespace), "ask workers which jobs they run", at_start=StartCheck.OPTIONAL
+    )
 
 
 def _key_records(jobs: JobsBinding) -> str:

@@ -12,6 +12,7 @@ from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.jobs.keys.queue_keys import build_queue_keys
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.questions import build_liveness
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.live_updates import LiveUpdates
 from trellis_nats.jobs.work.handler import Handler, HandlerRegistration, register
@@ -109,7 +110,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
                 jobs,
                 binding,
                 event_log,
-                instance_id=runtime.instance_id,
+                build_liveness(runtime, jobs),
                 timeout=timeout,
             ),
         )

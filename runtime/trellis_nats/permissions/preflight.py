@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.unstored_request import UNSTORED
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
@@ -29,11 +30,13 @@ _TRACE_SINCE: Final = (2, 11, 0)
 """Older servers do not know traced messages, and would deliver them."""
 _MALFORMED: Final = b"{"
 """JetStream refuses it as a request, and sends no answer where there is no reply subject."""
-_WRONG_STREAM: Final = {"Nats-Expected-Stream": "trellis-probe"}
 
 
-async def require_permissions(runtime: Runtime) -> None:
-    """Check that the account has the permissions that the handlers of a service need. Log which optional ones it lacks.
+async def require_permissions(runtime: Runtime) -> frozenset[Grant]:
+    """Check that the account has the permissions that the handlers of a service need.
+
+    Returns:
+        The optional ones that it lacks, which are logged.
 
     Raises:
         PermissionsMissing: it lacks some; every missing permission is named.
@@ -43,27 +46,34 @@ async def require_permissions(runtime: Runtime) -> None:
     wanted = dict.fromkeys(grants_of(runtime, "worker"))
     checked = [grant for grant in wanted if grant.at_start is not StartCheck.SKIPPED]
     answers = [grant for grant in checked if grant.operation == "answer requests on"]
+    others = [grant for grant in checked if grant not in answers]
+    requests = [grant for grant in answers if grant.probe is not Probe.NONE]
+    trace_to = trace_subject(runtime.contract.name)
     async with AsyncExitStack() as stack:
-        reply_probes = [
-            (grant, await stack.enter_async_context(ReplyProbe.send(connection, grant.subject)))
-            for grant in answers
+        probes = [
+            await stack.enter_async_context(ReplyProbe.send(connection, grant)) for grant in requests[:1]
         ]
-        denied = await find_denied(
-            connection,
-            [grant for grant in checked if grant not in answers],
-            trace_to=trace_subject(runtime.contract.name),
-        )
-        denied += [grant for grant, probe in reply_probes if await probe.is_answer_denied()]
-    missing = [str(grant) for grant in denied if grant.at_start is StartCheck.REQUIRED]
+        denied = await find_denied(connection, others, trace_to=trace_to)
+        is_denied = await probes[0].is_answer_denied() if probes else False
+    for grant in requests[1:]:
+        if is_denied is not None:
+            break
+        async with ReplyProbe.send(connection, grant) as probe:
+            await connection.flush()
+            is_denied = await probe.is_answer_denied()
+    if is_denied:  # it is one permission for all subjects
+        denied += answers
+    missing = dict.fromkeys(str(grant) for grant in denied if grant.at_start is StartCheck.REQUIRED)
     if missing:
-        raise PermissionsMissing(missing)
+        raise PermissionsMissing(list(missing))
     if denied:
         _log.info(
             "the account lacks optional permissions of %s: %s",
             runtime.contract.id,
-            "; ".join(map(str, denied)),
+            "; ".join(dict.fromkeys(map(str, denied))),
             extra=log_fields(LogEvent.PERMISSIONS_LIMITED),
         )
+    return frozenset(denied)
 
 
 async def find_denied(connection: Connection, grants: Sequence[Grant], *, trace_to: str) -> list[Grant]:
@@ -118,7 +128,7 @@ async def _send(connection: Connection, grant: Grant, trace_to: str) -> None:
         case Probe.NO_REPLY:
             await connection.publish(subject, _MALFORMED)
         case Probe.WRONG_STREAM:
-            await connection.publish(subject, b"", headers=_WRONG_STREAM)
+            await connection.publish(subject, b"", headers=UNSTORED)
         case Probe.TRACE_ONLY:
             traced = {"Nats-Trace-Dest": trace_to, "Nats-Trace-Only": "true"}
             await connection.publish(subject, b"", headers=traced)

@@ -14,7 +14,7 @@ def serve_grants(rpc: RpcSpec, *, at_start: StartCheck = StartCheck.REQUIRED) ->
     """To serve a procedure."""
     yield subscribe(rpc.subject, f"serve rpc {rpc.name}", at_start=at_start)
     # A process cannot send itself a request there: its replicas would answer.
-    yield answer(rpc.subject, f"answer calls of rpc {rpc.name}", at_start=StartCheck.SKIPPED)
+    yield answer(rpc.subject, f"answer calls of rpc {rpc.name}", probe=Probe.NONE, at_start=at_start)
 
 
 def call_grants(rpc: RpcSpec) -> Iterator[Grant]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,7 +32,7 @@ from trellis_nats.testing import LogSignals
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually
 from tests.support.orders import REQUEST, CreateResponse, Order
-from tests.support.shop import Parcel, Receipt, Weight, up_to
+from tests.support.shop import Parcel, ParcelJob, Receipt, Weight, up_to
 from tests.support.versions import VERSIONS
 
 SOON = timedelta(seconds=10)
@@ -204,3 +205,35 @@ async def test_each_program_may_have_an_inbox_of_its_own() -> None:
         with pytest.raises(PermissionDenied, match="_INBOX_depot"):
             await connection.flush()
         await connection.close()
+
+
+async def test_the_roles_are_enough_where_acknowledgements_have_longer_subjects() -> None:
+    """Servers from 2.14 on put the domain and the account into them, if they are told to.
+
+    `allow_responses` would permit the first answer to each message, and hide a missing grant.
+    """
+    maintainer = permissions(Depot, "worker") | permissions(Depot, "operator")
+    users = {"worker": replace(maintainer, allow_responses=None)}
+    async with (
+        standing(users, config="feature_flags { js_ack_fc_v2: true }") as server,
+        Depot.connect(server.url, options=login("worker")) as depot,
+        depot.jobs.follow() as events,
+    ):
+
+        @depot.jobs.charge.handle
+        async def charge(job: ParcelJob) -> Receipt:
+            if job.tries == 1:
+                raise ConnectionError("the belt stands still")
+            return Receipt(total=job.payload.number)
+
+        await depot.jobs.start_workers()
+        ref = await depot.jobs.charge.create(Parcel(number=7))
+        assert await ref.result(timeout=SOON) == Receipt(total=7)
+        assert [event.event async for event in up_to("completed", events)][-1] == "completed"
+
+        async def is_acknowledged() -> bool:
+            info = await get_consumer_info(depot.jobs.runtime.connection, "JOBS_WORK", "depot__charge")
+            return info is not None and (info.pending, info.ack_pending) == (0, 0)
+
+        await eventually(is_acknowledged)
+        assert not [subject for subject in violations(server) if "$JS.ACK" in subject]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
@@ -51,3 +52,26 @@ def test_a_delay_is_never_negative_and_at_once_stays_at_once(
 
 def test_an_answer_without_numbers_leaves_the_binding_s() -> None:
     assert RedeliveryPolicy.of(ConsumerInfo(), otherwise=OTHERWISE) == RedeliveryPolicy(OTHERWISE)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "connected_seconds", "max_deliver", "is_proven"),
+    [
+        (1, 100, -1, False),
+        (2, 100, -1, True),
+        (2, 29, -1, False),
+        (7, 100, 0, True),
+        (1, 0, 1, True),
+        (2, 0, 3, False),
+        (3, 0, 3, True),
+    ],
+)
+def test_a_delivery_proves_that_no_worker_is_alive_after_an_ack_wait(
+    delivered: int, connected_seconds: int, max_deliver: int, *, is_proven: bool
+) -> None:
+    info = ConsumerInfo(ack_wait=timedelta(seconds=30), max_deliver=max_deliver)
+    policy = RedeliveryPolicy.of(info, otherwise=OTHERWISE)
+
+    found = policy.is_silence_proven(delivered, connected_for=timedelta(seconds=connected_seconds))
+
+    assert found is is_proven

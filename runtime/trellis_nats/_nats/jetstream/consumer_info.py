@@ -23,6 +23,8 @@ class ConsumerInfo:
     ack_wait: timedelta | None = None
     """How long the server waits for an acknowledgement; where there is a `backoff`, that replaces it."""
     backoff: tuple[timedelta, ...] = ()
+    max_deliver: int = 0
+    """How often a message is delivered at most; 0 or less means no limit."""
     max_ack_pending: int = 0
     """How many messages may be delivered and not acknowledged; 0 or less means no limit."""
     pending: int = 0
@@ -48,6 +50,7 @@ class ConsumerInfo:
             config=config,
             ack_wait=next(iter(_durations([config.get("ack_wait")])), None),
             backoff=_durations(config.get("backoff")),
+            max_deliver=_number(config, "max_deliver"),
             max_ack_pending=_number(config, "max_ack_pending"),
             pending=_number(answer, "num_pending"),
             ack_pending=_number(answer, "num_ack_pending"),

@@ -149,7 +149,9 @@ class OrphanFinder:
         try:
             # A frozen process must not delay the jobs that can take over its slot soon.
             timeout = min(_ANSWER_TIMEOUT, self._policy.margin)
-            answer = await self._liveness.ask(slot.token, slot.instance_id, within=timeout)
+            answer = await self._liveness.ask(
+                slot.token, slot.instance_id, self._event_log.subjects, within=timeout
+            )
         except TransportError:
             return False  # an account without the permission to ask waits until the lease expires
         return is_abandoned(event, answer)

@@ -63,8 +63,8 @@ def build_queue_keys(
     jobs: JobsBinding,
     queue: QueueBinding,
     event_log: EventLog,
+    liveness: Liveness,
     *,
-    instance_id: str,
     timeout: timedelta,
 ) -> QueueKeys | None:
     """Build the parts of a queue's keys. None: the queue has no concurrency key."""
@@ -83,7 +83,6 @@ def build_queue_keys(
         )
 
     stores = KeyStores(make_store, connection)
-    liveness = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
     reservations = Reservations(stores.main, event_log, liveness, policy)
     return QueueKeys(
         policy,

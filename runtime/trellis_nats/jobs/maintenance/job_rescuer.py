@@ -20,7 +20,7 @@ from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.errors import ApiError
+from trellis_nats.errors import ApiError, PermissionDenied
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.maintenance.lost_job import LostJobDecision, decide
 from trellis_nats.jobs.maintenance.open_jobs import SCANNED_EVENTS, OpenJobs, ScannedEvent
@@ -211,8 +211,12 @@ class _QueueRescuer:
                 return _Result.NOT_LOST
             case LostJobDecision.YOUNG:
                 return _Result.NOT_LOST
-            case LostJobDecision.LOST_WITHOUT_WORKER if await self._is_running(job_id):
-                return _Result.RUNNING
+            case LostJobDecision.LOST_WITHOUT_WORKER:
+                try:
+                    is_running = await self._is_running(job_id)
+                except PermissionDenied:  # its worker may be alive, and the job would run twice at a time
+                    return _Result.UNDECIDED
+                return _Result.RUNNING if is_running else await self._enqueue(opened)
             case _:
                 return await self._enqueue(opened)
 
@@ -260,7 +264,7 @@ class _QueueRescuer:
     async def _is_running(self, job_id: str) -> bool:
         started = await self._read(self._subjects.event(job_id, EventType.STARTED))
         event = None if started is None else LifecycleEvent.parse(started.data)
-        return event is not None and await self._liveness.is_held(job_id, event.instance_id)
+        return event is not None and await self._liveness.is_held(job_id, event.instance_id, self._subjects)
 
     async def _read(self, subject: str) -> StoredMessage | None:
         return await get_last_message(self._connection, STREAM, subject)

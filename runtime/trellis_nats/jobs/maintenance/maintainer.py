@@ -49,14 +49,20 @@ class Maintainer:
     """The maintenance of one process: heartbeats always, the other tasks while it is the leader."""
 
     def __init__(
-        self, connection: Connection, jobs: JobsBinding, options: Maintenance, *, instance_id: str
+        self,
+        connection: Connection,
+        jobs: JobsBinding,
+        options: Maintenance,
+        liveness: Liveness,
+        *,
+        instance_id: str,
     ) -> None:
         self.last_report: RescueReport | None = None
         """The result of the last search for lost jobs in this process."""
         self._connection = connection
         self._jobs = jobs
         self._options = options
-        self._liveness = Liveness(connection, namespace=jobs.namespace, instance_id=instance_id)
+        self._liveness = liveness
         self._leadership = Leadership(
             KvBucket(connection, jobs.keys_bucket),
             LEASE_KEY,

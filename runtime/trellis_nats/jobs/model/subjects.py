@@ -66,6 +66,13 @@ class JobSubjects:
         """A filter for every event of one job."""
         return f"{self.prefix}.{job_id}.>"
 
+    def question(self, instance_id: str = "*") -> str:
+        """Where a worker process is asked about jobs of the queue if it may not use `liveness_subject`.
+
+        The stream would store a message there: send it with `request_unstored`. By default a filter for all processes.
+        """
+        return f"{self.prefix}.{instance_id}.claim"
+
     def cancellations(self) -> str:
         """A filter for the cancellations of every job of the queue."""
         return f"{self.prefix}.*.{EventType.CANCELLED}"

@@ -68,8 +68,9 @@ class EventLog:
     """Reads and writes the events of one queue's jobs."""
 
     def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
+        self.subjects = subjects
+        """Those of the queue."""
         self._connection = connection
-        self._subjects = subjects
         self._timeout = timeout
         self._tokens = map(f"{secrets.token_urlsafe(_TOKEN_BYTES)}-{{}}".format, count(1))
 
@@ -85,11 +86,11 @@ class EventLog:
             MalformedJobEvent: the stored message is not a lifecycle event.
             TransportError: NATS did not answer.
         """
-        return _checked(await self._read(self._subjects.job(job_id)))
+        return _checked(await self._read(self.subjects.job(job_id)))
 
     async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
         """Return the newest event of one type of a job; None when there is none. Raises as `newest`."""
-        return _checked(await self._read(self._subjects.event(job_id, event)))
+        return _checked(await self._read(self.subjects.event(job_id, event)))
 
     async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
         """Return the newest event of each of the given types, oldest first. Events that cannot be read are left out.
@@ -97,7 +98,7 @@ class EventLog:
         Raises:
             TransportError: NATS did not answer.
         """
-        subjects = [self._subjects.event(job_id, event) for event in events]
+        subjects = [self.subjects.event(job_id, event) for event in events]
         found = await asyncio.gather(*map(self._read, subjects))
         readable = (None if message is None else _stored(message) for message in found)
         return sorted((event for event in readable if event is not None), key=lambda event: event.sequence)
@@ -110,7 +111,7 @@ class EventLog:
             WriteUnknown: no write was answered; the job may be stored.
             TransportError: NATS did not store it.
         """
-        subject = self._subjects.event(event.job_id, event.event_type)
+        subject = self.subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
         _, is_repeated = await self._publish(event, subject, f"{event.job_id}.created", expected=expected)
         if is_repeated and not await self._is_stored(event):
@@ -128,7 +129,7 @@ class EventLog:
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
         # Almost every event is far below the limit: those need no exact measure.
         if 2 * (len(data) + len(lines)) > limit_bytes:
-            encode_publish(self._subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
+            encode_publish(self.subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
 
     async def create_many(self, events: Sequence[Writable]) -> None:
         """Store the events that create jobs, in batches of a thousand.
@@ -152,7 +153,7 @@ class EventLog:
     async def _create_batch(self, events: Sequence[Writable]) -> None:
         messages = [
             BatchMessage(
-                self._subjects.event(event.job_id, event.event_type),
+                self.subjects.event(event.job_id, event.event_type),
                 event.encode(),
                 event.header_lines(),
             )
@@ -183,12 +184,12 @@ class EventLog:
         message_id = message_id or self.new_message_id(event)
         expected = None
         if self.is_fenced:
-            expected = ExpectedLast(sequence=after, subject=self._subjects.job(event.job_id))
+            expected = ExpectedLast(sequence=after, subject=self.subjects.job(event.job_id))
         else:
             newest = await self.newest(event.job_id)
             if newest is not None and newest.sequence != after:
                 return await self._find_own(event, message_id, after)
-        subject = self._subjects.event(event.job_id, event.event_type)
+        subject = self.subjects.event(event.job_id, event.event_type)
         sequence, _ = await self._publish(event, subject, message_id, expected=expected)
         return sequence
 
@@ -232,10 +233,10 @@ class EventLog:
         newest: StoredEvent | None = None
         for pause in _KNOWN_WITHIN:
             await asyncio.sleep(pause)
-            own = await self._read(self._subjects.event(event.job_id, event.event_type))
+            own = await self._read(self.subjects.event(event.job_id, event.event_type))
             if own is not None and own.headers.get(_MESSAGE_ID) == message_id:
                 return own.sequence
-            found = await self._read(self._subjects.job(event.job_id))
+            found = await self._read(self.subjects.job(event.job_id))
             newest = None if found is None else _stored(found)
             if found is not None and found.sequence > after:
                 break

@@ -11,7 +11,7 @@ from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
-from trellis_nats.errors import InvalidPayload
+from trellis_nats.errors import InvalidPayload, PermissionDenied
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
@@ -195,7 +195,15 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         If it does, the message is left unanswered: that process keeps it from being redelivered.
         """
         started = await self._event_log.newest_of(item.job_id, EventType.STARTED)
-        if started is not None and await self._liveness.is_held(item.job_id, started.event.instance_id):
+        try:
+            is_held = started is not None and await self._liveness.is_held(
+                item.job_id, started.event.instance_id, self._event_log.subjects
+            )
+        except PermissionDenied as denial:
+            if self._must_wait(item, denial):
+                return True
+            is_held = False
+        if is_held:
             self._log_still_running(item, "in another worker")
             return True
         # Once for each delivery: the history is read again every few seconds while the job waits for its key.
@@ -208,6 +216,23 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
         item.is_reported_lost = True
         return False
+
+    def _must_wait(self, item: WorkItem, denial: PermissionDenied) -> bool:
+        """Return whether to leave the message unanswered for an ack wait, where no worker can be asked.
+
+        If the worker is alive, its progress acks keep the server from delivering the message again.
+        """
+        delivered, connected_for = item.message.delivered, self._liveness.connected_for
+        if item.redelivery.is_silence_proven(delivered, connected_for=connected_for):
+            return False
+        _log.info(
+            "job %s of queue %s may still run in another worker: it waits until the server delivers it again: %s",
+            item.job_id,
+            self._queue,
+            denial,
+            extra=log_fields(LogEvent.JOB_POSTPONED, queue=self._queue, job_id=item.job_id),
+        )
+        return True
 
     async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""

@@ -20,6 +20,8 @@ class RedeliveryPolicy:
 
     ack_wait: timedelta
     backoff: tuple[timedelta, ...] = ()
+    max_deliver: int = 0
+    """How often the server delivers a message at most; 0 or less means no limit."""
 
     @classmethod
     def of(cls, info: ConsumerInfo, *, otherwise: timedelta) -> Self:
@@ -30,7 +32,20 @@ class RedeliveryPolicy:
             otherwise: the ack wait of a consumer that has none.
         """
         wait = min(info.backoff, default=info.ack_wait) or otherwise
-        return cls(wait, info.backoff)
+        return cls(wait, info.backoff, info.max_deliver)
+
+    def is_silence_proven(self, delivered: int, *, connected_for: timedelta) -> bool:
+        """Return whether a delivery proves that no worker has sent a progress ack for the message for an ack wait.
+
+        A first delivery does not: the server may have lost its state, or the job was enqueued again. Nor does one soon
+        after a reconnect: progress acks may not have reached the server. The last one counts, because none follows.
+
+        Args:
+            delivered: how often the message has been delivered, this time included.
+            connected_for: how long this process has been connected without an interruption.
+        """
+        is_last = 0 < self.max_deliver <= delivered
+        return is_last or (delivered > 1 and connected_for > self.ack_wait)
 
     def nak_delay(self, wanted: timedelta, *, delivered: int) -> timedelta:
         """Return the delay to ask for, so that the given delivery, counted from 1, is delayed as wanted.
