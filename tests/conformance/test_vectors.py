@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 import pytest
 from pydantic import JsonValue
 
-from tests.conformance.folders import FOLDERS, SHARED
+from tests.conformance.folders import CASES, FOLDERS, SHARED
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.contract.digest import compute_digest, project_contract
 from trellis_codegen.contract.reading import read_manifest
@@ -66,6 +66,17 @@ def test_digests_match_those_of_real_manifests() -> None:
     }
 
     assert found == digests
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not next to the repository")
+def test_errors_of_operations_count_as_in_the_newest_reference() -> None:
+    (path,) = (CASES / "generator").glob("d03_reference_vector_*.json")
+    vector: DigestVector = json.loads(path.read_text())
+
+    reading = read_manifest(json.dumps(vector["input"]).encode())
+
+    assert reading.warnings == ()
+    assert compute_digest(reading.manifest) == vector["digest"]
 
 
 NUMBERS = [

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.contract.exchange import ErrorRef
+from trellis_codegen.contract.exchange import Operation, Rpc
 from trellis_codegen.contract.manifest import Manifest
 
 __all__ = ["compute_digest", "project_contract"]
@@ -39,7 +39,11 @@ def project_contract(manifest: Manifest) -> JsonObject:
     sections: JsonObject = {"capabilities": document.get("capabilities", {})}
     for section in _WITHOUT_DOCS:
         sections[section] = {name: _entry(each) for name, each in _members(document.get(section))}
-    listed = {error for rpc in (manifest.rpc or {}).values() for error in _error_types(rpc.errors)}
+    calls: tuple[Rpc | Operation, ...] = (
+        *(manifest.rpc or {}).values(),
+        *(manifest.operations or {}).values(),
+    )
+    listed = {error.error_type for call in calls for error in call.errors or []}
     errors = [(name, each) for name, each in _members(document.get("errors")) if each["type"] in listed]
     sections["errors"] = dict(errors)
     sections["uses"] = _uses(_object(document.get("uses")))
@@ -117,10 +121,6 @@ def _refs(value: JsonValue) -> Iterator[str]:
             yield name
         for member in value.values():
             yield from _refs(member)
-
-
-def _error_types(errors: list[ErrorRef] | None) -> list[str]:
-    return [error.error_type for error in errors or []]
 
 
 def _sorted_names(names: JsonValue) -> JsonValue:

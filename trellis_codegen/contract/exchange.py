@@ -117,6 +117,7 @@ class Operation(Part):
     progress: SchemaRef | None = None
     transfer: SendTransfer | None = None
     capabilities: OperationCapabilities | None = None
+    errors: list[ErrorRef] | None = None
     signals: dict[Text, Signal] | None = None
     cancel: bool | None = None
     docs: Docs | None = None
@@ -158,7 +159,7 @@ class Feed(Part):
 
 
 class ErrorDeclaration(Part):
-    """An error that RPCs may answer with, and the fields it carries."""
+    """An error that RPCs and operations may answer with, and the fields it carries."""
 
     error_type: Text = Field(alias="type")
     schema_ref: SchemaRef | None = Field(default=None, alias="schema")

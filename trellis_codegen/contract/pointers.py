@@ -8,10 +8,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TypeAlias
+from urllib.parse import unquote
 
 from pydantic import JsonValue
 
-__all__ = ["Place", "find_kind", "is_pointer", "look_up", "split_pointer"]
+__all__ = [
+    "Place",
+    "canonical_reference",
+    "find_kind",
+    "is_pointer",
+    "look_up",
+    "resolve",
+    "split_pointer",
+    "split_reference",
+]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -39,6 +49,56 @@ def is_pointer(text: str) -> bool:
 def split_pointer(pointer: str) -> tuple[str, ...]:
     """Return the names and numbers that a pointer is made of."""
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
+    """Return the schema that a local reference points to, or None when there is none."""
+    return _follow(root, reference)[1]
+
+
+def split_reference(reference: str) -> tuple[str, ...]:
+    """Return the names and numbers that a canonical reference is made of."""
+    return split_pointer(unquote(reference.removeprefix("#")))
+
+
+def canonical_reference(root: JsonValue, reference: str) -> str:
+    """Return a local reference in the one form that all references to its target share."""
+    steps, target = _follow(root, reference)
+    if target is None:
+        return reference
+    return "".join(["#", *(f"/{_escape(step)}" for step in steps)])
+
+
+def _escape(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1").replace("%", "%25")
+
+
+def _follow(root: JsonValue, reference: str) -> tuple[tuple[str, ...], JsonObject | bool | None]:
+    """Return the names and numbers that a reference is made of, and its target.
+
+    A reference is a part of a URI: it is percent-encoded. Some tools forget that, so its own text is tried too.
+    """
+    if not reference.startswith("#"):
+        return (), None
+    text = reference.removeprefix("#")
+    steps: tuple[str, ...] = ()
+    for pointer in dict.fromkeys([unquote(text), text]):
+        steps = split_pointer(pointer)
+        target = _descend(root, steps)
+        if isinstance(target, dict | bool):
+            return steps, target
+    return steps, None
+
+
+def _descend(value: JsonValue, steps: tuple[str, ...]) -> JsonValue:
+    for step in steps:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
 
 
 def look_up(schema: JsonValue, pointer: str) -> Place | None:
@@ -131,7 +191,8 @@ class _Search:
         for _ in range(depth):
             if not isinstance(node, dict) or not isinstance(reference := node.get("$ref"), str):
                 return node
-            node = _resolved(self._root, reference)
+            target = resolve(self._root, reference)
+            node = False if target is None else target
         return False
 
 
@@ -163,20 +224,8 @@ def _element(node: JsonObject, index: int) -> JsonValue:
     return more if isinstance(more, dict) else False
 
 
-def _resolved(root: JsonValue, reference: str) -> JsonValue:
-    target = root
-    for step in split_pointer(reference.removeprefix("#")):
-        if isinstance(target, dict) and step in target:
-            target = target[step]
-        elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
-            target = target[int(step)]
-        else:
-            return False
-    return target if reference.startswith("#") else False
-
-
 def _count(value: JsonValue) -> int:
-    return value if isinstance(value, int) else 0
+    return int(value) if isinstance(value, int | float) else 0
 
 
 def find_kind(value: JsonValue) -> str:

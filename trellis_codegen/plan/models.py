@@ -17,6 +17,7 @@ from trellis_codegen.problems import Problem, ProblemsFound, Severity
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
+from trellis_codegen.schemas.preparing import prepare_schema
 from trellis_codegen.schemas.reporting import find_losses
 from trellis_codegen.schemas.schema_forms import find_description
 from trellis_codegen.schemas.splitting import split
@@ -101,6 +102,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
     problems += find_collisions([*classes, *files])
     _raise_errors(problems)
+    schemas = {name: prepare_schema(schema) for name, schema in schemas.items()}
     problems += [
         problem for name, schema in schemas.items() for problem in find_losses(schema, ("schemas", name))
     ]

@@ -5,17 +5,18 @@ A schema can make datamodel-code-generator read files and import modules. A sche
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.pointers import canonical_reference, resolve, split_reference
 from trellis_codegen.naming import field
 from trellis_codegen.problems import Pointer, Problem
 from trellis_codegen.schemas.patterns import PatternRefused, translate_pattern
 from trellis_codegen.schemas.wellformed import check_values
 
-__all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "resolve", "subschemas", "walk"]
+__all__ = ["MAX_SCHEMA_DEPTH", "MAX_SCHEMA_NODES", "check_schema", "replace_subschemas", "subschemas", "walk"]
 
 MAX_SCHEMA_DEPTH = 64
 """Schemas may be nested this deep."""
@@ -56,12 +57,51 @@ def subschemas(node: JsonObject) -> Iterator[tuple[Pointer, JsonValue]]:
             yield (keyword,), value
 
 
-def walk(schema: JsonValue, pointer: Pointer, depth: int = 1) -> Iterator[tuple[JsonValue, Pointer, int]]:
-    """Yield a schema and every schema inside it, with its place and its depth."""
-    yield schema, pointer, depth
-    if isinstance(schema, dict):
-        for way, each in subschemas(schema):
-            yield from walk(each, (*pointer, *way), depth + 1)
+def replace_subschemas(node: JsonObject, change: Callable[[JsonValue], JsonValue]) -> JsonObject:
+    """Return `node` with the schemas directly inside it replaced, wherever a keyword holds some."""
+    result = dict(node)
+    for way, each in subschemas(node):
+        new = change(each)
+        match way:
+            case (str(keyword),):
+                result[keyword] = new
+            case (str(keyword), str(name)):
+                result[keyword] = {**cast("JsonObject", result[keyword]), name: new}
+            case (str(keyword), int(index)):
+                old = cast("list[JsonValue]", result[keyword])
+                result[keyword] = [*old[:index], new, *old[index + 1 :]]
+            case _:
+                pass
+    return result
+
+
+def walk(schema: JsonValue, pointer: Pointer) -> Iterator[tuple[JsonValue, Pointer, int]]:
+    """Yield a schema and every schema inside it, with its place and its depth.
+
+    After these come the schemas that only a reference leads to, because no keyword of JSON Schema holds them.
+    """
+    seen: set[int] = set()
+    references: dict[str, None] = {}
+
+    def visit(node: JsonValue, place: Pointer, depth: int) -> Iterator[tuple[JsonValue, Pointer, int]]:
+        yield node, place, depth
+        if not isinstance(node, dict):
+            return
+        seen.add(id(node))
+        if isinstance(reference := node.get("$ref"), str):
+            references[canonical_reference(schema, reference)] = None
+        for way, each in subschemas(node):
+            yield from visit(each, (*place, *way), depth + 1)
+
+    yield from visit(schema, pointer, 1)
+    followed = 0
+    while followed < len(references):
+        reference = [*references][followed]
+        followed += 1
+        target = resolve(schema, reference)
+        if isinstance(target, dict) and id(target) not in seen:
+            steps = split_reference(reference)
+            yield from visit(target, (*pointer, *steps), len(steps) + 1)
 
 
 def _check_node(node: JsonObject, pointer: Pointer, root: JsonValue) -> Iterator[Problem]:
@@ -76,28 +116,27 @@ def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Ite
     if not isinstance(reference, str):
         return
     if reference != "#" and not reference.startswith("#/"):
-        hint = 'only references within the schema are supported: "#/$defs/…"'
         yield Problem(
-            pointer=(*pointer, "$ref"), what=f'the reference "{reference}" is not allowed', hint=hint
+            pointer=(*pointer, "$ref"),
+            what=f'the reference "{reference}" is not allowed',
+            hint='only references within the schema are supported: "#/$defs/…"',
         )
     elif resolve(root, reference) is None:
         yield Problem(
-            pointer=(*pointer, "$ref"), what=f'the reference "{reference}" does not exist in this schema'
+            pointer=(*pointer, "$ref"),
+            what=f'the reference "{reference}" does not exist in this schema',
+            hint=_suggest_embedding(reference),
         )
 
 
-def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
-    """Return the schema that a local reference points to, or None when there is none."""
-    target = root
-    for step in reference.removeprefix("#").split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(target, dict) and name in target:
-            target = target[name]
-        elif isinstance(target, list) and name.isdecimal() and int(name) < len(target):
-            target = target[int(name)]
-        else:
-            return None
-    return target if isinstance(target, dict | bool) else None
+def _suggest_embedding(reference: str) -> str | None:
+    section, _, name = reference.removeprefix("#/").partition("/")
+    if section != "schemas" or not name:
+        return None
+    return (
+        f'a schema refers to its own parts only, not to other schemas of the contract: copy "{name}" into its "$defs" '
+        f'and write "#/$defs/{name}"; equal objects become one class'
+    )
 
 
 def _check_patterns(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.pointers import resolve
 from trellis_codegen.problems import Problem, ProblemsFound
-from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, resolve, subschemas
+from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, replace_subschemas, subschemas
 from trellis_codegen.schemas.keywords import MERGEABLE, is_steering
 
 __all__ = ["dereference", "find_recursive_references"]
@@ -54,27 +54,11 @@ def dereference(schema: JsonValue, root: JsonValue, *, keep: frozenset[str]) -> 
             return expand({**target, **siblings}) if isinstance(target, dict) else target
         if isinstance(reference, str):
             return node
-        return _with_inside({key: each for key, each in siblings.items() if not is_steering(key)}, expand)
+        return replace_subschemas(
+            {key: each for key, each in siblings.items() if not is_steering(key)}, expand
+        )
 
     return expand(schema)
-
-
-def _with_inside(node: JsonObject, change: Callable[[JsonValue], JsonValue]) -> JsonObject:
-    """Replace the schemas inside `node`, wherever a keyword holds some."""
-    result = dict(node)
-    for way, each in subschemas(node):
-        new = change(each)
-        match way:
-            case (str(keyword),):
-                result[keyword] = new
-            case (str(keyword), str(name)):
-                result[keyword] = {**cast("JsonObject", result[keyword]), name: new}
-            case (str(keyword), int(index)):
-                old = cast("list[JsonValue]", result[keyword])
-                result[keyword] = [*old[:index], new, *old[index + 1 :]]
-            case _:
-                pass
-    return result
 
 
 def _references(node: JsonValue) -> set[str]:

@@ -57,8 +57,6 @@ DESCRIPTIVE = frozenset(
         "$comment",
         "$id",
         "$schema",
-        "contentEncoding",
-        "contentMediaType",
         "default",
         "deprecated",
         "description",

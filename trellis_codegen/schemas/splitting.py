@@ -12,9 +12,9 @@ from typing import NoReturn, TypeAlias, cast
 from pydantic import JsonValue
 
 from trellis_codegen import naming
+from trellis_codegen.contract.pointers import resolve, split_reference
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.schemas import schema_forms
-from trellis_codegen.schemas.checking import resolve
 from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
 from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
 from trellis_codegen.schemas.keywords import CONSTRAINTS
@@ -207,7 +207,7 @@ class _Splitter:
                 self._refuse(f'"{reference}" is recursive, so it must be an object')
             # Its place is known before its fields are read, because they lead back to it.
             self.recursive_keys[reference] = self._class_key(len(self.classes))
-            name = naming.class_name(self.name + naming.pascal(reference.rpartition("/")[2]))
+            name = naming.class_name(self.name + naming.pascal("".join(split_reference(reference)[-1:])))
             self._add_class(name, target)
         return self.recursive_keys[reference]
 

@@ -9,12 +9,25 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
-__all__ = ["check_values"]
+__all__ = ["COUNTS", "check_values"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 Test: TypeAlias = Callable[[JsonValue], bool]
 
-_MAX_COUNT = 2**31 - 1
+_MAX_COUNT = 2**63 - 1
+COUNTS = frozenset(
+    [
+        "maxContains",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "minContains",
+        "minItems",
+        "minLength",
+        "minProperties",
+    ]
+)
+"""The keywords that hold a whole number; `2.0` is one."""
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
@@ -40,7 +53,9 @@ def _is_positive(value: JsonValue) -> bool:
 
 
 def _is_count(value: JsonValue) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= _MAX_COUNT and value == int(value)
 
 
 def _is_text(value: JsonValue) -> bool:
@@ -68,9 +83,11 @@ _TEXT = ("a string", _is_text)
 _OBJECT = ("an object", _is_object)
 _COUNT = (f"a whole number from 0 to {_MAX_COUNT}", _is_count)
 _NUMBER = ("a number", _is_number)
+_LIMIT = ("a number, which replaces the true or false of draft 4", _is_number)
 _FILLED_LIST = ("a non-empty list", _is_filled_list)
 
 _RULES: dict[str, tuple[str, Test]] = {
+    **dict.fromkeys(COUNTS, _COUNT),
     "$defs": _OBJECT,
     "$ref": _TEXT,
     "allOf": _FILLED_LIST,
@@ -78,14 +95,10 @@ _RULES: dict[str, tuple[str, Test]] = {
     "definitions": _OBJECT,
     "description": _TEXT,
     "enum": _FILLED_LIST,
-    "exclusiveMaximum": _NUMBER,
-    "exclusiveMinimum": _NUMBER,
+    "exclusiveMaximum": _LIMIT,
+    "exclusiveMinimum": _LIMIT,
     "format": _TEXT,
-    "maxItems": _COUNT,
-    "maxLength": _COUNT,
     "maximum": _NUMBER,
-    "minItems": _COUNT,
-    "minLength": _COUNT,
     "minimum": _NUMBER,
     "multipleOf": ("a number above 0", _is_positive),
     "oneOf": _FILLED_LIST,

@@ -132,6 +132,7 @@ def test_a_legal_contract_has_no_problems(document: JsonObject) -> None:
         (happening(Kept=event("events.v1.Kept.{/flag}", params=["/flag"])), "events/Kept/params/0", "may be a boolean"),
         (happening(Kept=event("events.v1.Kept.{/x}", params=["/x"])), "events/Kept/params/0", "nothing at"),
         (happening(A=event("events.v1.{/text}", params=["/text"]), B=event("events.v1.B")), "events/B/subject", 'events "A"'),
+        (contract(operations={"Run": operation(errors=[{"type": "Lots"}])}, errors={"lost": {"type": "Lost"}}), "operations/Run/errors/0/type", 'no error of type "Lots"'),
         (upload(store="nope"), "operations/Run/transfer/store", 'no store named "nope"'),
         (upload(key="/count"), "operations/Run/transfer/key", "must be a string"),
         (upload(key="x"), "operations/Run/transfer/key", "does not match"),

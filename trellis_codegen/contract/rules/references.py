@@ -7,6 +7,7 @@ from typing import cast
 
 from pydantic import BaseModel
 
+from trellis_codegen.contract.exchange import Operation, Rpc
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
@@ -53,14 +54,17 @@ def check_exports(manifest: Manifest) -> Iterator[Problem]:
 
 
 def check_errors(manifest: Manifest) -> Iterator[Problem]:
-    """Every error that an RPC lists is declared, or built in."""
+    """Every error that an RPC or an operation lists is declared, or built in."""
     known = BUILT_IN_ERRORS | {error.error_type for error in (manifest.errors or {}).values()}
-    for name, rpc in (manifest.rpc or {}).items():
-        for index, error in enumerate(rpc.errors or []):
+    calls: list[tuple[str, str, Rpc | Operation]] = [
+        *(("rpc", name, rpc) for name, rpc in (manifest.rpc or {}).items()),
+        *(("operations", name, operation) for name, operation in (manifest.operations or {}).items()),
+    ]
+    for section, name, call in calls:
+        for index, error in enumerate(call.errors or []):
             if error.error_type not in known:
-                yield _make_problem(
-                    ("rpc", name, "errors", index, "type"), "error of type", error.error_type, known
-                )
+                pointer = (section, name, "errors", index, "type")
+                yield _make_problem(pointer, "error of type", error.error_type, known)
 
 
 def check_stores(manifest: Manifest) -> Iterator[Problem]:
