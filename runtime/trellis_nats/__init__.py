@@ -1,4 +1,4 @@
-"""The runtime of packages that trellis-gen generates: jobs, RPC, events and key-value buckets over NATS JetStream.
+"""The runtime of packages that trellis-gen generates: jobs, RPC, feeds, events and key-value buckets over NATS JetStream.
 
 You import the generated package; it imports this one. From here you may need the errors, `Options` for `connect`,
 `permissions`, and the types of what handlers get.
@@ -16,6 +16,7 @@ from trellis_nats.errors import (
     CannotConnect,
     ConfigurationError,
     DeclaredError,
+    FeedInterrupted,
     HandlerConflict,
     IncompatiblePackage,
     InvalidKey,
@@ -52,6 +53,7 @@ from trellis_nats.errors import (
     WrongLastSequence,
 )
 from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
+from trellis_nats.feeds import FeedCall, FeedContext, FeedEndpoint, FeedSubscription
 from trellis_nats.health import CheckResult, Health, HealthReport, HealthStatus
 from trellis_nats.jobs import (
     Accepted,
@@ -80,7 +82,7 @@ from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
-from trellis_nats.specs import BucketSpec, EventSpec, JobSpec, KeySpec, RpcSpec
+from trellis_nats.specs import BucketSpec, EventSpec, FeedSpec, JobSpec, KeySpec, RpcSpec
 
 __all__ = [
     "RUNTIME_API",
@@ -105,6 +107,12 @@ __all__ = [
     "EventSource",
     "EventSpec",
     "EventSubscription",
+    "FeedCall",
+    "FeedContext",
+    "FeedEndpoint",
+    "FeedInterrupted",
+    "FeedSpec",
+    "FeedSubscription",
     "HandlerConflict",
     "Health",
     "HealthReport",

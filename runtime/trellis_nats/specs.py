@@ -22,6 +22,7 @@ __all__ = [
     "WHEN_FULL_DEFAULT",
     "BucketSpec",
     "EventSpec",
+    "FeedSpec",
     "JobSpec",
     "KeySpec",
     "RpcSpec",
@@ -131,6 +132,21 @@ class EventSpec:
     def filter(self) -> str:
         """The subject that matches the event for all values of its parameters."""
         return _PLACEHOLDER.sub("*", self.subject)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedSpec:
+    """One feed."""
+
+    name: str
+    """For example `Orders.Live`."""
+    subject: str
+    input: object
+    """The type of the request that opens the feed."""
+    event: object
+    """The type of its events."""
+    errors: tuple[type[DeclaredError], ...] = ()
+    """The errors that the contract declares, in addition to those that every feed may end with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,9 @@ items is wrong. Other runtimes name the place in the schema instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
@@ -17,13 +17,13 @@ from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import (
     AuthError,
     DeclaredError,
+    FeedInterrupted,
     InvalidPayload,
     RemoteError,
     RpcError,
     UnexpectedError,
     ValidationError,
 )
-from trellis_nats.specs import RpcSpec
 
 __all__ = ["CallFacts", "ErrorCodec", "invalid_request", "invalid_response"]
 
@@ -34,7 +34,9 @@ _UNEXPECTED: Final = "An unexpected error has occurred"
 class CallFacts:
     """What an error reply contains about its call."""
 
-    method: str
+    surface: Literal["method", "feed"]
+    """The member of `context` that has the name (reference, 5.2)."""
+    name: str
     request_id: str
     service: str
     contract_id: str
@@ -44,7 +46,7 @@ class CallFacts:
     def context(self) -> dict[str, JsonValue]:
         """Write the `context` member."""
         return {
-            "method": self.method,
+            self.surface: self.name,
             "requestId": self.request_id,
             "service": self.service,
             "contractId": self.contract_id,
@@ -53,14 +55,15 @@ class CallFacts:
 
 
 class ErrorCodec:
-    """Encodes and decodes the error replies of one procedure."""
+    """Encodes and decodes the error replies of one procedure or feed."""
 
-    def __init__(self, spec: RpcSpec) -> None:
-        self._what = f'the error reply of rpc "{spec.name}"'
-        self._declared = {error.error_type: DeclaredCodec(error) for error in spec.errors}
+    def __init__(self, what: str, errors: Iterable[type[DeclaredError]]) -> None:
+        """Prepare for the errors that the contract declares; `what` is `rpc "Orders.Create"`."""
+        self._what = f"the error reply of {what}"
+        self._declared = {error.error_type: DeclaredCodec(error) for error in errors}
 
     def encode(self, error: RpcError, call: CallFacts, *, error_id: str) -> bytes:
-        """Encode an error. One that is neither declared for the procedure nor built in becomes an `UnexpectedError`.
+        """Encode an error. One that is neither declared nor built in becomes an `UnexpectedError`.
 
         Raises:
             InvalidPayload: the fields of a declared error do not match its schema, or cannot be written as JSON.
@@ -84,6 +87,8 @@ class ErrorCodec:
             case AuthError():
                 common |= {"type": "AuthError", "message": str(error)}
                 own = {"reason": error.reason}
+            case FeedInterrupted():
+                common |= {"type": "FeedInterrupted", "message": str(error)}
             case _:
                 pass
         try:
@@ -136,6 +141,8 @@ def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
             auth = AuthError(reason)
             auth.id = common.id
             return auth
+        case {"type": "FeedInterrupted"}:
+            return FeedInterrupted(common.message)
         case _:
             return None
 

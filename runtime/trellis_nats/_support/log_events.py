@@ -62,13 +62,15 @@ class LogEvent(StrEnum):
     WORK_MESSAGE_REMOVED = "work_message_removed"
     """A message of the work stream is malformed, or its job has no events; it was removed."""
 
-    # --- RPC and events ----------------------------------------------------------------------------------------------
+    # --- RPC, feeds and events ---------------------------------------------------------------------------------------
     CALL_REFUSED = "call_refused"
     """A call was answered with an error that its handler did not raise, or was ignored."""
     CALL_TIMED_OUT = "call_timed_out"
     """A handler was cancelled because its caller no longer waits."""
     REPLY_LOST = "reply_lost"
     """A reply could not be sent: the connection was gone for as long as the caller waits."""
+    FEED_SUBSCRIBER_GONE = "feed_subscriber_gone"
+    """No process receives the events of a feed any longer; its handler is cancelled."""
     EVENT_SKIPPED = "event_skipped"
     """A received event does not match its schema and was skipped."""
     EVENTS_DROPPED = "events_dropped"
@@ -178,6 +180,7 @@ def log_fields(
     consumer: str | None = None,
     subject: str | None = None,
     rpc: str | None = None,
+    feed: str | None = None,
     request_id: str | None = None,
     error_id: str | None = None,
 ) -> dict[str, object]:
@@ -193,6 +196,7 @@ def log_fields(
         consumer: the name of the JetStream consumer.
         subject: the NATS subject.
         rpc: the name of the procedure.
+        feed: the name of the feed.
         request_id: the caller's id of a call.
         error_id: the id under which the caller got the error.
     """
@@ -205,6 +209,7 @@ def log_fields(
         "consumer": consumer,
         "subject": subject,
         "rpc": rpc,
+        "feed": feed,
         "request_id": request_id,
         "error_id": error_id,
     }

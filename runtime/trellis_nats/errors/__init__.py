@@ -34,6 +34,7 @@ TrellisError
 │   ├── UnexpectedError           the handler failed; details are in the service's log under `id`
 │   ├── ValidationError           the request or the response does not match its schema
 │   ├── AuthError                 the caller is not authorised
+│   ├── FeedInterrupted           a feed ended although its handler did not; open it again
 │   └── RemoteError               an error of a type this contract does not declare
 └── KvError
     ├── KeyExists                 `create` found an existing value
@@ -64,6 +65,7 @@ from trellis_nats.errors.kv import InvalidKey, KeyExists, KvError, RevisionMisma
 from trellis_nats.errors.rpc import (
     AuthError,
     DeclaredError,
+    FeedInterrupted,
     RemoteError,
     RpcError,
     UnexpectedError,
@@ -91,6 +93,7 @@ __all__ = [
     "CannotConnect",
     "ConfigurationError",
     "DeclaredError",
+    "FeedInterrupted",
     "HandlerConflict",
     "IncompatiblePackage",
     "InvalidKey",

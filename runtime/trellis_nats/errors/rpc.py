@@ -1,4 +1,4 @@
-"""Errors of RPC calls."""
+"""Errors of calls: RPCs and feeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from trellis_nats.errors.base import TrellisError
 
-__all__ = ["AuthError", "DeclaredError", "RemoteError", "RpcError", "UnexpectedError", "ValidationError"]
+__all__ = [
+    "AuthError",
+    "DeclaredError",
+    "FeedInterrupted",
+    "RemoteError",
+    "RpcError",
+    "UnexpectedError",
+    "ValidationError",
+]
 
 
 class RpcError(TrellisError):
@@ -64,6 +72,13 @@ class AuthError(RpcError):
         self.reason = reason
         self.id: str | None = None
         """The id that the service assigned; None before the error has crossed the wire."""
+
+
+class FeedInterrupted(RpcError):
+    """A feed ended although its handler did not: events may be missing, and none follow. Open the feed again.
+
+    The text says why: a connection was lost, the service stopped or is silent, or the reader is too slow.
+    """
 
 
 class RemoteError(RpcError):

@@ -43,7 +43,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._runtime = runtime
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
-        self._errors = ErrorCodec(spec)
+        self._errors = ErrorCodec(f'rpc "{spec.name}"', spec.errors)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:

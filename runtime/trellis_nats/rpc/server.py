@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from trellis_nats._calls.headers import is_reply_subject
 from trellis_nats._calls.incoming import IncomingCall, read_call
+from trellis_nats._calls.replies import Reply
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
@@ -17,7 +18,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
-from trellis_nats.rpc.responder import Reply, Responder
+from trellis_nats.rpc.responder import Responder
 from trellis_nats.specs import RpcSpec
 
 __all__ = ["RpcServer"]
@@ -91,7 +92,7 @@ class RpcServer:
             return
         call = read_call(message, at=now())
         if len(self._serving) >= _RUNNING_MAX + _WAITING_MAX:
-            self._reply_now(call, self._responder.refuse(call, "too many calls are waiting"))
+            self._reply_now(call, self._responder.errors.refuse(call, "too many calls are waiting"))
             return
         due = None
         if call.timeout is not None:
@@ -112,7 +113,7 @@ class RpcServer:
                 self._spec.name,
                 call.request_id,
                 call.timeout,
-                extra=self._log_fields(LogEvent.CALL_TIMED_OUT, call),
+                extra=self._responder.errors.log_fields(LogEvent.CALL_TIMED_OUT, call),
             )
 
     async def _reply(self, call: IncomingCall, reply: Reply) -> None:
@@ -134,7 +135,7 @@ class RpcServer:
         try:
             self._send(call, reply)
         except PayloadTooLarge as error:
-            self._send(call, self._responder.refuse(call, str(error), level=logging.ERROR))
+            self._send(call, self._responder.errors.refuse(call, str(error), level=logging.ERROR))
         except NotConnected:
             return False
         return True
@@ -147,22 +148,19 @@ class RpcServer:
             'rpc "%s": the reply to request %s is lost: not connected',
             self._spec.name,
             call.request_id,
-            extra=self._log_fields(LogEvent.REPLY_LOST, call),
+            extra=self._responder.errors.log_fields(LogEvent.REPLY_LOST, call),
         )
-
-    def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
-        return log_fields(event, rpc=self._spec.name, request_id=call.request_id)
 
     def _on_served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
         if task.cancelled():
             reason = "the service stopped before the handler ended"
-            self._reply_now(call, self._responder.refuse(call, reason))
+            self._reply_now(call, self._responder.errors.refuse(call, reason))
         elif (error := task.exception()) is not None:
             _log.error(
                 'rpc "%s": internal error while serving request %s',
                 self._spec.name,
                 call.request_id,
                 exc_info=error,
-                extra=self._log_fields(LogEvent.INTERNAL_ERROR, call),
+                extra=self._responder.errors.log_fields(LogEvent.INTERNAL_ERROR, call),
             )

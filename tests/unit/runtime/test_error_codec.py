@@ -12,7 +12,6 @@ from trellis_nats import (
     Model,
     RemoteError,
     RpcError,
-    RpcSpec,
     UnexpectedError,
     ValidationError,
 )
@@ -21,7 +20,8 @@ from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_reque
 from tests.support.orders import ORDERS_CREATE, ORDERS_PEEK, BusyError, NotFoundError
 
 CALL = CallFacts(
-    method="Orders.Create",
+    surface="method",
+    name="Orders.Create",
     request_id="01M8REQUEST",
     service="orders-service",
     contract_id="orders-service@v1",
@@ -35,7 +35,7 @@ CONTEXT = {
     "contractId": "orders-service@v1",
     "contractDigest": "w4an",
 }
-ERRORS = ErrorCodec(ORDERS_CREATE)
+ERRORS = ErrorCodec('rpc "Orders.Create"', ORDERS_CREATE.errors)
 
 
 def written(error: RpcError, errors: ErrorCodec = ERRORS) -> JsonValue:
@@ -122,7 +122,7 @@ class ClosedError(DeclaredError):
 
 
 def test_a_schema_that_forbids_the_common_members_still_works() -> None:
-    errors = ErrorCodec(RpcSpec(name="X", subject="rpc.v1.X", input=str, output=str, errors=(ClosedError,)))
+    errors = ErrorCodec('rpc "X"', [ClosedError])
 
     data = errors.encode(ClosedError("said", code=4), CALL, error_id="01M8ERROR")
     error = errors.decode(data)
@@ -140,7 +140,10 @@ def test_a_declared_error_that_breaks_its_schema_is_not_written() -> None:
 
 
 def test_an_error_that_the_procedure_does_not_declare_becomes_unexpected() -> None:
-    error = written(NotFoundError("secret", resource="a", resource_id="b"), ErrorCodec(ORDERS_PEEK))
+    error = written(
+        NotFoundError("secret", resource="a", resource_id="b"),
+        ErrorCodec('rpc "Orders.Peek"', ORDERS_PEEK.errors),
+    )
 
     assert error == {
         "id": "01M8ERROR",

@@ -1,0 +1,131 @@
+"""Turns what a handler raises into the reply that its caller gets, and logs what the caller does not get."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeGuard
+
+from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
+from trellis_nats._calls.headers import ERROR_HEADERS
+from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_exception import log_exception
+from trellis_nats.codec import decode_json
+from trellis_nats.contract import Contract
+from trellis_nats.errors import (
+    AuthError,
+    DeclaredError,
+    FeedInterrupted,
+    InvalidPayload,
+    RpcError,
+    UnexpectedError,
+    ValidationError,
+)
+from trellis_nats.ids import new_id
+
+__all__ = ["ErrorReplies", "Reply", "Surface"]
+
+_log = logging.getLogger(__name__)
+
+Surface = Literal["rpc", "feed"]
+"""The kinds of surface that answer calls, as log records and texts name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a call."""
+
+    data: bytes
+    headers: Mapping[str, str] | None = None
+
+
+class ErrorReplies:
+    """Writes the error replies of one procedure or feed."""
+
+    def __init__(
+        self, surface: Surface, name: str, contract: Contract, errors: tuple[type[DeclaredError], ...]
+    ) -> None:
+        self._surface: Surface = surface
+        self._name = name
+        self._contract = contract
+        self._errors = errors
+        self._codec = ErrorCodec(f'{surface} "{name}"', errors)
+
+    def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:
+        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why."""
+        error_id = new_id()
+        _log.log(
+            level,
+            '%s "%s": request %s is answered with error %s: %s',
+            self._surface,
+            self._name,
+            call.request_id,
+            error_id,
+            reason,
+            extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
+        )
+        return self._write(call, UnexpectedError(), error_id)
+
+    def interrupt(self, call: IncomingCall, reason: str) -> Reply:
+        """Return the last frame of a feed that ends before its handler does. It is not logged."""
+        return self._write(call, FeedInterrupted(reason), new_id())
+
+    def reply_to_invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
+        """Return the reply to a call whose request does not match its schema."""
+        try:
+            decode_json(call.data)
+        except ValueError:
+            return self.refuse(call, "the request is not JSON")
+        return self._write(call, invalid_request(error.issues), new_id())
+
+    def reply_to_exception(self, call: IncomingCall, error: BaseException) -> Reply:
+        """Return the reply for what a handler raised: the error itself if it is for the caller, or else only an id."""
+        if not self._is_for_caller(error):
+            return self.reply_to_failure(call, UnexpectedError(), cause=error)
+        try:
+            return self._write(call, error, error.id or new_id())
+        except InvalidPayload as problem:
+            return self.reply_to_failure(call, UnexpectedError(), cause=problem)
+
+    def reply_to_failure(self, call: IncomingCall, error: RpcError, *, cause: BaseException) -> Reply:
+        """Log the cause with its traceback. The caller gets an error with the id under which it is logged."""
+        error_id = new_id()
+        log_exception(
+            _log,
+            logging.ERROR,
+            '%s "%s": the handler failed, request %s, error %s',
+            self._surface,
+            self._name,
+            call.request_id,
+            error_id,
+            error=cause,
+            extra=self.log_fields(LogEvent.HANDLER_RAISED, call, error_id),
+        )
+        return self._write(call, error, error_id)
+
+    def log_fields(
+        self, event: LogEvent, call: IncomingCall, error_id: str | None = None
+    ) -> dict[str, object]:
+        """Return the fields of a log record about a call."""
+        rpc, feed = (self._name, None) if self._surface == "rpc" else (None, self._name)
+        return log_fields(event, rpc=rpc, feed=feed, request_id=call.request_id, error_id=error_id)
+
+    def _is_for_caller(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
+        """Return whether the caller gets the error itself. An error with an id answers a call that the handler made."""
+        return isinstance(error, self._errors) or (
+            isinstance(error, ValidationError | AuthError) and error.id is None
+        )
+
+    def _write(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:
+        facts = CallFacts(
+            surface="method" if self._surface == "rpc" else "feed",
+            name=self._name,
+            request_id=call.request_id,
+            service=self._contract.name,
+            contract_id=self._contract.id,
+            contract_digest=self._contract.digest,
+            trace_id=call.carried.trace_id,
+        )
+        return Reply(self._codec.encode(error, facts, error_id=error_id), ERROR_HEADERS)

@@ -1,0 +1,162 @@
+"""The client side of one feed: opening it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from typing_extensions import override
+
+from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.permission_errors import PermissionViolation
+from trellis_nats._nats.readiness import wait_ready
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.binding import Binding
+from trellis_nats.codec import Codec
+from trellis_nats.context import new_context
+from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
+from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, interpret_frame, sends_signals
+from trellis_nats.feeds.grants import open_grants
+from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
+from trellis_nats.grants import Grant, Role
+from trellis_nats.ids import new_id
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import FeedSpec
+from trellis_nats.surface import Surface
+
+__all__ = ["FeedCall"]
+
+RequestT = TypeVar("RequestT")
+EventT = TypeVar("EventT")
+
+_NO_RESPONDERS_PAUSES: Final = (timedelta(milliseconds=200), timedelta(milliseconds=400))
+"""The waits before the second and the third attempt where no process serves the feed, as for an RPC (reference, 5.4)."""
+
+
+class FeedCall(Generic[RequestT, EventT]):
+    """A feed to be opened."""
+
+    def __init__(self, runtime: Runtime, spec: FeedSpec) -> None:
+        self.spec = spec
+        """What the contract declares about the feed."""
+        self._runtime = runtime
+        self._request = Codec[RequestT](spec.input, what=f'the request of feed "{spec.name}"')
+        self._event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
+        self._errors = ErrorCodec(f'feed "{spec.name}"', spec.errors)
+        runtime.register(_CallSurface(spec))
+
+    def __repr__(self) -> str:
+        return f"<FeedCall {self.spec.name}>"
+
+    @asynccontextmanager
+    async def __call__(
+        self, request: RequestT, *, timeout: timedelta | None = None
+    ) -> AsyncGenerator[FeedSubscription[EventT]]:
+        """Open the feed for an `async with` block, and iterate over its events.
+
+            async with client.feeds.orders.live(OrdersLiveRequest()) as events:
+                async for event in events:
+                    print(event)
+
+        With no timeout, wait for `Options.request_timeout` until the service accepts the call; the feed itself has no
+        limit. Events arrive at most once, in order. Up to 4,096 of them, and 64 MiB, wait for the reader. Where events
+        may be missing, because a connection was lost or the reader is too slow, iterating raises `FeedInterrupted`: open
+        the feed again.
+
+        Raises:
+            InvalidPayload: the request does not match its schema, and nothing was sent.
+            ValidationError: the service rejects the request.
+            AuthError: the caller may not do this.
+            RpcError: the service refuses the call for another reason.
+            NoResponders: no process serves the feed.
+            RequestTimeout: the service did not accept the call in time.
+            PermissionDenied: the account may not publish to the feed's subject.
+            NotConnected: there was no connection in time; nothing was sent.
+        """
+        data = self._request.encode(request)
+        limit = self._runtime.options.request_timeout if timeout is None else timeout
+        opening = _Opening(self._runtime.connection, self.spec)
+        try:
+            first = await opening.send(data, limit)
+            if interpret_frame(first) is Frame.ERROR:
+                raise self._errors.decode(first.data)
+            silent_after = SILENT_AFTER if sends_signals(first.headers) else None
+            yield FeedSubscription(self._event, self._errors, opening.buffer, silent_after=silent_after)
+        finally:
+            await opening.close()
+
+
+class _Opening:
+    """The inbox of one open feed, and the call that opens it."""
+
+    def __init__(self, connection: Connection, spec: FeedSpec) -> None:
+        self.buffer = FeedBuffer()
+        self._connection = connection
+        self._spec = spec
+        self._inbox = connection.new_inbox()
+        self._denied = PermissionViolation("publish to", spec.subject.lower())
+        self._is_denied = False
+        self._subscription = connection.subscribe(self._inbox, self.buffer.put)
+        self._removers = (
+            connection.on_disconnect(
+                lambda: self.buffer.end("the connection was lost; events may be missing")
+            ),
+            connection.on_permission_error(self._on_violation),
+        )
+
+    async def send(self, data: bytes, limit: timedelta) -> Message:
+        """Send the call until a process serves the feed: at most three times, all within the limit."""
+        loop = self._connection.loop
+        due = loop.time() + limit.total_seconds()
+        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
+        headers = {**context.headers(), **SIGNALS_HEADERS}
+        for pause in (*_NO_RESPONDERS_PAUSES, None):
+            await wait_ready(self._connection, due, self._spec.subject)
+            self._connection.send(self._spec.subject, data, headers=headers, reply=self._inbox)
+            first = await self._take_first(due, limit)
+            if interpret_frame(first) is not Frame.NO_SERVICE:
+                return first
+            if pause is None or loop.time() + pause.total_seconds() > due:
+                break
+            await asyncio.sleep(pause.total_seconds())
+        raise NoResponders(f'no process serves feed "{self._spec.name}"')
+
+    async def close(self) -> None:
+        """Receive no more frames. The service notices."""
+        for remove in self._removers:
+            remove()
+        await self._subscription.unsubscribe()
+
+    async def _take_first(self, due: float, limit: timedelta) -> Message:
+        try:
+            async with asyncio.timeout_at(due):
+                return await self.buffer.take(silent_after=None)
+        except TimeoutError:
+            raise RequestTimeout(
+                f'no answer from feed "{self._spec.name}" within {limit.total_seconds():g} s'
+            ) from None
+        except FeedInterrupted:
+            if self._is_denied:
+                raise PermissionDenied("publish to", self._spec.subject) from None
+            raise
+
+    def _on_violation(self, violation: PermissionViolation) -> bool:
+        if violation != self._denied:
+            return False
+        self._is_denied = True
+        self.buffer.end("the account may not open it")
+        return True
+
+
+@dataclass(frozen=True)
+class _CallSurface(Surface):
+    spec: FeedSpec
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        return open_grants(self.spec) if role in {"worker", "client"} else ()

@@ -1,0 +1,38 @@
+"""The permissions that feeds need on the server. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_nats.grants import Grant, Probe, StartCheck, publish, subscribe
+from trellis_nats.specs import FeedSpec
+
+__all__ = ["open_grants", "serve_grants", "trace_subject"]
+
+
+def serve_grants(
+    feed: FeedSpec, service: str, *, at_start: StartCheck = StartCheck.REQUIRED
+) -> Iterator[Grant]:
+    """To serve a feed.
+
+    `allow_responses` allows one answer to each call, for some minutes: a feed has many, for as long as it is open. So the
+    service may publish to the inboxes of the service's clients.
+    """
+    yield subscribe(feed.subject, f"serve feed {feed.name}", at_start=at_start)
+    yield publish(f"_INBOX_{service}.client.>", f"send the events of feed {feed.name}", at_start=at_start)
+    skipped = (
+        StartCheck.SKIPPED
+    )  # without it, a subscriber of another runtime that is gone is noticed at the next event
+    traces = trace_subject(service, "*", "*")
+    yield publish(traces, "ask whether a subscriber is still there", probe=Probe.NONE, at_start=skipped)
+    yield subscribe(traces, "learn whether a subscriber is still there", at_start=skipped)
+
+
+def open_grants(feed: FeedSpec) -> Iterator[Grant]:
+    """To open a feed. The start does not check it: a denied call raises its own error."""
+    yield publish(feed.subject, f"open feed {feed.name}", probe=Probe.NONE, at_start=StartCheck.SKIPPED)
+
+
+def trace_subject(service: str, instance: str, feed: str) -> str:
+    """Return the subject on which a server reports to whom it would deliver a frame."""
+    return f"trellis.feed_traces.{service}.{instance}.{feed}"

@@ -1,0 +1,165 @@
+"""One open feed of a service: runs the handler for one caller, and sends what it yields."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from trellis_nats._calls.error_codec import invalid_response
+from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.replies import ErrorReplies, Reply
+from trellis_nats._nats.connection import Connection
+from trellis_nats._support.log_events import LogEvent
+from trellis_nats.codec import Codec
+from trellis_nats.context import enter
+from trellis_nats.contract import Contract
+from trellis_nats.errors import InvalidPayload, NotConnected, PayloadTooLarge, UnexpectedError
+from trellis_nats.feeds.context import FeedContext
+from trellis_nats.feeds.frames import END_HEADERS, READY_HEADERS, SIGNALS_HEADERS, wants_signals
+from trellis_nats.feeds.presence import PresenceChecks
+from trellis_nats.specs import FeedSpec
+
+__all__ = ["FeedHandler", "ServedFeed", "Session"]
+
+RequestT = TypeVar("RequestT")
+EventT = TypeVar("EventT")
+
+FeedHandler = Callable[[FeedContext, RequestT], AsyncIterator[EventT]]
+
+_log = logging.getLogger(__name__)
+
+
+class ServedFeed(Generic[RequestT, EventT]):
+    """What all sessions of a feed share: its handler and its codecs."""
+
+    def __init__(self, spec: FeedSpec, contract: Contract, handler: FeedHandler[RequestT, EventT]) -> None:
+        self.spec = spec
+        self.handler = handler
+        self.request = Codec[RequestT](spec.input, what=f'the request of feed "{spec.name}"')
+        self.event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
+        self.errors = ErrorReplies("feed", spec.name, contract, spec.errors)
+
+
+class Session(Generic[RequestT, EventT]):
+    """A feed that is open for one caller."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        feed: ServedFeed[RequestT, EventT],
+        call: IncomingCall,
+        checks: PresenceChecks,
+    ) -> None:
+        self._connection = connection
+        self._feed = feed
+        self._call = call
+        self._signals = wants_signals(call.headers)
+        self._presence = checks.watch(call.reply_subject, signals=self._signals, on_gone=self._on_gone)
+        self._is_gone = False
+        self._interruption: str | None = None
+        self._task = asyncio.create_task(self._run(), name=f"feed {feed.spec.name} {call.request_id}")
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task that runs the handler. It never raises, but may be cancelled."""
+        return self._task
+
+    def interrupt(self, reason: str) -> None:
+        """End the feed with an error that says why, unless it has ended."""
+        if self._interruption is None and not self._is_gone:
+            self._interruption = reason
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        enter(self._call.carried)  # the task's own context: what the handler makes inherits it
+        try:
+            last = await self._answer()
+        except asyncio.CancelledError:
+            last = None
+        finally:
+            self._presence.stop()
+        if self._interruption is not None:
+            last = self._feed.errors.interrupt(self._call, self._interruption)
+        if last is not None and not self._is_gone:
+            self._send_last(last)
+
+    async def _answer(self) -> Reply | None:
+        """Send everything but the last frame, which is returned: an error, or the end for callers that want signals."""
+        errors, call = self._feed.errors, self._call
+        try:
+            request = self._feed.request.decode(call.data)
+        except InvalidPayload as error:
+            return errors.reply_to_invalid(call, error)
+        await self._send(b"", {**READY_HEADERS, **SIGNALS_HEADERS} if self._signals else READY_HEADERS)
+        try:
+            async with _closing(self._feed.handler(FeedContext.of_call(call), request)) as events:
+                return await self._send_all(events)
+        except asyncio.CancelledError as error:
+            if self._interruption is not None or self._is_gone:
+                raise
+            return errors.reply_to_failure(call, UnexpectedError(), cause=error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is a frame
+            return errors.reply_to_exception(call, error)
+
+    async def _send_all(self, events: AsyncIterator[EventT]) -> Reply | None:
+        errors, call = self._feed.errors, self._call
+        async for event in events:
+            if self._interruption is not None or self._is_gone:
+                return None  # the handler went on after it was cancelled
+            try:
+                data = self._feed.event.encode(event)
+            except InvalidPayload as error:
+                return errors.reply_to_failure(call, invalid_response(error.issues), cause=error)
+            try:
+                await self._send(data)
+            except PayloadTooLarge as error:
+                return errors.refuse(call, str(error), level=logging.ERROR)
+        return Reply(b"", END_HEADERS) if self._signals else None
+
+    async def _send(self, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send a frame; wait for the connection, and for space in its socket, first."""
+        while True:
+            await self._connection.wait_connected()
+            await self._connection.wait_writable()
+            try:
+                self._connection.send(
+                    self._call.reply_subject, data, headers=headers, reply=self._presence.inbox
+                )
+            except NotConnected:
+                continue
+            self._presence.on_frame()
+            return
+
+    def _send_last(self, frame: Reply) -> None:
+        try:
+            self._connection.send(self._call.reply_subject, frame.data, headers=frame.headers)
+        except NotConnected:
+            _log.warning(
+                'feed "%s": the last frame of request %s is lost: not connected',
+                self._feed.spec.name,
+                self._call.request_id,
+                extra=self._feed.errors.log_fields(LogEvent.REPLY_LOST, self._call),
+            )
+
+    def _on_gone(self) -> None:
+        self._is_gone = True
+        _log.info(
+            'feed "%s": the subscriber of request %s is gone',
+            self._feed.spec.name,
+            self._call.request_id,
+            extra=self._feed.errors.log_fields(LogEvent.FEED_SUBSCRIBER_GONE, self._call),
+        )
+        self._task.cancel()
+
+
+@asynccontextmanager
+async def _closing(events: AsyncIterator[EventT]) -> AsyncGenerator[AsyncIterator[EventT]]:
+    """Close a generator when its feed ends; another iterator has nothing to close."""
+    try:
+        yield events
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
