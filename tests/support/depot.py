@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -18,6 +18,9 @@ from trellis_nats import (
     Credentials,
     EventPublisher,
     EventSource,
+    FeedCall,
+    FeedContext,
+    FeedEndpoint,
     Maintenance,
     Options,
     Permissions,
@@ -29,6 +32,7 @@ from trellis_nats import (
 )
 from trellis_nats.testing import NatsServer
 
+from tests.support.live import LIVE, Count, CountFrom
 from tests.support.orders import (
     ORDERS_CREATE,
     ORDERS_MOVED,
@@ -59,6 +63,7 @@ class Depot(Service):
         super().__init__(runtime)
         self.jobs: Final = ShopJobs(runtime)
         self.create: Final = RpcEndpoint[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
+        self.count: Final = FeedEndpoint[CountFrom, Count](runtime, LIVE)
         self.shipped: Final = EventPublisher[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
@@ -72,6 +77,7 @@ class DepotClient(Client):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self.create: Final = RpcCall[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
+        self.count: Final = FeedCall[CountFrom, Count](runtime, LIVE)
         self.shipped: Final = EventSource[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventSource[Moved](runtime, ORDERS_MOVED)
 
@@ -163,5 +169,9 @@ def register(depot: Depot) -> None:
     @depot.jobs.sort.handle
     async def sort(job: SortJob) -> None:
         job.raise_if_cancelled()
+
+    @depot.count.handle
+    async def count(context: FeedContext, request: CountFrom) -> AsyncIterator[Count]:
+        yield Count(n=request.first, customer=request.customer)
 
     depot.create.handle(greet)

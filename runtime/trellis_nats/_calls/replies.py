@@ -64,7 +64,7 @@ class ErrorReplies:
             call.request_id,
             error_id,
             reason,
-            extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
+            extra=self._log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
         return self._write(call, UnexpectedError(), error_id)
 
@@ -101,14 +101,11 @@ class ErrorReplies:
             call.request_id,
             error_id,
             error=cause,
-            extra=self.log_fields(LogEvent.HANDLER_RAISED, call, error_id),
+            extra=self._log_fields(LogEvent.HANDLER_RAISED, call, error_id),
         )
         return self._write(call, error, error_id)
 
-    def log_fields(
-        self, event: LogEvent, call: IncomingCall, error_id: str | None = None
-    ) -> dict[str, object]:
-        """Return the fields of a log record about a call."""
+    def _log_fields(self, event: LogEvent, call: IncomingCall, error_id: str) -> dict[str, object]:
         rpc, feed = (self._name, None) if self._surface == "rpc" else (None, self._name)
         return log_fields(event, rpc=rpc, feed=feed, request_id=call.request_id, error_id=error_id)
 

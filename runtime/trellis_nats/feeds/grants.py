@@ -20,12 +20,13 @@ def serve_grants(
     """
     yield subscribe(feed.subject, f"serve feed {feed.name}", at_start=at_start)
     yield publish(f"_INBOX_{service}.client.>", f"send the events of feed {feed.name}", at_start=at_start)
-    skipped = (
-        StartCheck.SKIPPED
-    )  # without it, a subscriber of another runtime that is gone is noticed at the next event
+    # Without these, a subscriber of another runtime that is gone is noticed only at the next event.
+    optional = StartCheck.SKIPPED if at_start is StartCheck.SKIPPED else StartCheck.OPTIONAL
     traces = trace_subject(service, "*", "*")
-    yield publish(traces, "ask whether a subscriber is still there", probe=Probe.NONE, at_start=skipped)
-    yield subscribe(traces, "learn whether a subscriber is still there", at_start=skipped)
+    yield publish(traces, f"ask whether a subscriber of feed {feed.name} is still there", at_start=optional)
+    yield subscribe(
+        traces, f"learn whether a subscriber of feed {feed.name} is still there", at_start=optional
+    )
 
 
 def open_grants(feed: FeedSpec) -> Iterator[Grant]:

@@ -107,13 +107,16 @@ class FeedServer:
             _log.debug(
                 'feed "%s": not connected',
                 self._feed.spec.name,
-                extra=self._feed.errors.log_fields(LogEvent.REPLY_LOST, call),
+                extra=self._log_fields(LogEvent.REPLY_LOST, call),
             )
 
     def _on_reconnect(self) -> None:
         """End the feeds of the link that ended: events that were on their way may be lost, and callers must know."""
         for session in list(self._sessions.values()):
             session.interrupt("the service lost its connection; events may be missing")
+
+    def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
+        return log_fields(event, feed=self._feed.spec.name, request_id=call.request_id)
 
     def _on_ended(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._sessions.pop(task, None)
@@ -123,5 +126,5 @@ class FeedServer:
                 self._feed.spec.name,
                 call.request_id,
                 exc_info=error,
-                extra=self._feed.errors.log_fields(LogEvent.INTERNAL_ERROR, call),
+                extra=self._log_fields(LogEvent.INTERNAL_ERROR, call),
             )

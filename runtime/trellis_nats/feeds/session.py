@@ -12,7 +12,7 @@ from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._nats.connection import Connection
-from trellis_nats._support.log_events import LogEvent
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.contract import Contract
@@ -141,8 +141,11 @@ class Session(Generic[RequestT, EventT]):
                 'feed "%s": the last frame of request %s is lost: not connected',
                 self._feed.spec.name,
                 self._call.request_id,
-                extra=self._feed.errors.log_fields(LogEvent.REPLY_LOST, self._call),
+                extra=self._log_fields(LogEvent.REPLY_LOST),
             )
+
+    def _log_fields(self, event: LogEvent) -> dict[str, object]:
+        return log_fields(event, feed=self._feed.spec.name, request_id=self._call.request_id)
 
     def _on_gone(self) -> None:
         self._is_gone = True
@@ -150,7 +153,7 @@ class Session(Generic[RequestT, EventT]):
             'feed "%s": the subscriber of request %s is gone',
             self._feed.spec.name,
             self._call.request_id,
-            extra=self._feed.errors.log_fields(LogEvent.FEED_SUBSCRIBER_GONE, self._call),
+            extra=self._log_fields(LogEvent.FEED_SUBSCRIBER_GONE),
         )
         self._task.cancel()
 

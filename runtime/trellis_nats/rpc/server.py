@@ -113,7 +113,7 @@ class RpcServer:
                 self._spec.name,
                 call.request_id,
                 call.timeout,
-                extra=self._responder.errors.log_fields(LogEvent.CALL_TIMED_OUT, call),
+                extra=self._log_fields(LogEvent.CALL_TIMED_OUT, call),
             )
 
     async def _reply(self, call: IncomingCall, reply: Reply) -> None:
@@ -148,8 +148,11 @@ class RpcServer:
             'rpc "%s": the reply to request %s is lost: not connected',
             self._spec.name,
             call.request_id,
-            extra=self._responder.errors.log_fields(LogEvent.REPLY_LOST, call),
+            extra=self._log_fields(LogEvent.REPLY_LOST, call),
         )
+
+    def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
+        return log_fields(event, rpc=self._spec.name, request_id=call.request_id)
 
     def _on_served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
@@ -162,5 +165,5 @@ class RpcServer:
                 self._spec.name,
                 call.request_id,
                 exc_info=error,
-                extra=self._responder.errors.log_fields(LogEvent.INTERNAL_ERROR, call),
+                extra=self._log_fields(LogEvent.INTERNAL_ERROR, call),
             )

@@ -226,7 +226,7 @@ async def test_an_event_that_the_caller_cannot_read_is_an_error_and_the_feed_goe
         await service.close()
 
 
-async def test_a_feed_that_nobody_serves_is_an_error(nats_server: NatsServer) -> None:
+async def test_a_feed_that_no_process_serves_is_an_error(nats_server: NatsServer) -> None:
     async with LiveClient.connect(nats_server.url) as client:
         with pytest.raises(NoResponders, match=r"Live\.Count"):
             async with client.count(REQUEST):

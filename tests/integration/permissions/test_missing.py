@@ -27,7 +27,7 @@ WORKER = permissions(Depot, "worker")
 LINES = [("publish", subject) for subject in WORKER.publish] + [
     ("subscribe", subject) for subject in WORKER.subscribe
 ]
-DONE_WITHOUT = (".workers.", "probes", "subscribe events", "job_claims", "$JS.ACK.*.*.")
+DONE_WITHOUT = (".workers.", "probes", "feed_traces", "subscribe events", "job_claims", "$JS.ACK.*.*.")
 STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
 
 

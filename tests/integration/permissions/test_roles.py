@@ -31,6 +31,7 @@ from trellis_nats.testing import LogSignals
 
 from tests.support.depot import Depot, DepotClient, login, register, role_accounts, standing, violations
 from tests.support.eventually import eventually
+from tests.support.live import CountFrom
 from tests.support.orders import REQUEST, CreateResponse, Order
 from tests.support.shop import Parcel, ParcelJob, Receipt, Weight, up_to
 from tests.support.versions import VERSIONS
@@ -86,6 +87,8 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         with pytest.raises(JobCancelled, match="enough"):
             await charged.result(timeout=SOON)
         assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+        async with client.count(CountFrom(customer="c1", first=3)) as counts:
+            assert [count.n async for count in counts] == [3]
         assert (await worker.health.report()).ready
 
         # Only an operator may look up streams, which each service attempts when it connects.
