@@ -43,9 +43,9 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull OneOf
     StringConstraints TypeAlias UUID
-    ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec JobQueue JobSpec Jobs
-    KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
-    Buckets EventPublishers EventSources JobsFacade RpcCalls RpcEndpoints
+    ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
+    FeedSpec JobQueue JobSpec Jobs KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
+    Buckets EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints
     """.split(),  # noqa: SIM905 - likewise
 )
 

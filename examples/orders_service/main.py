@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import structlog
@@ -20,6 +21,8 @@ from orders_participant import (
     NotifyWarehouseResult,
     Order,
     OrderShippedEvent,
+    OrdersLiveEvent,
+    OrdersLiveRequest,
     OrdersService,
     PublishStockJob,
     RefreshCatalogJob,
@@ -30,7 +33,7 @@ from orders_participant import (
     SyncTicketsResult,
 )
 from remote import Remote
-from trellis_nats import RpcContext
+from trellis_nats import FeedContext, RpcContext
 from ulid import ULID
 
 log = structlog.get_logger()
@@ -73,6 +76,18 @@ def register_rpcs(service: OrdersService) -> None:
         order = await load_order(service, request.order_id)
         log.info("order read", order_id=order.order_id, request_id=context.request_id)
         return GetOrderResponse.model_validate(order.model_dump())
+
+
+def register_feeds(service: OrdersService) -> None:
+    """Register the handlers of the feeds: each runs once for every caller that opens its feed."""
+
+    @service.feeds.orders.live.handle
+    async def orders_live(context: FeedContext, request: OrdersLiveRequest) -> AsyncIterator[OrdersLiveEvent]:
+        log.info("orders feed opened", customer_id=request.customer_id, request_id=context.request_id)
+        async with service.events.orders.shipped.subscribe() as shipped:
+            async for received in shipped:
+                if request.customer_id in {None, received.event.customer_id}:
+                    yield OrdersLiveEvent(name="Orders.Shipped", event=received.event)
 
 
 def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
@@ -152,6 +167,7 @@ async def main() -> None:
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     async with OrdersService.connect(url) as service:
         register_rpcs(service)
+        register_feeds(service)
         register_jobs(service, PaymentGateway())
         register_keyed_jobs(service, Remote())
         log.info("orders service started", contract=service.contract.id)

@@ -33,7 +33,19 @@ _HOMES = {
     **dict.fromkeys(
         [
             *("ActiveJob", "Bucket", "BucketSpec", "Client", "Contract", "DeclaredError", "EventPublisher"),
-            *("EventSource", "EventSpec", "JobQueue", "JobSpec", "Jobs", "KeySpec", "Model", "RpcCall"),
+            *(
+                "EventSource",
+                "EventSpec",
+                "FeedCall",
+                "FeedEndpoint",
+                "FeedSpec",
+                "JobQueue",
+                "JobSpec",
+                "Jobs",
+                "KeySpec",
+                "Model",
+                "RpcCall",
+            ),
             *("RpcEndpoint", "RpcSpec", "Runtime", "Service"),
         ],
         _RUNTIME,

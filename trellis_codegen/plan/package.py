@@ -20,11 +20,13 @@ from trellis_codegen.plan.surfaces import (
     BucketPlan,
     ErrorPlan,
     EventPlan,
+    FeedPlan,
     RpcPlan,
     claim_bucket_names,
     claim_error_names,
     plan_errors,
     plan_events,
+    plan_feeds,
     plan_kv,
     plan_rpc,
 )
@@ -60,6 +62,7 @@ class PackagePlan:
     jobs: tuple[QueuePlan, ...]
     rpc: Surface[RpcPlan]
     events: Surface[EventPlan]
+    feeds: Surface[FeedPlan]
     kv: tuple[Member[BucketPlan], ...]
     errors: tuple[ErrorPlan, ...]
 
@@ -107,6 +110,15 @@ class PackagePlan:
     def events_imports(self) -> tuple[Import, ...]:
         """What the events need in `events.py`."""
         return _package_imports({"models": {member.plan.event for member in self.events.members}})
+
+    @property
+    def feeds_imports(self) -> tuple[Import, ...]:
+        """What the feeds need in `feeds.py`."""
+        feeds = [member.plan for member in self.feeds.members]
+        models = {name for feed in feeds for name in (feed.input, feed.event)}
+        return _package_imports(
+            {"errors": {name for feed in feeds for name in feed.errors}, "models": models}
+        )
 
     @property
     def kv_imports(self) -> tuple[Import, ...]:
@@ -177,6 +189,7 @@ def plan_package(
         jobs=plan_jobs(manifest, models),
         rpc=plan_rpc(manifest, models),
         events=plan_events(manifest, models),
+        feeds=plan_feeds(manifest, models),
         kv=plan_kv(manifest, models),
         errors=plan_errors(manifest, models),
     )
@@ -197,7 +210,11 @@ def _hidden(plan: PackagePlan) -> Iterator[Problem]:
 def _claims(manifest: Manifest) -> list[Claim]:
     """Return the attributes that the surfaces need."""
     claims = [*claim_queue_names(manifest), *claim_bucket_names(manifest), *claim_error_names(manifest)]
-    for section, names in (("rpc", manifest.rpc or {}), ("events", manifest.events or {})):
+    for section, names in (
+        ("rpc", manifest.rpc or {}),
+        ("events", manifest.events or {}),
+        ("feeds", manifest.feeds or {}),
+    ):
         claims += claim_group_names(section, names)
     return claims
 
@@ -218,4 +235,9 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     yield [*errors, *models, *nested]
     yield [*models, *errors, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
     yield [*models, *claim_group_classes("events", plan.events, ("Publishers", "Sources"))]
+    yield [
+        *models,
+        *errors,
+        *claim_group_classes("feeds", plan.feeds, ("FeedEndpoints", "FeedCalls")),
+    ]
     yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]

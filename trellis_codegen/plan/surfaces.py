@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Rpc
+from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Feed, Rpc
 from trellis_codegen.contract.manifest import KvResource, Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member, Surface, group_names
@@ -20,11 +20,13 @@ __all__ = [
     "BucketPlan",
     "ErrorPlan",
     "EventPlan",
+    "FeedPlan",
     "RpcPlan",
     "claim_bucket_names",
     "claim_error_names",
     "plan_errors",
     "plan_events",
+    "plan_feeds",
     "plan_kv",
     "plan_rpc",
 ]
@@ -65,6 +67,18 @@ class EventPlan:
     """One event."""
 
     event: str
+    spec: tuple[Argument, ...]
+    docstring: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedPlan:
+    """One feed."""
+
+    input: str
+    event: str
+    errors: tuple[str, ...]
+    """The classes of all errors of the contract: a feed does not list its own."""
     spec: tuple[Argument, ...]
     docstring: str
 
@@ -159,6 +173,36 @@ def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
         spec.append(write_tuple("params", map(repr, event.params)))
     return EventPlan(
         event=event_type, spec=tuple(spec), docstring=choose_text(event.docs, f"The `{name}` event.")
+    )
+
+
+def plan_feeds(manifest: Manifest, models: ModelsPlan) -> Surface[FeedPlan]:
+    """Plan the feeds."""
+    errors = tuple(naming.class_name(error.error_type) for _, error in _declared(manifest))
+    return group_names(
+        (name, _feed(name, feed, models, errors)) for name, feed in (manifest.feeds or {}).items()
+    )
+
+
+def _feed(name: str, feed: Feed, models: ModelsPlan, errors: tuple[str, ...]) -> FeedPlan:
+    input_type, event_type = (
+        models.type_name(feed.input.schema_name),
+        models.type_name(feed.event.schema_name),
+    )
+    spec = [
+        Argument(name="name", value=repr(name)),
+        Argument(name="subject", value=repr(feed.subject)),
+        Argument(name="input", value=input_type),
+        Argument(name="event", value=event_type),
+    ]
+    if errors:
+        spec.append(write_tuple("errors", errors))
+    return FeedPlan(
+        input=input_type,
+        event=event_type,
+        errors=errors,
+        spec=tuple(spec),
+        docstring=choose_text(feed.docs, f"The `{name}` feed."),
     )
 
 

@@ -19,7 +19,6 @@ def _not_generated(manifest: Manifest) -> Iterator[Problem]:
     resources, uses = manifest.resources, manifest.uses
     sections: list[tuple[Pointer, Iterable[str] | None]] = [
         (("operations",), manifest.operations),
-        (("feeds",), manifest.feeds),
         (("state",), manifest.state),
         (("eventConsumers",), manifest.event_consumers),
         (("resources", "store"), resources.store if resources else None),

@@ -50,6 +50,13 @@ _SIDES = (
         client_words="The events of the service.",
     ),
     _Side(
+        module="feeds",
+        service_class="FeedEndpoints",
+        service_words="The feeds that the service serves.",
+        client_class="FeedCalls",
+        client_words="The feeds of the service.",
+    ),
+    _Side(
         module="kv",
         service_class="Buckets",
         service_words="The key-value buckets.",
@@ -83,6 +90,7 @@ class _Renderer:
             "jobs": bool(plan.jobs),
             "rpc": bool(plan.rpc.members),
             "events": bool(plan.events.members),
+            "feeds": bool(plan.feeds.members),
             "kv": bool(plan.kv),
         }
         sides = [side for side in _SIDES if present[side.module]]

@@ -10,6 +10,7 @@ from trellis_nats import Client, Contract, Runtime
 
 from ._contract import CONTRACT
 from .events import EventSources
+from .feeds import FeedCalls
 from .rpc import RpcCalls
 
 __all__ = ["ThingsClient"]
@@ -32,3 +33,5 @@ class ThingsClient(Client):
         """The RPCs of the service."""
         self.events: Final = EventSources(runtime)
         """The events of the service."""
+        self.feeds: Final = FeedCalls(runtime)
+        """The feeds of the service."""

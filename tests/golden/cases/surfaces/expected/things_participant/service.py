@@ -10,6 +10,7 @@ from trellis_nats import Contract, Runtime, Service
 
 from ._contract import CONTRACT
 from .events import EventPublishers
+from .feeds import FeedEndpoints
 from .jobs import JobsFacade
 from .kv import Buckets
 from .rpc import RpcEndpoints
@@ -36,5 +37,7 @@ class ThingsService(Service):
         """The RPCs that the service serves."""
         self.events: Final = EventPublishers(runtime)
         """The events that the service publishes."""
+        self.feeds: Final = FeedEndpoints(runtime)
+        """The feeds that the service serves."""
         self.kv: Final = Buckets(runtime)
         """The key-value buckets."""
