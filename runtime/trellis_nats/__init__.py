@@ -50,6 +50,7 @@ from trellis_nats.errors import (
     UnexpectedError,
     ValidationError,
     WriteUnknown,
+    WrongEventLoop,
     WrongLastSequence,
 )
 from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
@@ -179,6 +180,7 @@ __all__ = [
     "ValidationError",
     "WorkerHost",
     "WriteUnknown",
+    "WrongEventLoop",
     "WrongLastSequence",
     "parse_binding",
     "permissions",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import ClassVar, Self
 
+from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
@@ -32,3 +33,16 @@ class Client(Participant):
         client = cls(runtime)
         async with open_runtime(runtime, url):
             yield client
+
+    @classmethod
+    def connect_blocking(cls, url: str, *, options: Options | None = None) -> AbstractContextManager[Self]:
+        """Connect for the length of a `with` block, for programs without an event loop: Django, Flask, a script.
+
+        The event loop runs in a thread of its own. Any thread may call `client.blocking.run(coroutine)`:
+
+            with OrdersClient.connect_blocking(url) as client:
+                order = client.blocking.run(client.rpc.orders.get(request))
+
+        Arguments and errors are those of `connect`.
+        """
+        return enter_in_thread(cls.connect(url, options=options), name=f"{cls.contract.id} connection")

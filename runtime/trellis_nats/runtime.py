@@ -10,6 +10,7 @@ from typing import ClassVar
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, merge_bindings
+from trellis_nats.blocking import Blocking
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Grant
@@ -109,6 +110,7 @@ class Runtime:
             PermissionsMissing: it does not; every missing permission is named.
             TransportError: NATS did not answer.
         """
+        self.connection.require_own_loop()
         if self._permission_check is not None:
             self._denied = await self._permission_check()
 
@@ -122,6 +124,7 @@ class Runtime:
         Raises:
             PermissionsMissing: the account lacks permissions that the handlers need; nothing was started.
         """
+        self.connection.require_own_loop()
         self.health.enter(Phase.STARTING)
         try:
             await self.check_permissions()
@@ -134,6 +137,7 @@ class Runtime:
 
     async def stop(self, grace: timedelta) -> None:
         """Stop every surface, all at the same time."""
+        self.connection.require_own_loop()
         self.health.enter(Phase.STOPPING)
         self._grace = GracePeriod(grace)
         await asyncio.gather(*(surface.stop(self._grace) for surface in self._surfaces))
@@ -158,3 +162,13 @@ class Participant:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+
+    @property
+    def blocking(self) -> Blocking:
+        """Calls from other threads and from programs without an event loop.
+
+        Raises:
+            ConfigurationError: it is not connected.
+        """
+        connection = self._runtime.connection
+        return Blocking(connection.loop, connection.is_forked)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, Self
 
 from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.binding import Binding
+from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
@@ -67,6 +68,22 @@ class Service(Participant):
             stack.push_async_callback(service.stop)
             yield service
 
+    @classmethod
+    def connect_blocking(
+        cls, url: str, *, options: Options | None = None, binding: Binding | None = None
+    ) -> AbstractContextManager[Self]:
+        """Connect for the length of a `with` block, for programs without an event loop: Django, Flask, a script.
+
+        The event loop runs in a thread of its own. Any thread may call `service.blocking.run(coroutine)`:
+
+            with OrdersService.connect_blocking(url) as service:
+                ref = service.blocking.run(service.jobs.charge_payment.create(payload))
+
+        Arguments and errors are those of `connect`.
+        """
+        connecting = cls.connect(url, options=options, binding=binding)
+        return enter_in_thread(connecting, name=f"{cls.contract.id} connection")
+
     async def start(self) -> None:
         """Serve every RPC and work every queue that has a handler. Return once all have started.
 
@@ -94,6 +111,7 @@ class Service(Participant):
             PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
+        self._runtime.connection.require_own_loop()
         signals = self._signals = StopSignals(self._runtime.end_grace)
         signals.install()
         try:

@@ -21,7 +21,7 @@ PUBLIC_MODULES = {
     # what surfaces declare, and what is done with it
     *("grants", "health", "permissions", "provision"),
     # values that generated code and users exchange
-    *("binding", "clock", "codec", "context", "contract", "errors", "ids"),
+    *("binding", "blocking", "clock", "codec", "context", "contract", "errors", "ids"),
     *("json_types", "model", "options", "specs"),
 }
 

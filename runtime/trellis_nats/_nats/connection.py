@@ -24,9 +24,9 @@ from trellis_nats._nats.subscriptions import Subscription, Subscriptions
 from trellis_nats._nats.supervisor import Supervisor
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._nats.wire.outgoing import encode_publish
-from trellis_nats._support.forked_child import in_forked_children
+from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import NotConnected, RequestTimeout
+from trellis_nats.errors import NotConnected, RequestTimeout, WrongEventLoop
 
 __all__ = ["Connection", "Subscription"]
 
@@ -51,6 +51,7 @@ class Connection:
         self.loop: Final = asyncio.get_running_loop()
         """The event loop of the connection; looking up the running loop takes a system call before Python 3.12."""
         self._thread = threading.get_ident()
+        self._forks = count_forks()
         self._keep_in_children = in_forked_children(self._on_forked)
         self._names = NUID()
         self._subscriptions = Subscriptions()
@@ -107,6 +108,23 @@ class Connection:
             self._subscriptions.stop()
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
+
+    def require_own_loop(self) -> None:
+        """Refuse a call that does not run on the event loop of this connection.
+
+        Raises:
+            WrongEventLoop: it runs on another one, in another thread, or in a forked child; nothing was sent.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.loop:
+            raise WrongEventLoop(WrongEventLoop.FORKED if self.is_forked() else WrongEventLoop.OTHER)
+
+    def is_forked(self) -> bool:
+        """Return whether this process is a forked child of the one that connected."""
+        return self._forks != count_forks()
 
     def _on_forked(self) -> None:
         """In a forked child: make sure that the child does not continue its parent's event loop."""

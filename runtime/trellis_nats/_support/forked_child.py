@@ -15,13 +15,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["detach_children", "drop_descriptor", "in_forked_children"]
+__all__ = ["count_forks", "detach_children", "drop_descriptor", "in_forked_children"]
 
 _LOOP_PACKAGES: Final = frozenset({"asyncio", "uvloop", "trellis_nats"})
 """The packages whose signal handlers need the event loop of the parent."""
 
 _actions: Final[list[Callable[[], None]]] = []
 _saved = threading.local()
+_forks = 0
 
 
 def in_forked_children(action: Callable[[], None]) -> Callable[[], None]:
@@ -46,6 +47,11 @@ def detach_children() -> None:
         os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_detach)
 
 
+def count_forks() -> int:
+    """Return how many forks lie between this process and the one that imported this module."""
+    return _forks
+
+
 def drop_descriptor(descriptor: int) -> None:
     """Replace a descriptor by the null device, in this process only.
 
@@ -66,6 +72,8 @@ def _unblock() -> None:
 
 
 def _detach() -> None:
+    global _forks  # noqa: PLW0603 - a property of the process
+    _forks += 1
     signal.set_wakeup_fd(-1)
     of_loop = [number for number in signal.valid_signals() if _needs_loop(signal.getsignal(number))]
     for number in of_loop:

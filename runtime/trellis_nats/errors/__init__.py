@@ -5,7 +5,8 @@ TrellisError
 │   ├── IncompatiblePackage       the generated package and this runtime do not fit together
 │   ├── HandlerConflict           a second handler, or one registered after the start
 │   ├── PermissionsMissing        the account lacks permissions that the service needs
-│   └── ProvisioningError         streams, consumers or buckets are missing or differ
+│   ├── ProvisioningError         streams, consumers or buckets are missing or differ
+│   └── WrongEventLoop            the call does not run on the event loop that connected
 ├── TransportError                a request to NATS failed
 │   ├── CannotConnect             the first connection failed
 │   ├── NotConnected              there is no connection now; nothing was sent
@@ -49,6 +50,7 @@ from trellis_nats.errors.configuration import (
     IncompatiblePackage,
     PermissionsMissing,
     ProvisioningError,
+    WrongEventLoop,
 )
 from trellis_nats.errors.job import (
     JobCancelled,
@@ -127,5 +129,6 @@ __all__ = [
     "UnexpectedError",
     "ValidationError",
     "WriteUnknown",
+    "WrongEventLoop",
     "WrongLastSequence",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from trellis_nats.errors.base import TrellisError
 
@@ -13,6 +13,7 @@ __all__ = [
     "IncompatiblePackage",
     "PermissionsMissing",
     "ProvisioningError",
+    "WrongEventLoop",
 ]
 
 
@@ -49,3 +50,23 @@ class PermissionsMissing(ConfigurationError):
         super().__init__("\n".join(("the account lacks permissions:", *missing, _REMEDY)))
         self.missing = tuple(missing)
         """For each missing permission: the operation, the subject, and its purpose."""
+
+
+class WrongEventLoop(ConfigurationError, RuntimeError):
+    """A call that must run on the event loop which connected runs elsewhere. Nothing was sent."""
+
+    OTHER: ClassVar[str] = (
+        "the call does not run on the event loop that connected; nothing was sent. From another thread or event loop, use "
+        "`blocking.run(coroutine)` of the service or client, or asyncio.run_coroutine_threadsafe(coroutine, loop) with the "
+        "loop that connected"
+    )
+    SAME: ClassVar[str] = (
+        "`blocking.run` is for other threads; nothing was sent. On the event loop that connected, use await"
+    )
+    ENDED: ClassVar[str] = (
+        "the event loop that connected does not run any longer; nothing was sent. Connect again on a loop that runs"
+    )
+    FORKED: ClassVar[str] = (
+        "this process was forked from the one that connected, and the event loop does not run here; nothing was sent. "
+        "Connect in this process"
+    )

@@ -70,6 +70,7 @@ class EventPublisher(Generic[EventT]):
             WriteUnknown: none of three attempts was acknowledged; the event may have been stored.
             TransportError: NATS did not take it.
         """
+        self._runtime.connection.require_own_loop()
         what = f'event "{self.spec.name}"'
         body = self._codec.to_json(event)
         if not isinstance(body, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, Self, TypeVar
@@ -35,8 +35,11 @@ _BYTES_MAX: Final = 64 * 1024 * 1024
 class EventSubscription(Generic[EventT]):
     """The events of one subscription, for `async for`. It ends with its `async with` block."""
 
-    def __init__(self, codec: Codec[EventT], buffer: ReceiveBuffer) -> None:
+    def __init__(
+        self, codec: Codec[EventT], buffer: ReceiveBuffer, require_own_loop: Callable[[], None]
+    ) -> None:
         self._codec = codec
+        self._require_own_loop = require_own_loop
         self._buffer = buffer
 
     @property
@@ -48,6 +51,7 @@ class EventSubscription(Generic[EventT]):
         return self
 
     async def __anext__(self) -> ReceivedEvent[EventT]:
+        self._require_own_loop()
         while (message := await self._buffer.take()) is not None:
             try:
                 return read_event(self._codec, message)
@@ -92,11 +96,12 @@ class EventSource(Generic[EventT]):
             RequestTimeout: the server does not confirm the subscription.
         """
         connection = self._runtime.connection
+        connection.require_own_loop()
         buffer = ReceiveBuffer(f'event "{self.spec.name}"', messages_max=_MESSAGES_MAX, bytes_max=_BYTES_MAX)
         subscription = connection.subscribe(self.spec.filter, buffer.put)
         try:
             await connection.flush()
-            yield EventSubscription(self._codec, buffer)
+            yield EventSubscription(self._codec, buffer, connection.require_own_loop)
         finally:
             buffer.close()
             await subscription.unsubscribe()

@@ -79,6 +79,8 @@ class Health:
 
     async def report(self) -> HealthReport:
         """Run all checks concurrently, and return what they report. It never raises what a check raises."""
+        if self._connection is not None:
+            self._connection.require_own_loop()
         checks = await asyncio.gather(
             self._check_service(),
             check_link(self._connection),

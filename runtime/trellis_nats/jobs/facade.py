@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import JobsBinding
@@ -40,7 +41,13 @@ _Handled = tuple[_Setup, HandlerRegistration[Any, Any, Any]]
 class WorkerHost:
     """The running workers of this process."""
 
-    def __init__(self, stop: Callable[[GracePeriod], Awaitable[None]], shutdown_grace: timedelta) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stop: Callable[[GracePeriod], Awaitable[None]],
+        shutdown_grace: timedelta,
+    ) -> None:
+        self._connection = connection
         self._stop = stop
         self._shutdown_grace = shutdown_grace
 
@@ -53,6 +60,7 @@ class WorkerHost:
             grace: how long handlers may take to end. Then they are cancelled, and their jobs go back to the queue
                 without losing an attempt. The default is `Options.shutdown_grace`.
         """
+        self._connection.require_own_loop()
         await self._stop(GracePeriod(self._shutdown_grace if grace is None else grace))
 
 
@@ -82,11 +90,12 @@ class Jobs:
             PermissionsMissing: the account lacks permissions that the handlers need; all of them are named.
             ProvisioningError: a queue's consumer does not exist.
         """
+        self.runtime.connection.require_own_loop()
         if not self._handled():
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
         await self.runtime.check_permissions()
         await self._start()
-        return WorkerHost(self._stop, self.runtime.options.shutdown_grace)
+        return WorkerHost(self.runtime.connection, self._stop, self.runtime.options.shutdown_grace)
 
     async def rescue_lost(self) -> RescueReport:
         """Find accepted jobs whose work message is missing, and enqueue them again.
@@ -104,6 +113,7 @@ class Jobs:
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer.
         """
+        self.runtime.connection.require_own_loop()
         return await self._get_maintainer().rescue_lost()
 
     async def purge_ended(self, retention: Retention | None = None, *, limit: int = 10_000) -> int:
@@ -121,6 +131,7 @@ class Jobs:
             ConfigurationError: the contract has no queue.
             TransportError: NATS did not answer; what was purged until then stays purged.
         """
+        self.runtime.connection.require_own_loop()
         return await self._get_maintainer().purge_ended(retention, limit=limit)
 
     @property
@@ -147,6 +158,7 @@ class Jobs:
             PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
             ConfigurationError: the contract has no queue.
         """
+        self.runtime.connection.require_own_loop()
         prefixes = [queue.publish_prefix for queue in self._binding().queues.values()]
         async with follow_events(self.runtime.connection, prefixes) as events:
             yield events

@@ -21,6 +21,7 @@ from trellis_nats.jobs.ref import JobRef
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
 from trellis_nats.jobs.work.handler import Handler
+from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import JobSpec
 
@@ -84,8 +85,9 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             WriteUnknown: no answer came; the job may have been stored.
             TransportError: NATS did not store it.
         """
+        context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        context, event = self._setup.context, self._draft(payload, creation)
+        event = self._draft(payload, creation)
         if context.keys is not None:
             await self._create_keyed(context.keys, event, creation, strict=True)
         else:
@@ -112,7 +114,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             WriteUnknown: no answer came; the batch may have been stored.
             TransportError: NATS did not store them.
         """
-        context = self._setup.context
+        context = self._context
         events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
         if context.keys is None:
             await context.event_log.create_many(events)
@@ -141,8 +143,9 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             MalformedKeyRecord: the stored record of the concurrency key cannot be read; nothing was stored.
             TransportError: as for `create`.
         """
+        context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        context, event = self._setup.context, self._draft(payload, creation)
+        event = self._draft(payload, creation)
         if context.keys is not None:
             return await self._create_keyed(context.keys, event, creation, strict=False)
         await self._store(event, creation)
@@ -195,6 +198,17 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         return register if handler is None else register(handler)
 
     # --- creating --------------------------------------------------------------------------------------------------
+
+    @property
+    def _context(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
+        """What the queue's refs and workers share, for a call that is about to use it.
+
+        Raises:
+            WrongEventLoop: the call does not run on the event loop that connected.
+        """
+        context = self._setup.context
+        context.connection.require_own_loop()
+        return context
 
     def _draft(self, payload: PayloadT, creation: Creation) -> NewEvent:
         context = self._setup.context

@@ -74,6 +74,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: the stored payload or result does not match its schema.
             TransportError: NATS did not answer.
         """
+        self._queue.connection.require_own_loop()
         return await self._snapshot(await self._newest())
 
     async def wait(self, *, timeout: timedelta | None = None) -> JobSnapshot[PayloadT, ResultT]:
@@ -86,6 +87,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobNotFound: no job with this id is stored.
             TimeoutError: `timeout` passed first; the job continues.
         """
+        self._queue.connection.require_own_loop()
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
             return await self._until_terminal()
 
@@ -119,6 +121,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
             JobNotFound: no job with this id is stored.
         """
+        self._queue.connection.require_own_loop()
         await self._newest()
         life: JobLife | None = None
         async with aclosing(
@@ -143,6 +146,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             ConfigurationError: the queue declares no `update` in its contract.
             JobNotFound: no job with this id is stored.
         """
+        self._queue.connection.require_own_loop()
         updates, inbox = self._queue.updates, UpdateInbox(self._id)
         subscription = self._queue.connection.subscribe(updates.subject(self._id), inbox.receive)
         ended = asyncio.create_task(self.wait())
@@ -176,6 +180,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: the stored payload or result does not match its schema.
             TransportError: NATS did not answer.
         """
+        self._queue.connection.require_own_loop()
         newest: StoredEvent | None = await self._newest()
         while newest is not None and not newest.event.is_terminal:
             event = newest.event
@@ -212,6 +217,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: the stored payload has no key; no record has such a job.
             TransportError: NATS did not store the change.
         """
+        self._queue.connection.require_own_loop()
         keys = self._queue.keys
         if keys is None:
             raise ConfigurationError(f'queue "{self._queue.queue}" has no concurrency key')

@@ -55,6 +55,7 @@ class Bucket(Generic[ValueT]):
             InvalidPayload: the stored value does not match the schema.
             TransportError: the server did not answer.
         """
+        self._runtime.connection.require_own_loop()
         record = await self._get(require_key(self.spec.name, key))
         return None if record is None or not _has_value(record) else self._entry(record)
 
@@ -68,6 +69,7 @@ class Bucket(Generic[ValueT]):
             WriteUnknown: the value may have been stored.
             TransportError: the server did not accept the write.
         """
+        self._runtime.connection.require_own_loop()
         return await self._write(key, value, self._encode(key, value), None)
 
     async def create(self, key: str, value: ValueT) -> Entry[ValueT]:
@@ -81,6 +83,7 @@ class Bucket(Generic[ValueT]):
             WriteUnknown: the value may have been stored.
             TransportError: the server did not accept the write.
         """
+        self._runtime.connection.require_own_loop()
         data = self._encode(key, value)
         expected_revision = 0
         for _ in range(_CREATES_MAX):
@@ -103,6 +106,7 @@ class Bucket(Generic[ValueT]):
             WriteUnknown: the value may have been stored.
             TransportError: the server did not accept the write.
         """
+        self._runtime.connection.require_own_loop()
         try:
             return await self._write(entry.key, value, self._encode(entry.key, value), entry.revision)
         except WrongLastSequence:
@@ -122,6 +126,7 @@ class Bucket(Generic[ValueT]):
             TransportError: the server did not accept the write.
             ValueError: the entry belongs to another key.
         """
+        self._runtime.connection.require_own_loop()
         require_key(self.spec.name, key)
         if entry is not None and entry.key != key:
             raise ValueError(f'the entry belongs to key "{entry.key}", not to key "{key}"')

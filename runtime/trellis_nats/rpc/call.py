@@ -67,6 +67,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
             RequestTimeout: no answer came in time.
             TransportError: NATS could not send the request.
         """
+        self._runtime.connection.require_own_loop()
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire

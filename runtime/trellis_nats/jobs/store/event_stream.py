@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent
@@ -48,8 +49,17 @@ async def follow_events(
         ApiError: JetStream refused the consumer.
     """
     async with follow_stream(connection, STREAM, _common(prefixes), after=None) as messages:
-        parsed = (LifecycleEvent.parse(message.data) async for message in messages)
-        yield (job_event(event) async for event in parsed if event is not None)
+        yield _parsed(connection, messages)
+
+
+async def _parsed(
+    connection: Connection, messages: AsyncIterator[Delivery]
+) -> AsyncGenerator[JobEvent, None]:
+    connection.require_own_loop()
+    async for message in messages:
+        event = LifecycleEvent.parse(message.data)
+        if event is not None:
+            yield job_event(event)
 
 
 async def history_of(connection: Connection, filter_subject: str) -> AsyncGenerator[LifecycleEvent, None]:

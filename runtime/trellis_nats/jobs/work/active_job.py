@@ -56,7 +56,8 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     @property
     def blocking(self) -> BlockingReports:
         """Reports for a plain `def` handler, which cannot `await`: `job.blocking.progress(step="…")`."""
-        return BlockingReports(self._queue.connection.loop, progress=self.progress, log=self.log)
+        connection = self._queue.connection
+        return BlockingReports(connection.loop, connection.is_forked, progress=self.progress, log=self.log)
 
     @property
     def id(self) -> str:
@@ -158,6 +159,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: the contract of the queue declares `progress: false`.
         """
+        self._queue.connection.require_own_loop()
         self._require("progress", is_declared=self._queue.binding.progress)
         await self._attempt.progress(
             JobProgress(
@@ -197,6 +199,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             ConfigurationError: the contract of the queue declares `logs: false`.
         """
+        self._queue.connection.require_own_loop()
         self._require("logs", is_declared=self._queue.binding.logs)
         entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=shorten(message))
         await self._attempt.log(entry)
@@ -208,6 +211,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             ConfigurationError: the queue declares no `update` in its contract.
             InvalidPayload: the value does not match its schema.
         """
+        self._queue.connection.require_own_loop()
         self._updates_sent += 1
         await self._queue.updates.emit(
             value,
@@ -223,6 +227,7 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             TransportError: the lease could not be renewed now; the runtime tries again.
         """
+        self._queue.connection.require_own_loop()
         await self._item.message.in_progress()
         if self._slot is not None:
             await self._slot.renew()

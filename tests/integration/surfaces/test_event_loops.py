@@ -1,0 +1,254 @@
+"""Calls from other threads, other event loops and forked children; and programs without an event loop."""
+
+import asyncio
+import inspect
+import multiprocessing
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from multiprocessing.connection import Connection as Pipe
+
+import pytest
+import trellis_nats
+from trellis_nats import CannotConnect, Entry, JobFailed, WrongEventLoop
+from trellis_nats._nats.link.link import Link
+from trellis_nats.testing import NatsServer
+
+from tests.support.orders import REQUEST, CreateResponse, Order, OrdersClient, OrdersService, Shipped, greet
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
+
+SOON = timedelta(seconds=10)
+OWN = {"Service.connect", "Client.connect"}
+"""They belong to the event loop that calls them."""
+ORDER = Order(order_id="o1", total=3)
+
+Calls = dict[str, Callable[[], Awaitable[object]]]
+
+
+def public_coroutines() -> set[str]:
+    """Return the coroutine functions, asynchronous generators and context managers of the public classes."""
+    found: set[str] = set()
+    for name in trellis_nats.__all__:
+        value: object = getattr(trellis_nats, name)
+        if not inspect.isclass(value):
+            continue
+        for member, attribute in tuple(vars(value).items()):
+            function = getattr(attribute, "__func__", attribute)
+            function = getattr(function, "__wrapped__", function)
+            if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+                continue
+            if not member.startswith("_") or member in {"__call__", "__anext__"}:
+                found.add(f"{name}.{member}")
+    return found
+
+
+async def in_another_loop(call: Callable[[], Awaitable[object]]) -> BaseException | None:
+    """Await a call on an event loop in another thread, and return what it raised."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(SOON.total_seconds()):
+            await call()
+
+    def run() -> BaseException | None:
+        try:
+            asyncio.run(limited())
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+        return None
+
+    return await asyncio.to_thread(run)
+
+
+@pytest.fixture
+def sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the commands that other threads than this one send."""
+    commands: list[bytes] = []
+    own, send = threading.get_ident(), Link.send
+
+    def record(link: Link, command: bytes) -> None:
+        if threading.get_ident() != own and not threading.current_thread().name.endswith("heartbeat"):
+            commands.append(command)
+        send(link, command)
+
+    monkeypatch.setattr(Link, "send", record)
+    return commands
+
+
+def calls_of_jobs(shop: Shop, job: WeighJob, host: trellis_nats.WorkerHost) -> Calls:
+    ref = shop.jobs.weigh.ref(job.id)
+    return {
+        "ActiveJob.emit_update": lambda: job.emit_update(Weight(grams=1)),
+        "ActiveJob.heartbeat": job.heartbeat,
+        "ActiveJob.log": lambda: job.log("a line"),
+        "ActiveJob.progress": lambda: job.progress(current=1),
+        "Health.report": shop.health.report,
+        "JobQueue.create": lambda: shop.jobs.pack.create(Parcel(number=1)),
+        "JobQueue.create_many": lambda: shop.jobs.pack.create_many([Parcel(number=1)]),
+        "JobQueue.submit": lambda: shop.jobs.pack.submit(Parcel(number=1)),
+        "JobRef.cancel": ref.cancel,
+        "JobRef.events": lambda: anext(ref.events()),
+        "JobRef.get": ref.get,
+        "JobRef.release_key": ref.release_key,
+        "JobRef.result": ref.result,
+        "JobRef.updates": lambda: anext(ref.updates()),
+        "JobRef.wait": ref.wait,
+        "Jobs.follow": lambda: shop.jobs.follow().__aenter__(),
+        "Jobs.purge_ended": shop.jobs.purge_ended,
+        "Jobs.rescue_lost": shop.jobs.rescue_lost,
+        "Jobs.start_workers": shop.jobs.start_workers,
+        "Runtime.check_permissions": shop.jobs.runtime.check_permissions,
+        "Runtime.start": shop.jobs.runtime.start,
+        "Runtime.stop": lambda: shop.jobs.runtime.stop(timedelta(0)),
+        "Service.run": shop.run,
+        "Service.start": shop.start,
+        "Service.stop": shop.stop,
+        "WorkerHost.stop": host.stop,
+    }
+
+
+def calls_of_orders(
+    service: OrdersService, client: OrdersClient, events: trellis_nats.EventSubscription[Shipped]
+) -> Calls:
+    entry = Entry(key="o1", value=ORDER, revision=1)
+    return {
+        "Bucket.create": lambda: service.orders.create("o1", ORDER),
+        "Bucket.delete": lambda: service.orders.delete("o1"),
+        "Bucket.get": lambda: service.orders.get("o1"),
+        "Bucket.put": lambda: service.orders.put("o1", ORDER),
+        "Bucket.update": lambda: service.orders.update(entry, ORDER),
+        "EventPublisher.publish": lambda: service.shipped.publish(Shipped(order_id="o1")),
+        "EventSource.subscribe": lambda: client.shipped.subscribe().__aenter__(),
+        "EventSubscription.__anext__": lambda: anext(events),
+        "RpcCall.__call__": lambda: client.create(REQUEST),
+    }
+
+
+async def refused(calls: Calls) -> dict[str, type[BaseException] | None]:
+    """Make each call on another event loop, and return what it raised where that is not the right error."""
+    wrong: dict[str, type[BaseException] | None] = {}
+    for name, call in calls.items():
+        error = await in_another_loop(call)
+        if not isinstance(error, WrongEventLoop) or "asyncio.run_coroutine_threadsafe" not in str(error):
+            wrong[name] = None if error is None else type(error)
+    return wrong
+
+
+async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
+    nats_server: NatsServer, sent_elsewhere: list[bytes]
+) -> None:
+    async with (
+        Shop.connect(nats_server.url) as shop,
+        OrdersService.connect(nats_server.url) as service,
+        OrdersClient.connect(nats_server.url) as client,
+        client.shipped.subscribe() as events,
+    ):
+        began: asyncio.Future[WeighJob] = asyncio.get_running_loop().create_future()
+        done = asyncio.Event()
+
+        @shop.jobs.weigh.handle
+        async def weigh(job: WeighJob) -> Receipt:
+            began.set_result(job)
+            await done.wait()
+            return Receipt(total=1)
+
+        host = await shop.jobs.start_workers()
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+        calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
+
+        assert await refused(calls) == {}
+        assert sent_elsewhere == []
+        assert set(calls) | OWN == public_coroutines()
+        done.set()
+        assert await ref.result(timeout=SOON) == Receipt(total=1), "the refused calls broke nothing"
+        await service.orders.put("o1", ORDER)
+
+
+async def test_threads_call_a_service_through_blocking(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.payload.number < 0:
+                raise JobFailed("negative")
+            return Receipt(total=job.payload.number)
+
+        await shop.jobs.start_workers()
+
+        def produce() -> tuple[int, str]:
+            run = shop.blocking.run
+            good, bad = (run(shop.jobs.pack.create(Parcel(number=number))) for number in (7, -7))
+            total = run(good.result(timeout=SOON)).total
+            with pytest.raises(JobFailed) as failed:
+                run(bad.result(timeout=SOON))
+            with pytest.raises(TimeoutError):
+                run(asyncio.wait_for(asyncio.sleep(60), 0))
+            return total, str(failed.value)
+
+        assert await asyncio.to_thread(produce) == (7, "negative")
+        with pytest.raises(WrongEventLoop, match="use await"):
+            shop.blocking.run(shop.jobs.pack.create(Parcel(number=1)))
+
+
+def test_a_program_without_an_event_loop_uses_a_service_and_a_client(nats_server: NatsServer) -> None:
+    with OrdersService.connect_blocking(nats_server.url) as service:
+        service.create.handle(greet)
+        service.blocking.run(service.start())
+        with OrdersClient.connect_blocking(nats_server.url) as client:
+            response = client.blocking.run(client.create(REQUEST))
+        entry = service.blocking.run(service.orders.put("o1", ORDER))
+
+    assert response == CreateResponse(order_id="c1-1")
+    assert entry.revision == 1
+    with pytest.raises(WrongEventLoop, match="does not run any longer"):
+        service.blocking.run(service.orders.get("o1"))
+
+
+def test_connecting_without_an_event_loop_raises_what_connect_raises() -> None:
+    with (
+        pytest.raises(CannotConnect),
+        Shop.connect_blocking(
+            "nats://127.0.0.1:1",
+            options=trellis_nats.Options(connect_timeout=timedelta(milliseconds=100)),
+        ),
+    ):
+        pytest.fail("it connected")
+
+
+def test_a_program_without_an_event_loop_may_raise_in_its_block(nats_server: NatsServer) -> None:
+    with pytest.raises(KeyError, match="mine"), Shop.connect_blocking(nats_server.url):
+        raise KeyError("mine")
+
+
+def create_in_child(shop: Shop, pipe: Pipe) -> None:
+    """Try every way to create a job in a forked child, and report the errors."""
+    errors: list[str] = []
+    ways: list[Callable[[], object]] = [
+        lambda: asyncio.run(create(shop)),
+        lambda: shop.blocking.run(create(shop)),
+    ]
+    for way in ways:
+        try:
+            way()
+        except WrongEventLoop as error:
+            errors.append(str(error))
+    pipe.send(errors)
+
+
+async def create(shop: Shop) -> None:
+    await shop.jobs.pack.create(Parcel(number=1))
+
+
+def test_a_forked_child_cannot_use_the_connection_of_its_parent(nats_server: NatsServer) -> None:
+    """As with a web server that loads the program before it forks its workers."""
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    with Shop.connect_blocking(nats_server.url) as shop:
+        child = context.Process(target=create_in_child, args=(shop, writer))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        errors = reader.recv()
+
+        shop.blocking.run(shop.jobs.pack.create(Parcel(number=1)))
+    assert len(errors) == 2
+    assert all("forked" in error for error in errors)
