@@ -4,6 +4,8 @@ import asyncio
 import math
 import socket
 import time
+from collections.abc import Callable
+from typing import cast
 
 from trellis_nats._support.loop_timer import LoopTimer
 
@@ -67,3 +69,43 @@ async def test_a_cancelled_timer_does_not_fire() -> None:
 
     assert fired == []
     assert math.isinf(timer.when)
+
+
+class SlowLoop:
+    """A loop whose every turn takes as long: the machine is starved, or every handler computes for a while."""
+
+    def __init__(self, turn: float) -> None:
+        self.now = 0.0
+        self._turn = turn
+        self._due: tuple[float, Callable[[], None]] | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        self._due = (when, callback)
+        return asyncio.TimerHandle(when, callback, (), asyncio.get_running_loop())
+
+    def run(self, turns: int) -> None:
+        for _ in range(turns):
+            self.now += self._turn
+            if self._due is not None and self._due[0] <= self.now:
+                (_, callback), self._due = self._due, None
+                callback()
+
+
+async def test_a_loop_that_stays_slow_does_not_keep_it_from_firing() -> None:
+    """A request to a process that stands still would otherwise wait for as long as the machine is busy."""
+    for turn in (0.11, 0.5, 3.0):
+        slow, fired = SlowLoop(turn), list[float]()
+        timer = LoopTimer(
+            lambda fired=fired, slow=slow: fired.append(slow.now),
+            late=0.1,
+            loop=cast("asyncio.AbstractEventLoop", slow),
+        )
+        timer.start(0.9)
+        slow.run(100)
+
+        assert len(fired) == 1, f"turns of {turn} s"
+        assert fired[0] <= 1.0 + 4 * (turn + 0.1)  # three waits, each at least as long as a turn
+        assert math.isinf(timer.when)
