@@ -119,6 +119,9 @@ class LogEvent(StrEnum):
     # --- concurrency keys --------------------------------------------------------------------------------------------
     SLOT_LOST = "slot_lost"
     """A job lost the slot of its key while it ran: its handler is cancelled and its result is refused."""
+    PROCESS_TOO_SLOW = "process_too_slow"
+    """The lease of a slot was over before the attempt began: the machine is overloaded. The process works fewer jobs of the
+    queue for a while."""
     LEASE_NOT_RENEWED = "lease_not_renewed"
     """The lease of a slot could not be renewed yet; the renewal is repeated."""
     SLOT_NOT_RELEASED = "slot_not_released"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from time import monotonic
@@ -14,6 +16,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.capacity import Permit
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.key_store import KeyStores
@@ -24,11 +27,14 @@ from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
 from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.reservations import Reservations, write_stale
+from trellis_nats.jobs.keys.slowdown import Slowdown
 from trellis_nats.jobs.keys.wait_queue import Waiter, WaitQueue, WaitQueues
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["NoSlot", "SlotAcquirer", "SlotRequest"]
+
+_log = logging.getLogger(__name__)
 
 _REREAD_AFTER: Final = timedelta(seconds=10)
 """How long a job waits for its key before its history is read again."""
@@ -50,6 +56,9 @@ class NoSlot(Enum):
     """Its history may have changed: its deadline or some time has passed, or another job has displaced it just now."""
     TOO_MANY_WAITERS = auto()
     """Too many jobs wait in this process: the message should wait at the server."""
+    TOO_SLOW = auto()
+    """This process is so slow that the lease was over before the attempt began: the message should wait at the server,
+    which may deliver it to another process."""
 
 
 class SlotRequest(NamedTuple):
@@ -94,9 +103,10 @@ class SlotAcquirer:
         self._liveness = liveness
         self._thread = thread
         self._stopping = stopping
+        self._slowdown = Slowdown(self._policy.lease)
         self._unlisted: dict[str, float] = {}
         """Since when a job had no entry in the record of its key, by the monotonic clock."""
-        self._queues = WaitQueues(connection, stores.main, max_active=reservations.policy.max_active)
+        self._queues = WaitQueues(connection, stores.main, reservations.policy)
 
     async def acquire(self, key: JobKey, request: SlotRequest, permit: Permit) -> SlotLease | NoSlot:
         """Wait until the job has a slot of its key, or until its history should be read again.
@@ -133,10 +143,31 @@ class SlotAcquirer:
         try:
             for slot in found.displaced:
                 await write_stale(self._event_log, slot, key=key)
+            if await lease.confirm():
+                self._slowdown.on_in_time()
+                return lease
         except BaseException:
             await self.release(lease, began=False)
             raise
-        return lease
+        await self.release(lease, began=False)
+        return NoSlot.TOO_SLOW
+
+    async def slow_down(self, key: JobKey, job_id: str) -> None:
+        """Pause after `TOO_SLOW`, or until the worker stops. The caller holds its permit meanwhile."""
+        pause = self._slowdown.on_too_late()
+        _log.warning(
+            'key "%s": this process is too slow: the lease of job %s was over before its attempt began; it works fewer '
+            "jobs of this queue for %g s",
+            key.display,
+            job_id,
+            pause.total_seconds(),
+            extra=log_fields(
+                LogEvent.PROCESS_TOO_SLOW, queue=self._stores.main.queue, job_id=job_id, key=key.display
+            ),
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause.total_seconds()):
+                await self._stopping.wait()
 
     @property
     def is_full(self) -> bool:
@@ -231,7 +262,9 @@ class SlotAcquirer:
             await queue.wait(waiter, until)
             if self._stopping.is_set() or monotonic() >= until:
                 return NoSlot.REREAD_HISTORY
+            began = monotonic()
             blocked = await self._check(key, request, queue, waiter)
+            queue.check_took = monotonic() - began
             if blocked is None:
                 await permit.reacquire()
                 if self._stopping.is_set() or monotonic() >= until:
@@ -256,7 +289,7 @@ class SlotAcquirer:
         if blocked is None or not queue.is_first(waiter):
             return blocked
         orphans = await self._reservations.orphan_finder.find(
-            record, at=now(), observations=queue.observations
+            record, at=now(), observations=queue.observations, entries=queue.take_entry_check()
         )
         if not orphans:
             return blocked

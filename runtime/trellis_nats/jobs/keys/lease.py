@@ -92,6 +92,19 @@ class SlotLease:
         """Renew the lease every interval from the heartbeat thread, even while the event loop is blocked."""
         self._stop_renewing = thread.repeat(self._renew_in_thread, self._policy.interval).release
 
+    async def confirm(self) -> bool:
+        """Return whether the slot is held for long enough that an attempt may begin.
+
+        An answer that a slow process reads late leaves little of the lease. It is renewed then, which also shows whether
+        another job has taken the slot meanwhile. On a machine that keeps up, nothing is sent.
+
+        Raises:
+            TransportError: NATS did not answer or refused the write.
+        """
+        if monotonic() >= self._until - self._policy.lease.total_seconds() / 2:
+            await self.renew()
+        return not self._is_lost and monotonic() < self._valid_until
+
     def watch(self, on_lost: Callable[[], None]) -> None:
         """Call `on_lost` in the event loop when the slot is lost; at once if it is lost already.
 
@@ -185,11 +198,14 @@ class SlotLease:
     async def _renew_in_thread(self, connection: Connection) -> None:
         store = self._stores.get_for_thread(connection)
         while not self._is_lost:
-            if monotonic() >= self._valid_until:
-                self._mark_lost("its lease expired while NATS did not answer")
+            left = self._valid_until - monotonic()
+            if self._on_lost is None:
+                left = self._policy.lease.total_seconds()  # nothing runs yet: a renewal in any time is good
+            elif left <= 0:
+                self._mark_lost("its lease expired before it was renewed")
                 return
             try:
-                async with asyncio.timeout(max(0.0, self._valid_until - monotonic())):
+                async with asyncio.timeout(left):
                     await self._renew(store)
             except TimeoutError:
                 continue

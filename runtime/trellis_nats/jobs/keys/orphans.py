@@ -95,9 +95,14 @@ class OrphanFinder:
         self._policy = policy
 
     async def find(
-        self, record: KeyRecord, *, at: datetime, observations: LeaseObservations = NO_OBSERVATIONS
+        self,
+        record: KeyRecord,
+        *,
+        at: datetime,
+        observations: LeaseObservations = NO_OBSERVATIONS,
+        entries: bool = True,
     ) -> Orphans:
-        """Return the orphans in a record.
+        """Return the orphans in a record. Without `entries`, check only its slots: a read for each waiting job is saved.
 
         Raises:
             TransportError: NATS did not answer.
@@ -112,7 +117,7 @@ class OrphanFinder:
             )
             > RESERVATION_TIMEOUT
         ]
-        old = _sample(old)
+        old = _sample(old) if entries else []
         overdue = _sample(
             overdue_slots(record, self._policy, at=at, observations=observations, monotonic_at=monotonic_at)
         )

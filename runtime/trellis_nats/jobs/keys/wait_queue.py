@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from trellis_nats._nats.connection import Connection, Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.jobs.keys.key_store import KeyStore
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, LeaseObservations, observe
+from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW
 from trellis_nats.jobs.keys.model.template import JobKey
@@ -25,6 +27,11 @@ __all__ = ["WaitQueue", "WaitQueues", "Waiter"]
 _POLL: Final = timedelta(seconds=1)
 """How often the first waiter checks the record in any case: a change may not have been received, or a lease may have
 expired (jobs.md)."""
+_PAUSE_PER_CHECK: Final = 9
+"""The pause after a check is so many times as long as the check took, if that is longer. However many keys wait, their
+checks then take a tenth of the time: on a slow machine, they must not slow down the jobs that they wait for."""
+_CHECKS_PER_ENTRY_CHECK: Final = 10
+"""Every tenth check includes the jobs that wait in the record. Each of them costs a read, and blocks no other job."""
 _CLOSED_MAX: Final = 1024
 """How many keys without waiters have their observations remembered."""
 
@@ -46,20 +53,44 @@ class WaitQueue:
     """The waiters of one key, and what this process has seen of the key's record."""
 
     max_active: int
+    lease: timedelta
     record: KeyRecord | None = None
     observations: LeaseObservations = NO_OBSERVATIONS
     free_since: float | None = None
     """Since when a slot has been seen free, by the monotonic clock. None: no slot is free."""
+    check_took: float = 0.0
+    """Seconds that the last check of the record took."""
+    entries_checked_at: float = -math.inf
+    """When the jobs that wait in the record were last checked, by the monotonic clock."""
     waiters: list[Waiter] = field(default_factory=list[Waiter])
 
     def observe(self, record: KeyRecord) -> None:
-        """Remember the record as it is now."""
-        at = monotonic()
+        """Remember the record as it is now, and wake the first waiter if that is another one now.
+
+        Only the first waiter checks the record regularly: without the wake-up, one that has just become first would
+        sleep until its history is read again.
+        """
+        at, first = monotonic(), self._first()
         if len(record.active) >= self.max_active:
             self.free_since = None
         elif self.free_since is None:
             self.free_since = at
         self.record, self.observations = record, observe(self.observations, record, at=at)
+        if self._first() is not first:
+            self.wake_first()
+
+    def take_entry_check(self) -> bool:
+        """Return whether a check includes the waiting jobs of the record: the first one, then one every 10 s or more."""
+        at = monotonic()
+        if at - self.entries_checked_at < _CHECKS_PER_ENTRY_CHECK * self._pause():
+            return False
+        self.entries_checked_at = at
+        return True
+
+    def _pause(self) -> float:
+        """Return the seconds between two checks without a notification, at most a lease: a key is blocked no longer."""
+        pause = min(_PAUSE_PER_CHECK * self.check_took, self.lease.total_seconds())
+        return max(_POLL.total_seconds(), pause)
 
     def add(self, waiter: Waiter) -> None:
         """Add a waiter."""
@@ -88,7 +119,10 @@ class WaitQueue:
 
     def is_first(self, waiter: Waiter) -> bool:
         """Return whether no other waiter is before it."""
-        return self.in_order()[0] is waiter
+        return self._first() is waiter
+
+    def _first(self) -> Waiter | None:
+        return next(iter(self.in_order()), None)
 
     async def wait(self, waiter: Waiter, until: float) -> None:
         """Wait until the waiter is woken, until a time, or, as the first waiter, until the next check is due."""
@@ -105,7 +139,7 @@ class WaitQueue:
 
     def _next_check(self) -> float:
         """Return in how many seconds the first waiter checks the record if it is not woken."""
-        seconds = _POLL.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is not a secret
+        seconds = self._pause() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is not a secret
         record = self.record
         expiry = None if record is None else self.observations.next_expiry(record, at=monotonic())
         if expiry is not None:
@@ -115,8 +149,9 @@ class WaitQueue:
 
     def wake_first(self) -> None:
         """Wake the first waiter."""
-        if self.waiters:
-            self.in_order()[0].wakeup.set()
+        first = self._first()
+        if first is not None:
+            first.wakeup.set()
 
     def wake_next(self, waiter: Waiter) -> None:
         """Wake the waiter after this one: what blocks this one may not block the others."""
@@ -129,13 +164,13 @@ class WaitQueue:
 class WaitQueues:
     """The wait queues of one job queue in this process. A key has a wait queue while jobs wait for it."""
 
-    def __init__(self, connection: Connection, store: KeyStore, *, max_active: int) -> None:
+    def __init__(self, connection: Connection, store: KeyStore, policy: KeyPolicy) -> None:
         self._connection = connection
         self._store = store
-        self._max_active = max_active
+        self._policy = policy
         self._open: dict[str, tuple[WaitQueue, Subscription]] = {}
-        self._closed: OrderedDict[str, LeaseObservations] = OrderedDict()
-        """The observations of keys that have no waiter now: a lease continues to run while a history is read again."""
+        self._closed: OrderedDict[str, WaitQueue] = OrderedDict()
+        """The queues of keys that have no waiter now: a lease continues to run while a history is read again."""
         self.waiting = 0
         """How many jobs wait, for all keys together."""
 
@@ -165,12 +200,12 @@ class WaitQueues:
                 waiter.wakeup.set()
 
     def _create(self, key: JobKey) -> WaitQueue:
-        queue = WaitQueue(self._max_active, observations=self._closed.pop(key.hash, NO_OBSERVATIONS))
+        queue = self._closed.pop(key.hash, None) or WaitQueue(self._policy.max_active, self._policy.lease)
 
         def on_change(message: Message) -> None:
             # Only a reason to check: the stream may still refuse a write that was received here (decision 2).
             record = self._store.parse(key, message.data)
-            if record is not None and len(record.active) < self._max_active:
+            if record is not None and len(record.active) < self._policy.max_active:
                 queue.wake_first()
 
         self._open[key.hash] = (queue, self._connection.subscribe(self._store.subject(key), on_change))
@@ -178,6 +213,7 @@ class WaitQueues:
 
     def _close(self, key: JobKey, queue: WaitQueue) -> None:
         self._open.pop(key.hash)[1].drain()
-        self._closed[key.hash] = queue.observations
+        queue.record, queue.free_since = None, None
+        self._closed[key.hash] = queue
         if len(self._closed) > _CLOSED_MAX:
             self._closed.popitem(last=False)

@@ -269,6 +269,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             if found is NoSlot.TOO_MANY_WAITERS:
                 await item.postpone()
                 return True
+            if found is NoSlot.TOO_SLOW:
+                await item.postpone()
+                await self._slots.slow_down(item.key, item.job_id)
+                return True
             if found is NoSlot.REREAD_HISTORY:
                 return False
             item.lease = found
