@@ -42,6 +42,8 @@ class Runtime:
         self._binding: Binding | None = None
         self._connection: Connection | None = None
         self._grace: GracePeriod | None = None
+        self._has_started = False
+        self._stopping = asyncio.Lock()
         self._permission_check: Callable[[], Awaitable[frozenset[Grant]]] | None = None
         self._denied = frozenset[Grant]()
 
@@ -122,12 +124,16 @@ class Runtime:
         """Start every surface; when one cannot start, stop those that did.
 
         Raises:
+            ConfigurationError: they have started already.
             PermissionsMissing: the account lacks permissions that the handlers need; nothing was started.
         """
         self.connection.require_own_loop()
+        if self._has_started:
+            raise ConfigurationError(f"{self.contract.id} has started already")
+        await self.check_permissions()
+        self._has_started = True
         self.health.enter(Phase.STARTING)
         try:
-            await self.check_permissions()
             for surface in self._surfaces:
                 await surface.start()
         except BaseException:
@@ -136,12 +142,15 @@ class Runtime:
         self.health.enter(Phase.WORKING)
 
     async def stop(self, grace: timedelta) -> None:
-        """Stop every surface, all at the same time."""
+        """Stop every surface, all at the same time; then release what could not be stopped."""
         self.connection.require_own_loop()
-        self.health.enter(Phase.STOPPING)
-        self._grace = GracePeriod(grace)
-        await asyncio.gather(*(surface.stop(self._grace) for surface in self._surfaces))
-        self.health.enter(Phase.STOPPED)
+        async with self._stopping:
+            self.health.enter(Phase.STOPPING)
+            self._grace = GracePeriod(grace)
+            await asyncio.gather(*(surface.stop(self._grace) for surface in self._surfaces))
+            await asyncio.gather(*(surface.release() for surface in self._surfaces))
+            self._has_started = False
+            self.health.enter(Phase.STOPPED)
 
     def end_grace(self) -> None:
         """End the grace period of a stop that is under way: cancel what still runs."""

@@ -53,3 +53,6 @@ class Surface:
         It is also called when the surface has not started, or has stopped.
         """
         del grace
+
+    async def release(self) -> None:
+        """Give back what could not be stopped. Called once every surface has stopped; the default does nothing."""

@@ -14,8 +14,10 @@ ArgumentT = TypeVar("ArgumentT")
 ResultT = TypeVar("ResultT")
 
 
-async def run_in_thread(function: Callable[[ArgumentT], ResultT], argument: ArgumentT) -> ResultT:
-    """Return what the function returns, and raise what it raises.
+async def run_in_thread(
+    function: Callable[[ArgumentT], ResultT], argument: ArgumentT, *, name: str
+) -> ResultT:
+    """Return what the function returns, and raise what it raises. The thread gets the given name.
 
     The thread is a daemon, so that a function that does not return cannot keep the process alive. asyncio's own pool
     would limit the number of handlers by the number of cores, and would be joined at exit.
@@ -38,7 +40,7 @@ async def run_in_thread(function: Callable[[ArgumentT], ResultT], argument: Argu
         except RuntimeError:
             return  # the loop is closed: no task awaits the outcome
 
-    threading.Thread(target=run, name=getattr(function, "__name__", "handler"), daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     return await done
 
 

@@ -91,7 +91,7 @@ class UserCheck:
         if self._is_async:
             value = self._function()
         else:
-            value = await run_in_thread(lambda _: self._function(), None)
+            value = await run_in_thread(lambda _: self._function(), None, name=f"health check {self.name}")
         return await value if inspect.isawaitable(value) else value
 
     def _on_end(self, task: asyncio.Task[str | bool | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
@@ -27,11 +29,14 @@ from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.handler import HandlerRegistration
+from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.worker import Worker
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
 __all__ = ["Jobs", "WorkerHost"]
+
+_log = logging.getLogger(__name__)
 
 # Any: the facade never looks at payloads, results or updates.
 _Setup = QueueSetup[Any, Any, Any]
@@ -75,12 +80,16 @@ class Jobs:
         self._liveness: Liveness | None = None
         self._maintainer: Maintainer | None = None
         runtime.health.reserve("jobs.")
-        runtime.register(JobsSurface(self._start, self._stop))
+        self._stopped: list[Worker] = []
+        self._stopping = asyncio.Lock()
+        self._shutdown = Shutdown()
+        runtime.register(JobsSurface(self._start_unless_running, self._stop, self._release))
 
     async def start_workers(self) -> WorkerHost:
         """Start to work every queue that has a handler.
 
-        `service.run()` does this, and stops the workers on SIGTERM.
+        `service.run()` and `service.start()` do this too; called after it, they serve the RPCs and leave the workers as they
+        are. `service.run()` stops them on SIGTERM.
 
         Returns:
             The running workers; its `stop()` ends them.
@@ -95,7 +104,9 @@ class Jobs:
             raise ConfigurationError("no queue has a handler: register one before start_workers()")
         await self.runtime.check_permissions()
         await self._start()
-        return WorkerHost(self.runtime.connection, self._stop, self.runtime.options.shutdown_grace)
+        return WorkerHost(
+            self.runtime.connection, self._stop_and_release, self.runtime.options.shutdown_grace
+        )
 
     async def rescue_lost(self) -> RescueReport:
         """Find accepted jobs whose work message is missing, and enqueue them again.
@@ -165,6 +176,10 @@ class Jobs:
 
     # --- the workers of this process -------------------------------------------------------------------------------
 
+    async def _start_unless_running(self) -> None:
+        if self._heartbeats is None:
+            await self._start()
+
     async def _start(self) -> None:
         """Start to work every queue that has a handler; do nothing when none has.
 
@@ -180,6 +195,7 @@ class Jobs:
         if not handled:
             return
         jobs = self._binding()
+        self._shutdown = Shutdown()
         liveness = self._get_liveness()
         self._heartbeats = ProgressThread(self.runtime.connection.settings)
         queues = [setup.binding for setup, _ in handled]
@@ -196,18 +212,32 @@ class Jobs:
                 self._worked_queue(setup, registration) for setup, registration in handled
             )
         except BaseException:
-            await self._stop(GracePeriod(timedelta(0)))
+            await self._stop_and_release(GracePeriod(timedelta(0)))
             raise
 
     async def _stop(self, grace: GracePeriod) -> None:
-        """Stop every worker, all at the same time."""
-        workers, self._workers = self._workers, []
-        await asyncio.gather(*(worker.stop(grace) for worker in workers))
-        heartbeats, self._heartbeats = self._heartbeats, None
-        if heartbeats is not None:
-            await heartbeats.stop()
-        if self._maintainer is not None:
-            await self._maintainer.stop()
+        """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `_release`."""
+        async with self._stopping:
+            workers, self._workers = self._workers, []
+            await asyncio.gather(*(worker.stop(grace) for worker in workers))
+            self._stopped += workers
+            if self._maintainer is not None:
+                await self._maintainer.stop()
+
+    async def _release(self) -> None:
+        """Give back the jobs of the handlers that still run, and end the heartbeats."""
+        async with self._stopping:
+            stopped, self._stopped = self._stopped, []
+            await asyncio.gather(*(worker.release() for worker in stopped))
+            heartbeats, self._heartbeats = self._heartbeats, None
+            if heartbeats is not None:
+                await heartbeats.stop()
+                fields = log_fields(LogEvent.WORKERS_STOPPED)
+                _log.info("the workers stopped: %s", self._shutdown.summary(), extra=fields)
+
+    async def _stop_and_release(self, grace: GracePeriod) -> None:
+        await self._stop(grace)
+        await self._release()
 
     def _setups(self) -> list[_Setup]:
         queues: list[JobQueue[Any, Any, Any]] = [
@@ -258,17 +288,13 @@ class Jobs:
         heartbeats: ProgressThread,
         liveness: Liveness,
     ) -> Worker:
-        stopping, grace_over = asyncio.Event(), asyncio.Event()
         context = setup.context
         executor = Executor(
             context,
             registration,
             liveness=liveness,
-            slots=None
-            if context.keys is None
-            else self._slot_acquirer(context.keys, heartbeats, liveness, stopping),
-            stopping=stopping,
-            grace_over=grace_over,
+            slots=None if context.keys is None else self._slot_acquirer(context.keys, heartbeats, liveness),
+            shutdown=self._shutdown,
         )
         return Worker(
             self.runtime.connection,
@@ -278,13 +304,10 @@ class Jobs:
             self.runtime.health,
             concurrency=registration.concurrency or context.binding.concurrency,
             work_stream=self._binding().work_stream,
-            stopping=stopping,
-            grace_over=grace_over,
+            shutdown=self._shutdown,
         )
 
-    def _slot_acquirer(
-        self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness, stopping: asyncio.Event
-    ) -> SlotAcquirer:
+    def _slot_acquirer(self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness) -> SlotAcquirer:
         return SlotAcquirer(
             self.runtime.connection,
             keys.stores,
@@ -292,5 +315,5 @@ class Jobs:
             keys.event_log,
             liveness,
             heartbeats,
-            stopping=stopping,
+            stopping=self._shutdown.stopping,
         )

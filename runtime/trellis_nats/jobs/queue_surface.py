@@ -73,6 +73,7 @@ class JobsSurface(Surface):
 
     start_workers: Callable[[], Awaitable[None]]
     stop_workers: Callable[[GracePeriod], Awaitable[None]]
+    release_jobs: Callable[[], Awaitable[None]]
 
     @override
     def requirements(self, binding: Binding) -> Iterator[Requirement]:
@@ -95,3 +96,8 @@ class JobsSurface(Surface):
     async def stop(self, grace: GracePeriod) -> None:
         """Stop the workers."""
         await self.stop_workers(grace)
+
+    @override
+    async def release(self) -> None:
+        """Give back the jobs of handlers that cannot be stopped."""
+        await self.release_jobs()

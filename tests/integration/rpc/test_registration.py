@@ -34,7 +34,7 @@ async def test_an_endpoint_takes_one_handler_and_only_before_the_start(nats_serv
         await service.start()
         with pytest.raises(HandlerConflict, match=r'rpc "Orders.Peek": register its handler before'):
             service.peek.handle(greet)
-        with pytest.raises(ConfigurationError, match=r'rpc "Orders.Create" is served already'):
+        with pytest.raises(ConfigurationError, match=r"orders-service@v1 has started already"):
             await service.start()
 
 

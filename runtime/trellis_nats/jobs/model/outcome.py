@@ -68,6 +68,9 @@ class Withdrawn:
 class Released:
     """The worker stops, and the grace period is over."""
 
+    delay: timedelta = timedelta(0)
+    """How long the job waits before its next attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
@@ -139,13 +142,14 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             return Settlement(event=None, tries=tries, acknowledgement=Acknowledgement.CONFIRMED)
         case Withdrawn(error):
             return _final(EventType.CANCELLED, tries, error)
-        case Released():
+        case Released(delay):
             return Settlement(
                 event=EventType.RETRY,
                 state=JobState.RETRY,
                 tries=tries - 1,
                 error=RELEASED,
                 acknowledgement=Acknowledgement.AGAIN,
+                delay=delay,
             )
         case Superseded():
             return Settlement(event=None, tries=tries, acknowledgement=Acknowledgement.LEAVE)

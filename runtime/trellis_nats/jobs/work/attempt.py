@@ -41,6 +41,8 @@ class Attempt:
         """Whether the job has lost its slot of its concurrency key."""
         self.interrupted = False
         """Whether the handler must stop: the job is superseded or lost its slot, or the worker's grace period is over."""
+        self.is_outlasting = False
+        """Whether the worker stops, and the handler neither ended in time nor can be stopped."""
         self._is_over = False
         """Whether the handler has ended: later reports are dropped."""
         self._waker: asyncio.Future[None] | None = None
@@ -166,6 +168,11 @@ class Attempt:
         """Stop the handler."""
         self.interrupted = True
         self._wake()
+
+    def watch_again(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
+        """Return, after an interruption, a future that is done when the handler has ended, or at the next interruption."""
+        self.interrupted = self.superseded or self.slot_lost
+        return self.watch(handler)
 
     def watch(self, handler: asyncio.Task[object]) -> asyncio.Future[None]:
         """Return a future that is done when the handler has ended, or must stop."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import timedelta
 from typing import Generic
@@ -18,7 +17,7 @@ from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import instant
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.malformed import malformed_reason
-from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Settlement
+from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -32,6 +31,7 @@ from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
 from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
+from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["Executor"]
@@ -49,8 +49,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         *,
         liveness: Liveness,
         slots: SlotAcquirer | None,
-        stopping: asyncio.Event,
-        grace_over: asyncio.Event,
+        shutdown: Shutdown,
     ) -> None:
         """Prepare.
 
@@ -59,8 +58,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             registration: the handler.
             liveness: tells other processes which jobs this one works on, and asks them.
             slots: acquires slots of concurrency keys; None for a queue without keys.
-            stopping: set once the worker takes no more messages.
-            grace_over: set once handlers must stop.
+            shutdown: the steps of the worker's stop.
         """
         self.attempts: dict[str, Attempt] = {}
         """The attempts that run now, by job id."""
@@ -73,8 +71,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._registration = registration
         self._liveness = liveness
         self._slots = slots
-        self._stopping = stopping
-        self._grace_over = grace_over
+        self._shutdown = shutdown
+        self._stopping, self._grace_over = shutdown.stopping, shutdown.grace_over
 
     async def execute(self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy) -> None:
         """Work one message until its job's outcome is stored or the message goes back to the server.
@@ -330,6 +328,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 ending, attempt, item, backoff=self._backoff, grace_over=self._grace_over
             )
             item.permit.release()
+            if isinstance(ending, Released) and settlement.event is EventType.RETRY:
+                self._shutdown.released.append(f"{self._queue} {item.job_id}")
             return settlement
         finally:
             del self.attempts[item.job_id]
@@ -344,7 +344,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return Failed(str(item.key))
         job = ActiveJob(payload, item, attempt, self._context)
         return await invoke_handler(
-            self._registration, job, attempt, origin=origin_of(item.event), result=self._context.result
+            self._registration,
+            job,
+            attempt,
+            self._shutdown,
+            origin=origin_of(item.event),
+            result=self._context.result,
         )
 
     def _log_still_running(self, item: WorkItem, where: str) -> None:

@@ -13,7 +13,7 @@ from trellis_nats.errors import ConfigurationError
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 
-__all__ = ["AsyncHandler", "Handler", "HandlerRegistration", "register"]
+__all__ = ["AsyncHandler", "Handler", "HandlerRegistration", "register", "task_name"]
 
 
 AsyncHandler = Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Awaitable[ResultT]]
@@ -32,6 +32,8 @@ class HandlerRegistration(Generic[PayloadT, ResultT, UpdateT]):
     """How many run at a time in this process; None for the contract's number."""
     timeout: timedelta | None
     """How long one may run; None for no limit."""
+    is_thread: bool = False
+    """Whether it runs in a thread, which cannot be cancelled."""
 
 
 def register(
@@ -63,6 +65,11 @@ def register(
     plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
 
     async def call(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> ResultT:
-        return await run_in_thread(plain, job)
+        return await run_in_thread(plain, job, name=task_name(job))
 
-    return HandlerRegistration(call, concurrency, timeout)
+    return HandlerRegistration(call, concurrency, timeout, is_thread=True)
+
+
+def task_name(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> str:
+    """Return the name of the task, or the thread, that runs the handler of a job."""
+    return f"job {job.queue} {job.id}"

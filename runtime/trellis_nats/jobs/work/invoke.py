@@ -1,4 +1,8 @@
-"""Calls a handler and returns how it ended; stops it when its job is lost or the grace period is over."""
+"""Calls a handler and returns how it ended; stops it when its job is lost or the grace period is over.
+
+A thread cannot be stopped, and a coroutine may ignore its cancellation. When the worker stops, the job of such a handler is
+released last: until then no other worker gets it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,8 @@ from trellis_nats.jobs.model.outcome import (
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
-from trellis_nats.jobs.work.handler import HandlerRegistration
+from trellis_nats.jobs.work.handler import HandlerRegistration, task_name
+from trellis_nats.jobs.work.shutdown import Shutdown
 
 __all__ = ["invoke_handler"]
 
@@ -35,23 +40,32 @@ _log = logging.getLogger(__name__)
 
 _UNWIND: Final = timedelta(seconds=5)
 """How long a cancelled handler may take to clean up."""
+_PROCESS_ENDS: Final = timedelta(seconds=1)
+"""The delay of a job whose handler outlasted the stop: the handler ends with its process, usually within this time."""
 
 
 async def invoke_handler(
     registration: HandlerRegistration[PayloadT, ResultT, UpdateT],
     job: ActiveJob[PayloadT, ResultT, UpdateT],
     attempt: Attempt,
+    shutdown: Shutdown,
     *,
     origin: Origin,
     result: Codec[ResultT] | None,
 ) -> Ending:
     """Run a handler until it ends, or until its attempt is interrupted."""
-    running = asyncio.create_task(_call(registration, job, origin, result), name=f"job {job.queue} {job.id}")
+    if attempt.interrupted and not attempt.superseded and not attempt.slot_lost:
+        return Released()  # the grace period ended before the handler began
+    running = asyncio.create_task(_call(registration, job, origin, result), name=task_name(job))
     try:
         await attempt.watch(running)
         if running.done():
             # A handler may cancel itself, by a scope of its own that leaks: that is an outcome like any other.
             return Raised("the handler cancelled itself") if running.cancelled() else running.result()
+        if not attempt.superseded and not attempt.slot_lost:
+            ending = await _stop(running, job, attempt, shutdown, is_thread=registration.is_thread)
+            if ending is not None:
+                return ending
         running.cancel()
         await asyncio.wait((running,), timeout=_UNWIND.total_seconds())
         if not running.done():
@@ -59,11 +73,48 @@ async def invoke_handler(
             _log.error(
                 "%r: the handler did not end within %s of its cancellation", job, _UNWIND, extra=fields
             )
-        if attempt.superseded:
-            return Superseded()
-        return SlotLost() if attempt.slot_lost else Released()
+        return Superseded() if attempt.superseded else SlotLost()
     finally:
         running.cancel()
+
+
+async def _stop(
+    running: asyncio.Task[Ending],
+    job: ActiveJob[PayloadT, ResultT, UpdateT],
+    attempt: Attempt,
+    shutdown: Shutdown,
+    *,
+    is_thread: bool,
+) -> Ending | None:
+    """Stop a handler because its worker stops. Return how it ended; None when its job was lost meanwhile.
+
+    A handler that continues keeps its job, with its heartbeat and its lease, until the worker interrupts a second time.
+    """
+    interruption = attempt.watch_again(running)
+    if not is_thread:
+        running.cancel()
+        await asyncio.wait((interruption,), timeout=_UNWIND.total_seconds())
+    if not running.done():
+        _log.log(
+            logging.WARNING if is_thread else logging.ERROR,
+            '%r: the handler still runs in %s "%s" after the grace period; its job is released when the service has '
+            "stopped",
+            job,
+            "thread" if is_thread else "task",
+            running.get_name(),
+            extra=_fields(LogEvent.HANDLER_STUCK, job),
+        )
+        attempt.is_outlasting = True
+        shutdown.changed.set()
+        await interruption
+    if attempt.superseded or attempt.slot_lost:
+        return None
+    if not running.done():
+        shutdown.outlasting.append(f"{job.queue} {job.id}")
+        return Released(_PROCESS_ENDS)
+    ending = Released() if running.cancelled() else running.result()
+    # What a cancelled handler raises comes from its cancellation; what it returns, it has finished.
+    return ending if is_thread or isinstance(ending, Completed) else Released()
 
 
 async def _call(

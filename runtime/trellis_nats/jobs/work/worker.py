@@ -37,6 +37,7 @@ from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
+from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.provision import compare_consumer
 
 __all__ = ["Worker"]
@@ -53,6 +54,8 @@ _CANCELLED: Final = timedelta(seconds=1)
 """How long `stop` waits for tasks that it cancelled."""
 _SETTLING: Final = timedelta(seconds=10)
 """How long the outcomes of released jobs may take to be stored after the grace period."""
+_RELEASING: Final = timedelta(seconds=2)
+"""How long the release of the last jobs may take."""
 
 
 class Worker:
@@ -72,8 +75,7 @@ class Worker:
         *,
         concurrency: int,
         work_stream: str,
-        stopping: asyncio.Event,
-        grace_over: asyncio.Event,
+        shutdown: Shutdown,
     ) -> None:
         """Prepare; nothing is pulled before `start`.
 
@@ -85,8 +87,7 @@ class Worker:
             health: shows whether the queue is worked.
             concurrency: how many handlers may run at a time.
             work_stream: the stream with the queue's work messages.
-            stopping: set by `stop` at once; the executor reads it.
-            grace_over: set by `stop` once handlers must end; the executor reads it.
+            shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
         """
         self._connection = connection
         self._binding = binding
@@ -94,7 +95,8 @@ class Worker:
         self._heartbeats = heartbeats
         self._health = health
         self._stream, self._concurrency = work_stream, concurrency
-        self._stopping, self._grace_over = stopping, grace_over
+        self._shutdown = shutdown
+        self._stopping = shutdown.stopping
         self._subjects = JobSubjects(binding.publish_prefix)
         self._task_name = f"work {binding.queue_type}"
         self._log_throttle = LogThrottle(_log)
@@ -162,16 +164,26 @@ class Worker:
         self._heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
     async def stop(self, grace: GracePeriod) -> None:
-        """Stop pulling at once, let handlers end within the grace period, then release the jobs that are left."""
+        """Stop pulling at once, let handlers end within the grace period, then stop them and release their jobs.
+
+        Returns while handlers that cannot be stopped still run; `release` gives their jobs back.
+        """
         self._stopping.set()
         self._executor.close()
         self._capacity.close()
         await self._pull.stop()
         await grace.wait(self._running)
-        self._grace_over.set()
-        for attempt in self._executor.attempts.values():
-            attempt.interrupt()
-        await grace.settle(self._running, _SETTLING)
+        self._shutdown.grace_over.set()
+        self._interrupt()
+        settling = asyncio.create_task(self._settle())
+        await grace.settle((settling,), _SETTLING)
+        settling.cancel()
+
+    async def release(self) -> None:
+        """Release the jobs of the handlers that still run, and end. Call it when all that can be stopped has stopped."""
+        self._interrupt()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_RELEASING.total_seconds())
         left = [*self._running, *self._checks]
         for task in left:
             task.cancel()
@@ -182,6 +194,17 @@ class Worker:
         if self._unwatch is not None:
             self._unwatch()
 
+    def _interrupt(self) -> None:
+        for attempt in self._executor.attempts.values():
+            attempt.interrupt()
+
+    async def _settle(self) -> None:
+        """Wait until every message is done, except those whose handlers outlast the stop."""
+        attempts = self._executor.attempts
+        while len(self._running) > sum(attempt.is_outlasting for attempt in attempts.values()):
+            self._shutdown.changed.clear()
+            await self._shutdown.changed.wait()
+
     def _take(self, message: Delivery) -> None:
         self._consumer_health.on_message()
         work = self._execute(message, self._capacity.acquire())
@@ -191,6 +214,7 @@ class Worker:
 
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._shutdown.changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             queue = self._binding.queue_type
             fields = log_fields(LogEvent.INTERNAL_ERROR, queue=queue)
