@@ -18,12 +18,20 @@ __all__ = [
     "default_package",
     "field",
     "pascal",
+    "pascal_field",
     "singular",
     "snake",
 ]
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+
+_SPOKEN = {
+    " ": "space", "!": "bang", '"': "quote", "#": "hash", "$": "dollar", "%": "percent", "&": "and", "'": "quote", "(": "open", ")": "close",
+    "*": "star", "+": "plus", ",": "comma", "-": "minus", ".": "dot", "/": "slash", ":": "colon", ";": "semicolon", "<": "less", "=": "equals",
+    ">": "greater", "?": "question", "@": "at", "[": "open", "\\": "backslash", "]": "close", "^": "caret", "_": "underscore", "`": "backtick",
+    "{": "open", "|": "bar", "}": "close", "~": "tilde",
+}  # fmt: skip
 
 # A model's field may not hide what pydantic's BaseModel and its metaclass have, nor a type that annotations of the class use.
 _FIELD_NAMES = frozenset(
@@ -71,8 +79,16 @@ def attribute(name: str) -> str:
 
 
 def field(name: str) -> str:
-    """Return the name of a model's field: an attribute that hides nothing of pydantic's and no type."""
-    return _unreserved(snake(name), _FIELD_NAMES)
+    """Return the name of a model's field: an attribute that hides nothing of pydantic's and no type.
+
+    Properties may have any name, so one of punctuation alone is spelled out: `_` becomes `underscore`.
+    """
+    return _unreserved(snake(name) or _spell_out(name), _FIELD_NAMES)
+
+
+def pascal_field(name: str) -> str:
+    """Return the name of a property in PascalCase, as a part of the name of the object in it."""
+    return pascal(name) or pascal(_spell_out(name))
 
 
 def class_name(name: str) -> str:
@@ -98,7 +114,7 @@ def default_package(contract_id: str) -> str:
 
 def singular(name: str) -> str:
     """Return the PascalCase name of one element of the array `name`: `items` becomes `Item`, `history` `HistoryItem`."""
-    word = pascal(name)
+    word = pascal_field(name)
     if word.endswith("ies") and len(word) > len("ties"):
         return word[:-3] + "y"
     if word.endswith(("sses", "shes", "ches", "xes")):
@@ -113,6 +129,12 @@ def _parts(name: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", name)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return [part for part in _SEPARATORS.split(bare) if part]
+
+
+def _spell_out(name: str) -> str:
+    """Return the words for a name of ASCII punctuation; empty for anything else."""
+    words = [_SPOKEN.get(sign, "") for sign in name]
+    return "" if not all(words) else "_".join(words) or "empty"
 
 
 def _letter_first(name: str, *, digit_prefix: str = "n") -> str:

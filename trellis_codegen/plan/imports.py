@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Import", "ImportGroups", "find_imports", "group_imports"]
+__all__ = ["HOMES", "Import", "ImportGroups", "find_imports", "group_imports"]
 
 _RUNTIME = "trellis_nats"
 _JSON_TYPES = "trellis_nats.json_types"
 
-_HOMES = {
+HOMES = {
     "Annotated": "typing",
     "AwareDatetime": _JSON_TYPES,
     "AwareTime": _JSON_TYPES,
@@ -71,7 +71,7 @@ ImportGroups: TypeAlias = tuple[tuple[str, ...], ...]
 
 def find_imports(names: Iterable[str]) -> list[Import]:
     """Return the imports that names need from outside the package; built-in names and those of the package need none."""
-    return [Import(module=_HOMES[name], name=name) for name in names if name in _HOMES]
+    return [Import(module=HOMES[name], name=name) for name in names if name in HOMES]
 
 
 def group_imports(imports: Iterable[Import]) -> ImportGroups:

@@ -33,7 +33,7 @@ __all__ = [
 
 # Members of every error on the wire; the runtime fills them in.
 _COMMON_ERROR_FIELDS = frozenset(["context", "id", "message", "traceId", "type"])
-# The attributes of the class and its bases: a field with one of these names gets a trailing underscore.
+# The attributes of the class and its bases, and the names that its body uses: a field with one of these names gets a trailing underscore.
 _ERROR_NAMES = frozenset(
     [
         "add_note",
@@ -44,7 +44,10 @@ _ERROR_NAMES = frozenset(
         "fields",
         "id",
         "message",
+        "object",
+        "property",
         "self",
+        "super",
         "with_traceback",
     ]
 )

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from trellis_codegen.naming import pascal, singular
+from trellis_codegen.naming import pascal, pascal_field, singular
 from trellis_codegen.schemas.schema_forms import find_properties, make_letter
 
 __all__ = ["name_elements", "name_variants"]
@@ -25,9 +25,9 @@ def name_elements(properties: JsonObject) -> dict[str, str]:
 
     `items` holds an `Item`, unless the same object has a property `item`: then it holds an `ItemsItem`.
     """
-    taken = {pascal(name) for name in properties}
+    taken = {pascal_field(name) for name in properties}
     names = {name: singular(name) for name in properties}
-    return {name: each if each not in taken else f"{pascal(name)}Item" for name, each in names.items()}
+    return {name: each if each not in taken else f"{pascal_field(name)}Item" for name, each in names.items()}
 
 
 def name_variants(objects: list[JsonObject]) -> list[str]:
@@ -69,5 +69,5 @@ def _own_fields(objects: list[JsonObject]) -> list[str]:
 
 
 def _joined(names: Iterable[str]) -> str:
-    words = [pascal(name) for name in sorted(names)]
+    words = [pascal_field(name) for name in sorted(names)]
     return "".join(words[:_FIELDS_IN_NAME]) + ("AndMore" if len(words) > _FIELDS_IN_NAME else "")

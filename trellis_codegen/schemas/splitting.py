@@ -130,7 +130,7 @@ class _Splitter:
         return FieldDraft(
             name=naming.field(wire_name),
             wire_name=wire_name,
-            schema=self._flat(bare, f"{owner}{naming.pascal(wire_name)}", element=f"{owner}{element}"),
+            schema=self._flat(bare, f"{owner}{naming.pascal_field(wire_name)}", element=f"{owner}{element}"),
             required=required,
             default=schema_forms.find_default(bare),
             description=schema_forms.find_description(schema) or schema_forms.find_description(bare),
