@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 SERVERS := .venv/servers/.ready
+SUITE := .venv/schema-suite/.ready
 PEERS_READY := .venv/peers/.ready
 EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
@@ -42,7 +43,13 @@ $(SERVERS): $(STAMP) constraints/servers.txt
 	done
 	@touch $@
 
-test: $(SERVERS) ## run the tests in parallel: 3 to 4 minutes on 2 cores
+$(SUITE): $(STAMP) constraints/dev.txt
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@$(BIN)/python -m pip download -qq --no-deps --no-binary jsonschema --constraint constraints/dev.txt --dest $(@D) jsonschema
+	@tar -xzf $(@D)/jsonschema-*.tar.gz -C $(@D) --strip-components 3 --wildcards '*/json/tests/draft*'
+	@touch $@
+
+test: $(SERVERS) $(SUITE) ## run the tests in parallel: 3 to 4 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 
 check: $(STAMP) ## check format, lint, types and layers; changes nothing
