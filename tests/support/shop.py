@@ -35,6 +35,7 @@ class Receipt(Model):
     """A result."""
 
     total: int
+    note: str | None = None
 
 
 ParcelJob = ActiveJob[Parcel, Receipt]

@@ -19,6 +19,7 @@ from trellis_nats._nats.link.server_info import ServerInfo
 from trellis_nats._nats.link.servers import ServerPool, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.permission_errors import PermissionErrors, PermissionViolation
+from trellis_nats._nats.read_budget import AnswerSize, ReadBudget
 from trellis_nats._nats.replies import PendingReplies, ReplyHandler
 from trellis_nats._nats.subscriptions import Subscription, Subscriptions
 from trellis_nats._nats.supervisor import Supervisor
@@ -53,6 +54,8 @@ class Connection:
         self._thread = threading.get_ident()
         self._forks = count_forks()
         self._keep_in_children = in_forked_children(self._on_forked)
+        self.reads: Final = {size: ReadBudget(size) for size in AnswerSize}
+        """Give reads their turns, so that their answers do not cut the connection."""
         self._names = NUID()
         self._subscriptions = Subscriptions()
         self._replies = PendingReplies(self.new_inbox(), self.loop)
@@ -158,6 +161,11 @@ class Connection:
     def server_count(self) -> int:
         """How many servers the cluster has, as the server reports; 1 when it is standalone."""
         return max(1, len(self._info.cluster_hosts))
+
+    @property
+    def is_server_stopping(self) -> bool:
+        """Whether the server has announced that it stops (lame duck mode). JetStream has stopped already."""
+        return (link := self.link) is not None and link.info.is_stopping
 
     async def wait_connected(self) -> None:
         """Wait until there is a link.

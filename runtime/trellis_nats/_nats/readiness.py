@@ -1,4 +1,4 @@
-"""Waits until an operation can be sent: for the connection, for space in its socket, for a leader election."""
+"""Waits until an operation can be sent: for the connection, for space in its socket, for JetStream."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import NotConnected
 
-__all__ = ["wait_election", "wait_ready"]
+__all__ = ["wait_jetstream", "wait_ready"]
 
 _PAUSE: Final = timedelta(milliseconds=100)
 """The pause between two attempts during an election, which takes 4 to 9 s (faults.md, C3)."""
+_STOPS_WITHIN: Final = timedelta(seconds=1)
+"""A server that was sent SIGTERM has ended JetStream and still answers for some milliseconds, longer on a busy machine."""
 
 
 async def wait_ready(connection: Connection, due: float, subject: str) -> None:
@@ -31,12 +33,20 @@ async def wait_ready(connection: Connection, due: float, subject: str) -> None:
         ) from None
 
 
-async def wait_election(connection: Connection, due: float) -> bool:
-    """After "no responders", wait 100 ms and return True if a cluster may be electing a leader and time is left.
+async def wait_jetstream(connection: Connection, due: float, absent_since: float) -> bool:
+    """After "no responders", wait 100 ms and return True if JetStream may be back and time is left.
 
-    A standalone server elects no leader: there the stream or consumer is missing, and the caller can fail at once.
+    A cluster may be electing a leader. A standalone server that stops ends JetStream first, and its connections later:
+    in lame duck mode it announces that, else the connection ends within a moment. `absent_since` is the loop time of the
+    first "no responders". On a standalone server that stays, the stream or consumer is missing, and the caller can fail.
     """
-    if connection.server_count == 1 or connection.loop.time() + _PAUSE.total_seconds() > due:
+    now = connection.loop.time()
+    may_be_back = (
+        connection.server_count > 1
+        or connection.is_server_stopping
+        or now - absent_since < _STOPS_WITHIN.total_seconds()
+    )
+    if not may_be_back or now + _PAUSE.total_seconds() > due:
         return False
     await asyncio.sleep(_PAUSE.total_seconds())
     return True

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.readiness import wait_election, wait_ready
+from trellis_nats._nats.read_budget import AnswerSize
+from trellis_nats._nats.readiness import wait_jetstream, wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
@@ -60,12 +61,14 @@ async def request(
     headers: Mapping[str, str] | None = None,
     timeout: timedelta,
     repeat: bool = False,
+    answer: AnswerSize | None = None,
 ) -> Message:
     """Send a request and wait for one reply.
 
     While disconnected, wait for the connection first. When the link ends before the reply arrives, keep waiting on the
-    next link. With `repeat`, send the request again there, and again while a cluster elects a leader; use it only for
-    requests that change nothing.
+    next link. With `repeat`, send the request again there, and again while a cluster elects a leader or a server stops;
+    use it only for requests that change nothing. With `answer`, wait for the turn of this read first; that time does
+    not count.
 
     Raises:
         NoResponders: no process listens on the subject.
@@ -75,24 +78,39 @@ async def request(
         PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
     """
     loop = connection.loop
+    budget = None if answer is None else connection.reads[answer]
     due = loop.time() + timeout.total_seconds()
     left = timeout
+    absent_since = 0.0
     while True:
         if not connection.is_ready:
             await wait_ready(connection, due, subject)
             left = _left(due, loop)
+        asked = loop.time()
+        reserved = 0 if budget is None else await budget.acquire(connection.max_payload)
+        due += loop.time() - asked
         pending = _PendingRequest(loop.create_future(), subject, timeout, repeat=repeat)
-        inbox = connection.send_request(pending, subject, data, headers, left)
+        inbox = ""
         try:
+            if (
+                budget is not None and not connection.is_ready
+            ):  # the link ended while this read waited for its turn
+                continue
+            inbox = connection.send_request(pending, subject, data, headers, left)
             message = await pending.reply
         except _LinkEnded:
             left = _left(due, loop)
             continue
         finally:
             connection.forget_reply(inbox)
+            if budget is not None:
+                budget.release(reserved)
+        if budget is not None:
+            budget.note(len(message.data))
         if message.status != NO_RESPONDERS or message.data:
             return message
-        if not repeat or not await wait_election(connection, due):
+        absent_since = absent_since or loop.time()
+        if not repeat or not await wait_jetstream(connection, due, absent_since):
             raise NoResponders(f'no process listens on "{subject}"')
         left = _left(due, loop)
 

@@ -39,6 +39,8 @@ class LogEvent(StrEnum):
     """The account may not acknowledge a work message; the server redelivers it after the ack wait."""
     HANDLER_RAISED = "handler_raised"
     """The handler of a job or a procedure raised an exception. The traceback is cut to 8 KiB."""
+    HANDLERS_WAIT = "handlers_wait"
+    """Every handler of a queue in this process waits for another job of the queue, which cannot begin here."""
     HANDLER_STUCK = "handler_stuck"
     """A handler did not end when its worker stopped, or after it was cancelled."""
     REPORT_DROPPED = "report_dropped"

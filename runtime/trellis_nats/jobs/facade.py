@@ -289,6 +289,8 @@ class Jobs:
         liveness: Liveness,
     ) -> Worker:
         context = setup.context
+        concurrency = registration.concurrency or context.binding.concurrency
+        context.reader.nested_waits.concurrency = concurrency
         executor = Executor(
             context,
             registration,
@@ -302,7 +304,7 @@ class Jobs:
             executor,
             heartbeats,
             self.runtime.health,
-            concurrency=registration.concurrency or context.binding.concurrency,
+            concurrency=concurrency,
             work_stream=self._binding().work_stream,
             shutdown=self._shutdown,
         )

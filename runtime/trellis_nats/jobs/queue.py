@@ -92,7 +92,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             await self._create_keyed(context.keys, event, creation, strict=True)
         else:
             await self._store(event, creation)
-        return JobRef(context, event.job_id)
+        return JobRef(context, event.job_id, is_stored=True)
 
     async def create_many(
         self, payloads: Iterable[PayloadT], *, delay: timedelta | None = None
@@ -120,7 +120,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             await context.event_log.create_many(events)
         else:
             await context.keys.creator.create_many(events)
-        return [JobRef(context, event.job_id) for event in events]
+        return [JobRef(context, event.job_id, is_stored=True) for event in events]
 
     async def submit(
         self,
@@ -149,7 +149,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         if context.keys is not None:
             return await self._create_keyed(context.keys, event, creation, strict=False)
         await self._store(event, creation)
-        return Accepted(ref=JobRef(context, event.job_id))
+        return Accepted(ref=JobRef(context, event.job_id, is_stored=True))
 
     def ref(self, job_id: str) -> JobRef[PayloadT, ResultT, UpdateT]:
         """Return a handle on a job that this process or another one created. It reads nothing yet.
@@ -234,7 +234,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
     ) -> Submission[PayloadT, ResultT, UpdateT]:
         context, idempotent = self._setup.context, creation.idempotency_key is not None
         key, outcome = await keys.creator.create(event, strict=strict, idempotent=idempotent)
-        ref = JobRef(context, event.job_id)
+        ref = JobRef(context, event.job_id, is_stored=True)
         match outcome:
             case Created(replaced=str() as replaced):
                 return Replaced(ref=ref, replaced=JobRef(context, replaced), key=key.display)

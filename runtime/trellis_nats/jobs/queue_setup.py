@@ -14,6 +14,7 @@ from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.questions import build_liveness
 from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.job_reader import JobReader
 from trellis_nats.jobs.store.live_updates import LiveUpdates
 from trellis_nats.jobs.work.handler import Handler, HandlerRegistration, register
 from trellis_nats.jobs.work.queue_context import QueueContext
@@ -103,6 +104,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
                 runtime.connection, queue=spec.name, prefix=binding.updates_prefix, codec=update
             ),
             event_log=event_log,
+            reader=JobReader(runtime.connection, subjects, event_log, queue=spec.name),
             keys=None
             if jobs is None
             else build_queue_keys(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final, Generic
+from typing import Generic, TypeVar
 
+from trellis_nats._nats.outages import through_outages
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import (
@@ -26,9 +27,9 @@ from trellis_nats.errors import (
 )
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
-from trellis_nats.jobs.model.lifecycle import JobLife, apply
-from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, JobSnapshot, snapshot_of, types_to_read
-from trellis_nats.jobs.model.states import TERMINAL_EVENTS, TERMINAL_STATES, EventType, JobState
+from trellis_nats.jobs.model.lifecycle import JobLife
+from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
+from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
@@ -39,19 +40,21 @@ __all__ = ["JobRef"]
 
 _log = logging.getLogger(__name__)
 
-_READ_AGAIN: Final = timedelta(seconds=15)
-"""How often a waiter reads without being notified: a message may be dropped; a stored event is not."""
-_STORED_WITHIN: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
-"""Seconds between reads after a notification: it arrives before the event is stored, on replicas well before."""
+T = TypeVar("T")
 
 
 class JobRef(Generic[PayloadT, ResultT, UpdateT]):
     """A handle on one job. It holds no resources; `queue.ref(job_id)` returns one for any job of the queue."""
 
-    def __init__(self, queue: QueueContext[PayloadT, ResultT, UpdateT], job_id: str) -> None:
+    def __init__(
+        self, queue: QueueContext[PayloadT, ResultT, UpdateT], job_id: str, *, is_stored: bool = False
+    ) -> None:
+        """Created by the queue; `is_stored` when this process knows that the job is stored."""
         self._queue = queue
         self._event_log = queue.event_log
+        self._reader = queue.reader
         self._id = job_id
+        self._is_stored = is_stored
 
     def __repr__(self) -> str:
         return f"<JobRef {self.queue} {self._id}>"
@@ -67,18 +70,21 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         return self._queue.queue
 
     async def get(self) -> JobSnapshot[PayloadT, ResultT]:
-        """Read the job as it stands now.
+        """Read the job as it stands now. Its payload and result are decoded when they are asked for.
 
         Raises:
-            JobNotFound: no job with this id is stored.
-            InvalidPayload: the stored payload or result does not match its schema.
+            JobNotFound: no job with this id is stored, nor has been within the next second.
+            MalformedJobEvent: the job's newest event cannot be read.
             TransportError: NATS did not answer.
         """
         self._queue.connection.require_own_loop()
-        return await self._snapshot(await self._newest())
+        newest = await self._reader.newest(self._id)
+        return self._snapshot(await self._reader.snapshot_events(newest))
 
     async def wait(self, *, timeout: timedelta | None = None) -> JobSnapshot[PayloadT, ResultT]:
         """Wait until the job ends, in whatever way, and return it as it stands then.
+
+        Outages do not end the wait, however long they are; what ends it is the job, or `timeout`.
 
         Args:
             timeout: how long to wait. The default is to wait as long as it takes, through reconnects.
@@ -86,13 +92,24 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         Raises:
             JobNotFound: no job with this id is stored.
             TimeoutError: `timeout` passed first; the job continues.
+            MalformedJobEvent: the event that ended the job cannot be read.
+            PermissionDenied: the account may not read the job.
+            ApiError: the server refused to read it.
+            NotConnected: the service or client was stopped.
         """
         self._queue.connection.require_own_loop()
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            return await self._until_terminal()
+        async with self._limit(timeout):
+            after = 0
+            while True:
+                endings = await self._reader.wait_ended(self._id, is_stored=self._is_stored, after=after)
+                events = await self._reader.complete(self._id, endings)
+                snapshot = self._snapshot(events)
+                if snapshot.is_terminal:
+                    return snapshot
+                after = endings[-1].sequence  # the job was opened again meanwhile
 
     async def result(self, *, timeout: timedelta | None = None) -> ResultT:
-        """Wait until the job ends and return its result.
+        """Wait until the job ends and return its result. Like `wait`, it goes through outages.
 
         Args:
             timeout: how long to wait. The default is to wait as long as the job takes.
@@ -103,37 +120,56 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             JobExpired: its deadline passed first.
             JobSkipped: a newer job of its key replaced it.
             JobStale: the lease of its key expired, and it lost its slot.
+            InvalidPayload: the job is completed, and its stored result does not match the schema.
             JobNotFound: no job with this id is stored.
             TimeoutError: `timeout` passed first; the job continues.
+            MalformedJobEvent: the event that ended the job cannot be read.
+            PermissionDenied: the account may not read the job.
+            ApiError: the server refused to read it.
+            NotConnected: the service or client was stopped.
         """
-        snapshot = await self.wait(timeout=timeout)
-        if snapshot.state is JobState.COMPLETED:
-            return snapshot.result  # type: ignore[return-value]  # None only where ResultT is None
-        raise _failure(snapshot.state, snapshot.last_error or f"job {self._id} is {snapshot.state}")
+        self._queue.connection.require_own_loop()
+        async with self._limit(timeout):
+            endings = await self._reader.wait_ended(self._id, is_stored=self._is_stored)
+        ended = endings[-1].event
+        if ended.effective_state is not JobState.COMPLETED:
+            state = ended.effective_state
+            raise _failure(state, ended.error or f"job {self._id} is {state}")
+        codec = self._queue.result
+        # None only where ResultT is None.
+        return None if codec is None else codec.from_json(ended.result)  # type: ignore[return-value]
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Iterate over the job's events, from its creation on; the iteration ends with the job.
 
-        They come from the stream, in order and through reconnects. However late the iteration begins, it yields every
-        event since the job's creation, except those that are not legal in the job's state.
+        They come from the stream, in order, through reconnects and outages. However late the iteration begins, it yields
+        every event since the job's creation, except those that another runtime stored behind the end. A job that an
+        operator has sent again is followed to its newest end.
 
         Raises:
             PermissionDenied: the account may not create a consumer on stream JOBS. Workers do not need that.
             JobNotFound: no job with this id is stored.
+            MalformedJobEvent: the job's newest event cannot be read.
+            ApiError: JetStream refused the consumer.
+            NotConnected: the service or client was stopped.
         """
         self._queue.connection.require_own_loop()
-        await self._newest()
+        newest = await self._through_outages(lambda: self._reader.newest(self._id))
         life: JobLife | None = None
         async with aclosing(
             history_of(self._queue.connection, self._queue.subjects.job(self._id))
         ) as event_log:
-            async for event in event_log:
-                before, life = life, apply(life, event)
-                if life is before or life is None:
-                    continue
-                yield job_event(event)
-                if life.state in TERMINAL_STATES:
-                    return
+            async for sequence, event in event_log:
+                if event is not None and event.job_id == self._id:
+                    if life is None and event.event_type == EventType.CREATED:
+                        life = JobLife()
+                    if life is not None and life.take(event):
+                        yield job_event(event)
+                if sequence >= newest.sequence:
+                    if life is None:
+                        raise self._not_found()
+                    if life.has_ended:
+                        return
 
     async def updates(self) -> AsyncGenerator[UpdateT, None]:
         """Iterate over the updates that the job's handler sends from now on; the iteration ends with the job.
@@ -149,10 +185,12 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         self._queue.connection.require_own_loop()
         updates, inbox = self._queue.updates, UpdateInbox(self._id)
         subscription = self._queue.connection.subscribe(updates.subject(self._id), inbox.receive)
-        ended = asyncio.create_task(self.wait())
+        wait_ended = self._reader.wait_ended(self._id, is_stored=self._is_stored)
+        ended = asyncio.create_task(wait_ended)
         try:
-            await self._queue.connection.flush()
-            inbox.begin((await self._newest()).event.tries)
+            await self._through_outages(self._queue.connection.flush)
+            newest = await self._through_outages(lambda: self._reader.newest(self._id))
+            inbox.begin(newest.event.tries)
             while not ended.done() or inbox.arrived.is_set():
                 arrived = asyncio.create_task(inbox.arrived.wait())
                 await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -177,32 +215,34 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
 
         Raises:
             JobNotFound: no job with this id is stored.
-            InvalidPayload: the stored payload or result does not match its schema.
-            TransportError: NATS did not answer.
+            MalformedJobEvent: the job's newest event cannot be read.
+            WriteUnknown: no answer came; the cancellation may be stored.
+            TransportError: NATS did not answer or refused; nothing was stored.
         """
         self._queue.connection.require_own_loop()
-        newest: StoredEvent | None = await self._newest()
-        while newest is not None and not newest.event.is_terminal:
+        newest: StoredEvent | None = await self._reader.newest(self._id)
+        while newest is not None:
+            # Read before it is written: a cancellation that was stored returns, whatever fails then.
+            events = await self._reader.snapshot_events(newest)
+            snapshot = self._snapshot(events)
+            if snapshot.is_terminal:
+                return snapshot
             event = newest.event
             identity = JobIdentity(
                 job_id=self._id, service=event.service, queue=event.job_type, context=event.job_context()
             )
             cancelled = identity.ended(
-                EventType.CANCELLED,
-                previous=event.effective_state,
-                tries=event.tries,
-                error=reason,
-                at=now(),
+                EventType.CANCELLED, previous=snapshot.state, tries=snapshot.tries, error=reason, at=now()
             )
             try:
                 sequence = await self._event_log.append(cancelled, after=newest.sequence)
             except WriteConflict as conflict:
                 newest = conflict.newest
             else:
-                if event.effective_state is not JobState.ACTIVE:
+                if snapshot.state is not JobState.ACTIVE:
                     await self._leave_key()
-                return await self._snapshot(newest, StoredEvent(cancelled.read(), sequence, None))
-        return await self.get() if newest is None else await self._snapshot(newest)
+                return self._snapshot((*events, StoredEvent(cancelled.read(), sequence, None)))
+        return await self.get()
 
     async def release_key(self) -> bool:
         """Remove the job from the record of its concurrency key, and return whether it was there.
@@ -222,7 +262,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         if keys is None:
             raise ConfigurationError(f'queue "{self._queue.queue}" has no concurrency key')
         with suppress(MalformedJobEvent):  # the key is in the event that created it
-            await self._newest()
+            await self._reader.newest(self._id)
         return await keys.remove(self._id)
 
     async def _leave_key(self) -> None:
@@ -239,76 +279,36 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                 extra=log_fields(LogEvent.KEY_NOT_RELEASED, queue=self.queue, job_id=self._id),
             )
 
-    async def _snapshot(self, newest: StoredEvent, *written: StoredEvent) -> JobSnapshot[PayloadT, ResultT]:
-        """Build a snapshot from the newest event, those that were `written` after it, and as few reads as possible."""
-        types = types_to_read(newest.event)
-        events = await self._event_log.latest_by_type(self._id, types) if types else []
-        own = (newest,) if newest.event.event_type in SNAPSHOT_EVENTS else ()
-        snapshot = snapshot_of(
-            sorted((*events, *own, *written), key=lambda event: event.sequence),
-            payload=self._queue.payload,
-            result=self._queue.result,
-        )
+    def _snapshot(self, events: Sequence[StoredEvent]) -> JobSnapshot[PayloadT, ResultT]:
+        snapshot = snapshot_of(events, payload=self._queue.payload, result=self._queue.result)
         if snapshot is None:
             raise self._not_found()
         return snapshot
 
-    async def _until_terminal(self) -> JobSnapshot[PayloadT, ResultT]:
-        async with self._watch_endings() as ended:
-            while True:
-                if (newest := await self._ending()) is not None:
-                    return await self._snapshot(newest)
-                try:
-                    await asyncio.wait_for(ended.wait(), _READ_AGAIN.total_seconds())
-                except TimeoutError:
-                    continue
-                ended.clear()
-                for pause in _STORED_WITHIN:
-                    await asyncio.sleep(pause)
-                    if (newest := await self._ending()) is not None:
-                        return await self._snapshot(newest)
-
-    async def _ending(self) -> StoredEvent | None:
-        """Read the newest event. Return it if it ends the job."""
-        try:
-            newest = await self._newest()
-        except TransportError:
-            await self._queue.connection.wait_connected()
-            return None
-        return newest if newest.event.is_terminal else None
-
-    async def _newest(self) -> StoredEvent:
-        """Read the newest event. In a cluster, a replica may receive a new job a moment after it was created."""
-        for pause in _STORED_WITHIN if self._queue.connection.server_count > 1 else (0.0,):
-            await asyncio.sleep(pause)
-            newest = await self._event_log.newest(self._id)
-            if newest is not None:
-                return newest
-        raise self._not_found()
-
     def _not_found(self) -> JobNotFound:
-        return JobNotFound(f'no job "{self._id}" is stored in queue "{self._queue.queue}"')
+        return JobNotFound(f'no job "{self._id}" is stored in queue "{self.queue}"')
+
+    async def _through_outages(self, operation: Callable[[], Awaitable[T]]) -> T:
+        what = f"reading job {self._id} of queue {self.queue}"
+        return await through_outages(self._queue.connection, operation, what=what)
 
     @asynccontextmanager
-    async def _watch_endings(self) -> AsyncGenerator[asyncio.Event]:
-        """Yield an event that is set when the job may have ended.
+    async def _limit(self, timeout: timedelta | None) -> AsyncGenerator[None]:
+        """Limit the time of a wait.
 
-        A message is only a reason to read: subscribers also receive events that the stream then refuses.
+        Raises:
+            TimeoutError: the time is over.
         """
-        connection, subjects = self._queue.connection, self._queue.subjects
-        ended = asyncio.Event()
-        endings = {subjects.event(self._id, ending) for ending in TERMINAL_EVENTS}
-        subscription = connection.subscribe(
-            subjects.event(self._id, "*"),
-            lambda message: ended.set() if message.subject in endings else None,
-        )
-        forget = connection.on_reconnect(ended.set)
+        limit = asyncio.timeout(None if timeout is None else timeout.total_seconds())
         try:
-            await connection.flush()
-            yield ended
-        finally:
-            forget()
-            await subscription.unsubscribe()
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(
+                f"job {self._id} of queue {self.queue} has not ended within {timeout}; it continues"
+            ) from None
 
 
 def _failure(state: JobState, message: str) -> JobError:

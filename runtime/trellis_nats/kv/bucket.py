@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Final, Generic, TypeVar
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.codec import Codec
 from trellis_nats.errors import (
     ConfigurationError,
@@ -174,7 +175,12 @@ class Bucket(Generic[ValueT]):
         binding = self._runtime.binding.kv.get(self.spec.name)
         if binding is None:
             raise ConfigurationError(f'the binding has no bucket "{self.spec.name}"')
-        return KvBucket(self._runtime.connection, binding.bucket, max_value_bytes=binding.max_value_bytes)
+        return KvBucket(
+            self._runtime.connection,
+            binding.bucket,
+            max_value_bytes=binding.max_value_bytes,
+            answer=AnswerSize.LARGE,
+        )
 
 
 def _has_value(record: KvRecord) -> bool:

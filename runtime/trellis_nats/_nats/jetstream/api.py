@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.request import request
 from trellis_nats.errors import ApiError, WrongLastSequence
 
@@ -32,8 +33,9 @@ async def call(
     *,
     timeout: timedelta = API_TIMEOUT,
     repeat: bool = False,
+    answer: AnswerSize | None = None,
 ) -> JsonObject:
-    """Send an API request such as `STREAM.INFO.JOBS` and return the answer. `repeat` as in `request`.
+    """Send an API request such as `STREAM.INFO.JOBS` and return the answer. `repeat` and `answer` as in `request`.
 
     Raises:
         ApiError: JetStream answered with an error.
@@ -43,8 +45,10 @@ async def call(
         PermissionDenied: the account may not send this request.
     """
     data = b"" if body is None else json.dumps(body).encode()
-    answer = await request(connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat)
-    content = parse_object(answer.data)
+    message = await request(
+        connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat, answer=answer
+    )
+    content = parse_object(message.data)
     refused = parse_error(operation, content)
     if refused is not None:
         raise refused

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
-from trellis_nats._nats.readiness import wait_ready
+from trellis_nats._nats.readiness import wait_jetstream, wait_ready
 from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats.errors import NoResponders
 from trellis_nats.ids import new_id
 
 __all__ = ["BATCH_MAX", "BatchMessage", "publish_batch", "supports_batch"]
@@ -48,11 +49,25 @@ async def publish_batch(
         ApiError: the stream refused the batch; nothing was stored.
         PayloadTooLarge: a message exceeds the server's limit; nothing was stored.
         NotConnected: there was no connection within `timeout`; nothing was stored.
+        NoResponders: no stream listens; nothing was stored.
         ValueError: the batch is empty or too long.
     """
     if not 1 <= len(messages) <= BATCH_MAX:
         raise ValueError(f"a batch has 1 to {BATCH_MAX} messages, got {len(messages)}")
-    await wait_ready(connection, connection.loop.time() + timeout.total_seconds(), messages[-1].subject)
+    loop = connection.loop
+    due = loop.time() + timeout.total_seconds()
+    absent_since = 0.0
+    while True:
+        await wait_ready(connection, due, messages[-1].subject)
+        try:
+            return await _send(connection, messages, timedelta(seconds=max(0.0, due - loop.time())))
+        except NoResponders:  # the server has none of the messages: all of them are sent again
+            absent_since = absent_since or loop.time()
+            if not await wait_jetstream(connection, due, absent_since):
+                raise
+
+
+async def _send(connection: Connection, messages: Sequence[BatchMessage], timeout: timedelta) -> PubAck:
     batch_id = {"Nats-Batch-Id": new_id()}
     for number, message in enumerate(messages[:-1], start=1):
         lines = message.headers + encode_lines({**batch_id, "Nats-Batch-Sequence": str(number)})
@@ -68,4 +83,5 @@ async def publish_batch(
         headers=last.headers + encode_lines(closing),
         expected_last_on_subject=0,
         timeout=timeout,
+        waits_for_jetstream=False,
     )

@@ -16,6 +16,7 @@ from trellis_nats._nats.jetstream.streams import (
     get_last_message,
     get_last_message_from_leader,
 )
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id
 
@@ -65,17 +66,26 @@ class KvBucket:
     write until its outcome is known.
     """
 
-    def __init__(self, connection: Connection, name: str, *, max_value_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        max_value_bytes: int | None = None,
+        answer: AnswerSize = AnswerSize.SMALL,
+    ) -> None:
         """Prepare.
 
         Args:
             connection: where the bucket is.
             name: the bucket's name.
             max_value_bytes: what `put` accepts, and the bucket is configured with; None means no limit.
+            answer: how large its values may be, which decides how many are read at a time.
         """
         self.name = name
         self._connection = connection
         self._max_value_bytes = max_value_bytes
+        self._answer = answer
         self._stream = kv_stream(name)
         self._prefix = kv_subject(name, "")
 
@@ -183,7 +193,7 @@ class KvBucket:
         self, key: str, *, leader: bool, timeout: timedelta
     ) -> Coroutine[None, None, StoredMessage | None]:
         read = get_last_message_from_leader if leader else get_last_message
-        return read(self._connection, self._stream, self._prefix + key, timeout=timeout)
+        return read(self._connection, self._stream, self._prefix + key, timeout=timeout, answer=self._answer)
 
     def _record(self, stored: StoredMessage) -> KvRecord:
         return KvRecord(

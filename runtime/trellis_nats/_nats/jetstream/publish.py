@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import parse_error, parse_object
-from trellis_nats._nats.readiness import wait_election, wait_ready
+from trellis_nats._nats.readiness import wait_jetstream, wait_ready
 from trellis_nats._nats.wire.headers import encode_lines, require_line
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
@@ -57,10 +57,12 @@ async def publish_acked(
     expected_last: ExpectedLast | None = None,
     expected_last_on_subject: int | None = None,
     timeout: timedelta = _TIMEOUT,
+    waits_for_jetstream: bool = True,
 ) -> PubAck:
     """Publish, and return when the message is stored.
 
-    While disconnected, or while a cluster elects a leader, wait. Headers may be encoded lines. Messages with the same
+    While disconnected, while a cluster elects a leader, or while a server stops, wait; without `waits_for_jetstream`,
+    for the connection only. Headers may be encoded lines. Messages with the same
     `message_id` within the stream's duplicate window are stored once. `expected_last_on_subject` is the fence for
     exactly `subject`; 0 means that no message is there. When cancelled, the message may still be stored.
 
@@ -77,6 +79,7 @@ async def publish_acked(
     loop = connection.loop
     due = loop.time() + timeout.total_seconds()
     left = timeout
+    absent_since = 0.0
     while True:
         if not connection.is_ready:
             await wait_ready(connection, due, subject)
@@ -84,7 +87,8 @@ async def publish_acked(
         try:
             return await _send(connection, subject, data, lines, left)
         except NoResponders:
-            if not await wait_election(connection, due):
+            absent_since = absent_since or loop.time()
+            if not waits_for_jetstream or not await wait_jetstream(connection, due, absent_since):
                 raise
             left = timedelta(seconds=max(0.0, due - loop.time()))
 

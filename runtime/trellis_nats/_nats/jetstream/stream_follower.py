@@ -13,6 +13,7 @@ from trellis_nats._nats.jetstream.api import JsonObject
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.pull import Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
+from trellis_nats._nats.outages import through_outages
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import ApiError, NoResponders, NotConnected, RequestTimeout, TransportError
 from trellis_nats.ids import new_id
@@ -21,6 +22,8 @@ __all__ = ["follow_stream"]
 
 _BUFFER_MAX: Final = 256
 """How many messages wait in memory for a slow reader; the server keeps the rest."""
+_BUFFER_BYTES: Final = 16 * 1024 * 1024
+"""How large they may be together: a server ends a connection that has 64 MiB under way (`read_budget`)."""
 _ABANDONED: Final = timedelta(minutes=1)
 """After this time without a pull request, the server removes the consumer of a follower whose process died."""
 _RETRY: Final = timedelta(milliseconds=100)
@@ -33,13 +36,16 @@ async def follow_stream(
 ) -> AsyncGenerator[AsyncGenerator[Delivery, None], None]:
     """Follow the messages under a filter after a sequence; None follows the messages stored from now on.
 
+    Outages delay it, also the first one.
+
     Raises:
         PermissionDenied: the account may not create a consumer on the stream.
         ApiError: JetStream refused the consumer.
+        NotConnected: the connection was closed.
     """
     follower = _StreamFollower(connection, stream, filter_subject, after)
-    await follower.open()
     try:
+        await through_outages(connection, follower.open, what=f"following {filter_subject}")
         yield follower.messages()
     finally:
         await follower.close()
@@ -85,7 +91,7 @@ class _StreamFollower:
             self._connection, stream=self._stream, consumer=self._consumer, deliver=self._buffer.put_nowait
         )
         self._pull.start()
-        self._pull.set_capacity(_BUFFER_MAX)
+        self._pull.set_capacity(self._room)
 
     async def messages(self) -> AsyncGenerator[Delivery, None]:
         """Yield the messages; after a reconnect, continue with a new consumer."""
@@ -97,7 +103,13 @@ class _StreamFollower:
             self._sequence = message.stream_sequence
             yield message
             if self._pull is not None:
-                self._pull.set_capacity(_BUFFER_MAX - self._buffer.qsize())
+                self._pull.set_capacity(self._room)
+
+    @property
+    def _room(self) -> int:
+        """How many more messages may be under way or wait, even if each is as large as the server accepts."""
+        at_most = min(_BUFFER_MAX, max(1, _BUFFER_BYTES // self._connection.max_payload))
+        return max(0, at_most - self._buffer.qsize())
 
     async def close(self) -> None:
         """Stop reading. The consumer is removed now, or by the server some time after the last pull request."""
@@ -122,6 +134,8 @@ class _StreamFollower:
     async def _end(self) -> None:
         if self._pull is not None:
             await self._pull.stop()
+        if not self._connection.is_connected:
+            return  # the server removes the consumer
         try:
             await delete_consumer(self._connection, self._stream, self._consumer)
         except TransportError:

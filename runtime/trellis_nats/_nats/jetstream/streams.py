@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.headers import parse_headers
 from trellis_nats._nats.wire.message import Message
@@ -55,9 +56,17 @@ class StoredMessage:
 
 
 async def get_last_message(
-    connection: Connection, stream: str, subject_filter: str, *, timeout: timedelta = API_TIMEOUT
+    connection: Connection,
+    stream: str,
+    subject_filter: str,
+    *,
+    timeout: timedelta = API_TIMEOUT,
+    answer: AnswerSize = AnswerSize.LARGE,
 ) -> StoredMessage | None:
     """Read the newest message under a subject filter, wildcards allowed; None when there is none.
+
+    `answer` is how large the message may be. Only so many reads are under way at a time as the connection can take;
+    `timeout` counts from the turn of this one.
 
     Any replica may answer, so the answer can be slightly out of date. The filter is part of the request's own subject,
     so that permissions can confine an account to the subjects of its service.
@@ -70,18 +79,23 @@ async def get_last_message(
         PermissionDenied: the account may not read this.
     """
     operation = f"DIRECT.GET.{stream}.{subject_filter}"
-    answer = await request(connection, f"$JS.API.{operation}", timeout=timeout, repeat=True)
-    if answer.status == _NOT_FOUND:
+    message = await request(connection, f"$JS.API.{operation}", timeout=timeout, repeat=True, answer=answer)
+    if message.status == _NOT_FOUND:
         return None
-    if answer.status:
-        raise ApiError(request=operation, code=answer.status, err_code=0, description=answer.description)
-    return _read_direct(answer)
+    if message.status:
+        raise ApiError(request=operation, code=message.status, err_code=0, description=message.description)
+    return _read_direct(message)
 
 
 async def get_last_message_from_leader(
-    connection: Connection, stream: str, subject: str, *, timeout: timedelta = API_TIMEOUT
+    connection: Connection,
+    stream: str,
+    subject: str,
+    *,
+    timeout: timedelta = API_TIMEOUT,
+    answer: AnswerSize = AnswerSize.LARGE,
 ) -> StoredMessage | None:
-    """Read the newest message of a subject from the stream's leader, whose answer is up to date.
+    """Read the newest message of a subject from the stream's leader, whose answer is up to date. See `get_last_message`.
 
     Raises:
         ApiError: JetStream answered with an error other than "not found".
@@ -89,12 +103,13 @@ async def get_last_message_from_leader(
         NotConnected: there was no connection within `timeout`.
         PermissionDenied: the account may not read this.
     """
-    answer = await _found(connection, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, timeout)
-    match answer:
-        case {"message": {"subject": str(found), "seq": int(sequence), "time": str(time), **rest}}:
+    body: JsonObject = {"last_by_subj": subject}
+    found = await _found(connection, f"STREAM.MSG.GET.{stream}", body, timeout, answer)
+    match found:
+        case {"message": {"subject": str(stored_subject), "seq": int(sequence), "time": str(time), **rest}}:
             _, _, headers = parse_headers(base64.b64decode(str(rest.get("hdrs", ""))))
             data = base64.b64decode(str(rest.get("data", "")))
-            return StoredMessage(found, sequence, data, headers, parse_timestamp(time))
+            return StoredMessage(stored_subject, sequence, data, headers, parse_timestamp(time))
         case _:
             return None
 
@@ -174,9 +189,10 @@ async def _found(
     operation: str,
     body: Mapping[str, JsonValue] | None = None,
     timeout: timedelta = API_TIMEOUT,
+    answer: AnswerSize | None = None,
 ) -> JsonObject | None:
     try:
-        return await call(connection, operation, body, timeout=timeout, repeat=True)
+        return await call(connection, operation, body, timeout=timeout, repeat=True, answer=answer)
     except ApiError as error:
         if error.code == _NOT_FOUND:
             return None

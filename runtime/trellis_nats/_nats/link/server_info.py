@@ -21,6 +21,8 @@ class ServerInfo:
     """By default as the server's own default."""
     cluster_hosts: tuple[str, ...] = ()
     """`host:port` of every server of the cluster; empty for a standalone server."""
+    is_stopping: bool = False
+    """Whether the server is in lame duck mode: JetStream has stopped, and the connections end one by one."""
 
 
 def parse_info(info: Mapping[str, object]) -> ServerInfo:
@@ -34,4 +36,5 @@ def parse_info(info: Mapping[str, object]) -> ServerInfo:
         else ServerInfo().version,
         max_payload_bytes=limit if isinstance(limit, int) else ServerInfo().max_payload_bytes,
         cluster_hosts=tuple(map(str, cast("list[object]", hosts))) if isinstance(hosts, list) else (),
+        is_stopping=info.get("ldm") is True,
     )

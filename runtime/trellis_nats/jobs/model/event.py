@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats._nats.wire.headers import encode_lines
+from trellis_nats.clock import parse_timestamp
 from trellis_nats.codec import JsonText, encode_json, may_contain_nan
 from trellis_nats.context import Context
-from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType, JobState
 
 __all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent", "StoredEvent"]
+
+
+_UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class _Wire(BaseModel):
@@ -108,18 +113,25 @@ class LifecycleEvent(_Wire):
 
     @property
     def effective_state(self) -> JobState:
-        """The job's state after this event.
+        """The job's state after this event, by its type.
 
-        An ignored completion leaves the job active, whatever state its writer put there (reference, 21).
+        The event's own `state` is used for an unknown type only: an ignored completion, for example, leaves the job
+        active, whatever state its writer put there (reference, 21).
         """
-        if self.event_type == EventType.STALE_COMPLETION_IGNORED:
-            return JobState.ACTIVE
-        return self.state
+        return STATE_AFTER.get(self.event_type, self.state)
+
+    @property
+    def at(self) -> datetime:
+        """When its writer wrote it; the year 1 for a timestamp that cannot be read, on which no state depends."""
+        try:
+            return parse_timestamp(self.timestamp)
+        except ValueError:
+            return _UNKNOWN
 
     @property
     def has_payload(self) -> bool:
-        """Whether the event has a payload. Null does not count as one, as in the Rust runtime (reference, 5.3)."""
-        return self.payload is not None
+        """Whether the event has a payload, which may be null: another runtime may create a job with null."""
+        return "payload" in self.model_fields_set
 
     @property
     def instance_id(self) -> str | None:

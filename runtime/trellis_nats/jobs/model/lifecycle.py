@@ -1,137 +1,77 @@
-"""The life of a job as a pure function: a job and an event make a job (reference, section 8).
+"""Which events of a job count: one rule for every reader, whichever runtime wrote them. Pure.
 
-Replaying a history gives the same job for every reader. An event that is not legal in the job's state changes nothing
-and is not an error: on servers that do not fence, readers of every runtime agree by ignoring the same events.
+It is the rule of the other runtimes' own readers (reference, 8.5): until a job has ended, every event counts; the first
+ending is final. An event is not refused because its writer believed in another state: a worker of another runtime writes
+`started` with `previousState: pending` and `tries: 1` on every redelivery (reference, 8.3). After an ending counts only
+what the reference allows there (8.1): an operator's `retried` and `dismissed`, and `dead` after `failed` or `expired`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Final
 
-from pydantic import JsonValue
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
+from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType
 
-from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent
-from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
+__all__ = ["JobLife", "counting_events", "endings_of"]
 
-__all__ = ["JobLife", "apply"]
-
-_UNDER_WAY: Final = frozenset({JobState.PENDING, JobState.ACTIVE, JobState.RETRY})
-_WAITING: Final = frozenset({JobState.PENDING, JobState.RETRY})
-_ACTIVE: Final = frozenset({JobState.ACTIVE})
-
-_LEGAL_IN: Final[dict[str, frozenset[JobState]]] = {
-    EventType.STARTED: _UNDER_WAY,
-    EventType.RETRY: _ACTIVE,
-    EventType.PROGRESS: _ACTIVE,
-    EventType.LOGGED: _ACTIVE,
-    EventType.COMPLETED: _ACTIVE,
-    EventType.FAILED: _ACTIVE,
-    EventType.STALE: _ACTIVE,
-    EventType.HEARTBEAT: _ACTIVE,
-    EventType.STALE_COMPLETION_IGNORED: _ACTIVE,
-    EventType.WAITING: _ACTIVE,
-    EventType.RESUMED: _ACTIVE,
-    EventType.CANCELLED: _UNDER_WAY,
-    EventType.EXPIRED: _UNDER_WAY,
-    EventType.SKIPPED: _WAITING,
-    EventType.RETRIED: frozenset({JobState.FAILED, JobState.DEAD}),
-    EventType.DEAD: frozenset({JobState.ACTIVE, JobState.RETRY, JobState.FAILED, JobState.EXPIRED}),
-    EventType.DISMISSED: frozenset({JobState.DEAD}),
+_AFTER_END: Final[dict[str, frozenset[str]]] = {
+    EventType.FAILED: frozenset({EventType.RETRIED, EventType.DEAD}),
+    EventType.EXPIRED: frozenset({EventType.DEAD}),
+    EventType.DEAD: frozenset({EventType.RETRIED, EventType.DISMISSED}),
 }
-"""The states in which an event is legal. `started` is also legal while active: its worker before has died, and the
-other runtimes' reducers ignore it there without harm (reference, 8.4)."""
+"""The events that count after an ending."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class JobLife:
-    """A job after some of its events."""
+    """Applies the rule to the events of one job, in the order of the stream."""
 
-    id: str
-    queue: str
-    state: JobState
-    payload: JsonValue
-    tries: int
-    max_tries: int
-    created_at: str
-    updated_at: str
-    deadline: str | None = None
-    started_at: str | None = None
-    completed_at: str | None = None
-    result: JsonValue = None
-    last_error: str | None = None
-    progress: JobProgress | None = None
-    logs: tuple[JobLogEntry, ...] = ()
+    def __init__(self) -> None:
+        self._ended_by: str | None = None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event that counts ended the job."""
+        return self._ended_by is not None
 
-def apply(job: JobLife | None, event: LifecycleEvent) -> JobLife | None:
-    """Return the job after an event; the same job when the event is not legal for it."""
-    if job is None:
-        return _created(event) if event.event_type == EventType.CREATED and event.has_payload else None
-    if event.job_id != job.id or job.state not in _LEGAL_IN.get(event.event_type, frozenset()):
-        return job
-    if event.previous_state is not None and event.previous_state != job.state:
-        return job
-    if event.event_type == EventType.RETRIED:
-        return _retried(job, event)
-    return _effect(_common(job, event), event)
+    def take(self, event: LifecycleEvent) -> bool:
+        """Take the next event, and return whether it counts. An event of an unknown type does not.
+
+        A second `created` begins the job again, as its worker does: a runtime that does not fence its `created` events
+        may store one again.
+        """
+        kind = event.event_type
+        if kind not in STATE_AFTER:
+            return False
+        after_end = None if self._ended_by is None else _AFTER_END.get(self._ended_by, frozenset())
+        if kind != EventType.CREATED and after_end is not None and kind not in after_end:
+            return False
+        self._ended_by = kind if kind in TERMINAL_EVENTS else None
+        return True
 
 
-def _created(event: LifecycleEvent) -> JobLife:
-    return JobLife(
-        id=event.job_id,
-        queue=event.job_type,
-        state=event.state,
-        payload=event.payload,
-        tries=event.tries,
-        max_tries=event.max_tries or 1,
-        created_at=event.timestamp,
-        updated_at=event.timestamp,
-        deadline=event.deadline,
-    )
+def counting_events(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Return the events that count, from the last `created` or `retried` that does. `events` holds the oldest first.
+
+    The newest event of each type is enough: an older one of a type decides nothing that the newest does not, unless a
+    runtime that writes without a fence ended the job twice in the same way.
+    """
+    life, counting = JobLife(), list[StoredEvent]()
+    for stored in events:
+        if life.take(stored.event):
+            if stored.event.event_type in (EventType.CREATED, EventType.RETRIED):
+                counting.clear()
+            counting.append(stored)
+    return counting
 
 
-def _common(job: JobLife, event: LifecycleEvent) -> JobLife:
-    return replace(
-        job,
-        state=event.effective_state,
-        tries=event.tries,
-        max_tries=event.max_tries or job.max_tries,
-        updated_at=event.timestamp,
-    )
+def endings_of(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Return the endings that count, the one that decides last; empty for a job that has not ended.
 
-
-def _effect(job: JobLife, event: LifecycleEvent) -> JobLife:
-    if job.state in TERMINAL_STATES:
-        completed = event.event_type == EventType.COMPLETED
-        return replace(
-            job,
-            completed_at=event.timestamp,
-            result=event.result if completed else job.result,
-            last_error=job.last_error if completed else event.error,
-        )
-    match event.event_type:
-        case EventType.STARTED:
-            return replace(job, started_at=event.timestamp)
-        case EventType.PROGRESS:
-            return replace(job, progress=event.progress)
-        case EventType.LOGGED:
-            return replace(job, logs=(*job.logs, *(event.logs or ())))
-        case EventType.RETRY | EventType.STALE_COMPLETION_IGNORED:
-            return replace(job, last_error=event.error)
-        case _:
-            return job
-
-
-def _retried(job: JobLife, event: LifecycleEvent) -> JobLife:
-    return JobLife(
-        id=job.id,
-        queue=job.queue,
-        state=JobState.PENDING,
-        payload=event.payload if event.has_payload else job.payload,
-        tries=0,
-        max_tries=event.max_tries or job.max_tries,
-        created_at=job.created_at,
-        updated_at=event.timestamp,
-        deadline=event.deadline or job.deadline,
-    )
+    `events` holds the newest event of each terminal type and the newest `retried`, oldest first. Nothing else is needed.
+    """
+    counting = counting_events(events)
+    if not counting or not counting[-1].event.is_terminal:
+        return []
+    return [stored for stored in counting if stored.event.is_terminal]

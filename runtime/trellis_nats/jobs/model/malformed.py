@@ -1,4 +1,8 @@
-"""Recognises work messages that are not jobs. Pure. Any client that may publish can send anything."""
+"""Recognises work messages that are not jobs. Pure. Any client that may publish can send anything.
+
+A job without a payload, or with a payload of null, is a job: another runtime may create it, and its creator waits for an
+end. It fails at its first delivery unless the schema of the queue allows null.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,6 @@ def malformed_reason(work: LifecycleEvent | None, queue: str) -> str | None:
         return f'its event is "{work.event_type}", not created or retried'
     if work.job_type != queue:
         return f'it is for queue "{work.job_type}"'
-    if not work.has_payload:
-        return "it has no payload"
     if not is_token(work.job_id):
         return "its job id is not valid in a subject"
     return None

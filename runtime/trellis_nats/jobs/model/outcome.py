@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Final, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
-from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.jobs.model.states import STATE_AFTER, EventType, JobState
 
 __all__ = [
     "Acknowledgement",
@@ -164,14 +164,10 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             assert_never(ending)
 
 
-_STATE_AFTER: Final = {event: JobState(event.value) for event in TERMINAL_EVENTS}
-"""The state of a job after its last event has the event's name."""
-
-
 def _final(event: EventType, tries: int, error: str | None) -> Settlement:
     return Settlement(
         event=event,
-        state=_STATE_AFTER[event],
+        state=STATE_AFTER[event],
         tries=tries,
         error=error,
         acknowledgement=Acknowledgement.CONFIRMED,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from trellis_nats.clock import parse_timestamp
+from pydantic import JsonValue
+
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent
+from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.lifecycle import counting_events
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
 __all__ = ["SNAPSHOT_EVENTS", "JobSnapshot", "snapshot_of", "types_to_read"]
@@ -36,23 +39,22 @@ SNAPSHOT_EVENTS: Final = (
 )
 """The events that a snapshot is made of: one read for each, however long the history is."""
 
-_ENDINGS_OF_ENDED: Final = {
-    EventType.DEAD: frozenset({EventType.FAILED, EventType.EXPIRED}),
-    EventType.DISMISSED: frozenset({EventType.DEAD}),
-}
-"""The terminal events that may follow another one (reference, 8.1)."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSnapshot(Generic[PayloadT, ResultT]):
-    """A job as it stood when it was read."""
+    """A job as it stood when it was read.
+
+    `payload` and `result` are decoded when they are asked for. So a job can be looked at whatever another version of the
+    contract, or another runtime, has stored in it.
+    """
 
     id: str
     queue: str
     state: JobState
-    payload: PayloadT
-    result: ResultT | None
-    """The result once the job is completed."""
+    raw_payload: JsonValue
+    """The payload as it is stored, not validated; None also for a job that was created without one."""
+    raw_result: JsonValue
+    """The result as it is stored, not validated, once the job is completed."""
     context: Context
     tries: int
     """How many attempts were started, except those that a stopping worker released."""
@@ -65,11 +67,33 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     """When the newest attempt started."""
     ended_at: datetime | None
     deadline: datetime | None
+    _payload_codec: Codec[PayloadT] = field(repr=False, compare=False)
+    _result_codec: Codec[ResultT] | None = field(repr=False, compare=False)
 
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
         return self.state in TERMINAL_STATES
+
+    @property
+    def payload(self) -> PayloadT:
+        """What the job was created with.
+
+        Raises:
+            InvalidPayload: the stored payload does not match its schema; `raw_payload` has it.
+        """
+        return self._payload_codec.from_json(self.raw_payload)
+
+    @property
+    def result(self) -> ResultT | None:
+        """The result once the job is completed; None before, and for a queue without results.
+
+        Raises:
+            InvalidPayload: the stored result does not match its schema; `raw_result` has it.
+        """
+        if self._result_codec is None or self.state is not JobState.COMPLETED:
+            return None
+        return self._result_codec.from_json(self.raw_result)
 
 
 def types_to_read(newest: LifecycleEvent) -> tuple[EventType, ...]:
@@ -78,13 +102,9 @@ def types_to_read(newest: LifecycleEvent) -> tuple[EventType, ...]:
     A newest event that reports work proves nothing about the end of the job: another runtime, which writes without a
     fence, may have stored it behind the event that ended the job.
     """
-    match newest.event_type:
-        case EventType.CREATED:
-            return ()  # nothing comes before it
-        case EventType.RETRIED:
-            return (EventType.CREATED,)  # nothing else before it counts
-        case _:
-            return tuple(event for event in SNAPSHOT_EVENTS if event != newest.event_type)
+    if newest.event_type == EventType.CREATED:
+        return ()  # nothing before it counts
+    return tuple(event for event in SNAPSHOT_EVENTS if event != newest.event_type)
 
 
 def snapshot_of(
@@ -93,58 +113,33 @@ def snapshot_of(
     """Build a snapshot; None when the job was never created.
 
     `events` holds the newest event of each type, oldest first.
-
-    Raises:
-        InvalidPayload: the payload or the result does not match its type.
     """
-    by_type = {stored.event.event_type: stored for stored in events}
-    seed = by_type.get(EventType.RETRIED) or by_type.get(EventType.CREATED)
-    if seed is None or not seed.event.has_payload:
+    created = next((stored.event for stored in events if stored.event.event_type == EventType.CREATED), None)
+    if created is None:
         return None
-    since = [stored for stored in events if stored.sequence >= seed.sequence]
-    newest = effective(since)
-    started = _since(by_type, EventType.STARTED, seed)
-    progress = _since(by_type, EventType.PROGRESS, seed)
-    retried = _since(by_type, EventType.RETRY, seed)
-    state = newest.event.effective_state
+    counting = [stored.event for stored in counting_events(events)]
+    by_type = {event.event_type: event for event in counting}
+    seed, newest = counting[0], counting[-1]
+    started, retry = by_type.get(EventType.STARTED), by_type.get(EventType.RETRY)
+    progress, completed = by_type.get(EventType.PROGRESS), by_type.get(EventType.COMPLETED)
+    state = newest.effective_state
     ended = state in TERMINAL_STATES
-    created = by_type.get(EventType.CREATED, seed)
-    event = newest.event
     return JobSnapshot(
-        id=event.job_id,
-        queue=event.job_type,
+        id=newest.job_id,
+        queue=newest.job_type,
         state=state,
-        payload=payload.from_json(seed.event.payload),
-        result=result.from_json(event.result) if result is not None and state == JobState.COMPLETED else None,
-        context=event.job_context(),
-        tries=event.tries,
-        max_tries=seed.event.max_tries or 1,
-        last_error=event.error if ended or retried is None else retried.event.error,
-        progress=None if progress is None else progress.event.progress,
-        created_at=parse_timestamp(created.event.timestamp),
-        updated_at=parse_timestamp(event.timestamp),
-        started_at=None if started is None else parse_timestamp(started.event.timestamp),
-        ended_at=parse_timestamp(event.timestamp) if ended else None,
-        deadline=None if seed.event.deadline is None else parse_timestamp(seed.event.deadline),
+        raw_payload=seed.payload if seed.has_payload else created.payload,
+        raw_result=None if completed is None else completed.result,
+        context=newest.job_context(),
+        tries=newest.tries,
+        max_tries=seed.max_tries or created.max_tries or 1,
+        last_error=newest.error if ended or retry is None else retry.error,
+        progress=None if progress is None else progress.progress,
+        created_at=created.at,
+        updated_at=newest.at,
+        started_at=None if started is None else started.at,
+        ended_at=newest.at if ended else None,
+        deadline=instant(seed.deadline or created.deadline),
+        _payload_codec=payload,
+        _result_codec=result,
     )
-
-
-def effective(since: Sequence[StoredEvent]) -> StoredEvent:
-    """Return the event that decides the state: the newest one, or the first legal ending.
-
-    A server before 2.11 may have stored an event behind a terminal one; it is ignored.
-    """
-    ending: StoredEvent | None = None
-    for stored in since:
-        if stored.event.is_terminal and (
-            ending is None
-            or ending.event.event_type
-            in _ENDINGS_OF_ENDED.get(EventType(stored.event.event_type), frozenset())
-        ):
-            ending = stored
-    return since[-1] if ending is None else ending
-
-
-def _since(by_type: dict[str, StoredEvent], event: EventType, seed: StoredEvent) -> StoredEvent | None:
-    found = by_type.get(event)
-    return found if found is not None and found.sequence > seed.sequence else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
+__all__ = ["STATE_AFTER", "TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
 
 
 class JobState(StrEnum):
@@ -72,3 +72,23 @@ TERMINAL_EVENTS: Final = frozenset(
 `staleCompletionIgnored` with the state `stale` while the job continues (reference, 8.6)."""
 
 TERMINAL_STATES: Final = frozenset(JobState(event.value) for event in TERMINAL_EVENTS)
+
+STATE_AFTER: Final[dict[str, JobState]] = {
+    EventType.CREATED: JobState.PENDING,
+    EventType.RETRIED: JobState.PENDING,
+    EventType.RETRY: JobState.RETRY,
+    **dict.fromkeys(
+        (
+            EventType.STARTED,
+            EventType.PROGRESS,
+            EventType.LOGGED,
+            EventType.HEARTBEAT,
+            EventType.STALE_COMPLETION_IGNORED,
+            EventType.WAITING,
+            EventType.RESUMED,
+        ),
+        JobState.ACTIVE,
+    ),
+    **{event: JobState(event.value) for event in TERMINAL_EVENTS},
+}
+"""The state of a job after each event. The event's own `state` says the same, except where another runtime differs."""

@@ -16,9 +16,11 @@ from trellis_nats._nats.jetstream.batch import BATCH_MAX, BatchMessage, publish_
 from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
 from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
+from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats.errors import JobError, MalformedJobEvent, TransportError, WriteUnknown, WrongLastSequence
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
+from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 
 __all__ = ["EventLog", "Writable", "WriteConflict"]
@@ -31,6 +33,10 @@ _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
 _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Seconds between reads after a refusal. In a cluster, the replica that answers may receive an event a moment later."""
+
+
+_WITH_VALUE: Final = frozenset({EventType.CREATED, EventType.RETRIED, EventType.COMPLETED})
+"""The events that hold a payload or a result."""
 
 
 class Writable(Protocol):
@@ -90,18 +96,23 @@ class EventLog:
 
     async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
         """Return the newest event of one type of a job; None when there is none. Raises as `newest`."""
-        return _checked(await self._read(self.subjects.event(job_id, event)))
+        return _checked(await self._read(self.subjects.event(job_id, event), _answer_size(event)))
 
     async def latest_by_type(self, job_id: str, events: tuple[str, ...]) -> list[StoredEvent]:
         """Return the newest event of each of the given types, oldest first. Events that cannot be read are left out.
 
         Raises:
+            MalformedJobEvent: there are such events, and none of them can be read.
             TransportError: NATS did not answer.
         """
-        subjects = [self.subjects.event(job_id, event) for event in events]
-        found = await asyncio.gather(*map(self._read, subjects))
-        readable = (None if message is None else _stored(message) for message in found)
-        return sorted((event for event in readable if event is not None), key=lambda event: event.sequence)
+        found = await asyncio.gather(
+            *(self._read(self.subjects.event(job_id, event), _answer_size(event)) for event in events)
+        )
+        messages = [message for message in found if message is not None]
+        readable = [event for event in map(_stored, messages) if event is not None]
+        if messages and not readable:
+            raise _malformed(messages[0])
+        return sorted(readable, key=lambda event: event.sequence)
 
     async def create(self, event: Writable) -> None:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
@@ -250,8 +261,12 @@ class EventLog:
                 return True
         return False
 
-    async def _read(self, subject: str) -> StoredMessage | None:
-        return await get_last_message(self._connection, STREAM, subject, timeout=self._timeout)
+    async def _read(self, subject: str, answer: AnswerSize = AnswerSize.LARGE) -> StoredMessage | None:
+        return await get_last_message(self._connection, STREAM, subject, timeout=self._timeout, answer=answer)
+
+
+def _answer_size(event: str) -> AnswerSize:
+    return AnswerSize.LARGE if event in _WITH_VALUE else AnswerSize.SMALL
 
 
 def _stored(message: StoredMessage) -> StoredEvent | None:
@@ -266,5 +281,9 @@ def _checked(message: StoredMessage | None) -> StoredEvent | None:
         return None
     stored = _stored(message)
     if stored is None:
-        raise MalformedJobEvent(message.subject, stream=STREAM, sequence=message.sequence)
+        raise _malformed(message)
     return stored
+
+
+def _malformed(message: StoredMessage) -> MalformedJobEvent:
+    return MalformedJobEvent(message.subject, stream=STREAM, sequence=message.sequence)

@@ -10,7 +10,6 @@ from datetime import datetime
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
-from trellis_nats.clock import parse_timestamp
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.model.subjects import STREAM
@@ -62,8 +61,12 @@ async def _parsed(
             yield job_event(event)
 
 
-async def history_of(connection: Connection, filter_subject: str) -> AsyncGenerator[LifecycleEvent, None]:
-    """Yield every event under a filter, from the first one that is stored on. The generator does not end.
+async def history_of(
+    connection: Connection, filter_subject: str
+) -> AsyncGenerator[tuple[int, LifecycleEvent | None], None]:
+    """Yield every event under a filter, from the first one that is stored on, and its sequence. It does not end.
+
+    An event that cannot be read is None.
 
     Raises:
         PermissionDenied: the account may not create a consumer on the stream.
@@ -71,9 +74,7 @@ async def history_of(connection: Connection, filter_subject: str) -> AsyncGenera
     """
     async with follow_stream(connection, STREAM, filter_subject, after=0) as messages:
         async for message in messages:
-            event = LifecycleEvent.parse(message.data)
-            if event is not None:
-                yield event
+            yield message.stream_sequence, LifecycleEvent.parse(message.data)
 
 
 def _common(prefixes: Iterable[str]) -> str:
@@ -98,5 +99,5 @@ def job_event(event: LifecycleEvent) -> JobEvent:
         error=event.error,
         progress=event.progress,
         logs=event.logs or (),
-        at=parse_timestamp(event.timestamp),
+        at=event.at,
     )

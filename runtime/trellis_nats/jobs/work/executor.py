@@ -63,6 +63,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self.attempts: dict[str, Attempt] = {}
         """The attempts that run now, by job id."""
         self._context = context
+        self._running = context.reader.nested_waits.running
         self._event_log = context.event_log
         self._reader = WorkEventReader(context.payload)
         self._queue = context.binding.queue_type
@@ -305,6 +306,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not take `started`, or is away and the grace period is over.
         """
         self.attempts[item.job_id] = attempt
+        self._running.add(item.job_id)
         self._liveness.hold(item.job_id)
         try:
             started = item.identity.started(
@@ -333,6 +335,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return settlement
         finally:
             del self.attempts[item.job_id]
+            self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 
     async def _handle(self, item: WorkItem, attempt: Attempt) -> Ending:
