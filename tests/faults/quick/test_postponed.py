@@ -27,6 +27,7 @@ HASTY: Final = Options(request_timeout=timedelta(milliseconds=300))
 
 async def test_what_is_put_back_rests_no_longer_than_it_should(nats_server: NatsServer) -> None:
     """A progress ack behind the delayed nak would restart the whole ack wait."""
+    signals = LogSignals()
     async with Wiretap(nats_server.port) as tap, Shop.connect(tap.url, options=HASTY) as shop:
 
         @shop.jobs.pack.handle
@@ -42,13 +43,15 @@ async def test_what_is_put_back_rests_no_longer_than_it_should(nats_server: Nats
         tap.seen.clear()
         tap.drop(Step.OUTCOME_ASKED_FOR)  # the read before anything is decided
         await publish_acked(connection, "trellis.work.shop.pack", created.data)
-        await eventually(lambda: not tap.waits)
-        await eventually(lambda: delivered(tap, ref.id) == 2, within=SOON)
+        with signals:
+            await eventually(lambda: not tap.waits)
+            await eventually(lambda: delivered(tap, ref.id) == 2, within=SOON)
 
     put_back = next(each.at for each in tap.seen if each.step is Step.NAK_SENT)
     again = [each.at for each in tap.seen if each.step is Step.DELIVERED][1]
     beats = [each.at for each in tap.seen if each.step is Step.PROGRESS_SENT]
     assert not [at for at in beats if put_back < at < again]
+    assert signals.of(LogEvent.JOB_RETURNED, job_id=ref.id)
 
 
 def delivered(tap: Wiretap, job: str) -> int:
@@ -113,7 +116,8 @@ async def test_jobs_whose_key_cannot_be_read_are_postponed_and_keep_no_permit_fr
             await ferry.jobs.start_workers()
             await asyncio.gather(*(ref.result(timeout=SOON) for ref in others))
             assert done == [f"good {number}" for number in range(20)]
-            assert len(signals.of(LogEvent.JOB_POSTPONED)) >= len(bad)
+            logged = {getattr(record, "job_id", None) for record in signals.of(LogEvent.JOB_POSTPONED)}
+            assert logged == {ref.id for ref in postponed}
             assert not signals.of(LogEvent.JOB_RETURNED)
             for cargo in bad:
                 await bucket_of(ferry).delete(name_of(queue, cargo))

@@ -113,6 +113,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             item.newest = None
         await message.nak()
 
+    def read_job_id(self, message: Delivery) -> str | None:
+        """Return the id of the job that a message is about, for logs. None: the message is malformed."""
+        event = self._reader.read(message.data)
+        return None if event is None else event.job_id
+
     def close(self) -> None:
         """Wake the messages that wait for a slot of their key, so that they go back to the server: the worker stops."""
         if self._slots is not None:

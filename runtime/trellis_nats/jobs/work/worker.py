@@ -227,9 +227,9 @@ class Worker:
             await self._executor.execute(message, permit, self._redelivery)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
             # Another version may read it, or an operator repair it: no job is lost, and no other job waits for it.
-            queue = self._binding.queue_type
-            fields = log_fields(LogEvent.JOB_POSTPONED, queue=queue)
-            _log.error("queue %s: a job is postponed: %s", queue, error, extra=fields)
+            queue, job_id = self._binding.queue_type, self._executor.read_job_id(message)
+            fields = log_fields(LogEvent.JOB_POSTPONED, queue=queue, job_id=job_id)
+            _log.error("queue %s: job %s is postponed: %s", queue, job_id, error, extra=fields)
             await message.nak(postponed_delay(message.delivered))
         except TransportError as error:
             await self._return(message, error)
@@ -245,17 +245,18 @@ class Worker:
     async def _return(self, message: Delivery, error: TransportError) -> None:
         """Give a message back to the server that could not begin, because NATS failed."""
         queue, kind = self._binding.queue_type, type(error).__name__
+        job_id = self._executor.read_job_id(message)
         if isinstance(error, PermissionDenied) and error.subject == message.reply:
-            fields = log_fields(LogEvent.ACK_DENIED, queue=queue)
-            text = "queue %s: a job cannot be acknowledged and will be redelivered: %s"
-            self._log_throttle.write(logging.ERROR, kind, text, queue, error, extra=fields)
+            fields = log_fields(LogEvent.ACK_DENIED, queue=queue, job_id=job_id)
+            text = "queue %s: job %s cannot be acknowledged and will be redelivered: %s"
+            self._log_throttle.write(logging.ERROR, kind, text, queue, job_id, error, extra=fields)
             return
-        fields = log_fields(LogEvent.JOB_RETURNED, queue=queue)
-        text = "queue %s: a job could not begin and will be redelivered: %s"
-        self._log_throttle.write(logging.WARNING, kind, text, queue, error, extra=fields)
+        fields = log_fields(LogEvent.JOB_RETURNED, queue=queue, job_id=job_id)
+        text = "queue %s: job %s could not begin and will be redelivered: %s"
+        self._log_throttle.write(logging.WARNING, kind, text, queue, job_id, error, extra=fields)
         if not await message.nak(_INFRASTRUCTURE_DELAY):
-            text = "queue %s: not connected; the server redelivers the job after its ack wait"
-            _log.debug(text, queue, extra=fields)
+            text = "queue %s: not connected; the server redelivers job %s after its ack wait"
+            _log.debug(text, queue, job_id, extra=fields)
 
     async def _pause(self) -> None:
         """Keep the permit while the message is delayed: what NATS refuses for one job, it refuses for the next."""
