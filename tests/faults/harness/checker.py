@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.harness.dump import Dump
-from tests.faults.harness.handlings import Handling, crowded, handlings, overlaps, were_cut_off
+from tests.faults.harness.handlings import AWAKE, Handling, crowded, handlings, overlaps, were_cut_off
 from tests.faults.harness.history import Entry, What
 from tests.faults.harness.lives import Life, lives
 from tests.faults.harness.signs import silent
@@ -215,12 +215,18 @@ def _after(run: Handling, before: Sequence[Handling]) -> str:
 def _overlapping(
     history: Sequence[Entry], of_jobs: Iterable[Sequence[Handling]]
 ) -> tuple[int, tuple[str, ...]]:
-    """Count the overlaps that a cut-off process excuses, and name the jobs of the others."""
+    """Count the overlaps that a cut-off process excuses, and name the jobs of the others.
+
+    It may have been stopped just before its handler's first line, and runs that before it learns that the job is lost.
+    """
     away = were_cut_off(history)
     excused, found = 0, list[str]()
     for its in of_jobs:
         for first, second in overlaps(its):
-            if any(since < second.enter and first.enter < until for since, until in away.get(first.pid, ())):
+            if any(
+                since < second.enter and first.enter < until + AWAKE
+                for since, until in away.get(first.pid, ())
+            ):
                 excused += 1
             else:
                 found.append(first.job)

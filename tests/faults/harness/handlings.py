@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tests.faults.harness.history import Entry, What
 
-__all__ = ["Handling", "crowded", "handlings", "overlaps", "were_cut_off"]
+__all__ = ["AWAKE", "Handling", "crowded", "handlings", "overlaps", "were_cut_off"]
+
+AWAKE: Final = 1_000_000_000
+"""Nanoseconds in which a process that stood still and goes on must have ended what it has lost."""
 
 
 @dataclass(frozen=True, slots=True)

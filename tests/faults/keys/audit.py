@@ -16,6 +16,7 @@ from tests.faults.harness.lives import Life, lives
 from tests.faults.keys.crowding import crowds, stalls
 from tests.faults.keys.idleness import Idle, idle_times
 from tests.faults.keys.revisions import Key, Revision, Slot, admitted_beyond, lost_updates, slots_beyond
+from tests.faults.keys.starvation import starved_seconds
 
 __all__ = ["Audit", "Told", "audit"]
 
@@ -55,8 +56,10 @@ class Audit:
     replaced: int
     unborn: int
     """Submissions that were answered with a job whose creator then died before it was stored."""
+    starved: float
+    """Seconds of which the machine starved the worst-off process."""
     longest_idle: float
-    """Seconds for which a key had work and no handler, the server's outages not counted."""
+    """Seconds for which a key had work and no handler, without the server's outages and what processes were starved of."""
     crowds: tuple[str, ...]
     """Moments at which more handlers of a key ran than may."""
     slots_beyond: tuple[str, ...]
@@ -90,7 +93,7 @@ class Audit:
             f"{self.takeovers} takeovers, {self.stalls} stalls, ends {dict(it.ends)}, {self.rejected} rejected, "
             f"{self.coalesced} coalesced, {self.replaced} replaced, {it.unknown} unknown ({it.recovered} recovered), "
             f"{self.unborn} answered with unborn jobs, {it.again} again, {it.duplicates} duplicates, "
-            f"longest idle {self.longest_idle:.1f} s; violations: {found or 'none'}"
+            f"starved {self.starved:.0f} s, longest idle {self.longest_idle:.1f} s; violations: {found or 'none'}"
         )
 
 
@@ -114,6 +117,7 @@ def audit(told: Told) -> Audit:
         coalesced=len(answers.coalesced),
         replaced=len(answers.replaced),
         unborn=unborn,
+        starved=starved_seconds(history),
         longest_idle=max((each.counted for each in idle), default=0) / _SECOND,
         crowds=tuple(crowds(history, verdict.runs, keys, told.limits, lease=told.lease)),
         slots_beyond=tuple(slots_beyond(stored, told.limits)),

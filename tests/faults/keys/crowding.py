@@ -11,18 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from tests.faults.harness.handlings import Handling, were_cut_off
+from tests.faults.harness.handlings import AWAKE, Handling, were_cut_off
 from tests.faults.harness.history import Entry, What
 
-__all__ = ["AWAKE", "MARGIN", "STALLED", "crowds", "stalls"]
+__all__ = ["MARGIN", "STALLED", "crowds", "stalls"]
 
 MARGIN: Final = 1 / 6
 """Of a lease: an owner that runs counts its slot as lost so much before others may take it, so they wait that long
 after it began to stand still, at least."""
 STALLED: Final = "stalled"
 """The fault of an entry that a process writes when its event loop goes on. Facts: `since`."""
-AWAKE: Final = 1_000_000_000
-"""Nanoseconds in which a process that goes on must have ended what lost its slot."""
 
 
 def crowds(

@@ -70,6 +70,8 @@ class Fleet:
         self._history = history
         self._folder = folder
         self._all: list[Ship] = []
+        self.working: list[Ship] = []
+        """Those that said that they work, and were not ended by their owner yet."""
 
     async def launch(
         self, program: str, settings: BaseModel, environment: Mapping[str, str] | None = None
@@ -91,6 +93,7 @@ class Fleet:
         ship = Ship(process, self._history, log)
         self._all.append(ship)
         await ship.wait_for("works")
+        self.working.append(ship)
         return ship
 
     def logs(self) -> str:

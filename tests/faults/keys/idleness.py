@@ -1,4 +1,4 @@
-"""For how long a key stood still although a job of it could have run. Pure."""
+"""For how long a key stood still although one job of it could have run all the time. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from tests.faults.harness.dump import Record
 from tests.faults.harness.handlings import Handling, were_cut_off
 from tests.faults.harness.history import Entry, What
+from tests.faults.keys.starvation import UsableTime
 
 __all__ = ["SERVER_AWAY", "SERVER_BACK", "Idle", "idle_times"]
 
@@ -32,7 +33,7 @@ class Idle:
     since: int
     until: int
     counted: int
-    """Nanoseconds of it, without those in which the server was away."""
+    """Nanoseconds of it, without those in which the server was away, and without those of which the processes were starved."""
     allowed: int
 
     @property
@@ -50,16 +51,19 @@ def idle_times(
     lease: int,
     ack_wait: int,
 ) -> list[Idle]:
-    """Return every time in which a key had jobs without an end, and no handler. All in nanoseconds.
+    """Return every time in which a key had a job without an end, and no handler. All in nanoseconds.
 
-    Allowed is a lease and a second, and an ack wait for whatever held a message of the key and died: at first, and for
+    Of such a time, only the part counts that is the longest for one of its jobs: where a newer job replaces the one that
+    waits, nothing waits for longer than that. Allowed is a lease and a second, and an ack wait for whatever held a message of the key and died: at first, and for
     each process that was killed or stood still, or server that was killed, meanwhile.
     """
     last = history[-1].at if history else 0
     away = were_cut_off(history)
     changes: dict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
+    lives: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for job, (begin, end) in _lives(records, last).items():
         if job in keys:
+            lives[keys[job]].append((begin, end))
             changes[keys[job]] += [(begin, 1, 0), (end, -1, 0)]
     for run in runs:
         if run.job in keys:
@@ -70,12 +74,15 @@ def idle_times(
         for entry in history
         if entry.what in {What.KILLED, What.CUT_OFF} or entry.text("fault") == SERVER_AWAY
     ]
-    outages = _outages(history, last)
+    usable = UsableTime(history, _outages(history, last))
 
     def idle(key: tuple[str, str], since: int, until: int) -> Idle:
-        lost = sum(max(0, min(until, end) - max(since, begin)) for begin, end in outages)
+        parts = [
+            (max(since, begin), min(until, end)) for begin, end in lives[key] if begin < until and since < end
+        ]
+        since, until = max(parts, key=lambda part: usable.between(*part), default=(since, until))
         blows = sum(since - ack_wait <= at <= until for at in faults)
-        return Idle(key, since, until, until - since - lost, lease + _SECOND + ack_wait * (1 + blows))
+        return Idle(key, since, until, usable.between(since, until), lease + _SECOND + ack_wait * (1 + blows))
 
     return [idle(key, since, until) for key, its in changes.items() for since, until in _still(its, last)]
 

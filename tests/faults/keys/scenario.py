@@ -27,6 +27,7 @@ from tests.faults.keys.fleet import Fleet, Ship
 from tests.faults.keys.harbour import ACK_WAIT, LEASE, QUEUES, Boat, Harbour, limits_of
 from tests.faults.keys.idleness import SERVER_AWAY, SERVER_BACK
 from tests.faults.keys.revisions import Revision, keep_every_revision, revisions
+from tests.faults.keys.starvation import StarvationObserver
 from tests.faults.keys.submitter import SubmitterSettings, submitted
 from tests.faults.keys.worker import WorkerSettings
 from tests.support.eventually import eventually
@@ -54,6 +55,7 @@ class KeyedScenario:
     chance: random.Random
     """Where every random choice of the scenario comes from."""
     worker: WorkerSettings
+    starvation: StarvationObserver
     _clocks: int = 0
     _numbers: int = 0
 
@@ -109,7 +111,7 @@ class KeyedScenario:
         self.history.write(What.NEMESIS, fault=SERVER_BACK)
 
     async def audit(self, within: timedelta = HEALED) -> Audit:
-        """Wait until all is done or the time is over, and judge."""
+        """Wait until all is done or the time is over, of which starvation does not count, and judge."""
         await self.connection.wait_connected()
         dump, stored, clock = await self._done(within)
         left = [each for each in _newest(stored) if each.active or each.queued]
@@ -137,16 +139,17 @@ class KeyedScenario:
 
     async def _done(self, within: timedelta) -> tuple[Dump, list[Revision], int]:
         """Wait until nothing is left to do or the time is over, and return what is stored, with the server's clock."""
-        due = time.monotonic() + within.total_seconds()
+        began, starved = time.monotonic(), self.starvation.seconds
         while True:
+            waited = time.monotonic() - began - (self.starvation.seconds - starved)
             clock = time.time_ns() - time.monotonic_ns()
             dump, stored = await dumped(self.connection), await revisions(self.connection, clock=clock)
             self.history.write(What.NEMESIS, fault="a look")  # the end of the history is now
             dry = not dump.work and all(life.end for life in lives(dump.records).values() if life.created)
             free = not any(each.active or each.queued for each in _newest(stored))
-            if (dry and free) or time.monotonic() > due:
+            if (dry and free) or waited > within.total_seconds():
                 return dump, stored, clock
-            if dry and time.monotonic() > due - within.total_seconds() + 2 * LEASE.total_seconds():
+            if dry and waited > 2 * LEASE.total_seconds():
                 return dump, stored, clock
             await asyncio.sleep(_LOOK_EVERY)
 
@@ -182,9 +185,22 @@ async def keyed_scenario(
             Fleet(history, folder) as fleet,
         ):
             await keep_every_revision(harbour.jobs.runtime.connection)
-            yield KeyedScenario(name, server, harbour, fleet, history, folder, chosen, chance, worker)
+            observer = StarvationObserver(history, lambda: _pids(server, fleet))
+            observing = asyncio.create_task(observer.observe())
+            try:
+                yield KeyedScenario(
+                    name, server, harbour, fleet, history, folder, chosen, chance, worker, observer
+                )
+            finally:
+                observing.cancel()
     finally:
         history.close()
+
+
+def _pids(server: NatsServer, fleet: Fleet) -> list[int]:
+    """Return the processes of which a key may have to wait for one."""
+    servers = [server.pid] if server.is_running else []
+    return [*servers, *(each.pid for each in fleet.working if each.process.returncode is None)]
 
 
 def _newest(stored: list[Revision]) -> list[Revision]:

@@ -8,6 +8,7 @@ idempotency key, until there is an answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 from trellis_nats import Accepted, Coalesced, Options, Rejected, Replaced, TransportError
+from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.jobs.model.creation import derive_id
 
 from tests.faults.harness.history import HistoryFile, What
@@ -26,6 +28,10 @@ __all__ = ["SubmitterSettings", "submitted"]
 
 _AGAIN = 0.2
 """Seconds before a submission is made again."""
+_BACKLOG = 20
+"""While more messages than this wait for a worker, nothing is submitted: what waits there shows how many processors the
+machine has, not what the runtime does."""
+_LOOK_EVERY = 0.5
 
 
 class SubmitterSettings(BaseModel):
@@ -119,9 +125,13 @@ async def main(settings: SubmitterSettings) -> None:
     ) as harbour:
         say("works")
 
+        workers_keep_up = asyncio.Event()
+        looking = asyncio.create_task(_look(harbour, settings.queues, workers_keep_up))
+
         async def one_after_another() -> None:
             nonlocal accepted
             while accepted < settings.jobs:
+                await workers_keep_up.wait()
                 was_accepted = await submitted(harbour, history, *choice.draw())
                 accepted += was_accepted  # not in one line: others count meanwhile
                 await asyncio.sleep(choice.pauses.uniform(0, 2 * settings.pause))
@@ -129,6 +139,22 @@ async def main(settings: SubmitterSettings) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(settings.at_once):
                 group.create_task(one_after_another())
+        looking.cancel()
+
+
+async def _look(harbour: Harbour, queues: tuple[str, ...], workers_keep_up: asyncio.Event) -> None:
+    """Look again and again how many messages wait for a worker."""
+    while True:
+        with contextlib.suppress(TransportError):
+            found = [
+                await get_consumer_info(harbour.jobs.runtime.connection, "JOBS_WORK", f"harbour__{queue}")
+                for queue in queues
+            ]
+            if sum(info.pending for info in found if info is not None) > _BACKLOG:
+                workers_keep_up.clear()
+            else:
+                workers_keep_up.set()
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 if __name__ == "__main__":

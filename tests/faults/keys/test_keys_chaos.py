@@ -1,6 +1,8 @@
 """Keyed queues under everything at once: no key has too many handlers, and none is stuck."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,19 +15,21 @@ from trellis_nats.testing import LogEvent, NatsServer
 from tests.faults.harness.history import What, read_history
 from tests.faults.harness.wiretap import Step, Wiretap
 from tests.faults.injection.clocks import TurnedClock
+from tests.faults.keys.audit import Audit
 from tests.faults.keys.fleet import Ship
 from tests.faults.keys.harbour import LEASE, QUEUES, limits_of
 from tests.faults.keys.scenario import KeyedScenario, keyed_scenario
 
 JOBS: Final = 10_000
+JOBS_WHEN_STARVED: Final = 2_500
 SUBMITTERS: Final = 2
 KEYS: Final = 120
 WORKERS: Final = 4
 SKEWS: Final = (LEASE, -LEASE, timedelta(0), LEASE / 2)
 """How far the clocks of workers are off, one after another: two leases between the first two."""
 PAUSE: Final = 0.8
-"""In seconds, which makes 50 submissions per second: two cores can handle them and other work. With less CPU, keys make no
-progress, which shows nothing about the runtime."""
+"""In seconds, which makes 50 submissions per second: two cores can handle them and other work. With less CPU, the submitters
+wait for the workers."""
 BEYOND: Final = 4
 """How many more jobs of a key than it has room for are submitted at the same time."""
 
@@ -41,18 +45,7 @@ async def test_no_limit_is_exceeded_and_no_key_is_stuck_whatever_dies(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
     async with keyed_scenario("keys under everything", nats_server, tmp_path) as it:
-        workers = [await it.hire(skew=skew) for skew in SKEWS[:WORKERS]]
-        await crowd(it)
-        submitters = [
-            await it.submitter(jobs=JOBS // SUBMITTERS, keys=KEYS, at_once=20, pause=PAUSE)
-            for _ in range(SUBMITTERS)
-        ]
-        async with doomed_submitter(it):
-            working = asyncio.gather(*(each.ended() for each in submitters))
-            while not working.done():
-                await one_fault(it, workers)
-        assert await working == [0] * SUBMITTERS
-        audit = await it.audit()
+        audit = await everything(it, jobs=JOBS)
         logged = {
             entry.text("event_name") for entry in read_history(it.history.path) if entry.what is What.LOGGED
         }
@@ -65,6 +58,48 @@ async def test_no_limit_is_exceeded_and_no_key_is_stuck_whatever_dies(
     assert audit.coalesced > 0
     assert audit.replaced > 0
     assert LogEvent.SLOT_LOST in logged, "a worker that was frozen for a lease logs that it lost its slot"
+
+
+@pytest.mark.timeout(1200)
+async def test_a_starved_machine_stops_no_key(nats_server: NatsServer, tmp_path: Path) -> None:
+    """The same next to as many endless loops as there are processors."""
+    async with keyed_scenario("starved keys", nats_server, tmp_path) as it, busy_loops():
+        audit = await everything(it, jobs=JOBS_WHEN_STARVED)
+
+    assert not audit.violations(), str(audit)
+    assert audit.verdict.accepted >= JOBS_WHEN_STARVED
+    assert audit.starved > 0, "the observer must see what it excuses"
+
+
+async def everything(it: KeyedScenario, *, jobs: int) -> Audit:
+    """Submit and work jobs while processes are killed and frozen, and the server is killed."""
+    workers = [await it.hire(skew=skew) for skew in SKEWS[:WORKERS]]
+    await crowd(it)
+    submitters = [
+        await it.submitter(jobs=jobs // SUBMITTERS, keys=KEYS, at_once=20, pause=PAUSE)
+        for _ in range(SUBMITTERS)
+    ]
+    async with doomed_submitter(it):
+        working = asyncio.gather(*(each.ended() for each in submitters))
+        while not working.done():
+            await one_fault(it, workers)
+    assert await working == [0] * SUBMITTERS
+    return await it.audit()
+
+
+@asynccontextmanager
+async def busy_loops() -> AsyncGenerator[None]:
+    """Take every processor's time with processes that compute."""
+    loops = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            await loop.wait()
 
 
 async def crowd(it: KeyedScenario) -> None:

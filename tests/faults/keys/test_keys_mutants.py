@@ -11,10 +11,11 @@ from typing import Final
 import pytest
 from trellis_nats.testing import NatsServer
 
+from tests.faults.harness.handlings import AWAKE
 from tests.faults.harness.history import What, read_history
 from tests.faults.injection.clocks import TurnedClock
 from tests.faults.keys.audit import Audit
-from tests.faults.keys.crowding import AWAKE, stalls
+from tests.faults.keys.crowding import stalls
 from tests.faults.keys.harbour import LEASE
 from tests.faults.keys.mutants import MUTANTS
 from tests.faults.keys.scenario import KeyedScenario, keyed_scenario

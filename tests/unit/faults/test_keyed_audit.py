@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.harness.history import What
+from tests.faults.keys.starvation import STARVED
 from tests.unit.faults.keyed_story import KEY, THERE, Story
 
 
@@ -162,6 +163,54 @@ def test_the_worker_that_held_its_message_may_be_waited_for_and_so_may_the_serve
     story.end("a", pid=THERE)
 
     assert not story.broken()
+
+
+@pytest.mark.parametrize(("share", "is_idle"), [(0.0, True), (0.1, True), (0.9, False)])
+def test_time_of_which_the_processes_are_starved_does_not_count(
+    story: Story, share: float, *, is_idle: bool
+) -> None:
+    story.submit("a")
+    since = story.now
+    story.wait(10)
+    story.say(What.NEMESIS, fault=STARVED, since=since, share=share)
+    story.begin("a")
+    story.end("a")
+
+    judged = story.judged()
+
+    assert set(judged.violations()) == ({"idle"} if is_idle else set())
+    assert judged.longest_idle == pytest.approx(10 * (1 - share), abs=0.1)
+    assert judged.starved == pytest.approx(10 * share, abs=0.1)
+
+
+def test_an_outage_of_a_starved_machine_counts_once(story: Story) -> None:
+    story.submit("a")
+    since = story.now
+    story.say(What.NEMESIS, fault="server killed")
+    story.wait(2)
+    story.say(What.NEMESIS, fault="server back")
+    story.wait(18)
+    story.say(What.NEMESIS, fault=STARVED, since=since, share=0.5)
+    story.begin("a")
+    story.end("a")
+
+    assert story.judged().longest_idle == pytest.approx((20 - 2 - 5) * 0.5, abs=0.1)
+
+
+def test_a_key_whose_waiting_job_is_replaced_again_and_again_is_not_stuck(story: Story) -> None:
+    for number in range(4):
+        story.submit(f"job{number}", replaced=f"job{number - 1}" if number else "")
+        story.wait(3)
+        if number < 3:
+            story.queued.clear()
+            story.store(f"job{number}", "skipped", error=f"replaced by newer keyed job job{number + 1}")
+    story.begin("job3")
+    story.end("job3")
+
+    judged = story.judged()
+
+    assert not judged.violations()
+    assert judged.longest_idle == pytest.approx(3, abs=0.1)
 
 
 def test_a_write_over_an_unknown_revision_loses_an_update(story: Story) -> None:
