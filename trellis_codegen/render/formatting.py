@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ _MODE = Mode(target_versions={TargetVersion.PY311}, line_length=110)
 _MANY_CHARACTERS: Final = 60_000
 """With more, several processes are faster: black takes about a second for this much, starting processes a few hundredths."""
 _PROCESSES_MAX: Final = 4
+_ITEM = r"""(?:"[^"\\\n]*"|-?[0-9]+(?:\.[0-9]+)?|None|True|False)"""
+_LONG_LIST: Final = re.compile(rf"(?<=[\[(]){_ITEM}(?:, {_ITEM}){{200,}},?(?=[\])])")
+"""The constants of a large enumeration; black takes seconds for some thousands of them."""
+_ITEMS: Final = re.compile(_ITEM)
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:
@@ -48,10 +53,31 @@ def format_file(name: str, text: str) -> str:
         RuntimeError: it is not Python; a bug of the templates, not of the contract.
     """
     try:
-        result = format_str(text, mode=_MODE)
+        result = _format_long_lists(text) or format_str(text, mode=_MODE)
         ast.parse(result, filename=name)
     except (InvalidInput, SyntaxError) as error:
         raise RuntimeError(f"{name} would not be Python: {error}\n{text}") from error
+    return result
+
+
+def _format_long_lists(text: str) -> str | None:
+    """Return a text with long lists of constants, formatted: black sees two names in place of each.
+
+    None if the text has no such list, or has one where black would not write each constant on a line of its own.
+    """
+    lists = _LONG_LIST.findall(text)
+    if not lists:
+        return None
+    numbers = iter(range(len(lists)))
+    result = format_str(
+        _LONG_LIST.sub(lambda _: f"_long_list, _long_list_{next(numbers)},", text), mode=_MODE
+    )
+    for number, items in enumerate(lists):
+        place = re.compile(rf"^( *)_long_list,\n *_long_list_{number},$", re.MULTILINE)
+        if (found := place.search(result)) is None:
+            return None
+        lines = "\n".join(f"{found[1]}{item}," for item in _ITEMS.findall(items))
+        result = result[: found.start()] + lines + result[found.end() :]
     return result
 
 

@@ -1,6 +1,10 @@
 """Laying out a package on one processor or on several."""
 
+import time
+
 import pytest
+from black import format_str
+from black.mode import Mode, TargetVersion
 
 from trellis_codegen.render.formatting import format_file, format_files
 
@@ -17,3 +21,34 @@ def test_a_large_package_is_laid_out_as_its_files_are() -> None:
 def test_invalid_python_is_named(files: dict[str, str]) -> None:
     with pytest.raises(RuntimeError, match=r"a\.py would not be Python"):
         format_files(files)
+
+
+LISTS = [
+    ", ".join(f'"value {number}"' for number in range(500)),
+    ", ".join(str(number - 9) for number in range(500)),
+    ", ".join(["None", "1.5", "True", "-3"] * 100),
+]
+PLACES = [
+    "Status: TypeAlias = Literal[{}]\n",
+    "class It:\n    one: Annotated[Literal[{0}] | None, Exact] = None\n    two: list[Literal[{0}] | int]\n",
+    "class It:\n    one: Annotated[JsonValue, OneOf(({},))]\n",
+    '"""Words ({0})."""\nStatus: TypeAlias = Literal[{0}]\n',
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("items", LISTS, ids=["texts", "numbers", "others"])
+def test_a_long_list_is_laid_out_as_black_does(items: str, place: str) -> None:
+    text = place.format(items)
+
+    mode = Mode(target_versions={TargetVersion.PY311}, line_length=110)
+    assert format_file("a.py", text) == format_str(text, mode=mode)
+
+
+def test_a_list_of_ten_thousand_constants_takes_no_time() -> None:
+    text = PLACES[0].format(", ".join(f'"value {number}"' for number in range(10_000)))
+    started = time.process_time()
+
+    format_file("a.py", text)
+
+    assert time.process_time() - started < 2  # black alone takes about 4 s
