@@ -7,21 +7,25 @@
 | `true` is not `1` | `Literal[1]` accepts both | `Exact` distinguishes them |
 | an enumeration may hold any JSON | `Literal` accepts strings, booleans and integers | `OneOf` accepts the rest |
 | dates, times and UUIDs have one form | many forms; no leap second | `AwareDatetime`, `AwareTime`, `ExactDate`, `ExactUUID` |
+| JSON has no NaN and no infinity, and `1e400` is too large | accepted | `Number` and `JsonValue` reject them |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Annotated, Final, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
+import pydantic
+import pydantic_core
 from pydantic import (
     AfterValidator,
+    AllowInfNan,
     BeforeValidator,
     GetCoreSchemaHandler,
-    JsonValue,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -30,9 +34,42 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from trellis_nats._support.text_formats import parse_date, parse_date_time, parse_time, parse_uuid
 
-__all__ = ["AwareDatetime", "AwareTime", "Exact", "ExactDate", "ExactUUID", "Integer", "NotNull", "OneOf"]
+__all__ = [
+    "AwareDatetime",
+    "AwareTime",
+    "Exact",
+    "ExactDate",
+    "ExactUUID",
+    "Integer",
+    "JsonValue",
+    "NotNull",
+    "Number",
+    "OneOf",
+    "may_contain_nan",
+]
 
 ClockT = TypeVar("ClockT", datetime, time)
+
+
+def may_contain_nan(written: bytes) -> bool:
+    """Return whether JSON text may contain a NaN or an infinity. It may also be a word inside a string."""
+    return b"NaN" in written or b"Infinity" in written
+
+
+def _finite(value: pydantic.JsonValue) -> pydantic.JsonValue:
+    # Writing the value finds a NaN several times faster than walking it.
+    if isinstance(value, float | list | dict) and may_contain_nan(
+        pydantic_core.to_json(value, inf_nan_mode="constants")
+    ):
+        _check_finite(value)
+    return value
+
+
+def _check_finite(value: pydantic.JsonValue) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "has a number that is not finite")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_finite(inner)
 
 
 def _whole(value: object) -> object:
@@ -86,6 +123,10 @@ Exact: Final = WrapValidator(_exact)
 """Marks a `Literal` of integers or booleans: `true` is not `1`."""
 NotNull: Final = AfterValidator(_not_null)
 """Marks a field that may be absent but not null. An absent field reads as None."""
+Number: TypeAlias = Annotated[float, AllowInfNan(allow_inf_nan=False)]
+"""A number; pydantic's `float` is also NaN and the infinities."""
+JsonValue: TypeAlias = Annotated[pydantic.JsonValue, AfterValidator(_finite)]
+"""Any JSON value; pydantic's own is also NaN and the infinities."""
 AwareDatetime: TypeAlias = Annotated[
     datetime, _JsonText("date-time", "2026-11-23T08:30:00Z", parse_date_time), AfterValidator(_aware)
 ]
@@ -102,18 +143,18 @@ ExactUUID: TypeAlias = Annotated[UUID, _JsonText("uuid", "2a1b2c3d-0000-4000-800
 class OneOf:
     """Marks a value that must equal one of these, as JSON Schema compares: `1` is `1.0`, and neither is `true`."""
 
-    values: tuple[JsonValue, ...]
+    values: tuple[pydantic.JsonValue, ...]
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
-    def _checked(self, value: JsonValue) -> JsonValue:
+    def _checked(self, value: pydantic.JsonValue) -> pydantic.JsonValue:
         if not any(_same(value, allowed) for allowed in self.values):
             raise PydanticCustomError("one_of", "is not one of the allowed values")
         return value
 
 
-def _same(one: JsonValue, other: JsonValue) -> bool:
+def _same(one: pydantic.JsonValue, other: pydantic.JsonValue) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -77,6 +77,9 @@ def test_a_copy_with_a_wrong_value_is_not_sent() -> None:
         b"[" * 100_000,
         b'{"items":' + b"[" * 100_000,
         b'{"items":[],"kind":"\\ud800"}',
+        b'{"items":[],"ignored":NaN}',
+        b'{"items":[],"ignored":[-Infinity]}',
+        b'{"items":[{"theNumber":1,"price":1e400}]}',
     ],
 )
 def test_what_does_not_match_is_refused(data: bytes) -> None:

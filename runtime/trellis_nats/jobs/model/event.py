@@ -11,9 +11,10 @@ from pydantic.alias_generators import to_camel
 
 from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.codec import JsonText, encode_json, may_contain_nan
+from trellis_nats.codec import JsonText, encode_json
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType, JobState
+from trellis_nats.json_types import may_contain_nan
 
 __all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent", "StoredEvent"]
 

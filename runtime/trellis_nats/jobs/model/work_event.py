@@ -7,9 +7,10 @@ from typing import Any, Final, Generic, cast
 
 from pydantic import ConfigDict, JsonValue, create_model
 
-from trellis_nats.codec import Codec, decode_json, may_contain_nan
+from trellis_nats.codec import Codec, decode_json
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.type_vars import PayloadT
+from trellis_nats.json_types import may_contain_nan
 
 __all__ = ["WorkEventReader"]
 
