@@ -49,8 +49,8 @@ _FIELD_NAMES = frozenset(
 _CLASS_NAMES = frozenset(
     """
     False None True
-    Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull OneOf
-    StringConstraints TypeAlias UUID
+    Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
+    OneOf StringConstraints TypeAlias TypeAliasType UUID
     ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
     FeedSpec JobQueue JobSpec Jobs KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
     Buckets EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from pydantic import JsonValue
+
+from tests.support.generated import generated
+from tests.unit.codegen.contracts import contract, rpc
+from tests.unit.codegen.shapes import SHAPES
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "typecheck" / "cases"
@@ -35,7 +40,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(path, folder / name)
     for case in CASES.glob("*.py"):
         shutil.copy(case, folder)
+    generated(shapes(), folder)
     return folder
+
+
+def shapes() -> JsonValue:
+    """Return a contract whose queues and RPCs have schemas of every shape."""
+    references: list[JsonValue] = [{"schema": name} for name in SHAPES]
+    return contract(
+        schemas={name: shape.schema for name, shape in SHAPES.items()},
+        jobs={
+            f"job-{name}": {"payload": reference, "result": reference, "update": reference}
+            for name, reference in zip(SHAPES, references, strict=True)
+        },
+        rpc={
+            f"Shapes.{name}": rpc(f"Shapes.{name}", input=reference, output=reference)
+            for name, reference in zip(SHAPES, references, strict=True)
+        },
+    )
 
 
 def refused(project: Path, checker: str) -> set[Line]:

@@ -12,10 +12,13 @@ from urllib.parse import unquote
 
 from pydantic import JsonValue
 
+from trellis_codegen.problems import Pointer
+
 __all__ = [
     "Place",
     "canonical_reference",
     "find_kind",
+    "follow",
     "is_pointer",
     "look_up",
     "resolve",
@@ -54,6 +57,15 @@ def split_pointer(pointer: str) -> tuple[str, ...]:
 def resolve(root: JsonValue, reference: str) -> JsonObject | bool | None:
     """Return the schema that a local reference points to, or None when there is none."""
     return _follow(root, reference)[1]
+
+
+def follow(root: JsonValue, reference: str) -> tuple[JsonObject | bool | None, Pointer]:
+    """Return the schema that a local reference points to, with its place in `root`."""
+    steps, target = _follow(root, reference)
+    place: list[str | int] = []
+    for step in steps:
+        place.append(int(step) if isinstance(_descend(root, steps[: len(place)]), list) else step)
+    return target, tuple(place)
 
 
 def split_reference(reference: str) -> tuple[str, ...]:

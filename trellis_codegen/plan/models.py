@@ -13,12 +13,13 @@ from trellis_codegen.plan.collisions import Claim, find_collisions
 from trellis_codegen.plan.homes import Home, Homes, find_homes
 from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
 from trellis_codegen.plan.usage import find_purposes
-from trellis_codegen.problems import Problem, ProblemsFound, Severity
+from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
+from trellis_codegen.schemas.origins import report_losses
 from trellis_codegen.schemas.preparing import prepare_schema
-from trellis_codegen.schemas.reporting import find_losses
+from trellis_codegen.schemas.reporting import find_unenforced
 from trellis_codegen.schemas.schema_forms import find_description
 from trellis_codegen.schemas.splitting import split
 
@@ -104,9 +105,14 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     _raise_errors(problems)
     schemas = {name: prepare_schema(schema) for name, schema in schemas.items()}
     problems += [
-        problem for name, schema in schemas.items() for problem in find_losses(schema, ("schemas", name))
+        problem for name, schema in schemas.items() for problem in find_unenforced(schema, ("schemas", name))
     ]
     drafts, failures = _split_schemas(schemas)
+    problems += [
+        problem
+        for name, draft in drafts.items()
+        for problem in report_losses(draft.losses, schemas[name], ("schemas", name))
+    ]
     homes = find_homes(drafts)
     failures += _clashes(drafts, homes)
     translated, untranslated = _translate_schemas(drafts, homes)
@@ -150,14 +156,16 @@ def _split_schemas(schemas: dict[str, JsonValue]) -> tuple[dict[str, SchemaDraft
 def _clashes(drafts: dict[str, SchemaDraft], homes: Homes) -> Iterator[Problem]:
     """Yield a problem for each path name that two different objects of one schema would get."""
     for schema, each in drafts.items():
-        owners: dict[str, Home] = {}
+        owners: dict[str, ClassDraft] = {}
         reported: set[str] = set()
         for draft in each.classes:
-            home = homes.by_key[draft.key]
-            if owners.setdefault(draft.name, home) != home and draft.name not in reported:
+            owner = owners.setdefault(draft.name, draft)
+            if homes.by_key[owner.key] != homes.by_key[draft.key] and draft.name not in reported:
                 reported.add(draft.name)
-                what = f"two different nested objects would both become the class {draft.name}"
-                yield Problem(pointer=("schemas", schema), what=what, on_key=True)
+                places = " and ".join(place(other.place) or "the schema itself" for other in (owner, draft))
+                what = f"two different nested objects would both become the class {draft.name}: {places}"
+                hint = 'give one of them a "title", which becomes its name'
+                yield Problem(pointer=("schemas", schema, *draft.place), what=what, hint=hint)
 
 
 def _translate_schemas(
@@ -169,20 +177,22 @@ def _translate_schemas(
     """
     translated: dict[str, ModelClass] = {}
     problems: list[Problem] = []
-    names = {draft.key: draft.name for schema in drafts.values() for draft in schema.classes}
+    classes = [draft for schema in drafts.values() for draft in schema.classes]
+    by_key = {draft.key: draft for draft in classes}
+    keeping = {homes.by_key[draft.key].key for draft in classes if draft.keeps_more}
     pending = [
         [*drafts][start : start + _SCHEMAS_AT_ONCE] for start in range(0, len(drafts), _SCHEMAS_AT_ONCE)
     ]
     while pending:
         schemas = pending.pop()
         defined = [
-            draft
+            replace(draft, keeps_more=draft.key in keeping)
             for schema in schemas
             for draft in drafts[schema].classes
             if homes.by_key[draft.key].key == draft.key
         ]
         try:
-            translated |= translate(defined, names=names)
+            translated |= translate(defined, classes=by_key)
         except TranslationFailed as error:
             if len(schemas) > 1:
                 pending += [[schema] for schema in schemas]
@@ -225,7 +235,7 @@ class _Planner:
     def describe_class(self, draft: ClassDraft, schema: str) -> ModelClass:
         """Return a class with a docstring: its description, else what it is for, else its members."""
         model = self.translated[draft.key]
-        otherwise = _members_in_words(model)
+        otherwise = "A type that contains itself." if model.is_recursive else _members_in_words(model)
         if draft.name == naming.class_name(schema):
             otherwise = self.purposes.get(schema) or f"The `{schema}` of the contract."
         return replace(model, docstring=model.docstring or otherwise)
@@ -265,7 +275,9 @@ def _alias(name: str, target: str) -> ModelClass:
 def _names_used(model: ModelClass) -> Iterator[str]:
     """Yield the names that the text of a class uses."""
     yield from model.names
-    yield "Model" if model.alias_of is None else "TypeAlias"
+    yield "TypeAlias" if model.alias_of else "Model"
+    if model.is_recursive:
+        yield from ("TYPE_CHECKING", "TypeAliasType")
     if model.more is not None:
         yield "Field"
 

@@ -57,11 +57,11 @@ def subschemas(node: JsonObject) -> Iterator[tuple[Pointer, JsonValue]]:
             yield (keyword,), value
 
 
-def replace_subschemas(node: JsonObject, change: Callable[[JsonValue], JsonValue]) -> JsonObject:
-    """Return `node` with the schemas directly inside it replaced, wherever a keyword holds some."""
+def replace_subschemas(node: JsonObject, change: Callable[[JsonValue, Pointer], JsonValue]) -> JsonObject:
+    """Return `node` with the schemas directly inside it replaced; `change` gets each with its way from `node`."""
     result = dict(node)
     for way, each in subschemas(node):
-        new = change(each)
+        new = change(each, way)
         match way:
             case (str(keyword),):
                 result[keyword] = new

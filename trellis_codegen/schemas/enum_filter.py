@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.pointers import find_kind
 from trellis_codegen.schemas.patterns import matches
 
-__all__ = ["are_equal", "is_allowed"]
+__all__ = ["are_equal", "equality_key", "is_allowed"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -23,7 +24,7 @@ def is_allowed(value: JsonValue, schema: JsonObject) -> bool:
     if "const" in schema and not are_equal(value, schema["const"]):
         return False
     values = schema.get("enum")
-    if isinstance(values, list) and not any(are_equal(value, listed) for listed in values):
+    if isinstance(values, list) and equality_key(value) not in map(equality_key, values):
         return False
     match value:
         case bool() | None:
@@ -47,6 +48,23 @@ def are_equal(one: JsonValue, other: JsonValue) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(are_equal, one, other))
     return one == other
+
+
+def equality_key(value: JsonValue) -> str:
+    """Return a text that two values share if, and only if, they are equal in JSON Schema."""
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: JsonValue) -> JsonValue:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _whole(each) for name, each in value.items()}
+        case list():
+            return [_whole(each) for each in value]
+        case _:
+            return value
 
 
 def _is_kind(value: JsonValue, kinds: list[JsonValue]) -> bool:

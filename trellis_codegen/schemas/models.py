@@ -36,6 +36,8 @@ _RUNTIME_NAMES = {
     "time": "AwareTime",
 }
 """The generator's types → ours, which mean what JSON Schema means."""
+_ALIAS_NAMES = {"float": "Number"}
+"""The same for types outside of classes: there the configuration of `Model` does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,8 @@ class ModelClass:
     """What the class is configured with, beyond the runtime's base: name and Python text."""
     fields: tuple[ModelField, ...] = ()
     alias_of: str | None = None
+    is_recursive: bool = False
+    """Whether the type of the alias refers to the alias."""
     more: str | None = None
     """The type of members that the class does not declare; None when they are ignored or refused."""
     names: frozenset[str] = frozenset()
@@ -76,8 +80,8 @@ class TranslationFailed(Exception):
     """The model generator failed, or its output is not as expected. Its own text is the message."""
 
 
-def translate(drafts: Iterable[ClassDraft], *, names: Mapping[str, str]) -> dict[str, ModelClass]:
-    """Return each class as it is declared, by the key of its draft; `names` has the name of every class they refer to.
+def translate(drafts: Iterable[ClassDraft], *, classes: Mapping[str, ClassDraft]) -> dict[str, ModelClass]:
+    """Return each class as it is declared, by the key of its draft; `classes` has every class that they refer to.
 
     Raises:
         TranslationFailed: the generator refused the schema, or its output is not as expected.
@@ -85,7 +89,7 @@ def translate(drafts: Iterable[ClassDraft], *, names: Mapping[str, str]) -> dict
     drafts = list(drafts)
     try:
         generated = _annotations(_document(drafts))
-        return {draft.key: _class(draft, generated[_definition(draft)], names) for draft in drafts}
+        return {draft.key: _class(draft, generated[_definition(draft)], classes) for draft in drafts}
     except (Error, Warning, ValueError, SyntaxError, RecursionError) as error:
         raise TranslationFailed(str(error)) from error
     except KeyError as error:
@@ -142,41 +146,51 @@ def _annotations(document: JsonValue) -> dict[str, dict[str, ast.expr]]:
     }
 
 
-def _class(draft: ClassDraft, generated: dict[str, ast.expr], class_names: Mapping[str, str]) -> ModelClass:
-    names: dict[str, ast.expr] = {key: ast.Name(class_names[key]) for key in draft.references}
+def _class(
+    draft: ClassDraft, generated: dict[str, ast.expr], classes: Mapping[str, ClassDraft]
+) -> ModelClass:
+    referred = [classes[key] for key in draft.references]
+    names: dict[str, ast.expr] = {other.key: ast.Name(other.name) for other in referred}
     names |= {target: ast.Name(ours) for target, ours in _RUNTIME_NAMES.items()}
+    if draft.is_alias:
+        names |= {target: ast.Name(ours) for target, ours in _ALIAS_NAMES.items()}
     # A part may hold other parts: those were made before it, so its own names are known when it is reached.
     for key, part in draft.parts.items():
         written = ast.parse(part, mode="eval").body if isinstance(part, str) else generated[_part_name(key)]
         names[key] = _rename(written, names)
     types = [_rename(generated[_field_name(field)], names) for field in draft.fields]
-    fields = tuple(_field(each, annotation) for each, annotation in zip(draft.fields, types, strict=True))
-    more = None if draft.more is None else names[draft.more]
+    nullable = frozenset(["JsonValue", *(other.name for other in referred if other.allows_null)])
+    fields = tuple(
+        _field(field, annotation, nullable) for field, annotation in zip(draft.fields, types, strict=True)
+    )
+    more = names[draft.more] if draft.more else ast.Name("JsonValue") if draft.keeps_more else None
     used = {name for field in fields for name in field.names}
     if more is not None:
         used |= _names_in(more)
     return ModelClass(
         name=draft.name,
         docstring=draft.description,
-        config=tuple(_config(draft)),
+        config=tuple(_config(draft, keeps_more=more is not None)),
         fields=() if draft.is_alias else fields,
         alias_of=fields[0].annotation if draft.is_alias else None,
+        is_recursive=draft.is_recursive,
         more=None if more is None else ast.unparse(more),
         names=frozenset(used),
     )
 
 
-def _config(draft: ClassDraft) -> Iterator[tuple[str, str]]:
+def _config(draft: ClassDraft, *, keeps_more: bool) -> Iterator[tuple[str, str]]:
     if draft.closed:
         yield "extra", repr("forbid")
-    elif draft.more is not None:
+    elif keeps_more:
         yield "extra", repr("allow")
     if any(field.name.startswith("model_") for field in draft.fields):
         # Without this, pydantic warns on import. Fields never get its own names: naming avoids them.
         yield "protected_namespaces", "()"
 
 
-def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
+def _field(draft: FieldDraft, annotation: ast.expr, nullable: frozenset[str]) -> ModelField:
+    """Return a field; `nullable` has the names of the types that null is a value of."""
     optional = not draft.required and draft.default is None
     arguments = [ast.keyword("alias", ast.Constant(draft.wire_name))] if draft.name != draft.wire_name else []
     metadata: list[ast.expr] = []
@@ -191,7 +205,7 @@ def _field(draft: FieldDraft, annotation: ast.expr) -> ModelField:
         case inner:
             pass
     declared = inner
-    if optional and not _allows_none(inner):
+    if optional and not _allows_none(inner, nullable):
         declared = ast.BinOp(inner, ast.BitOr(), ast.Constant(None))
         # Validators of the value itself must not see the None that an absent member reads as.
         metadata = [*metadata, ast.Name("NotNull")]
@@ -226,12 +240,14 @@ def _whole(value: ast.expr) -> ast.expr:
             return value
 
 
-def _allows_none(annotation: ast.expr) -> bool:
+def _allows_none(annotation: ast.expr, nullable: frozenset[str]) -> bool:
     match annotation:
-        case ast.Constant(value=None) | ast.Name(id="JsonValue"):
+        case ast.Constant(value=None):
             return True
+        case ast.Name(id=name):
+            return name in nullable
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _allows_none(left) or _allows_none(right)
+            return _allows_none(left, nullable) or _allows_none(right, nullable)
         case _:
             return False
 

@@ -6,25 +6,23 @@ A constraint that this form cannot express is recorded as a loss, and becomes a 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from trellis_codegen.contract.canonical import canonical_json
-from trellis_codegen.schemas.enum_filter import is_allowed
+from trellis_codegen.schemas.enum_filter import equality_key, is_allowed
 from trellis_codegen.schemas.keywords import KEYWORDS_OF, MERGEABLE
-from trellis_codegen.schemas.merging import CannotMerge, merge
+from trellis_codegen.schemas.merging import MAX_UNION, merge
+from trellis_codegen.schemas.origins import ORIGINS, Loss, are_same, join_origins, make_loss
+from trellis_codegen.schemas.schema_forms import write_positions
 
-__all__ = ["Loss", "normalize"]
+__all__ = ["are_disjoint", "normalize"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
-Loss: TypeAlias = tuple[str, str]
-"""A keyword, and the reason why it is not fully enforced."""
 
 _UNIONS = ("anyOf", "oneOf")
-_MANY = 100
-"""Unions of more members are not compared pair by pair."""
 _ROUNDED = {
     "minimum": math.ceil,
     "maximum": math.floor,
@@ -34,17 +32,18 @@ _ROUNDED = {
 
 
 def normalize(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
-    """Return a schema in its simplest form; its losses are added to `losses`, without those of its members.
+    """Return a schema in its simplest form; what this form cannot express is added to `losses`.
 
-    The result is a boolean, a reference, a union without demands of its own, an enumeration, or a schema of one type.
+    The result is a boolean, a reference, a union without demands of its own, an enumeration, or a schema of one type. The
+    members of a union are in their simplest form too; what is inside lists and objects is as it was.
     """
     losses = [] if losses is None else losses
-    if not isinstance(schema, dict) or "$ref" in schema:
+    if not isinstance(schema, dict):
         return schema
     joined = _without_all_of(schema, losses)
     if not isinstance(joined, dict) or "$ref" in joined:
         return joined
-    schema = _typed(_positional(joined), losses)
+    schema = _typed(write_positions(joined), losses)
     for keyword in _UNIONS:
         if isinstance(members := schema.get(keyword), list):
             siblings = {key: each for key, each in schema.items() if key != keyword}
@@ -53,9 +52,10 @@ def normalize(schema: JsonValue, losses: list[Loss] | None = None) -> JsonValue:
         return _enumeration(schema, losses)
     kinds = schema.get("type")
     if isinstance(kinds, list) and len(kinds) > 1:
-        return {**_words(schema), "anyOf": [_of_kind(schema, kind) for kind in kinds]}
+        members = [_of_kind(schema, kind) for kind in kinds]
+        return _union("anyOf", members, _words(schema), losses)
     if isinstance(kinds, list):
-        return normalize({**schema, "type": kinds[0]})
+        return normalize({**schema, "type": kinds[0]}, losses)
     if kinds == "integer":
         return _whole_limits(schema)
     return _with_required(schema) if kinds == "object" else schema
@@ -67,52 +67,35 @@ def _without_all_of(schema: JsonObject, losses: list[Loss]) -> JsonValue:
         return schema
     result: JsonValue = {}
     for member in [*members, {key: member for key, member in schema.items() if key != "allOf"}]:
-        part = _without_all_of(member, []) if isinstance(member, dict) else member
-        try:
-            result = merge(result, part)
-        except CannotMerge as error:
-            losses.append(("allOf", f'its parts have conflicting values for "{error}"'))
-            return _words(schema)
-    if result is False:
-        losses.append(("allOf", "no value can match, because its parts contradict each other"))
+        part = _without_all_of(member, losses) if isinstance(member, dict) else member
+        result = merge(result, part, losses)
+    if result is False and ORIGINS in schema:
+        what = 'no value can match "allOf", because its parts contradict each other'
+        losses.append(make_loss(schema, "allOf", what))
     return result
 
 
-def _positional(schema: JsonObject) -> JsonObject:
-    """Write a list of `items` as `prefixItems`, its newer name."""
-    if not isinstance(items := schema.get("items"), list):
-        return schema
-    rest = {key: each for key, each in schema.items() if key not in ("items", "additionalItems")}
-    return {**rest, "prefixItems": items, "items": schema.get("additionalItems", True)}
-
-
 def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
-    """Add the type that the keywords of a schema without a type apply to."""
+    """Add the type that the keywords of a schema without a type apply to; of several types each has its keywords."""
     if schema.keys() & {"type", "enum", "const", *_UNIONS}:
         return schema
-    kinds = [kind for kind, keywords in KEYWORDS_OF.items() if schema.keys() & keywords]
+    kinds: list[JsonValue] = [kind for kind, keywords in KEYWORDS_OF.items() if schema.keys() & keywords]
     if not kinds:
         return schema
-    first = next(keyword for keyword in schema if any(keyword in KEYWORDS_OF[kind] for kind in kinds))
-    if len(kinds) == 1:
-        losses.append((first, f'without a "type", it applies to {kinds[0]} values only'))
-        return {**schema, "type": kinds[0]}
-    losses.append((first, 'without a "type", it is ambiguous'))
-    return _words(schema)
+    if len(kinds) > 1:
+        return {**schema, "type": list[JsonValue](KEYWORDS_OF)}
+    first = next(keyword for keyword in schema if keyword in KEYWORDS_OF[str(kinds[0])])
+    what = f'"{first}" is not fully enforced: without a "type", it applies to {kinds[0]} values only'
+    losses.append(make_loss(schema, first, what))
+    return {**schema, "type": kinds[0]}
 
 
 def _union(keyword: str, members: list[JsonValue], siblings: JsonObject, losses: list[Loss]) -> JsonValue:
     """Apply the keywords next to a union to each of its members."""
     demands = {key: each for key, each in siblings.items() if key in MERGEABLE}
-    parts: list[JsonValue] = []
-    for member in members:
-        try:
-            part = normalize(merge(demands, member), losses) if demands else normalize(member)
-        except CannotMerge as error:
-            losses.append((keyword, f'the keywords next to it conflict on "{error}"'))
-            part = normalize(member)
-        if part is not False:
-            parts.append(part)
+    if demands:
+        members = [merge({**demands, **join_origins(siblings)}, member, losses) for member in members]
+    parts = [part for member in members if (part := normalize(member, losses)) is not False]
     words = _words(siblings)
     if not parts:
         return False
@@ -120,13 +103,33 @@ def _union(keyword: str, members: list[JsonValue], siblings: JsonObject, losses:
     values = [value for constant in constants if isinstance(constant, list) for value in constant]
     all_constants = len(constants) == len(parts)
     if keyword == "oneOf" and not (_different(values) if all_constants else _exclusive(parts)):
-        losses.append(("oneOf", "a value may match more than one of its members"))
+        what = '"oneOf" is not fully enforced: a value may match more than one of its members'
+        losses.append(make_loss(siblings, "oneOf", what))
     if all_constants and len(parts) > 1:
         return {**words, "enum": values}
-    parts = _with_one_null(parts)
+    parts = _with_one_null(_without_repeats([inner for part in parts for inner in _members(part)]))
     if len(parts) == 1:
-        return {**parts[0], **words} if isinstance(parts[0], dict) else parts[0]
+        return {**part, **words, **join_origins(words, part)} if isinstance(part := parts[0], dict) else part
     return {**words, "anyOf": parts}
+
+
+def _members(part: JsonValue) -> Iterator[JsonValue]:
+    """Yield the members of a union inside a union, or the part if it is none."""
+    members = part.get("anyOf") if isinstance(part, dict) else None
+    if isinstance(members, list):
+        yield from members
+    else:
+        yield part
+
+
+def _without_repeats(parts: list[JsonValue]) -> list[JsonValue]:
+    if len(parts) > MAX_UNION:
+        return parts
+    return [
+        part
+        for index, part in enumerate(parts)
+        if not any(are_same(part, earlier) for earlier in parts[:index])
+    ]
 
 
 def _with_one_null(parts: list[JsonValue]) -> list[JsonValue]:
@@ -143,12 +146,10 @@ def _without_null(part: JsonValue) -> JsonValue:
         return part
     if part.get("type") == "null":
         return False
-    values, members = part.get("enum"), part.get("anyOf")
+    values = part.get("enum")
     if isinstance(values, list) and None in values:
         known: list[JsonValue] = [value for value in values if value is not None]
         return {**part, "enum": known} if known else False
-    if isinstance(members, list):
-        return {**part, "anyOf": [member for member in map(_without_null, members) if member is not False]}
     return part
 
 
@@ -157,15 +158,18 @@ def _enumeration(schema: JsonObject, losses: list[Loss]) -> JsonValue:
     values = schema.get("enum", [schema.get("const")])
     inside = schema.keys() & (KEYWORDS_OF["object"] | KEYWORDS_OF["array"])
     if inside and isinstance(values, list) and any(isinstance(item, dict | list) for item in values):
-        losses.append((min(inside), "the values inside constants are not checked"))
-    allowed = [item for item in values if is_allowed(item, schema)] if isinstance(values, list) else []
+        what = f'"{min(inside)}" is not fully enforced: the values inside constants are not checked'
+        losses.append(make_loss(schema, min(inside), what))
+    demands = {key: each for key, each in schema.items() if key != "enum"}
+    allowed = [item for item in values if is_allowed(item, demands)] if isinstance(values, list) else []
     return {**_words(schema), "enum": allowed} if allowed else False
 
 
 def _of_kind(schema: JsonObject, kind: JsonValue) -> JsonValue:
     """Return the part of a schema with several types that applies to one of them."""
     about = KEYWORDS_OF["number" if kind == "integer" else str(kind)]
-    return {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in about}}
+    kept = about | {ORIGINS, "title"}
+    return {"type": kind, **{keyword: each for keyword, each in schema.items() if keyword in kept}}
 
 
 def _whole_limits(schema: JsonObject) -> JsonObject:
@@ -193,29 +197,22 @@ def _with_required(schema: JsonObject) -> JsonObject:
 
 def _different(values: list[JsonValue]) -> bool:
     """Whether all values are different."""
-    numbers = [
-        int(number) if isinstance(number, float) and number.is_integer() else number for number in values
-    ]
-    return len({canonical_json(number) for number in numbers}) == len(numbers)
+    return len(set(map(equality_key, values))) == len(values)
 
 
 def _exclusive(parts: list[JsonValue]) -> bool:
     """Whether no value can match two of the parts; False also when that is not obvious."""
-    if len(parts) > _MANY:
+    if len(parts) > MAX_UNION:
         return False
     pairs = ((one, other) for index, one in enumerate(parts) for other in parts[index + 1 :])
-    return all(_disjoint(one, other) for one, other in pairs)
+    return all(are_disjoint(one, other) for one, other in pairs)
 
 
-def _disjoint(one: JsonValue, other: JsonValue) -> bool:
-    try:
-        both = merge(one, other)
-    except CannotMerge:
-        return False
+def are_disjoint(one: JsonValue, other: JsonValue) -> bool:
+    """Whether no value can match two schemas in their simplest form; False also when that is not obvious."""
+    both = normalize(merge(one, other, []))
     if not isinstance(both, dict):
         return both is False
-    if "enum" in both and normalize(both) is False:
-        return True
     properties, required = both.get("properties"), both.get("required")
     if not isinstance(properties, dict) or not isinstance(required, list):
         return False

@@ -6,6 +6,7 @@ Every name depends only on the schema that contains it, and not on the order of 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from pydantic import JsonValue
@@ -13,11 +14,25 @@ from pydantic import JsonValue
 from trellis_codegen.naming import pascal, pascal_field, singular
 from trellis_codegen.schemas.schema_forms import find_properties, make_letter
 
-__all__ = ["name_elements", "name_variants"]
+__all__ = ["PathName", "name_elements", "name_variants"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 _FIELDS_IN_NAME = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PathName:
+    """What an object at one place is called."""
+
+    short: str
+    """The name that users import: `OrderItem`."""
+    full: str
+    """The name if another object has the short one: with the position in each union."""
+
+    def join(self, word: str, full: str | None = None) -> PathName:
+        """Return the name of a place inside this one."""
+        return PathName(self.short + word, self.full + (word if full is None else full))
 
 
 def name_elements(properties: JsonObject) -> dict[str, str]:

@@ -7,26 +7,26 @@ from typing import TypeAlias, cast
 from pydantic import JsonValue
 
 from trellis_codegen.contract.pointers import find_kind
-from trellis_codegen.schemas.enum_filter import are_equal
+from trellis_codegen.schemas.enum_filter import equality_key
 from trellis_codegen.schemas.keywords import ENFORCED_FORMATS, KEYWORDS_OF
 from trellis_codegen.schemas.patterns import translate_pattern
 
-__all__ = ["ALL_NAMES", "is_tuple", "select_limits", "split_map", "write_literal"]
+__all__ = ["enforces_patterns", "is_tuple", "select_limits", "split_map", "write_literal"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
+_ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
 """Patterns that every name matches; some tools write maps this way."""
 
 
 def write_literal(values: list[JsonValue]) -> str:
     """Return the type of an enumeration: a `Literal` where Python has one, else what its values have in common."""
-    different: list[JsonValue] = []
-    for value in values:
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        if not any(are_equal(whole, known) for known in different):
-            different.append(whole)
-    kinds = {find_kind(known) for known in different}
+    wholes = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+    known: dict[str, JsonValue] = {}
+    for value in wholes:
+        known.setdefault(equality_key(value), value)
+    different = list(known.values())
+    kinds = {find_kind(value) for value in different}
     if kinds <= {"string", "null"}:
         return _literal(different)
     if kinds <= {"string", "null", "integer"} or kinds <= {"string", "null", "boolean"}:
@@ -41,9 +41,19 @@ def split_map(schema: JsonObject) -> tuple[str | None, JsonValue]:
     if not isinstance(patterns, dict) or not patterns:
         return None, more
     (pattern, value), *others = patterns.items()
-    if not others and pattern in ALL_NAMES:
+    if not others and pattern in _ALL_NAMES:
         return None, value
     return (pattern, value) if not others and more is False else (None, True)
+
+
+def enforces_patterns(schema: JsonObject) -> bool:
+    """Whether a map, or a class, checks the members that a schema describes by patterns of their names."""
+    patterns = schema.get("patternProperties")
+    if not isinstance(patterns, dict) or not patterns:
+        return True
+    is_closed = schema.get("additionalProperties") is False
+    is_one = len(patterns) == 1 and (is_closed or next(iter(patterns)) in _ALL_NAMES)
+    return is_one and not schema.keys() & {"properties", "required"}
 
 
 def is_tuple(schema: JsonObject) -> bool:

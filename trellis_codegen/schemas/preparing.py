@@ -17,7 +17,7 @@ def prepare_schema(schema: JsonValue) -> JsonValue:
     def prepare(node: JsonValue) -> JsonValue:
         if not isinstance(node, dict):
             return node
-        result = replace_subschemas(node, prepare)
+        result = replace_subschemas(node, lambda each, _: prepare(each))
         if isinstance(reference := node.get("$ref"), str):
             result["$ref"] = canonical_reference(schema, reference)
         for keyword in COUNTS & node.keys():

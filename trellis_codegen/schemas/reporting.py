@@ -1,40 +1,55 @@
-"""Walks a valid schema and reports the constraints that the models do not enforce."""
+"""Reports what a valid schema says and models do not check, keyword by keyword.
+
+What is lost because schemas are merged, or have no Python type, is reported where it is lost: see `splitting`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from trellis_codegen.problems import Pointer, Problem, ProblemsFound
+from trellis_codegen.problems import Pointer, Problem, Severity
 from trellis_codegen.schemas.checking import walk
-from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
-from trellis_codegen.schemas.keywords import MERGEABLE
-from trellis_codegen.schemas.unenforced import find_unenforced
+from trellis_codegen.schemas.enum_filter import is_allowed
+from trellis_codegen.schemas.keywords import (
+    CONSTRAINTS,
+    DESCRIPTIVE,
+    ENFORCED_FORMATS,
+    KEYWORDS_OF,
+    STRUCTURAL,
+    is_steering,
+)
 
-__all__ = ["find_losses"]
+__all__ = ["find_unenforced"]
 
-_COMBINED = frozenset(["allOf", "anyOf", "oneOf"])
-_JOINS_AT_MOST = 100
-"""The number of schemas that are checked with their references expanded."""
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def find_losses(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
-    """Yield a warning for each constraint of a valid named schema that its models do not enforce."""
-    recursive = find_recursive_references(schema)
-    nodes = {place: node for node, place, _ in walk(schema, pointer) if isinstance(node, dict)}
-    joins = 0
-    for place, node in nodes.items():
-        written_out: JsonValue = node
-        if node.keys() & _COMBINED and joins < _JOINS_AT_MOST:
-            joins += 1
-            try:
-                written_out = dereference(node, schema, keep=recursive)
-            except ProblemsFound:
-                written_out = node
-        outer = nodes.get(place[:-2]) if len(place) > len(pointer) + 1 and place[-2] in _COMBINED else None
-        joined = outer is not None and (place[-2] == "allOf" or bool(outer.keys() & (MERGEABLE - _COMBINED)))
-        reference = node.get("$ref")
-        for problem in find_unenforced(node, written_out, place, joined=joined):
-            if problem.pointer[-1] != "$ref" or reference in recursive:
-                yield problem
+def find_unenforced(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
+    """Yield a warning for each keyword of a named schema, or of a schema inside it, that no model checks."""
+    for node, place, _ in walk(schema, pointer):
+        if isinstance(node, dict):
+            for keyword, what in _find_unchecked(node):
+                yield Problem(pointer=(*place, keyword), what=what, on_key=True, severity=Severity.WARNING)
+
+
+def _find_unchecked(node: JsonObject) -> Iterator[tuple[str, str]]:
+    for keyword in node:
+        if is_steering(keyword):
+            yield keyword, f'"{keyword}" would control the code generator and is ignored'
+        elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
+            yield keyword, f'"{keyword}" is not enforced by the models'
+    name = node.get("format")
+    if isinstance(name, str) and name not in ENFORCED_FORMATS and "string" in _kinds(node):
+        yield "format", f'the format "{name}" is not enforced by the models'
+    if "prefixItems" in node and "additionalItems" in node:
+        yield "additionalItems", '"additionalItems" is not enforced by the models'
+    if "default" in node and "$ref" not in node and not is_allowed(node["default"], node):
+        yield "default", "the default does not match its own schema and is ignored"
+
+
+def _kinds(node: JsonObject) -> list[JsonValue]:
+    kinds = node.get("type", "string" if node.keys() & KEYWORDS_OF["string"] else None)
+    return kinds if isinstance(kinds, list) else [kinds]

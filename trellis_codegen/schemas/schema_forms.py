@@ -7,17 +7,17 @@ from typing import TypeAlias, TypeGuard
 
 from pydantic import JsonValue
 
-from trellis_codegen.schemas.checking import subschemas
 from trellis_codegen.schemas.enum_filter import is_allowed
 
 __all__ = [
     "find_default",
     "find_description",
     "find_properties",
-    "has_reference",
+    "find_title",
     "is_map",
     "is_object",
     "make_letter",
+    "write_positions",
 ]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
@@ -57,11 +57,18 @@ def find_properties(schema: JsonValue) -> JsonObject:
     return properties if isinstance(properties, dict) else {}
 
 
-def has_reference(schema: JsonValue) -> bool:
-    """Whether a schema still has references; after expansion, only recursive ones do."""
-    if not isinstance(schema, dict):
-        return False
-    return "$ref" in schema or any(has_reference(each) for _, each in subschemas(schema))
+def write_positions(schema: JsonObject) -> JsonObject:
+    """Write a list of `items` as `prefixItems`, its newer name."""
+    if not isinstance(items := schema.get("items"), list):
+        return schema
+    rest = {key: each for key, each in schema.items() if key not in ("items", "additionalItems")}
+    return {**rest, "prefixItems": items, "items": schema.get("additionalItems", True)}
+
+
+def find_title(schema: JsonValue) -> str | None:
+    """Return the title of a schema, if it has one."""
+    title = schema.get("title") if isinstance(schema, dict) else None
+    return title if isinstance(title, str) else None
 
 
 def make_letter(index: int) -> str:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.json_types import NotNull
+from trellis_nats.json_types import JsonValue, NotNull
 
 __all__ = ["NotFoundErrorData"]
 

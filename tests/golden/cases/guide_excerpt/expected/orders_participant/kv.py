@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import JsonValue
 from trellis_nats import Bucket, BucketSpec, Runtime
+from trellis_nats.json_types import JsonValue
 
 __all__ = ["Buckets"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from pydantic import JsonValue
 from trellis_nats import Bucket, BucketSpec, Runtime
+from trellis_nats.json_types import JsonValue
 
 from .models import Tags
 

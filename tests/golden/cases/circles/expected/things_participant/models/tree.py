@@ -2,26 +2,32 @@
 
 """The `Tree` schema of the contract."""
 
+# A class with typed further members overrides `__pydantic_extra__`, which pydantic declares with a wider type.
+# pyright: reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 from typing import Annotated
 
 from pydantic import Field
 from trellis_nats import Model
+from trellis_nats.json_types import JsonValue
 
 __all__ = ["Tree", "TreeBranch", "TreeCrown"]
 
 
-class TreeCrown(Model):
+class TreeCrown(Model, extra="allow"):
     """An object with `productId` and `quantity`."""
 
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
     product_id: Annotated[str, Field(alias="productId")]
     quantity: float
 
 
-class Tree(Model):
+class Tree(Model, extra="allow"):
     """The `Tree` of the contract."""
 
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
     branch: TreeBranch
     crown: TreeCrown
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from pydantic import JsonValue
+from trellis_nats.json_types import JsonValue
 
 __all__ = ["Everything"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 from trellis_nats import Model
-from trellis_nats.json_types import AwareTime, Exact, Integer, NotNull, OneOf
+from trellis_nats.json_types import AwareTime, Exact, Integer, JsonValue, NotNull, OneOf
 
 __all__ = ["Open"]
 
