@@ -51,9 +51,9 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
     OneOf StringConstraints TypeAlias TypeAliasType UUID
-    ActiveJob Bucket BucketSpec Client Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
-    FeedSpec JobQueue JobSpec Jobs KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
-    Buckets EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints
+    ActiveJob Bucket BucketSpec Client ConsumerGroup Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
+    FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
+    Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints
     """.split(),  # noqa: SIM905 - likewise
 )
 

@@ -33,7 +33,7 @@ from orders_participant import (
     SyncTicketsResult,
 )
 from remote import Remote
-from trellis_nats import FeedContext, RpcContext
+from trellis_nats import DeliveredEvent, FeedContext, RpcContext
 from ulid import ULID
 
 log = structlog.get_logger()
@@ -88,6 +88,16 @@ def register_feeds(service: OrdersService) -> None:
             async for received in shipped:
                 if request.customer_id in {None, received.event.customer_id}:
                     yield OrdersLiveEvent(name="Orders.Shipped", event=received.event)
+
+
+def register_consumers(service: OrdersService) -> None:
+    """Register the handlers of the event consumer groups: one instance handles each event, in order."""
+
+    @service.consumers.shipped_audit.orders_shipped.handle
+    async def audit_shipped(event: DeliveredEvent[OrderShippedEvent]) -> None:
+        log.info(
+            "order shipped", order_id=event.event.order_id, sequence=event.sequence, attempt=event.attempt
+        )
 
 
 def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
@@ -168,6 +178,7 @@ async def main() -> None:
     async with OrdersService.connect(url) as service:
         register_rpcs(service)
         register_feeds(service)
+        register_consumers(service)
         register_jobs(service, PaymentGateway())
         register_keyed_jobs(service, Remote())
         log.info("orders service started", contract=service.contract.id)

@@ -53,7 +53,16 @@ from trellis_nats.errors import (
     WrongEventLoop,
     WrongLastSequence,
 )
-from trellis_nats.events import EventPublisher, EventSource, EventSubscription, PublishedEvent, ReceivedEvent
+from trellis_nats.events import (
+    ConsumerGroup,
+    DeliveredEvent,
+    EventPublisher,
+    EventSource,
+    EventSubscription,
+    GroupEvent,
+    PublishedEvent,
+    ReceivedEvent,
+)
 from trellis_nats.feeds import FeedCall, FeedContext, FeedEndpoint, FeedSubscription
 from trellis_nats.health import CheckResult, Health, HealthReport, HealthStatus
 from trellis_nats.jobs import (
@@ -83,7 +92,7 @@ from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
-from trellis_nats.specs import BucketSpec, EventSpec, FeedSpec, JobSpec, KeySpec, RpcSpec
+from trellis_nats.specs import BucketSpec, EventSpec, FeedSpec, GroupSpec, JobSpec, KeySpec, RpcSpec
 
 __all__ = [
     "RUNTIME_API",
@@ -99,10 +108,12 @@ __all__ = [
     "Client",
     "Coalesced",
     "ConfigurationError",
+    "ConsumerGroup",
     "Context",
     "Contract",
     "Credentials",
     "DeclaredError",
+    "DeliveredEvent",
     "Entry",
     "EventPublisher",
     "EventSource",
@@ -114,6 +125,8 @@ __all__ = [
     "FeedInterrupted",
     "FeedSpec",
     "FeedSubscription",
+    "GroupEvent",
+    "GroupSpec",
     "HandlerConflict",
     "Health",
     "HealthReport",

@@ -19,11 +19,14 @@ from trellis_nats.specs import (
     ACK_WAIT_DEFAULT,
     BACKOFF_DEFAULT,
     CONCURRENCY_DEFAULT,
+    GROUP_ACK_WAIT_DEFAULT,
+    GROUP_MAX_DELIVER_DEFAULT,
     MAX_ACTIVE_DEFAULT,
     MAX_DELIVER_DEFAULT,
     MAX_QUEUED_DEFAULT,
     STALE_POLICY_DEFAULT,
     WHEN_FULL_DEFAULT,
+    Replay,
     StalePolicy,
     WhenFull,
 )
@@ -31,6 +34,7 @@ from trellis_nats.specs import (
 __all__ = [
     "Binding",
     "BucketBinding",
+    "GroupBinding",
     "JobsBinding",
     "KeyBinding",
     "KeyQueueBinding",
@@ -130,24 +134,52 @@ class BucketBinding(_Wire):
     max_value_bytes: int | None = Field(default=None, ge=1)
 
 
+class GroupBinding(_Wire):
+    """One event consumer group (reference, 6.3)."""
+
+    alias: str = Field(min_length=1)
+    """The name of the group in the contract."""
+    stream: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    consumer_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    filter_subjects: tuple[str, ...] = Field(min_length=1)
+    replay: Replay = "new"
+    concurrency: int = Field(default=1, ge=1)
+    ack_wait_ms: int = Field(default=to_milliseconds(GROUP_ACK_WAIT_DEFAULT), ge=1)
+    max_deliver: int = Field(default=GROUP_MAX_DELIVER_DEFAULT, ge=1)
+    backoff_ms: tuple[int, ...] = tuple(map(to_milliseconds, BACKOFF_DEFAULT))
+
+    @property
+    def ack_wait(self) -> timedelta:
+        """How long the server waits for an acknowledgement or a heartbeat before it redelivers an event."""
+        return from_milliseconds(self.ack_wait_ms)
+
+    @property
+    def backoff(self) -> tuple[timedelta, ...]:
+        """The waits between attempts; the last one repeats."""
+        return tuple(map(from_milliseconds, self.backoff_ms))
+
+
 class Binding(_Wire):
     """Everything that a service uses on the server."""
 
     jobs: JobsBinding | None = None
     kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
+    event_consumers: Mapping[str, GroupBinding] = Field(default_factory=dict)
 
 
 def merge_bindings(bindings: Iterable[Binding]) -> Binding:
     """Join what the surfaces of one service use."""
     jobs: JobsBinding | None = None
     kv: dict[str, BucketBinding] = {}
+    event_consumers: dict[str, GroupBinding] = {}
     for binding in bindings:
         if jobs is None:
             jobs = binding.jobs
         elif binding.jobs is not None:
             jobs = jobs.model_copy(update={"queues": {**jobs.queues, **binding.jobs.queues}})
         kv |= binding.kv
-    return Binding(jobs=jobs, kv=kv)
+        event_consumers |= binding.event_consumers
+    return Binding(jobs=jobs, kv=kv, event_consumers=event_consumers)
 
 
 def parse_binding(text: str | bytes) -> Binding:

@@ -15,6 +15,8 @@ __all__ = [
     "ACK_WAIT_DEFAULT",
     "BACKOFF_DEFAULT",
     "CONCURRENCY_DEFAULT",
+    "GROUP_ACK_WAIT_DEFAULT",
+    "GROUP_MAX_DELIVER_DEFAULT",
     "MAX_ACTIVE_DEFAULT",
     "MAX_DELIVER_DEFAULT",
     "MAX_QUEUED_DEFAULT",
@@ -23,8 +25,10 @@ __all__ = [
     "BucketSpec",
     "EventSpec",
     "FeedSpec",
+    "GroupSpec",
     "JobSpec",
     "KeySpec",
+    "Replay",
     "RpcSpec",
     "StalePolicy",
     "WhenFull",
@@ -34,6 +38,8 @@ StalePolicy: TypeAlias = Literal["fail-stale", "block"]
 """What happens to a slot whose lease has expired: another job takes it, or it stays blocked."""
 WhenFull: TypeAlias = Literal["reject", "coalesce", "replace-oldest"]
 """What happens to a new job when its key has no room."""
+Replay: TypeAlias = Literal["new", "all"]
+"""Where a new group begins: with the events that are published from then on, or with the oldest one that is stored."""
 
 # The defaults for what a contract leaves out. A test compares these numbers with those of the generator.
 MAX_DELIVER_DEFAULT: Final = 5
@@ -51,6 +57,8 @@ BACKOFF_DEFAULT: Final = (
     timedelta(minutes=30),
 )
 """The waits between attempts."""
+GROUP_ACK_WAIT_DEFAULT: Final = timedelta(minutes=5)
+GROUP_MAX_DELIVER_DEFAULT: Final = 6
 _PLACEHOLDER: Final = re.compile(r"\{/[^{}]*\}")
 
 
@@ -132,6 +140,23 @@ class EventSpec:
     def filter(self) -> str:
         """The subject that matches the event for all values of its parameters."""
         return _PLACEHOLDER.sub("*", self.subject)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupSpec:
+    """One event consumer group."""
+
+    name: str
+    """For example `shippedAudit`."""
+    replay: Replay = "new"
+    concurrency: int = 1
+    """How many events are handled at a time, in all instances together. 1: strictly in order."""
+    ack_wait: timedelta = GROUP_ACK_WAIT_DEFAULT
+    """How soon a dead instance is noticed. A live one sends heartbeats, so this does not limit how long a handler runs."""
+    max_deliver: int = GROUP_MAX_DELIVER_DEFAULT
+    """How many attempts an event has."""
+    backoff: tuple[timedelta, ...] = BACKOFF_DEFAULT
+    """The waits between attempts; the last one repeats. Empty: no wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ BLOCKS = [
 def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     tree = compile(block, "block", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()}
-    known = {"AsyncIterator", *orders_participant.__all__, *trellis_nats.__all__}
+    known = {"AsyncIterator", "UTC", *orders_participant.__all__, *trellis_nats.__all__}
 
     assert names - known == set()
 

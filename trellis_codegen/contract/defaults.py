@@ -1,4 +1,4 @@
-"""The defaults of a job queue. A test compares these numbers with those of trellis_nats.
+"""The defaults of job queues and event consumer groups. A test compares these numbers with those of trellis_nats.
 
 Other platforms may have others: some give a queue 300 s where this one has an `ackWaitMs` of 30 s. A binding from their
 control plane states every number, and then that number counts.
@@ -11,6 +11,7 @@ from typing import Final
 __all__ = [
     "ACK_WAIT_MS",
     "BACKOFF_MS",
+    "GROUP_MAX_DELIVER",
     "HEARTBEATS_PER_LEASE",
     "HEARTBEAT_MAX_MS",
     "MAX_ACTIVE",
@@ -21,6 +22,8 @@ __all__ = [
 
 MAX_DELIVER: Final = 5
 """How many attempts a job has."""
+GROUP_MAX_DELIVER: Final = 6
+"""How many attempts an event has in a consumer group."""
 BACKOFF_MS: Final = (5_000, 30_000, 120_000, 600_000, 1_800_000)
 """The waits between attempts."""
 ACK_WAIT_MS: Final = 30_000

@@ -35,13 +35,24 @@ HOMES = {
     "timedelta": "datetime",
     **dict.fromkeys(
         [
-            *("ActiveJob", "Bucket", "BucketSpec", "Client", "Contract", "DeclaredError", "EventPublisher"),
+            *(
+                "ActiveJob",
+                "Bucket",
+                "BucketSpec",
+                "Client",
+                "ConsumerGroup",
+                "Contract",
+                "DeclaredError",
+                "EventPublisher",
+            ),
             *(
                 "EventSource",
                 "EventSpec",
                 "FeedCall",
                 "FeedEndpoint",
                 "FeedSpec",
+                "GroupEvent",
+                "GroupSpec",
                 "JobQueue",
                 "JobSpec",
                 "Jobs",

@@ -12,6 +12,7 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import ContractInvalid
 from trellis_codegen.plan.collisions import Claim, find_collisions
+from trellis_codegen.plan.event_groups import GroupPlan, claim_event_group_names, plan_event_groups
 from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
@@ -63,6 +64,7 @@ class PackagePlan:
     rpc: Surface[RpcPlan]
     events: Surface[EventPlan]
     feeds: Surface[FeedPlan]
+    event_groups: tuple[GroupPlan, ...]
     kv: tuple[Member[BucketPlan], ...]
     errors: tuple[ErrorPlan, ...]
 
@@ -119,6 +121,14 @@ class PackagePlan:
         return _package_imports(
             {"errors": {name for feed in feeds for name in feed.errors}, "models": models}
         )
+
+    @property
+    def consumers_imports(self) -> tuple[Import, ...]:
+        """What the event consumer groups need in `consumers.py`."""
+        events = [event for group in self.event_groups for event in group.events]
+        uses = {use for group in self.event_groups for argument in group.spec for use in argument.uses}
+        specs, models = {event.constant for event in events}, {event.event for event in events}
+        return (*find_imports(uses), *_package_imports({"events": specs, "models": models}))
 
     @property
     def kv_imports(self) -> tuple[Import, ...]:
@@ -190,6 +200,7 @@ def plan_package(
         rpc=plan_rpc(manifest, models),
         events=plan_events(manifest, models),
         feeds=plan_feeds(manifest, models),
+        event_groups=plan_event_groups(manifest, models),
         kv=plan_kv(manifest, models),
         errors=plan_errors(manifest, models),
     )
@@ -209,7 +220,12 @@ def _hidden(plan: PackagePlan) -> Iterator[Problem]:
 
 def _claims(manifest: Manifest) -> list[Claim]:
     """Return the attributes that the surfaces need."""
-    claims = [*claim_queue_names(manifest), *claim_bucket_names(manifest), *claim_error_names(manifest)]
+    claims = [
+        *claim_queue_names(manifest),
+        *claim_bucket_names(manifest),
+        *claim_error_names(manifest),
+        *claim_event_group_names(manifest),
+    ]
     for section, names in (
         ("rpc", manifest.rpc or {}),
         ("events", manifest.events or {}),
@@ -240,4 +256,15 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         *errors,
         *claim_group_classes("feeds", plan.feeds, ("FeedEndpoints", "FeedCalls")),
     ]
+    groups = [
+        Claim(name, ("eventConsumers", group.name))
+        for group in plan.event_groups
+        for name in (group.class_name, group.constant)
+    ]
+    events = {event.constant: Claim(event.constant, ("events", event.name)) for event in plan.events.members}
+    yield [*models, *groups, *(events[name] for name in sorted(_group_events(plan)))]
     yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]
+
+
+def _group_events(plan: PackagePlan) -> set[str]:
+    return {event.constant for group in plan.event_groups for event in group.events}

@@ -50,6 +50,13 @@ _SIDES = (
         client_words="The events of the service.",
     ),
     _Side(
+        module="consumers",
+        service_class="ConsumerGroups",
+        service_words="The event consumer groups.",
+        client_class=None,
+        client_words="",
+    ),
+    _Side(
         module="feeds",
         service_class="FeedEndpoints",
         service_words="The feeds that the service serves.",
@@ -90,6 +97,7 @@ class _Renderer:
             "jobs": bool(plan.jobs),
             "rpc": bool(plan.rpc.members),
             "events": bool(plan.events.members),
+            "consumers": bool(plan.event_groups),
             "feeds": bool(plan.feeds.members),
             "kv": bool(plan.kv),
         }

@@ -77,6 +77,14 @@ class LogEvent(StrEnum):
     """No process receives the events of a feed any longer; its handler is cancelled."""
     EVENT_SKIPPED = "event_skipped"
     """A received event does not match its schema and was skipped."""
+    EVENT_RETRIED = "event_retried"
+    """The handler of an event group raised; the event is delivered again after the group's backoff."""
+    EVENT_GIVEN_UP = "event_given_up"
+    """The handler of an event group raised in every attempt; the group goes on without the event."""
+    EVENT_REMOVED = "event_removed"
+    """An event of a group does not match its schema and was removed from the group."""
+    EVENT_POSTPONED = "event_postponed"
+    """An event of a group has a subject that no handler is for; it is delivered again later."""
     EVENTS_DROPPED = "events_dropped"
     """A subscription received events faster than its reader takes them; the oldest were dropped."""
 
@@ -186,6 +194,7 @@ def log_fields(
     stream: str | None = None,
     consumer: str | None = None,
     subject: str | None = None,
+    group: str | None = None,
     rpc: str | None = None,
     feed: str | None = None,
     request_id: str | None = None,
@@ -202,6 +211,7 @@ def log_fields(
         stream: the name of the JetStream stream.
         consumer: the name of the JetStream consumer.
         subject: the NATS subject.
+        group: the name of the event consumer group.
         rpc: the name of the procedure.
         feed: the name of the feed.
         request_id: the caller's id of a call.
@@ -215,6 +225,7 @@ def log_fields(
         "stream": stream,
         "consumer": consumer,
         "subject": subject,
+        "group": group,
         "rpc": rpc,
         "feed": feed,
         "request_id": request_id,

@@ -1,7 +1,18 @@
 """Events: a service publishes them, and others subscribe to them."""
 
 from trellis_nats.events.envelope import ReceivedEvent
+from trellis_nats.events.groups.event_handler import DeliveredEvent
+from trellis_nats.events.groups.group import ConsumerGroup, GroupEvent
 from trellis_nats.events.publisher import EventPublisher, PublishedEvent
 from trellis_nats.events.source import EventSource, EventSubscription
 
-__all__ = ["EventPublisher", "EventSource", "EventSubscription", "PublishedEvent", "ReceivedEvent"]
+__all__ = [
+    "ConsumerGroup",
+    "DeliveredEvent",
+    "EventPublisher",
+    "EventSource",
+    "EventSubscription",
+    "GroupEvent",
+    "PublishedEvent",
+    "ReceivedEvent",
+]

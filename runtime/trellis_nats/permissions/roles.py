@@ -86,7 +86,12 @@ def _create_grants(wanted: Plan) -> Iterator[Grant]:
     for stream in wanted.streams:
         yield api(f"STREAM.CREATE.{stream.name}", f"create stream {stream.name}")
     for consumer in wanted.consumers:
-        subject = consumer.config["filter_subject"]
-        yield api(
-            f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{subject}", f"create consumer {consumer.name}"
-        )
+        # With several filters, the subject of the request has none of them.
+        subject = consumer.config.get("filter_subject")
+        tokens = [
+            "CONSUMER.CREATE",
+            consumer.stream,
+            consumer.name,
+            *([] if subject is None else [str(subject)]),
+        ]
+        yield api(".".join(tokens), f"create consumer {consumer.name}")

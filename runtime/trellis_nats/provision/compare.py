@@ -52,7 +52,7 @@ def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[
     found = [text for text in (_difference("ack_policy", wanted.config, existing),) if text is not None]
     if _filters(existing) != _filters(wanted.config):
         found.append(
-            f"it filters {', '.join(_filters(existing)) or 'nothing'}, not {wanted.config['filter_subject']}"
+            f"it filters {', '.join(_filters(existing)) or 'nothing'}, not {', '.join(_filters(wanted.config))}"
         )
     return _sentences(wanted, found)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_nats import errors
-from trellis_nats.binding import KeyQueueBinding, QueueBinding
+from trellis_nats.binding import GroupBinding, KeyQueueBinding, QueueBinding
 from trellis_nats.clock import from_milliseconds, to_milliseconds
 from trellis_nats.errors import ConfigurationError, InvalidPayload
 from trellis_nats.events.subjects import event_subject
@@ -19,7 +19,7 @@ from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.local_queue import local_queue
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX
-from trellis_nats.specs import EventSpec, JobSpec, KeySpec
+from trellis_nats.specs import EventSpec, GroupSpec, JobSpec, KeySpec
 
 from tests.unit.codegen.contracts import contract, job, manifest, problems
 from trellis_codegen.contract import defaults
@@ -45,6 +45,15 @@ def silent_binding(**members: JsonValue) -> QueueBinding:
 def local_binding(spec: JobSpec) -> QueueBinding:
     """Return the binding of a queue without a control plane."""
     return local_queue("svc", spec).queues[spec.name]
+
+
+def test_an_event_group_has_the_same_numbers_where_its_contract_is_silent() -> None:
+    spec = GroupSpec(name="audit")
+    bound = GroupBinding(alias="audit", stream="trellis", consumer_name="c", filter_subjects=("events.>",))
+
+    assert bound.max_deliver == spec.max_deliver == defaults.GROUP_MAX_DELIVER
+    assert bound.backoff_ms == tuple(map(to_milliseconds, spec.backoff)) == defaults.BACKOFF_MS
+    assert (bound.ack_wait, bound.replay, bound.concurrency) == (spec.ack_wait, spec.replay, spec.concurrency)
 
 
 def policy(binding: QueueBinding) -> KeyPolicy:

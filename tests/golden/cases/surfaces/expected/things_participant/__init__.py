@@ -7,7 +7,6 @@ Everything that is generated.
 And what is not:
 
 * operations
-* feeds
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="bl-XWf7CcCSf8Hoz45TLgHtFEEkm0rD7Cf3nxU3npQc",
+    digest="N3brXNCv7zg-zcgqksJosqTZpqyztjKRyg9Z7R1RCnQ",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

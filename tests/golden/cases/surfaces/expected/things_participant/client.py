@@ -22,7 +22,6 @@ class ThingsClient(Client):
     And what is not:
 
     * operations
-    * feeds
     """
 
     contract: ClassVar[Contract] = CONTRACT

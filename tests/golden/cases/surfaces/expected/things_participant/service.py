@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from trellis_nats import Contract, Runtime, Service
 
 from ._contract import CONTRACT
+from .consumers import ConsumerGroups
 from .events import EventPublishers
 from .feeds import FeedEndpoints
 from .jobs import JobsFacade
@@ -24,7 +25,6 @@ class ThingsService(Service):
     And what is not:
 
     * operations
-    * feeds
     """
 
     contract: ClassVar[Contract] = CONTRACT
@@ -37,6 +37,8 @@ class ThingsService(Service):
         """The RPCs that the service serves."""
         self.events: Final = EventPublishers(runtime)
         """The events that the service publishes."""
+        self.consumers: Final = ConsumerGroups(runtime)
+        """The event consumer groups."""
         self.feeds: Final = FeedEndpoints(runtime)
         """The feeds that the service serves."""
         self.kv: Final = Buckets(runtime)

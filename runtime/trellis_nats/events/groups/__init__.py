@@ -1,0 +1,1 @@
+"""Event consumer groups: durable consumers of events, of which one instance works each event."""

@@ -1,0 +1,75 @@
+"""The handler of one event of a group, and what it receives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from trellis_nats._nats.jetstream.delivery import Delivery
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.codec import Codec
+from trellis_nats.events.envelope import ReceivedEvent, read_event
+from trellis_nats.specs import EventSpec
+
+__all__ = ["DeliveredEvent", "EventHandler", "EventRegistration", "find_registration"]
+
+EventT = TypeVar("EventT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveredEvent(ReceivedEvent[EventT], Generic[EventT]):
+    """An event as a group's handler receives it."""
+
+    sequence: int
+    """Its place in the stream of events: the same in every attempt."""
+    attempt: int
+    """Which delivery this is, counted from 1. An earlier one failed, or its process ended."""
+
+
+EventHandler = Callable[[DeliveredEvent[EventT]], Awaitable[None]]
+"""Handles one event. What it returns is ignored."""
+
+
+class EventRegistration(Generic[EventT]):
+    """An event of a group with its handler."""
+
+    def __init__(self, spec: EventSpec, handler: EventHandler[EventT]) -> None:
+        self.spec = spec
+        self._handler = handler
+        self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
+
+    def read(self, delivery: Delivery) -> DeliveredEvent[EventT]:
+        """Read an event.
+
+        Raises:
+            InvalidPayload: it does not match its schema.
+        """
+        message = Message(delivery.subject, delivery.data, delivery.headers)
+        received = read_event(self._codec, message)
+        return DeliveredEvent(
+            event=received.event,
+            id=received.id,
+            time=received.time,
+            subject=received.subject,
+            context=received.context,
+            sequence=delivery.stream_sequence,
+            attempt=delivery.delivered,
+        )
+
+    async def handle(self, event: DeliveredEvent[EventT]) -> None:
+        """Run the handler."""
+        await self._handler(event)
+
+
+def find_registration(
+    registrations: list[EventRegistration[Any]],  # Any: each has an event type of its own
+    subject: str,
+) -> EventRegistration[Any] | None:  # Any: likewise
+    """Return the event that a subject belongs to."""
+    return next((found for found in registrations if _matches(found.spec.filter, subject)), None)
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]+"), subject) is not None

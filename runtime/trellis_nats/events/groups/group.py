@@ -1,0 +1,198 @@
+"""A group as users see it: registering the handlers of its events."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import override
+
+from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.binding import Binding, GroupBinding
+from trellis_nats.clock import to_milliseconds
+from trellis_nats.errors import ConfigurationError, HandlerConflict
+from trellis_nats.events.groups.consumer import group_consumer
+from trellis_nats.events.groups.event_handler import EventHandler, EventRegistration
+from trellis_nats.events.groups.group_worker import GroupWorker
+from trellis_nats.events.subjects import EVENT_STREAM
+from trellis_nats.grants import Grant, Role, StartCheck, api, publish
+from trellis_nats.ids import require_token
+from trellis_nats.provision.requirements import Requirement
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import EventSpec, GroupSpec
+from trellis_nats.surface import Surface
+
+__all__ = ["ConsumerGroup", "GroupEvent"]
+
+EventT = TypeVar("EventT")
+
+
+class ConsumerGroup:
+    """A durable consumer of events: register a handler for each of its events, then run the service.
+
+    Each event is handled by one instance of the service, at least once: until its handler returns, or has raised in as many
+    attempts as the contract allows. The group keeps its place while no instance runs.
+    """
+
+    def __init__(self, runtime: Runtime, spec: GroupSpec) -> None:
+        self.spec = spec
+        """What the contract declares about the group."""
+        self._surface = _GroupSurface(runtime, spec)
+        runtime.register(self._surface)
+
+    def __repr__(self) -> str:
+        return f"<ConsumerGroup {self.spec.name}>"
+
+    def leave_to_others(self) -> None:
+        """Do not work the group in this process: other instances of the service do.
+
+        Raises:
+            HandlerConflict: an event of the group has a handler, or the service has started.
+        """
+        self._surface.leave()
+
+
+class GroupEvent(Generic[EventT]):
+    """One event of a group."""
+
+    def __init__(self, group: ConsumerGroup, spec: EventSpec) -> None:
+        self.spec = spec
+        """What the contract declares about the event."""
+        self._surface = surface_of(group)
+        self._surface.events.append(spec)
+
+    def __repr__(self) -> str:
+        return f"<GroupEvent {self._surface.spec.name} {self.spec.name}>"
+
+    def handle(self, handler: EventHandler[EventT]) -> EventHandler[EventT]:
+        """Register the handler: `@event.handle` or `event.handle(function)`. Returns it unchanged.
+
+            @service.consumers.shipped_audit.orders_shipped.handle
+            async def audit(event: DeliveredEvent[OrderShippedEvent]) -> None:
+                log.info("shipped", order_id=event.event.order_id, attempt=event.attempt)
+
+        When it returns, the event is done. When it raises, the event is delivered again after the group's backoff, until
+        its attempts are used up: then it is logged as `event_given_up` and left. An event that does not match its schema
+        is logged and removed without a call. Heartbeats keep an event from being delivered a second time while its handler
+        runs, however long that takes.
+
+        Raises:
+            HandlerConflict: the event has a handler, or the service has started.
+            ConfigurationError: the handler is not an `async def`.
+        """
+        what = f'event "{self.spec.name}" of group "{self._surface.spec.name}"'
+        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
+            raise ConfigurationError(f"{what}: the handler {handler!r} must be an `async def`")
+        self._surface.register(what, EventRegistration(self.spec, handler))
+        return handler
+
+
+class _GroupSurface(Surface):
+    def __init__(self, runtime: Runtime, spec: GroupSpec) -> None:
+        self.spec = spec
+        self.events: list[EventSpec] = []
+        self._runtime = runtime
+        self._registrations: dict[str, EventRegistration[Any]] = {}  # Any: each has an event type of its own
+        self._is_left = False
+        self._has_started = False
+        self._worker: GroupWorker | None = None
+
+    def register(self, what: str, registration: EventRegistration[Any]) -> None:  # Any: likewise
+        if self._has_started:
+            raise HandlerConflict(f"{what}: register its handler before the service starts")
+        if self._is_left:
+            raise HandlerConflict(f"{what}: this process leaves the group to others")
+        if registration.spec.name in self._registrations:
+            raise HandlerConflict(f"{what} already has a handler")
+        self._registrations[registration.spec.name] = registration
+
+    def leave(self) -> None:
+        if self._has_started or self._registrations:
+            why = "the service has started" if self._has_started else "it has handlers"
+            raise HandlerConflict(f'event group "{self.spec.name}" cannot be left to others: {why}')
+        self._is_left = True
+
+    @override
+    def local_binding(self, service: str) -> Binding:
+        spec = self.spec
+        bound = GroupBinding(
+            alias=spec.name,
+            stream=EVENT_STREAM.name,
+            consumer_name=f"{service}__{require_token('event group', spec.name)}",
+            filter_subjects=tuple(sorted({event.filter for event in self.events})),
+            replay=spec.replay,
+            concurrency=spec.concurrency,
+            ack_wait_ms=to_milliseconds(spec.ack_wait),
+            max_deliver=spec.max_deliver,
+            backoff_ms=tuple(map(to_milliseconds, spec.backoff)),
+        )
+        return Binding(event_consumers={spec.name: bound})
+
+    @override
+    def requirements(self, binding: Binding) -> Iterator[Requirement]:
+        group = binding.event_consumers.get(self.spec.name)
+        if group is not None:
+            yield EVENT_STREAM
+            yield group_consumer(group)
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        group = binding.event_consumers.get(self.spec.name)
+        if group is None or role != "worker":
+            return
+        at_start = StartCheck.SKIPPED if self._is_left else StartCheck.REQUIRED
+        stream, consumer, name = group.stream, group.consumer_name, group.alias
+        yield api(
+            f"CONSUMER.INFO.{stream}.{consumer}",
+            f"verify the consumer of event group {name}",
+            at_start=at_start,
+        )
+        yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull events of group {name}", at_start=at_start)
+        yield publish(
+            f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge events of group {name}", at_start=at_start
+        )
+        yield publish(
+            f"$JS.ACK.*.*.{stream}.{consumer}.>",
+            f"acknowledge events of group {name} where the server has js_ack_fc_v2",
+            at_start=StartCheck.SKIPPED if self._is_left else StartCheck.OPTIONAL,
+        )
+
+    @override
+    async def start(self) -> None:
+        """Begin to work the group.
+
+        Raises:
+            ConfigurationError: an event has no handler, the binding does not have the group, or it is worked already.
+            ProvisioningError: the group's consumer does not exist, or cannot be used.
+        """
+        name = self.spec.name
+        if self._worker is not None:
+            raise ConfigurationError(f'event group "{name}" is worked already')
+        self._has_started = True
+        if self._is_left:
+            return
+        if missing := [event.name for event in self.events if event.name not in self._registrations]:
+            raise ConfigurationError(
+                f'event group "{name}" has no handler for {", ".join(missing)}: register one for each event, or let other '
+                "processes work the group with `leave_to_others()`"
+            )
+        group = self._runtime.binding.event_consumers.get(name)
+        if group is None:
+            raise ConfigurationError(f'the binding has no event group "{name}"')
+        worker = GroupWorker(
+            self._runtime.connection, group, [*self._registrations.values()], self._runtime.health
+        )
+        await worker.start()
+        self._worker = worker
+
+    @override
+    async def stop(self, grace: GracePeriod) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.stop(grace)
+
+
+def surface_of(group: ConsumerGroup) -> _GroupSurface:
+    """Return the surface of a group, which its events register with."""
+    return group._surface  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - both are of this module

@@ -1,0 +1,236 @@
+"""Works the events of one group in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._nats.jetstream.pull import Delivery, Pull
+from trellis_nats._nats.jetstream.streams import get_consumer_info
+from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_exception import log_exception
+from trellis_nats.binding import GroupBinding
+from trellis_nats.context import within
+from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
+from trellis_nats.events.groups.consumer import problem_of
+from trellis_nats.events.groups.event_handler import EventRegistration, find_registration
+from trellis_nats.events.groups.verdict import retry_delay
+from trellis_nats.health.consumer_health import ConsumerHealth
+from trellis_nats.health.service_health import Health
+
+__all__ = ["GroupWorker"]
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEATS_PER_ACK_WAIT: Final = 3
+"""Two may be lost before the server gives an event to another instance (faults.md, R3)."""
+_UNWIND: Final = timedelta(seconds=5)
+"""How long a cancelled handler may take to clean up."""
+_UNKNOWN_AGAIN_AFTER: Final = timedelta(minutes=1)
+"""The wait of an event that no handler is for: an instance of another version may have one."""
+
+
+class GroupWorker:
+    """Pulls the events of one group, and runs as many handlers at a time as the group allows."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        group: GroupBinding,
+        registrations: Sequence[EventRegistration[Any]],  # Any: each has an event type of its own
+        health: Health,
+    ) -> None:
+        self._connection = connection
+        self._group = group
+        self._registrations = list(registrations)
+        self._health = health
+        self._heartbeats = ProgressThread(connection.settings)
+        self._heartbeat = group.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._running: set[asyncio.Task[None]] = set()
+        self._unwatch: Callable[[], None] | None = None
+        self._stopping = False
+        self._consumer_health = ConsumerHealth(
+            f"events.{group.alias}",
+            stream=group.stream,
+            consumer=group.consumer_name,
+            has_free_capacity=lambda: len(self._running) < group.concurrency,
+        )
+        self._pull = Pull(
+            connection,
+            stream=group.stream,
+            consumer=group.consumer_name,
+            deliver=self._take,
+            on_state=self._consumer_health.on_state,
+            accept=self._accept,
+        )
+
+    async def start(self) -> None:
+        """Begin to pull.
+
+        Raises:
+            ProvisioningError: the group's consumer does not exist, or cannot be used.
+            CannotConnect: the connection for heartbeats could not be opened.
+        """
+        group = self._group
+        info = await get_consumer_info(self._connection, group.stream, group.consumer_name)
+        problem = "it does not exist" if info is None else self._accept(info)
+        if problem is not None:
+            what = f'consumer "{group.consumer_name}" of stream "{group.stream}"'
+            raise ProvisioningError([f"{what} of event group {group.alias}: {problem}"])
+        await self._heartbeats.start()
+        self._pull.start()
+        self._pull.set_capacity(group.concurrency)
+        self._unwatch = self._health.watch(self._consumer_health)
+
+    async def stop(self, grace: GracePeriod) -> None:
+        """Stop pulling at once, let handlers end within the grace period, then return the events that are left."""
+        self._stopping = True
+        await self._pull.stop()
+        await grace.wait(self._running)
+        for task in self._running:
+            task.cancel()
+        await grace.settle(self._running, _UNWIND)
+        if self._running:
+            _log.error(
+                "event group %s: %d handlers did not end within %s after they were cancelled",
+                self._group.alias,
+                len(self._running),
+                _UNWIND,
+                extra=log_fields(LogEvent.HANDLER_STUCK, group=self._group.alias),
+            )
+        if self._unwatch is not None:
+            self._unwatch()
+        await self._heartbeats.stop()
+
+    def _accept(self, info: ConsumerInfo) -> str | None:
+        """Check a consumer, also one that was deleted and exists again."""
+        problem = problem_of(self._group, info)
+        if problem is None and info.ack_wait is not None:
+            shortest = min((info.ack_wait, *info.backoff))  # a backoff replaces the ack wait
+            self._heartbeat = shortest / _HEARTBEATS_PER_ACK_WAIT
+        return problem
+
+    def _take(self, delivery: Delivery) -> None:
+        self._consumer_health.on_message()
+        name = f"event group {self._group.alias} {delivery.stream_sequence}"
+        task = asyncio.create_task(self._work(delivery), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not self._stopping:
+            self._pull.set_capacity(max(0, self._group.concurrency - len(self._running)))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(
+                "event group %s: working an event failed unexpectedly",
+                self._group.alias,
+                exc_info=error,
+                extra=log_fields(LogEvent.INTERNAL_ERROR, group=self._group.alias),
+            )
+
+    async def _work(self, delivery: Delivery) -> None:
+        hold = self._heartbeats.hold(delivery.reply, self._heartbeat)
+        delivery.hold = hold
+        try:
+            await self._handle(delivery)
+        except asyncio.CancelledError:
+            hold.release()
+            delivery.nak_now()  # another instance takes it at once
+            raise
+        except PermissionDenied as error:
+            text = "event group %s: an event cannot be acknowledged and will be redelivered: %s"
+            extra = self._log_fields(LogEvent.ACK_DENIED, delivery)
+            _log.error(text, self._group.alias, error, extra=extra)
+        finally:
+            hold.release()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        registration = find_registration(self._registrations, delivery.subject)
+        if registration is None:
+            await self._postpone_unknown(delivery)
+            return
+        try:
+            event = registration.read(delivery)
+        except InvalidPayload as error:
+            await self._remove_invalid(delivery, error)
+            return
+        try:
+            with within(event.context):
+                await registration.handle(event)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            await self._retry(delivery, error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is retried
+            await self._retry(delivery, error)
+        else:
+            # Without a confirmation the event is redelivered: it is handled at least once.
+            await delivery.ack_confirmed()
+
+    async def _retry(self, delivery: Delivery, error: BaseException) -> None:
+        delay = retry_delay(self._group, delivery.delivered)
+        if delay is None:
+            log_exception(
+                _log,
+                logging.ERROR,
+                "event group %s: gave event %s up after %d attempts",
+                self._group.alias,
+                delivery.subject,
+                delivery.delivered,
+                error=error,
+                extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery),
+            )
+            await delivery.term(f"its handler raised {delivery.delivered} times")
+            return
+        log_exception(
+            _log,
+            logging.WARNING,
+            "event group %s: attempt %d of event %s failed; the next one follows in %s",
+            self._group.alias,
+            delivery.delivered,
+            delivery.subject,
+            delay,
+            error=error,
+            extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery),
+        )
+        await delivery.nak(delay)
+
+    async def _remove_invalid(self, delivery: Delivery, error: InvalidPayload) -> None:
+        """Remove an event that no attempt could read."""
+        _log.error(
+            'event group %s: removed an event on "%s" that cannot be read: %s',
+            self._group.alias,
+            delivery.subject,
+            error,
+            extra=self._log_fields(LogEvent.EVENT_REMOVED, delivery),
+        )
+        await delivery.term("it does not match its schema")
+
+    async def _postpone_unknown(self, delivery: Delivery) -> None:
+        _log.error(
+            'event group %s: no handler is for subject "%s"; the event is redelivered in %s',
+            self._group.alias,
+            delivery.subject,
+            _UNKNOWN_AGAIN_AFTER,
+            extra=self._log_fields(LogEvent.EVENT_POSTPONED, delivery),
+        )
+        await delivery.nak(_UNKNOWN_AGAIN_AFTER)
+
+    def _log_fields(self, event: LogEvent, delivery: Delivery) -> dict[str, object]:
+        return log_fields(
+            event, group=self._group.alias, subject=delivery.subject, attempt=delivery.delivered
+        )
+
+
+def _is_cancelled() -> bool:
+    """Return whether the running task was cancelled; a handler may also raise a `CancelledError` of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
