@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -10,7 +11,6 @@ from typing import Final
 from pydantic import JsonValue
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.clock import timestamp
-from trellis_nats.codec import encode_json
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import STATE_AFTER, EventType, JobState
 
@@ -90,4 +90,4 @@ async def publish_foreign(
     if without is not None:
         del body[without]
     subject = f"trellis.jobs.shop.{queue}.{job_id}.{kind.value}"
-    await publish_acked(shop.jobs.runtime.connection, subject, encode_json(body))
+    await publish_acked(shop.jobs.runtime.connection, subject, json.dumps(body).encode())

@@ -151,6 +151,43 @@ async def test_a_result_of_another_shape_hides_nothing_but_itself(
             await ref.result(timeout=SOON)
 
 
+def nested(depth: int) -> JsonValue:
+    """Return a value that is nested more deeply than pydantic parses."""
+    value: JsonValue = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("odd", ["\ud800", nested(300)], ids=["lone surrogate", "deep"])
+@pytest.mark.parametrize("queue", ["pack", "ship"])
+async def test_a_payload_that_cannot_be_parsed_hides_nothing_but_itself(
+    nats_server: NatsServer, queue: str, odd: JsonValue
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        @shop.jobs.ship.handle
+        async def ship(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        job_id = new_id()
+        fields: dict[str, JsonValue] = {"payload": {"number": 1, "note": odd}}
+        await publish_foreign(shop, EventType.CREATED, job_id, fields, queue=queue)
+        ref = (shop.jobs.pack if queue == "pack" else shop.jobs.ship).ref(job_id)
+        pending = await ref.get()
+        assert (pending.state, pending.raw_payload) == (JobState.PENDING, fields["payload"])
+
+        await shop.jobs.start_workers()
+        with pytest.raises(JobFailed, match="the payload of a job"):
+            await ref.result(timeout=SOON)
+        with pytest.raises(InvalidPayload, match="the payload of a job"):
+            _ = (await ref.get()).payload
+
+
 @pytest.mark.parametrize(
     ("queue", "fields", "without"),
     [

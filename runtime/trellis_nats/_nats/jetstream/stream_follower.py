@@ -22,7 +22,7 @@ __all__ = ["follow_stream"]
 
 _BUFFER_MAX: Final = 256
 """How many messages wait in memory for a slow reader; the server keeps the rest."""
-_BUFFER_BYTES: Final = 16 * 1024 * 1024
+_BUFFER_BYTES: Final = 32 * 1024 * 1024
 """How large they may be together: a server ends a connection that has 64 MiB under way (`read_budget`)."""
 _ABANDONED: Final = timedelta(minutes=1)
 """After this time without a pull request, the server removes the consumer of a follower whose process died."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
@@ -90,10 +91,25 @@ class LifecycleEvent(_Wire):
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """Read an event; None for bytes that are not one."""
+        """Read an event; None for bytes that are not one.
+
+        A payload or a result that pydantic cannot parse hides neither the job nor its state: text with lone surrogates, for
+        example, which JavaScript writes. It is read, but not written again.
+        """
         try:
             return cls.model_validate_json(data)
         except ValidationError:
+            pass
+        try:
+            body: object = json.loads(data)
+            if not isinstance(body, dict):
+                return None
+            members = cast("dict[str, JsonValue]", body)
+            values: dict[str, JsonValue] = {
+                name: members.pop(name) for name in ("payload", "result") if name in members
+            }
+            return cls.model_validate(members).model_copy(update=values) if values else None
+        except (ValueError, RecursionError):
             return None
 
     def encode(self) -> bytes:
