@@ -9,8 +9,10 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
+from typing import Self
 
 __all__ = [
+    "StatedName",
     "attribute",
     "class_name",
     "constant",
@@ -21,6 +23,8 @@ __all__ = [
     "pascal_field",
     "singular",
     "snake",
+    "spell",
+    "suggest_name",
 ]
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -56,6 +60,32 @@ _CLASS_NAMES = frozenset(
     Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints
     """.split(),  # noqa: SIM905 - likewise
 )
+
+
+class StatedName(str):
+    """A name of the contract whose Python name somebody has stated: equal to the plain name everywhere else."""
+
+    __slots__ = ("spelling",)
+
+    spelling: str
+    """What its Python names are made of."""
+
+    def __new__(cls, name: str, spelling: str) -> Self:
+        """Return `name` with a spelling for Python."""
+        self = super().__new__(cls, name)
+        self.spelling = spelling
+        return self
+
+
+def spell(name: str) -> str:
+    """Return what the Python names of a name are made of: the name itself, unless another is stated."""
+    return name.spelling if isinstance(name, StatedName) else name
+
+
+def suggest_name(name: str) -> str:
+    """Return a Python name for a name that has none, or not one of its own: `@id` becomes `at_id`."""
+    pieces = [found[0] for found in re.finditer(r"[A-Za-z0-9]+|[^A-Za-z0-9]", name)]
+    return snake("_".join(_SPOKEN.get(piece, piece) for piece in pieces)) or "a_name"
 
 
 def snake(name: str) -> str:
@@ -126,7 +156,7 @@ def singular(name: str) -> str:
 
 def _parts(name: str) -> list[str]:
     """Split at every character that is not an ASCII letter or digit, after folding look-alikes and dropping accents."""
-    decomposed = unicodedata.normalize("NFKD", name)
+    decomposed = unicodedata.normalize("NFKD", spell(name))
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return [part for part in _SEPARATORS.split(bare) if part]
 

@@ -46,7 +46,11 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltP
 def _plan(reading: Reading, inputs: Inputs, package: str | None) -> tuple[PackagePlan, list[Problem]]:
     try:
         return plan_package(
-            reading.manifest, source=inputs.source, package=package, generator=inputs.generator
+            reading.manifest,
+            source=inputs.source,
+            package=package,
+            generator=inputs.generator,
+            names=inputs.names,
         )
     except ProblemsFound as error:
         raise ProblemsFound(locate([*reading.warnings, *error.problems], reading.source)) from None

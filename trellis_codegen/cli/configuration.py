@@ -20,6 +20,8 @@ __all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configura
 FILE_NAME = "pyproject.toml"
 _TABLE = ("tool", "trellis-gen")
 _KEYS: dict[str, type] = {"manifest": str, "out": str, "package": str, "strict": bool}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
+_PLACE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*@v[0-9]+)?(?:/[^/]*)+")
 _KINDS = {str: "a string", bool: "true or false"}
 
 
@@ -31,6 +33,8 @@ class Configuration:
     shown_file: str
     """The file as messages show it, relative to the current folder."""
     targets: tuple[Target, ...]
+    names: dict[str, str]
+    """Python names that the project states, by the place in a contract."""
 
 
 class ConfigurationInvalid(Exception):
@@ -82,11 +86,13 @@ def _read(file: Path, text: str) -> Configuration | None:
         raise ConfigurationInvalid(Findings(file=shown, text=text, problems=tuple(found)))
     entries = table.get("contracts") if _is_table(table) else None
     entries = entries if _is_list(entries) else []
+    names = table.get("names") if _is_table(table) else None
     here = Path(os.path.relpath(file.parent))
     return Configuration(
         file=file,
         shown_file=shown,
         targets=tuple(_make_target(here, entry) for entry in entries if _is_table(entry)),
+        names={place: str(name) for place, name in names.items()} if _is_table(names) else {},
     )
 
 
@@ -104,12 +110,13 @@ def _find_problems(table: object) -> Iterator[Problem]:
     if not _is_table(table):
         yield Problem(pointer=_TABLE, what="expected a table")
         return
-    for name in table.keys() - {"contracts"}:
-        hint = did_you_mean(name, ["contracts"])
+    for name in table.keys() - {"contracts", "names"}:
+        hint = did_you_mean(name, ["contracts", "names"])
         if name in _KEYS:
             hint = f'move "{name}" into a [[tool.trellis-gen.contracts]]'
         yield Problem(pointer=(*_TABLE, name), what="unknown key", hint=hint, on_key=True)
-    entries = table.get("contracts")
+    yield from _find_name_problems(table.get("names", {}))
+    entries = table.get("contracts", [] if "names" in table else None)
     if not _is_list(entries):
         what = 'missing key "contracts"' if entries is None else "expected a list of tables"
         hint = "write a [[tool.trellis-gen.contracts]] for each contract"
@@ -117,6 +124,20 @@ def _find_problems(table: object) -> Iterator[Problem]:
         return
     for index, entry in enumerate(entries):
         yield from _find_entry_problems(entry, (*_TABLE, "contracts", index))
+
+
+def _find_name_problems(names: object) -> Iterator[Problem]:
+    place = (*_TABLE, "names")
+    if not _is_table(names):
+        yield Problem(pointer=place, what="expected a table of names", on_key=True)
+        return
+    for key, name in names.items():
+        if not _PLACE.fullmatch(key):
+            what = "expected a JSON pointer, such as /schemas/Thing/properties/@id"
+            yield Problem(pointer=(*place, key), what=what, on_key=True)
+        elif not isinstance(name, str) or not _NAME.fullmatch(name):
+            what = "expected a Python name of ASCII letters, digits and underscores"
+            yield Problem(pointer=(*place, key), what=what, on_key=True)
 
 
 def _find_entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trellis_codegen.cli.findings import Findings
@@ -25,7 +26,9 @@ def read_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bo
     return reading
 
 
-def check_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bool) -> bool:
+def check_contract(
+    manifest: Path, data: bytes, reporter: Reporter, *, strict: bool, names: Mapping[str, str]
+) -> bool:
     """Return whether a contract can become a package: its rules, schemas and names. Every problem is reported."""
     try:
         reading = read_manifest(data, strict=strict)
@@ -33,7 +36,9 @@ def check_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: b
         reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
         return False
     try:
-        _, remarks = plan_package(reading.manifest, source=manifest.name, package=None, generator="")
+        _, remarks = plan_package(
+            reading.manifest, source=manifest.name, package=None, generator="", names=names
+        )
         is_sound = True
     except ProblemsFound as error:
         remarks, is_sound = list(error.problems), False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from trellis_codegen.cli.configuration import Configuration, ConfigurationInvalid, find_configuration
@@ -36,6 +37,8 @@ def find_targets(choices: Choices, reporter: Reporter) -> tuple[Target, ...] | N
         reporter.report_problems(error.findings)
         return None
     targets = choose_targets(choices, found.targets if found else ())
+    if found:
+        targets = tuple(replace(target, names=found.names) for target in targets)
     if not targets:
         reporter.report_refusal(_explain_nothing(found))
         return None

@@ -136,6 +136,7 @@ def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
         package=target.package or (naming.default_package(seen.contract_id) if seen else ""),
         source=target.manifest.name,
         strict=target.strict,
+        names=dict(target.names),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 __all__ = ["Choices", "Target", "choose_targets", "shorten_path"]
@@ -19,6 +20,8 @@ class Target:
     """The package's name; None: from the contract's id."""
     strict: bool = False
     """Whether fields that the format does not have are errors."""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Python names that the project states, by the place in a contract."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,9 @@ from trellis_codegen.problems import Pointer
 __all__ = ["find_place"]
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*(.*?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*([A-Za-z0-9_\-."' ]+?)\s*=""")
+_STEP = r"""("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_KEY = re.compile(rf"\s*({_STEP}(?:\s*\.\s*{_STEP})*)\s*=")
+_STEPS = re.compile(_STEP)
 
 
 def find_place(text: str, pointer: Pointer) -> tuple[int, int]:
@@ -46,4 +48,4 @@ def _find_places(text: str) -> dict[Pointer, tuple[int, int]]:
 
 
 def _split_name(name: str) -> Pointer:
-    return tuple(step.strip().strip("\"'") for step in name.split("."))
+    return tuple(step.strip("\"'") for step in _STEPS.findall(name))

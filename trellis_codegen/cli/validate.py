@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration
 from trellis_codegen.cli.documents import check_contract
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.manifest_files import read_manifest_bytes
@@ -18,16 +19,25 @@ __all__ = ["run"]
 def run(manifests: Sequence[Path], *, strict: bool, output_format: Format, quiet: bool) -> ExitCode:
     """Check every manifest, also after one with errors; the greatest exit code is that of the run."""
     reporter = Reporter(output_format, quiet=quiet)
-    code = max(_validate(shorten_path(manifest), reporter, strict=strict) for manifest in manifests)
+    try:
+        found = find_configuration(Path())
+    except ConfigurationInvalid as error:
+        reporter.report_problems(error.findings)
+        reporter.finish()
+        return ExitCode.USAGE
+    names = found.names if found else {}
+    code = max(
+        _validate(shorten_path(manifest), reporter, strict=strict, names=names) for manifest in manifests
+    )
     reporter.finish()
     return code
 
 
-def _validate(manifest: Path, reporter: Reporter, *, strict: bool) -> ExitCode:
+def _validate(manifest: Path, reporter: Reporter, *, strict: bool, names: Mapping[str, str]) -> ExitCode:
     data = read_manifest_bytes(manifest, reporter)
     if data is None:
         return ExitCode.USAGE
-    if not check_contract(manifest, data, reporter, strict=strict):
+    if not check_contract(manifest, data, reporter, strict=strict, names=names):
         return ExitCode.INVALID
     reporter.print_note(f"{manifest.as_posix()}: valid")
     return ExitCode.OK

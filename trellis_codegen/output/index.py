@@ -35,6 +35,8 @@ class Inputs:
     source: str = ""
     """The file name of the manifest, which the header of each file has."""
     strict: bool = False
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    """The Python names that the project states."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,12 @@ def render_index(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[P
         "build": inputs.build,
         "digest": digest,
         "manifest": inputs.manifest,
-        "options": {"package": inputs.package, "source": inputs.source, "strict": inputs.strict},
+        "options": {
+            "package": inputs.package,
+            "source": inputs.source,
+            "strict": inputs.strict,
+            **({"names": inputs.names} if inputs.names else {}),
+        },
         "warnings": sorted((_render_warning(warning) for warning in warnings), key=json.dumps),
         "files": {name: hash_text(text) for name, text in sorted(files.items())},
     }
@@ -90,15 +97,14 @@ def read_index(text: str | None) -> Index:
         package=_read_string(options, "package"),
         source=_read_string(options, "source"),
         strict=options.get("strict") is True,
+        names=_read_strings(options.get("names")),
     )
     return Index(
         shape=shape if isinstance(shape, int) else 0,
         inputs=inputs,
         digest=_read_string(value, "digest"),
         warnings=tuple(_read_problem(warning) for warning in _read_list(warnings) if _is_object(warning)),
-        files={
-            name: each for name, each in (files if _is_object(files) else {}).items() if isinstance(each, str)
-        },
+        files=_read_strings(files),
     )
 
 
@@ -131,6 +137,11 @@ def _read_problem(value: dict[str, object]) -> Problem:
 def _read_string(value: dict[str, object], name: str) -> str:
     member = value.get(name)
     return member if isinstance(member, str) else ""
+
+
+def _read_strings(value: object) -> dict[str, str]:
+    members = value if _is_object(value) else {}
+    return {name: each for name, each in members.items() if isinstance(each, str)}
 
 
 def _read_list(value: object) -> list[object]:

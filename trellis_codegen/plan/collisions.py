@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.problems import Pointer, Problem
 
 __all__ = ["Claim", "find_collisions"]
@@ -29,14 +30,19 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
         wanted = str(claim.pointer[-1])
         if not claim.python_name.rpartition(".")[2]:
             what = f'cannot make a Python name from "{wanted}"'
-            problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
+            hint = hint_at_names([(claim.pointer, wanted)], "")
+            problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
             continue
         owner = owners.setdefault(claim.python_name, claim)
         meeting = (owner.pointer, claim.pointer)
         if owner.pointer != claim.pointer and meeting not in reported:
             reported.add(meeting)
             what = f"{_named(owner, claim)} and {_named(claim, owner)} would both become {claim.python_name}"
-            problems.append(Problem(pointer=claim.pointer, what=what, on_key=True))
+            hint = hint_at_names(
+                [(each.pointer, str(each.pointer[-1])) for each in (claim, owner)],
+                claim.python_name.rpartition(".")[2],
+            )
+            problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
     return problems
 
 

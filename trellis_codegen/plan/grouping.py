@@ -56,7 +56,7 @@ def group_names(plans: Iterable[tuple[str, PlanT]]) -> Surface[PlanT]:
     groups: dict[str, list[Member[PlanT]]] = {}
     direct: list[Member[PlanT]] = []
     for name, plan in plans:
-        first, dot, rest = name.partition(".")
+        first, dot, rest = naming.spell(name).partition(".")
         member = Member(
             name=name, attribute=naming.attribute(rest or first), constant=naming.constant(name), plan=plan
         )
@@ -78,7 +78,7 @@ def claim_group_names(section: str, names: Iterable[str]) -> Iterator[Claim]:
     """Yield the Python names that a surface needs: groups, attributes and constants."""
     groups: set[str] = set()
     for name in names:
-        first, dot, rest = name.partition(".")
+        first, dot, rest = naming.spell(name).partition(".")
         pointer = (section, name)
         if dot and first not in groups:
             groups.add(first)

@@ -17,6 +17,7 @@ from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, 
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
 from trellis_codegen.plan.models import ModelsPlan, plan_models
+from trellis_codegen.plan.stated_names import apply_names
 from trellis_codegen.plan.surfaces import (
     BucketPlan,
     ErrorPlan,
@@ -163,13 +164,21 @@ def collect_problems(error: ProblemsFound) -> tuple[Problem, ...]:
 
 
 def plan_package(
-    manifest: Manifest, *, source: str, package: str | None, generator: str
+    manifest: Manifest,
+    *,
+    source: str,
+    package: str | None,
+    generator: str,
+    names: Mapping[str, str] | None = None,
 ) -> tuple[PackagePlan, list[Problem]]:
     """Decide every name of a package, and report what the package does not support.
+
+    `names` are those that the project states: see `apply_names`.
 
     Raises:
         ProblemsFound: the contract can't become a package.
     """
+    manifest, unknown_names = apply_names(manifest, names or {})
     problems = find_collisions(_claims(manifest))
     stem = naming.pascal(naming.contract_stem(manifest.id))
     if not stem:
@@ -177,7 +186,7 @@ def plan_package(
     try:
         models, remarks = plan_models(manifest)
     except ProblemsFound as error:
-        raise ProblemsFound([*problems, *error.problems]) from None
+        raise ProblemsFound([*unknown_names, *problems, *error.problems]) from None
     if problems:
         raise ProblemsFound([*problems, *remarks])
     plan = PackagePlan(
@@ -207,7 +216,7 @@ def plan_package(
     clashes = [problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)]
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
-    return plan, [*remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
+    return plan, [*unknown_names, *remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
 
 
 def _hidden(plan: PackagePlan) -> Iterator[Problem]:

@@ -271,7 +271,7 @@ def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
 
 
 def _error(error: ErrorDeclaration, models: ModelsPlan) -> ErrorPlan:
-    words = naming.snake(error.error_type).removesuffix("_error").replace("_", " ")
+    words = naming.snake(str(error.error_type)).removesuffix("_error").replace("_", " ")
     schema_name = error.schema_ref.schema_name if error.schema_ref else ""
     data = models.classes.get(schema_name)
     fields = data.fields if data else ()

@@ -10,6 +10,7 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
+from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.contract.pointers import canonical_reference, resolve, split_reference
 from trellis_codegen.naming import field
 from trellis_codegen.problems import Pointer, Problem
@@ -157,16 +158,18 @@ def _check_patterns(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
 
 def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
     """Check that each property, and each required member without a schema, can have a field."""
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[str, Pointer]] = {}
     for name, place in _find_fields(node, pointer):
         attribute = field(name)
-        owner = owners.setdefault(attribute, name)
+        owner, first = owners.setdefault(attribute, (name, place))
         if not attribute:
             what = f'cannot make a Python name from "{name}"'
-            yield Problem(pointer=place, what=what, on_key=place[-1] == name)
         elif owner != name:
             what = f'"{owner}" and "{name}" would both become the field {attribute}'
-            yield Problem(pointer=place, what=what, on_key=place[-1] == name)
+        else:
+            continue
+        hint = hint_at_names([(place, name), (first, owner)], attribute)
+        yield Problem(pointer=place, what=what, hint=hint, on_key=place[-1] == name)
 
 
 def _find_fields(node: JsonObject, pointer: Pointer) -> Iterator[tuple[str, Pointer]]:

@@ -1,6 +1,6 @@
 """Decides when two classes are one type: when they have the same members with the same types.
 
-Names, descriptions, titles, examples and the order of members make no other type; limits and defaults do.
+Names of classes, descriptions, titles, examples and the order of members make no other type; limits and defaults do.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _content(draft: ClassDraft) -> Iterator[str | _Reference]:
     """Yield everything that makes a class: JSON text, and the references in it."""
     yield json.dumps([draft.closed, draft.is_alias])
     for field in sorted(draft.fields, key=lambda field: field.wire_name):
-        yield json.dumps([field.wire_name, field.required])
+        yield json.dumps([field.wire_name, field.name, field.required])
         yield from _json(field.schema, draft)
         yield from _json(field.default, draft, is_schema=False)
     if draft.more is not None:

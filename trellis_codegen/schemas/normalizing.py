@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
@@ -191,7 +191,7 @@ def _with_required(schema: JsonObject) -> JsonObject:
     if not isinstance(required, list) or not isinstance(properties, dict) or "patternProperties" in schema:
         return schema
     more = schema.get("additionalProperties", True)
-    unnamed = {str(name): more for name in required if name not in properties}
+    unnamed = {cast("str", name): more for name in required if name not in properties}
     return {**schema, "properties": {**properties, **unnamed}} if unnamed else schema
 
 
