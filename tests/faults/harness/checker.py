@@ -7,7 +7,7 @@ unexpected), and the invariants those of faults.md, D.2.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.harness.dump import Dump
@@ -121,8 +121,10 @@ class Verdict:
         )
 
 
-def check(history: Sequence[Entry], dump: Dump) -> Verdict:
-    """Judge a scenario."""
+def check(
+    history: Sequence[Entry], dump: Dump, *, stalls: Mapping[int, Sequence[tuple[int, int]]] | None = None
+) -> Verdict:
+    """Judge a scenario. `stalls`: when the machine let a process, by its number, stand still for long enough to lose its jobs."""
     runs = handlings(history)
     stored = lives(dump.records)
     of_job: dict[str, list[Handling]] = defaultdict(list)
@@ -130,7 +132,7 @@ def check(history: Sequence[Entry], dump: Dump) -> Verdict:
         of_job[run.job].append(run)
     said = _Said(history)
     after = Counter(_after(run, its[:number]) for its in of_job.values() for number, run in enumerate(its))
-    excused, overlapping = _overlapping(history, of_job.values())
+    excused, overlapping = _overlapping(history, of_job.values(), stalls or {})
     handled = {(run.job, run.tries) for run in runs}
     ended = {job: life for job, life in stored.items() if life.end}
     returned = {run.job for run in runs if run.how == "returned"}
@@ -213,13 +215,17 @@ def _after(run: Handling, before: Sequence[Handling]) -> str:
 
 
 def _overlapping(
-    history: Sequence[Entry], of_jobs: Iterable[Sequence[Handling]]
+    history: Sequence[Entry],
+    of_jobs: Iterable[Sequence[Handling]],
+    stalls: Mapping[int, Sequence[tuple[int, int]]],
 ) -> tuple[int, tuple[str, ...]]:
     """Count the overlaps that a cut-off process excuses, and name the jobs of the others.
 
     It may have been stopped just before its handler's first line, and runs that before it learns that the job is lost.
     """
     away = were_cut_off(history)
+    for pid, times in stalls.items():
+        away.setdefault(pid, []).extend(times)
     excused, found = 0, list[str]()
     for its in of_jobs:
         for first, second in overlaps(its):

@@ -5,6 +5,7 @@ The promises to every job are judged by the harness's own checker; here are thos
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -100,7 +101,7 @@ class Audit:
 def audit(told: Told) -> Audit:
     """Judge a scenario."""
     history, records, stored = told.history, told.dump.records, told.revisions
-    verdict = check(history, told.dump)
+    verdict = check(history, told.dump, stalls=_long_stalls(history, told.ack_wait))
     keys = _keys(history)
     lived = lives(records)
     idle = idle_times(history, verdict.runs, records, keys, lease=told.lease, ack_wait=told.ack_wait)
@@ -130,6 +131,18 @@ def audit(told: Told) -> Audit:
         not_skipped=tuple(_not_skipped(answers, records, lived, keys)),
         badly_coalesced=badly,
     )
+
+
+def _long_stalls(history: Sequence[Entry], ack_wait: int) -> dict[int, list[tuple[int, int]]]:
+    """Return by process when it stood still for so long that the server may have redelivered its messages.
+
+    Its last progress ack may be as old as the interval between two of them: a third of the ack wait.
+    """
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for entry, since in stalls(history):
+        if entry.at - since > ack_wait * 2 // 3:
+            found[entry.pid].append((since, entry.at))
+    return found
 
 
 class _Answers:

@@ -107,6 +107,23 @@ def test_a_process_for_which_the_machine_had_no_time_stood_still(story: Story) -
     assert judged.stalls == 1
 
 
+@pytest.mark.parametrize(("seconds", "overlaps"), [(3, False), (1, True)])
+def test_a_process_that_stood_still_for_longer_than_the_ack_wait_may_lose_its_job(
+    story: Story, seconds: float, *, overlaps: bool
+) -> None:
+    story.submit("a")
+    story.begin("a")
+    since = story.now
+    story.wait(seconds)
+    story.active.clear()
+    story.begin("a", tries=2, pid=THERE)
+    story.say(What.NEMESIS, fault="stalled", since=since)
+    story.leave("a", how="interrupted")
+    story.end("a", tries=2, pid=THERE)
+
+    assert ("overlapping" in story.broken()) == overlaps
+
+
 def test_a_slot_that_was_never_given_back_is_left(story: Story) -> None:
     story.submit("a")
     story.begin("a")
