@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import pytest
 from trellis_nats import (
     ApiError,
+    JobEvent,
     JobState,
     NoResponders,
     NotConnected,
@@ -87,6 +88,10 @@ async def test_every_phase_goes_through_an_outage(
         assert at > 1
 
 
+async def collect(events: AsyncGenerator[JobEvent, None]) -> list[str]:
+    return [event.event async for event in events]
+
+
 @pytest.mark.parametrize("reader", ["wait", "result"])
 async def test_a_call_during_an_outage_waits_for_its_end(nats_server: NatsServer, reader: str) -> None:
     async with Shop.connect(nats_server.url) as shop:
@@ -97,6 +102,7 @@ async def test_a_call_during_an_outage_waits_for_its_end(nats_server: NatsServer
 
         refs = (ended, shop.jobs.pack.ref(ended.id), waiting, shop.jobs.pack.ref(waiting.id))
         calls = [asyncio.create_task(getattr(ref, reader)(timeout=LONG)) for ref in refs]
+        calls += [asyncio.create_task(collect(ref.events())) for ref in refs]
         done, _ = await asyncio.wait(calls, timeout=LONGER_THAN_A_REQUEST)
         assert not done
         with pytest.raises(
@@ -107,7 +113,8 @@ async def test_a_call_during_an_outage_waits_for_its_end(nats_server: NatsServer
         await asyncio.to_thread(nats_server.start)
         for kind in (EventType.STARTED, EventType.COMPLETED):
             await publish_foreign(shop, kind, waiting.id)
-        await asyncio.gather(*calls)
+        answers = await asyncio.gather(*calls)
+        assert answers[len(refs) :] == [["created", "started", "completed"]] * len(refs)
 
 
 @pytest.mark.parametrize("reader", ["wait", "result"])
