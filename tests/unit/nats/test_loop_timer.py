@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+import pytest
 from trellis_nats._support.loop_timer import LoopTimer
 
 
@@ -94,18 +95,15 @@ class SlowLoop:
                 callback()
 
 
-async def test_a_loop_that_stays_slow_does_not_keep_it_from_firing() -> None:
+@pytest.mark.parametrize("turn", [0.11, 0.5, 3.0])
+async def test_a_loop_that_stays_slow_does_not_keep_it_from_firing(turn: float) -> None:
     """A request to a process that stands still would otherwise wait for as long as the machine is busy."""
-    for turn in (0.11, 0.5, 3.0):
-        slow, fired = SlowLoop(turn), list[float]()
-        timer = LoopTimer(
-            lambda fired=fired, slow=slow: fired.append(slow.now),
-            late=0.1,
-            loop=cast("asyncio.AbstractEventLoop", slow),
-        )
-        timer.start(0.9)
-        slow.run(100)
+    slow, fired = SlowLoop(turn), list[float]()
+    loop = cast("asyncio.AbstractEventLoop", slow)
+    timer = LoopTimer(lambda: fired.append(slow.now), late=0.1, loop=loop)
+    timer.start(0.9)
+    slow.run(100)
 
-        assert len(fired) == 1, f"turns of {turn} s"
-        assert fired[0] <= 1.0 + 4 * (turn + 0.1)  # three waits, each at least as long as a turn
-        assert math.isinf(timer.when)
+    assert len(fired) == 1
+    assert fired[0] <= 1.0 + 4 * (turn + 0.1)  # three waits, each at least as long as a turn
+    assert math.isinf(timer.when)

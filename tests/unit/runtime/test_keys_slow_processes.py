@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from trellis_nats.jobs.keys.model.template import JobKey
@@ -64,7 +65,7 @@ class Load:
 def test_a_key_is_idle_for_one_check_at_most(pace: Pace) -> None:
     load = Load(keys=2, jobs=8, seconds=0.5, processes=3, concurrency=8)
     for seed in SEEDS:
-        server, _ = simulate(lambda seed=seed: load.work(pace, seed=seed))
+        server, _ = simulate(partial(load.work, pace, seed=seed))
 
         slowest_check = (
             9 * 4 * pace.step

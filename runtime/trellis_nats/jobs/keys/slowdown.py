@@ -27,7 +27,7 @@ class Slowdown:
 
     def on_too_late(self) -> timedelta:
         """Note that a slot came too late, and return the pause before its permit is used again, at most 30 s."""
-        pause = self._first * 2 ** min(self._late, 16)
+        pause = self._first * (1 << min(self._late, 16))
         if pause < _LONGEST:
             self._late += 1
         return min(pause, _LONGEST)
