@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from trellis_nats._nats.jetstream.streams import get_consumer_info
@@ -22,6 +23,14 @@ KILLS = 12
 CHUNK = 250
 
 
+def count_handled(path: Path) -> int:
+    return len(path.read_bytes().splitlines())
+
+
+def is_handled(path: Path, count: int) -> bool:
+    return count_handled(path) >= count
+
+
 async def test_ten_thousand_events_survive_kills_in_order(tmp_path: Path) -> None:
     path = tmp_path / "handled"
     path.touch()
@@ -36,11 +45,8 @@ async def test_ten_thousand_events_survive_kills_in_order(tmp_path: Path) -> Non
 
         async def kill() -> None:
             for number in range(KILLS):
-                handled = len(path.read_bytes().splitlines())
-                due = handled + EVENTS // (KILLS + 4)
-                await eventually(
-                    lambda due=due: len(path.read_bytes().splitlines()) >= due, within=timedelta(minutes=2)
-                )
+                due = count_handled(path) + EVENTS // (KILLS + 4)
+                await eventually(partial(is_handled, path, due), within=timedelta(minutes=2))
                 if number % 4 == 3:
                     server.kill()
                     server.restart()
