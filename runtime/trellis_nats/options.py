@@ -102,7 +102,11 @@ class Options:
     (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.
     """
     provision: bool = True
-    """Whether to create missing streams, consumers and buckets, where the account may. What exists is never altered."""
+    """Whether to create missing streams, consumers and buckets, where the account may.
+
+    What exists is not altered, with one exception: atomic batches (`create_many`) are switched on in the stream of jobs, where
+    the account may update it. Servers before 2.12, and other runtimes, create it without them.
+    """
     replicas: int | None = None
     """How many replicas a created stream or bucket has. None: 3 in a cluster of at least three servers, else 1."""
     maintenance: Maintenance = field(default_factory=Maintenance)

@@ -100,8 +100,9 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """Create many jobs, and return their refs in the same order once all are stored.
 
         Every payload is validated before the first one is sent. The jobs are stored in batches of a thousand, each
-        completely or not at all. Servers before 2.12 have no batches: there the jobs are stored one by one, and an
-        error may leave some of them stored.
+        completely or not at all. Servers before 2.12 have no batches, nor has a stream that such a server or another
+        runtime created, until `allow_atomic` is switched on in it: there the jobs are stored one by one, and an error may
+        leave some of them stored.
 
         Args:
             payloads: one for each job.

@@ -1,7 +1,8 @@
 """Creates and verifies the streams, consumers and buckets that surfaces require.
 
 `requirements` is the data that surfaces declare, `plan` orders it, `compare` finds what differs, `apply` asks the server
-and creates what is missing. Nothing that exists is altered.
+and creates what is missing. Nothing that exists is altered, except that
+atomic batches are switched on.
 """
 
 from trellis_nats.provision.apply import provision

@@ -15,6 +15,7 @@ from trellis_nats._nats.jetstream.streams import (
     get_consumer_info,
     get_last_message,
     get_stream_info,
+    update_stream,
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
@@ -41,7 +42,8 @@ async def provision(
 ) -> None:
     """Make sure that everything required exists. Several processes may do so at the same time.
 
-    With `create`, what is missing is created, on `replicas` servers. What exists is never altered. An account that may
+    With `create`, what is missing is created, on `replicas` servers. What exists is not altered, except that atomic
+    batches are switched on where they are required, and the account may: that is safe, and can be undone. An account that may
     not look up streams, as a worker's may not, verifies its consumers and buckets only. What is optional is looked up
     only to create it.
 
@@ -83,6 +85,7 @@ async def _stream_problems(
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
+        await _remark(connection, wanted, _config(info), create=create)
         return stream_differences(wanted, _config(info))
     if not create:
         return [_missing(what)]
@@ -100,6 +103,33 @@ async def _stream_problems(
         )
     _log.info("created %s", what, extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.name))
     return []
+
+
+async def _remark(
+    connection: Connection, wanted: StreamRequirement, existing: JsonObject, *, create: bool
+) -> None:
+    """Log where an existing stream is usable at a price, and switch on atomic batches where the account may."""
+    can_batch = wanted.has_batches and connection.server_version >= _BATCHES_SINCE
+    if can_batch and existing.get("allow_atomic") is not True:
+        try:
+            if create:
+                await update_stream(connection, {**existing, "allow_atomic": True})
+                _log.info(
+                    'stream "%s": switched on atomic batches',
+                    wanted.name,
+                    extra=log_fields(LogEvent.STREAM_UPDATED, stream=wanted.name),
+                )
+                return
+            denial = "the control plane or an operator must switch them on"
+        except (ApiError, PermissionDenied) as error:
+            denial = f"they cannot be switched on: {error}"
+        _log.warning(
+            'stream "%s" has no atomic batches (allow_atomic), so that many jobs are stored one by one, and an error '
+            "may leave some of them stored; %s",
+            wanted.name,
+            denial,
+            extra=log_fields(LogEvent.STREAM_DEVIATES, stream=wanted.name),
+        )
 
 
 async def _bucket_problems(connection: Connection, wanted: StreamRequirement) -> list[str]:
@@ -179,8 +209,8 @@ def _warn_of_missing(features: Iterable[ServerFeature], server_version: tuple[in
             )
 
 
-def _config(info: JsonObject) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", info.get("config") or {})
+def _config(info: JsonObject) -> JsonObject:
+    return cast("JsonObject", info.get("config") or {})
 
 
 def _missing(what: str) -> str:

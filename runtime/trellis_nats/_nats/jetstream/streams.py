@@ -30,6 +30,7 @@ __all__ = [
     "get_last_message_from_leader",
     "get_stream_info",
     "purge_stream",
+    "update_stream",
 ]
 
 _NOT_FOUND: Final = 404
@@ -137,6 +138,18 @@ async def create_stream(connection: Connection, config: Mapping[str, JsonValue])
         NotConnected: there was no connection within the time for a request.
     """
     return await call(connection, f"STREAM.CREATE.{config['name']}", config)
+
+
+async def update_stream(connection: Connection, config: Mapping[str, JsonValue]) -> JsonObject:
+    """Replace the configuration of a stream. What `config` leaves out gets its default.
+
+    Raises:
+        ApiError: JetStream refused.
+        PermissionDenied: the account may not update it.
+        RequestTimeout: the server did not answer; it may have been updated.
+        NotConnected: there was no connection within the time for a request.
+    """
+    return await call(connection, f"STREAM.UPDATE.{config['name']}", config)
 
 
 async def create_consumer(
