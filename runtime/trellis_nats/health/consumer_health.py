@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
 from typing import Final
@@ -33,7 +33,13 @@ class ConsumerHealth:
     """The check of one consumer, from the reports of its puller and of the server."""
 
     def __init__(
-        self, name: str, *, stream: str, consumer: str, has_free_capacity: Callable[[], bool]
+        self,
+        name: str,
+        *,
+        stream: str,
+        consumer: str,
+        has_free_capacity: Callable[[], bool],
+        find_write_problem: Callable[[], Awaitable[str | None]],
     ) -> None:
         """Prepare.
 
@@ -42,11 +48,13 @@ class ConsumerHealth:
             stream: the consumer's stream.
             consumer: its durable name.
             has_free_capacity: returns whether this process could take one more message now.
+            find_write_problem: returns why what is done with messages cannot be stored; None when it can.
         """
         self.name = name
         self._stream = stream
         self._consumer = consumer
         self._has_free_capacity = has_free_capacity
+        self._find_write_problem = find_write_problem
         self._state = PullState(consuming=False, reason="not started")
         self._has_report = False
         self._info: ConsumerInfo | None = None
@@ -66,11 +74,14 @@ class ConsumerHealth:
         self._discard_reports()
 
     async def check(self, connection: Connection) -> CheckResult:
-        """Return whether messages would be delivered; ask the server when its last report is too old."""
+        """Return whether messages would be delivered, and their outcome stored; ask the server when its last report is too old."""
         began = monotonic()
         if self._needs_refresh(began):
             await self.refresh(connection)
         problem = self.problem
+        if problem is None and connection.is_connected:
+            unwritable = await self._find_write_problem()
+            problem = None if unwritable is None else Problem(unwritable)
         return CheckResult(
             name=self.name,
             ok=problem is None,

@@ -37,7 +37,7 @@ class Health:
     """Whether a service is healthy, and ready: whether it would do work if there were any.
 
     Built in are the checks `nats` (the connection), `service` (started, not stopping) and `jobs.<queue>` for each queue
-    that this process works (consuming).
+    that this process works (consuming, and able to store the outcome).
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
+from trellis_nats.jobs.maintenance.write_health import WriteHealth
 from trellis_nats.jobs.questions import answer_questions, build_liveness
 from trellis_nats.jobs.queue import JobQueue, setup_of
 from trellis_nats.jobs.queue_setup import QueueSetup
@@ -202,8 +203,9 @@ class Jobs:
         answer_questions(self.runtime, jobs, queues, liveness, self._heartbeats)
         await self._heartbeats.start()
         try:
+            write_health = self._write_health(handled)
             for setup, registration in handled:
-                worker = self._worker(setup, registration, self._heartbeats, liveness)
+                worker = self._worker(setup, registration, self._heartbeats, liveness, write_health)
                 await worker.start()
                 self._workers.append(worker)
             clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
@@ -281,12 +283,27 @@ class Jobs:
             concurrency=registration.concurrency or queue.concurrency,
         )
 
+    def _write_health(self, handled: list[_Handled]) -> WriteHealth:
+        contexts = [setup.context for setup, _ in handled]
+        keyed = [context.keys for context in contexts if context.keys is not None]
+        return WriteHealth(
+            self.runtime.connection,
+            self._worked_queue(*handled[0]),
+            contexts[0].event_log.subjects,
+            fates=[
+                *(context.event_log.writes for context in contexts),
+                *(keys.stores.main.writes for keys in keyed),
+            ],
+            keys_bucket=self._binding().keys_bucket if keyed else None,
+        )
+
     def _worker(
         self,
         setup: _Setup,
         registration: HandlerRegistration[Any, Any, Any],
         heartbeats: ProgressThread,
         liveness: Liveness,
+        write_health: WriteHealth,
     ) -> Worker:
         context = setup.context
         concurrency = registration.concurrency or context.binding.concurrency
@@ -304,6 +321,7 @@ class Jobs:
             executor,
             heartbeats,
             self.runtime.health,
+            find_write_problem=write_health.find_problem,
             concurrency=concurrency,
             work_stream=self._binding().work_stream,
             shutdown=self._shutdown,

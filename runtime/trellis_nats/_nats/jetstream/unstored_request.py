@@ -19,10 +19,13 @@ from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, RequestTimeout
 
-__all__ = ["UNSTORED", "request_unstored"]
+__all__ = ["REFUSED", "UNSTORED", "request_unstored"]
+
+REFUSED: Final = 10060
+"""The error code of the refusal."""
 
 UNSTORED: Final[Mapping[str, str]] = {"Nats-Expected-Stream": "trellis-probe"}
-"""No stream has this name, so the leader of the stream refuses the message before it checks anything else (error 10060).
+"""No stream has this name, so the leader of the stream refuses the message before it checks anything else.
 
 Never add `Nats-Msg-Id`: a replicated stream on 2.10 remembers the id of a refused message. Never use
 `Nats-Expected-Last-Msg-Id`: on 2.14 and 2.15 it destroys a replicated stream.

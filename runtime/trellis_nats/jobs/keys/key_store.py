@@ -12,10 +12,17 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord, kv_subject
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.clock import now, timestamp
-from trellis_nats.errors import KeyContended, MalformedKeyRecord, WriteUnknown, WrongLastSequence
+from trellis_nats.errors import (
+    KeyContended,
+    MalformedKeyRecord,
+    TransportError,
+    WriteUnknown,
+    WrongLastSequence,
+)
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord
 from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.store.write_fate import WriteFate
 
 __all__ = ["KeyStore", "KeyStores", "Reducer"]
 
@@ -93,6 +100,8 @@ class KeyStore:
         self._bucket = KvBucket(connection, bucket)
         self._namespace = namespace
         self.queue = queue
+        self.writes = WriteFate()
+        """How the last write of a record ended."""
         self._policy = policy
         self._timeout = timeout
         self._locks: dict[str, _WriterLocks] = {}
@@ -181,9 +190,7 @@ class KeyStore:
                 continue
             written = self._stamp(changed)
             try:
-                acknowledged = await self._bucket.update(
-                    name, written.encode(), stored.revision, timeout=self._timeout
-                )
+                revision = await self._write(name, written, stored.revision)
             except WrongLastSequence:
                 stored = None
                 if is_guess:
@@ -200,11 +207,20 @@ class KeyStore:
                 if unknown == _UNKNOWN_MAX:
                     raise
             else:
-                self._remember(key, written, acknowledged.sequence)
+                self._remember(key, written, revision)
                 return result
         raise KeyContended(
             f'key "{key.display}": other writers changed its record "{name}" {_ATTEMPTS_MAX} times in a row'
         )
+
+    async def _write(self, name: str, record: KeyRecord, revision: int) -> int:
+        try:
+            ack = await self._bucket.update(name, record.encode(), revision, timeout=self._timeout)
+        except TransportError as error:
+            self.writes.fail(error)
+            raise
+        self.writes.succeed()
+        return ack.sequence
 
     def _remember(self, key: JobKey, record: KeyRecord, revision: int) -> None:
         self._remembered[key.hash] = _Stored(record, revision)

@@ -38,6 +38,7 @@ from trellis_nats.errors import (
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
+from trellis_nats.jobs.store.write_fate import WriteFate
 
 __all__ = ["EventLog", "Writable", "WriteConflict"]
 
@@ -96,6 +97,8 @@ class EventLog:
     def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
         self.subjects = subjects
         """Those of the queue."""
+        self.writes = WriteFate()
+        """How the last write of an event ended."""
         self._connection = connection
         self._timeout = timeout
         self._open_batches = asyncio.Semaphore(_OPEN_BATCHES_MAX)
@@ -215,10 +218,15 @@ class EventLog:
             if err_code != BATCH_ALREADY_STORED and not isinstance(
                 refused, WrongLastSequence | RepeatRefused
             ):
+                self.writes.fail(refused)
                 raise
             # The ids are new, so an earlier, unanswered batch was stored.
             if not await self._is_stored(events[-1]):
                 raise WriteUnknown(f"{what} may have been stored: {refused}") from refused
+        except TransportError as error:
+            self.writes.fail(error)
+            raise
+        self.writes.succeed()
         return True
 
     def _report_no_batches(self) -> None:
@@ -285,6 +293,10 @@ class EventLog:
                 if isinstance(refused, WrongLastSequence):
                     raise
                 raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
+        except TransportError as error:
+            self.writes.fail(error)
+            raise
+        self.writes.succeed()
         return ack.sequence, ack.duplicate
 
     async def _find_own(self, event: Writable, message_id: str, after: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
@@ -73,6 +73,7 @@ class Worker:
         heartbeats: ProgressThread,
         health: Health,
         *,
+        find_write_problem: Callable[[], Awaitable[str | None]],
         concurrency: int,
         work_stream: str,
         shutdown: Shutdown,
@@ -85,6 +86,7 @@ class Worker:
             executor: works one message.
             heartbeats: keeps messages from being redelivered while their jobs run.
             health: shows whether the queue is worked.
+            find_write_problem: returns why what the worker writes cannot be stored; None when it can.
             concurrency: how many handlers may run at a time.
             work_stream: the stream with the queue's work messages.
             shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
@@ -110,12 +112,7 @@ class Worker:
         self._heartbeat = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
-        self._consumer_health = ConsumerHealth(
-            f"jobs.{binding.queue_type}",
-            stream=work_stream,
-            consumer=binding.consumer_name,
-            has_free_capacity=lambda: self._capacity.free > 0,
-        )
+        self._consumer_health = self._new_check(find_write_problem)
         self._pull = Pull(
             connection,
             stream=work_stream,
@@ -123,6 +120,15 @@ class Worker:
             deliver=self._take,
             on_state=self._consumer_health.on_state,
             accept=self._accept,
+        )
+
+    def _new_check(self, find_write_problem: Callable[[], Awaitable[str | None]]) -> ConsumerHealth:
+        return ConsumerHealth(
+            f"jobs.{self._binding.queue_type}",
+            stream=self._stream,
+            consumer=self._binding.consumer_name,
+            has_free_capacity=lambda: self._capacity.free > 0,
+            find_write_problem=find_write_problem,
         )
 
     async def start(self) -> None:
