@@ -43,6 +43,7 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
             runtime.requirements(),
             create=runtime.options.provision and not runtime.has_given_binding,
             replicas=_replicas(runtime, connection),
+            max_bytes=runtime.options.max_bytes,
         )
         yield
     finally:
@@ -83,6 +84,7 @@ def _settings(runtime: Runtime, inbox: str) -> ConnectionSettings:
     return ConnectionSettings(
         name=f"{runtime.contract.id} {runtime.instance_id}",
         inbox_prefix=inbox,
+        api_prefix=options.api_prefix,
         connect_timeout=options.connect_timeout,
         user=login.user,
         password=login.password,

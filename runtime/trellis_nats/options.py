@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.ids import is_token
 
 __all__ = ["Credentials", "Maintenance", "Options", "Retention"]
+
+
+_PREFIX: Final = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +113,40 @@ class Options:
     What exists is not altered, with one exception: atomic batches (`create_many`) are switched on in the stream of jobs, where
     the account may update it. Servers before 2.12, and other runtimes, create it without them.
     """
+    jetstream_domain: str | None = None
+    """The domain of the JetStream to use, for instance the hub's from a leaf node. None: that of the server."""
+    jetstream_api_prefix: str | None = None
+    """The prefix of JetStream's API where the account maps or imports it, instead of `$JS.API`. Not with a domain."""
+    max_bytes: int | None = None
+    """How many bytes each created stream or bucket may hold; for accounts that require a limit.
+
+    A full stream of jobs then refuses new jobs, instead of dropping the oldest. None: no limit.
+    """
     replicas: int | None = None
     """How many replicas a created stream or bucket has. None: 3 in a cluster of at least three servers, else 1."""
     maintenance: Maintenance = field(default_factory=Maintenance)
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""
+
+    def __post_init__(self) -> None:
+        if self.jetstream_domain is not None and self.jetstream_api_prefix is not None:
+            raise ConfigurationError(
+                "give either jetstream_domain or jetstream_api_prefix: a domain is a prefix"
+            )
+        if self.jetstream_domain is not None and not is_token(self.jetstream_domain):
+            raise ConfigurationError(
+                f'jetstream_domain "{self.jetstream_domain}" is not a valid name of a domain'
+            )
+        if _PREFIX.fullmatch(self.api_prefix) is None:
+            raise ConfigurationError(
+                f'jetstream_api_prefix "{self.jetstream_api_prefix}" must be tokens with dots between them, without a '
+                "dot at the end"
+            )
+        if self.max_bytes is not None and self.max_bytes <= 0:
+            raise ConfigurationError(f"max_bytes must be positive, got {self.max_bytes}")
+
+    @property
+    def api_prefix(self) -> str:
+        """The prefix of JetStream's API."""
+        if self.jetstream_domain is not None:
+            return f"$JS.{self.jetstream_domain}.API"
+        return self.jetstream_api_prefix or "$JS.API"

@@ -61,7 +61,9 @@ class Connection:
         self._replies = PendingReplies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
         self._permission_errors = PermissionErrors(
-            self._replies.on_denied, partial(self._subscriptions.on_refused, get_link=lambda: self.link)
+            self._replies.on_denied,
+            partial(self._subscriptions.on_refused, get_link=lambda: self.link),
+            api_prefix=settings.api_prefix,
         )
         self._reconnect_callbacks = Callbacks()
         self._disconnect_callbacks = Callbacks()

@@ -17,6 +17,9 @@ __all__ = ["PermissionErrors", "PermissionViolation", "parse_violation"]
 
 _log = logging.getLogger(__name__)
 
+_API: Final = "$JS.API"
+_API_SENT: Final = f"{_API.lower()}."
+_DOMAIN_SENT: Final = re.compile(r"\$js\.[^.]+\.api\.")
 _KIND_TOKENS: Final = 2
 """Subjects with the same first tokens share a log throttle: acknowledgements have a subject per message, `$JS.ACK.…`."""
 
@@ -42,15 +45,23 @@ def parse_violation(text: str) -> PermissionViolation | None:
 class PermissionErrors:
     """Fails the publishes that the server denies, and keeps denied subscriptions for the next flush."""
 
-    def __init__(self, on_publish: Callable[[str], bool], on_subscription: Callable[[str], Refusal]) -> None:
+    def __init__(
+        self,
+        on_publish: Callable[[str], bool],
+        on_subscription: Callable[[str], Refusal],
+        *,
+        api_prefix: str = _API,
+    ) -> None:
         """Prepare.
 
         Args:
             on_publish: called with the subject in lower case; returns whether a caller waited for the reply.
             on_subscription: called with the subject in lower case; returns what is known about the subscription.
+            api_prefix: the prefix of JetStream's API. A server names the subject to which it mapped what was sent there.
         """
         self._on_publish = on_publish
         self._on_subscription = on_subscription
+        self._mapped_from = "" if api_prefix == _API else f"{api_prefix.lower()}."
         self._refused: list[str] = []
         self._handlers: list[Callable[[PermissionViolation], bool]] = []
         self._log_throttle = LogThrottle(_log)
@@ -62,7 +73,7 @@ class PermissionErrors:
 
     def handle(self, text: str) -> None:
         """Handle a permission error in the server's words."""
-        violation = parse_violation(text)
+        violation = self._as_sent(parse_violation(text))
         if violation is None:
             _log.error("the server reports: %s", text, extra=log_fields(LogEvent.PERMISSION_DENIED))
         elif any(handler(violation) for handler in self._handlers):
@@ -80,6 +91,17 @@ class PermissionErrors:
             extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)
             text = 'the account may not publish to "%s"; the message is lost'
             self._log_throttle.write(logging.ERROR, kind, text, subject, extra=extra)
+
+    def _as_sent(self, violation: PermissionViolation | None) -> PermissionViolation | None:
+        """Return the violation with the subject that was sent to, where a server names the one that it mapped it to."""
+        if violation is None or not self._mapped_from or violation.operation != "publish to":
+            return violation
+        subject = violation.subject
+        if subject.startswith(_API_SENT):
+            return PermissionViolation("publish to", self._mapped_from + subject.removeprefix(_API_SENT))
+        if subject.startswith("$kv.") and _DOMAIN_SENT.fullmatch(self._mapped_from):
+            return PermissionViolation("publish to", self._mapped_from + subject)
+        return violation
 
     def raise_refused_subscription(self) -> None:
         """Raise the oldest refused subscription, once.

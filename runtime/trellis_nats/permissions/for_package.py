@@ -19,6 +19,8 @@ def permissions(
     *,
     binding: Binding | None = None,
     inbox_prefix: str | None = None,
+    jetstream_domain: str | None = None,
+    jetstream_api_prefix: str | None = None,
 ) -> Permissions:
     """Return what a user of NATS must be allowed to do to play a role of a service, and nothing else.
 
@@ -27,7 +29,8 @@ def permissions(
     alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `client`, of a generated client
     class, calls the RPCs and subscribes to the events. Two roles are joined with `|`.
 
-    With a control plane, give its `binding`: its names are used. `inbox_prefix` is that of `Options`, where it is set.
+    With a control plane, give its `binding`: its names are used. `inbox_prefix`, `jetstream_domain` and
+    `jetstream_api_prefix` are those of `Options`, where they are set.
 
         print(permissions(OrdersService, "worker").to_config())
 
@@ -41,8 +44,11 @@ def permissions(
         raise ConfigurationError(
             f'role "{role}" belongs to a {kind}: pass the generated {kind} class, not {package.__name__}'
         )
-    runtime = Runtime(
-        package.contract, Options(inbox_prefix=inbox_prefix), binding, is_client=package.is_client
+    options = Options(
+        inbox_prefix=inbox_prefix,
+        jetstream_domain=jetstream_domain,
+        jetstream_api_prefix=jetstream_api_prefix,
     )
+    runtime = Runtime(package.contract, options, binding, is_client=package.is_client)
     package(runtime)
     return permissions_for(runtime, role)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from trellis_nats._nats.jetstream.kv import kv_publish_subject
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Grant, Probe, Role, StartCheck, api, publish, subscribe
 from trellis_nats.permissions.config import Permissions
@@ -17,6 +19,8 @@ __all__ = ["grants_of", "inbox_prefix", "permissions_for", "trace_subject"]
 
 _ANSWER_WITHIN: Final = timedelta(minutes=10)
 """How long after a call its answer is allowed. The server's own default, 2 minutes, is short for a handler."""
+_API: Final = "$JS.API."
+_KV: Final = "$KV."
 _INBOX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -27,15 +31,21 @@ def permissions_for(runtime: Runtime, role: Role) -> Permissions:
         ConfigurationError: a name in the contract, or the inbox prefix, is not valid in a subject.
     """
     inbox = subscribe(f"{inbox_prefix(runtime)}.>", "receive answers")
-    return Permissions.of((inbox, *grants_of(runtime, role)), allow_responses=_ANSWER_WITHIN)
+    # A server that maps a domain or prefix checks what it mapped; a leaf node without JetStream checks what was sent.
+    grants = dict.fromkeys((inbox, *grants_of(runtime, role), *_declared_grants(runtime, role)))
+    return Permissions.of(grants, allow_responses=_ANSWER_WITHIN)
 
 
 def grants_of(runtime: Runtime, role: Role) -> list[Grant]:
-    """Return what a role needs once it is connected.
+    """Return what a role needs once it is connected, with the subjects that the runtime sends to.
 
     Raises:
         ConfigurationError: a name in the contract is not valid in a subject.
     """
+    return [_with_prefix(grant, runtime.options.api_prefix) for grant in _declared_grants(runtime, role)]
+
+
+def _declared_grants(runtime: Runtime, role: Role) -> list[Grant]:
     grants = [grant for surface in runtime.surfaces for grant in surface.grants(runtime.binding, role)]
     if any(grant.probe is Probe.TRACE_ONLY for grant in grants):
         subject = trace_subject(runtime.contract.name)
@@ -72,6 +82,17 @@ def inbox_prefix(runtime: Runtime) -> str:
             f'inbox_prefix "{chosen}" must be tokens of A-Z a-z 0-9 _ - with dots between them'
         )
     return chosen
+
+
+def _with_prefix(grant: Grant, prefix: str) -> Grant:
+    """Return the grant as it is where JetStream's API has another prefix."""
+    if grant.operation != "publish to":
+        return grant
+    if grant.subject.startswith(_API):
+        return replace(grant, subject=f"{prefix}.{grant.subject.removeprefix(_API)}")
+    if grant.subject.startswith(_KV):
+        return replace(grant, subject=kv_publish_subject(grant.subject, prefix))
+    return grant
 
 
 def _verify_grants(wanted: Plan) -> Iterator[Grant]:

@@ -19,7 +19,12 @@ from trellis_nats._nats.jetstream.streams import (
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
-from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
+from trellis_nats.provision.compare import (
+    consumer_deviations,
+    consumer_differences,
+    stream_differences,
+    stream_remarks,
+)
 from trellis_nats.provision.plan import consumer_config, plan, stream_config
 from trellis_nats.provision.requirements import (
     ConsumerRequirement,
@@ -33,19 +38,26 @@ __all__ = ["provision"]
 _log = logging.getLogger(__name__)
 
 _BATCHES_SINCE: Final = (2, 12, 0)
+_REMEDIES: Final[Mapping[int, str]] = {10113: "; set Options(max_bytes=…), which applies to each of them"}
+"""What to do, by the server's error code."""
 _TAKEN: Final = (10058, 10148, 10013)
 """The name is in use: by a stream, by a consumer (2.10 on), by a consumer (older)."""
 
 
 async def provision(
-    connection: Connection, requirements: Iterable[Requirement], *, create: bool, replicas: int = 1
+    connection: Connection,
+    requirements: Iterable[Requirement],
+    *,
+    create: bool,
+    replicas: int = 1,
+    max_bytes: int | None = None,
 ) -> None:
     """Make sure that everything required exists. Several processes may do so at the same time.
 
-    With `create`, what is missing is created, on `replicas` servers. What exists is not altered, except that atomic
-    batches are switched on where they are required, and the account may: that is safe, and can be undone. An account that may
-    not look up streams, as a worker's may not, verifies its consumers and buckets only. What is optional is looked up
-    only to create it.
+    With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`. What exists is
+    not altered, except that atomic batches are switched on where they are required, and the account may: that is safe,
+    and can be undone. An account that may not look up streams, as a worker's may not, verifies its consumers and buckets
+    only. What is optional is looked up only to create it.
 
     Raises:
         ProvisioningError: something is missing or differs; it has a sentence for each problem.
@@ -60,7 +72,9 @@ async def provision(
         for stream in wanted.streams:
             if stream.is_optional and not create:
                 continue
-            found = await _stream_problems(connection, stream, create=create, replicas=replicas)
+            found = await _stream_problems(
+                connection, stream, create=create, replicas=replicas, max_bytes=max_bytes
+            )
             if found and not stream.is_optional:
                 broken.add(stream.name)
                 problems += found
@@ -68,14 +82,22 @@ async def provision(
             if consumer.stream not in broken:
                 problems += await _consumer_problems(connection, consumer, create=create)
     except NoResponders:
-        problems.append(f"JetStream is not enabled on {connection.address}, or not for this account")
+        problems.append(
+            f"JetStream is not enabled on {connection.address}, or not for this account; from a leaf node, the hub's is "
+            'used with Options(jetstream_domain="…")'
+        )
     if problems:
         raise ProvisioningError(problems)
     _warn_of_missing(wanted.features, connection.server_version)
 
 
 async def _stream_problems(
-    connection: Connection, wanted: StreamRequirement, *, create: bool, replicas: int
+    connection: Connection,
+    wanted: StreamRequirement,
+    *,
+    create: bool,
+    replicas: int,
+    max_bytes: int | None,
 ) -> list[str]:
     what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
     try:
@@ -90,14 +112,15 @@ async def _stream_problems(
     if not create:
         return [_missing(what)]
     has_batches = connection.server_version >= _BATCHES_SINCE
+    config = stream_config(wanted, replicas=replicas, has_batches=has_batches, max_bytes=max_bytes)
     try:
-        await create_stream(connection, stream_config(wanted, replicas=replicas, has_batches=has_batches))
+        await create_stream(connection, config)
     except PermissionDenied as denial:
         return [_not_allowed(what, denial)]
     except ApiError as error:
         info = await get_stream_info(connection, wanted.name) if error.err_code in _TAKEN else None
         return (
-            [f"{what} cannot be created: {error.description}"]
+            [f"{what} cannot be created: {error.description}{_REMEDIES.get(error.err_code, '')}"]
             if info is None
             else stream_differences(wanted, _config(info))
         )
@@ -109,6 +132,9 @@ async def _remark(
     connection: Connection, wanted: StreamRequirement, existing: JsonObject, *, create: bool
 ) -> None:
     """Log where an existing stream is usable at a price, and switch on atomic batches where the account may."""
+    for remark in stream_remarks(wanted, existing):
+        level = logging.INFO if existing.get("discard") == "new" else logging.WARNING
+        _log.log(level, "%s", remark, extra=log_fields(LogEvent.STREAM_DEVIATES, stream=wanted.name))
     can_batch = wanted.has_batches and connection.server_version >= _BATCHES_SINCE
     if can_batch and existing.get("allow_atomic") is not True:
         try:

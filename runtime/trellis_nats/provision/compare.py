@@ -13,12 +13,18 @@ from typing import Final, cast
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.provision.requirements import ConsumerRequirement, StreamRequirement
 
-__all__ = ["compare_consumer", "consumer_deviations", "consumer_differences", "stream_differences"]
+__all__ = [
+    "compare_consumer",
+    "consumer_deviations",
+    "consumer_differences",
+    "stream_differences",
+    "stream_remarks",
+]
 
 Config = Mapping[str, object]
 
 _LIMITS: Final = ("max_msgs", "max_bytes", "max_msgs_per_subject")
-"""Above 0, a stream silently drops messages that it accepted."""
+"""Above 0, a full stream drops messages that it accepted, or refuses new ones."""
 _BREAKS: Final = ("sealed", "no_ack")
 _DURATIONS: Final = ("max_age", "ack_wait")
 
@@ -29,17 +35,24 @@ def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]
     compared = (_difference(field, wanted.config, existing) for field in wanted.compared)
     found = [text for text in compared if text is not None]
     found += [f"{field} is true" for field in _BREAKS if existing.get(field) is True]
-    if wanted.is_lossless:
-        found += [
-            f"{field} is {existing[field]}, not unlimited"
-            for field in _LIMITS
-            if _number(existing, field) > 0
-        ]
     found += _missing_transforms(wanted.config, existing)
     if wanted.sufficient_subjects and not _has_any_subject(wanted.sufficient_subjects, existing):
         subjects = " or ".join(wanted.sufficient_subjects)
         found.append(f"subjects is {_shown('subjects', existing)}, without {subjects}")
     return [f"{what} differs: {text}" for text in found]
+
+
+def stream_remarks(wanted: StreamRequirement, existing: Config) -> list[str]:
+    """Return what an operator should know about limits of an existing stream, which do not keep it from being used."""
+    limits = [f"{field} {existing[field]}" for field in _LIMITS if _number(existing, field) > 0]
+    if not wanted.is_lossless or not limits:
+        return []
+    effect = (
+        "it refuses new messages"
+        if existing.get("discard") == "new"
+        else "it drops the oldest messages, also those of jobs that have not ended (discard: new refuses new ones instead)"
+    )
+    return [f'stream "{wanted.name}" has {" and ".join(limits)}: when it is full, {effect}']
 
 
 def compare_consumer(wanted: ConsumerRequirement, info: ConsumerInfo) -> tuple[list[str], list[str]]:

@@ -55,11 +55,20 @@ def plan(requirements: Iterable[Requirement]) -> Plan:
     return Plan(tuple(streams.values()), tuple(consumers.values()), tuple(features))
 
 
-def stream_config(stream: StreamRequirement, *, replicas: int, has_batches: bool) -> dict[str, JsonValue]:
-    """Return the configuration to create a stream with. Servers without atomic batches refuse the field."""
+def stream_config(
+    stream: StreamRequirement, *, replicas: int, has_batches: bool, max_bytes: int | None = None
+) -> dict[str, JsonValue]:
+    """Return the configuration to create a stream with. Servers without atomic batches refuse the field.
+
+    With `max_bytes`, a stream that must not lose anything refuses new messages when it is full.
+    """
     config: dict[str, JsonValue] = {"name": stream.name, **stream.config, "num_replicas": replicas}
     if stream.has_batches and has_batches:
         config["allow_atomic"] = True
+    if max_bytes is not None:
+        config["max_bytes"] = max_bytes
+        if stream.is_lossless:
+            config["discard"] = "new"
     return config
 
 

@@ -35,7 +35,7 @@ class StreamRequirement:
     sufficient_subjects: tuple[str, ...] = ()
     """An existing stream is accepted when it has one of these. Where empty, `compared` decides alone."""
     is_lossless: bool = False
-    """Whether an existing stream must not limit messages or bytes, because it would silently drop what it accepted."""
+    """Whether limits of messages or bytes are worth a remark: a full stream would drop what it accepted, or refuse more."""
     has_batches: bool = False
     """Whether to create it with atomic batches, where the server knows them (2.12)."""
     bucket: str | None = None

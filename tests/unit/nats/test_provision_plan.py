@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.provision.compare import consumer_deviations, consumer_differences, stream_differences
+from trellis_nats.provision.compare import (
+    consumer_deviations,
+    consumer_differences,
+    stream_differences,
+    stream_remarks,
+)
 from trellis_nats.provision.plan import plan, stream_config
 from trellis_nats.provision.requirements import BucketRequirement
 
@@ -72,12 +77,36 @@ def test_what_an_operator_may_choose_does_not_differ(changed: dict[str, object])
         ({"subjects": ["trellis.>"]}, "subjects is trellis.>, not trellis.jobs.>"),
         ({"no_ack": True}, "no_ack is true"),
         ({"sealed": True}, "sealed is true"),
-        ({"max_bytes": 5}, "max_bytes is 5, not unlimited"),
-        ({"max_msgs_per_subject": 1}, "max_msgs_per_subject is 1, not unlimited"),
     ],
 )
 def test_what_would_lose_jobs_differs(changed: dict[str, object], sentence: str) -> None:
     assert stream_differences(JOBS, {**JOBS.config, **changed}) == [f'stream "JOBS" differs: {sentence}']
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"max_bytes": 5}, "max_bytes 5: when it is full, it drops the oldest messages"),
+        ({"max_msgs_per_subject": 1}, "max_msgs_per_subject 1: when it is full, it drops the oldest"),
+        ({"max_msgs": 7, "max_bytes": 5}, "max_msgs 7 and max_bytes 5: when it is full, it drops"),
+        ({"max_bytes": 5, "discard": "new"}, "max_bytes 5: when it is full, it refuses new messages"),
+    ],
+)
+def test_a_limit_is_a_remark_and_not_a_difference(changed: dict[str, object], sentence: str) -> None:
+    existing = {**JOBS.config, **changed}
+
+    assert stream_differences(JOBS, existing) == []
+    (remark,) = stream_remarks(JOBS, existing)
+    assert sentence in remark
+    assert stream_remarks(JOBS, JOBS.config) == []
+
+
+def test_a_limited_stream_of_jobs_refuses_instead_of_dropping() -> None:
+    limited = [stream_config(need, replicas=1, has_batches=True, max_bytes=9) for need in PLAN.streams]
+
+    assert [config["max_bytes"] for config in limited] == [9] * len(limited)
+    discards = {config["name"]: config.get("discard") for config in limited}
+    assert (discards["JOBS"], discards["JOBS_WORK"]) == ("new", "new")
 
 
 def test_advisories_of_the_work_stream_alone_are_enough() -> None:

@@ -15,7 +15,7 @@ from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.request import request
 from trellis_nats.errors import ApiError, WrongLastSequence
 
-__all__ = ["API_TIMEOUT", "JsonObject", "call", "parse_error", "parse_object"]
+__all__ = ["API_TIMEOUT", "JsonObject", "api_subject", "call", "parse_error", "parse_object"]
 
 API_TIMEOUT: Final = timedelta(seconds=5)
 """nats-py's default too. A leader election takes one to a few seconds."""
@@ -46,13 +46,18 @@ async def call(
     """
     data = b"" if body is None else json.dumps(body).encode()
     message = await request(
-        connection, f"$JS.API.{operation}", data, timeout=timeout, repeat=repeat, answer=answer
+        connection, api_subject(connection, operation), data, timeout=timeout, repeat=repeat, answer=answer
     )
     content = parse_object(message.data)
     refused = parse_error(operation, content)
     if refused is not None:
         raise refused
     return content
+
+
+def api_subject(connection: Connection, operation: str) -> str:
+    """Return the subject of an API request, under the prefix of the connection's settings."""
+    return f"{connection.settings.api_prefix}.{operation}"
 
 
 def parse_object(data: bytes) -> JsonObject:

@@ -6,7 +6,7 @@ import json
 from typing import Final, NamedTuple
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, api_subject
 from trellis_nats._nats.jetstream.request_many import request_many
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
@@ -40,18 +40,18 @@ async def read_direct_batch(
         RequestTimeout: the server did not answer, or the account may not read the stream.
         NotConnected: there was no connection.
     """
-    api_subject = _api_subject(stream)
+    subject_of_request = api_subject(connection, f"DIRECT.GET.{stream}")
     body: JsonObject = {
         "seq": start,
         "next_by_subj": subject,
         "batch": _BATCH,
         "max_bytes": _BATCH_BYTES,
     }
-    answers = await request_many(connection, api_subject, body, _is_last)
+    answers = await request_many(connection, subject_of_request, body, _is_last)
     last = answers[-1]
     if last.status not in {0, _END_OF_BATCH, _NOT_FOUND}:
         what = "the stream has no allow_direct" if last.status == NO_RESPONDERS else last.description
-        raise ApiError(request=api_subject, code=last.status, err_code=0, description=what)
+        raise ApiError(request=subject_of_request, code=last.status, err_code=0, description=what)
     return [
         BatchEntry(int(answer.headers["Nats-Sequence"]), answer.data)
         for answer in answers
@@ -67,11 +67,7 @@ async def probe_direct(connection: Connection, stream: str, subject: str) -> Non
         RequestTimeout: the server did not answer.
     """
     body = json.dumps({"seq": 1, "next_by_subj": subject}).encode()
-    await request(connection, _api_subject(stream), body, timeout=API_TIMEOUT)
-
-
-def _api_subject(stream: str) -> str:
-    return f"$JS.API.DIRECT.GET.{stream}"
+    await request(connection, api_subject(connection, f"DIRECT.GET.{stream}"), body, timeout=API_TIMEOUT)
 
 
 def _is_last(message: Message, _count: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,10 +21,11 @@ from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id
 
-__all__ = ["KvBucket", "KvRecord", "Operation", "kv_stream", "kv_subject"]
+__all__ = ["KvBucket", "KvRecord", "Operation", "kv_publish_subject", "kv_stream", "kv_subject"]
 
 Operation = Literal["PUT", "DEL", "PURGE"]
 
+_DOMAIN: Final = re.compile(r"\$JS\.[^.]+\.API")
 _HEADROOM_BYTES: Final = 2048
 """Kept free below the server's message limit, for our headers and those of mirrors and sources."""
 _OWN_HEADERS_BYTES: Final = 110
@@ -44,6 +46,11 @@ def kv_stream(bucket: str) -> str:
 def kv_subject(bucket: str, key: str = ">") -> str:
     """Return the subject of a key; by default a filter for all keys of the bucket."""
     return f"$KV.{bucket}.{key}"
+
+
+def kv_publish_subject(subject: str, api_prefix: str) -> str:
+    """Return where a value is published. A leaf node with JetStream of its own lets `$KV` through only below a domain."""
+    return f"{api_prefix}.{subject}" if _DOMAIN.fullmatch(api_prefix) else subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ class KvBucket:
         self._answer = answer
         self._stream = kv_stream(name)
         self._prefix = kv_subject(name, "")
+        self._publish_prefix = kv_publish_subject(self._prefix, connection.settings.api_prefix)
 
     @property
     def limit_bytes(self) -> int:
@@ -114,7 +122,11 @@ class KvBucket:
             WriteUnknown: the acknowledgement was lost; the value may have been stored.
         """
         return publish_acked(
-            self._connection, self._prefix + key, value, expected_last_on_subject=revision, timeout=timeout
+            self._connection,
+            self._publish_prefix + key,
+            value,
+            expected_last_on_subject=revision,
+            timeout=timeout,
         )
 
     async def put(
@@ -157,7 +169,7 @@ class KvBucket:
         expected_revision: int | None,
         timeout: timedelta,
     ) -> int:
-        subject, write_id = self._prefix + key, new_id()
+        subject, write_id = self._publish_prefix + key, new_id()
         try:
             ack = await repeat_write(
                 lambda: publish_acked(

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import api_subject
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.delivery import Delivery, is_delivery, parse_delivery
 from trellis_nats._nats.jetstream.pull_requests import PullRequests
@@ -152,7 +153,7 @@ class Pull:
             return
         self._requests = PullRequests(
             self._connection,
-            subject=f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+            subject=api_subject(self._connection, f"CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"),
             expires=self._expires,
             heartbeat=self._heartbeat,
             on_message=self._on_message,

@@ -15,7 +15,7 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
-from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, api_subject
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.request_many import request_many
@@ -59,7 +59,7 @@ class StreamScan:
         self._left = info.pending
         self._connection = connection
         self._stream = stream
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._subject = api_subject(connection, f"CONSUMER.MSG.NEXT.{stream}.{consumer}")
         self._rate_limit = rate_limit
         self._received = 0
 

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call
+from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, api_subject, call
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.request import request
@@ -80,7 +80,9 @@ async def get_last_message(
         PermissionDenied: the account may not read this.
     """
     operation = f"DIRECT.GET.{stream}.{subject_filter}"
-    message = await request(connection, f"$JS.API.{operation}", timeout=timeout, repeat=True, answer=answer)
+    message = await request(
+        connection, api_subject(connection, operation), timeout=timeout, repeat=True, answer=answer
+    )
     if message.status == _NOT_FOUND:
         return None
     if message.status:

@@ -20,6 +20,8 @@ class ConnectionSettings:
     """Shown in the server's monitoring."""
     inbox_prefix: str = "_INBOX"
     """Replies arrive below it. With a prefix per service, no service can read another's replies."""
+    api_prefix: str = "$JS.API"
+    """The subjects of JetStream's API begin with it."""
     connect_timeout: timedelta = timedelta(seconds=5)
     """How long to try the first connection. Reconnecting has no time limit."""
     user: str | None = None

@@ -81,7 +81,7 @@ def _events() -> StreamRequirement:
             "max_age": to_nanoseconds(_JOBS_MAX_AGE),
             "allow_direct": True,
         },
-        compared=("subjects", "retention", "storage", "discard", "allow_direct"),
+        compared=("subjects", "retention", "storage", "allow_direct"),
         is_lossless=True,
         has_batches=True,
     )
