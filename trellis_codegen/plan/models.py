@@ -16,6 +16,7 @@ from trellis_codegen.plan.usage import find_purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
+from trellis_codegen.schemas.event_header import without_required_header
 from trellis_codegen.schemas.models import ModelClass, TranslationFailed, translate
 from trellis_codegen.schemas.origins import report_losses
 from trellis_codegen.schemas.preparing import prepare_schema
@@ -103,7 +104,9 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
     problems += find_collisions([*classes, *files])
     _raise_errors(problems)
+    events = {event.event.schema_name for event in (manifest.events or {}).values()}
     schemas = {name: prepare_schema(schema) for name, schema in schemas.items()}
+    schemas |= {name: without_required_header(schemas[name]) for name in events & schemas.keys()}
     problems += [
         problem for name, schema in schemas.items() for problem in find_unenforced(schema, ("schemas", name))
     ]
