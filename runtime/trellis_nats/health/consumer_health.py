@@ -39,7 +39,7 @@ class ConsumerHealth:
         stream: str,
         consumer: str,
         has_free_capacity: Callable[[], bool],
-        find_write_problem: Callable[[], Awaitable[str | None]],
+        find_write_problem: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         """Prepare.
 
@@ -48,7 +48,8 @@ class ConsumerHealth:
             stream: the consumer's stream.
             consumer: its durable name.
             has_free_capacity: returns whether this process could take one more message now.
-            find_write_problem: returns why what is done with messages cannot be stored; None when it can.
+            find_write_problem: returns why what is done with messages cannot be stored, None when it can. Without it,
+                nothing is stored.
         """
         self.name = name
         self._stream = stream
@@ -79,7 +80,7 @@ class ConsumerHealth:
         if self._needs_refresh(began):
             await self.refresh(connection)
         problem = self.problem
-        if problem is None and connection.is_connected:
+        if problem is None and self._find_write_problem is not None and connection.is_connected:
             unwritable = await self._find_write_problem()
             problem = None if unwritable is None else Problem(unwritable)
         return CheckResult(
