@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from pydantic import JsonValue
 
 __all__ = ["without_required_header"]
@@ -24,7 +22,7 @@ def without_required_header(schema: JsonValue) -> JsonValue:
     for keyword in _ALTERNATIVES:
         parts = schema.get(keyword)
         if isinstance(parts, list):
-            changed[keyword] = [without_required_header(part) for part in cast("list[JsonValue]", parts)]
+            changed[keyword] = [without_required_header(part) for part in parts]
     match schema.get("$ref"):
         case str(reference) if reference.startswith(_DEFINITIONS):
             keyword, _, name = reference.removeprefix("#/").partition("/")
