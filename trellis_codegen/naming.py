@@ -138,8 +138,13 @@ def contract_stem(contract_id: str) -> str:
 
 
 def default_package(contract_id: str) -> str:
-    """Return the name of a contract's package: `orders-service@v1` gives `orders_participant`."""
-    return f"{snake(contract_stem(contract_id))}_participant"
+    """Return the name of a contract's package: `orders-service@v1` gives `orders_participant`.
+
+    From the second version on, the version is a part of it, so that two versions do not replace each other: `orders_v2_participant`.
+    """
+    version = contract_id.rpartition("@")[2]
+    middle = "" if version == "v1" or "@" not in contract_id else f"{snake(version)}_"
+    return f"{snake(contract_stem(contract_id))}_{middle}participant"
 
 
 def singular(name: str) -> str:

@@ -31,7 +31,10 @@ _EXIT_CODES = (
 _STRICT_HELP = "Treat unknown fields as errors."
 
 ManifestsArgument: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="MANIFEST", help="The contracts, trellis.contract.v1 manifests.")
+    list[Path],
+    typer.Argument(
+        metavar="MANIFEST", help="The contracts, trellis.contract.v1 manifests; - reads standard input."
+    ),
 ]
 FormatOption: TypeAlias = Annotated[
     Format | None, typer.Option("--format", help="How problems and results are printed (default: text).")
@@ -149,6 +152,8 @@ def _facade(
     if watch:
         if chosen_format is not Format.TEXT:
             raise typer.TyperException("--watch prints text only")
+        if manifest == Path("-"):
+            raise typer.TyperException("--watch needs a file; standard input is read once")
         from trellis_codegen.cli.watch import watch as watch_saves  # noqa: PLC0415 - as the module says
 
         return watch_saves(choices, quiet=quiet)

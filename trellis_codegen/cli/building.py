@@ -8,6 +8,7 @@ from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
 from trellis_codegen.plan.package import PackagePlan, collect_problems, plan_package
+from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.render.package import render_package
 
@@ -38,7 +39,7 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltP
         raise ProblemsFound(collect_problems(error)) from None
     plan, remarks = _plan(reading, inputs, package)
     files = render_package(plan)
-    warnings = tuple(locate([*reading.warnings, *remarks], reading.source))
+    warnings = tuple(locate([*reading.warnings, *remarks, *find_remarks(reading.manifest)], reading.source))
     files[INDEX_NAME] = render_index(files, inputs=inputs, digest=plan.digest, warnings=warnings)
     return BuiltPackage(package=plan.package, files=files, warnings=warnings)
 

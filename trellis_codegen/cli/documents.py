@@ -10,6 +10,7 @@ from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.plan.package import collect_problems, plan_package
+from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.problems import Problem, ProblemsFound
 
 __all__ = ["check_contract", "read_contract"]
@@ -39,6 +40,7 @@ def check_contract(
         _, remarks = plan_package(
             reading.manifest, source=manifest.name, package=None, generator="", names=names
         )
+        remarks = [*remarks, *find_remarks(reading.manifest)]
         is_sound = True
     except ProblemsFound as error:
         remarks, is_sound = list(error.problems), False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trellis_codegen import __version__, naming
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.findings import FileChange, Findings, PackageState
-from trellis_codegen.cli.manifest_files import read_manifest_bytes
+from trellis_codegen.cli.manifest_files import STDIN, read_manifest_bytes
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Target
@@ -134,7 +134,7 @@ def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
         build=hash_generator(),
         manifest=seen.fingerprint if seen else "",
         package=target.package or (naming.default_package(seen.contract_id) if seen else ""),
-        source=target.manifest.name,
+        source="stdin" if target.manifest == STDIN else target.manifest.name,
         strict=target.strict,
         names=dict(target.names),
     )

@@ -105,8 +105,12 @@ class Reporter:
 
 
 def _has_colour(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal whose user wants colours: https://no-color.org."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Return whether to colour a stream: a terminal, unless NO_COLOR or TERM forbid it, or any stream with FORCE_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _print(stream: TextIO, lines: Iterable[str]) -> None:

@@ -128,7 +128,8 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
     given = _value_at(document, pointer)
     match details["type"]:
         case "missing":
-            return Problem(pointer=pointer[:-1], what=f'missing field "{pointer[-1]}"')
+            what = f'missing field "{pointer[-1]}"'
+            return Problem(pointer=pointer[:-1], what=what, hint=_suggest_schema(details["input"]))
         case "literal_error":
             wanted = str(context["expected"]).replace("'", '"')
             hint = did_you_mean(given, wanted.split('"')[1::2]) if isinstance(given, str) else None
@@ -143,6 +144,16 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
             return Problem(pointer=pointer, what=f"expected {_KINDS[kind]}, got {_shown(given)}")
         case _:
             return Problem(pointer=pointer, what=str(details["msg"])[:1].lower() + str(details["msg"])[1:])
+
+
+def _suggest_schema(given: object) -> str | None:
+    """Return what to write for a `$ref` where the format has the name of a schema."""
+    match given:
+        case {"$ref": str(reference)}:
+            name = reference.rpartition("/")[2] or "…"
+            return f'name an entry of "schemas": {{"schema": "{name}"}}'
+        case _:
+            return None
 
 
 def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[list[Problem], set[Pointer]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from trellis_codegen import naming
+from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim, find_collisions
 from trellis_codegen.plan.homes import Home, Homes, find_homes
@@ -27,6 +28,8 @@ from trellis_codegen.schemas.splitting import split
 __all__ = ["ModelModule", "ModelsPlan", "plan_models"]
 
 _NAMES_IN_DOCSTRING = 4
+_LONGEST_MODULE = 200
+"""File systems allow 255 bytes; the rest is for `.py`, for compiled files and for a file that is being written."""
 _SCHEMAS_AT_ONCE = 40
 """The number of schemas that one call of the model generator gets."""
 
@@ -102,7 +105,7 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
     ]
     classes = [Claim(naming.class_name(name), ("schemas", name)) for name in schemas]
     files = [Claim(f"models.{naming.attribute(name)}", ("schemas", name)) for name in schemas]
-    problems += find_collisions([*classes, *files])
+    problems += [*find_collisions([*classes, *files]), *_long_names(schemas)]
     _raise_errors(problems)
     events = {event.event.schema_name for event in (manifest.events or {}).values()}
     schemas = {name: prepare_schema(schema) for name, schema in schemas.items()}
@@ -135,6 +138,15 @@ def plan_models(manifest: Manifest) -> tuple[ModelsPlan, list[Problem]]:
         descriptions={name: text for name, each in schemas.items() if (text := find_description(each))},
     )
     return plan, problems + hidden
+
+
+def _long_names(schemas: Iterable[str]) -> Iterator[Problem]:
+    for name in schemas:
+        if len(naming.attribute(name)) > _LONGEST_MODULE:
+            what = f"the name of its file would be longer than {_LONGEST_MODULE} characters"
+            pointer = ("schemas", name)
+            hint = hint_at_names([(pointer, name[: _LONGEST_MODULE // 4])], "")
+            yield Problem(pointer=pointer, what=what, hint=hint, on_key=True)
 
 
 def _raise_errors(problems: list[Problem]) -> None:

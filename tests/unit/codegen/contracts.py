@@ -16,7 +16,10 @@ THING: JsonValue = {"type": "object", "properties": {"thingId": TEXT}, "required
 
 
 def contract(**sections: JsonValue) -> JsonObject:
-    """Return a contract with one schema, `Thing`, and these sections."""
+    """Return a contract with one schema, `Thing`, and these sections; if they have no schemas, `Thing` is exported."""
+    exports: JsonObject = (
+        {} if sections.keys() & {"exports", "schemas"} else {"exports": {"schemas": ["Thing"]}}
+    )
     return {
         "format": "trellis.contract.v1",
         "id": "things-service@v1",
@@ -25,6 +28,7 @@ def contract(**sections: JsonValue) -> JsonObject:
         "kind": "service",
         "schemas": {"Thing": THING},
         **copy.deepcopy(sections),
+        **exports,
     }
 
 

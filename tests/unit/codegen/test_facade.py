@@ -119,13 +119,15 @@ def test_what_is_not_generated_is_reported_on_every_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     thing = {"schema": "Thing"}
-    feed = {"version": "v1", "subject": "feeds.v1.Live", "input": thing, "event": thing}
-    manifest = write(tmp_path / "x.json", feeds={"Live": feed}, resources={"kv": {"b": {"purpose": "x"}}})
+    operation = {"version": "v1", "subject": "operations.v1.Run", "input": thing, "output": thing}
+    manifest = write(
+        tmp_path / "x.json", operations={"Run": operation}, resources={"kv": {"b": {"purpose": "x"}}}
+    )
 
     for _ in range(2):
         assert run(manifest, tmp_path) == ExitCode.OK
         assert [text.partition("\n")[0] for text in capsys.readouterr().err.split("warning: ")[1:]] == [
-            "feeds/Live: not generated yet",
+            "operations/Run: not generated yet",
             "resources/kv/b: no schema: its values are any JSON",
         ]
 

@@ -12,7 +12,14 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
-__all__ = ["BUILT_IN_ERRORS", "check_errors", "check_exports", "check_schemas", "check_stores"]
+__all__ = [
+    "BUILT_IN_ERRORS",
+    "check_errors",
+    "check_exports",
+    "check_schemas",
+    "check_stores",
+    "find_schema_names",
+]
 
 BUILT_IN_ERRORS = frozenset(
     [
@@ -34,7 +41,7 @@ BUILT_IN_ERRORS = frozenset(
 def check_schemas(manifest: Manifest) -> Iterator[Problem]:
     """Every `{"schema": …}` names an entry of `schemas`."""
     known = manifest.schemas or {}
-    for pointer, name in _find_schema_names(manifest, ()):
+    for pointer, name in find_schema_names(manifest, ()):
         if name not in known:
             yield _make_problem(pointer, "schema named", name, known)
 
@@ -80,14 +87,14 @@ def _make_problem(pointer: Pointer, kind: str, name: str, known: Collection[str]
     return Problem(pointer=pointer, what=f'no {kind} "{name}"', hint=did_you_mean(name, known))
 
 
-def _find_schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
+def find_schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
     """Yield every schema reference of the document with the place of its name."""
     if isinstance(value, SchemaRef):
         yield (*pointer, "schema"), value.schema_name
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             if name in value.model_fields_set and field.alias != "schemas":
-                yield from _find_schema_names(getattr(value, name), (*pointer, str(field.alias)))
+                yield from find_schema_names(getattr(value, name), (*pointer, str(field.alias)))
     elif isinstance(value, dict):
         for name, each in cast("dict[str, object]", value).items():
-            yield from _find_schema_names(each, (*pointer, name))
+            yield from find_schema_names(each, (*pointer, name))
