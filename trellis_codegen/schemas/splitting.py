@@ -18,7 +18,7 @@ from trellis_codegen.schemas import schema_forms
 from trellis_codegen.schemas.class_names import settle_names
 from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
 from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
-from trellis_codegen.schemas.further_members import find_keeping
+from trellis_codegen.schemas.further_members import Keeper
 from trellis_codegen.schemas.keywords import CONSTRAINTS
 from trellis_codegen.schemas.normalizing import normalize
 from trellis_codegen.schemas.origins import Loss, find_origins, is_anything, make_loss
@@ -49,7 +49,7 @@ def split(name: str, schema: JsonValue, *, key: str) -> SchemaDraft:
     splitter = _Splitter(name, schema, find_recursive_references(schema), key)
     splitter.add_root()
     for (reference, _), class_key in splitter.recursive_keys.items():
-        if reference in splitter.keeping:
+        if reference in splitter.keeper.references:
             splitter.classes[class_key] = replace(splitter.classes[class_key], keeps_more=True)
     classes = settle_names(name, splitter.classes.values())
     return SchemaDraft(name=name, classes=tuple(classes), losses=tuple(splitter.losses))
@@ -86,6 +86,7 @@ class _Splitter:
     key: str
     targets: dict[str, JsonValue] = field(init=False)
     """The recursive references, each with its schema."""
+    keeper: Keeper = field(init=False)
     named: frozenset[str] = field(init=False)
     """The recursive references whose types have a name and are not classes."""
     classes: dict[str, ClassDraft] = field(default_factory=dict[str, ClassDraft])
@@ -93,19 +94,16 @@ class _Splitter:
     """The keys of the classes that references lead back to, by reference and by their number in its schema."""
     open_classes: list[_OpenClass] = field(default_factory=list[_OpenClass])
     """The class under construction comes last, after those that it is nested in."""
-    keeping: set[str] = field(default_factory=set[str])
-    """The recursive references whose classes keep members that they do not declare."""
     losses: list[Loss] = field(default_factory=list[Loss])
 
     def __post_init__(self) -> None:
         self.targets = {reference: self._written_out(reference) for reference in sorted(self.recursive)}
         self.named = find_named(self.targets)
+        self.keeper = Keeper(self.targets, self.losses)
 
     def add_root(self) -> None:
         for reference in sorted(find_endless(self.targets)):
-            what = (
-                f'"{reference}" refers to itself with no object, list or map between, so no value can match'
-            )
+            what = f'"{reference}" refers to itself with no object, list or map between'
             raise ProblemsFound([Problem(pointer=(), what=what)])
         root = self.targets.get("#", self._written_out("#"))
         name = PathName(self.name, self.name)
@@ -272,19 +270,19 @@ class _Splitter:
         return self._part(f"tuple[{', '.join(places)}]")
 
     def _union(self, members: list[JsonValue], name: PathName) -> list[JsonValue]:
+        members = self.keeper.mark(members)
         variants = iter(name_variants([member for member in members if schema_forms.is_object(member)]))
-        keeping = find_keeping(members, self.targets)
-        flat: list[JsonValue] = []
-        for index, member in enumerate(members):
-            option = f"Option{schema_forms.make_letter(index)}"
-            if schema_forms.is_object(member):
-                more: JsonObject = {"additionalProperties": True} if index in keeping else {}
-                flat.append(self._flat({**more, **member}, name.join(next(variants), option), inner=True))
-            else:
-                if index in keeping and isinstance(member, dict):
-                    self.keeping.add(str(member["$ref"]))
-                flat.append(self._flat(member, name.join("", option), inner=True))
-        return flat
+        return [
+            self._flat(
+                member,
+                name.join(
+                    next(variants) if schema_forms.is_object(member) else "",
+                    f"Option{schema_forms.make_letter(index)}",
+                ),
+                inner=True,
+            )
+            for index, member in enumerate(members)
+        ]
 
     def _object(self, schema: JsonObject, name: PathName) -> str:
         """Return the key of the class for a nested object."""

@@ -153,6 +153,51 @@ def test_two_different_objects_of_one_path_name_are_refused() -> None:
         models(It=record(aB=record(c=record(x=TEXT)), a=record(bC=record(y=TEXT))))
 
 
+def test_the_error_of_two_objects_of_one_name_has_both_places_and_a_way_out() -> None:
+    with pytest.raises(ProblemsFound) as caught:
+        models(It=record(order=record(line=record(x=TEXT)), orderLine=record(y=TEXT)))
+
+    (problem,) = caught.value.problems
+    assert place(problem.pointer) == "schemas/It/properties/orderLine"
+    assert problem.what == (
+        "two different nested objects would both become the class ItOrderLine: "
+        "properties/order/properties/line and properties/orderLine"
+    )
+    assert problem.hint == 'give one of them a "title", which becomes its name'
+
+
+def test_a_title_is_a_way_out() -> None:
+    found = homes(
+        It=record(order=record(line={**record(x=TEXT), "title": "Inner line"}), orderLine=record(y=TEXT))
+    )
+
+    assert found.keys() == {"It", "ItOrder", "ItInnerLine", "ItOrderLine"}
+
+
+@pytest.mark.parametrize(
+    ("members", "names"),
+    [
+        ([listed(record(a=TEXT)), listed(record(b=TEXT))], {"ItMOptionAItem", "ItMOptionBItem"}),
+        (
+            [{"type": "object", "additionalProperties": record(a=TEXT)}, {"type": "object", "additionalProperties": record(b=TEXT)}],
+            {"ItMOptionAValue", "ItMOptionBValue"},
+        ),
+        (
+            [listed({**record(a=TEXT), "title": "by name"}), listed({**record(b=TEXT), "title": "by id"})],
+            {"ItByName", "ItById"},
+        ),
+        ([listed(LINE), listed({**LINE, "description": "The same."})], {"ItMItem"}),
+        ([listed(LINE), {"type": "null"}], {"ItMItem"}),
+        ([record(item=record(a=TEXT)), listed(record(b=TEXT))], {"ItM", "ItMOptionAItem", "ItMOptionBItem"}),
+        ([listed(listed(record(a=TEXT))), listed(listed(record(b=TEXT)))], {"ItMOptionAItemItem", "ItMOptionBItemItem"}),
+    ],
+)  # fmt: skip
+def test_objects_of_one_path_in_a_union_are_named_by_title_or_position(
+    members: list[JsonValue], names: set[str]
+) -> None:
+    assert homes(It=record(m={"anyOf": members})).keys() == {"It", *names}
+
+
 def test_a_name_that_two_classes_want_is_exported_by_neither() -> None:
     plan, found = plan_models(
         manifest(contract(schemas={"A": record(bC=LINE), "AB": record(c=record(other=TEXT))}))

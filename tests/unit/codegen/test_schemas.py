@@ -219,7 +219,7 @@ def test_a_named_schema_goes_before_a_nested_object_of_its_name() -> None:
         ({"$ref": "#/$defs/none"}, "/$ref", "does not exist"),
         (record(orderId=TEXT, order_id=TEXT), "/properties/order_id", "would both become the field order_id"),
         (record(名=TEXT), "/properties/名", "cannot make a Python name from"),
-        ({"type": "object", "required": [""]}, "/required/0", 'cannot make a Python name from ""'),
+        ({"type": "object", "required": ["名"]}, "/required/0", 'cannot make a Python name from "名"'),
         ({**record(a_b=TEXT), "required": ["a-b"]}, "/required/0", "would both become the field a_b"),
         ({"type": "string", "pattern": "(?<=a)b"}, "/pattern", "can't be compiled"),
         ({"properties": []}, "/properties", "must be an object"),
