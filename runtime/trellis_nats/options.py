@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import is_token
 
 __all__ = ["Credentials", "Maintenance", "Options", "Retention"]
@@ -49,6 +50,10 @@ class Retention:
     dead: timedelta | None = timedelta(days=90)
     dismissed: timedelta | None = timedelta(days=90)
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            require_timedelta(f"Retention.{item.name}", getattr(self, item.name))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Maintenance:
@@ -71,8 +76,10 @@ class Maintenance:
     """How long the service may be without a leader after its leader died. The lease is renewed every sixth of it."""
 
     def __post_init__(self) -> None:
+        require_timedelta("Maintenance.lost_after", self.lost_after)
         for name in ("heartbeat_every", "rescue_every", "purge_every", "lease"):
             interval: timedelta | None = getattr(self, name)
+            require_timedelta(f"Maintenance.{name}", interval)
             if interval is not None and interval <= timedelta(0):
                 raise ConfigurationError(f"{name} must be positive, got {interval}")
 
@@ -128,6 +135,8 @@ class Options:
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""
 
     def __post_init__(self) -> None:
+        for name in ("connect_timeout", "request_timeout", "shutdown_grace"):
+            require_timedelta(f"Options.{name}", getattr(self, name))
         if self.jetstream_domain is not None and self.jetstream_api_prefix is not None:
             raise ConfigurationError(
                 "give either jetstream_domain or jetstream_api_prefix: a domain is a prefix"

@@ -12,6 +12,7 @@ from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.binding import Binding
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
@@ -99,6 +100,7 @@ class Service(Participant):
 
         `grace` defaults to `Options.shutdown_grace`. Stopping twice is harmless.
         """
+        require_timedelta("grace", grace)
         await self._runtime.stop(self._runtime.options.shutdown_grace if grace is None else grace)
 
     async def run(self) -> None:

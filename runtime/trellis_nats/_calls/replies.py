@@ -10,6 +10,7 @@ from typing import Literal, TypeGuard
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats.codec import decode_json
@@ -81,7 +82,13 @@ class ErrorReplies:
         return self._write(call, invalid_request(error.issues), new_id())
 
     def reply_to_exception(self, call: IncomingCall, error: BaseException) -> Reply:
-        """Return the reply for what a handler raised: the error itself if it is for the caller, or else only an id."""
+        """Return the reply for what a handler raised: the error itself if it is for the caller, or else only an id.
+
+        Of a group whose errors are all for the caller, the caller gets the first.
+        """
+        leaves = error_leaves(error)
+        if all(self._is_for_caller(leaf) for leaf in leaves):
+            error = leaves[0]
         if not self._is_for_caller(error):
             return self.reply_to_failure(call, UnexpectedError(), cause=error)
         try:

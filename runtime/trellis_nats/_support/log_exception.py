@@ -30,7 +30,9 @@ def log_exception(
     """
     with_traceback = f"{text}\n%s"
     try:
-        written = "".join(traceback.format_exception(error)).encode(errors="replace")
+        parts = traceback.TracebackException.from_exception(error)
+        _cut_texts(parts)
+        written = "".join(parts.format()).encode(errors="replace")
     except Exception:  # noqa: BLE001 - it reads attributes of the exception, which may be of any class
         shown = f"{type(error).__name__}: its traceback cannot be printed"
         log.log(level, with_traceback, *args, shown, extra=extra, stacklevel=2)
@@ -41,3 +43,24 @@ def log_exception(
     tail_bytes = TRACEBACK_BYTES_MAX - _HEAD_BYTES - len(_CUT.encode())
     head, tail = (part.decode(errors="ignore") for part in (written[:_HEAD_BYTES], written[-tail_bytes:]))
     log.log(level, with_traceback, *args, f"{head}{_CUT}{tail}", extra=extra, stacklevel=2)
+
+
+def _cut_texts(shown: traceback.TracebackException) -> None:
+    """Cut the texts of an exception and of those that it contains: to format millions of lines takes seconds."""
+    waiting: list[traceback.TracebackException | None] = [shown]
+    while waiting:
+        one = waiting.pop()
+        if one is None:
+            continue
+        text: object = vars(one).get("_str")
+        if isinstance(text, str):
+            vars(one)["_str"] = _cut(text)
+        if one.__notes__:
+            one.__notes__ = [_cut(note) for note in one.__notes__]
+        waiting += (one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ()))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= 2 * TRACEBACK_BYTES_MAX:
+        return text
+    return text[:TRACEBACK_BYTES_MAX] + _CUT + text[-TRACEBACK_BYTES_MAX:]

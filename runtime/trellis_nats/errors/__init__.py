@@ -6,6 +6,7 @@ TrellisError
 │   ├── HandlerConflict           a second handler, or one registered after the start
 │   ├── PermissionsMissing        the account lacks permissions that the service needs
 │   ├── ProvisioningError         streams, consumers or buckets are missing or differ
+│   ├── TimedeltaExpected         a duration is a number or something else, not a timedelta
 │   └── WrongEventLoop            the call does not run on the event loop that connected
 ├── TransportError                a request to NATS failed
 │   ├── CannotConnect             the first connection failed
@@ -50,6 +51,7 @@ from trellis_nats.errors.configuration import (
     IncompatiblePackage,
     PermissionsMissing,
     ProvisioningError,
+    TimedeltaExpected,
     WrongEventLoop,
 )
 from trellis_nats.errors.job import (
@@ -124,6 +126,7 @@ __all__ = [
     "RequestTimeout",
     "RevisionMismatch",
     "RpcError",
+    "TimedeltaExpected",
     "TransportError",
     "TrellisError",
     "UnexpectedError",

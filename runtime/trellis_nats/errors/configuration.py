@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import ClassVar, Final
 
 from trellis_nats.errors.base import TrellisError
@@ -13,6 +14,7 @@ __all__ = [
     "IncompatiblePackage",
     "PermissionsMissing",
     "ProvisioningError",
+    "TimedeltaExpected",
     "WrongEventLoop",
 ]
 
@@ -50,6 +52,24 @@ class PermissionsMissing(ConfigurationError):
         super().__init__("\n".join(("the account lacks permissions:", *missing, _REMEDY)))
         self.missing = tuple(missing)
         """For each missing permission: the operation, the subject, and its purpose."""
+
+
+class TimedeltaExpected(ConfigurationError, TypeError):
+    """A duration is not a `timedelta`. Numbers are never taken as seconds: elsewhere they are milliseconds."""
+
+    def __init__(self, name: str, value: object) -> None:
+        hint = f": write timedelta(seconds={value!r})" if isinstance(value, int | float) else ""
+        super().__init__(f"{name}: a timedelta is expected, got {value!r:.100}{hint}")
+
+
+def require_timedelta(name: str, value: object) -> None:
+    """Check that an argument is a `timedelta`, or None.
+
+    Raises:
+        TimedeltaExpected: it is not.
+    """
+    if value is not None and not isinstance(value, timedelta):
+        raise TimedeltaExpected(name, value)
 
 
 class WrongEventLoop(ConfigurationError, RuntimeError):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from trellis_nats.errors.base import TrellisError
+from trellis_nats.errors.configuration import require_timedelta
 
 __all__ = [
     "JobCancelled",
@@ -40,6 +41,7 @@ class JobRetry(JobError):
     """Raised by a handler: run the job again after `after`, or after the queue's backoff."""
 
     def __init__(self, message: str = "try again", *, after: timedelta | None = None) -> None:
+        require_timedelta("JobRetry(after=…)", after)
         if after is not None and after < timedelta(0):
             raise ValueError(f"after must not be negative, got {after}")
         super().__init__(message)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from trellis_nats.errors.base import TrellisError
 
 __all__ = [
@@ -42,6 +44,11 @@ class DeclaredError(RpcError):
         """The id that the service assigned; None before the error has crossed the wire."""
         self.context: Mapping[str, object] = {}
         """What the service sent in addition to the declared fields."""
+
+    @override
+    def __str__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.fields.items() if value is not None)
+        return f"{self.message} ({fields})" if fields else self.message
 
 
 class UnexpectedError(RpcError):

@@ -20,6 +20,7 @@ from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, interpret_frame, sends_signals
 from trellis_nats.feeds.grants import open_grants
 from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
@@ -78,6 +79,8 @@ class FeedCall(Generic[RequestT, EventT]):
             PermissionDenied: the account may not publish to the feed's subject.
             NotConnected: there was no connection in time; nothing was sent.
         """
+        self._runtime.connection.require_own_loop()
+        require_timedelta("timeout", timeout)
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         opening = _Opening(self._runtime.connection, self.spec)
@@ -86,7 +89,13 @@ class FeedCall(Generic[RequestT, EventT]):
             if interpret_frame(first) is Frame.ERROR:
                 raise self._errors.decode(first.data)
             silent_after = SILENT_AFTER if sends_signals(first.headers) else None
-            yield FeedSubscription(self._event, self._errors, opening.buffer, silent_after=silent_after)
+            yield FeedSubscription(
+                self._event,
+                self._errors,
+                opening.buffer,
+                self._runtime.connection.require_own_loop,
+                silent_after=silent_after,
+            )
         finally:
             await opening.close()
 

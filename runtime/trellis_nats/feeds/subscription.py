@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Generic, Self, TypeVar
 
@@ -81,8 +82,15 @@ class FeedSubscription(Generic[EventT]):
     """The events of an open feed, for `async for`. It ends with its `async with` block."""
 
     def __init__(
-        self, events: Codec[EventT], errors: ErrorCodec, buffer: FeedBuffer, *, silent_after: timedelta | None
+        self,
+        events: Codec[EventT],
+        errors: ErrorCodec,
+        buffer: FeedBuffer,
+        require_own_loop: Callable[[], None],
+        *,
+        silent_after: timedelta | None,
     ) -> None:
+        self._require_own_loop = require_own_loop
         self._events = events
         self._errors = errors
         self._buffer = buffer
@@ -103,6 +111,7 @@ class FeedSubscription(Generic[EventT]):
             UnexpectedError: the handler failed; the service's log has the details under the error's id.
             RpcError: the service raised another error.
         """
+        self._require_own_loop()
         while not self._ended:
             frame = await self._take()
             match interpret_frame(frame):

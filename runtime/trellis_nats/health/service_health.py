@@ -11,6 +11,7 @@ from typing import Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.link_check import check_link
 from trellis_nats.health.report import CheckResult, HealthReport, conclude
@@ -73,6 +74,7 @@ class Health:
             )
         if name in self._user_checks:
             raise ConfigurationError(f'a health check "{name}" exists already')
+        require_timedelta(f'health check "{name}": timeout', timeout)
         if timeout <= timedelta(0):
             raise ConfigurationError(f'health check "{name}": the timeout must be positive, got {timeout}')
         self._user_checks[name] = UserCheck(name, function, timeout=timeout, critical=critical)

@@ -15,6 +15,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
@@ -67,6 +68,7 @@ class WorkerHost:
                 without losing an attempt. The default is `Options.shutdown_grace`.
         """
         self._connection.require_own_loop()
+        require_timedelta("grace", grace)
         await self._stop(GracePeriod(self._shutdown_grace if grace is None else grace))
 
 

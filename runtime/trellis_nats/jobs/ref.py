@@ -25,6 +25,7 @@ from trellis_nats.errors import (
     MalformedJobEvent,
     TransportError,
 )
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lifecycle import JobLife
@@ -297,8 +298,10 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         """Limit the time of a wait.
 
         Raises:
+            TimedeltaExpected: the limit is not a timedelta.
             TimeoutError: the time is over.
         """
+        require_timedelta("timeout", timeout)
         limit = asyncio.timeout(None if timeout is None else timeout.total_seconds())
         try:
             async with limit:

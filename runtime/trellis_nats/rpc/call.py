@@ -18,6 +18,7 @@ from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
 from trellis_nats.errors import NoResponders
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
 from trellis_nats.rpc.grants import call_grants
@@ -68,6 +69,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
             TransportError: NATS could not send the request.
         """
         self._runtime.connection.require_own_loop()
+        require_timedelta("timeout", timeout)
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire

@@ -53,7 +53,9 @@ class Responder(Generic[RequestT, ResponseT]):
             if _is_cancelled():
                 raise
             return self.errors.reply_to_failure(call, UnexpectedError(), cause=error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is a reply
+        except (Exception, SystemExit, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and _is_cancelled():
+                raise
             return self.errors.reply_to_exception(call, error)
         try:
             return Reply(self._response.encode(response))

@@ -56,8 +56,29 @@ async def test_a_declared_error_crosses_the_wire_with_its_fields(nats_server: Na
 
     assert isinstance(error, NotFoundError)
     assert (error.resource, error.resource_id, error.fields["hint"]) == ("customer", "missing", "try c1")
-    assert str(error) == "customer missing not found"
+    assert error.message == "customer missing not found"
+    assert str(error) == (
+        "customer missing not found (resource='customer', resourceId='missing', hint='try c1')"
+    )
     assert error.id is not None
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([NotFoundError(resource="order", resource_id="o1"), AuthError("no")], NotFoundError),
+        ([AuthError("no"), asyncio.CancelledError()], AuthError),
+        ([NotFoundError(resource="order", resource_id="o1"), KeyError(TEXT)], UnexpectedError),
+    ],
+)
+async def test_a_group_of_errors_for_the_caller_crosses_the_wire_as_its_first(
+    nats_server: NatsServer, errors: list[BaseException], expected: type[RpcError]
+) -> None:
+    """A task group raises one. An unexpected error among them stays in the log, as it does alone."""
+    error = await outcome(nats_server, BaseExceptionGroup("tasks", [BaseExceptionGroup("inner", errors)]))
+
+    assert type(error) is expected
+    assert TEXT not in str(error)
 
 
 async def test_a_declared_error_has_the_body_that_other_runtimes_send(nats_server: NatsServer) -> None:

@@ -14,6 +14,7 @@ from trellis_nats import CannotConnect, Entry, JobFailed, WrongEventLoop
 from trellis_nats._nats.link.link import Link
 from trellis_nats.testing import NatsServer
 
+from tests.support.live import Count, CountFrom, LiveClient, LiveService, Source
 from tests.support.orders import REQUEST, CreateResponse, Order, OrdersClient, OrdersService, Shipped, greet
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
 
@@ -106,6 +107,13 @@ def calls_of_jobs(shop: Shop, job: WeighJob, host: trellis_nats.WorkerHost) -> C
     }
 
 
+def calls_of_feeds(client: LiveClient, events: trellis_nats.FeedSubscription[Count]) -> Calls:
+    return {
+        "FeedCall.__call__": lambda: client.count(CountFrom(customer="c1")).__aenter__(),
+        "FeedSubscription.__anext__": lambda: anext(events),
+    }
+
+
 def calls_of_orders(
     service: OrdersService, client: OrdersClient, events: trellis_nats.EventSubscription[Shipped]
 ) -> Calls:
@@ -141,7 +149,11 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         OrdersService.connect(nats_server.url) as service,
         OrdersClient.connect(nats_server.url) as client,
         client.shipped.subscribe() as events,
+        LiveService.connect(nats_server.url) as live,
+        LiveClient.connect(nats_server.url) as reader,
     ):
+        live.count.handle(Source().handle)
+        await live.start()
         began: asyncio.Future[WeighJob] = asyncio.get_running_loop().create_future()
         done = asyncio.Event()
 
@@ -155,8 +167,10 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         ref = await shop.jobs.weigh.create(Parcel(number=1))
         calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
 
-        assert await refused(calls) == {}
-        assert sent_elsewhere == []
+        async with reader.count(CountFrom(customer="c1")) as counts:
+            calls |= calls_of_feeds(reader, counts)
+            assert await refused(calls) == {}
+            assert sent_elsewhere == []
         assert set(calls) | OWN == public_coroutines()
         done.set()
         assert await ref.result(timeout=SOON) == Receipt(total=1), "the refused calls broke nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ulid import ULID
@@ -12,7 +12,8 @@ from ulid import ULID
 from trellis_nats.clock import timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import new_context
-from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors import ConfigurationError, TimedeltaExpected
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -42,9 +43,13 @@ def derive_id(service: str, queue: str, key: str) -> str:
     """
     if not key:
         raise ConfigurationError(f'queue "{queue}": an idempotency key must not be empty')
-    framed = b"".join(
-        len(part).to_bytes(4, "big") + part for part in (p.encode() for p in (service, queue, key))
-    )
+    try:
+        parts = [part.encode() for part in (service, queue, key)]
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f'queue "{queue}": the idempotency key {key!r} is not valid Unicode: {error.reason}'
+        ) from None
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return str(ULID(hashlib.sha256(framed).digest()[:_ULID_BYTES]))
 
 
@@ -92,16 +97,31 @@ def draft(
 
 
 def _not_before(delay: timedelta | None, queue: str, at: datetime) -> datetime | None:
+    require_timedelta("delay", delay)
     if delay is None:
         return None
     if delay < timedelta(0):
         raise ConfigurationError(f'queue "{queue}": a delay must not be negative, got {delay}')
-    return at + delay
+    return _later(at, delay, f'queue "{queue}": the delay')
 
 
 def _deadline(asked: timedelta | datetime | None, at: datetime) -> datetime | None:
+    if asked is None:
+        return None
     if isinstance(asked, timedelta):
-        return at + asked
-    if asked is not None and asked.tzinfo is None:
+        return _later(at, asked, "the deadline")
+    if not isinstance(asked, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        raise TimedeltaExpected("deadline, if it is not a datetime", asked)
+    if asked.tzinfo is None:
         raise ConfigurationError(f"the deadline {asked} has no time zone")
-    return asked
+    try:
+        return asked.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"the deadline {asked} is outside of the years 1 to 9999 in UTC") from None
+
+
+def _later(at: datetime, delay: timedelta, what: str) -> datetime:
+    try:
+        return at + delay
+    except OverflowError:
+        raise ConfigurationError(f"{what} {delay} from now is outside of the years 1 to 9999") from None

@@ -143,7 +143,9 @@ class JobIdentity:
 
 def shorten(text: str) -> str:
     """Cut a text to 8 KiB and replace its control characters, before it is stored or logged."""
-    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    # Cut first: the text may have millions of characters, each of which has at least one byte.
+    kept = text[: ERROR_BYTES_MAX + 1]
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in kept)
     data = clean.encode(errors="replace")
     if len(data) <= ERROR_BYTES_MAX:
         return data.decode()

@@ -10,6 +10,7 @@ from typing import Generic, cast
 
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 
@@ -52,6 +53,7 @@ def register(
         raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
     if concurrency is not None and concurrency < 1:
         raise ConfigurationError(f'queue "{queue}": concurrency must be at least 1, got {concurrency}')
+    require_timedelta(f'queue "{queue}": timeout', timeout)
     if timeout is not None and timeout <= timedelta(0):
         raise ConfigurationError(f'queue "{queue}": a timeout must be positive, got {timeout}')
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):

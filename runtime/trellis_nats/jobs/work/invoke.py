@@ -16,7 +16,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
-from trellis_nats.errors import InvalidPayload, JobCancelled, JobFailed, JobRetry
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.model.lineage import Origin, work_on
 from trellis_nats.jobs.model.outcome import (
     Completed,
@@ -26,12 +26,12 @@ from trellis_nats.jobs.model.outcome import (
     Released,
     SlotLost,
     Superseded,
-    Withdrawn,
 )
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.handler import HandlerRegistration, task_name
+from trellis_nats.jobs.work.raised import is_deliberate, raised_ending
 from trellis_nats.jobs.work.shutdown import Shutdown
 
 __all__ = ["invoke_handler"]
@@ -128,32 +128,26 @@ async def _call(
         work_on(origin)
         calling = registration.call(job)
         value = await (calling if registration.timeout is None else _in_time(calling, registration.timeout))
-    except JobCancelled as error:
-        return Withdrawn(_words(error) or "cancelled")
-    except JobFailed as error:
-        return Failed(_words(error) or "failed")
-    except JobRetry as error:
-        return Raised(_words(error), after=error.after)
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        fields = _fields(LogEvent.HANDLER_RAISED, job)
-        log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
-        return Raised(f"{type(error).__name__}: {_words(error)}")
+        if not is_deliberate(error):
+            fields = _fields(LogEvent.HANDLER_RAISED, job)
+            log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
+        return raised_ending(error)
     if result is None:
-        return Completed()
+        return Completed() if value is None else Failed(_undeclared(job, value))
     try:
         return Completed(result.encode(value))
     except InvalidPayload as error:
         return Failed(str(error))
 
 
-def _words(error: BaseException) -> str:
-    """Return an error's text. Its class may be one whose `__str__` raises."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - likewise
-        return "the error's text cannot be read"
+def _undeclared(job: ActiveJob[PayloadT, ResultT, UpdateT], value: object) -> str:
+    return (
+        f'queue "{job.queue}" declares no `result` in its contract, but its handler returned a value of type '
+        f"{type(value).__name__}"
+    )
 
 
 def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict[str, object]:

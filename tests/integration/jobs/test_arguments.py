@@ -1,0 +1,142 @@
+"""Arguments of the wrong kind: errors that say what is expected, before anything is sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from trellis_nats import (
+    ConfigurationError,
+    JobFailed,
+    JobRetry,
+    JobState,
+    Maintenance,
+    Options,
+    Retention,
+    TimedeltaExpected,
+)
+from trellis_nats.testing import NatsServer
+
+from tests.support.orders import REQUEST, NotFoundError, OrdersClient
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+SECONDS: Any = 5  # Any: a caller without a type checker
+SOON = timedelta(seconds=20)
+PARCEL = Parcel(number=1)
+
+
+async def test_a_number_is_not_a_duration(nats_server: NatsServer) -> None:
+    async with (
+        Shop.connect(nats_server.url) as shop,
+        OrdersClient.connect(nats_server.url) as client,
+    ):
+        jobs = shop.jobs.pack
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "create delay": lambda: jobs.create(PARCEL, delay=SECONDS),
+            "create deadline": lambda: jobs.create(PARCEL, deadline=SECONDS),
+            "submit": lambda: jobs.submit(PARCEL, delay=SECONDS),
+            "create_many": lambda: jobs.create_many([PARCEL], delay=SECONDS),
+            "wait": lambda: jobs.ref("J").wait(timeout=SECONDS),
+            "result": lambda: jobs.ref("J").result(timeout=SECONDS),
+            "call": lambda: client.create(REQUEST, timeout=SECONDS),
+            "stop": lambda: shop.stop(grace=SECONDS),
+        }
+        for call in calls.values():
+            with pytest.raises(
+                TimedeltaExpected, match=r"a timedelta is expected, got 5: write timedelta\(seconds=5\)"
+            ):
+                await call()
+        with pytest.raises(TimedeltaExpected, match="timeout"):
+            jobs.handle(timeout=SECONDS)(lambda job: Receipt(total=job.tries))
+        with pytest.raises(TimedeltaExpected, match="timeout"):
+            shop.health.check("mine", lambda: True, timeout=SECONDS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: JobRetry(after=SECONDS),
+        lambda: Options(connect_timeout=SECONDS),
+        lambda: Options(request_timeout=SECONDS),
+        lambda: Options(shutdown_grace=SECONDS),
+        lambda: Maintenance(lease=SECONDS),
+        lambda: Maintenance(lost_after=SECONDS),
+        lambda: Retention(failed=SECONDS),
+    ],
+)
+def test_a_number_is_not_a_duration_in_options(make: Callable[[], object]) -> None:
+    with pytest.raises(TimedeltaExpected, match="a timedelta is expected"):
+        make()
+
+
+async def test_what_no_calendar_or_text_holds_is_refused(nats_server: NatsServer) -> None:
+    west = timezone(timedelta(hours=-1))
+    async with Shop.connect(nats_server.url) as shop:
+        jobs = shop.jobs.pack
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "years 1 to 9999": lambda: jobs.create(PARCEL, deadline=timedelta.max),
+            "in UTC": lambda: jobs.create(PARCEL, deadline=datetime.max.replace(tzinfo=west)),
+            "not after": lambda: jobs.create(PARCEL, deadline=datetime.min.replace(tzinfo=UTC)),
+            "not valid Unicode": lambda: jobs.create(PARCEL, idempotency_key="\ud800"),
+        }
+        for text, call in calls.items():
+            with pytest.raises(ConfigurationError, match=text):
+                await call()
+
+
+async def test_a_timeout_says_what_did_not_end(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        ref = await shop.jobs.pack.create(PARCEL)
+        for wait in (ref.wait, ref.result):
+            with pytest.raises(
+                TimeoutError, match=f"job {ref.id} of queue pack has not ended within 0:00:00.01"
+            ):
+                await wait(timeout=timedelta(milliseconds=10))
+
+
+async def test_a_queue_without_a_result_takes_none(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.sort.handle
+        async def sort(job: Any) -> Any:
+            return 5 if job.payload.number else None
+
+        await shop.jobs.start_workers()
+        good, bad = [await shop.jobs.sort.create(Parcel(number=number)) for number in (0, 1)]
+
+        assert (await good.wait(timeout=SOON)).state is JobState.COMPLETED
+        with pytest.raises(
+            JobFailed, match=r"declares no `result` in its contract, but .* a value of type int"
+        ):
+            await bad.result(timeout=SOON)
+        assert (await bad.get()).state is JobState.FAILED
+
+
+def test_the_text_of_a_declared_error_has_its_fields() -> None:
+    error = NotFoundError("no such order", resource="order", resource_id="o1")
+
+    assert str(error) == "no such order (resource='order', resourceId='o1')"
+    assert error.message == "no such order"
+
+
+async def test_a_group_of_errors_steers_a_job_of_a_task_group(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            async def decline() -> None:
+                raise JobFailed("card declined")
+
+            async with asyncio.TaskGroup() as outer:
+                outer.create_task(asyncio.sleep(60))
+                async with asyncio.TaskGroup() as inner:
+                    inner.create_task(decline())
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(PARCEL)
+
+        with pytest.raises(JobFailed, match=r"^card declined$"):
+            await ref.result(timeout=SOON)
+        assert (await ref.get()).tries == 1
