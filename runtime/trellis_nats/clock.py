@@ -7,9 +7,20 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["from_milliseconds", "now", "parse_timestamp", "timestamp", "to_milliseconds", "to_nanoseconds"]
+__all__ = [
+    "from_milliseconds",
+    "from_unix_nanoseconds",
+    "later",
+    "now",
+    "parse_timestamp",
+    "timestamp",
+    "to_milliseconds",
+    "to_nanoseconds",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
+"""The last instant that a timestamp can express."""
 
 
 def now() -> datetime:
@@ -52,6 +63,16 @@ def parse_timestamp(text: str) -> datetime:
         return instant.astimezone(UTC)
     except OverflowError:
         raise ValueError(f'"{text}" is outside of the years 1 to 9999 in UTC') from None
+
+
+def later(instant: datetime, duration: timedelta) -> datetime:
+    """Return the instant a duration later; the end of the year 9999 where that is beyond it."""
+    return _LAST if duration >= _LAST - instant else instant + duration
+
+
+def from_unix_nanoseconds(nanoseconds: int) -> datetime:
+    """Return the instant of a number of nanoseconds since 1970, as in an ack subject."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
 def to_milliseconds(duration: timedelta) -> int:

@@ -106,6 +106,12 @@ class Options:
     Allow no other account to subscribe there. None: `_INBOX_<service>`, for clients `_INBOX_<service>.client`. When
     each program has its own prefix, none can receive the answers to another.
     """
+    jitter: float = 0.1
+    """By which part the waits of a queue's backoff vary, so that jobs which failed together do not return together.
+
+    0.1 is ±10 %; 0 is for tests that measure the waits. The wait that a handler asks for (`JobRetry(after=…)`) and a
+    `delay` do not vary. Reconnects vary always, and more.
+    """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None
@@ -152,6 +158,8 @@ class Options:
             )
         if self.max_bytes is not None and self.max_bytes <= 0:
             raise ConfigurationError(f"max_bytes must be positive, got {self.max_bytes}")
+        if not 0 <= self.jitter < 1:
+            raise ConfigurationError(f"jitter must be at least 0 and less than 1, got {self.jitter}")
 
     @property
     def api_prefix(self) -> str:

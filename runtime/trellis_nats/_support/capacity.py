@@ -37,6 +37,10 @@ class Capacity:
         self._running += 1
         return Permit(self)
 
+    def request(self) -> Permit:
+        """Return the permit of a message that arrived without a free one: `reacquire` waits for it."""
+        return Permit(self, is_held=False)
+
     async def wait_free(self) -> None:
         """Wait until a permit is free, and take it."""
         if self.free > 0 or self._closed:
@@ -92,9 +96,9 @@ class Permit:
 
     __slots__ = ("_capacity", "_state")
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, *, is_held: bool = True) -> None:
         self._capacity = capacity
-        self._state = _State.RUNNING
+        self._state = _State.RUNNING if is_held else _State.RELEASED
 
     @property
     def is_held(self) -> bool:

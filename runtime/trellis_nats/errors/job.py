@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from trellis_nats.errors.base import TrellisError
 from trellis_nats.errors.configuration import require_timedelta
@@ -20,6 +20,9 @@ __all__ = [
     "JobStale",
     "Refusal",
 ]
+
+_AFTER_LONGEST: Final = timedelta(days=30)
+"""Stream JOBS drops an event after 90 days. The history of a job that has begun cannot be stored again."""
 
 Refusal = Literal["active-limit", "queue-depth", "stale-blocked"]
 """Why a concurrency key rejects a job: all slots are taken; the waiting jobs are at their limit; or a slot whose lease
@@ -38,12 +41,21 @@ class JobFailed(JobError):
 
 
 class JobRetry(JobError):
-    """Raised by a handler: run the job again after `after`, or after the queue's backoff."""
+    """Raised by a handler: run the job again after `after`, or after the queue's backoff.
+
+    Raises:
+        ValueError: `after` is negative, or longer than 30 days.
+    """
 
     def __init__(self, message: str = "try again", *, after: timedelta | None = None) -> None:
         require_timedelta("JobRetry(after=…)", after)
         if after is not None and after < timedelta(0):
             raise ValueError(f"after must not be negative, got {after}")
+        if after is not None and after > _AFTER_LONGEST:
+            raise ValueError(
+                f"after must be at most {_AFTER_LONGEST.days} days, got {after}: the history of a job that waits longer "
+                "may be dropped; end this job, and create one with a delay"
+            )
         super().__init__(message)
         self.after = after
 

@@ -16,6 +16,9 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.jobs.delay.parking import Parking
+from trellis_nats.jobs.delay.server_clock import ServerClock
+from trellis_nats.jobs.grants import parking_grants
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
@@ -208,7 +211,8 @@ class Jobs:
             write_health = self._write_health(handled)
             for setup, registration in handled:
                 worker = self._worker(setup, registration, self._heartbeats, liveness, write_health)
-                await worker.start()
+                lacking = filter(self.runtime.lacks, parking_grants(setup.binding))
+                await worker.start(may_park=next(lacking, None) is None)
                 self._workers.append(worker)
             clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
             await clock_skew.watch(self.runtime.connection, self._heartbeats)
@@ -307,14 +311,23 @@ class Jobs:
         liveness: Liveness,
         write_health: WriteHealth,
     ) -> Worker:
-        context = setup.context
+        context, options = setup.context, self.runtime.options
         concurrency = registration.concurrency or context.binding.concurrency
         context.reader.nested_waits.concurrency = concurrency
+        parking = Parking(
+            self.runtime.connection,
+            context.subjects,
+            ServerClock(),
+            queue=context.queue,
+            timeout=options.request_timeout,
+        )
         executor = Executor(
             context,
             registration,
             liveness=liveness,
             slots=None if context.keys is None else self._slot_acquirer(context.keys, heartbeats, liveness),
+            parking=parking,
+            jitter=options.jitter,
             shutdown=self._shutdown,
         )
         return Worker(
@@ -323,6 +336,7 @@ class Jobs:
             executor,
             heartbeats,
             self.runtime.health,
+            parking,
             find_write_problem=write_health.find_problem,
             concurrency=concurrency,
             work_stream=self._binding().work_stream,

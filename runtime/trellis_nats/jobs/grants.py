@@ -13,6 +13,7 @@ from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, 
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import (
+    DELAYED_STREAM,
     LEASES_PREFIX,
     STREAM,
     JobSubjects,
@@ -27,6 +28,7 @@ __all__ = [
     "key_record_grants",
     "maintenance_grants",
     "own_question_grants",
+    "parking_grants",
     "work_grants",
 ]
 
@@ -79,6 +81,11 @@ def work_grants(
         f"acknowledge jobs of queue {name} where the server has js_ack_fc_v2",
         at_start=StartCheck.OPTIONAL,
     )
+    yield publish(
+        f"$JS.ACK.*.*.{DELAYED_STREAM}.{consumer}.>",
+        f"acknowledge due jobs of queue {name} where the server has js_ack_fc_v2",
+        at_start=StartCheck.OPTIONAL,
+    )
     if queue.updates_prefix is not None:
         yield publish(f"{queue.updates_prefix}.*", f"send the updates of queue {name}")
     yield from own_question_grants(jobs, instance_id)
@@ -124,6 +131,30 @@ def event_question_grants(queue: QueueBinding, instance_id: str) -> Iterator[Gra
     )
 
 
+def parking_grants(queue: QueueBinding) -> Iterator[Grant]:
+    """To park the jobs of a queue that wait for long. Without one of these, such jobs hold deliveries."""
+    consumer, name, optional = queue.consumer_name, queue.queue_type, StartCheck.OPTIONAL
+    yield publish(
+        JobSubjects(queue.publish_prefix).parked("*"),
+        f"park waiting jobs of queue {name}",
+        probe=Probe.WRONG_STREAM,
+        at_start=optional,
+    )
+    yield api(
+        f"CONSUMER.INFO.{DELAYED_STREAM}.{consumer}",
+        f"verify the consumer of due jobs of queue {name}",
+        at_start=optional,
+    )
+    yield api(
+        f"CONSUMER.MSG.NEXT.{DELAYED_STREAM}.{consumer}",
+        f"pull due jobs of queue {name}",
+        at_start=optional,
+    )
+    yield publish(
+        f"$JS.ACK.{DELAYED_STREAM}.{consumer}.>", f"acknowledge due jobs of queue {name}", at_start=optional
+    )
+
+
 def key_record_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
     """To read and change the records of a queue's keys, for instance to free a slot."""
     bucket, name = jobs.keys_bucket, queue.queue_type
@@ -145,6 +176,7 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
     yield publish(f"$JS.ACK.*.*.{STREAM}.*.>", "do the same where the server has js_ack_fc_v2")
     yield api(f"STREAM.PURGE.{STREAM}", "purge ended jobs")
     yield api(f"DIRECT.GET.{jobs.work_stream}", "find lost jobs")
+    yield api(f"DIRECT.GET.{DELAYED_STREAM}", "find lost jobs among those that are parked")
     for queue in jobs.queues.values():
         yield publish(queue.work_subject, f"enqueue lost jobs of queue {queue.queue_type}")
     yield _ask(jobs)

@@ -15,10 +15,11 @@ from trellis_nats.jobs.grants import (
     inspect_grants,
     key_record_grants,
     maintenance_grants,
+    parking_grants,
     work_grants,
 )
 from trellis_nats.jobs.local_queue import local_queue
-from trellis_nats.jobs.model.job_streams import job_requirements, work_consumer
+from trellis_nats.jobs.model.job_streams import due_consumer, job_requirements, work_consumer
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.specs import JobSpec
 from trellis_nats.surface import Surface
@@ -41,9 +42,10 @@ class QueueSurface(Surface):
 
     @override
     def requirements(self, binding: Binding) -> Iterator[Requirement]:
-        """Return the consumer."""
+        """Return the consumers."""
         for jobs, queue in self._bound(binding):
             yield work_consumer(jobs.work_stream, queue)
+            yield due_consumer(queue)
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
@@ -54,7 +56,10 @@ class QueueSurface(Surface):
                 for grant in create_grants(jobs, queue, has_keys=has_keys):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.OPTIONAL)
             if role == "worker":
-                for grant in work_grants(jobs, queue, has_keys=has_keys, instance_id=self.instance_id):
+                for grant in (
+                    *work_grants(jobs, queue, has_keys=has_keys, instance_id=self.instance_id),
+                    *parking_grants(queue),
+                ):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
             if role == "operator":
                 yield from inspect_grants(jobs, queue)

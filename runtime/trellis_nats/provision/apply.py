@@ -22,6 +22,7 @@ from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, Provis
 from trellis_nats.provision.compare import (
     consumer_deviations,
     consumer_differences,
+    consumer_remarks,
     stream_differences,
     stream_remarks,
 )
@@ -66,21 +67,24 @@ async def provision(
         NotConnected: there was no connection within the time for a request.
     """
     wanted = plan(requirements)
+    version = connection.server_version
     problems: list[str] = []
     broken: set[str] = set()
     try:
         for stream in wanted.streams:
-            if stream.is_optional and not create:
+            if version < stream.since or (stream.is_optional and not create):
+                broken.add(stream.name)
                 continue
             found = await _stream_problems(
                 connection, stream, create=create, replicas=replicas, max_bytes=max_bytes
             )
-            if found and not stream.is_optional:
+            if found or (found is None and stream.is_optional):
                 broken.add(stream.name)
-                problems += found
+            problems += _required(found or [], is_optional=stream.is_optional)
         for consumer in wanted.consumers:
-            if consumer.stream not in broken:
-                problems += await _consumer_problems(connection, consumer, create=create)
+            if version >= consumer.since and consumer.stream not in broken:
+                found = await _consumer_problems(connection, consumer, create=create)
+                problems += _required(found, is_optional=consumer.is_optional)
     except NoResponders:
         problems.append(
             f"JetStream is not enabled on {connection.address}, or not for this account; from a leaf node, the hub's is "
@@ -91,6 +95,19 @@ async def provision(
     _warn_of_missing(wanted.features, connection.server_version)
 
 
+def _required(found: list[str], *, is_optional: bool) -> list[str]:
+    """Return the problems of what the service needs. Log those of what it can do without."""
+    if not is_optional:
+        return found
+    for problem in found:
+        _log.info(
+            "not available: %s; the service continues without it",
+            problem,
+            extra=log_fields(LogEvent.RESOURCE_UNAVAILABLE),
+        )
+    return []
+
+
 async def _stream_problems(
     connection: Connection,
     wanted: StreamRequirement,
@@ -98,12 +115,15 @@ async def _stream_problems(
     create: bool,
     replicas: int,
     max_bytes: int | None,
-) -> list[str]:
+) -> list[str] | None:
+    """Create or verify a stream. Return its problems; None where the account may not look it up."""
     what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
     try:
         info = await get_stream_info(connection, wanted.name)
     except PermissionDenied:
-        return [] if wanted.is_optional else await _bucket_problems(connection, wanted)
+        if wanted.bucket is None or wanted.is_optional:
+            return None
+        return await _bucket_problems(connection, wanted, wanted.bucket)
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
@@ -158,14 +178,12 @@ async def _remark(
         )
 
 
-async def _bucket_problems(connection: Connection, wanted: StreamRequirement) -> list[str]:
+async def _bucket_problems(connection: Connection, wanted: StreamRequirement, bucket: str) -> list[str]:
     """Look for a bucket by reading from it, which needs no permission to look up streams."""
-    if wanted.bucket is None:
-        return []
     try:
-        await get_last_message(connection, wanted.name, kv_subject(wanted.bucket))
+        await get_last_message(connection, wanted.name, kv_subject(bucket))
     except NoResponders:
-        return [_missing(f'bucket "{wanted.bucket}"')]
+        return [_missing(f'bucket "{bucket}"')]
     except PermissionDenied:
         return []
     return []
@@ -213,12 +231,15 @@ def _existing_problems(
 ) -> list[str]:
     """Return why a consumer will not do. Where a control plane provisions, another runtime may have created it."""
     problems, deviations = consumer_differences(wanted, existing), consumer_deviations(wanted, existing)
+    remarks = consumer_remarks(wanted, existing)
     if create:
-        return problems + deviations
-    for deviation in deviations:
+        problems += deviations
+    else:
+        remarks += deviations
+    for remark in remarks:
         _log.warning(
             "%s",
-            deviation,
+            remark,
             extra=log_fields(LogEvent.CONSUMER_DEVIATES, stream=wanted.stream, consumer=wanted.name),
         )
     return problems

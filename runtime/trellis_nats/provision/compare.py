@@ -17,6 +17,7 @@ __all__ = [
     "compare_consumer",
     "consumer_deviations",
     "consumer_differences",
+    "consumer_remarks",
     "stream_differences",
     "stream_remarks",
 ]
@@ -27,6 +28,8 @@ _LIMITS: Final = ("max_msgs", "max_bytes", "max_msgs_per_subject")
 """Above 0, a full stream drops messages that it accepted, or refuses new ones."""
 _BREAKS: Final = ("sealed", "no_ack")
 _DURATIONS: Final = ("max_age", "ack_wait")
+_ROOM: Final = 1_000
+"""Below this, `max_ack_pending` can be as small as the handlers of a queue: an operator may want that (decision 18)."""
 
 
 def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]:
@@ -56,8 +59,9 @@ def stream_remarks(wanted: StreamRequirement, existing: Config) -> list[str]:
 
 
 def compare_consumer(wanted: ConsumerRequirement, info: ConsumerInfo) -> tuple[list[str], list[str]]:
-    """Return the differences and the deviations of a consumer as the server describes it."""
-    return consumer_differences(wanted, info.config), consumer_deviations(wanted, info.config)
+    """Return the differences of a consumer as the server describes it, and its deviations with the remarks."""
+    oddities = consumer_deviations(wanted, info.config) + consumer_remarks(wanted, info.config)
+    return consumer_differences(wanted, info.config), oddities
 
 
 def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[str]:
@@ -75,15 +79,25 @@ def consumer_deviations(wanted: ConsumerRequirement, existing: Config) -> list[s
     foreign = _traits_of_another_runtime(existing)
     fields = ("deliver_policy",) if foreign else ("deliver_policy", "ack_wait")
     found = [text for field in fields if (text := _difference(field, wanted.config, existing)) is not None]
-    room, needed = _number(existing, "max_ack_pending"), _number(wanted.config, "max_ack_pending")
-    if 0 < room < needed:
-        found.append(f"max_ack_pending is {room}, less than {needed}: waiting retries would block the queue")
     if foreign:
         found.append(
             f"another runtime created it: {' and '.join(foreign)}; here the worker counts and delays retries, so the "
             "server must do neither"
         )
     return _sentences(wanted, found)
+
+
+def consumer_remarks(wanted: ConsumerRequirement, existing: Config) -> list[str]:
+    """Return what an operator may have chosen for an existing consumer, and what it costs."""
+    room = _number(existing, "max_ack_pending")
+    if not 0 < room < min(_ROOM, _number(wanted.config, "max_ack_pending")):
+        return []
+    return _sentences(
+        wanted,
+        [
+            f"max_ack_pending is {room}: while as many jobs run, or wait without being parked, no other is delivered"
+        ],
+    )
 
 
 def _sentences(wanted: ConsumerRequirement, found: list[str]) -> list[str]:

@@ -40,8 +40,11 @@ class StreamRequirement:
     """Whether to create it with atomic batches, where the server knows them (2.12)."""
     bucket: str | None = None
     """The KV bucket that it holds, if any."""
+    since: tuple[int, int, int] = (0, 0, 0)
+    """The first server version that it is required on."""
     is_optional: bool = False
-    """Whether the surface can do without it. It is created where the account may, and its absence is not a problem."""
+    """Whether the surface can do without it. It is created where the account may; a problem is logged, and nothing is
+    refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,10 @@ class ConsumerRequirement:
     name: str
     config: Mapping[str, JsonValue]
     """Its configuration in the form of the JetStream API, without the durable name."""
+    since: tuple[int, int, int] = (0, 0, 0)
+    """The first server version that it is required on."""
+    is_optional: bool = False
+    """Whether the surface can do without it: a problem is logged, and nothing is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

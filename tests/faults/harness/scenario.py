@@ -129,6 +129,21 @@ class Scenario:
             for _ in range(min(at_once, count)):
                 group.create_task(one_after_another())
 
+    async def submit_batch(
+        self, count: int, *, delay: timedelta | None = None, ends: tuple[str, ...] = ()
+    ) -> list[Ref]:
+        """Create jobs in one batch, which the server must take."""
+        numbers = range(self._numbers + 1, self._numbers + count + 1)
+        self._numbers += count
+        refs = await self.mill.jobs.of(self.queue).create_many(
+            [Grain(number=number) for number in numbers], delay=delay
+        )
+        for ref in refs:
+            self.history.write(What.SUBMIT, ref.id, ends=list(ends))
+            self.history.write(What.ACCEPTED, ref.id)
+        self.refs += refs
+        return refs
+
     async def cancel(self, ref: Ref) -> bool | None:
         """Cancel a job, and return whether that was its end; None when NATS did not say."""
         self.history.write(What.CANCEL, ref.id)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from trellis_nats import JobFailed, JobRetry
+from trellis_nats import JobFailed, JobRetry, Options
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -29,7 +29,7 @@ def logged(signals: LogSignals, level: int = logging.INFO) -> list[tuple[str, st
 
 async def test_each_attempt_that_raised_and_the_last_one_of_a_dead_job(nats_server: NatsServer) -> None:
     with LogSignals() as signals:
-        async with Shop.connect(nats_server.url) as shop:
+        async with Shop.connect(nats_server.url, options=Options(jitter=0)) as shop:
 
             @shop.jobs.pack.handle
             async def pack(job: ParcelJob) -> Receipt:

@@ -76,7 +76,7 @@ async def test_everything_is_created_as_designed(connection: Connection) -> None
     assert work["retention"] == "workqueue"
     assert consumer["ack_wait"] == 30 * 10**9
     assert consumer["max_deliver"] == -1
-    assert consumer["max_ack_pending"] == 10_000
+    assert consumer["max_ack_pending"] == 100_000
     assert "backoff" not in consumer
     assert (bucket["max_msgs_per_subject"], bucket["max_msg_size"]) == (2, 1000)
     assert (bucket["discard"], bucket["deny_delete"], bucket["allow_rollup_hdrs"]) == ("new", True, True)
@@ -240,10 +240,7 @@ async def test_a_consumer_of_another_runtime_is_recognised(connection: Connectio
         await provision(connection, NEEDS, create=True)
 
     consumer = 'consumer "shop__pack" of stream "JOBS_WORK" differs: '
-    assert failure.value.problems == (
-        f"{consumer}max_ack_pending is 1, less than 10000: waiting retries would block the queue",
-        f"{consumer}another runtime created it: {BY_ANOTHER}",
-    )
+    assert failure.value.problems == (f"{consumer}another runtime created it: {BY_ANOTHER}",)
 
 
 async def test_a_subject_in_use_by_another_stream_is_named(connection: Connection) -> None:

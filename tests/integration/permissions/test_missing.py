@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from trellis_nats import ConfigurationError, Options, Permissions, PermissionsMissing, permissions
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
+from trellis_nats._nats.jetstream.streams import get_consumer_info, get_last_message, get_stream_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.permissions import require_permissions
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, NatsServer
 
 from tests.support.depot import Depot, accounts, login, register, standing
 from tests.support.eventually import eventually
@@ -27,7 +28,10 @@ WORKER = permissions(Depot, "worker")
 LINES = [("publish", subject) for subject in WORKER.publish] + [
     ("subscribe", subject) for subject in WORKER.subscribe
 ]
-DONE_WITHOUT = (".workers.", "probes", "feed_traces", "subscribe events", "job_claims", "$JS.ACK.*.*.")
+DONE_WITHOUT = (
+    *(".workers.", "probes", "feed_traces", "subscribe events", "job_claims", "$JS.ACK.*.*."),
+    *("JOBS_DELAYED", "trellis.delayed."),
+)
 STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
 
 
@@ -71,7 +75,7 @@ async def test_each_permission_that_is_missing_is_named(
     operation, subject = LINES[number]
     line = f'{operation} to "{subject}"'
 
-    if "CONSUMER.INFO" in subject:  # it is looked up when the service connects
+    if "CONSUMER.INFO.JOBS_WORK" in subject:  # it is looked up when the service connects
         with pytest.raises(ConfigurationError, match="cannot be looked up") as refused:
             await started(server, f"lacks{number}")
         assert subject in str(refused.value)
@@ -232,3 +236,42 @@ async def test_an_account_that_may_not_receive_answers_fails_when_it_connects() 
 
 def replace_inbox(options: Options, prefix: str) -> Options:
     return replace(options, inbox_prefix=prefix)
+
+
+PARKING = tuple(
+    subject
+    for subject in WORKER.publish
+    if ("DELAYED" in subject or ".delayed." in subject) and "$JS.ACK.*" not in subject
+)
+
+
+async def test_without_the_permissions_to_park_jobs_wait_as_deliveries(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each of them alone is enough to prevent it: what is parked must also be pulled and acknowledged."""
+    users: dict[str, Permissions | None] = {
+        f"lacks{number}": without("publish", subject) for number, subject in enumerate(PARKING)
+    }
+    caplog.set_level(logging.INFO, logger="trellis_nats")
+    packing = [number for number, subject in enumerate(PARKING) if "pack" in subject]
+    assert len(packing) == 4
+    async with (
+        standing({"root": None, **users}) as server,
+        Depot.connect(server.url, options=login("root")) as root,
+    ):
+        connection = root.jobs.runtime.connection
+        for turn, number in enumerate(packing, 1):
+            async with Depot.connect(server.url, options=login(f"lacks{number}")) as depot:
+                register(depot)
+                await depot.start()
+                await root.jobs.pack.create(Parcel(number=number), delay=timedelta(hours=1))
+
+                async def is_held(count: int = turn) -> bool:
+                    info = await get_consumer_info(connection, "JOBS_WORK", "depot__pack")
+                    return info is not None and info.ack_pending == count
+
+                await eventually(is_held)
+                assert (await depot.health.report()).ready
+        assert await get_last_message(connection, "JOBS_DELAYED", "trellis.delayed.>") is None
+    off = [record for record in caplog.records if vars(record).get("event_name") == LogEvent.PARKING_OFF]
+    assert len([record for record in off if vars(record)["queue"] == "pack"]) == len(packing)

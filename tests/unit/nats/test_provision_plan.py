@@ -7,6 +7,7 @@ from trellis_nats.errors import ConfigurationError
 from trellis_nats.provision.compare import (
     consumer_deviations,
     consumer_differences,
+    consumer_remarks,
     stream_differences,
     stream_remarks,
 )
@@ -16,14 +17,22 @@ from trellis_nats.provision.requirements import BucketRequirement
 from tests.support.needs import NEEDS
 
 PLAN = plan(NEEDS)
-JOBS, WORK, ADVISORIES, KEYS, EVENTS, BUCKET = PLAN.streams
+JOBS, WORK, DELAYED, ADVISORIES, KEYS, EVENTS, BUCKET = PLAN.streams
 CONSUMER = PLAN.consumers[0]
 
 
 def test_streams_are_in_the_order_in_which_they_can_be_created() -> None:
     names = [stream.name for stream in PLAN.streams]
 
-    assert names == ["JOBS", "JOBS_WORK", "JOBS_ADVISORIES", "KV_JOBS_KEYS_shop", "trellis", "KV_shop"]
+    assert names == [
+        "JOBS",
+        "JOBS_WORK",
+        "JOBS_DELAYED",
+        "JOBS_ADVISORIES",
+        "KV_JOBS_KEYS_shop",
+        "trellis",
+        "KV_shop",
+    ]
 
 
 def test_what_several_surfaces_require_is_planned_once() -> None:
@@ -136,16 +145,24 @@ def _sources() -> list[object]:
         ({"filter_subject": ""}, "it filters nothing, not trellis.work.shop.pack"),
         ({"ack_policy": "none"}, "ack_policy is none, not explicit"),
         ({"ack_wait": 60_000_000_000}, "ack_wait is 60 s, not 30 s"),
-        (
-            {"max_ack_pending": 7},
-            "max_ack_pending is 7, less than 10000: waiting retries would block the queue",
-        ),
     ],
 )
 def test_a_consumer_that_behaves_differently_differs(changed: dict[str, object], sentence: str) -> None:
     existing = {**CONSUMER.config, **changed}
     assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == [
         f'consumer "shop__pack" of stream "JOBS_WORK" differs: {sentence}'
+    ]
+
+
+def test_a_low_limit_of_deliveries_is_an_operators_choice() -> None:
+    existing = {**CONSUMER.config, "max_ack_pending": 7}
+
+    assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == []
+    assert consumer_remarks(CONSUMER, existing) == [
+        (
+            'consumer "shop__pack" of stream "JOBS_WORK" differs: max_ack_pending is 7: while as many jobs run, or '
+            "wait without being parked, no other is delivered"
+        )
     ]
 
 
@@ -159,4 +176,5 @@ def test_a_consumer_that_behaves_differently_differs(changed: dict[str, object],
 )
 def test_a_consumer_with_a_higher_limit_or_another_spelling_is_accepted(changed: dict[str, object]) -> None:
     existing = {**CONSUMER.config, **changed}
+    assert consumer_remarks(CONSUMER, existing) == []
     assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == []

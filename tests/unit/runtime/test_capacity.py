@@ -93,3 +93,21 @@ def test_a_stop_wakes_all_waiters() -> None:
         await turn
 
     asyncio.run(scene())
+
+
+async def test_a_message_that_arrived_without_a_free_permit_waits_for_it_and_goes_first() -> None:
+    worker = Worker(1)
+    running, due = worker.capacity.acquire(), worker.capacity.request()
+    assert not due.is_held
+    waiting = asyncio.ensure_future(due.reacquire())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    running.release()
+    await waiting
+
+    assert due.is_held
+    assert worker.capacity.free == 0
+    due.release()
+    due.release()
+    assert worker.capacity.free == 1

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats.clock import (
+    from_unix_nanoseconds,
+    later,
     now,
     parse_timestamp,
     timestamp,
@@ -95,3 +97,21 @@ def test_only_what_cannot_change_a_subject_is_a_token(text: str) -> None:
     else:
         with pytest.raises(ConfigurationError, match="must be 1 to 64"):
             require_token("job id", text)
+
+
+@given(instants, st.timedeltas(timedelta(0)))
+def test_what_is_later_than_the_year_9999_is_its_end(instant: datetime, duration: timedelta) -> None:
+    found = later(instant, duration)
+
+    assert found >= instant or found.year == 9999
+    if duration < datetime(9999, 12, 31, tzinfo=UTC) - instant:
+        assert found == instant + duration
+    else:
+        assert found.year == 9999
+    assert parse_timestamp(timestamp(found)).year == found.year
+
+
+def test_an_instant_is_read_from_an_ack_subject() -> None:
+    assert from_unix_nanoseconds(1_782_900_000_123_456_789) == datetime(
+        2026, 7, 1, 10, 0, 0, 123_456, tzinfo=UTC
+    )

@@ -27,7 +27,7 @@ ACK_WAIT = timedelta(seconds=30)
 BACKOFF = (timedelta(seconds=5), timedelta(minutes=2))
 
 
-def newest(event: str, state: str, tries: int = 1) -> LifecycleEvent:
+def newest(event: str, state: str, tries: int = 1, not_before: str | None = None) -> LifecycleEvent:
     body: dict[str, JsonValue] = {
         "jobId": "j",
         "service": "shop",
@@ -42,6 +42,8 @@ def newest(event: str, state: str, tries: int = 1) -> LifecycleEvent:
         },
         "timestamp": "2026-01-01T12:00:00.000Z",
     }
+    if not_before is not None:
+        body["notBefore"] = not_before
     return LifecycleEvent.model_validate(body)
 
 
@@ -76,6 +78,17 @@ def test_the_newest_event_decides_whether_a_job_may_be_lost(
     )
 
     assert found is decision
+
+
+@pytest.mark.parametrize(("event", "state"), [("created", "pending"), ("retry", "retry")])
+def test_a_job_is_not_lost_before_it_is_due(event: str, state: str) -> None:
+    waiting = newest(event, state, not_before="2026-01-01T13:00:00.000Z")
+
+    def decided(age: timedelta) -> LostJobDecision:
+        return decide(waiting, age=age, ack_wait=ACK_WAIT, backoff=BACKOFF, lost_after=LOST_AFTER)
+
+    assert decided(timedelta(minutes=60, seconds=59)) is LostJobDecision.YOUNG
+    assert decided(timedelta(minutes=61)) is LostJobDecision.LOST_WITHOUT_MESSAGE
 
 
 def test_every_final_event_has_a_retention_by_default() -> None:

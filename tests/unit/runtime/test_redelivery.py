@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, spread
 
 OTHERWISE = timedelta(seconds=30)
 
@@ -75,3 +75,27 @@ def test_a_delivery_proves_that_no_worker_is_alive_after_an_ack_wait(
     found = policy.is_silence_proven(delivered, connected_for=timedelta(seconds=connected_seconds))
 
     assert found is is_proven
+
+
+@pytest.mark.parametrize(
+    ("room", "longest"), [(0, 60), (-1, 60), (100_000, 60), (1_000, 60), (999, 1), (4, 1)]
+)
+def test_a_consumer_holds_short_waits_and_a_narrow_one_hardly_any(room: int, longest: int) -> None:
+    policy = RedeliveryPolicy.of(ConsumerInfo(max_ack_pending=room), otherwise=OTHERWISE)
+
+    assert policy.may_hold(timedelta(seconds=longest))
+    assert not policy.may_hold(timedelta(seconds=longest, milliseconds=1))
+
+
+@given(st.floats(0, 0.99), st.timedeltas(timedelta(0), timedelta(days=30)))
+def test_waits_vary_by_at_most_the_jitter(jitter: float, wait: timedelta) -> None:
+    (varied,) = spread([wait], jitter)
+
+    assert abs(varied - wait) <= jitter * wait + timedelta(milliseconds=1)
+
+
+def test_waits_are_spread_over_the_whole_range() -> None:
+    waits = spread([timedelta(seconds=10)] * 1_000, 0.1)
+
+    assert max(waits) - min(waits) > timedelta(seconds=1.5)
+    assert spread([timedelta(seconds=10)], 0) == [timedelta(seconds=10)]

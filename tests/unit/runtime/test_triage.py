@@ -5,13 +5,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats.clock import timestamp
+from trellis_nats.clock import later, timestamp
 from trellis_nats.codec import json_text
 from trellis_nats.context import new_context
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
-from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, admit
+from trellis_nats.jobs.model.triage import (
+    Exhausted,
+    Finished,
+    Overdue,
+    Start,
+    TooEarly,
+    admit,
+    time_to_retry,
+)
 
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="orders-service", queue="charge-payment", context=new_context())
@@ -87,3 +95,32 @@ def test_a_job_past_its_deadline_expires(late: timedelta) -> None:
 
     assert admit(work, work, max_deliver=5, at=AT + late) == Overdue(JobState.PENDING, 0)
     assert admit(work, work, max_deliver=5, at=AT - timedelta(seconds=1)) == Start(JobState.PENDING, 1)
+
+
+def waiting(seconds: float) -> LifecycleEvent:
+    not_before = timestamp(later(AT, timedelta(seconds=seconds)))
+    return event(EventType.RETRY, JobState.RETRY, 1, notBefore=not_before)
+
+
+@pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=10), -timedelta(minutes=10)], ids=str)
+def test_a_retry_waits_by_the_servers_clock_whatever_the_others_say(skew: timedelta) -> None:
+    stored_at = AT + skew
+    wait = time_to_retry(waiting(60), stored_at=stored_at, server_time=stored_at + timedelta(seconds=45))
+
+    assert wait == timedelta(seconds=15)
+    assert admit(CREATED, waiting(60), max_deliver=5, at=AT, retry_in=wait) == TooEarly(wait)
+    assert admit(CREATED, waiting(60), max_deliver=5, at=AT, retry_in=-wait) == Start(JobState.RETRY, 2)
+
+
+def test_an_event_that_names_no_wait_waits_for_nothing() -> None:
+    plain = event(EventType.RETRY, JobState.RETRY, 1)
+    started = event(EventType.STARTED, JobState.ACTIVE, 1, notBefore="2026-07-01T11:00:00.000Z")
+
+    assert time_to_retry(plain, stored_at=AT, server_time=AT) == timedelta(0)
+    assert time_to_retry(started, stored_at=AT, server_time=AT) == timedelta(0)
+    assert time_to_retry(waiting(60), stored_at=None, server_time=AT) == timedelta(0)
+
+
+@pytest.mark.parametrize("not_before", ["soon", "2026-07-01T09:00:00.000Z", None])
+def test_a_wait_that_cannot_be_read_or_is_over_is_none(not_before: str | None) -> None:
+    assert event(EventType.RETRY, JobState.RETRY, 1, notBefore=not_before).wait == timedelta(0)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
@@ -15,7 +15,7 @@ from trellis_nats._nats.jetstream.progress_thread import Hold
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import to_nanoseconds
+from trellis_nats.clock import from_unix_nanoseconds, to_nanoseconds
 from trellis_nats.errors import NoResponders, NotConnected, RequestTimeout
 
 __all__ = ["Delivery", "is_delivery", "parse_delivery"]
@@ -23,6 +23,9 @@ __all__ = ["Delivery", "is_delivery", "parse_delivery"]
 _log = logging.getLogger(__name__)
 
 _ACK_TIMEOUT: Final = timedelta(seconds=5)
+_NAK_LONGEST: Final = timedelta(days=30)
+"""A longer delay is cut. A server redelivers at once, and without end, when the delay does not fit into 64 bits of
+nanoseconds (292 years)."""
 
 
 @dataclass(slots=True)
@@ -45,8 +48,15 @@ class Delivery:
     source_sequence: int | None
     """In the stream that it was sourced from; None when it was published to the work stream itself."""
     _connection: Connection = field(repr=False)
+    stored_nanoseconds: int = 0
+    """When the server stored it, since 1970, by the server's clock."""
     hold: Hold | None = field(default=None, repr=False)
     """Sends the progress acks of this message. Released before a delayed `nak`: a later progress ack would undo that."""
+
+    @property
+    def stored_at(self) -> datetime:
+        """When the server stored it, by the server's clock: that clock has reached this instant."""
+        return from_unix_nanoseconds(self.stored_nanoseconds)
 
     async def ack(self) -> bool:
         """Acknowledge, without a confirmation of the server."""
@@ -71,12 +81,14 @@ class Delivery:
         return False
 
     async def nak(self, delay: timedelta | None = None) -> bool:
-        """Return the message to the server, for redelivery immediately or after `delay`."""
+        """Return the message to the server, for redelivery immediately or after `delay`, at most 30 days."""
         if delay is None or delay <= timedelta(0):
             return await self._respond(b"-NAK")
         if self.hold is not None:
             self.hold.release()
-        return await self._respond(b"-NAK " + json.dumps({"delay": to_nanoseconds(delay)}).encode())
+        return await self._respond(
+            b"-NAK " + json.dumps({"delay": to_nanoseconds(min(delay, _NAK_LONGEST))}).encode()
+        )
 
     def nak_now(self) -> bool:
         """Return the message to the server for immediate redelivery, without waiting for the socket."""
@@ -113,7 +125,7 @@ def parse_delivery(connection: Connection, message: Message) -> Delivery:
     Raises:
         ValueError: its reply subject is not one of JetStream.
     """
-    delivered, stream_sequence, _, _, _ = split_ack_subject(message.reply)
+    delivered, stream_sequence, _, stored, _ = split_ack_subject(message.reply)
     source = message.headers.get("Nats-Stream-Source", "").split()
     source_sequence = int(source[1]) if len(source) > 1 and source[1].isdecimal() else 0
     return Delivery(
@@ -125,5 +137,6 @@ def parse_delivery(connection: Connection, message: Message) -> Delivery:
         delivered=int(delivered),
         # Sequences start at 1. A forged 0 would pass a fence that expects no message.
         source_sequence=source_sequence or None,
+        stored_nanoseconds=int(stored),
         _connection=connection,
     )

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now, parse_timestamp, timestamp
+from trellis_nats.clock import later, now, parse_timestamp, timestamp
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.keys.key_store import KeyStore, KeyStores
 from trellis_nats.jobs.keys.model import event_fields, slots
@@ -185,7 +185,7 @@ class SlotLease:
             created_at=timestamp(now()),
             request_id=request_id if isinstance(request_id, str) else "",
             context=context,
-            retry_at=None if retry_after is None else timestamp(now() + retry_after),
+            retry_at=None if retry_after is None else timestamp(later(now(), retry_after)),
         )
 
     @property

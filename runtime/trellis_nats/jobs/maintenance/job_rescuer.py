@@ -20,15 +20,15 @@ from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.errors import ApiError, PermissionDenied
+from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.maintenance.lost_job import LostJobDecision, decide
 from trellis_nats.jobs.maintenance.open_jobs import SCANNED_EVENTS, OpenJobs, ScannedEvent
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
-from trellis_nats.jobs.maintenance.work_index import WorkIndex
+from trellis_nats.jobs.maintenance.work_index import MessageIndex, ParkedIndex
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
+from trellis_nats.jobs.model.subjects import DELAYED_STREAM, STREAM, JobSubjects
 from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["JobRescuer"]
@@ -109,7 +109,25 @@ class _QueueRescuer:
         self._queue = queue
         self._subjects = JobSubjects(queue.publish_prefix)
         self._filters = [f"{queue.publish_prefix}.*.{event}" for event in SCANNED_EVENTS]
-        self._work_index = WorkIndex(connection, jobs.work_stream, queue, rate_limit)
+        self._work_index = MessageIndex(
+            connection,
+            rate_limit,
+            stream=jobs.work_stream,
+            subject=queue.work_subject,
+            consumer=queue.consumer_name,
+        )
+        # In this order: a job moves from the work stream to where it is parked, and from there to where it is due.
+        self._delayed_indexes: list[MessageIndex] = [
+            ParkedIndex(connection, rate_limit, stream=DELAYED_STREAM, subject=self._subjects.parked("*")),
+            MessageIndex(
+                connection,
+                rate_limit,
+                stream=DELAYED_STREAM,
+                subject=self._subjects.due,
+                consumer=queue.consumer_name,
+            ),
+        ]
+        self._has_probed_delayed = False
         self._liveness = liveness
         self._rate_limit = rate_limit
         self._lost_after = lost_after
@@ -148,7 +166,7 @@ class _QueueRescuer:
         """Check the open jobs that are in memory, and enqueue the lost ones."""
         opened = self._open.opened_before(at - self._lost_after)
         try:
-            missing = await self._work_index.find_missing({event.job_id for event in opened})
+            missing = await self._work_index.find_missing({event.job_id for event in opened}, at=at)
         except ApiError as error:
             fields = log_fields(LogEvent.MAINTENANCE_FAILED, queue=self._queue.queue_type)
             _log.warning(
@@ -158,6 +176,7 @@ class _QueueRescuer:
                 extra=fields,
             )
             return RescueReport(examined=len(opened), undecided=len(opened))
+        missing = await self._find_not_parked(missing, at)
         without_message = [event for event in opened if event.job_id in missing]
 
         async def rescue(event: ScannedEvent) -> _Result:
@@ -177,6 +196,27 @@ class _QueueRescuer:
             enqueued=len(enqueued),
             undecided=results.count(_Result.UNDECIDED),
         )
+
+    async def _find_not_parked(self, job_ids: set[str], at: datetime) -> set[str]:
+        """Return those of the jobs that are neither parked nor due after they were parked.
+
+        Where that cannot be read, or no stream parks jobs, all of them: their events say how long they wait.
+        """
+        try:
+            if job_ids and not self._has_probed_delayed:
+                await self._delayed_indexes[0].probe()
+                self._has_probed_delayed = True
+            for index in self._delayed_indexes:
+                job_ids = await index.find_missing(job_ids, at=at)
+        except PermissionDenied as denial:
+            self._delayed_indexes = []
+            queue = self._queue.queue_type
+            fields = log_fields(LogEvent.PERMISSIONS_LIMITED, queue=queue)
+            _log.info('queue "%s": cannot read which jobs are parked: %s', queue, denial, extra=fields)
+        except (ApiError, NoResponders) as error:
+            fields = log_fields(LogEvent.PARKING_OFF, queue=self._queue.queue_type)
+            _log.debug("no jobs are parked: %s", error, extra=fields)
+        return job_ids
 
     async def _rescue(self, opened: ScannedEvent, at: datetime) -> _Result:
         """Enqueue a job that has no work message, unless its history explains why.

@@ -35,8 +35,8 @@ def decide(
 ) -> LostJobDecision:
     """Decide by the newest event of a job and by how long ago the server stored it.
 
-    The work message of a job that waits for a retry stays in the work stream. Only the queue's own backoff is known
-    here; a longer delay that a handler asked for is cut short if the message is lost.
+    A job that waits for its delay or a retry is not lost before it is due: its event says when that is. An event of
+    another runtime does not; there the queue's backoff counts.
     """
     if newest.is_terminal:
         return LostJobDecision.ENDED
@@ -44,8 +44,8 @@ def decide(
         case JobState.ACTIVE:
             delay, decision = ack_wait, LostJobDecision.LOST_WITHOUT_WORKER
         case JobState.RETRY:
-            delay = backoff_delay(backoff, max(1, newest.tries))
+            delay = newest.wait or backoff_delay(backoff, max(1, newest.tries))
             decision = LostJobDecision.LOST_WITHOUT_MESSAGE
         case _:
-            delay, decision = timedelta(0), LostJobDecision.LOST_WITHOUT_MESSAGE
+            delay, decision = newest.wait, LostJobDecision.LOST_WITHOUT_MESSAGE
     return decision if age >= delay + lost_after else LostJobDecision.YOUNG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -17,7 +17,7 @@ from trellis_nats.context import Context
 from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType, JobState
 from trellis_nats.json_types import may_contain_nan
 
-__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent", "StoredEvent"]
+__all__ = ["JobLogEntry", "JobProgress", "LifecycleEvent", "NewEvent", "StoredEvent", "instant"]
 
 
 _UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
@@ -78,7 +78,8 @@ class LifecycleEvent(_Wire):
     result: JsonValue = None
     deadline: str | None = None
     not_before: str | None = None
-    """When the job may begin at the earliest. Only this runtime writes it; others begin at once."""
+    """When the job may begin, or begin again, at the earliest: of `created` and `retry`. Only this runtime writes it;
+    others ignore it."""
     trigger: JsonValue = None
     lineage: JsonValue = None
     concurrency: JsonValue = None
@@ -151,6 +152,14 @@ class LifecycleEvent(_Wire):
         return "payload" in self.model_fields_set
 
     @property
+    def wait(self) -> timedelta:
+        """How long after this event the job may begin, by the clock of its writer: zero where it need not wait."""
+        not_before, written = instant(self.not_before), instant(self.timestamp)
+        if not_before is None or written is None:
+            return timedelta(0)
+        return max(not_before - written, timedelta(0))
+
+    @property
     def instance_id(self) -> str | None:
         """The process that began the attempt, where the event names it."""
         found = self.worker.get("instanceId") if isinstance(self.worker, dict) else None
@@ -176,6 +185,8 @@ class StoredEvent(NamedTuple):
     event: LifecycleEvent
     sequence: int
     message_id: str | None
+    stored_at: datetime | None = None
+    """When the server stored it, by the server's clock; None where that is not known."""
 
 
 @dataclass(slots=True)
@@ -220,6 +231,16 @@ class NewEvent:
     def read(self) -> LifecycleEvent:
         """Return the event as its readers will see it."""
         return LifecycleEvent.model_validate_json(self.encode())
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read an instant of an event; None for one that cannot be read."""
+    if text is None:
+        return None
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        return None
 
 
 def wire_context(context: Context) -> JsonValue:

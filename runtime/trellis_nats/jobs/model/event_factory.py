@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import JsonValue
 
 from trellis_nats._nats.wire.headers import encode_lines
-from trellis_nats.clock import parse_timestamp, timestamp
+from trellis_nats.clock import later, timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, wire_context
@@ -102,6 +102,8 @@ class JobIdentity:
         fields: dict[str, JsonValue] = {}
         if settlement.error is not None:
             fields["error"] = shorten(settlement.error)
+        if event is EventType.RETRY and settlement.delay > timedelta(0):
+            fields["notBefore"] = timestamp(later(at, settlement.delay))
         fields |= keyed
         settled = self._event(event, settlement.state, JobState.ACTIVE, settlement.tries, at, fields)
         settled.result = result
@@ -150,13 +152,3 @@ def shorten(text: str) -> str:
     if len(data) <= ERROR_BYTES_MAX:
         return data.decode()
     return data[:ERROR_BYTES_MAX].decode(errors="ignore") + " …"
-
-
-def instant(text: str | None) -> datetime | None:
-    """Read an instant of an event; None for one that cannot be read."""
-    if text is None:
-        return None
-    try:
-        return parse_timestamp(text)
-    except ValueError:
-        return None

@@ -11,7 +11,15 @@ from pydantic import JsonValue
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, EVENTS_PREFIX, STREAM, WORK_PREFIX
+from trellis_nats.jobs.model.subjects import (
+    ADVISORIES_STREAM,
+    DELAYED_PREFIX,
+    DELAYED_STREAM,
+    EVENTS_PREFIX,
+    STREAM,
+    WORK_PREFIX,
+    JobSubjects,
+)
 from trellis_nats.provision.requirements import (
     BucketRequirement,
     ConsumerRequirement,
@@ -20,7 +28,11 @@ from trellis_nats.provision.requirements import (
     StreamRequirement,
 )
 
-__all__ = ["job_requirements", "work_consumer"]
+__all__ = ["SCHEDULES_SINCE", "due_consumer", "job_requirements", "work_consumer"]
+
+SCHEDULES_SINCE: Final = (2, 12, 8)
+"""The oldest server whose schedules were tried (nats-facts.md, section 1). They exist from 2.12.0 on; 2.11 is offline for a
+stream with them, and 2.10 stores a schedule as a plain message."""
 
 _JOBS_MAX_AGE: Final = timedelta(days=90)
 """How long the history of a job is kept at most: a backstop, at least as long as any retention of a state."""
@@ -28,8 +40,9 @@ _ADVISORIES_MAX_AGE: Final = timedelta(days=7)
 _DUPLICATE_WINDOW: Final = timedelta(minutes=2)
 """The default of servers before 2.15, which has none for a stream with sources (measured). Without one, two instances
 that rescue a job at the same time would enqueue it twice."""
-_MAX_ACK_PENDING: Final = 10_000
-"""Waiting retries count as pending acknowledgements: with the server's default of 1000 they would block new work."""
+_MAX_ACK_PENDING: Final = 100_000
+"""Waiting retries count as pending acknowledgements: with the server's default of 1000 they would block new work. 100,000
+cost a server 30 MiB, and 0.14 s of CPU in each second with acknowledgements (nats-facts.md, section 1)."""
 _MAX_DELIVER: Final = -1
 """Unlimited: the worker counts attempts; the server would stop delivering the job."""
 _ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
@@ -39,16 +52,23 @@ _FENCES: Final = ServerFeature(
     price="does not fence job events: when two writers store one at the same instant, both are stored, and readers use "
     "the first one; servers from 2.11 on refuse the second",
 )
+_SCHEDULES = ServerFeature(
+    since=SCHEDULES_SINCE,
+    price="has no reliable schedules: jobs that wait for a delay or a backoff hold deliveries, and a queue stands still "
+    f"while {_MAX_ACK_PENDING} of them wait; servers from 2.12.8 on park them",
+)
 
 
 def job_requirements(jobs: JobsBinding) -> Iterator[Requirement]:
-    """Return what the queues of a service share: three streams, and the bucket for what its instances agree on.
+    """Return what the queues of a service share: four streams, and the bucket for what its instances agree on.
 
     Without concurrency keys, only the lease of the leader is in the bucket: it is not needed to work.
     """
     yield _FENCES
+    yield _SCHEDULES
     yield _events()
     yield _work(jobs)
+    yield _delayed()
     yield _advisories(jobs)
     has_keys = any(queue.key_concurrency is not None for queue in jobs.queues.values())
     yield BucketRequirement(bucket=jobs.keys_bucket, is_optional=not has_keys)
@@ -67,6 +87,24 @@ def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:
             "max_deliver": _MAX_DELIVER,
             "max_ack_pending": _MAX_ACK_PENDING,
         },
+    )
+
+
+def due_consumer(queue: QueueBinding) -> ConsumerRequirement:
+    """Return the consumer that the workers of a queue pull parked jobs from, once these are due."""
+    return ConsumerRequirement(
+        stream=DELAYED_STREAM,
+        name=queue.consumer_name,
+        config={
+            "filter_subject": JobSubjects(queue.publish_prefix).due,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": to_nanoseconds(queue.ack_wait),
+            "max_deliver": _MAX_DELIVER,
+            "max_ack_pending": _MAX_ACK_PENDING,
+        },
+        since=SCHEDULES_SINCE,
+        is_optional=True,
     )
 
 
@@ -104,6 +142,26 @@ def _work(jobs: JobsBinding) -> StreamRequirement:
             "duplicate_window": to_nanoseconds(_DUPLICATE_WINDOW),
         },
         is_lossless=True,
+    )
+
+
+def _delayed() -> StreamRequirement:
+    # Schedules are only possible without sources, and cannot be switched off again; on JOBS, one that fires would stop
+    # the sourcing of JOBS_WORK on servers 2.12 (nats-facts.md, section 0, B). So they have a stream of their own.
+    return StreamRequirement(
+        name=DELAYED_STREAM,
+        config={
+            "subjects": [f"{DELAYED_PREFIX}.>"],
+            "retention": "workqueue",
+            "storage": "file",
+            "discard": "old",
+            "allow_direct": True,
+            "allow_msg_schedules": True,
+        },
+        compared=("subjects", "retention", "storage", "discard", "allow_direct", "allow_msg_schedules"),
+        is_lossless=True,
+        since=SCHEDULES_SINCE,
+        is_optional=True,
     )
 
 

@@ -11,8 +11,7 @@ from pydantic import JsonValue
 
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context
-from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent
-from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.lifecycle import counting_events
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 

@@ -9,6 +9,8 @@ from trellis_nats.jobs.model.states import EventType
 
 __all__ = [
     "ADVISORIES_STREAM",
+    "DELAYED_PREFIX",
+    "DELAYED_STREAM",
     "EVENTS_PREFIX",
     "LEASES_PREFIX",
     "STREAM",
@@ -27,11 +29,15 @@ WORK_STREAM: Final = "JOBS_WORK"
 """The stream that workers pull from, where no control plane gives another one."""
 ADVISORIES_STREAM: Final = "JOBS_ADVISORIES"
 """The stream that keeps what the server reports about deliveries."""
+DELAYED_STREAM: Final = "JOBS_DELAYED"
+"""The stream that parks jobs which wait for long, where the server has schedules."""
 
 EVENTS_PREFIX: Final = "trellis.jobs"
 """Lifecycle events are published below it."""
 WORK_PREFIX: Final = "trellis.work"
 """The work stream stores work messages below it."""
+DELAYED_PREFIX: Final = "trellis.delayed"
+"""Parked jobs and the messages of due ones are published below it."""
 WORKERS_PREFIX: Final = f"{EVENTS_PREFIX}.workers"
 """Workers publish their heartbeats below it."""
 LEASES_PREFIX: Final = "duty"
@@ -76,6 +82,19 @@ class JobSubjects:
     def cancellations(self) -> str:
         """A filter for the cancellations of every job of the queue."""
         return f"{self.prefix}.*.{EventType.CANCELLED}"
+
+    def parked(self, job_id: str) -> str:
+        """Where a job is parked: at most one message. `*` is a filter for the parked jobs of the queue."""
+        return f"{DELAYED_PREFIX}.at.{self._tokens}.{job_id}"
+
+    @property
+    def due(self) -> str:
+        """Where the server publishes the parked jobs of the queue when they are due."""
+        return f"{DELAYED_PREFIX}.due.{self._tokens}"
+
+    @property
+    def _tokens(self) -> str:
+        return self.prefix.removeprefix(f"{EVENTS_PREFIX}.")
 
     def parse(self, subject: str) -> tuple[str, str] | None:
         """Split the subject of an event into job id and event; None for any other subject."""

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from trellis_nats.jobs.model.event import LifecycleEvent
-from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.event import LifecycleEvent, instant
 from trellis_nats.jobs.model.states import EventType, JobState
 
-__all__ = ["Admission", "Exhausted", "Finished", "Overdue", "Start", "TooEarly", "admit", "is_outdated"]
+__all__ = [
+    "Admission",
+    "Exhausted",
+    "Finished",
+    "Overdue",
+    "Start",
+    "TooEarly",
+    "admit",
+    "is_outdated",
+    "time_to_retry",
+]
+
+_NO_WAIT: Final = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +68,22 @@ class TooEarly:
 Admission = Finished | Overdue | Exhausted | TooEarly | Start
 
 
-def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at: datetime) -> Admission:
+def admit(
+    work: LifecycleEvent,
+    newest: LifecycleEvent,
+    *,
+    max_deliver: int,
+    at: datetime,
+    retry_in: timedelta = _NO_WAIT,
+) -> Admission:
     """Decide about a work message.
 
-    `work` is the event in the message, `newest` the newest event of the job.
+    Args:
+        work: the event in the message.
+        newest: the newest event of the job.
+        max_deliver: how many attempts a job has whose event does not say so.
+        at: the current time.
+        retry_in: how long a job that failed still waits for its next attempt (`time_to_retry`).
     """
     if newest.is_terminal:
         return Finished()
@@ -70,14 +93,26 @@ def admit(work: LifecycleEvent, newest: LifecycleEvent, *, max_deliver: int, at:
     deadline, not_before = instant(work.deadline), instant(work.not_before)
     if deadline is not None and deadline <= at:
         return Overdue(state, used)
-    if not_before is not None and not_before > at:
-        return TooEarly(not_before - at)
+    wait = retry_in if not_before is None else max(retry_in, not_before - at)
+    if wait > _NO_WAIT:
+        return TooEarly(wait)
     if used >= (work.max_tries or max_deliver):
         reason = "its worker died" if state is JobState.ACTIVE else newest.error or "it failed"
         return Exhausted(
             state, used, f"every attempt failed ({used} of {work.max_tries or max_deliver}): {reason}"
         )
     return Start(state, used + 1)
+
+
+def time_to_retry(newest: LifecycleEvent, *, stored_at: datetime | None, server_time: datetime) -> timedelta:
+    """Return how long a job still waits for its next attempt; zero or less when it is due.
+
+    How long it waits in total is the difference of two times of its writer, and how long it has waited is the
+    difference of two times of the server: no wall clock that is wrong makes it wait longer, or shorter.
+    """
+    if newest.event_type != EventType.RETRY or stored_at is None:
+        return _NO_WAIT
+    return newest.wait - (server_time - stored_at)
 
 
 def is_outdated(work: LifecycleEvent, retried: LifecycleEvent) -> bool:

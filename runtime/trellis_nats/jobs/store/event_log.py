@@ -337,7 +337,7 @@ def _stored(message: StoredMessage) -> StoredEvent | None:
     event = LifecycleEvent.parse(message.data)
     if event is None:
         return None
-    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID))
+    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID), message.time)
 
 
 def _checked(message: StoredMessage | None) -> StoredEvent | None:

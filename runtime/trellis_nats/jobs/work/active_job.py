@@ -12,8 +12,8 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
 from trellis_nats.jobs.keys.lease import JobLease
-from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
-from trellis_nats.jobs.model.event_factory import instant, shorten
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, instant
+from trellis_nats.jobs.model.event_factory import shorten
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.blocking import BlockingReports

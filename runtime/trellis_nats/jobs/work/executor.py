@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from datetime import timedelta
-from typing import Generic
+from typing import Final, Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload, PermissionDenied
+from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
-from trellis_nats.jobs.model.event_factory import instant
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent, instant
 from trellis_nats.jobs.model.lineage import origin_of
-from trellis_nats.jobs.model.malformed import malformed_reason
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
-from trellis_nats.jobs.model.triage import Exhausted, Finished, Overdue, Start, TooEarly, admit, is_outdated
+from trellis_nats.jobs.model.triage import (
+    Admission,
+    Exhausted,
+    Finished,
+    Overdue,
+    Start,
+    TooEarly,
+    admit,
+    is_outdated,
+    time_to_retry,
+)
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.model.work_event import WorkEventReader
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
@@ -30,13 +40,19 @@ from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_end
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
 from trellis_nats.jobs.work.queue_context import QueueContext
-from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, spread
 from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.work_item import WorkItem
+from trellis_nats.jobs.work.work_message import Work, WorkMessageReader
 
 __all__ = ["Executor"]
 
 _log = logging.getLogger(__name__)
+
+_EARLY: Final = timedelta(seconds=1)
+"""A server that was restarted redelivers up to 0.9 s early."""
+_STORED_AGAIN_AFTER: Final = timedelta(days=30)
+"""The event of a job that waits is stored again at this age, long before stream JOBS drops it (after 90 days)."""
 
 
 class Executor(Generic[PayloadT, ResultT, UpdateT]):
@@ -49,6 +65,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         *,
         liveness: Liveness,
         slots: SlotAcquirer | None,
+        parking: Parking,
+        jitter: float,
         shutdown: Shutdown,
     ) -> None:
         """Prepare.
@@ -58,6 +76,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             registration: the handler.
             liveness: tells other processes which jobs this one works on, and asks them.
             slots: acquires slots of concurrency keys; None for a queue without keys.
+            parking: where jobs wait for long.
+            jitter: by which part the waits of the queue's backoff vary.
             shutdown: the steps of the worker's stop.
         """
         self.attempts: dict[str, Attempt] = {}
@@ -65,13 +85,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._context = context
         self._running = context.reader.nested_waits.running
         self._event_log = context.event_log
-        self._reader = WorkEventReader(context.payload)
         self._queue = context.binding.queue_type
+        self._reader = WorkMessageReader(
+            context.payload, context.event_log, queue=self._queue, due_subject=context.subjects.due
+        )
         self._max_deliver = context.binding.max_deliver
         self._backoff = context.binding.backoff
         self._registration = registration
         self._liveness = liveness
         self._slots = slots
+        self._parking = parking
+        self._jitter = jitter
         self._shutdown = shutdown
         self._stopping, self._grace_over = shutdown.stopping, shutdown.grace_over
 
@@ -84,22 +108,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
             TransportError: NATS failed before the handler began; the message is still unanswered.
         """
-        event = self._reader.read(message.data)
-        problem = malformed_reason(event, self._queue)
-        if event is None or problem is not None:
-            fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
-            _log.error("queue %s: removed a malformed work message: %s", self._queue, problem, extra=fields)
-            await message.term(problem or "not a job")
+        work = await self._reader.read(message)
+        if work is None:
             return
-        if message.source_sequence is None:
-            # The server did not copy this message from stream JOBS, so any client may have written it: only what the
-            # stream holds counts.
-            stored = await self._event_log.newest_of(event.job_id, event.event_type)
-            if stored is None:
-                await reject_unknown(message, self._queue, event.job_id)
-                return
-            event = stored.event
-        item = self._item(message, event, permit, redelivery)
+        item = self._item(message, work, permit, redelivery)
         item.newest = self._assumed(item)
         while not self._stopping.is_set():
             if item.newest is None:
@@ -115,7 +127,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     def read_job_id(self, message: Delivery) -> str | None:
         """Return the id of the job that a message is about, for logs. None: the message is malformed."""
-        event = self._reader.read(message.data)
+        event = self._reader.events.read(message.data)
         return None if event is None else event.job_id
 
     def close(self) -> None:
@@ -123,12 +135,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if self._slots is not None:
             self._slots.wake_all()
 
-    def _item(
-        self, message: Delivery, event: LifecycleEvent, permit: Permit, redelivery: RedeliveryPolicy
-    ) -> WorkItem:
+    def _item(self, message: Delivery, work: Work, permit: Permit, redelivery: RedeliveryPolicy) -> WorkItem:
+        event = work.event
         return WorkItem(
             message,
             event,
+            sequence=work.sequence,
+            parking=self._parking,
             key=self._key_of(event, message.data),
             permit=permit,
             redelivery=redelivery,
@@ -138,7 +151,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     def _key_of(self, event: LifecycleEvent, data: bytes) -> JobKey | InvalidPayload | None:
         keys = self._context.keys
         try:
-            return None if keys is None else keys.creator.key_of(self._reader.payload_json(event, data))
+            return (
+                None if keys is None else keys.creator.key_of(self._reader.events.payload_json(event, data))
+            )
         except InvalidPayload as error:
             return error
 
@@ -152,7 +167,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         is_first = message.delivered == 1 and event.event_type == EventType.CREATED
         if not is_first or message.source_sequence is None or not self._event_log.is_fenced:
             return None
-        return StoredEvent(event, message.source_sequence, None)
+        return StoredEvent(event, item.sequence, None)
 
     # --- what the job's history asks for ---------------------------------------------------------------------------
 
@@ -162,7 +177,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if newest is None:
             await reject_unknown(item.message, self._queue, item.job_id)
             return True
-        admission = admit(item.event, newest.event, max_deliver=self._max_deliver, at=now())
+        admission = self._admit(item, newest)
         match admission:
             case Start(previous):
                 if previous is not JobState.PENDING and await self._was_retried(item):
@@ -185,7 +200,48 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 )
                 return await self._end(item, newest, ended)
             case TooEarly(delay):
-                await item.retry_after(delay)
+                return await self._wait(item, newest, delay)
+        return True
+
+    def _admit(self, item: WorkItem, newest: StoredEvent) -> Admission:
+        message, at = item.message, now()
+        if self._reader.is_due(message):
+            at = max(at, message.stored_at)  # the server made it due, so its clock says so
+        return admit(
+            item.event,
+            newest.event,
+            max_deliver=self._max_deliver,
+            at=at,
+            retry_in=time_to_retry(
+                newest.event,
+                stored_at=newest.stored_at,
+                server_time=max(self._parking.clock.now(), message.stored_at),
+            ),
+        )
+
+    async def _wait_here(self, item: WorkItem, delay: timedelta) -> None:
+        """Keep a message that was redelivered early until it is due.
+
+        A redelivery more would be one of those that the consumer of another runtime counts (`max_deliver`).
+        """
+        async with self._parking.room:
+            item.permit.release()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay.total_seconds())
+        await item.permit.reacquire()
+
+    async def _wait(self, item: WorkItem, newest: StoredEvent, delay: timedelta) -> bool:
+        """Let a job wait that may not begin yet. Return False to read the history again."""
+        if delay <= _EARLY and newest.event.event_type == EventType.RETRY:
+            await self._wait_here(item, delay)
+            return False
+        stored_at, has_begun = newest.stored_at, newest.sequence != item.sequence
+        if has_begun or stored_at is None or self._parking.clock.now() - stored_at < _STORED_AGAIN_AFTER:
+            await item.retry_after(delay)
+            return True
+        # Stream JOBS drops old events, and with them the job. The copy gets a work message of its own.
+        await self._event_log.append(item.event, after=newest.sequence)
+        await item.message.ack()
         return True
 
     async def _was_retried(self, item: WorkItem) -> bool:
@@ -332,7 +388,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 attempt.close()
             item.permit.end_handler()
             settlement = await write_ending(
-                ending, attempt, item, backoff=self._backoff, grace_over=self._grace_over
+                ending,
+                attempt,
+                item,
+                backoff=spread(self._backoff, self._jitter),
+                grace_over=self._grace_over,
             )
             item.permit.release()
             if isinstance(ending, Released) and settlement.event is EventType.RETRY:
@@ -345,7 +405,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _handle(self, item: WorkItem, attempt: Attempt) -> Ending:
         try:
-            payload = self._reader.payload(item.event)
+            payload = self._reader.events.payload(item.event)
         except InvalidPayload as error:
             return Failed(str(error))
         if isinstance(item.key, InvalidPayload):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Self
 
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 
-__all__ = ["RedeliveryPolicy", "postponed_delay"]
+__all__ = ["RedeliveryPolicy", "postponed_delay", "spread"]
 
 _POSTPONED: Final = timedelta(seconds=1)
 _POSTPONED_LONGEST: Final = timedelta(seconds=30)
+_HELD_LONGEST: Final = timedelta(seconds=60)
+"""Parking costs a write and two messages more than a delayed redelivery."""
+_HELD_LONGEST_NARROW: Final = timedelta(seconds=1)
+_NARROW: Final = 1_000
+"""A consumer with less room for deliveries, which another runtime or an operator gave it, must not hold waits at all: ten
+jobs in a backoff of 30 s would stop a queue with `max_ack_pending` 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class RedeliveryPolicy:
     backoff: tuple[timedelta, ...] = ()
     max_deliver: int = 0
     """How often the server delivers a message at most; 0 or less means no limit."""
+    max_ack_pending: int = 0
+    """How many deliveries the consumer may hold; 0 or less: any number."""
 
     @classmethod
     def of(cls, info: ConsumerInfo, *, otherwise: timedelta) -> Self:
@@ -32,7 +42,12 @@ class RedeliveryPolicy:
             otherwise: the ack wait of a consumer that has none.
         """
         wait = min(info.backoff, default=info.ack_wait) or otherwise
-        return cls(wait, info.backoff, info.max_deliver)
+        return cls(wait, info.backoff, info.max_deliver, info.max_ack_pending)
+
+    def may_hold(self, delay: timedelta) -> bool:
+        """Return whether the consumer may hold a delivery for a delay. Longer waits are parked, where possible."""
+        is_narrow = 0 < self.max_ack_pending < _NARROW
+        return delay <= (_HELD_LONGEST_NARROW if is_narrow else _HELD_LONGEST)
 
     def is_silence_proven(self, delivered: int, *, connected_for: timedelta) -> bool:
         """Return whether a delivery proves that no worker has sent a progress ack for the message for an ack wait.
@@ -57,6 +72,16 @@ class RedeliveryPolicy:
             return wanted
         added = self.backoff[min(delivered, len(self.backoff)) - 1] - self.backoff[0]
         return max(wanted - added, timedelta(milliseconds=1))
+
+
+def spread(waits: Sequence[timedelta], jitter: float) -> list[timedelta]:
+    """Return the waits, each longer or shorter by up to a part, so that what failed together does not return together.
+
+    Args:
+        waits: the waits between attempts.
+        jitter: the part: 0.1 is up to 10 %.
+    """
+    return [wait * random.uniform(1 - jitter, 1 + jitter) for wait in waits]  # noqa: S311 - it need not be secret
 
 
 def postponed_delay(delivered: int) -> timedelta:

@@ -9,10 +9,12 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
+from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
+from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 
@@ -31,8 +33,10 @@ class WorkItem:
         "max_attempts",
         "message",
         "newest",
+        "parking",
         "permit",
         "redelivery",
+        "sequence",
     )
 
     def __init__(
@@ -40,6 +44,8 @@ class WorkItem:
         message: Delivery,
         event: LifecycleEvent,
         *,
+        sequence: int,
+        parking: Parking,
         key: JobKey | InvalidPayload | None,
         permit: Permit,
         redelivery: RedeliveryPolicy,
@@ -47,7 +53,10 @@ class WorkItem:
     ) -> None:
         self.message = message
         self.event = event
-        """The `created` or `retried` event that the message carries."""
+        """The `created` or `retried` event that the message carries, or names if the job was parked."""
+        self.sequence = sequence
+        """The sequence of that event in stream JOBS."""
+        self.parking = parking
         self.key = key
         """The job's concurrency key, or why its payload has none; None where the queue has no keys."""
         self.permit = permit
@@ -81,7 +90,21 @@ class WorkItem:
         return NOT_KEYED if self.lease is None else self.lease.event_fields
 
     async def retry_after(self, delay: timedelta) -> None:
-        """Have the message redelivered after a delay."""
+        """Let the job wait, at most until its deadline: park it, or have its message redelivered.
+
+        Raises:
+            TransportError: NATS did not answer; the message is still unanswered.
+        """
+        deadline = instant(self.event.deadline)
+        if deadline is not None:
+            delay = min(delay, deadline - now())
+        if not self.redelivery.may_hold(delay) and self.parking.is_possible():
+            async with self.parking.room:
+                self.permit.release()  # the next message need not wait for the server's answer
+                event, sequence = self.event.event_type, self.sequence
+                if await self.parking.park(self.job_id, event=event, sequence=sequence, delay=delay):
+                    await self.message.ack()
+                    return
         await self.message.nak(self.redelivery.nak_delay(delay, delivered=self.message.delivered))
 
     async def postpone(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
@@ -32,6 +32,8 @@ from trellis_nats.errors import (
 )
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
+from trellis_nats.jobs.delay.due_pull import DuePull
+from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.model.job_streams import work_consumer
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.work.attempt import Attempt
@@ -61,8 +63,8 @@ _RELEASING: Final = timedelta(seconds=2)
 class Worker:
     """Pulls the messages of one queue and executes them.
 
-    In memory are at most: as many running handlers as the concurrency allows, as many outcomes that are being stored,
-    and 256 messages that wait for a slot of their key.
+    In memory are at most: as many running handlers as the concurrency allows, as many outcomes that are being stored, as
+    many due jobs that were parked, 256 jobs that are being parked, and 256 messages that wait for a slot of their key.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker:
         executor: Executor[Any, Any, Any],  # Any: a worker never looks at a payload
         heartbeats: ProgressThread,
         health: Health,
+        parking: Parking,
         *,
         find_write_problem: Callable[[], Awaitable[str | None]],
         concurrency: int,
@@ -86,21 +89,19 @@ class Worker:
             executor: works one message.
             heartbeats: keeps messages from being redelivered while their jobs run.
             health: shows whether the queue is worked.
+            parking: where the queue's jobs wait for long.
             find_write_problem: returns why what the worker writes cannot be stored; None when it can.
             concurrency: how many handlers may run at a time.
             work_stream: the stream with the queue's work messages.
             shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
         """
-        self._connection = connection
-        self._binding = binding
-        self._executor = executor
-        self._heartbeats = heartbeats
-        self._health = health
+        self._connection, self._binding = connection, binding
+        self._executor, self._clock = executor, parking.clock
+        self._heartbeats, self._health = heartbeats, health
         self._stream, self._concurrency = work_stream, concurrency
         self._shutdown = shutdown
         self._stopping = shutdown.stopping
-        self._subjects = JobSubjects(binding.publish_prefix)
-        self._task_name = f"work {binding.queue_type}"
+        self._subjects, self._task_name = JobSubjects(binding.publish_prefix), f"work {binding.queue_type}"
         self._log_throttle = LogThrottle(_log)
         self._running: set[asyncio.Task[None]] = set()
         # Made once, so that each message in memory needs two objects less.
@@ -121,6 +122,7 @@ class Worker:
             on_state=self._consumer_health.on_state,
             accept=self._accept,
         )
+        self._due = DuePull(connection, binding, parking, health, count=concurrency, deliver=self._take_due)
 
     def _new_check(self, find_write_problem: Callable[[], Awaitable[str | None]]) -> ConsumerHealth:
         return ConsumerHealth(
@@ -131,8 +133,11 @@ class Worker:
             find_write_problem=find_write_problem,
         )
 
-    async def start(self) -> None:
+    async def start(self, *, may_park: bool) -> None:
         """Begin to pull.
+
+        Args:
+            may_park: whether the account has the permissions to park jobs.
 
         Raises:
             ProvisioningError: the queue's consumer does not exist.
@@ -149,6 +154,7 @@ class Worker:
         self._pull.start()
         self._pull.set_capacity(self._concurrency)
         self._unwatch = self._health.watch(self._consumer_health)
+        await self._due.start(is_allowed=may_park)
 
     def _accept(self, info: ConsumerInfo) -> str | None:
         """Check a consumer that was deleted and exists again. Return why it cannot be used; None if it can."""
@@ -166,6 +172,7 @@ class Worker:
         return None
 
     def _read_policy(self, info: ConsumerInfo) -> None:
+        self._clock.observe(info.server_time)
         self._redelivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
         self._heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
@@ -177,7 +184,7 @@ class Worker:
         self._stopping.set()
         self._executor.close()
         self._capacity.close()
-        await self._pull.stop()
+        await asyncio.gather(self._pull.stop(), self._due.stop())
         await grace.wait(self._running)
         self._shutdown.grace_over.set()
         self._interrupt()
@@ -197,6 +204,7 @@ class Worker:
             await asyncio.wait(left, timeout=_CANCELLED.total_seconds())
         if self._cancellations is not None:
             await self._cancellations.unsubscribe()
+        self._due.close()
         if self._unwatch is not None:
             self._unwatch()
 
@@ -213,7 +221,12 @@ class Worker:
 
     def _take(self, message: Delivery) -> None:
         self._consumer_health.on_message()
-        work = self._execute(message, self._capacity.acquire())
+        self._run(self._execute(message, self._capacity.acquire(), self._redelivery, self._heartbeat))
+
+    def _take_due(self, message: Delivery) -> None:
+        self._run(self._execute_due(message, self._capacity.request()))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
         task.add_done_callback(self._on_task_done, context=self._context)
@@ -226,11 +239,25 @@ class Worker:
             fields = log_fields(LogEvent.INTERNAL_ERROR, queue=queue)
             _log.error("queue %s: working a job failed unexpectedly", queue, exc_info=error, extra=fields)
 
-    async def _execute(self, message: Delivery, permit: Permit) -> None:
-        hold = self._heartbeats.hold(message.reply, self._heartbeat)
+    async def _execute_due(self, message: Delivery, permit: Permit) -> None:
+        # Our own consumer, whatever the one of new work is like.
+        redelivery, heartbeat = (
+            RedeliveryPolicy(self._due.ack_wait),
+            self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT,
+        )
+        try:
+            await self._execute(message, permit, redelivery, heartbeat)
+        finally:
+            self._due.free()
+
+    async def _execute(
+        self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy, heartbeat: timedelta
+    ) -> None:
+        hold = self._heartbeats.hold(message.reply, heartbeat)
         message.hold = hold
         try:
-            await self._executor.execute(message, permit, self._redelivery)
+            await permit.reacquire()
+            await self._executor.execute(message, permit, redelivery)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
             # Another version may read it, or an operator repair it: no job is lost, and no other job waits for it.
             queue, job_id = self._binding.queue_type, self._executor.read_job_id(message)
