@@ -63,7 +63,7 @@ _CLASS_NAMES = frozenset(
 
 
 class StatedName(str):
-    """A name of the contract whose Python name somebody has stated: equal to the plain name everywhere else."""
+    """A name of the contract whose Python name the project states: equal to the plain name everywhere else."""
 
     __slots__ = ("spelling",)
 

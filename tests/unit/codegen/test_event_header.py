@@ -79,7 +79,7 @@ def test_an_event_is_built_without_its_header(spelling: str, tmp_path: Path) -> 
         read(model, b'{"orderId":"1","header":{"id":1}}')
 
 
-def test_what_is_no_event_keeps_its_required_header(tmp_path: Path) -> None:
+def test_a_schema_without_an_event_keeps_its_required_header(tmp_path: Path) -> None:
     package, _ = generated(contract(PLAIN, is_event=False), tmp_path)
 
     with pytest.raises(ValidationError):

@@ -108,7 +108,7 @@ def test_a_union_of_one_is_its_member() -> None:
 def test_a_declared_error_carries_its_fields() -> None:
     error = NotFoundError(resource="order", resource_id="o")
 
-    assert (str(error), error.resource, error.resource_id) == ("not found", "order", "o")
+    assert (error.message, error.resource, error.resource_id) == ("not found", "order", "o")
     assert error.fields == {"resource": "order", "resourceId": "o"}
 
 

@@ -75,7 +75,7 @@ def test_the_recorded_reply_of_another_runtime_is_read_as_the_declared_error() -
         "missing",
         "customer missing not found",
     )
-    assert str(error) == "customer missing not found"
+    assert str(error) == "customer missing not found (resource='customer', resourceId='missing')"
     assert error.id == "01M8"
     assert error.context["method"] == "Orders.Create"
     assert error.fields == {"resource": "customer", "resourceId": "missing", "hint": None}
