@@ -85,7 +85,7 @@ from trellis_nats.jobs import (
     Submission,
     WorkerHost,
 )
-from trellis_nats.kv import Bucket, Entry
+from trellis_nats.kv import Bucket, DeletedEntry, Entry
 from trellis_nats.model import Model
 from trellis_nats.options import Credentials, Maintenance, Options, Retention
 from trellis_nats.permissions import Permissions
@@ -114,6 +114,7 @@ __all__ = [
     "Contract",
     "Credentials",
     "DeclaredError",
+    "DeletedEntry",
     "DeliveredEvent",
     "Entry",
     "EventPublisher",

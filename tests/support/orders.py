@@ -144,12 +144,14 @@ class OrdersService(Service):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
+        self.runtime: Final = runtime
         self.create: Final = RpcEndpoint[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
         self.peek: Final = RpcEndpoint[CreateRequest, CreateResponse](runtime, ORDERS_PEEK)
         self.call_peek: Final = RpcCall[CreateRequest, CreateResponse](runtime, ORDERS_PEEK)
         self.shipped: Final = EventPublisher[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
+        self.history: Final = Bucket[Order](runtime, BucketSpec(name="history", value=Order, history=5))
         self.notes: Final = Bucket[JsonValue](runtime, BucketSpec(name="notes", max_value_bytes=256))
 
 

@@ -81,6 +81,8 @@ class LogEvent(StrEnum):
     """No process receives the events of a feed any longer; its handler is cancelled."""
     EVENT_SKIPPED = "event_skipped"
     """A received event does not match its schema and was skipped."""
+    VALUE_SKIPPED = "value_skipped"
+    """A value in a watched bucket does not match its schema and was skipped."""
     EVENT_RETRIED = "event_retried"
     """The handler of an event group raised; the event is delivered again after the group's backoff."""
     EVENT_GIVEN_UP = "event_given_up"

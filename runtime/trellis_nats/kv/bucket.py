@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
 from typing import Final, Generic, TypeVar
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats._nats.read_budget import AnswerSize
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.codec import Codec
 from trellis_nats.errors import (
     ConfigurationError,
@@ -17,14 +21,16 @@ from trellis_nats.errors import (
     WrongLastSequence,
 )
 from trellis_nats.kv.bucket_surface import BucketSurface
-from trellis_nats.kv.entry import Entry
-from trellis_nats.kv.keys import require_key
+from trellis_nats.kv.entry import DeletedEntry, Entry
+from trellis_nats.kv.keys import require_key, require_pattern
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import BucketSpec
 
 __all__ = ["Bucket"]
 
 ValueT = TypeVar("ValueT")
+
+_log = logging.getLogger(__name__)
 
 _CREATES_MAX: Final = 5
 """How often `create` tries while other writers delete and create the key at the same time."""
@@ -138,6 +144,73 @@ class Bucket(Generic[ValueT]):
             if entry is None:
                 raise
             raise self._mismatch(entry) from None
+
+    async def keys(self, pattern: str = ">") -> list[str]:
+        """Return the keys that have a value, sorted.
+
+        Args:
+            pattern: which keys: a key in which `*` stands for one part between dots, and `>` for all parts at the end.
+                By default every key.
+
+        Raises:
+            InvalidKey: it is not a pattern of keys.
+            PermissionDenied: the account may not create a consumer on the bucket.
+            TransportError: the server did not answer.
+        """
+        self._runtime.connection.require_own_loop()
+        return sorted(await self._bucket.keys(require_pattern(self.spec.name, pattern)))
+
+    async def history(self, key: str) -> list[Entry[ValueT] | DeletedEntry]:
+        """Return the stored revisions of a key, oldest first: at most as many as `history` of the contract, 1 by default.
+
+        Raises:
+            InvalidKey: NATS does not allow the key.
+            InvalidPayload: a stored value does not match the schema.
+            TransportError: the server did not answer.
+        """
+        self._runtime.connection.require_own_loop()
+        records = await self._bucket.history(require_key(self.spec.name, key), timeout=self._timeout)
+        return [self._read(record) for record in records]
+
+    async def watch(self, pattern: str = ">") -> AsyncGenerator[Entry[ValueT] | DeletedEntry, None]:
+        """Yield what each key holds now, and then each change, through outages. It does not end.
+
+            async for entry in service.kv.orders.watch():
+                match entry:
+                    case Entry(key=key, value=order): ...
+                    case DeletedEntry(key=key): ...
+
+        The newest value of a key is never missed; of several values written during an outage, older ones may be. A key
+        whose value expires is not reported, except where the bucket leaves markers for that. A value that does not match
+        the schema is logged and skipped.
+
+        Args:
+            pattern: which keys, as for `keys`.
+
+        Raises:
+            InvalidKey: it is not a pattern of keys.
+            PermissionDenied: the account may not create a consumer on the bucket.
+            NotConnected: the connection was closed.
+        """
+        self._runtime.connection.require_own_loop()
+        changes = self._bucket.watch(require_pattern(self.spec.name, pattern))
+        newest: dict[str, int] = {}
+        async with aclosing(changes):
+            async for record in changes:
+                if record.revision <= newest.get(record.key, 0):
+                    continue  # delivered a second time, after a reconnect
+                newest[record.key] = record.revision
+                try:
+                    entry = self._read(record)
+                except InvalidPayload as error:
+                    _log.warning("skipped a value: %s", error, extra=log_fields(LogEvent.VALUE_SKIPPED))
+                else:
+                    yield entry
+
+    def _read(self, record: KvRecord) -> Entry[ValueT] | DeletedEntry:
+        if _has_value(record):
+            return self._entry(record)
+        return DeletedEntry(key=record.key, revision=record.revision, created=record.time)
 
     async def _get(self, key: str) -> KvRecord | None:
         return await self._bucket.get(key, leader=True, timeout=self._timeout)

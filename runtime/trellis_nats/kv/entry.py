@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-__all__ = ["Entry"]
+__all__ = ["DeletedEntry", "Entry"]
 
 ValueT = TypeVar("ValueT")
 
@@ -21,3 +21,14 @@ class Entry(Generic[ValueT]):
     """Grows with every write to the bucket."""
     created: datetime | None = None
     """When the server stored this revision. None if the entry was written and not read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletedEntry:
+    """A key that was deleted, as `watch` and `history` show it."""
+
+    key: str
+    revision: int
+    """Grows with every write to the bucket."""
+    created: datetime
+    """When the server stored the deletion."""

@@ -18,3 +18,6 @@ def bucket_grants(bound: BucketBinding, *, at_start: StartCheck) -> Iterator[Gra
     yield publish(keys, f"write to bucket {name}", probe=Probe.WRONG_STREAM, at_start=at_start)
     yield api(f"STREAM.MSG.GET.{stream}", f"read bucket {name}", at_start=at_start)
     yield api(f"DIRECT.GET.{stream}.{keys}", f"verify that bucket {name} exists", at_start=at_start)
+    for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
+        subject = f"CONSUMER.{request.format(stream)}"
+        yield api(subject, f"list and watch the keys of bucket {name}", at_start=StartCheck.OPTIONAL)

@@ -7,7 +7,7 @@ from typing import Final
 
 from trellis_nats.errors import InvalidKey
 
-__all__ = ["is_key", "require_key"]
+__all__ = ["is_key", "require_key", "require_pattern"]
 
 _KEY: Final = re.compile(r"[-/_=.A-Za-z0-9]{1,512}")
 """512 leaves room for the bucket's name: a server takes subjects of about 1,000 characters."""
@@ -31,3 +31,19 @@ def require_key(bucket: str, key: str) -> str:
             key=key,
         )
     return key
+
+
+def require_pattern(bucket: str, pattern: str) -> str:
+    """Return a pattern of keys: a key in which `*` may stand for one part between dots, and `>` for all parts at the end.
+
+    Raises:
+        InvalidKey: it is not one.
+    """
+    *parts, last = pattern.split(".")
+    if not all(part == "*" or is_key(part) for part in parts) or not (last in {"*", ">"} or is_key(last)):
+        raise InvalidKey(
+            "a pattern must be a key, with * for a part between dots, or > for all parts at its end",
+            bucket=bucket,
+            key=pattern,
+        )
+    return pattern

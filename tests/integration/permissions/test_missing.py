@@ -31,6 +31,8 @@ LINES = [("publish", subject) for subject in WORKER.publish] + [
 DONE_WITHOUT = (
     *(".workers.", "probes", "feed_traces", "subscribe events", "job_claims", "$JS.ACK.*.*."),
     *("JOBS_DELAYED", "trellis.delayed."),
+    ".KV_depot_orders.>",
+    ".KV_depot_orders.*",
 )
 STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
 from trellis_nats._nats.jetstream.api import API_TIMEOUT
+from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
+from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
+from trellis_nats._nats.jetstream.stream_follower import follow_stream
+from trellis_nats._nats.jetstream.stream_scan import scan_stream
 from trellis_nats._nats.jetstream.streams import (
     StoredMessage,
     get_last_message,
     get_last_message_from_leader,
+    get_next_message_from_leader,
 )
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
@@ -161,6 +167,55 @@ class KvBucket:
         """Mark a key as deleted and return the revision of the marker. Raises as `put`."""
         return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision, timeout)
 
+    async def keys(self, pattern: str) -> list[str]:
+        """Return the keys under a pattern that have a value, oldest value first. Raises as `scan_stream`."""
+        found: list[str] = []
+        scan = scan_stream(
+            self._connection, self._stream, [self._prefix + pattern], rate_limit=RateLimit(), latest=True
+        )
+        async with scan as listing:
+            async for page in listing.pages():
+                found += [
+                    entry.subject[len(self._prefix) :] for entry in page if _operation(entry.headers) == "PUT"
+                ]
+        return found
+
+    async def history(self, key: str, *, timeout: timedelta = API_TIMEOUT) -> list[KvRecord]:
+        """Return the stored records of a key, oldest first: at most as many as the bucket's history."""
+        records: list[KvRecord] = []
+        start = 1
+        while True:
+            stored = await get_next_message_from_leader(
+                self._connection,
+                self._stream,
+                self._prefix + key,
+                start,
+                timeout=timeout,
+                answer=self._answer,
+            )
+            if stored is None:
+                return records
+            records.append(self._record(stored))
+            start = stored.sequence + 1
+
+    async def watch(self, pattern: str) -> AsyncGenerator[KvRecord, None]:
+        """Yield the newest record of each key under a pattern, then each new one. Raises as `follow_stream`."""
+        async with follow_stream(
+            self._connection, self._stream, self._prefix + pattern, after=None, latest=True
+        ) as messages:
+            async for message in messages:
+                yield self._delivered(message)
+
+    def _delivered(self, message: Delivery) -> KvRecord:
+        stored_ns = int(split_ack_subject(message.reply)[3])
+        return KvRecord(
+            message.subject[len(self._prefix) :],
+            message.data,
+            message.stream_sequence,
+            datetime.fromtimestamp(stored_ns / 1e9, UTC),
+            _operation(message.headers),
+        )
+
     async def _write(
         self,
         key: str,
@@ -209,15 +264,19 @@ class KvBucket:
 
     def _record(self, stored: StoredMessage) -> KvRecord:
         return KvRecord(
-            stored.subject[len(self._prefix) :], stored.data, stored.sequence, stored.time, _operation(stored)
+            stored.subject[len(self._prefix) :],
+            stored.data,
+            stored.sequence,
+            stored.time,
+            _operation(stored.headers),
         )
 
 
-def _operation(stored: StoredMessage) -> Operation:
-    match stored.headers.get(_OPERATION):
+def _operation(headers: Mapping[str, str]) -> Operation:
+    match headers.get(_OPERATION):
         case "DEL":
             return "DEL"
         case "PURGE":
             return "PURGE"
         case _:
-            return "DEL" if _MARKER in stored.headers else "PUT"
+            return "DEL" if _MARKER in headers else "PUT"

@@ -32,18 +32,18 @@ _RETRY: Final = timedelta(milliseconds=100)
 
 @asynccontextmanager
 async def follow_stream(
-    connection: Connection, stream: str, filter_subject: str, *, after: int | None
+    connection: Connection, stream: str, filter_subject: str, *, after: int | None, latest: bool = False
 ) -> AsyncGenerator[AsyncGenerator[Delivery, None], None]:
     """Follow the messages under a filter after a sequence; None follows the messages stored from now on.
 
-    Outages delay it, also the first one.
+    With `latest`, and no sequence, begin with the newest message of each subject. Outages delay it, also the first one.
 
     Raises:
         PermissionDenied: the account may not create a consumer on the stream.
         ApiError: JetStream refused the consumer.
         NotConnected: the connection was closed.
     """
-    follower = _StreamFollower(connection, stream, filter_subject, after)
+    follower = _StreamFollower(connection, stream, filter_subject, after, latest=latest)
     try:
         await through_outages(connection, follower.open, what=f"following {filter_subject}")
         yield follower.messages()
@@ -54,10 +54,13 @@ async def follow_stream(
 class _StreamFollower:
     """Reads the stream through short-lived consumers; each begins where the last one ended."""
 
-    def __init__(self, connection: Connection, stream: str, filter_subject: str, after: int | None) -> None:
+    def __init__(
+        self, connection: Connection, stream: str, filter_subject: str, after: int | None, *, latest: bool
+    ) -> None:
         self._connection = connection
         self._stream = stream
         self._filter_subject = filter_subject
+        self._latest = latest
         self._sequence = after
         """The last message that was read; None until the first consumer reports where "new" begins."""
         self._buffer: asyncio.Queue[Delivery | None] = asyncio.Queue()
@@ -69,7 +72,7 @@ class _StreamFollower:
         """Create a consumer that begins after the last message that was read, and pull from it."""
         self._consumer = f"follow_{new_id()}"
         self._buffer = asyncio.Queue()
-        start: JsonObject = {"deliver_policy": "new"}
+        start: JsonObject = {"deliver_policy": "last_per_subject" if self._latest else "new"}
         if self._sequence is not None:
             start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._sequence + 1}
         info = await create_consumer(
@@ -85,7 +88,7 @@ class _StreamFollower:
                 **start,
             },
         )
-        if self._sequence is None:
+        if self._sequence is None and not self._latest:
             self._sequence = info.delivered_sequence
         self._pull = Pull(
             self._connection, stream=self._stream, consumer=self._consumer, deliver=self._buffer.put_nowait

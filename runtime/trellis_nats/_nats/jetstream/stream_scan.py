@@ -6,7 +6,7 @@ A short-lived consumer reads them, which costs the server no memory per subject 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ _ABANDONED: Final = timedelta(seconds=30)
 """After this time without a request, the server removes the consumer of a scan whose process died."""
 _BEYOND: Final = 2**62
 """A sequence that no stream reaches. A message would come under its own subject, which no request waits for."""
+_LATEST: Final[JsonObject] = {"deliver_policy": "last_per_subject"}
 _NO_MORE: Final = (0, 404, 408)
 """A full page, or the statuses of a request that found less than it asked for."""
 
@@ -46,6 +47,7 @@ class Entry:
     sequence: int
     time: datetime
     """When the server stored it."""
+    headers: Mapping[str, str]
 
 
 class StreamScan:
@@ -106,14 +108,23 @@ class StreamScan:
         self._received += 1
         if int(delivered) != self._received:
             raise RequestTimeout(f"messages of a scan of stream {self._stream} were lost on the way")
-        return Entry(message.subject, int(sequence), datetime.fromtimestamp(int(stored_ns) / 1e9, UTC))
+        time = datetime.fromtimestamp(int(stored_ns) / 1e9, UTC)
+        return Entry(message.subject, int(sequence), time, message.headers)
 
 
 @asynccontextmanager
 async def scan_stream(
-    connection: Connection, stream: str, filters: Sequence[str], *, rate_limit: RateLimit, after: int = 0
+    connection: Connection,
+    stream: str,
+    filters: Sequence[str],
+    *,
+    rate_limit: RateLimit,
+    after: int = 0,
+    latest: bool = False,
 ) -> AsyncGenerator[StreamScan, None]:
     """Scan what a stream holds under the filters, which must not overlap, after a sequence.
+
+    With `latest`, list only the newest message of each subject.
 
     Raises:
         PermissionDenied: the account may not create a consumer on the stream.
@@ -125,8 +136,7 @@ async def scan_stream(
     config: JsonObject = {
         "name": name,
         "filter_subjects": list(filters),
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": after + 1,
+        **(_LATEST if latest else {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}),
         "ack_policy": "none",
         "headers_only": True,
         "mem_storage": True,

@@ -28,6 +28,7 @@ __all__ = [
     "get_consumer_info",
     "get_last_message",
     "get_last_message_from_leader",
+    "get_next_message_from_leader",
     "get_stream_info",
     "purge_stream",
     "update_stream",
@@ -106,7 +107,29 @@ async def get_last_message_from_leader(
         NotConnected: there was no connection within `timeout`.
         PermissionDenied: the account may not read this.
     """
-    body: JsonObject = {"last_by_subj": subject}
+    return await _read_from_leader(connection, stream, {"last_by_subj": subject}, timeout, answer)
+
+
+async def get_next_message_from_leader(
+    connection: Connection,
+    stream: str,
+    subject: str,
+    start: int,
+    *,
+    timeout: timedelta = API_TIMEOUT,
+    answer: AnswerSize = AnswerSize.LARGE,
+) -> StoredMessage | None:
+    """Read the oldest message of a subject from sequence `start` on, from the stream's leader; None when there is none.
+
+    Raises as `get_last_message_from_leader`.
+    """
+    body: JsonObject = {"seq": start, "next_by_subj": subject}
+    return await _read_from_leader(connection, stream, body, timeout, answer)
+
+
+async def _read_from_leader(
+    connection: Connection, stream: str, body: JsonObject, timeout: timedelta, answer: AnswerSize
+) -> StoredMessage | None:
     found = await _found(connection, f"STREAM.MSG.GET.{stream}", body, timeout, answer)
     match found:
         case {"message": {"subject": str(stored_subject), "seq": int(sequence), "time": str(time), **rest}}:
