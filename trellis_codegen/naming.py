@@ -12,6 +12,7 @@ import unicodedata
 from typing import Self
 
 __all__ = [
+    "GROUPED_SECTIONS",
     "StatedName",
     "attribute",
     "class_name",
@@ -26,6 +27,9 @@ __all__ = [
     "spell",
     "suggest_name",
 ]
+
+GROUPED_SECTIONS = frozenset(["events", "feeds", "operations", "rpc"])
+"""The sections of a contract in which a name with a dot stands in a group: `Orders.Create` becomes `orders.create`."""
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")

@@ -20,6 +20,12 @@ class Claim:
     pointer: Pointer
     """The part that needs it; the last step is its contract name."""
 
+    @property
+    def wanted(self) -> str:
+        """The contract name."""
+        name = self.pointer[-1]
+        return name if isinstance(name, str) else str(name)
+
 
 def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
     """Return a problem for each claim whose name is empty, and for each pair of claims with the same name."""
@@ -27,10 +33,9 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
     reported: set[tuple[Pointer, Pointer]] = set()
     problems: list[Problem] = []
     for claim in claims:
-        wanted = str(claim.pointer[-1])
         if not claim.python_name.rpartition(".")[2]:
-            what = f'cannot make a Python name from "{wanted}"'
-            hint = hint_at_names([(claim.pointer, wanted)], "")
+            what = f'cannot make a Python name from "{claim.wanted}"'
+            hint = hint_at_names([(claim.pointer, claim.wanted)], "")
             problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
             continue
         owner = owners.setdefault(claim.python_name, claim)
@@ -38,10 +43,7 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
         if owner.pointer != claim.pointer and meeting not in reported:
             reported.add(meeting)
             what = f"{_named(owner, claim)} and {_named(claim, owner)} would both become {claim.python_name}"
-            hint = hint_at_names(
-                [(each.pointer, str(each.pointer[-1])) for each in (claim, owner)],
-                claim.python_name.rpartition(".")[2],
-            )
+            hint = hint_at_names([(each.pointer, each.wanted) for each in (claim, owner)], claim.python_name)
             problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
     return problems
 

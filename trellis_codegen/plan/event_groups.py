@@ -45,13 +45,9 @@ class GroupPlan:
 
 
 def claim_event_group_names(manifest: Manifest) -> Iterator[Claim]:
-    """Yield the Python names that the groups and their events need."""
-    for name, group in _generated(manifest):
+    """Yield the Python names that the groups need; their events have names of their own in `events.py`."""
+    for name, _ in _generated(manifest):
         yield Claim(f"consumers.{naming.attribute(name)}", ("eventConsumers", name))
-        for event in dict.fromkeys(group.self_events or []):
-            yield Claim(
-                f"consumers.{naming.attribute(name)}.{_attribute(event)}", ("eventConsumers", name, "self")
-            )
 
 
 def plan_event_groups(manifest: Manifest, models: ModelsPlan) -> tuple[GroupPlan, ...]:
@@ -68,7 +64,7 @@ def _group(name: str, group: EventConsumer, manifest: Manifest, models: ModelsPl
     return GroupPlan(
         name=name,
         attribute=naming.attribute(name),
-        constant=naming.constant(name),
+        constant=f"{naming.constant(name)}_GROUP",
         class_name=naming.class_name(f"{naming.pascal(name)}Group"),
         spec=tuple(_spec(name, group)),
         events=tuple(_event(event, manifest, models) for event in dict.fromkeys(group.self_events or [])),

@@ -12,16 +12,15 @@ from typing import cast
 from pydantic import BaseModel
 
 from trellis_codegen.contract.exchange import ErrorDeclaration, ErrorRef
-from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.manifest import EventConsumer, Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.contract.pointers import split_pointer
-from trellis_codegen.naming import StatedName
+from trellis_codegen.naming import GROUPED_SECTIONS, StatedName
 from trellis_codegen.problems import Problem, Severity
 
 __all__ = ["apply_names"]
 
 _SECTIONS = frozenset(["errors", "eventConsumers", "events", "feeds", "jobs", "operations", "rpc", "schemas"])
-_GROUPED = frozenset(["events", "feeds", "operations", "rpc"])
 
 
 def apply_names(manifest: Manifest, names: Mapping[str, str]) -> tuple[Manifest, list[Problem]]:
@@ -74,6 +73,9 @@ class _Names:
             case ErrorRef() | ErrorDeclaration():
                 kind = self.by_type.get(value.error_type, value.error_type)
                 return self._rewrite_fields(value, place).model_copy(update={"error_type": kind})
+            case EventConsumer() if value.self_events is not None:
+                events = [self._name(("events", event), event) for event in value.self_events]
+                return self._rewrite_fields(value, place).model_copy(update={"self_events": events})
             case BaseModel():
                 return self._rewrite_fields(value, place)
             case dict():
@@ -107,7 +109,7 @@ class _Names:
         if spelling is None or not _has_python_name(place):
             return name
         self.used.add(place)
-        if place[0] in _GROUPED and "." in name and "." not in spelling:
+        if place[0] in GROUPED_SECTIONS and "." in name and "." not in spelling:
             spelling = f"{name.partition('.')[0]}.{spelling}"
         return StatedName(name, spelling)
 

@@ -13,7 +13,7 @@ from .models import OrderShippedEvent
 
 __all__ = ["ConsumerGroups"]
 
-SHIPPED_AUDIT: Final = GroupSpec(
+SHIPPED_AUDIT_GROUP: Final = GroupSpec(
     name="shippedAudit",
     replay="all",
     concurrency=1,
@@ -31,7 +31,7 @@ class ShippedAuditGroup(ConsumerGroup):
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime, SHIPPED_AUDIT)
+        super().__init__(runtime, SHIPPED_AUDIT_GROUP)
         self.orders_shipped: Final = GroupEvent[OrderShippedEvent](self, ORDERS_SHIPPED)
         """An order left the warehouse.
 

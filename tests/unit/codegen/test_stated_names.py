@@ -31,6 +31,20 @@ def event(name: str) -> JsonObject:
     return {"version": "v1", "subject": f"events.v1.{name}", "event": THING}
 
 
+def feed(name: str) -> JsonObject:
+    return {"version": "v1", "subject": f"feeds.v1.{name}", "input": THING, "event": THING}
+
+
+def group(*events: JsonValue) -> JsonObject:
+    return {"self": list(events)}
+
+
+def named(*names: str) -> JsonObject:
+    """Return schemas with these names, all of them exported."""
+    schemas: JsonObject = {name: {"type": "object"} for name in ("Thing", *names)}
+    return {"schemas": schemas, "exports": {"schemas": list(schemas)}}
+
+
 COLLISIONS: list[JsonObject] = [
     contract(schemas=things(**{"@id": TEXT, "id": TEXT})),
     contract(schemas=things(**{"$schema": TEXT, "schema": TEXT})),
@@ -47,6 +61,18 @@ COLLISIONS: list[JsonObject] = [
     contract(events={"Things.Made": event("a"), "Things.made": event("b")}),
     contract(resources={"kv": {"a-b": {"purpose": "x"}, "a_b": {"purpose": "y"}}}),
     contract(errors={"a": {"type": "Gone"}, "b": {"type": "Gone!"}}, rpc={"Get": rpc("Get", errors=[{"type": "Gone!"}])}),
+    contract(events={"Things": event("a"), "Things.made": event("b")}),
+    contract(events={"Things.made": event("a"), "ThingsMade": event("b")}),
+    contract(events={"Things.made": event("a"), "things.gone": event("b"), "Things.kept": event("c")}),
+    contract(rpc={"a.b_c": rpc("a"), "a_b.c": rpc("b")}),
+    contract(rpc={"a.b": rpc("a"), "A.b": rpc("b"), "a.B": rpc("c"), "A.B": rpc("d")}),
+    contract(feeds={"名.x": feed("a"), "x.名": feed("b"), "-.+": feed("c")}),
+    contract(rpc={"Orders.x": rpc("a"), "Orders.y": rpc("b")}, **named("OrdersCalls", "OrdersEndpoints")),
+    contract(feeds={"Orders.x": feed("a"), "Orders.y": feed("b")}, **named("OrdersFeedCalls")),
+    contract(rpc={"Orders.x": rpc("a")}, errors={"OrdersCalls": {"type": "OrdersCalls"}}),
+    contract(jobs={"a": job("AJob"), "b": job("AQueue")}, **named("AJob", "AQueue")),
+    contract(events={"名前": event("a")}, eventConsumers={"audit": group("名前")}),
+    contract(events={"made": event("a")}, eventConsumers={"a": group("made"), "A_": group("made")}, **named("AGroup")),
 ]  # fmt: skip
 
 
@@ -105,6 +131,34 @@ def test_a_stated_name_takes_the_place_of_the_contracts_name() -> None:
     assert "self.store: Final = StoreQueue(runtime)" in files["jobs.py"]
     assert 'name="keep"' in files["jobs.py"]
     assert "self.find: Final = RpcCall[Item, Item](runtime, A_FIND)" in files["rpc.py"]
+
+
+def test_a_stated_name_of_an_event_counts_in_the_groups_too() -> None:
+    document = contract(
+        events={"Things.made": event("a"), "Things.gone": event("b")},
+        eventConsumers={"audit": group("Things.gone", "Things.made")},
+    )
+
+    package, remarks = plan(document, {"/events/Things.made": "built"})
+    files = render_package(package)
+
+    assert [problem for problem in remarks if "pyproject" in problem.what] == []
+    assert "THINGS_BUILT: Final = EventSpec(" in files["events.py"]
+    assert "from .events import THINGS_BUILT, THINGS_GONE" in files["consumers.py"]
+    assert "self.things_built: Final = GroupEvent[Thing](self, THINGS_BUILT)" in files["consumers.py"]
+    assert json.loads(package.contract_json) == document
+
+
+def test_a_group_may_have_the_name_of_its_event() -> None:
+    document = contract(
+        events={"Things.made": event("a")}, eventConsumers={"things-made": group("Things.made")}
+    )
+
+    package, _ = plan(document, {})
+    files = render_package(package)
+
+    assert "THINGS_MADE_GROUP: Final = GroupSpec(" in files["consumers.py"]
+    assert "self.things_made: Final = GroupEvent[Thing](self, THINGS_MADE)" in files["consumers.py"]
 
 
 def test_equal_objects_with_different_names_are_two_classes() -> None:

@@ -14,7 +14,7 @@ from .models import Thing
 
 __all__ = ["ConsumerGroups"]
 
-AUDIT: Final = GroupSpec(
+AUDIT_GROUP: Final = GroupSpec(
     name="audit",
     replay="all",
     concurrency=1,
@@ -33,7 +33,7 @@ class AuditGroup(ConsumerGroup):
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime, AUDIT)
+        super().__init__(runtime, AUDIT_GROUP)
         self.things_moved: Final = GroupEvent[Thing](self, THINGS_MOVED)
         """A thing is elsewhere."""
 
