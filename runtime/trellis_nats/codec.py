@@ -22,6 +22,10 @@ _ENCODER: Final = json.JSONEncoder(
 )
 """Refuses NaN and infinities; pydantic's encoder, eight times as fast, does not."""
 
+_NOT_A_VALUE: Final = (AttributeError, LookupError, RuntimeError, TypeError)
+"""What the serializer of a model raises, instead of a ValueError, for objects with attributes of their own: dataclasses,
+exceptions, classes, mocks."""
+
 
 class JsonText(NamedTuple):
     """A JSON value together with its text, so that it is encoded only once."""
@@ -106,6 +110,9 @@ class Codec(Generic[T]):
             raise InvalidPayload(self._what, list_issues(error)) from None
         except ValueError as error:
             raise InvalidPayload(self._what, [("#", str(error))]) from None
+        except _NOT_A_VALUE as error:
+            what = f"an object of type {type(value).__name__} cannot be written: {type(error).__name__}"
+            raise InvalidPayload(self._what, [("#", what)]) from None
         return JsonText(written, text)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -111,6 +112,31 @@ async def test_a_queue_without_a_result_takes_none(nats_server: NatsServer) -> N
         ):
             await bad.result(timeout=SOON)
         assert (await bad.get()).state is JobState.FAILED
+
+
+@dataclass
+class Total:
+    """Looks like a receipt, but is none."""
+
+    total: int
+
+
+async def test_a_result_of_another_class_fails_the_job(nats_server: NatsServer) -> None:
+    returned: dict[int, Any] = {1: Total(5), 2: JobFailed("returned, not raised"), 3: Receipt, 4: object()}
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Any:
+            return returned[job.payload.number]
+
+        await shop.jobs.start_workers()
+        for number in returned:
+            ref = await shop.jobs.pack.create(Parcel(number=number))
+            with pytest.raises(
+                JobFailed, match='the result of a job in queue "pack" does not match its schema'
+            ):
+                await ref.result(timeout=SOON)
+            assert (await ref.get()).tries == 1
 
 
 def test_the_text_of_a_declared_error_has_its_fields() -> None:

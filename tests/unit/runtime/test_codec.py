@@ -1,8 +1,11 @@
 """Values to JSON and back: strict, bounded, and without the invalid value in errors."""
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from types import MappingProxyType, SimpleNamespace
+from typing import Annotated, Any, Literal
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -59,6 +62,38 @@ def test_a_copy_with_a_wrong_value_is_not_sent() -> None:
 
     with pytest.raises(InvalidPayload, match=r"the basket .*#/items/0/") as caught:
         BASKET.encode(basket)
+    assert "secret" not in str(caught.value)
+
+
+@dataclass
+class Lookalike:
+    """Has the fields of a basket, but is none."""
+
+    items: tuple[Item, ...] = ()
+    kind: str = "small"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Lookalike(),
+        ValueError("secret"),
+        ExceptionGroup("secret", [ValueError()]),
+        Basket,
+        int,
+        math,
+        lambda: 1,
+        MagicMock(),
+        SimpleNamespace(items=[]),
+        object(),
+        MappingProxyType({"items": []}),
+        5,
+        None,
+    ],
+)
+def test_an_object_of_another_class_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidPayload, match="the basket") as caught:
+        BASKET.encode(value)
     assert "secret" not in str(caught.value)
 
 
