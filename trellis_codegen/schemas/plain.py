@@ -15,6 +15,8 @@ __all__ = ["enforces_patterns", "is_tuple", "select_limits", "split_map", "write
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
+_LARGE = 2**63
+"""Integers of this size are not the values of a `Literal`: next to other values, pydantic refuses them."""
 _ALL_NAMES = frozenset(["", ".*", "^.*$", "^(.*)$", "^.*", ".*$", "^"])
 """Patterns that every name matches; some tools write maps this way."""
 
@@ -27,12 +29,15 @@ def write_literal(values: list[JsonValue]) -> str:
         known.setdefault(equality_key(value), value)
     different = list(known.values())
     kinds = {find_kind(value) for value in different}
+    if any(isinstance(value, int) and not -_LARGE <= value < _LARGE for value in different):
+        common = "Integer" if kinds == {"integer"} else "JsonValue"
+        return _one_of(common, different)
     if kinds <= {"string", "null"}:
         return _literal(different)
     if kinds <= {"string", "null", "integer"} or kinds <= {"string", "null", "boolean"}:
         return f"Annotated[{_literal(different)}, Exact]"
     common = "float" if kinds <= {"integer", "number"} else "JsonValue"
-    return f"Annotated[{common}, OneOf(({', '.join(map(repr, different))},))]"
+    return _one_of(common, different)
 
 
 def split_map(schema: JsonObject) -> tuple[str | None, JsonValue]:
@@ -78,6 +83,10 @@ def select_limits(schema: JsonObject) -> JsonObject:
     if result.get("items") is True or result.get("items") == {}:
         result.pop("items")
     return result
+
+
+def _one_of(common: str, values: list[JsonValue]) -> str:
+    return f"Annotated[{common}, OneOf(({', '.join(map(repr, values))},))]"
 
 
 def _literal(values: list[JsonValue]) -> str:

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeGuard
 from pydantic import JsonValue
 
 from trellis_codegen.schemas.enum_filter import is_allowed
+from trellis_codegen.schemas.keywords import ENFORCED_FORMATS
 
 __all__ = [
     "find_default",
@@ -36,13 +37,26 @@ def is_map(schema: JsonObject) -> bool:
 
 
 def find_default(schema: JsonValue) -> JsonValue:
-    """Return the default of a string, number or boolean; None when there is none that the schema allows."""
-    if not isinstance(schema, dict) or "format" in schema or "default" not in schema:
+    """Return the default of a string, number or boolean; None when there is none that the schema, or a member of a union, allows."""
+    if not isinstance(schema, dict) or schema.get("format") in ENFORCED_FORMATS or "default" not in schema:
         return None
     default = schema["default"]
     if not is_allowed(default, schema) or not isinstance(default, str | int | float):
         return None
+    if isinstance(members := schema.get("anyOf"), list):
+        found = (
+            find_default({**member, "default": default}) for member in members if isinstance(member, dict)
+        )
+        return next((each for each in found if each is not None), None)
+    if isinstance(default, float) and default.is_integer() and not _is_float(schema):
+        default = int(default)
     return default if "type" in schema or "enum" in schema else None
+
+
+def _is_float(schema: JsonObject) -> bool:
+    """Whether the type of a schema for whole numbers is `float`; otherwise, type checkers refuse `1.0`."""
+    kinds = schema.get("type")
+    return "enum" not in schema and "number" in (kinds if isinstance(kinds, list) else [kinds])
 
 
 def find_description(schema: JsonValue) -> str | None:

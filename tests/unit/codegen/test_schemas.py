@@ -67,6 +67,7 @@ def fields(schema: JsonValue) -> tuple[ModelField, ...]:
         ({"enum": ["a", 1]}, "Annotated[Literal['a', 1], Exact]"),
         ({"enum": ["a", 1, True]}, "Annotated[JsonValue, OneOf(('a', 1, True))]"),
         ({"const": 1.5}, "Annotated[float, OneOf((1.5,))]"),
+        ({"enum": [2**63, 1.0]}, "Annotated[Integer, OneOf((9223372036854775808, 1))]"),
         ({"const": {"a": [None]}}, "Annotated[JsonValue, OneOf(({'a': [None]},))]"),
         ({"type": "string", "enum": ["a", 1]}, "Literal['a']"),
         ({"type": "string", "format": "time"}, "AwareTime"),
@@ -136,6 +137,30 @@ def test_an_optional_field_may_be_absent() -> None:
 
     assert (note.annotation, note.default) == ("Annotated[str | None, NotNull]", "None")
     assert (count.annotation, count.default) == ("Annotated[Integer, Field(alias='aCount')]", "3")
+
+
+@pytest.mark.parametrize(
+    ("schema", "default"),
+    [
+        ({"type": "integer", "default": 1.0}, "1"),
+        ({"type": "string", "format": "email", "default": "a@b.c"}, "'a@b.c'"),
+        ({"enum": [1, 2], "default": 2.0}, "2"),
+        ({"type": ["integer", "null"], "default": 1.0}, "1"),
+        ({"type": "number", "default": 1.0}, "1.0"),
+        ({"type": ["number", "string"], "default": 1.5}, "1.5"),
+        ({"anyOf": [TEXT, {"type": "null"}], "default": "a"}, "'a'"),
+        ({"anyOf": [TEXT, {"type": "null"}], "default": None}, "None"),
+        ({"anyOf": [{"type": "integer"}, {"enum": ["auto"]}], "default": "auto"}, "'auto'"),
+        (
+            {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": "2026-01-01"},
+            "None",
+        ),
+    ],
+)
+def test_a_default_has_the_type_of_its_field(schema: JsonValue, default: str) -> None:
+    (count,) = fields(record(count=schema))
+
+    assert count.default == default
 
 
 def test_a_schema_that_is_not_an_object_is_an_alias() -> None:
