@@ -224,11 +224,14 @@ class Connection:
     ) -> None:
         """Publish on core NATS, without an acknowledgement. Wait while the socket is full.
 
+        Other tasks get a turn each time, so that a caller which does nothing else does not stop the event loop.
+
         Raises:
             NotConnected: there is no link; nothing was sent.
             PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
             ValueError: the subject or a header is malformed.
         """
+        await asyncio.sleep(0)
         await self.wait_writable()
         self.send(subject, data, headers=headers, reply=reply)
 

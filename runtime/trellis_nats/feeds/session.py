@@ -121,6 +121,7 @@ class Session(Generic[RequestT, EventT]):
 
     async def _send(self, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a frame; wait for the connection, and for space in its socket, first."""
+        await asyncio.sleep(0)  # a generator that waits for nothing would stop the event loop
         while True:
             await self._connection.wait_connected()
             await self._connection.wait_writable()

@@ -359,6 +359,28 @@ async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(nats_
     assert "stopped" in str(error)
 
 
+async def test_a_handler_that_waits_for_nothing_leaves_turns_to_others(nats_server: NatsServer) -> None:
+    async with LiveService.connect(nats_server.url) as service, LiveClient.connect(nats_server.url) as client:
+        yielded, ended = 0, asyncio.Event()
+
+        @service.count.handle
+        async def count(context: FeedContext, request: CountFrom) -> AsyncIterator[Count]:
+            nonlocal yielded
+            try:
+                while yielded < 100_000:
+                    yielded += 1
+                    yield Count(n=yielded, customer="c1")
+            finally:
+                ended.set()
+
+        await service.start()
+        async with client.count(REQUEST) as events:
+            assert [(await anext(events)).n for _ in range(3)] == [1, 2, 3]
+        await ended.wait()
+
+    assert yielded < 100_000  # it noticed that its subscriber is gone
+
+
 async def test_a_handler_must_be_an_async_generator(nats_server: NatsServer) -> None:
     async with LiveService.connect(nats_server.url) as service:
 

@@ -1,6 +1,7 @@
 """Live updates: typed, in order, lost without a listener."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,31 @@ async def test_a_new_attempt_restarts_its_updates(nats_server: NatsServer) -> No
         listening.set()
 
         assert [await first, *[update async for update in updates]] == [Weight(grams=1), Weight(grams=2)]
+
+
+async def test_a_handler_that_only_reports_leaves_turns_to_others(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        async def report_until_another_task_ran(report: Callable[[], Awaitable[None]]) -> int:
+            others = asyncio.create_task(asyncio.sleep(0))
+            calls = 0
+            while not others.done() and calls < 1_000:
+                await report()
+                calls += 1
+            return calls
+
+        @shop.jobs.weigh.handle
+        async def weigh(job: WeighJob) -> Receipt:
+            counts = [
+                await report_until_another_task_ran(report)
+                for report in (lambda: job.emit_update(Weight(grams=1)), job.heartbeat)
+            ]
+            return Receipt(total=max(counts))
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.weigh.create(Parcel(number=1))
+
+        assert (await ref.result(timeout=SOON)).total < 10
 
 
 async def test_a_queue_without_updates_says_so(nats_server: NatsServer) -> None:
