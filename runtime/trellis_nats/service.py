@@ -86,7 +86,7 @@ class Service(Participant):
         return enter_in_thread(connecting, name=f"{cls.contract.id} connection")
 
     async def start(self) -> None:
-        """Serve every RPC and work every queue that has a handler. Return once all have started.
+        """Serve the RPCs and feeds, work the queues and event groups that have handlers. Return once all have started.
 
         Raises:
             ConfigurationError: the service has started already.

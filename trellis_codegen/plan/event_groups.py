@@ -108,5 +108,4 @@ def _numbers(group: EventConsumer) -> str:
     )
     max_deliver = GROUP_MAX_DELIVER if group.max_deliver is None else group.max_deliver
     backoff = BACKOFF_MS if group.backoff_ms is None else tuple(group.backoff_ms)
-    order = "in order" if (group.concurrency or 1) == 1 else f"at most {group.concurrency} at a time"
-    return f"A new group begins with {begins}. Events are handled {order}. {describe_retries(max_deliver, backoff)}"
+    return f"A new group begins with {begins}. Events are handled in order. {describe_retries(max_deliver, backoff)}"

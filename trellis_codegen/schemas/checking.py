@@ -135,7 +135,7 @@ def _suggest_embedding(reference: str) -> str | None:
     if section != "schemas" or not name:
         return None
     return (
-        f'a schema refers to its own parts only, not to other schemas of the contract: copy "{name}" into its "$defs" '
+        f'a schema can refer only to its own parts, not to other schemas of the contract: copy "{name}" into its "$defs" '
         f'and write "#/$defs/{name}"; equal objects become one class'
     )
 

@@ -161,7 +161,7 @@ class _Translation:
 
     def _repeat(self, repeat: str) -> None:
         if not self.is_repeatable:
-            self._refuse(f'there is nothing before "{repeat}" that it could repeat')
+            self._refuse(f'there is nothing to repeat before "{repeat}"')
         lazy = "?" if self.text.startswith("?", self.at) else ""
         self.at += len(lazy)
         self._write(repeat + lazy, is_repeatable=False)

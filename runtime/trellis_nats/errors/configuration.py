@@ -84,9 +84,9 @@ class WrongEventLoop(ConfigurationError, RuntimeError):
         "`blocking.run` is for other threads; nothing was sent. On the event loop that connected, use await"
     )
     ENDED: ClassVar[str] = (
-        "the event loop that connected does not run any longer; nothing was sent. Connect again on a loop that runs"
+        "the event loop that connected is no longer running; nothing was sent. Connect again on a running event loop"
     )
     FORKED: ClassVar[str] = (
-        "this process was forked from the one that connected, and the event loop does not run here; nothing was sent. "
+        "this process was forked from the one that connected, and its event loop does not run here; nothing was sent. "
         "Connect in this process"
     )

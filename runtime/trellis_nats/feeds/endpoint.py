@@ -94,12 +94,12 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 
         Raises:
-            ConfigurationError: the feed is served already.
+            ConfigurationError: the feed is already served.
             PermissionDenied: the account may not subscribe to the feed's subject.
             RequestTimeout: the server does not confirm the subscription.
         """
         if self._server is not None:
-            raise ConfigurationError(f'feed "{self._spec.name}" is served already')
+            raise ConfigurationError(f'feed "{self._spec.name}" is already served')
         self.has_started = True
         if self.handler is None:
             return

@@ -85,7 +85,7 @@ class FeedServer:
     def _receive(self, message: Message) -> None:
         if not is_reply_subject(message.reply):
             _log.warning(
-                'feed "%s": ignored a call that wants its events on "%s"',
+                'feed "%s": ignored a call whose reply subject "%s" is not allowed',
                 self._feed.spec.name,
                 message.reply,
                 extra=log_fields(LogEvent.CALL_REFUSED, feed=self._feed.spec.name, subject=message.reply),

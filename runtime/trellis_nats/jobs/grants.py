@@ -173,7 +173,9 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
     for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
         yield api(f"CONSUMER.{request.format(STREAM)}", "list and follow jobs")
     yield publish(f"$JS.ACK.{STREAM}.*.>", "acknowledge what a follower read")
-    yield publish(f"$JS.ACK.*.*.{STREAM}.*.>", "do the same where the server has js_ack_fc_v2")
+    yield publish(
+        f"$JS.ACK.*.*.{STREAM}.*.>", "acknowledge what a follower read, where the server has js_ack_fc_v2"
+    )
     yield api(f"STREAM.PURGE.{STREAM}", "purge ended jobs")
     yield api(f"DIRECT.GET.{jobs.work_stream}", "find lost jobs")
     yield api(f"DIRECT.GET.{DELAYED_STREAM}", "find lost jobs among those that are parked")

@@ -88,12 +88,12 @@ class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 
         Raises:
-            ConfigurationError: the procedure is served already.
+            ConfigurationError: the procedure is already served.
             PermissionDenied: the account may not subscribe to the procedure's subject.
             RequestTimeout: the server does not confirm the subscription.
         """
         if self._server is not None:
-            raise ConfigurationError(f'rpc "{self._spec.name}" is served already')
+            raise ConfigurationError(f'rpc "{self._spec.name}" is already served')
         self.has_started = True
         if self.handler is None:
             return

@@ -122,8 +122,11 @@ def calls_of_orders(
         "Bucket.create": lambda: service.orders.create("o1", ORDER),
         "Bucket.delete": lambda: service.orders.delete("o1"),
         "Bucket.get": lambda: service.orders.get("o1"),
+        "Bucket.history": lambda: service.orders.history("o1"),
+        "Bucket.keys": service.orders.keys,
         "Bucket.put": lambda: service.orders.put("o1", ORDER),
         "Bucket.update": lambda: service.orders.update(entry, ORDER),
+        "Bucket.watch": lambda: anext(service.orders.watch()),
         "EventPublisher.publish": lambda: service.shipped.publish(Shipped(order_id="o1")),
         "EventSource.subscribe": lambda: client.shipped.subscribe().__aenter__(),
         "EventSubscription.__anext__": lambda: anext(events),
@@ -213,7 +216,7 @@ def test_a_program_without_an_event_loop_uses_a_service_and_a_client(nats_server
 
     assert response == CreateResponse(order_id="c1-1")
     assert entry.revision == 1
-    with pytest.raises(WrongEventLoop, match="does not run any longer"):
+    with pytest.raises(WrongEventLoop, match="is no longer running"):
         service.blocking.run(service.orders.get("o1"))
 
 

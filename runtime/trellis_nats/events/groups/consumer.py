@@ -43,5 +43,5 @@ def problem_of(group: GroupBinding, info: ConsumerInfo) -> str | None:
     problems, _ = compare_consumer(group_consumer(group), info)
     if group.concurrency == 1 and info.max_ack_pending != 1:
         limit = "no limit" if info.max_ack_pending <= 0 else str(info.max_ack_pending)
-        problems.append(f"its max_ack_pending is {limit}, not 1: events would not be worked in order")
+        problems.append(f"its max_ack_pending is {limit}, not 1: events would not be handled in order")
     return "; ".join(problems) or None

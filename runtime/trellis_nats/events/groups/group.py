@@ -165,12 +165,12 @@ class _GroupSurface(Surface):
         """Begin to work the group.
 
         Raises:
-            ConfigurationError: an event has no handler, the binding does not have the group, or it is worked already.
+            ConfigurationError: an event has no handler, the binding lacks the group, or this process already works it.
             ProvisioningError: the group's consumer does not exist, or cannot be used.
         """
         name = self.spec.name
         if self._worker is not None:
-            raise ConfigurationError(f'event group "{name}" is worked already')
+            raise ConfigurationError(f'this process already works event group "{name}"')
         self._has_started = True
         if self._is_left:
             return

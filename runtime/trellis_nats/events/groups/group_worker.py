@@ -181,7 +181,7 @@ class GroupWorker:
             log_exception(
                 _log,
                 logging.ERROR,
-                "event group %s: gave event %s up after %d attempts",
+                "event group %s: gave up on event %s after %d attempts",
                 self._group.alias,
                 delivery.subject,
                 delivery.delivered,
@@ -216,7 +216,7 @@ class GroupWorker:
 
     async def _postpone_unknown(self, delivery: Delivery) -> None:
         _log.error(
-            'event group %s: no handler is for subject "%s"; the event is redelivered in %s',
+            'event group %s: no handler matches subject "%s"; the event is redelivered in %s',
             self._group.alias,
             delivery.subject,
             _UNKNOWN_AGAIN_AFTER,

@@ -127,7 +127,7 @@ class WriteHealth:
                 self._connection, kv_stream(bucket), kv_subject(bucket), timeout=_PROBE_WITHIN
             )
         except NoResponders:
-            return f"bucket {bucket}, which has the keys, does not exist, or has no leader"
+            return f"bucket {bucket}, which holds the keys, does not exist, or has no leader"
         except TransportError:
             return None
         return None

@@ -54,7 +54,7 @@ _FENCES: Final = ServerFeature(
 )
 _SCHEDULES = ServerFeature(
     since=SCHEDULES_SINCE,
-    price="has no reliable schedules: jobs that wait for a delay or a backoff hold deliveries, and a queue stands still "
+    price="has no reliable schedules: jobs that wait for a delay or a backoff hold deliveries, and a queue stalls "
     f"while {_MAX_ACK_PENDING} of them wait; servers from 2.12.8 on park them",
 )
 
