@@ -101,7 +101,9 @@ class Session(Generic[RequestT, EventT]):
             if self._interruption is not None or self._is_gone:
                 raise
             return errors.reply_to_failure(call, UnexpectedError(), cause=error)
-        except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever user code raises is a frame
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is a frame
             return errors.reply_to_exception(call, error)
 
     async def _send_all(self, events: AsyncIterator[EventT]) -> Reply | None:

@@ -53,9 +53,13 @@ class Responder(Generic[RequestT, ResponseT]):
             if _is_cancelled():
                 raise
             return self.errors.reply_to_failure(call, UnexpectedError(), cause=error)
-        except (Exception, SystemExit, BaseExceptionGroup) as error:
-            if isinstance(error, BaseExceptionGroup) and _is_cancelled():
+        except BaseExceptionGroup as error:
+            if _is_cancelled():
                 raise
+            return self.errors.reply_to_exception(call, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is a reply
             return self.errors.reply_to_exception(call, error)
         try:
             return Reply(self._response.encode(response))

@@ -124,6 +124,42 @@ async def test_an_event_that_always_fails_is_given_up_and_the_group_goes_on(nats
     assert "cannot be archived" in str(record.exc_info)
 
 
+class Aborted(BaseException):
+    """No `Exception`, as the errors by which test and task libraries abort."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Aborted("stop"),
+        SystemExit(3),
+        GeneratorExit(),
+        asyncio.CancelledError("a scope of its own"),
+        BaseExceptionGroup("tasks", [Aborted("stop"), ValueError("and this")]),
+    ],
+)
+async def test_whatever_a_handler_raises_counts_as_an_attempt(
+    nats_server: NatsServer, error: BaseException
+) -> None:
+    seen: list[str] = []
+
+    async def fail(event: DeliveredEvent[Shipped]) -> None:
+        seen.append(event.event.order_id)
+        if event.event.order_id == "bad":
+            raise error
+
+    async with AuditService.connect(nats_server.url) as service:
+        register(service, fail)
+        await service.start()
+        with LogSignals() as signals:
+            await service.shipped.publish(Shipped(order_id="bad"))
+            await service.shipped.publish(Shipped(order_id="good"))
+            await signals.wait_for(LogEvent.EVENT_GIVEN_UP, group="audit", attempt=3)
+            await eventually(lambda: is_done(service))
+
+    assert seen == ["bad", "bad", "bad", "good"]
+
+
 async def test_an_event_that_cannot_be_read_is_removed(nats_server: NatsServer) -> None:
     seen: list[str] = []
 

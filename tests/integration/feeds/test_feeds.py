@@ -183,11 +183,16 @@ async def test_a_declared_error_reaches_the_caller_as_its_class(nats_server: Nat
     assert error.value.resource_id == "c1"
 
 
+class Aborted(BaseException):
+    """No `Exception`, as the errors by which test and task libraries abort."""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit, GeneratorExit, Aborted])
 async def test_of_another_exception_the_caller_gets_only_an_id(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture, raised: type[BaseException]
 ) -> None:
     async with running(nats_server.url) as (_, source, client), client.count(REQUEST) as events:
-        source.fail(RuntimeError("the password is 1234"))
+        source.fail(raised("the password is 1234"))
         with pytest.raises(UnexpectedError) as error:
             await anext(events)
 

@@ -113,7 +113,14 @@ async def test_a_declared_error_has_the_body_that_other_runtimes_send(nats_serve
     }
 
 
-@pytest.mark.parametrize("error", [RuntimeError(TEXT), SystemExit(TEXT), asyncio.CancelledError(TEXT)])
+class Aborted(BaseException):
+    """No `Exception`, as the errors by which test and task libraries abort."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError(TEXT), SystemExit(TEXT), asyncio.CancelledError(TEXT), GeneratorExit(TEXT), Aborted(TEXT)],
+)
 async def test_an_undeclared_error_is_logged_and_the_caller_gets_its_id(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:

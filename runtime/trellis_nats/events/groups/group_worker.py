@@ -169,7 +169,9 @@ class GroupWorker:
             if _is_cancelled():
                 raise
             await self._retry(delivery, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is retried
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is retried
             await self._retry(delivery, error)
         else:
             # Without a confirmation the event is redelivered: it is handled at least once.
