@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_text
 
 __all__ = ["is_token", "new_id", "require_token"]
 
@@ -50,6 +51,7 @@ def require_token(what: str, text: str) -> str:
     Raises:
         ConfigurationError: it is not.
     """
+    require_text(what, text)
     if not is_token(text):
-        raise ConfigurationError(f'{what} "{text}" must be 1 to 64 characters of A-Z a-z 0-9 _ -')
+        raise ConfigurationError(f'{what} "{text:.100}" must be 1 to 64 characters of A-Z a-z 0-9 _ -')
     return text

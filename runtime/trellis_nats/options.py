@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import is_token
 
@@ -142,7 +142,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "request_timeout", "shutdown_grace"):
-            require_timedelta(f"Options.{name}", getattr(self, name))
+            value: timedelta | None = getattr(self, name)
+            require_timedelta(f"Options.{name}", value)
+            if value is None:
+                raise TimedeltaExpected(f"Options.{name}", value)
         if self.jetstream_domain is not None and self.jetstream_api_prefix is not None:
             raise ConfigurationError(
                 "give either jetstream_domain or jetstream_api_prefix: a domain is a prefix"

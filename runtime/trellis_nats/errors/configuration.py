@@ -72,6 +72,16 @@ def require_timedelta(name: str, value: object) -> None:
         raise TimedeltaExpected(name, value)
 
 
+def require_text(name: str, value: object) -> None:
+    """Check that an argument is a text.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name}: a text is expected, got {value!r:.100}")
+
+
 class WrongEventLoop(ConfigurationError, RuntimeError):
     """A call that must run on the event loop which connected runs elsewhere. Nothing was sent."""
 

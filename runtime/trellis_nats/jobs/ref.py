@@ -25,7 +25,7 @@ from trellis_nats.errors import (
     MalformedJobEvent,
     TransportError,
 )
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_text, require_timedelta
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lifecycle import JobLife
@@ -215,12 +215,14 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             reason: stored as the job's last error.
 
         Raises:
+            ConfigurationError: the reason is not a text.
             JobNotFound: no job with this id is stored.
             MalformedJobEvent: the job's newest event cannot be read.
             WriteUnknown: no answer came; the cancellation may be stored.
             TransportError: NATS did not answer or refused; nothing was stored.
         """
         self._queue.connection.require_own_loop()
+        require_text("reason", reason)
         newest: StoredEvent | None = await self._reader.newest(self._id)
         while newest is not None:
             # Read before it is written: a cancellation that was stored returns, whatever fails then.

@@ -23,6 +23,7 @@ from tests.support.orders import REQUEST, NotFoundError, OrdersClient
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SECONDS: Any = 5  # Any: a caller without a type checker
+NOTHING: Any = None
 SOON = timedelta(seconds=20)
 PARCEL = Parcel(number=1)
 
@@ -61,6 +62,9 @@ async def test_a_number_is_not_a_duration(nats_server: NatsServer) -> None:
         lambda: Options(connect_timeout=SECONDS),
         lambda: Options(request_timeout=SECONDS),
         lambda: Options(shutdown_grace=SECONDS),
+        lambda: Options(connect_timeout=NOTHING),
+        lambda: Options(request_timeout=NOTHING),
+        lambda: Options(shutdown_grace=NOTHING),
         lambda: Maintenance(lease=SECONDS),
         lambda: Maintenance(lost_after=SECONDS),
         lambda: Retention(failed=SECONDS),
@@ -112,6 +116,55 @@ async def test_a_queue_without_a_result_takes_none(nats_server: NatsServer) -> N
         ):
             await bad.result(timeout=SOON)
         assert (await bad.get()).state is JobState.FAILED
+
+
+NOT_A_TEXT: Any = [5, b"x", ["a"], ValueError("x"), True]
+
+
+async def test_what_is_not_a_text_is_refused(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        jobs = shop.jobs.pack
+        ref = await jobs.create(PARCEL)
+        calls: list[Callable[[Any], Awaitable[object]]] = [
+            lambda value: jobs.create(PARCEL, idempotency_key=value),
+            lambda value: jobs.submit(PARCEL, idempotency_key=value),
+            lambda value: jobs.ref(value).get(),
+            ref.cancel,
+            lambda value: Shop.connect(value).__aenter__(),
+        ]
+        for call in calls:
+            for value in NOT_A_TEXT:
+                with pytest.raises(ConfigurationError, match="a text is expected, got"):
+                    await call(value)
+        assert not (await ref.get()).is_terminal
+
+
+async def test_a_report_that_is_not_a_text_is_refused(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            calls: list[Callable[[Any], Awaitable[object]]] = [
+                job.log,
+                lambda value: job.progress(step=value),
+                lambda value: job.progress(message=value),
+            ]
+            for call in calls:
+                for value in NOT_A_TEXT:
+                    with pytest.raises(ConfigurationError, match="a text is expected, got"):
+                        await call(value)
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(PARCEL)
+        assert (await ref.result(timeout=SOON)).total == 1
+
+
+@pytest.mark.parametrize("number", [1.5, "3", 0, -1, float("inf")])
+async def test_a_concurrency_is_a_whole_number(nats_server: NatsServer, number: Any) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        with pytest.raises(ConfigurationError, match="concurrency must be a whole number"):
+            shop.jobs.pack.handle(concurrency=number)(lambda job: Receipt(total=job.tries))
 
 
 @dataclass

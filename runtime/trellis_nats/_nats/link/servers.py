@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_text
 
 __all__ = ["ServerPool", "parse_servers"]
 
@@ -53,6 +54,7 @@ def parse_servers(url: str, settings: ConnectionSettings) -> tuple[ServerPool, C
     Raises:
         ConfigurationError: an address is malformed, or its scheme is not `nats` or `tls`.
     """
+    require_text("the server's address (several have commas between them)", url)
     addresses: list[str] = []
     for position, text in enumerate(url.split(","), start=1):
         bare, userinfo = _split(text.strip(), position)

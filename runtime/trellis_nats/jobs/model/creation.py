@@ -13,7 +13,7 @@ from trellis_nats.clock import timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import new_context
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_text, require_timedelta
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -39,8 +39,9 @@ def derive_id(service: str, queue: str, key: str) -> str:
     """Return the id of the one job that a queue has for an idempotency key: a ULID made of a hash.
 
     Raises:
-        ConfigurationError: the key is empty.
+        ConfigurationError: the key is empty, or not a text.
     """
+    require_text("idempotency_key", key)
     if not key:
         raise ConfigurationError(f'queue "{queue}": an idempotency key must not be empty')
     try:

@@ -11,6 +11,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
+from trellis_nats.errors.configuration import require_text
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, instant
 from trellis_nats.jobs.model.event_factory import shorten
@@ -157,10 +158,13 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             total: how much there is to do, like `current`.
 
         Raises:
-            ConfigurationError: the contract of the queue declares `progress: false`.
+            ConfigurationError: the contract of the queue declares `progress: false`, or a text is not a text.
         """
         self._queue.connection.require_own_loop()
         self._require("progress", is_declared=self._queue.binding.progress)
+        for name, text in (("step", step), ("message", message)):
+            if text is not None:
+                require_text(f"progress({name}=…)", text)
         await self._attempt.progress(
             JobProgress(
                 step=None if step is None else shorten(step),
@@ -197,10 +201,11 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         Like `progress`, it never fails the job while NATS cannot be reached. The message is cut after 8 KiB.
 
         Raises:
-            ConfigurationError: the contract of the queue declares `logs: false`.
+            ConfigurationError: the contract of the queue declares `logs: false`, or the message is not a text.
         """
         self._queue.connection.require_own_loop()
         self._require("logs", is_declared=self._queue.binding.logs)
+        require_text("log(message)", message)
         entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=shorten(message))
         await self._attempt.log(entry)
 

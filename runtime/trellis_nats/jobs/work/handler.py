@@ -51,8 +51,11 @@ def register(
     """
     if not callable(handler):
         raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
-    if concurrency is not None and concurrency < 1:
-        raise ConfigurationError(f'queue "{queue}": concurrency must be at least 1, got {concurrency}')
+    is_whole = isinstance(concurrency, int)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+    if concurrency is not None and (not is_whole or concurrency < 1):
+        raise ConfigurationError(
+            f'queue "{queue}": concurrency must be a whole number, and at least 1, got {concurrency!r}'
+        )
     require_timedelta(f'queue "{queue}": timeout', timeout)
     if timeout is not None and timeout <= timedelta(0):
         raise ConfigurationError(f'queue "{queue}": a timeout must be positive, got {timeout}')
