@@ -59,7 +59,7 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
     OneOf StringConstraints TypeAlias TypeAliasType UUID
-    ActiveJob Bucket BucketSpec Client ConsumerGroup Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
+    ActiveJob Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
     FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model RpcCall RpcEndpoint RpcSpec Runtime Service
     Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints
     """.split(),  # noqa: SIM905 - likewise

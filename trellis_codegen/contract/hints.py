@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from trellis_codegen.naming import GROUPED_SECTIONS, pascal, snake, spell, suggest_name
+from trellis_codegen.naming import GROUPED_SECTIONS, StatedName, pascal, snake, spell, suggest_name
 from trellis_codegen.problems import Pointer, json_pointer
 
 __all__ = ["hint_at_names"]
@@ -27,7 +27,8 @@ def hint_at_names(names: Sequence[tuple[Pointer, str]], taken: str) -> str | Non
     for place, name in choices:
         *group, leaf = _parts(place, name)
         suggestion = suggest_name(leaf)
-        if not (group and is_group) and _key(suggestion) not in {_key(last), _key(leaf)}:
+        is_stated = isinstance(name, StatedName)
+        if not is_stated and not (group and is_group) and _key(suggestion) not in {_key(last), _key(leaf)}:
             return _write_hint(place, suggestion)
     place, name = min(choices, key=lambda choice: len(_parts(*choice)))
     first, *rest = _parts(place, spell(name)) if is_group else _parts(place, spell(name))[-1:]

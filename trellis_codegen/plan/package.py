@@ -213,7 +213,10 @@ def plan_package(
         kv=plan_kv(manifest, models),
         errors=plan_errors(manifest, models),
     )
-    clashes = [problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)]
+    # Names that meet in several files are one problem.
+    clashes = dict.fromkeys(
+        problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)
+    )
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
     return plan, [*unknown_names, *remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
@@ -258,11 +261,11 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
     ]
     yield [*errors, *models, *nested]
-    yield [*models, *errors, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
+    yield [*errors, *models, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
     yield [*models, *claim_group_classes("events", plan.events, ("Publishers", "Sources"))]
     yield [
-        *models,
         *errors,
+        *models,
         *claim_group_classes("feeds", plan.feeds, ("FeedEndpoints", "FeedCalls")),
     ]
     groups = [

@@ -85,7 +85,7 @@ def _typed(schema: JsonObject, losses: list[Loss]) -> JsonObject:
     if len(kinds) > 1:
         return {**schema, "type": list[JsonValue](KEYWORDS_OF)}
     first = next(keyword for keyword in schema if keyword in KEYWORDS_OF[str(kinds[0])])
-    what = f'"{first}" is not fully enforced: without a "type", it applies to {kinds[0]} values only'
+    what = f'"{first}" without a "type" allows values that are not {kinds[0]}s; models refuse them'
     losses.append(make_loss(schema, first, what))
     return {**schema, "type": kinds[0]}
 

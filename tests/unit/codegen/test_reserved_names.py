@@ -35,6 +35,13 @@ def test_a_field_hides_nothing_of_pydantic(name: str) -> None:
     assert naming.field(name) == f"{name}_"
 
 
+def test_a_schema_may_have_the_name_of_the_packages_contract(tmp_path: Path) -> None:
+    package, _ = generated(contract(schemas={"CONTRACT": {"type": "object"}}), tmp_path)
+
+    assert package.CONTRACT.id == "things-service@v1"
+    assert package.CONTRACT_() is not None
+
+
 KINDS: list[tuple[JsonValue, JsonValue]] = [
     ({"type": "string", "minLength": 1}, "a"),
     ({"type": "integer"}, 1),

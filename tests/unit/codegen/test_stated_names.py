@@ -71,6 +71,9 @@ COLLISIONS: list[JsonObject] = [
     contract(feeds={"Orders.x": feed("a"), "Orders.y": feed("b")}, **named("OrdersFeedCalls")),
     contract(rpc={"Orders.x": rpc("a")}, errors={"OrdersCalls": {"type": "OrdersCalls"}}),
     contract(jobs={"a": job("AJob"), "b": job("AQueue")}, **named("AJob", "AQueue")),
+    contract(errors={"a": {"type": "Gone"}}, rpc={"Gone": rpc("a"), "Gone.x": rpc("b")}, **named("Gone")),
+    contract(**named("CONTRACT", "Contract", "contract")),
+    contract(**named("名", "前", "字")),
     contract(events={"名前": event("a")}, eventConsumers={"audit": group("名前")}),
     contract(events={"made": event("a")}, eventConsumers={"a": group("made"), "A_": group("made")}, **named("AGroup")),
 ]  # fmt: skip
