@@ -129,3 +129,17 @@ async def test_what_cannot_be_meant_is_refused_at_once(nats_server: NatsServer) 
             shop.jobs.pack.handle(timeout=timedelta(seconds=1))(pack)
         with pytest.raises(ConfigurationError, match="cannot be called"):
             shop.jobs.pack.handle(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] - the mistake under test
+
+
+async def test_a_wrapper_around_an_async_handler_is_awaited(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        async def pack(job: ParcelJob) -> Receipt:
+            await asyncio.sleep(0)
+            return Receipt(total=job.payload.number)
+
+        shop.jobs.pack.handle(lambda job: pack(job))  # noqa: PLW0108 - the wrapper is what is tested
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=7))
+
+        assert (await ref.result(timeout=SOON)).total == 7

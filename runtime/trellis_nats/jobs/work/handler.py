@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import ConfigurationError
@@ -67,10 +67,13 @@ def register(
         raise ConfigurationError(
             f'queue "{queue}": a thread cannot be stopped, so a timeout needs an `async def` handler'
         )
-    plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], ResultT]", handler)
+    # Any: a lambda or a decorator around an `async def` cannot be told from a plain `def` before it is called.
+    plain = cast("Callable[[ActiveJob[PayloadT, ResultT, UpdateT]], Any]", handler)
 
     async def call(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> ResultT:
-        return await run_in_thread(plain, job, name=task_name(job))
+        returned = await run_in_thread(plain, job, name=task_name(job))
+        result: ResultT = await returned if inspect.isawaitable(returned) else returned
+        return result
 
     return HandlerRegistration(call, concurrency, timeout, is_thread=True)
 
