@@ -64,8 +64,10 @@ def enforces_patterns(schema: JsonObject) -> bool:
 def is_tuple(schema: JsonObject) -> bool:
     """Whether every list of a schema has one length, and a schema for each position."""
     length = len(cast("list[JsonValue]", schema["prefixItems"]))
-    low, high = schema.get("minItems", 0), schema.get("maxItems")
-    return low == length and (schema.get("items") is False or high == length)
+    high = schema.get("maxItems")
+    if schema.get("items") is False:
+        high = min(length, high) if isinstance(high, int) else length
+    return schema.get("minItems", 0) == length == high
 
 
 def select_limits(schema: JsonObject) -> JsonObject:

@@ -173,6 +173,7 @@ KEYWORDS: list[tuple[str, JsonObject, list[JsonValue], list[JsonValue]]] = [
     ("minItems", {"type": "array", "minItems": 1}, [[1]], [[]]),
     ("maxItems", {"type": "array", "maxItems": 1}, [[], [1]], [[1, 2]]),
     ("prefixItems", {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "minItems": 2, "items": False}, [["a", 1]], [["a"], [1, "a"], ["a", 1, 2]]),
+    ("prefixItems and maxItems", {"type": "array", "prefixItems": [{"type": "string"}], "minItems": 1, "maxItems": 3, "items": False}, [["a"]], [[], ["a", "b"]]),
     ("properties", {"type": "object", "properties": {"a": {"type": "string"}}}, [{}, {"a": "x"}, {"b": 1}], [{"a": 1}, {"a": None}]),
     ("required", {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", "b"]}, [{"a": "x", "b": None}], [{}, {"a": "x"}]),
     ("additionalProperties false", {"type": "object", "properties": {"a": {}}, "additionalProperties": False}, [{}, {"a": 1}], [{"b": 1}]),

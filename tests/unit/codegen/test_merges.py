@@ -61,6 +61,7 @@ EXACT: list[tuple[JsonValue, list[JsonValue], list[JsonValue]]] = [
     (both({"allOf": [either(WHOLE, TEXT)], **either(TEXT, BOOLEAN)}, {"minLength": 2, "type": ["string", "null"]}), ["ab"], ["a", None, 1]),
     (both({"type": "array", "prefixItems": [WHOLE, TEXT], "minItems": 2, "items": False}, {"type": "array", "items": {"type": ["integer", "string"], "minimum": 1, "minLength": 1}}), [[1, "a"]], [[0, "a"], [1, ""], [1]]),
     (both({"type": "array", "prefixItems": [WHOLE], "minItems": 1, "items": False}, {"type": "array", "prefixItems": [{"type": "number", "minimum": 1}], "minItems": 1, "items": False}), [[1]], [[0], [1.5]]),
+    (record(n=both({"type": "array", "prefixItems": [WHOLE], "minItems": 1, "maxItems": 2, "items": False}, {"type": "array", "maxItems": 3})), [{"n": [1]}], [{"n": [1, 1]}, {"n": []}]),
     (both({"type": "object", "patternProperties": {"^a": TEXT}, "additionalProperties": False}, {"type": "object", "patternProperties": {"^a": {"type": "string", "minLength": 2}}, "additionalProperties": False}), [{"a": "xx"}], [{"a": "x"}, {"b": "xx"}]),
     (both({**record(a=TEXT), "additionalProperties": False}, record(a={"type": "string", "minLength": 2})), [{"a": "xx"}], [{"a": "x"}, {"a": "xx", "b": 1}]),
     ({"properties": {"a": TEXT}, "minLength": 2}, ["ab", {}, {"a": "x"}, 1, None, []], ["a", {"a": 1}]),
@@ -121,6 +122,16 @@ def test_one_keyword_never_makes_a_payload_any_json(tmp_path: Path) -> None:
     for wrong in ({"n": "c", "m": 1}, {"n": "ab"}, {"n": 1, "m": 1}, {"n": "ab", "m": "x"}, 1):
         with pytest.raises(ValidationError):
             model.validate_json(json.dumps(wrong), strict=True)
+
+
+def test_a_list_with_positions_that_may_not_have_that_many_matches_nothing(tmp_path: Path) -> None:
+    pair: JsonObject = {"type": "array", "prefixItems": [WHOLE, {}], "minItems": 2, "items": False}
+    schema = both(pair, {"type": "array", "maxItems": 0})
+    values: list[JsonValue] = [[], [1], [1, 2]]
+
+    package, _ = generated(contract(schemas={"S": schema}), tmp_path)
+
+    assert [value for value in values if accepts(adapter(package, "S"), value)] == []
 
 
 def placed(place: str, one: JsonValue, other: JsonValue) -> JsonObject:
