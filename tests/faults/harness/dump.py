@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import API_TIMEOUT, JsonObject, call, parse_object
-from trellis_nats._nats.jetstream.streams import get_stream_info
+from trellis_nats._nats.jetstream.request_many import request_many
+from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer, get_stream_info
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.ids import new_id
 
 __all__ = ["Dump", "Record", "created_event", "dumped", "number_at", "stored_messages"]
 
-_SILENCE: Final = timedelta(seconds=20)
-"""Longer than a server that has something to send stays silent."""
+_PAGE: Final = 2_000
 _SUBJECT_TOKENS: Final = 6
 """Of `trellis.jobs.<service>.<queue>.<job>.<event>`."""
 
@@ -86,31 +85,27 @@ async def stored_messages(connection: Connection, stream: str) -> list[Message]:
     total = number_at(info, "state", "messages")
     if total == 0:
         return []
-    return await (_walked if stream == "JOBS_WORK" else _pushed)(connection, stream, info)
+    return await (_walked if stream == "JOBS_WORK" else _pulled)(connection, stream, info)
 
 
-async def _pushed(connection: Connection, stream: str, info: JsonObject | None) -> list[Message]:
-    total, inbox = number_at(info, "state", "messages"), connection.new_inbox()
+async def _pulled(connection: Connection, stream: str, info: JsonObject | None) -> list[Message]:
+    """Read in pages: half a million events at once would cut the connection as a slow consumer."""
+    total, name = number_at(info, "state", "messages"), f"dump_{new_id()}"
+    await create_consumer(
+        connection,
+        stream,
+        {"name": name, "ack_policy": "none", "mem_storage": True, "num_replicas": 1},
+    )
     found: list[Message] = []
-    arrived = asyncio.Event()
-
-    def take(message: Message) -> None:
-        found.append(message)
-        arrived.set()
-
-    subscription = connection.subscribe(inbox, take)
-    config: JsonObject = {
-        "deliver_subject": inbox,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "num_replicas": 1,
-    }
-    await call(connection, f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config})
     while len(found) < total:
-        arrived.clear()
-        async with asyncio.timeout(_SILENCE.total_seconds()):
-            await arrived.wait()
-    await subscription.unsubscribe()
+        page = await request_many(
+            connection,
+            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}",
+            {"batch": _PAGE, "no_wait": True},
+            lambda message, count: message.status != 0 or count == _PAGE,
+        )
+        found += [message for message in page if not message.status]
+    await delete_consumer(connection, stream, name)
     return found
 
 
