@@ -8,7 +8,15 @@ from typing import Final
 
 import pytest
 from pydantic import JsonValue
-from trellis_nats import InvalidPayload, JobCancelled, JobFailed, JobNotFound, JobState
+from trellis_nats import (
+    InvalidPayload,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    JobState,
+    MalformedJobEvent,
+)
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
@@ -67,6 +75,46 @@ async def test_a_report_behind_the_end_does_not_hide_it(nats_server: NatsServer,
             await ref.result(timeout=SOON)
         assert (await ref.get()).state is JobState.CANCELLED
         assert await events_of(shop, ref.id) == ["created", "cancelled"]
+
+
+@pytest.mark.parametrize("kinds", ["created started", "created started completed"])
+async def test_an_event_of_a_newer_generation_does_not_hide_the_state(
+    nats_server: NatsServer, kinds: str
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        job_id = new_id()
+        await store(shop, kinds, job_id)
+        body = f'{{"jobId":"{job_id}","eventType":"archived","state":"archived"}}'.encode()
+        ref = shop.jobs.pack.ref(job_id)
+        connection = shop.jobs.runtime.connection
+        await publish_acked(
+            connection, f"trellis.jobs.shop.pack.{job_id}.archived", body, headers={}, timeout=SOON
+        )
+
+        ended = kinds.endswith("completed")
+        assert (await ref.get()).state is (JobState.COMPLETED if ended else JobState.ACTIVE)
+        if ended:
+            assert (await ref.wait(timeout=SOON)).state is JobState.COMPLETED
+            assert await events_of(shop, job_id) == ["created", "started", "completed"]
+
+
+async def test_an_event_of_another_job_on_a_jobs_subject_is_named(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        job_id = new_id()
+        await store(shop, "created started", job_id)
+        body = b'{"jobId":"another","eventType":"completed","state":"completed"}'
+        await publish_acked(
+            shop.jobs.runtime.connection,
+            f"trellis.jobs.shop.pack.{job_id}.completed",
+            body,
+            headers={},
+            timeout=SOON,
+        )
+
+        with pytest.raises(MalformedJobEvent, match=job_id):
+            await shop.jobs.pack.ref(job_id).get()
+        with pytest.raises(MalformedJobEvent, match=job_id):
+            await events_of(shop, job_id)
 
 
 async def test_a_waiter_ends_when_a_report_is_stored_right_behind_the_end(nats_server: NatsServer) -> None:

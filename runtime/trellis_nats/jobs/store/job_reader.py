@@ -14,12 +14,12 @@ from typing import Final, TypeVar
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.outages import through_outages
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import JobNotFound, PermissionDenied
+from trellis_nats.errors import JobNotFound, MalformedJobEvent, PermissionDenied
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.lifecycle import endings_of
 from trellis_nats.jobs.model.snapshot import SNAPSHOT_EVENTS, types_to_read
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType
-from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.nested_waits import NestedWaits
 
@@ -41,6 +41,7 @@ _STUCK_AFTER: Final = timedelta(seconds=1)
 _REREADS_PER_SECOND: Final = 2_000
 """After a reconnect, the waiters of a queue read again at this rate, each eight small answers."""
 _ENDINGS: Final = tuple(sorted(TERMINAL_EVENTS))
+_KNOWN: Final = frozenset(map(str, EventType))
 _OPENED_AGAIN: Final = (EventType.FAILED, EventType.DEAD)
 """The endings after which an operator's `retried` counts."""
 
@@ -68,10 +69,24 @@ class JobReader:
         """
         for pause in _STORED_WITHIN:
             await asyncio.sleep(pause)
-            newest = await self._event_log.newest(job_id)
+            newest = await self._newest_known(job_id)
             if newest is not None:
                 return newest
         raise self._not_found(job_id)
+
+    async def _newest_known(self, job_id: str) -> StoredEvent | None:
+        """Read the newest event of a type that this version knows: in the middle of a history, others do not count either."""
+        try:
+            newest = await self._event_log.newest(job_id)
+        except MalformedJobEvent as error:
+            if error.subject.rpartition(".")[2] in _KNOWN:
+                raise
+            known = await self._event_log.latest_by_type(job_id, tuple(EventType))
+            newest = known[-1] if known else None
+        if newest is not None and newest.event.job_id != job_id:
+            subject = self._subjects.event(job_id, newest.event.event_type)
+            raise MalformedJobEvent(subject, stream=STREAM, sequence=newest.sequence)
+        return newest
 
     async def snapshot_events(self, newest: StoredEvent) -> list[StoredEvent]:
         """Return the events that a snapshot needs, the newest one included, oldest first, with as few reads as possible.
