@@ -51,7 +51,7 @@ async def test_a_service_that_works_is_alive_and_ready(nats_server: NatsServer) 
     assert (alive.status, alive.body) == (200, b"alive\n")
     report = from_json(ready.body)
     assert (report["status"], report["ready"]) == ("healthy", True)
-    assert [check["name"] for check in report["checks"]] == ["service", "nats", "jobs.pack"]
+    assert [check["name"] for check in report["checks"]] == ["service", "nats", "jobs.pack", "jobs.pack.due"]
     assert ready.headers["content-type"] == "application/json"
     assert ready.headers["connection"] == "close"
     assert int(ready.headers["content-length"]) == len(ready.body)

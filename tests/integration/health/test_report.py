@@ -70,7 +70,7 @@ async def test_workers_that_run_are_ready_when_their_queues_consume(nats_server:
         report = await shop.health.report()
 
     assert report.ready
-    assert names(report) == ["service", "nats", "jobs.pack"]
+    assert names(report) == ["service", "nats", "jobs.pack", "jobs.pack.due"]
     assert all(check.ok for check in report.checks)
 
 
