@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from trellis_nats._calls.headers import read_timeout
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.context import Context
 
-__all__ = ["IncomingCall", "read_call"]
+__all__ = ["ContextMembers", "IncomingCall", "read_call"]
+
+
+class ContextMembers(TypedDict):
+    """The arguments of a `CallContext`."""
+
+    request_id: str
+    trace_id: str
+    traceparent: str
+    tracestate: str | None
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +42,16 @@ class IncomingCall:
     def request_id(self) -> str:
         """The caller's id of the call."""
         return self.carried.request_id
+
+    def context_members(self) -> ContextMembers:
+        """Return what every handler learns about its call."""
+        return ContextMembers(
+            request_id=self.request_id,
+            trace_id=self.carried.trace_id,
+            traceparent=self.carried.traceparent,
+            tracestate=self.carried.tracestate,
+            headers=self.headers,
+        )
 
 
 def read_call(message: Message, *, at: datetime) -> IncomingCall:

@@ -26,11 +26,11 @@ from trellis_nats.errors import (
 )
 from trellis_nats.ids import new_id
 
-__all__ = ["ErrorReplies", "Reply", "Surface"]
+__all__ = ["ErrorReplies", "Reply", "SurfaceKind"]
 
 _log = logging.getLogger(__name__)
 
-Surface = Literal["rpc", "feed"]
+SurfaceKind = Literal["rpc", "feed"]
 """The kinds of surface that answer calls, as log records and texts name them."""
 
 
@@ -46,9 +46,9 @@ class ErrorReplies:
     """Writes the error replies of one procedure or feed."""
 
     def __init__(
-        self, surface: Surface, name: str, contract: Contract, errors: tuple[type[DeclaredError], ...]
+        self, surface: SurfaceKind, name: str, contract: Contract, errors: tuple[type[DeclaredError], ...]
     ) -> None:
-        self._surface: Surface = surface
+        self._surface: SurfaceKind = surface
         self._name = name
         self._contract = contract
         self._errors = errors

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.readiness import wait_ready
@@ -21,7 +23,7 @@ from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
 from trellis_nats.errors.configuration import require_timedelta
-from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, interpret_frame, sends_signals
+from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, has_signals, interpret_frame
 from trellis_nats.feeds.grants import open_grants
 from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
 from trellis_nats.grants import Grant, Role
@@ -34,9 +36,6 @@ __all__ = ["FeedCall"]
 
 RequestT = TypeVar("RequestT")
 EventT = TypeVar("EventT")
-
-_NO_RESPONDERS_PAUSES: Final = (timedelta(milliseconds=200), timedelta(milliseconds=400))
-"""The waits before the second and the third attempt where no process serves the feed, as for an RPC (reference, 5.4)."""
 
 
 class FeedCall(Generic[RequestT, EventT]):
@@ -78,17 +77,21 @@ class FeedCall(Generic[RequestT, EventT]):
             RequestTimeout: the service did not accept the call in time.
             PermissionDenied: the account may not publish to the feed's subject.
             NotConnected: there was no connection in time; nothing was sent.
+            PayloadTooLarge: the server would not take the request; nothing was sent.
+            FeedInterrupted: the connection was lost before the service accepted the call.
         """
         self._runtime.connection.require_own_loop()
         require_timedelta("timeout", timeout)
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
+        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
+        headers = {**context.headers(), **SIGNALS_HEADERS}
         opening = _Opening(self._runtime.connection, self.spec)
         try:
-            first = await opening.send(data, limit)
+            first = await until_served(partial(opening.send, data, headers), limit)
             if interpret_frame(first) is Frame.ERROR:
                 raise self._errors.decode(first.data)
-            silent_after = SILENT_AFTER if sends_signals(first.headers) else None
+            silent_after = SILENT_AFTER if has_signals(first.headers) else None
             yield FeedSubscription(
                 self._event,
                 self._errors,
@@ -118,22 +121,19 @@ class _Opening:
             connection.on_permission_error(self._on_violation),
         )
 
-    async def send(self, data: bytes, limit: timedelta) -> Message:
-        """Send the call until a process serves the feed: at most three times, all within the limit."""
-        loop = self._connection.loop
-        due = loop.time() + limit.total_seconds()
-        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
-        headers = {**context.headers(), **SIGNALS_HEADERS}
-        for pause in (*_NO_RESPONDERS_PAUSES, None):
-            await wait_ready(self._connection, due, self._spec.subject)
-            self._connection.send(self._spec.subject, data, headers=headers, reply=self._inbox)
-            first = await self._take_first(due, limit)
-            if interpret_frame(first) is not Frame.NO_SERVICE:
-                return first
-            if pause is None or loop.time() + pause.total_seconds() > due:
-                break
-            await asyncio.sleep(pause.total_seconds())
-        raise NoResponders(f'no process serves feed "{self._spec.name}"')
+    async def send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+        """Send the call, and return the frame that answers it.
+
+        Raises:
+            NoResponders: no process serves the feed.
+        """
+        due = self._connection.loop.time() + limit.total_seconds()
+        await wait_ready(self._connection, due, self._spec.subject)
+        self._connection.send(self._spec.subject, data, headers=headers, reply=self._inbox)
+        first = await self._take_first(due, limit)
+        if interpret_frame(first) is Frame.NO_SERVICE:
+            raise NoResponders(f'no process serves feed "{self._spec.name}"')
+        return first
 
     async def close(self) -> None:
         """Receive no more frames. The service notices."""

@@ -24,9 +24,8 @@ __all__ = [
     "SIGNALS_HEADERS",
     "SILENT_AFTER",
     "Frame",
+    "has_signals",
     "interpret_frame",
-    "sends_signals",
-    "wants_signals",
 ]
 
 ALIVE_EVERY: Final = timedelta(seconds=20)
@@ -70,11 +69,6 @@ def interpret_frame(message: Message) -> Frame:
     return _OF_STATUS.get(message.headers.get(_STATUS, ""), Frame.EVENT)
 
 
-def wants_signals(headers: Mapping[str, str]) -> bool:
-    """Return whether a call wants signals."""
-    return headers.get(_SIGNALS) == "1"
-
-
-def sends_signals(headers: Mapping[str, str]) -> bool:
-    """Return whether the service of a ready frame sends signals."""
+def has_signals(headers: Mapping[str, str]) -> bool:
+    """Return whether a call asks for signals, or a ready frame announces them."""
     return headers.get(_SIGNALS) == "1"

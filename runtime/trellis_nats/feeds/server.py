@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from trellis_nats._calls.headers import is_reply_subject
 from trellis_nats._calls.incoming import IncomingCall, read_call
+from trellis_nats._calls.replies import Reply
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
@@ -45,7 +46,7 @@ class FeedServer:
         self._connection = connection
         self._feed = feed
         self._service, self._instance = service, instance
-        self._sessions: dict[asyncio.Task[None], Session[Any, Any]] = {}  # Any: likewise
+        self._sessions: dict[asyncio.Task[Reply | None], Session[Any, Any]] = {}  # Any: likewise
         self._checks: PresenceChecks | None = None
         self._subscription: Subscription | None = None
         self._remove_callback = connection.on_reconnect(self._on_reconnect)
@@ -118,7 +119,7 @@ class FeedServer:
     def _log_fields(self, event: LogEvent, call: IncomingCall) -> dict[str, object]:
         return log_fields(event, feed=self._feed.spec.name, request_id=call.request_id)
 
-    def _on_ended(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
+    def _on_ended(self, call: IncomingCall, task: asyncio.Task[Reply | None]) -> None:
         self._sessions.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error(

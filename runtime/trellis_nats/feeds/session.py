@@ -18,7 +18,7 @@ from trellis_nats.context import enter
 from trellis_nats.contract import Contract
 from trellis_nats.errors import InvalidPayload, NotConnected, PayloadTooLarge, UnexpectedError
 from trellis_nats.feeds.context import FeedContext
-from trellis_nats.feeds.frames import END_HEADERS, READY_HEADERS, SIGNALS_HEADERS, wants_signals
+from trellis_nats.feeds.frames import END_HEADERS, READY_HEADERS, SIGNALS_HEADERS, has_signals
 from trellis_nats.feeds.presence import PresenceChecks
 from trellis_nats.specs import FeedSpec
 
@@ -56,15 +56,16 @@ class Session(Generic[RequestT, EventT]):
         self._connection = connection
         self._feed = feed
         self._call = call
-        self._signals = wants_signals(call.headers)
+        self._signals = has_signals(call.headers)
         self._presence = checks.watch(call.reply_subject, signals=self._signals, on_gone=self._on_gone)
         self._is_gone = False
         self._interruption: str | None = None
-        self._task = asyncio.create_task(self._run(), name=f"feed {feed.spec.name} {call.request_id}")
+        self._task = asyncio.create_task(self._answer(), name=f"feed {feed.spec.name} {call.request_id}")
+        self._task.add_done_callback(self._finish)
 
     @property
-    def task(self) -> asyncio.Task[None]:
-        """The task that runs the handler. It never raises, but may be cancelled."""
+    def task(self) -> asyncio.Task[Reply | None]:
+        """The task that runs the handler; its result is the last frame. It may be cancelled."""
         return self._task
 
     def interrupt(self, reason: str) -> None:
@@ -73,14 +74,10 @@ class Session(Generic[RequestT, EventT]):
             self._interruption = reason
             self._task.cancel()
 
-    async def _run(self) -> None:
-        enter(self._call.carried)  # the task's own context: what the handler makes inherits it
-        try:
-            last = await self._answer()
-        except asyncio.CancelledError:
-            last = None
-        finally:
-            self._presence.stop()
+    def _finish(self, task: asyncio.Task[Reply | None]) -> None:
+        """Send the last frame. A callback, because a task that is cancelled before its first step runs nothing."""
+        self._presence.stop()
+        last = None if task.cancelled() or task.exception() is not None else task.result()
         if self._interruption is not None:
             last = self._feed.errors.interrupt(self._call, self._interruption)
         if last is not None and not self._is_gone:
@@ -89,6 +86,7 @@ class Session(Generic[RequestT, EventT]):
     async def _answer(self) -> Reply | None:
         """Send everything but the last frame, which is returned: an error, or the end for callers that want signals."""
         errors, call = self._feed.errors, self._call
+        enter(call.carried)  # the task's own context: what the handler makes inherits it
         try:
             request = self._feed.request.decode(call.data)
         except InvalidPayload as error:
@@ -139,6 +137,8 @@ class Session(Generic[RequestT, EventT]):
     def _send_last(self, frame: Reply) -> None:
         try:
             self._connection.send(self._call.reply_subject, frame.data, headers=frame.headers)
+        except PayloadTooLarge as error:
+            self._send_last(self._feed.errors.refuse(self._call, str(error), level=logging.ERROR))
         except NotConnected:
             _log.warning(
                 'feed "%s": the last frame of request %s is lost: not connected',

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
 from trellis_nats._calls.headers import is_error, write_timeout
+from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.context import new_context
-from trellis_nats.errors import NoResponders
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
@@ -30,9 +30,6 @@ __all__ = ["RpcCall"]
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-
-_NO_RESPONDERS_PAUSES: Final = (timedelta(milliseconds=200), timedelta(milliseconds=400))
-"""The waits before the second and the third attempt where no process serves the procedure (reference, 5.4)."""
 
 
 class RpcCall(Generic[RequestT, ResponseT]):
@@ -73,26 +70,12 @@ class RpcCall(Generic[RequestT, ResponseT]):
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
-        answer = await self._send(data, context.headers(), limit)
+        answer = await until_served(partial(self._send, data, context.headers()), limit)
         if is_error(answer.headers):
             raise self._errors.decode(answer.data)
         return self._response.decode(answer.data)
 
     async def _send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
-        """Send the call until a process serves the procedure: at most three times, all within the limit."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + limit.total_seconds()
-        for pause in _NO_RESPONDERS_PAUSES:
-            try:
-                return await self._send_once(data, headers, limit)
-            except NoResponders:
-                if loop.time() + pause.total_seconds() > due:
-                    raise
-            await asyncio.sleep(pause.total_seconds())
-            limit = timedelta(seconds=due - loop.time())
-        return await self._send_once(data, headers, limit)
-
-    async def _send_once(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
         return await request(
             self._runtime.connection,
             self.spec.subject,

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.replies import ErrorReplies, Reply
+from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats.codec import Codec
 from trellis_nats.context import within
 from trellis_nats.contract import Contract
@@ -50,11 +51,11 @@ class Responder(Generic[RequestT, ResponseT]):
             with within(call.carried):
                 response = await self._handler(RpcContext.of_call(call), request)
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             return self.errors.reply_to_failure(call, UnexpectedError(), cause=error)
         except BaseExceptionGroup as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             return self.errors.reply_to_exception(call, error)
         except KeyboardInterrupt:
@@ -65,9 +66,3 @@ class Responder(Generic[RequestT, ResponseT]):
             return Reply(self._response.encode(response))
         except InvalidPayload as error:
             return self.errors.reply_to_failure(call, invalid_response(error.issues), cause=error)
-
-
-def _is_cancelled() -> bool:
-    """Return whether the running task was cancelled; a handler may also raise a `CancelledError` of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -316,7 +316,7 @@ async def test_handlers_are_registered_once_and_before_the_start(nats_server: Na
             pass
 
         with pytest.raises(ConfigurationError, match="async def"):
-            service.audit.moved.handle(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            service.audit.moved.handle(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - it is refused
         service.audit.moved.handle(ignore)
         with pytest.raises(HandlerConflict, match="already has a handler"):
             service.audit.moved.handle(ignore)

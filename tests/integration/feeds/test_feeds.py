@@ -20,10 +20,14 @@ from trellis_nats import (
     UnexpectedError,
     ValidationError,
 )
+from trellis_nats._calls.incoming import read_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import now
 from trellis_nats.context import Context, current_context
+from trellis_nats.feeds.presence import PresenceChecks
+from trellis_nats.feeds.session import ServedFeed, Session
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
@@ -386,6 +390,34 @@ async def test_a_handler_that_waits_for_nothing_leaves_turns_to_others(nats_serv
     assert yielded < 100_000  # it noticed that its subscriber is gone
 
 
+async def test_a_feed_that_is_interrupted_before_it_began_tells_its_caller(nats_server: NatsServer) -> None:
+    source = Source()
+    async with LiveClient.connect(nats_server.url) as client:
+        connection, frames = client.runtime.connection, list[Message]()
+        checks = PresenceChecks(connection, service="live", instance="i1")
+        inbox = connection.new_inbox()
+        connection.subscribe(inbox, frames.append)
+        call = read_call(Message(LIVE.subject, b'{"customer":"c1"}', {}, inbox), at=now())
+
+        session = Session(connection, ServedFeed(LIVE, client.contract, source.handle), call, checks)
+        session.interrupt("the service lost its connection")
+        await asyncio.wait([session.task])
+        await connection.flush()
+        await checks.stop()
+
+    assert source.opened == []
+    assert [json.loads(frame.data)["type"] for frame in frames] == ["FeedInterrupted"]
+
+
+async def test_an_error_that_is_too_large_for_a_frame_ends_the_feed_all_the_same(
+    nats_server: NatsServer,
+) -> None:
+    async with running(nats_server.url) as (_, source, client), client.count(REQUEST) as events:
+        source.fail(NotFoundError("gone", resource="x" * 2_000_000, resource_id="c1"))
+        with pytest.raises(UnexpectedError):
+            await anext(events)
+
+
 async def test_a_handler_must_be_an_async_generator(nats_server: NatsServer) -> None:
     async with LiveService.connect(nats_server.url) as service:
 
@@ -393,7 +425,7 @@ async def test_a_handler_must_be_an_async_generator(nats_server: NatsServer) -> 
             return Count(n=0, customer="c1")
 
         with pytest.raises(ConfigurationError, match="async generator"):
-            service.count.handle(count)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            service.count.handle(count)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - it is refused
         service.count.handle(Source().handle)
         with pytest.raises(HandlerConflict, match="already has"):
             service.count.handle(Source().handle)

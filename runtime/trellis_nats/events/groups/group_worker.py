@@ -13,6 +13,7 @@ from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import get_consumer_info
+from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
@@ -166,7 +167,7 @@ class GroupWorker:
             with within(event.context):
                 await registration.handle(event)
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             await self._retry(delivery, error)
         except KeyboardInterrupt:
@@ -230,9 +231,3 @@ class GroupWorker:
         return log_fields(
             event, group=self._group.alias, subject=delivery.subject, attempt=delivery.delivered
         )
-
-
-def _is_cancelled() -> bool:
-    """Return whether the running task was cancelled; a handler may also raise a `CancelledError` of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
