@@ -194,12 +194,8 @@ class Bucket(Generic[ValueT]):
         """
         self._runtime.connection.require_own_loop()
         changes = self._bucket.watch(require_pattern(self.spec.name, pattern))
-        newest: dict[str, int] = {}
         async with aclosing(changes):
             async for record in changes:
-                if record.revision <= newest.get(record.key, 0):
-                    continue  # delivered a second time, after a reconnect
-                newest[record.key] = record.revision
                 try:
                     entry = self._read(record)
                 except InvalidPayload as error:

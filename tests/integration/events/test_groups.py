@@ -324,6 +324,34 @@ async def test_handlers_are_registered_once_and_before_the_start(nats_server: Na
             service.audit.leave_to_others()
 
 
+async def test_an_event_that_no_handler_is_for_is_kept(nats_server: NatsServer) -> None:
+    """A binding of a newer contract may have more events than this version handles."""
+    binding: Binding = parse_binding(
+        b'{"eventConsumers":{"audit":{"alias":"audit","stream":"trellis","consumerName":"tr_cons_2",'
+        b'"filterSubjects":["events.v1.Orders.>"],"replay":"all"}}}'
+    )
+    async with AuditService.connect(nats_server.url) as provisioner:
+        connection = provisioner.runtime.connection
+        config: dict[str, JsonValue] = {
+            "durable_name": "tr_cons_2",
+            "filter_subject": "events.v1.Orders.>",
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "max_ack_pending": 1,
+        }
+        await create_consumer(connection, "trellis", config)
+        async with AuditService.connect(nats_server.url, binding=binding) as service:
+            register(service, ignore_shipped)
+            await service.start()
+            with LogSignals() as signals:
+                connection.send("events.v1.Orders.Archived", b"{}")
+                await signals.wait_for(LogEvent.EVENT_POSTPONED, subject="events.v1.Orders.Archived")
+            info = await get_consumer_info(connection, "trellis", "tr_cons_2")
+
+    assert info is not None
+    assert info.ack_pending == 1
+
+
 async def test_a_consumer_that_would_break_the_order_is_refused(nats_server: NatsServer) -> None:
     binding: Binding = parse_binding(
         b'{"eventConsumers":{"audit":{"alias":"audit","stream":"trellis","consumerName":"tr_cons_1",'

@@ -409,6 +409,18 @@ async def test_a_feed_that_is_interrupted_before_it_began_tells_its_caller(nats_
     assert [json.loads(frame.data)["type"] for frame in frames] == ["FeedInterrupted"]
 
 
+async def test_beyond_its_limit_a_process_opens_no_more_feeds(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trellis_nats.feeds.server._OPEN_MAX", 1)
+    async with running(nats_server.url) as (_, source, client), client.count(REQUEST):
+        with pytest.raises(UnexpectedError):
+            async with client.count(REQUEST):
+                pass
+
+    assert len(source.opened) == 1
+
+
 async def test_an_error_that_is_too_large_for_a_frame_ends_the_feed_all_the_same(
     nats_server: NatsServer,
 ) -> None:

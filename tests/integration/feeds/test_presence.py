@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from trellis_nats import FeedInterrupted
+from trellis_nats import Credentials, FeedInterrupted, Options
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
@@ -134,3 +134,33 @@ async def test_signs_of_life_keep_a_quiet_feed_open(
         source.send(1)
         assert (await first).n == 1
     await connection.close()
+
+
+async def test_an_account_that_may_not_trace_serves_feeds_all_the_same() -> None:
+    """It notices that a subscriber is gone at the next events, and asks no more."""
+    subject = "trellis.feed_traces.live.*.*"
+    config = (
+        f'accounts {{ APP {{ users: [{{ user: a, password: a, permissions: {{ publish: {{ deny: ["{subject}"] }}, '
+        f'subscribe: {{ deny: ["{subject}"] }} }} }}, {{ user: b, password: b }}] }} }}'
+    )
+    limited, full = (Options(credentials=Credentials(user=name, password=name)) for name in "ab")
+    async with NatsServer(config=config, jetstream=False) as server:
+        connection = await Connection.open(
+            server.url,
+            settings=ConnectionSettings(user="b", password="b"),  # noqa: S106 - not a secret
+        )
+        source = Source()
+        async with (
+            LiveService.connect(server.url, options=limited) as service,
+            LiveClient.connect(server.url, options=full) as client,
+        ):
+            service.count.handle(source.handle)
+            await service.start()
+            async with client.count(CountFrom(customer="c1")):
+                subscriber = Subscriber(connection)
+                await eventually(lambda: source.open == 2)
+                await wait_for_signs(connection)
+                source.send(1)
+                await eventually(lambda: len(subscriber.frames) == 2)
+                await subscriber.leave()
+        await connection.close()
