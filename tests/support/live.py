@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -14,7 +15,9 @@ from trellis_nats import (
     FeedCall,
     FeedContext,
     FeedEndpoint,
+    FeedInterrupted,
     FeedSpec,
+    FeedSubscription,
     Model,
     Runtime,
     Service,
@@ -22,7 +25,17 @@ from trellis_nats import (
 
 from tests.support.orders import BusyError, NotFoundError
 
-__all__ = ["LIVE", "Count", "CountFrom", "LiveClient", "LiveService", "Source"]
+__all__ = [
+    "LIVE",
+    "Count",
+    "CountFrom",
+    "LiveClient",
+    "LiveService",
+    "Source",
+    "flush",
+    "read_all",
+    "running",
+]
 
 CONTRACT: Final = Contract(id="live@v1", digest="z" * 43, generator="0", runtime_api=RUNTIME_API)
 
@@ -115,3 +128,30 @@ class Source:
     def _put(self, event: Count | BaseException | None) -> None:
         for queue in self._queues:
             queue.put_nowait(event)
+
+
+@asynccontextmanager
+async def running(url: str) -> AsyncGenerator[tuple[LiveService, Source, LiveClient]]:
+    """Run a service whose feed a test feeds, and a client."""
+    source = Source()
+    async with LiveService.connect(url) as service, LiveClient.connect(url) as client:
+        service.count.handle(source.handle)
+        await service.start()
+        yield service, source, client
+
+
+async def read_all(events: FeedSubscription[Count]) -> tuple[list[int], FeedInterrupted | None]:
+    """Read until the feed ends; return the events, and the interruption if there was one."""
+    received: list[int] = []
+    try:
+        while True:
+            received.append((await anext(events)).n)
+    except StopAsyncIteration:
+        return received, None
+    except FeedInterrupted as error:
+        return received, error
+
+
+async def flush(client: LiveClient) -> None:
+    """Wait until the server has read what the client sent, and the client what the server sent."""
+    await client.runtime.connection.flush()

@@ -12,7 +12,6 @@ from trellis_nats import (
     ConfigurationError,
     FeedContext,
     FeedInterrupted,
-    FeedSubscription,
     HandlerConflict,
     InvalidPayload,
     NoResponders,
@@ -31,20 +30,21 @@ from trellis_nats.feeds.session import ServedFeed, Session
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
-from tests.support.live import LIVE, Count, CountFrom, LiveClient, LiveService, Source
+from tests.support.live import (
+    LIVE,
+    Count,
+    CountFrom,
+    LiveClient,
+    LiveService,
+    Source,
+    flush,
+    read_all,
+    running,
+)
 from tests.support.orders import NotFoundError
 from tests.support.proxy import Proxy
 
 REQUEST = CountFrom(customer="c1")
-
-
-@asynccontextmanager
-async def running(url: str) -> AsyncGenerator[tuple[LiveService, Source, LiveClient]]:
-    source = Source()
-    async with LiveService.connect(url) as service, LiveClient.connect(url) as client:
-        service.count.handle(source.handle)
-        await service.start()
-        yield service, source, client
 
 
 @asynccontextmanager
@@ -63,23 +63,6 @@ async def listening(
         await connection.flush()
     finally:
         await connection.close()
-
-
-async def read_all(events: FeedSubscription[Count]) -> tuple[list[int], FeedInterrupted | None]:
-    """Read until the feed ends; return the events, and the interruption if there was one."""
-    received: list[int] = []
-    try:
-        while True:
-            received.append((await anext(events)).n)
-    except StopAsyncIteration:
-        return received, None
-    except FeedInterrupted as error:
-        return received, error
-
-
-async def flush(client: LiveClient) -> None:
-    """Wait until the server has read what the client sent, and the client what the server sent."""
-    await client.runtime.connection.flush()
 
 
 async def test_events_arrive_in_order_until_the_handler_returns(nats_server: NatsServer) -> None:
@@ -315,35 +298,6 @@ async def test_a_lost_connection_of_the_service_interrupts_its_feeds(nats_server
         await eventually(lambda: source.closed == 1)
 
 
-async def test_a_slow_reader_is_told_that_events_are_missing(nats_server: NatsServer) -> None:
-    async with running(nats_server.url) as (_, source, client), client.count(REQUEST) as events:
-        for n in range(5000):
-            source.send(n)
-        source.finish()
-        await eventually(lambda: source.closed == 1)
-        await flush(client)
-        received, error = await read_all(events)
-
-    assert received == list(range(4096))
-    assert "too slow" in str(error)
-
-
-async def test_a_thousand_subscribers_in_one_process(nats_server: NatsServer) -> None:
-    async with running(nats_server.url) as (_, source, client):
-
-        async def read() -> list[int]:
-            async with client.count(REQUEST) as events:
-                return [event.n async for event in events]
-
-        readers = [asyncio.create_task(read()) for _ in range(1000)]
-        await eventually(lambda: source.open == 1000)
-        for n in range(3):
-            source.send(n)
-        source.finish()
-
-        assert await asyncio.gather(*readers) == [[0, 1, 2]] * 1000
-
-
 async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(nats_server: NatsServer) -> None:
     async with LiveService.connect(nats_server.url) as service, LiveClient.connect(nats_server.url) as client:
         stubborn = asyncio.Event()
@@ -407,27 +361,6 @@ async def test_a_feed_that_is_interrupted_before_it_began_tells_its_caller(nats_
 
     assert source.opened == []
     assert [json.loads(frame.data)["type"] for frame in frames] == ["FeedInterrupted"]
-
-
-async def test_beyond_its_limit_a_process_opens_no_more_feeds(
-    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trellis_nats.feeds.server._OPEN_MAX", 1)
-    async with running(nats_server.url) as (_, source, client), client.count(REQUEST):
-        with pytest.raises(UnexpectedError):
-            async with client.count(REQUEST):
-                pass
-
-    assert len(source.opened) == 1
-
-
-async def test_an_error_that_is_too_large_for_a_frame_ends_the_feed_all_the_same(
-    nats_server: NatsServer,
-) -> None:
-    async with running(nats_server.url) as (_, source, client), client.count(REQUEST) as events:
-        source.fail(NotFoundError("gone", resource="x" * 2_000_000, resource_id="c1"))
-        with pytest.raises(UnexpectedError):
-            await anext(events)
 
 
 async def test_a_handler_must_be_an_async_generator(nats_server: NatsServer) -> None:
