@@ -34,7 +34,7 @@ _UNEXPECTED: Final = "An unexpected error has occurred"
 class CallFacts:
     """What an error reply contains about its call."""
 
-    surface: Literal["method", "feed"]
+    surface: Literal["method", "feed", "operation"]
     """The member of `context` that has the name (reference, 5.2)."""
     name: str
     request_id: str

@@ -30,7 +30,7 @@ __all__ = ["ErrorReplies", "Reply", "SurfaceKind"]
 
 _log = logging.getLogger(__name__)
 
-SurfaceKind = Literal["rpc", "feed"]
+SurfaceKind = Literal["rpc", "feed", "operation"]
 """The kinds of surface that answer calls, as log records and texts name them."""
 
 
@@ -43,16 +43,30 @@ class Reply:
 
 
 class ErrorReplies:
-    """Writes the error replies of one procedure or feed."""
+    """Writes the error replies of one procedure, feed or operation."""
 
     def __init__(
         self, surface: SurfaceKind, name: str, contract: Contract, errors: tuple[type[DeclaredError], ...]
     ) -> None:
-        self._surface: SurfaceKind = surface
-        self._name = name
+        self.surface: SurfaceKind = surface
+        self.name = name
         self._contract = contract
         self._errors = errors
         self._codec = ErrorCodec(f'{surface} "{name}"', errors)
+
+    def log_fields(
+        self, event: LogEvent, call: IncomingCall | None = None, error_id: str | None = None
+    ) -> dict[str, object]:
+        """Return the fields of a log record about the surface, or about one of its calls."""
+        names = {self.surface: self.name}
+        return log_fields(
+            event,
+            rpc=names.get("rpc"),
+            feed=names.get("feed"),
+            operation=names.get("operation"),
+            request_id=None if call is None else call.request_id,
+            error_id=error_id,
+        )
 
     def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:
         """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why."""
@@ -60,12 +74,12 @@ class ErrorReplies:
         _log.log(
             level,
             '%s "%s": request %s is answered with error %s: %s',
-            self._surface,
-            self._name,
+            self.surface,
+            self.name,
             call.request_id,
             error_id,
             reason,
-            extra=self._log_fields(LogEvent.CALL_REFUSED, call, error_id),
+            extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
         return self._write(call, UnexpectedError(), error_id)
 
@@ -103,18 +117,14 @@ class ErrorReplies:
             _log,
             logging.ERROR,
             '%s "%s": the handler failed, request %s, error %s',
-            self._surface,
-            self._name,
+            self.surface,
+            self.name,
             call.request_id,
             error_id,
             error=cause,
-            extra=self._log_fields(LogEvent.HANDLER_RAISED, call, error_id),
+            extra=self.log_fields(LogEvent.HANDLER_RAISED, call, error_id),
         )
         return self._write(call, error, error_id)
-
-    def _log_fields(self, event: LogEvent, call: IncomingCall, error_id: str) -> dict[str, object]:
-        rpc, feed = (self._name, None) if self._surface == "rpc" else (None, self._name)
-        return log_fields(event, rpc=rpc, feed=feed, request_id=call.request_id, error_id=error_id)
 
     def _is_for_caller(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
         """Return whether the caller gets the error itself. An error with an id answers a call that the handler made."""
@@ -124,8 +134,8 @@ class ErrorReplies:
 
     def _write(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:
         facts = CallFacts(
-            surface="method" if self._surface == "rpc" else "feed",
-            name=self._name,
+            surface="method" if self.surface == "rpc" else self.surface,
+            name=self.name,
             request_id=call.request_id,
             service=self._contract.name,
             contract_id=self._contract.id,

@@ -215,6 +215,8 @@ def log_fields(
     group: str | None = None,
     rpc: str | None = None,
     feed: str | None = None,
+    operation: str | None = None,
+    operation_id: str | None = None,
     request_id: str | None = None,
     error_id: str | None = None,
 ) -> dict[str, object]:
@@ -232,6 +234,8 @@ def log_fields(
         group: the name of the event consumer group.
         rpc: the name of the procedure.
         feed: the name of the feed.
+        operation: the name of the operation.
+        operation_id: the id of one operation that was started.
         request_id: the caller's id of a call.
         error_id: the id under which the caller got the error.
     """
@@ -246,6 +250,8 @@ def log_fields(
         "group": group,
         "rpc": rpc,
         "feed": feed,
+        "operation": operation,
+        "operation_id": operation_id,
         "request_id": request_id,
         "error_id": error_id,
     }

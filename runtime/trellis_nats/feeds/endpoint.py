@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._calls.registration import Registration, is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
-from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.feeds.grants import serve_grants
 from trellis_nats.feeds.server import FeedServer
 from trellis_nats.feeds.session import FeedHandler, ServedFeed
-from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.grants import Grant, Role
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import FeedSpec
 from trellis_nats.surface import Surface
@@ -62,22 +61,18 @@ class FeedEndpoint(Generic[RequestT, EventT]):
             HandlerConflict: the feed has a handler, or the service has started.
             ConfigurationError: the handler is not callable.
         """
-        if self._surface.handler is not None:
-            raise HandlerConflict(f'feed "{self.spec.name}" already has a handler')
-        if self._surface.has_started:
-            raise HandlerConflict(f'feed "{self.spec.name}": register its handler before the service starts')
-        if inspect.iscoroutinefunction(handler) or not callable(handler):
-            raise ConfigurationError(
-                f'feed "{self.spec.name}": the handler {handler!r} must be an async generator: an `async def` that yields'
-            )
-        self._surface.handler = handler
+        self._surface.registration.require_open()
+        self._surface.registration.register(
+            handler,
+            is_usable=callable(handler) and not is_coroutine_function(handler),
+            expected="an async generator: an `async def` that yields",
+        )
         return handler
 
 
 class _EndpointSurface(Surface, Generic[RequestT, EventT]):
     def __init__(self, runtime: Runtime, spec: FeedSpec) -> None:
-        self.handler: FeedHandler[RequestT, EventT] | None = None
-        self.has_started = False
+        self.registration = Registration[FeedHandler[RequestT, EventT]]("feed", spec.name)
         self._runtime = runtime
         self._spec = spec
         self._server: FeedServer | None = None
@@ -86,8 +81,7 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
         if role != "worker":
             return ()
-        at_start = StartCheck.SKIPPED if self.handler is None else StartCheck.REQUIRED
-        return serve_grants(self._spec, self._runtime.contract.name, at_start=at_start)
+        return serve_grants(self._spec, self._runtime.contract.name, at_start=self.registration.at_start)
 
     @override
     async def start(self) -> None:
@@ -98,12 +92,10 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
             PermissionDenied: the account may not subscribe to the feed's subject.
             RequestTimeout: the server does not confirm the subscription.
         """
-        if self._server is not None:
-            raise ConfigurationError(f'feed "{self._spec.name}" is already served')
-        self.has_started = True
-        if self.handler is None:
+        handler = self.registration.begin(is_served=self._server is not None)
+        if handler is None:
             return
-        feed = ServedFeed(self._spec, self._runtime.contract, self.handler)
+        feed = ServedFeed(self._spec, self._runtime.contract, handler)
         self._server = FeedServer(
             self._runtime.connection,
             feed,

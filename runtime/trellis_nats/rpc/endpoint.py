@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._calls.registration import Registration, is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
-from trellis_nats.errors import ConfigurationError, HandlerConflict
-from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.grants import Grant, Role
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.rpc.grants import serve_grants
 from trellis_nats.rpc.responder import Responder
@@ -56,22 +55,20 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
             HandlerConflict: the procedure has a handler, or the service has started.
             ConfigurationError: the handler is not an `async def`.
         """
-        if self._surface.handler is not None:
-            raise HandlerConflict(f'rpc "{self.spec.name}" already has a handler')
-        if self._surface.has_started:
-            raise HandlerConflict(f'rpc "{self.spec.name}": register its handler before the service starts')
-        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
-            raise ConfigurationError(
-                f'rpc "{self.spec.name}": the handler {handler!r} must be an `async def`'
-            )
-        self._surface.handler = handler
+        self._surface.registration.require_open()
+        self._surface.registration.register(
+            handler,
+            is_usable=is_coroutine_function(handler),
+            expected="an `async def`",
+        )
         return handler
 
 
 class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
-        self.handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]] | None = None
-        self.has_started = False
+        self.registration = Registration[Callable[[RpcContext, RequestT], Awaitable[ResponseT]]](
+            "rpc", spec.name
+        )
         self._runtime = runtime
         self._spec = spec
         self._server: RpcServer | None = None
@@ -80,8 +77,7 @@ class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
         if role != "worker":
             return ()
-        at_start = StartCheck.SKIPPED if self.handler is None else StartCheck.REQUIRED
-        return serve_grants(self._spec, at_start=at_start)
+        return serve_grants(self._spec, at_start=self.registration.at_start)
 
     @override
     async def start(self) -> None:
@@ -92,15 +88,13 @@ class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
             PermissionDenied: the account may not subscribe to the procedure's subject.
             RequestTimeout: the server does not confirm the subscription.
         """
-        if self._server is not None:
-            raise ConfigurationError(f'rpc "{self._spec.name}" is already served')
-        self.has_started = True
-        if self.handler is None:
+        handler = self.registration.begin(is_served=self._server is not None)
+        if handler is None:
             return
         self._server = RpcServer(
             self._runtime.connection,
             self._spec,
-            Responder(self._spec, self._runtime.contract, self.handler),
+            Responder(self._spec, self._runtime.contract, handler),
             reply_timeout=self._runtime.options.request_timeout,
         )
         await self._server.start()
