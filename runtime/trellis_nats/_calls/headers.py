@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
+from trellis_nats._nats.wire.outgoing import is_subject
 from trellis_nats.clock import from_milliseconds, to_milliseconds
 
 __all__ = ["ERROR_HEADERS", "is_error", "is_reply_subject", "read_timeout", "write_timeout"]
@@ -17,6 +18,9 @@ ERROR_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"status": "error"})
 
 _TIMEOUT: Final = "trellis-timeout-ms"
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+_WILDCARD: Final = re.compile(r"(?:^|\.)[*>](?:\.|$)")
+_NOT_UTF8: Final = "\ufffd"
+"""Stands for the bytes of a subject that are not UTF-8."""
 _NEVER_REPLY_SUBJECTS: Final = ("$", "events.", "feeds.", "operations.", "rpc.", "transfer.", "trellis.")
 """A caller that names one of these would have the service publish there with the service's own permissions."""
 
@@ -27,8 +31,13 @@ def is_error(headers: Mapping[str, str]) -> bool:
 
 
 def is_reply_subject(subject: str) -> bool:
-    """Return whether a reply may be sent to the subject that a caller names."""
-    return bool(subject) and not subject.startswith(_NEVER_REPLY_SUBJECTS)
+    """Return whether a reply may, and can, be sent to the subject that a caller names."""
+    return (
+        is_subject(subject)
+        and not subject.startswith(_NEVER_REPLY_SUBJECTS)
+        and not _WILDCARD.search(subject)
+        and _NOT_UTF8 not in subject
+    )
 
 
 def write_timeout(timeout: timedelta) -> dict[str, str]:

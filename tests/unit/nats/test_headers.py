@@ -26,6 +26,8 @@ def test_what_is_written_is_read(headers: dict[str, str]) -> None:
         (b"NATS/1.0 409 Leadership Change\r\nNats-Pending-Messages: 5\r\n\r\n", 409, "Leadership Change"),
         (b"NATS/1.0 503\r\nNats-Subject: a\r\n\r\n", 503, ""),
         (b"NATS/1.0 nonsense\r\n\r\n", 0, "nonsense"),
+        (b"NATS/1.0 " + b"9" * 5000 + b"\r\n\r\n", 0, ""),
+        (b"NATS/1.0 \xd9\xa3\r\n\r\n", 0, ""),
     ],
 )
 def test_the_status_is_read_from_the_first_line(block: bytes, status: int, description: str) -> None:
@@ -48,3 +50,9 @@ def test_a_value_may_contain_colons_and_bytes_that_are_not_text() -> None:
 def test_a_header_that_could_be_read_otherwise_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"header"):
         encode_headers(headers)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read(block: bytes) -> None:
+    parse_headers(block)
+    parse_headers(b"NATS/1.0" + block)

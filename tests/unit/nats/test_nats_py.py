@@ -17,12 +17,8 @@ REPLACED = (
     "_connect_to_server",
     "_flusher",
     "_ping_interval",
-    "_process_err",
     "_process_info",
-    "_process_msg",
     "_process_op_err",
-    "_process_ping",
-    "_process_pong",
     "_select_next_server",
 )
 USED = (
@@ -53,6 +49,6 @@ def test_the_transport_keeps_its_writer_where_it_was() -> None:
     assert "_io_writer" in inspect.getsource(TcpTransport.__init__)
 
 
-@pytest.mark.parametrize("call", ["self.nc._process_msg(", "self.nc._process_err(", "self.nc._process_pong("])
-def test_the_parser_calls_the_client_as_before(call: str) -> None:
-    assert call in inspect.getsource(Parser)
+def test_the_reader_calls_the_parser_as_before() -> None:
+    assert "await self._ps.parse(" in inspect.getsource(Client)
+    assert list(inspect.signature(Parser.parse).parameters) == ["self", "data"]

@@ -38,6 +38,14 @@ def test_a_caller_cannot_have_the_service_publish_elsewhere(subject: str) -> Non
     assert not is_reply_subject(subject)
 
 
+@pytest.mark.parametrize(
+    "subject",
+    ["_INBOX." + "x" * 1024, "_INBOX.\x01", "_INBOX.\x0b", "_INBOX.\ufffd", "_INBOX.*", "_INBOX.>", ">"],
+)
+def test_a_subject_that_cannot_be_published_to_gets_no_reply(subject: str) -> None:
+    assert not is_reply_subject(subject)
+
+
 def test_only_the_status_error_marks_an_error() -> None:
     assert is_error({"status": "error"})
     assert not is_error({"Status": "200"})

@@ -1,13 +1,14 @@
 """One TCP connection to one server, from its handshake until it breaks.
 
-nats-py's client provides the handshake, authentication, TLS and the parser. What it does to keep a connection alive is
-switched off or replaced here, because it can stop receiving or never reconnect (each case has a test in
+nats-py's client provides the handshake, authentication and TLS. Its parser, and what it does to keep a connection alive,
+are switched off or replaced here, because it can stop receiving or never reconnect (each case has a test in
 tests/integration/nats):
 
-* a flush that times out kills the reader while `is_connected` stays true (nats.py issue 914): `_process_pong` is
-  guarded, and when the reader ends, the link ends;
+* a flush that times out kills the reader while `is_connected` stays true (nats.py issue 914): a pong that
+  is not awaited is ignored, and when the reader ends, the link ends;
 * reconnecting hangs while unsent bytes wait (issue 671), and any unknown `-ERR` closes the client permanently (issues
   193 and 1019): a link never reconnects; the supervisor opens a new one;
+* a subject with a vertical tab or a form feed, which servers pass on, ends the connection: `IncomingCommands` parses;
 * publishing buffers while disconnected, so that a write that timed out is sent later: a broken link accepts nothing;
 * publishing waits for the socket without limit and swallows cancellation: writes go through `send`, which never waits.
 """
@@ -15,6 +16,7 @@ tests/integration/nats):
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,11 +25,14 @@ from typing import Any, Final, cast
 
 from nats.aio.client import Client, Srv
 from nats.errors import Error
+from nats.protocol.parser import Parser
+from typing_extensions import override
 
 from trellis_nats._nats.link.server_info import ServerInfo, parse_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.link.transport import LinkTransport
-from trellis_nats._nats.wire.message import Message, build_message
+from trellis_nats._nats.wire.incoming import IncomingCommands
+from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.forked_child import in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_timer import LoopTimer
@@ -69,6 +74,7 @@ class Link(Client):
         self._on_permission_error = on_permission_error
         self._require_tls = require_tls
         self._wire = LinkTransport()
+        self._ps = _LinkParser(self)
         self._keep_in_children: Callable[[], None] | None = None
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
@@ -203,42 +209,62 @@ class Link(Client):
         if initial_connection and self._require_tls and not info.get("tls_required"):
             # Nothing has been sent yet; nats-py would go on and send the password unencrypted.
             raise Error("the server does not offer TLS")
-        if not initial_connection:
-            self._server_info.update(info)
-
-    async def _process_msg(
-        self,
-        sid: int,
-        subject: bytes,
-        reply: bytes,
-        data: bytes,
-        headers: bytes | None,  # pyright: ignore[reportIncompatibleMethodOverride] - the parser passes None, the annotation of nats-py forgot it
-    ) -> None:
-        route = self._routes.get(sid)
-        if route is not None:
-            route(build_message(subject, reply, data, headers))
-
-    async def _process_ping(self) -> None:
-        self.send(b"PONG\r\n")
-
-    async def _process_pong(self) -> None:
-        self._silent_pings = 0
-        if self._awaited_pongs:
-            _resolve(self._awaited_pongs.popleft(), answered=True)
-
-    async def _process_err(self, err_msg: str) -> None:
-        if "permissions violation" in err_msg:
-            self._on_permission_error(err_msg)
-        elif any(harmless in err_msg for harmless in _HARMLESS):
-            _log.warning("the server reports: %s", err_msg, extra=log_fields(LogEvent.SERVER_ERROR))
-        else:
-            self.shut(f"the server reported {err_msg}")
 
     async def _process_op_err(self, e: Exception) -> None:
         self.shut(str(e) or type(e).__name__)
 
     async def _flusher(self) -> None:
         """Replace nats-py's flusher, which has nothing to do: `send` writes."""
+
+    # --- what the parser calls -------------------------------------------------------------------------------------
+
+    def on_message(self, number: int, message: Message) -> None:
+        """Pass a message to its subscription."""
+        route = self._routes.get(number)
+        if route is not None:
+            route(message)
+
+    def on_command(self, name: bytes, text: str) -> None:
+        """Take another command of the server."""
+        match name:
+            case b"PING":
+                self.send(b"PONG\r\n")
+            case b"PONG":
+                self._silent_pings = 0
+                if self._awaited_pongs:
+                    _resolve(self._awaited_pongs.popleft(), answered=True)
+            case b"INFO":
+                self._server_info.update(json.loads(text))
+            case b"-ERR":
+                self._on_error(text.lower())
+            case b"+OK":
+                pass
+            case _:
+                self.shut(f"the server sent the unknown command {name[:80]!r}")
+
+    def _on_error(self, text: str) -> None:
+        if "permissions violation" in text:
+            self._on_permission_error(text)
+        elif any(harmless in text for harmless in _HARMLESS):
+            _log.warning("the server reports: %s", text, extra=log_fields(LogEvent.SERVER_ERROR))
+        else:
+            self.shut(f"the server reported {text}")
+
+
+class _LinkParser(Parser):
+    """Stands in for nats-py's parser."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)  # pyright: ignore[reportUnknownMemberType] - nats-py does not annotate it
+        self._link = link
+        self._commands = IncomingCommands(link)
+
+    @override
+    async def parse(self, data: bytes = b"") -> None:
+        try:
+            self._commands.feed(data)
+        except (ValueError, IndexError) as error:
+            self._link.shut(f"the server sent what cannot be read: {error}")
 
 
 def resolved_pong(*, answered: bool) -> asyncio.Future[bool]:

@@ -12,6 +12,7 @@ __all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers", "
 _VERSION: Final = "NATS/1.0"
 _SPACE: Final = " \t\r\n\v\f"
 """ASCII white space; other kinds are part of a value."""
+_STATUS: Final = re.compile(r"[0-9]{1,3}")
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 ParsedHeaders = tuple[int, str, dict[str, str]]
@@ -73,4 +74,4 @@ def parse_headers(block: bytes) -> ParsedHeaders:
     if len(first) == len(_VERSION):
         return 0, "", headers
     code, _, description = first[len(_VERSION) :].strip(_SPACE).partition(" ")
-    return (int(code) if code.isascii() and code.isdigit() else 0), description, headers
+    return (int(code) if _STATUS.fullmatch(code) else 0), description, headers

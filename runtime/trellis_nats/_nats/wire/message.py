@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from trellis_nats._nats.wire.headers import parse_headers
-
-__all__ = ["NO_RESPONDERS", "Message", "build_message"]
+__all__ = ["NO_HEADERS", "NO_RESPONDERS", "Message"]
 
 NO_RESPONDERS: Final = 503
 """The status with which a server answers a request to a subject without subscribers."""
 
-_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Message(NamedTuple):
@@ -29,11 +27,3 @@ class Message(NamedTuple):
     """Set by servers only (404, 408, 409, 503 …); 0 when there is none."""
     description: str = ""
     """The server's text for the status. It differs between versions: decide by the status."""
-
-
-def build_message(subject: bytes, reply: bytes, data: bytes, header_block: bytes | None) -> Message:
-    """Build a message from the parts that the parser found."""
-    if not header_block:
-        return Message(subject.decode(), data, _NO_HEADERS, reply.decode())
-    status, description, headers = parse_headers(header_block)
-    return Message(subject.decode(), data, headers, reply.decode(), status, description)

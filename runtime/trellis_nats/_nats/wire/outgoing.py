@@ -8,12 +8,17 @@ from typing import Final
 from trellis_nats._nats.wire.headers import encode_headers
 from trellis_nats.errors import PayloadTooLarge
 
-__all__ = ["encode_publish", "encode_subscribe", "encode_unsubscribe", "require_subject"]
+__all__ = ["encode_publish", "encode_subscribe", "encode_unsubscribe", "is_subject", "require_subject"]
 
 _SUBJECT_MAX: Final = 1024
 """A server ends the connection over a control line of more than 4096 bytes; 1 KiB leaves room for the rest of it."""
 _MARGIN_BYTES: Final = 512
 """Kept free below the server's limit, which includes headers, also those that it adds to store and source messages."""
+
+
+def is_subject(subject: str) -> bool:
+    """Return whether the protocol can carry a subject: 1 to 1024 characters, no white space, no control character."""
+    return 0 < len(subject) <= _SUBJECT_MAX and subject.isprintable() and " " not in subject
 
 
 def require_subject(subject: str) -> str:
@@ -22,7 +27,7 @@ def require_subject(subject: str) -> str:
     Raises:
         ValueError: it is empty, longer than 1024 characters, or contains white space or a control character.
     """
-    if not 0 < len(subject) <= _SUBJECT_MAX or not subject.isprintable() or " " in subject:
+    if not is_subject(subject):
         raise ValueError(f"{subject[:80]!r} is not a valid subject")
     return subject
 
