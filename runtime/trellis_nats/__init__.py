@@ -1,4 +1,4 @@
-"""The runtime of packages that trellis-gen generates: jobs, RPC, feeds, events and key-value buckets over NATS JetStream.
+"""The runtime of packages that trellis-gen generates: jobs, RPC, feeds, events, key-value buckets and state over NATS JetStream.
 
 You import the generated package; it imports this one. From here you may need the errors, `Options` for `connect`,
 `permissions`, and the types of what handlers get.
@@ -21,6 +21,7 @@ from trellis_nats.errors import (
     IncompatiblePackage,
     InvalidKey,
     InvalidPayload,
+    InvalidStateKey,
     JobCancelled,
     JobError,
     JobExpired,
@@ -45,6 +46,9 @@ from trellis_nats.errors import (
     RequestTimeout,
     RevisionMismatch,
     RpcError,
+    StateConflict,
+    StateError,
+    StateValueTooLarge,
     TimedeltaExpected,
     TransportError,
     TrellisError,
@@ -93,7 +97,17 @@ from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
 from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
-from trellis_nats.specs import BucketSpec, EventSpec, FeedSpec, GroupSpec, JobSpec, KeySpec, RpcSpec
+from trellis_nats.specs import (
+    BucketSpec,
+    EventSpec,
+    FeedSpec,
+    GroupSpec,
+    JobSpec,
+    KeySpec,
+    RpcSpec,
+    StateSpec,
+)
+from trellis_nats.state import OldStateEntry, StateEntry, StateMap, StateValue
 
 __all__ = [
     "RUNTIME_API",
@@ -136,6 +150,7 @@ __all__ = [
     "IncompatiblePackage",
     "InvalidKey",
     "InvalidPayload",
+    "InvalidStateKey",
     "JobCancelled",
     "JobError",
     "JobEvent",
@@ -166,6 +181,7 @@ __all__ = [
     "Model",
     "NoResponders",
     "NotConnected",
+    "OldStateEntry",
     "Options",
     "PayloadTooLarge",
     "PermissionDenied",
@@ -188,6 +204,13 @@ __all__ = [
     "RpcSpec",
     "Runtime",
     "Service",
+    "StateConflict",
+    "StateEntry",
+    "StateError",
+    "StateMap",
+    "StateSpec",
+    "StateValue",
+    "StateValueTooLarge",
     "Submission",
     "TimedeltaExpected",
     "TransportError",

@@ -15,7 +15,10 @@ __all__ = ["Client"]
 
 
 class Client(Participant):
-    """A service, as other programs use it: its RPCs and its events. Jobs and buckets are private to the service."""
+    """A service, as other programs use it: its RPCs, feeds and events. Jobs and buckets are private to the service.
+
+    The client of an app, a device or an agent has its state.
+    """
 
     is_client: ClassVar[bool] = True
 

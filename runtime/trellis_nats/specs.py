@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
@@ -31,6 +32,7 @@ __all__ = [
     "Replay",
     "RpcSpec",
     "StalePolicy",
+    "StateSpec",
     "WhenFull",
 ]
 
@@ -187,3 +189,16 @@ class BucketSpec:
     ttl: timedelta | None = None
     """How long a value is kept. None: indefinitely."""
     max_value_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateSpec:
+    """One state store."""
+
+    name: str
+    value: object
+    """The type of its values."""
+    version: str = "v1"
+    """The version of that type."""
+    accepted: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The types of values that were written under older versions of the contract, by their version."""

@@ -10,6 +10,8 @@ import trellis_nats
 from trellis_nats._support.log_events import LogEvent
 
 ROOT = Path(__file__).parents[2]
+DEVICE = ROOT / "tests/golden/cases/device/expected/gadget_participant"
+"""The package of the guide to state."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
@@ -22,9 +24,13 @@ BLOCKS = [
 def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     tree = compile(block, "block", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()}
-    known = {"AsyncIterator", "UTC", *orders_participant.__all__, *trellis_nats.__all__}
+    known = {"AsyncIterator", "UTC", *orders_participant.__all__, *trellis_nats.__all__, *device_names()}
 
     assert names - known == set()
+
+
+def device_names() -> set[str]:
+    return {*re.findall(r'^    "(\w+)",$', (DEVICE / "__init__.py").read_text(), re.MULTILINE)}
 
 
 def test_the_log_events_of_the_guide_exist() -> None:

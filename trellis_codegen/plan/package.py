@@ -16,7 +16,9 @@ from trellis_codegen.plan.event_groups import GroupPlan, claim_event_group_names
 from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
+from trellis_codegen.plan.kinds import find_misplaced_surfaces, is_service
 from trellis_codegen.plan.models import ModelsPlan, plan_models
+from trellis_codegen.plan.state import StatePlan, claim_state_names, plan_state
 from trellis_codegen.plan.stated_names import apply_names
 from trellis_codegen.plan.surfaces import (
     BucketPlan,
@@ -58,7 +60,8 @@ class PackagePlan:
     title: str
     """The display name of the participant: `Orders Service`."""
     docstring: str
-    service_class: str
+    service_class: str | None
+    """None: an app, a device or an agent is a client only."""
     client_class: str
     models: ModelsPlan
     jobs: tuple[QueuePlan, ...]
@@ -67,6 +70,7 @@ class PackagePlan:
     feeds: Surface[FeedPlan]
     event_groups: tuple[GroupPlan, ...]
     kv: tuple[Member[BucketPlan], ...]
+    state: tuple[Member[StatePlan], ...]
     errors: tuple[ErrorPlan, ...]
 
     @property
@@ -77,7 +81,7 @@ class PackagePlan:
             "client": [self.client_class],
             "errors": [error.class_name for error in self.errors],
             "jobs": [name for queue in self.jobs for name in (queue.job_alias, queue.queue_class)],
-            "service": [self.service_class],
+            "service": [self.service_class] if self.service_class else [],
         }
         taken = {name for names in exports.values() for name in names}
         exports["models"] = [name for name in self.models.names if name not in taken]
@@ -141,6 +145,14 @@ class PackagePlan:
         return (*find_imports(uses | (values - models)), *_package_imports({"models": models}))
 
     @property
+    def state_imports(self) -> tuple[Import, ...]:
+        """What the state stores need in `state.py`."""
+        stores = [member.plan for member in self.state]
+        models = {name for store in stores for name in (store.value, *store.old)}
+        names = {name for store in stores for name in store.runtime_names}
+        return (*find_imports(names), *_package_imports({"models": models}))
+
+    @property
     def errors_imports(self) -> tuple[Import, ...]:
         """What the errors need in `errors.py`."""
         return tuple(needed for error in self.errors for needed in error.imports)
@@ -179,7 +191,7 @@ def plan_package(
         ProblemsFound: the contract can't become a package.
     """
     manifest, unknown_names = apply_names(manifest, names or {})
-    problems = find_collisions(_claims(manifest))
+    problems = [*find_misplaced_surfaces(manifest), *find_collisions(_claims(manifest))]
     stem = naming.pascal(naming.contract_stem(manifest.id))
     if not stem:
         problems.append(Problem(pointer=("id",), what=f'cannot make a Python name from "{manifest.id}"'))
@@ -202,7 +214,7 @@ def plan_package(
         + "\n",
         title=manifest.display_name,
         docstring=choose_text(manifest.docs, manifest.description),
-        service_class=f"{stem}Service",
+        service_class=f"{stem}Service" if is_service(manifest) else None,
         client_class=f"{stem}Client",
         models=models,
         jobs=plan_jobs(manifest, models),
@@ -211,6 +223,7 @@ def plan_package(
         feeds=plan_feeds(manifest, models),
         event_groups=plan_event_groups(manifest, models),
         kv=plan_kv(manifest, models),
+        state=plan_state(manifest, models),
         errors=plan_errors(manifest, models),
     )
     # Names that meet in several files are one problem.
@@ -237,6 +250,7 @@ def _claims(manifest: Manifest) -> list[Claim]:
         *claim_bucket_names(manifest),
         *claim_error_names(manifest),
         *claim_event_group_names(manifest),
+        *claim_state_names(manifest),
     ]
     for section, names in (
         ("rpc", manifest.rpc or {}),
@@ -256,7 +270,10 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         for queue in plan.jobs
         for name in (queue.queue_class, queue.job_alias)
     ]
-    yield [Claim(plan.service_class, ("id",)), Claim(plan.client_class, ("id",)), *errors, *jobs, *models]
+    participants = [
+        Claim(name, ("id",)) for name in (plan.service_class, plan.client_class) if name is not None
+    ]
+    yield [*participants, *errors, *jobs, *models]
     nested = [
         Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
     ]
@@ -276,6 +293,7 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     events = {event.constant: Claim(event.constant, ("events", event.name)) for event in plan.events.members}
     yield [*models, *groups, *(events[name] for name in sorted(_group_events(plan)))]
     yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]
+    yield [*models, *(Claim(store.constant, ("state", store.name)) for store in plan.state)]
 
 
 def _group_events(plan: PackagePlan) -> set[str]:

@@ -20,7 +20,9 @@ from trellis_codegen.problems import Problem, Severity
 
 __all__ = ["apply_names"]
 
-_SECTIONS = frozenset(["errors", "eventConsumers", "events", "feeds", "jobs", "operations", "rpc", "schemas"])
+_SECTIONS = frozenset(
+    ["errors", "eventConsumers", "events", "feeds", "jobs", "operations", "rpc", "schemas", "state"]
+)
 
 
 def apply_names(manifest: Manifest, names: Mapping[str, str]) -> tuple[Manifest, list[Problem]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.plan.kinds import is_service
 from trellis_codegen.problems import Pointer, Problem, Severity
 
 __all__ = ["find_unsupported_surfaces"]
@@ -12,14 +13,13 @@ __all__ = ["find_unsupported_surfaces"]
 
 def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
     """Return a warning for each surface that is not generated yet, and for each bucket without a schema."""
-    return [*_not_generated(manifest), *_any_json(manifest)]
+    return [*_not_generated(manifest), *_state_of_service(manifest), *_any_json(manifest)]
 
 
 def _not_generated(manifest: Manifest) -> Iterator[Problem]:
     resources, uses = manifest.resources, manifest.uses
     sections: list[tuple[Pointer, Iterable[str] | None]] = [
         (("operations",), manifest.operations),
-        (("state",), manifest.state),
         (("resources", "store"), resources.store if resources else None),
         (("uses", "required"), uses.required if uses else None),
         (("uses", "optional"), uses.optional if uses else None),
@@ -38,6 +38,15 @@ def _not_generated(manifest: Manifest) -> Iterator[Problem]:
             yield _warning(("rpc", name, "transfer"), "not generated yet; the RPC itself is")
 
 
+def _state_of_service(manifest: Manifest) -> Iterator[Problem]:
+    for name in (manifest.state or {}) if is_service(manifest) else ():
+        yield _warning(
+            ("state", name),
+            "not generated: only apps, devices and agents have state",
+            hint="keep what a service stores in resources/kv",
+        )
+
+
 def _any_json(manifest: Manifest) -> Iterator[Problem]:
     buckets = (manifest.resources.kv if manifest.resources else None) or {}
     for name, bucket in buckets.items():
@@ -45,5 +54,5 @@ def _any_json(manifest: Manifest) -> Iterator[Problem]:
             yield _warning(("resources", "kv", name), "no schema: its values are any JSON")
 
 
-def _warning(pointer: Pointer, what: str) -> Problem:
-    return Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING)
+def _warning(pointer: Pointer, what: str, hint: str | None = None) -> Problem:
+    return Problem(pointer=pointer, what=what, hint=hint, on_key=True, severity=Severity.WARNING)

@@ -40,5 +40,7 @@ def _uses(manifest: Manifest) -> Iterator[tuple[SchemaRef | None, str]]:
         yield bucket.schema_ref, f"A value of the `{name}` bucket"
     for name, state in (manifest.state or {}).items():
         yield state.schema_ref, f"A value of the `{name}` state"
+        for version, old in (state.accepted_versions or {}).items():
+            yield old, f"A value of the `{name}` state of version `{version}`"
     for error in (manifest.errors or {}).values():
         yield error.schema_ref, f"The data of a `{error.error_type}`"

@@ -21,7 +21,7 @@ class _Side:
     """An attribute of the service and of the client."""
 
     module: str
-    service_class: str
+    service_class: str | None
     service_words: str
     client_class: str | None
     client_words: str
@@ -70,6 +70,13 @@ _SIDES = (
         client_class=None,
         client_words="",
     ),
+    _Side(
+        module="state",
+        service_class=None,
+        service_words="",
+        client_class="StateStores",
+        client_words="The state stores.",
+    ),
 )
 
 
@@ -100,14 +107,16 @@ class _Renderer:
             "consumers": bool(plan.event_groups),
             "feeds": bool(plan.feeds.members),
             "kv": bool(plan.kv),
+            "state": bool(plan.state),
         }
         sides = [side for side in _SIDES if present[side.module]]
         files = {
             "__init__.py": self._render("__init__.py"),
             "_contract.py": self._render("_contract.py"),
-            "service.py": self._service(sides),
             "client.py": self._client(sides),
         }
+        if plan.service_class:
+            files["service.py"] = self._service(sides)
         files |= {f"{side.module}.py": self._render(f"{side.module}.py") for side in sides}
         if plan.errors:
             files["errors.py"] = self._render("errors.py")
@@ -118,8 +127,11 @@ class _Renderer:
         return files
 
     def _service(self, sides: list[_Side]) -> str:
-        needed = [_CONTRACT, *(Import(module=f".{side.module}", name=side.service_class) for side in sides)]
-        return self._render("service.py", surfaces=sides, needed=needed)
+        sides = [side for side in sides if side.service_class]
+        needed = [
+            Import(module=f".{side.module}", name=side.service_class) for side in sides if side.service_class
+        ]
+        return self._render("service.py", surfaces=sides, needed=[_CONTRACT, *needed])
 
     def _client(self, sides: list[_Side]) -> str:
         sides = [side for side in sides if side.client_class]

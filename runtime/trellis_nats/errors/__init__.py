@@ -38,10 +38,14 @@ TrellisError
 │   ├── AuthError                 the caller is not authorised
 │   ├── FeedInterrupted           a feed ended although its handler did not; open it again
 │   └── RemoteError               an error of a type this contract does not declare
-└── KvError
-    ├── KeyExists                 `create` found an existing value
-    ├── RevisionMismatch          `update` found another revision
-    └── InvalidKey                the key is not legal in NATS
+├── KvError
+│   ├── KeyExists                 `create` found an existing value
+│   ├── RevisionMismatch          `update` found another revision
+│   └── InvalidKey                the key is not legal in NATS
+└── StateError
+    ├── StateConflict             `create` found an existing value, or `update` another revision
+    ├── InvalidStateKey           the key is empty or longer than 512 bytes
+    └── StateValueTooLarge        the value is longer than 64 KiB
 """
 
 from trellis_nats.errors.base import InvalidPayload, TrellisError
@@ -75,6 +79,7 @@ from trellis_nats.errors.rpc import (
     UnexpectedError,
     ValidationError,
 )
+from trellis_nats.errors.state import InvalidStateKey, StateConflict, StateError, StateValueTooLarge
 from trellis_nats.errors.transport import (
     ApiError,
     CannotConnect,
@@ -102,6 +107,7 @@ __all__ = [
     "IncompatiblePackage",
     "InvalidKey",
     "InvalidPayload",
+    "InvalidStateKey",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -126,6 +132,9 @@ __all__ = [
     "RequestTimeout",
     "RevisionMismatch",
     "RpcError",
+    "StateConflict",
+    "StateError",
+    "StateValueTooLarge",
     "TimedeltaExpected",
     "TransportError",
     "TrellisError",

@@ -164,7 +164,6 @@ def test_an_error_has_its_place(document: JsonObject, where: str, what: str) -> 
         (keyed("/maybe"), "jobs/keep/keyConcurrency/key/0", "may be null"),
         (keyed("/map/x"), "jobs/keep/keyConcurrency/key/0", "may be absent"),
         (contract(id="things"), "id", "is not a name with a version"),
-        (contract(kind="device", resources={"kv": {"a": {"purpose": "x"}}}), "resources", "a device cannot have"),
         (contract(rpc={"A": rpc("A", subject="things.a")}), "rpc/A/subject", 'does not start with "rpc.v1."'),
         (contract(rpc={"A": rpc("A", version="v2")}), "rpc/A/subject", 'does not start with "rpc.v2."'),
         (contract(jobs={"a": job(maxDeliver=2, backoffMs=[1, 2])}), "jobs/a/backoffMs", "has 2 waits, of which the first 1 can be reached"),

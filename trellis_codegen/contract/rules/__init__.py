@@ -10,11 +10,7 @@ from typing import TypeAlias
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.access import check_capabilities, check_capability_names
 from trellis_codegen.contract.rules.consumers import check_consumers
-from trellis_codegen.contract.rules.identity import (
-    check_device_resources,
-    check_ids,
-    check_names,
-)
+from trellis_codegen.contract.rules.identity import check_ids, check_names
 from trellis_codegen.contract.rules.numbers import check_numbers
 from trellis_codegen.contract.rules.parameters import check_event_params, check_transfers
 from trellis_codegen.contract.rules.queues import (
@@ -58,7 +54,6 @@ def _limit(found: Iterator[Problem]) -> Iterator[Problem]:
 _RULES: tuple[Rule, ...] = (
     check_ids,
     check_names,
-    check_device_resources,
     check_schemas,
     check_exports,
     check_errors,

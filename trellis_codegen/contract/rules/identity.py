@@ -1,4 +1,4 @@
-"""The rules of names: ids have versions, and names are legal in subjects; and what a device may not have."""
+"""The rules of names: ids have versions, and names are legal in subjects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["check_device_resources", "check_ids", "check_names"]
+__all__ = ["check_ids", "check_names"]
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?@v[0-9]+")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
@@ -52,17 +52,6 @@ def check_names(manifest: Manifest) -> Iterator[Problem]:
     for group in manifest.event_consumers or {}:
         if not _TOKEN.fullmatch(group):
             yield _make_problem(("eventConsumers", group), "is not a valid consumer name")
-
-
-def check_device_resources(manifest: Manifest) -> Iterator[Problem]:
-    """A device has no buckets and no stores: the platform does not provide any to devices."""
-    if (
-        manifest.kind == "device"
-        and manifest.resources
-        and (manifest.resources.kv or manifest.resources.store)
-    ):
-        what = "a device cannot have resources: the platform refuses the contract"
-        yield Problem(pointer=("resources",), what=what, on_key=True, severity=Severity.WARNING)
 
 
 def is_subject_text(text: str) -> bool:
