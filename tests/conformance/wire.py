@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.folders import SHARED
 
-__all__ = ["NEEDS_RECORDINGS", "Recorded", "frames_of"]
+__all__ = ["NEEDS_RECORDINGS", "Recorded", "cases_of", "frames_of"]
 
 WIRE: Final = SHARED / "wire"
 
@@ -32,16 +32,34 @@ class Recorded:
 
 
 def frames_of(file: str, case: str) -> list[Recorded]:
-    """Return the messages of a case, in wire order; subscriptions and the like are left out."""
-    document = cast("dict[str, list[dict[str, object]]]", json.loads((WIRE / file).read_text()))
+    """Return the messages of a case, in wire order; subscriptions, HTTP requests and the like are left out."""
     return [
         Recorded(
             direction=cast("str", frame["direction"]),
             subject=cast("str", frame["subject"]),
             reply=cast("str | None", frame.get("reply")),
             headers=cast("dict[str, str]", frame.get("headers", {})),
-            body=cast("str", frame["body_utf8"]).encode(),
+            body=_body(frame),
         )
-        for frame in document["frames"]
-        if frame["case"] == case and "op" not in frame
+        for frame in _read(file)
+        if frame["case"] == case and "op" not in frame and "http" not in frame
     ]
+
+
+def cases_of(file: str) -> list[str]:
+    """Return the names of the cases of a file, in the order in which they were recorded."""
+    return list(dict.fromkeys(cast("str", frame["case"]) for frame in _read(file)))
+
+
+def _read(file: str) -> list[dict[str, object]]:
+    document = cast("dict[str, list[dict[str, object]]]", json.loads((WIRE / file).read_text()))
+    return document["frames"]
+
+
+def _body(frame: dict[str, object]) -> bytes:
+    parts = cast("list[str | dict[str, object]]", frame.get("body_concat", [frame.get("body_utf8", "")]))
+    return "".join(map(_expand, parts)).encode()
+
+
+def _expand(part: str | dict[str, object]) -> str:
+    return part if isinstance(part, str) else cast("str", part["repeat"]) * cast("int", part["count"])
