@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 __all__ = ["InvalidPayload", "TrellisError"]
+
+_NAMED_MAX: Final = 10
 
 
 class TrellisError(Exception):
@@ -14,10 +17,12 @@ class TrellisError(Exception):
 class InvalidPayload(TrellisError):
     """A value does not match its schema.
 
-    The text names the places and the rules, never the value, which may be secret.
+    The text names the first ten places and rules, never the value, which may be secret.
     """
 
     def __init__(self, what: str, issues: Sequence[tuple[str, str]]) -> None:
-        super().__init__(f"{what} does not match its schema: " + "; ".join(f"{p}: {m}" for p, m in issues))
+        named = "; ".join(f"{place}: {text}" for place, text in issues[:_NAMED_MAX])
+        more = f"; and {len(issues) - _NAMED_MAX} more" if len(issues) > _NAMED_MAX else ""
+        super().__init__(f"{what} does not match its schema: {named}{more}")
         self.issues = tuple(issues)
-        """Pairs of a place in the value and a sentence about it."""
+        """Pairs of a place in the value and a sentence about it: at most 100, and then one that says how many more."""

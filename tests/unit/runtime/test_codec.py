@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue
 from trellis_nats import InvalidPayload, Model
 from trellis_nats.codec import Codec, decode_json, encode_json
 
@@ -159,3 +159,43 @@ def test_the_names_of_such_numbers_are_words_like_others() -> None:
 def test_text_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogate"):
         encode_json("\ud800")
+
+
+def issues_of(codec: Codec[Any], data: bytes) -> tuple[tuple[str, str], ...]:
+    with pytest.raises(InvalidPayload) as caught:
+        codec.decode(data)
+    assert len(str(caught.value)) < 12_000
+    return caught.value.issues
+
+
+def test_of_many_places_a_hundred_are_listed() -> None:
+    issues = issues_of(Codec[list[int]](list[int], what="numbers"), b"[%b0]" % (b'"",' * 130))
+
+    assert len(issues) == 101
+    assert issues[99][0] == "#/99"
+    assert issues[100] == ("#", "does not match in 30 more places")
+
+
+def test_of_very_many_places_only_their_number_is_given() -> None:
+    issues = issues_of(Codec[list[int]](list[int], what="numbers"), b"[%b0]" % (b'"",' * 20_000))
+
+    assert issues == (("#", "does not match in 20000 places"),)
+
+
+class Closed(Model):
+    """Forbids other members."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@given(st.lists(st.text(max_size=5).map(lambda name: name * 400), min_size=1))
+def test_a_place_is_short_and_one_line_whatever_the_sender_calls_its_members(names: list[str]) -> None:
+    nested: JsonValue = 1
+    for name in names[:20]:
+        nested = {name: nested}
+    data = encode_json([dict.fromkeys(names, 1), nested])
+    issues = issues_of(Codec[list[Closed]](list[Closed], what="values"), data)
+
+    for place, message in issues:
+        assert place.isprintable()
+        assert max(len(place), len(message)) <= 501
