@@ -1,13 +1,16 @@
-"""Converts instants and durations between Python and the wire."""
+"""Converts instants and durations between Python and the wire, and the clock by which jobs wait."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 
 __all__ = [
+    "Clock",
     "from_milliseconds",
     "from_unix_nanoseconds",
     "later",
@@ -21,6 +24,42 @@ __all__ = [
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 """The last instant that a timestamp can express."""
+
+
+class Clock:
+    """The clock by which jobs and retries wait and expire: the one of this machine, and of the server.
+
+    A `Runtime` takes another one, which may run ahead. What processes agree on does not depend on it: ack waits, leases of
+    keys, maintenance, and the timeouts of calls and handlers.
+    """
+
+    waits_here: ClassVar[bool] = False
+    """Whether what waits is held in this process, by `wait`. Otherwise the server holds it."""
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far it is ahead of the machine's clock now."""
+        return timedelta(0)
+
+    def now(self) -> datetime:
+        """Return what the clock shows, aware, in UTC, cut to milliseconds as on the wire."""
+        return now()
+
+    def at(self, instant: datetime) -> datetime:
+        """Return what the clock showed at an instant of the machine's clock, or of the server's, that has passed."""
+        return instant
+
+    async def wait(self, stopping: asyncio.Event, delay: timedelta, *, what: str) -> None:
+        """Wait for a delay, or until `stopping` is set.
+
+        Args:
+            stopping: ends the wait early.
+            delay: how long to wait, by this clock.
+            what: what waits: the id of a job, for example.
+        """
+        del what
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), delay.total_seconds())
 
 
 def now() -> datetime:

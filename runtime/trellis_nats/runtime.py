@@ -11,6 +11,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.blocking import Blocking
+from trellis_nats.clock import Clock
 from trellis_nats.contract import Contract, check_compatible
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Grant
@@ -27,13 +28,21 @@ class Runtime:
     """The state that the surfaces of one service or client share. They register before it connects."""
 
     def __init__(
-        self, contract: Contract, options: Options, binding: Binding | None = None, *, is_client: bool = False
+        self,
+        contract: Contract,
+        options: Options,
+        binding: Binding | None = None,
+        *,
+        is_client: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         check_compatible(contract)
         self.contract = contract
         self.options = options
         self.is_client = is_client
         """Whether it belongs to a client, which provisions nothing and has an inbox of its own."""
+        self.clock = clock or Clock()
+        """The clock by which jobs and retries wait and expire."""
         self.instance_id = new_id()
         """Distinguishes this process from the others that run the same service."""
         self.health = Health()

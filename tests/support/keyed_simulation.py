@@ -18,11 +18,12 @@ from types import SimpleNamespace
 from typing import Final, NamedTuple, TypeVar, cast
 
 import pytest
+from trellis_nats import clock
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.capacity import Capacity, Permit
-from trellis_nats.clock import timestamp
+from trellis_nats.clock import Clock, timestamp
 from trellis_nats.jobs.keys import acquire, lease, orphans, wait_queue
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
 from trellis_nats.jobs.keys.key_store import KeyStores, Reducer
@@ -87,7 +88,7 @@ def simulate(scenario: Callable[[], Coroutine[None, None, T]]) -> T:
 
         for module in (acquire, lease, orphans, wait_queue):
             patch.setattr(module, "monotonic", loop.time)
-        for module in (acquire, lease):
+        for module in (acquire, lease, clock):
             patch.setattr(module, "now", now)
         patch.setattr(acquire, "write_stale", write_stale)
         return runner.run(asyncio.wait_for(scenario(), _LIMIT))
@@ -298,6 +299,7 @@ class Process:
             liveness,
             cast("ProgressThread", _Thread()),
             stopping=asyncio.Event(),
+            clock=Clock(),
         )
 
     async def _read_newest(self, job: str) -> SimpleNamespace:

@@ -320,6 +320,8 @@ class Jobs:
             ServerClock(),
             queue=context.queue,
             timeout=options.request_timeout,
+            clock=context.clock,
+            stopping=self._shutdown.stopping,
         )
         executor = Executor(
             context,
@@ -352,4 +354,5 @@ class Jobs:
             liveness,
             heartbeats,
             stopping=self._shutdown.stopping,
+            clock=self.runtime.clock,
         )

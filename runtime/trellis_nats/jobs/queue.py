@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Generic, overload
 
-from trellis_nats.clock import now
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
@@ -220,7 +219,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             queue=context.queue,
             max_tries=context.binding.max_deliver,
             default_deadline=context.binding.default_deadline,
-            at=now(),
+            at=context.clock.now(),
         )
 
     async def _store(self, event: NewEvent, creation: Creation) -> None:

@@ -115,6 +115,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
                 build_liveness(runtime, jobs),
                 timeout=timeout,
             ),
+            clock=runtime.clock,
         )
 
     def _what(self, part: str) -> str:

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 
 from trellis_nats._nats.outages import through_outages
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now
 from trellis_nats.errors import (
     ConfigurationError,
     InvalidPayload,
@@ -235,7 +234,11 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                 job_id=self._id, service=event.service, queue=event.job_type, context=event.job_context()
             )
             cancelled = identity.ended(
-                EventType.CANCELLED, previous=snapshot.state, tries=snapshot.tries, error=reason, at=now()
+                EventType.CANCELLED,
+                previous=snapshot.state,
+                tries=snapshot.tries,
+                error=reason,
+                at=self._queue.clock.now(),
             )
             try:
                 sequence = await self._event_log.append(cancelled, after=newest.sequence)

@@ -1,4 +1,7 @@
-"""A pytest plugin: `pytest_plugins = ["trellis_nats.testing.plugin"]` in conftest.py adds the fixture."""
+"""A pytest plugin with one fixture. pytest loads it where `trellis-nats[testing]` is installed.
+
+It has no async fixtures, so that it works with pytest-asyncio, with anyio, and without either.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,6 @@ __all__ = ["nats_server"]
 
 @pytest.fixture
 def nats_server() -> Iterator[NatsServer]:
-    """A new server with JetStream for one test; it starts in milliseconds."""
+    """A new, empty server with JetStream for one test; it starts in milliseconds."""
     with NatsServer() as server:
         yield server

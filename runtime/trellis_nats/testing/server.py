@@ -116,7 +116,8 @@ class NatsServer:
 
     def stop(self) -> None:
         """End the server and remove its store. Safe to call twice."""
-        self._end(signal.SIGTERM)
+        # With SIGKILL: what an orderly end takes 200 ms to write is removed here.
+        self._end(signal.SIGKILL)
         if self._finalizer is not None:
             self._finalizer()
         self._directory = None

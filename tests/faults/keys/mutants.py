@@ -77,7 +77,9 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
             at=now(),
             keyed=NOT_KEYED,
         )
-        attempt: Any = Attempt(self._event_log, item.identity, tries=start.tries, after=newest.sequence)
+        attempt: Any = Attempt(
+            self._event_log, item.identity, self._clock, tries=start.tries, after=newest.sequence
+        )
         await attempt.begin(started, grace_over=self._grace_over)
         lease = None
         while not isinstance(lease, SlotLease):

@@ -23,7 +23,7 @@ from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec, GroupSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["ConsumerGroup", "GroupEvent"]
+__all__ = ["ConsumerGroup", "GroupEvent", "worked_groups"]
 
 EventT = TypeVar("EventT")
 
@@ -183,10 +183,19 @@ class _GroupSurface(Surface):
         if group is None:
             raise ConfigurationError(f'the binding has no event group "{name}"')
         worker = GroupWorker(
-            self._runtime.connection, group, [*self._registrations.values()], self._runtime.health
+            self._runtime.connection,
+            group,
+            [*self._registrations.values()],
+            self._runtime.health,
+            self._runtime.clock,
         )
         await worker.start()
         self._worker = worker
+
+    @property
+    def worked_group(self) -> GroupBinding | None:
+        """The group on the server while this process works it; else None."""
+        return None if self._worker is None else self._runtime.binding.event_consumers[self.spec.name]
 
     @override
     async def stop(self, grace: GracePeriod) -> None:
@@ -198,3 +207,9 @@ class _GroupSurface(Surface):
 def surface_of(group: ConsumerGroup) -> _GroupSurface:
     """Return the surface of a group, which its events register with."""
     return group._surface  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - both are of this module
+
+
+def worked_groups(runtime: Runtime) -> list[GroupBinding]:
+    """Return the groups that this process works now."""
+    found = [surface.worked_group for surface in runtime.surfaces if isinstance(surface, _GroupSurface)]
+    return [group for group in found if group is not None]

@@ -18,6 +18,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats.binding import GroupBinding
+from trellis_nats.clock import Clock
 from trellis_nats.context import within
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
 from trellis_nats.events.groups.consumer import problem_of
@@ -47,8 +48,10 @@ class GroupWorker:
         group: GroupBinding,
         registrations: Sequence[EventRegistration[Any]],  # Any: each has an event type of its own
         health: Health,
+        clock: Clock,
     ) -> None:
         self._connection = connection
+        self._clock = clock
         self._group = group
         self._registrations = list(registrations)
         self._health = health
@@ -56,7 +59,7 @@ class GroupWorker:
         self._heartbeat = group.ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._running: set[asyncio.Task[None]] = set()
         self._unwatch: Callable[[], None] | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._consumer_health = ConsumerHealth(
             f"events.{group.alias}",
             stream=group.stream,
@@ -92,7 +95,7 @@ class GroupWorker:
 
     async def stop(self, grace: GracePeriod) -> None:
         """Stop pulling at once, let handlers end within the grace period, then return the events that are left."""
-        self._stopping = True
+        self._stopping.set()
         await self._pull.stop()
         await grace.wait(self._running)
         for task in self._running:
@@ -120,14 +123,13 @@ class GroupWorker:
 
     def _take(self, delivery: Delivery) -> None:
         self._consumer_health.on_message()
-        name = f"event group {self._group.alias} {delivery.stream_sequence}"
-        task = asyncio.create_task(self._work(delivery), name=name)
+        task = asyncio.create_task(self._work(delivery), name=_name(self._group, delivery))
         self._running.add(task)
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not self._stopping:
+        if not self._stopping.is_set():
             self._pull.set_capacity(max(0, self._group.concurrency - len(self._running)))
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error(
@@ -204,6 +206,9 @@ class GroupWorker:
             error=error,
             extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery),
         )
+        if self._clock.waits_here:
+            await self._clock.wait(self._stopping, delay, what=_name(self._group, delivery))
+            delay = timedelta(0)
         await delivery.nak(delay)
 
     async def _remove_invalid(self, delivery: Delivery, error: InvalidPayload) -> None:
@@ -231,3 +236,7 @@ class GroupWorker:
         return log_fields(
             event, group=self._group.alias, subject=delivery.subject, attempt=delivery.delivered
         )
+
+
+def _name(group: GroupBinding, delivery: Delivery) -> str:
+    return f"event group {group.alias} {delivery.stream_sequence}"

@@ -23,7 +23,7 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
-from trellis_nats.clock import later, timestamp
+from trellis_nats.clock import Clock, later, timestamp
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
 from trellis_nats.jobs.delay.server_clock import ServerClock
 from trellis_nats.jobs.model.job_streams import SCHEDULES_SINCE
@@ -50,26 +50,33 @@ class Parking:
         self,
         connection: Connection,
         subjects: JobSubjects,
-        clock: ServerClock,
+        server_clock: ServerClock,
         *,
         queue: str,
         timeout: timedelta,
+        clock: Clock,
+        stopping: asyncio.Event,
     ) -> None:
         """Prepare; nothing is parked before `is_open` is set.
 
         Args:
             connection: the service's connection.
             subjects: the subjects of the queue.
-            clock: the server's clock.
+            server_clock: the server's clock.
             queue: the queue's name, for the log.
             timeout: how long one write may take.
+            clock: the clock by which jobs wait.
+            stopping: set when the worker stops.
         """
         self.is_open = False
         """Whether this process pulls the jobs that are due. Only then it parks."""
         self.room = asyncio.Semaphore(_AT_ONCE)
         """Limits how many jobs are parked at the same time, or wait here because they came a little early."""
-        self.clock = clock
+        self.server_clock = server_clock
         """The server's clock."""
+        self.clock = clock
+        """The clock by which jobs wait."""
+        self._stopping = stopping
         self._connection = connection
         self._subjects = subjects
         self._queue = queue
@@ -83,6 +90,10 @@ class Parking:
         is_known = self._connection.server_version >= SCHEDULES_SINCE
         return self.is_open and is_known and monotonic() >= self._refused_until
 
+    async def wait_here(self, delay: timedelta, job_id: str) -> None:
+        """Let a job wait in this process, until the worker stops."""
+        await self.clock.wait(self._stopping, delay, what=job_id)
+
     async def park(self, job_id: str, *, event: str, sequence: int, delay: timedelta) -> bool:
         """Store the schedule of a job that waits for a delay. Return False when the stream does not take it.
 
@@ -95,7 +106,7 @@ class Parking:
         Raises:
             TransportError: NATS did not answer; the job may be parked. Parking it again does no harm.
         """
-        until = later(self.clock.now(), min(delay, _LONGEST))
+        until = later(self.server_clock.now(), min(delay, _LONGEST))
         subject = self._subjects.parked(job_id)
         try:
             await repeat_write(

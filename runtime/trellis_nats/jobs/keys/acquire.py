@@ -17,7 +17,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now, timestamp
+from trellis_nats.clock import Clock, now, timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.key_store import KeyStores
 from trellis_nats.jobs.keys.lease import SlotLease
@@ -94,8 +94,10 @@ class SlotAcquirer:
         thread: ProgressThread,
         *,
         stopping: asyncio.Event,
+        clock: Clock,
     ) -> None:
         self._loop = connection.loop
+        self._clock = clock
         self._stores = stores
         self._reservations = reservations
         self._policy = reservations.policy
@@ -138,6 +140,7 @@ class SlotAcquirer:
             takeovers=found.takeovers,
             requested_at=found.requested_at,
             loop=self._loop,
+            clock=self._clock,
         )
         lease.start_renewing(self._thread)
         try:
@@ -255,7 +258,7 @@ class SlotAcquirer:
     ) -> _StoredSlot | NoSlot:
         until = monotonic() + _REREAD_AFTER.total_seconds()
         if request.deadline is not None:
-            until = min(until, monotonic() + (request.deadline - now()).total_seconds())
+            until = min(until, monotonic() + (request.deadline - self._clock.now()).total_seconds())
         if queue.is_first(waiter):
             waiter.wakeup.set()  # changes before the subscription were not received
         while True:
@@ -354,7 +357,7 @@ class SlotAcquirer:
             expired=expired,
             skips_queue=request.skips_queue,
             in_order=free_since is None or at - free_since < FIFO_WINDOW.total_seconds(),
-            at=now(),
+            at=self._clock.now(),
         )
 
     def _make_slot(self, request: SlotRequest, token: str) -> Slot:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import later, now, parse_timestamp, timestamp
+from trellis_nats.clock import Clock, later, now, parse_timestamp, timestamp
 from trellis_nats.errors import TransportError
 from trellis_nats.jobs.keys.key_store import KeyStore, KeyStores
 from trellis_nats.jobs.keys.model import event_fields, slots
@@ -60,6 +60,7 @@ class SlotLease:
         takeovers: int,
         requested_at: float,
         loop: asyncio.AbstractEventLoop,
+        clock: Clock,
     ) -> None:
         self.key = key
         self.slot = slot
@@ -71,6 +72,7 @@ class SlotLease:
         self._expires_at = parse_timestamp(slot.expires_at)
         self._extend(requested_at, self._expires_at)
         self._loop = loop
+        self._clock = clock
         self._is_lost = False
         self._is_released = False
         """Whether the release has begun: a renewal that does not find the slot after that is not a loss."""
@@ -185,7 +187,7 @@ class SlotLease:
             created_at=timestamp(now()),
             request_id=request_id if isinstance(request_id, str) else "",
             context=context,
-            retry_at=None if retry_after is None else timestamp(later(now(), retry_after)),
+            retry_at=None if retry_after is None else timestamp(later(self._clock.now(), retry_after)),
         )
 
     @property

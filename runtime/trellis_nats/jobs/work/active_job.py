@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Generic, Literal
 
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now, timestamp
+from trellis_nats.clock import timestamp
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
 from trellis_nats.errors.configuration import require_text
@@ -206,7 +206,9 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         self._queue.connection.require_own_loop()
         self._require("logs", is_declared=self._queue.binding.logs)
         require_text("log(message)", message)
-        entry = JobLogEntry(timestamp=timestamp(now()), level=level, message=shorten(message))
+        entry = JobLogEntry(
+            timestamp=timestamp(self._queue.clock.now()), level=level, message=shorten(message)
+        )
         await self._attempt.log(entry)
 
     async def emit_update(self, value: UpdateT) -> None:

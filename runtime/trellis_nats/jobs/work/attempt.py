@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now
+from trellis_nats.clock import Clock
 from trellis_nats.errors import TransportError, WriteUnknown
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -27,9 +27,12 @@ _WRITE_AGAIN: Final = timedelta(seconds=1)
 class Attempt:
     """The state that a running attempt shares with its worker: what was written last, and what stopped it."""
 
-    def __init__(self, event_log: EventLog, identity: JobIdentity, *, tries: int, after: int) -> None:
+    def __init__(
+        self, event_log: EventLog, identity: JobIdentity, clock: Clock, *, tries: int, after: int
+    ) -> None:
         """Prepare the attempt with the given number, after the event with the given sequence."""
         self.identity = identity
+        self.clock = clock
         self.tries = tries
         self.has_begun = False
         """Whether its `started` is stored."""
@@ -67,11 +70,11 @@ class Attempt:
 
     async def progress(self, progress: JobProgress) -> None:
         """Write a progress report of the handler."""
-        await self._report(self.identity.progress(progress, tries=self.tries, at=now()))
+        await self._report(self.identity.progress(progress, tries=self.tries, at=self.clock.now()))
 
     async def log(self, entry: JobLogEntry) -> None:
         """Write a log line of the handler."""
-        await self._report(self.identity.logged(entry, tries=self.tries, at=now()))
+        await self._report(self.identity.logged(entry, tries=self.tries, at=self.clock.now()))
 
     async def begin(self, started: NewEvent, *, grace_over: asyncio.Event) -> None:
         """Write `started`, and repeat the write while its outcome is unknown: giving up now could consume the attempt.

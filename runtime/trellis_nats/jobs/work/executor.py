@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload, PermissionDenied
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
@@ -85,6 +82,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._context = context
         self._running = context.reader.nested_waits.running
         self._event_log = context.event_log
+        self._clock = context.clock
         self._queue = context.binding.queue_type
         self._reader = WorkMessageReader(
             context.payload, context.event_log, queue=self._queue, due_subject=context.subjects.due
@@ -191,12 +189,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             case Overdue(previous, tries):
                 late = "job exceeded deadline"
                 ended = item.identity.ended(
-                    EventType.EXPIRED, previous=previous, tries=tries, error=late, at=now()
+                    EventType.EXPIRED, previous=previous, tries=tries, error=late, at=self._clock.now()
                 )
                 return await self._end(item, newest, ended)
             case Exhausted(previous, tries, error):
                 ended = item.identity.ended(
-                    EventType.DEAD, previous=previous, tries=tries, error=error, at=now()
+                    EventType.DEAD, previous=previous, tries=tries, error=error, at=self._clock.now()
                 )
                 return await self._end(item, newest, ended)
             case TooEarly(delay):
@@ -204,9 +202,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         return True
 
     def _admit(self, item: WorkItem, newest: StoredEvent) -> Admission:
-        message, at = item.message, now()
+        message, clock = item.message, self._clock
+        at = clock.now()
         if self._reader.is_due(message):
-            at = max(at, message.stored_at)  # the server made it due, so its clock says so
+            at = max(at, clock.at(message.stored_at))  # the server made it due, so its clock says so
         return admit(
             item.event,
             newest.event,
@@ -214,8 +213,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             at=at,
             retry_in=time_to_retry(
                 newest.event,
-                stored_at=newest.stored_at,
-                server_time=max(self._parking.clock.now(), message.stored_at),
+                stored_at=None if newest.stored_at is None else clock.at(newest.stored_at),
+                server_time=max(self._parking.server_clock.now() + clock.ahead, clock.at(message.stored_at)),
             ),
         )
 
@@ -226,8 +225,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """
         async with self._parking.room:
             item.permit.release()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay.total_seconds())
+            await self._parking.wait_here(delay, item.job_id)
         await item.permit.reacquire()
 
     async def _wait(self, item: WorkItem, newest: StoredEvent, delay: timedelta) -> bool:
@@ -236,7 +234,11 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             await self._wait_here(item, delay)
             return False
         stored_at, has_begun = newest.stored_at, newest.sequence != item.sequence
-        if has_begun or stored_at is None or self._parking.clock.now() - stored_at < _STORED_AGAIN_AFTER:
+        if (
+            has_begun
+            or stored_at is None
+            or self._parking.server_clock.now() - stored_at < _STORED_AGAIN_AFTER
+        ):
             await item.retry_after(delay)
             return True
         # Stream JOBS drops old events, and with them the job. The copy gets a work message of its own.
@@ -338,7 +340,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             item.lease = found
         retry_after: timedelta | None = None
         slot_returned = True
-        attempt = Attempt(self._event_log, item.identity, tries=start.tries, after=newest.sequence)
+        attempt = Attempt(
+            self._event_log, item.identity, self._clock, tries=start.tries, after=newest.sequence
+        )
         try:
             if item.job_id in self.attempts:  # that attempt continues, as one in another process would
                 self._log_still_running(item, "in this worker")
@@ -374,7 +378,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 previous=start.previous,
                 tries=start.tries,
                 instance_id=self._liveness.instance_id,
-                at=now(),
+                at=self._clock.now(),
                 keyed=item.key_fields,
             )
             await attempt.begin(started, grace_over=self._grace_over)

@@ -10,7 +10,6 @@ from typing import Final
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import now
 from trellis_nats.errors import PayloadTooLarge, TransportError
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, shorten
 from trellis_nats.jobs.model.outcome import (
@@ -69,7 +68,7 @@ async def write_ending(
                     settlement,
                     settlement.event,
                     result=ending.result if isinstance(ending, Completed) else None,
-                    at=now(),
+                    at=attempt.clock.now(),
                     keyed=item.key_fields if isinstance(ending, SlotLost) else NOT_KEYED,
                 )
             )

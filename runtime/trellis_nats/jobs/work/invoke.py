@@ -34,7 +34,7 @@ from trellis_nats.jobs.work.handler import HandlerRegistration, task_name
 from trellis_nats.jobs.work.raised import is_deliberate, raised_ending
 from trellis_nats.jobs.work.shutdown import Shutdown
 
-__all__ = ["invoke_handler"]
+__all__ = ["in_time", "invoke_handler"]
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ async def _call(
         enter(job.context)
         work_on(origin)
         calling = registration.call(job)
-        value = await (calling if registration.timeout is None else _in_time(calling, registration.timeout))
+        value = await (calling if registration.timeout is None else in_time(calling, registration.timeout))
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
@@ -154,8 +154,12 @@ def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict
     return log_fields(event, queue=job.queue, job_id=job.id, key=job.key, attempt=job.tries)
 
 
-async def _in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
-    """Await a handler. A TimeoutError that the handler raises itself passes through unchanged."""
+async def in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
+    """Await a handler. A TimeoutError that the handler raises itself passes through unchanged.
+
+    Raises:
+        TimeoutError: it ran longer than the limit, and was cancelled.
+    """
     clock = asyncio.timeout(limit.total_seconds())
     try:
         async with clock:

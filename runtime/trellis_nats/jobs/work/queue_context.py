@@ -6,6 +6,7 @@ from typing import Generic
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats.binding import QueueBinding
+from trellis_nats.clock import Clock
 from trellis_nats.codec import Codec
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.subjects import JobSubjects
@@ -33,6 +34,7 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         event_log: EventLog,
         reader: JobReader,
         keys: QueueKeys | None,
+        clock: Clock,
     ) -> None:
         self.connection = connection
         self.subjects = subjects
@@ -48,3 +50,5 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         self.reader = reader
         self.keys = keys
         """None for a queue without a concurrency key."""
+        self.clock = clock
+        """The clock by which the jobs wait and expire."""

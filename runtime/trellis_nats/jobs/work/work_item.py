@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
-from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.lease import SlotLease
@@ -97,7 +96,12 @@ class WorkItem:
         """
         deadline = instant(self.event.deadline)
         if deadline is not None:
-            delay = min(delay, deadline - now())
+            delay = min(delay, deadline - self.parking.clock.now())
+        if self.parking.clock.waits_here:
+            self.permit.release()
+            await self.parking.wait_here(delay, self.job_id)
+            await self.message.nak()
+            return
         if not self.redelivery.may_hold(delay) and self.parking.is_possible():
             async with self.parking.room:
                 self.permit.release()  # the next message need not wait for the server's answer

@@ -96,7 +96,7 @@ class Worker:
             shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
         """
         self._connection, self._binding = connection, binding
-        self._executor, self._clock = executor, parking.clock
+        self._executor, self._server_clock = executor, parking.server_clock
         self._heartbeats, self._health = heartbeats, health
         self._stream, self._concurrency = work_stream, concurrency
         self._shutdown = shutdown
@@ -172,7 +172,7 @@ class Worker:
         return None
 
     def _read_policy(self, info: ConsumerInfo) -> None:
-        self._clock.observe(info.server_time)
+        self._server_clock.observe(info.server_time)
         self._redelivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
         self._heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
 
