@@ -59,9 +59,9 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
     OneOf StringConstraints TypeAlias TypeAliasType UUID
-    ActiveJob Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError EventPublisher EventSource EventSpec FeedCall FeedEndpoint
-    FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry RpcCall RpcEndpoint RpcSpec Runtime Service
-    StateMap StateSpec StateValue
+    ActiveJob Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError EventChannel EventOutlet EventPublisher EventSource
+    EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry RpcCall RpcEndpoint
+    RpcSpec Runtime Service StateMap StateSpec StateValue
     Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints StateStores
     """.split(),  # noqa: SIM905 - likewise
 )

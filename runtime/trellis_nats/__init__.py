@@ -61,6 +61,8 @@ from trellis_nats.errors import (
 from trellis_nats.events import (
     ConsumerGroup,
     DeliveredEvent,
+    EventChannel,
+    EventOutlet,
     EventPublisher,
     EventSource,
     EventSubscription,
@@ -131,6 +133,8 @@ __all__ = [
     "DeletedEntry",
     "DeliveredEvent",
     "Entry",
+    "EventChannel",
+    "EventOutlet",
     "EventPublisher",
     "EventSource",
     "EventSpec",

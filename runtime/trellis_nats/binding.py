@@ -165,6 +165,8 @@ class Binding(_Wire):
     jobs: JobsBinding | None = None
     kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
     event_consumers: Mapping[str, GroupBinding] = Field(default_factory=dict)
+    uses: frozenset[str] | None = None
+    """The aliases of the optional uses that are granted. None: not stated, so each counts as granted."""
 
 
 def merge_bindings(bindings: Iterable[Binding]) -> Binding:

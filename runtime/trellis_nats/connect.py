@@ -24,12 +24,13 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
     """Give a runtime its connection for the length of an `async with` block, and provision what its surfaces need.
 
     Raises:
-        ConfigurationError: the options do not allow this URL.
+        ConfigurationError: the options do not allow this URL, or leave out a use that the contract does not have.
         CannotConnect: the server cannot be reached, or refuses the credentials.
         PermissionsMissing: the account may not receive its answers.
         ProvisioningError: streams, consumers or buckets are missing or differ.
     """
     refuse_unsigned(url, runtime.options)
+    runtime.check_uses()
     inbox = inbox_prefix(runtime)
     try:
         connection = await Connection.open(url, settings=_settings(runtime, inbox))

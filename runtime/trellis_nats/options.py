@@ -137,6 +137,11 @@ class Options:
     """
     replicas: int | None = None
     """How many replicas a created stream or bucket has. None: 3 in a cluster of at least three servers, else 1."""
+    absent_uses: frozenset[str] = frozenset()
+    """The optional uses that are absent in this deployment, by their alias in the contract: `service.uses.<alias>` is then None.
+
+    Without it, and without a binding that states what is granted, every optional use counts as present.
+    """
     maintenance: Maintenance = field(default_factory=Maintenance)
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""
 

@@ -47,6 +47,7 @@ class Runtime:
         """Distinguishes this process from the others that run the same service."""
         self.health = Health()
         self._surfaces: list[Surface] = []
+        self._optional_uses: set[str] = set()
         self._given_binding = binding
         self._binding: Binding | None = None
         self._connection: Connection | None = None
@@ -101,8 +102,28 @@ class Runtime:
         self._surfaces.append(surface)
         self._binding = None
 
+    def has_use(self, alias: str) -> bool:
+        """Return whether an optional use is there: the options do not leave it out, and a given binding grants it."""
+        self._optional_uses.add(alias)
+        granted = self._given_binding.uses if self._given_binding else None
+        return alias not in self.options.absent_uses and (granted is None or alias in granted)
+
+    def check_uses(self) -> None:
+        """Check that every use that the options leave out is an optional one of the contract.
+
+        Raises:
+            ConfigurationError: it is not; every such name is named.
+        """
+        if unknown := sorted(self.options.absent_uses - self._optional_uses):
+            known = ", ".join(sorted(self._optional_uses)) or "none"
+            raise ConfigurationError(
+                f"Options.absent_uses has {', '.join(unknown)}, but the optional uses of {self.contract.id} are: {known}"
+            )
+
     def requirements(self) -> list[Requirement]:
-        """Return what the surfaces need on the server."""
+        """Return what the surfaces need on the server. A client needs nothing of its own."""
+        if self.is_client:
+            return []
         return [need for surface in self._surfaces for need in surface.requirements(self.binding)]
 
     def attach(self, connection: Connection) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.facade import run
 from trellis_codegen.cli.requests import Request
-from trellis_codegen.cli.targets import Choices
+from trellis_codegen.cli.targets import Choices, OtherSource
 
 HERE = Path(__file__).parent
 MANIFEST = "manifest.json"
 EXPECTED = "expected"
+WITH = "with"
 EXPECTED_TEXT = "expected.txt"
 
 
@@ -30,11 +31,14 @@ def folders(kind: str) -> list[Path]:
 def generate(case: Path, out: Path) -> tuple[ExitCode, str]:
     """Run the generator inside a case folder, and return its exit code and messages.
 
+    The contracts that the manifest may use are in `with/`, next to it.
+
     The line with what was written is left out: it names `out`.
     """
     said = io.StringIO()
+    others = (OtherSource(WITH),) if (case / WITH).is_dir() else ()
     with inside(case), contextlib.redirect_stderr(said):
-        code = run(Request(choices=Choices(manifest=Path(MANIFEST), out=out)))
+        code = run(Request(choices=Choices(manifest=Path(MANIFEST), out=out, others=others)))
     lines = said.getvalue().splitlines(keepends=True)
     return code, "".join(line for line in lines if not line.startswith("wrote "))
 

@@ -17,7 +17,7 @@ from typer.main import get_command
 from trellis_codegen import __version__
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Format, Mode, Request
-from trellis_codegen.cli.targets import Choices
+from trellis_codegen.cli.targets import Choices, OtherSource
 
 __all__ = ["application", "run_command"]
 
@@ -40,6 +40,14 @@ FormatOption: TypeAlias = Annotated[
     Format | None, typer.Option("--format", help="How problems and results are printed (default: text).")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+WithOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="CONTRACT",
+        help="Where used contracts are: a manifest, a folder of manifests or an installed package; repeatable.",
+    ),
+]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and results only.")]
 
 application = typer.Typer(
@@ -129,6 +137,7 @@ def _facade(
         str | None,
         typer.Option(metavar="NAME", help="The name of the package (default: from the contract's id)."),
     ] = None,
+    others: WithOption = None,
     strict: Annotated[bool | None, typer.Option("--strict/--no-strict", help=_STRICT_HELP)] = None,
     check: Annotated[
         bool,
@@ -146,7 +155,8 @@ def _facade(
     quiet: QuietOption = False,
 ) -> int:
     """Generate the packages of contracts, or check them."""
-    choices = Choices(manifest=manifest, out=out, package=package, strict=strict)
+    sources = tuple(map(OtherSource, others or ()))
+    choices = Choices(manifest=manifest, out=out, package=package, strict=strict, others=sources)
     _refuse_more_than_one({"--check": check, "--dry-run": dry_run, "--watch": watch})
     chosen_format = _choose_format(output_format, as_json=as_json)
     if watch:
@@ -167,6 +177,7 @@ def _facade(
 def _validate(
     manifests: ManifestsArgument,
     *,
+    others: WithOption = None,
     strict: Annotated[bool, typer.Option("--strict", help=_STRICT_HELP)] = False,
     output_format: FormatOption = None,
     as_json: JsonOption = False,
@@ -176,7 +187,8 @@ def _validate(
     chosen_format = _choose_format(output_format, as_json=as_json)
     from trellis_codegen.cli import validate  # noqa: PLC0415 - as the module says
 
-    return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet)
+    sources = tuple(map(OtherSource, others or ()))
+    return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet, others=sources)
 
 
 @application.command("digest")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
+from trellis_codegen.contract.uses import OtherContracts
 from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
-from trellis_codegen.plan.package import PackagePlan, collect_problems, plan_package
+from trellis_codegen.plan.package import PackagePlan, collect_problems
 from trellis_codegen.plan.remarks import find_remarks
+from trellis_codegen.plan.uses import plan_participant
 from trellis_codegen.problems import Problem, ProblemsFound
 from trellis_codegen.render.package import render_package
 
@@ -27,7 +29,9 @@ class BuiltPackage:
     """Located and sorted."""
 
 
-def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltPackage:
+def build_package(
+    data: bytes, inputs: Inputs, *, package: str | None, others: OtherContracts
+) -> BuiltPackage:
     """Generate a package in memory.
 
     Raises:
@@ -37,17 +41,20 @@ def build_package(data: bytes, inputs: Inputs, *, package: str | None) -> BuiltP
         reading = read_manifest(data, strict=inputs.strict)
     except ProblemsFound as error:
         raise ProblemsFound(collect_problems(error)) from None
-    plan, remarks = _plan(reading, inputs, package)
+    plan, remarks = _plan(reading, inputs, package, others)
     files = render_package(plan)
     warnings = tuple(locate([*reading.warnings, *remarks, *find_remarks(reading.manifest)], reading.source))
     files[INDEX_NAME] = render_index(files, inputs=inputs, digest=plan.digest, warnings=warnings)
     return BuiltPackage(package=plan.package, files=files, warnings=warnings)
 
 
-def _plan(reading: Reading, inputs: Inputs, package: str | None) -> tuple[PackagePlan, list[Problem]]:
+def _plan(
+    reading: Reading, inputs: Inputs, package: str | None, others: OtherContracts
+) -> tuple[PackagePlan, list[Problem]]:
     try:
-        return plan_package(
+        return plan_participant(
             reading.manifest,
+            others,
             source=inputs.source,
             package=package,
             generator=inputs.generator,

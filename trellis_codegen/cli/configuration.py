@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from trellis_codegen.cli.findings import Findings
-from trellis_codegen.cli.targets import Target
+from trellis_codegen.cli.targets import OtherSource, Target
 from trellis_codegen.cli.toml_places import find_place
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
@@ -20,6 +20,7 @@ __all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configura
 FILE_NAME = "pyproject.toml"
 _TABLE = ("tool", "trellis-gen")
 _KEYS: dict[str, type] = {"manifest": str, "out": str, "package": str, "strict": bool}
+_TOP_KEYS = frozenset(["contracts", "names", "with"])
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
 _PLACE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*@v[0-9]+)?(?:/[^/]*)+")
 _KINDS = {str: "a string", bool: "true or false"}
@@ -35,6 +36,8 @@ class Configuration:
     targets: tuple[Target, ...]
     names: dict[str, str]
     """Python names that the project states, by the place in a contract."""
+    others: tuple[OtherSource, ...]
+    """Where the contracts are that those of the project use."""
 
 
 class ConfigurationInvalid(Exception):
@@ -87,12 +90,14 @@ def _read(file: Path, text: str) -> Configuration | None:
     entries = table.get("contracts") if _is_table(table) else None
     entries = entries if _is_list(entries) else []
     names = table.get("names") if _is_table(table) else None
+    others = table.get("with") if _is_table(table) else None
     here = Path(os.path.relpath(file.parent))
     return Configuration(
         file=file,
         shown_file=shown,
         targets=tuple(_make_target(here, entry) for entry in entries if _is_table(entry)),
         names={place: str(name) for place, name in names.items()} if _is_table(names) else {},
+        others=tuple(OtherSource(str(other), here) for other in others) if _is_list(others) else (),
     )
 
 
@@ -110,13 +115,17 @@ def _find_problems(table: object) -> Iterator[Problem]:
     if not _is_table(table):
         yield Problem(pointer=_TABLE, what="expected a table")
         return
-    for name in table.keys() - {"contracts", "names"}:
-        hint = did_you_mean(name, ["contracts", "names"])
+    for name in table.keys() - _TOP_KEYS:
+        hint = did_you_mean(name, sorted(_TOP_KEYS))
         if name in _KEYS:
             hint = f'move "{name}" into a [[tool.trellis-gen.contracts]]'
         yield Problem(pointer=(*_TABLE, name), what="unknown key", hint=hint, on_key=True)
     yield from _find_name_problems(table.get("names", {}))
-    entries = table.get("contracts", [] if "names" in table else None)
+    others = table.get("with", [])
+    if not _is_list(others) or not all(isinstance(other, str) and other for other in others):
+        what = "expected a list of manifests, folders and packages"
+        yield Problem(pointer=(*_TABLE, "with"), what=what, on_key=True)
+    entries = table.get("contracts", [] if table.keys() & {"names", "with"} else None)
     if not _is_list(entries):
         what = 'missing key "contracts"' if entries is None else "expected a list of tables"
         hint = "write a [[tool.trellis-gen.contracts]] for each contract"

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trellis_codegen.cli.findings import Findings
+from trellis_codegen.cli.other_contracts import OtherFiles, read_other_contracts
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
-from trellis_codegen.plan.package import collect_problems, plan_package
+from trellis_codegen.contract.uses import find_used_ids
+from trellis_codegen.plan.package import collect_problems
 from trellis_codegen.plan.remarks import find_remarks
+from trellis_codegen.plan.uses import plan_participant
 from trellis_codegen.problems import Problem, ProblemsFound
 
 __all__ = ["check_contract", "read_contract"]
@@ -28,17 +31,26 @@ def read_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bo
 
 
 def check_contract(
-    manifest: Path, data: bytes, reporter: Reporter, *, strict: bool, names: Mapping[str, str]
+    manifest: Path,
+    data: bytes,
+    reporter: Reporter,
+    *,
+    strict: bool,
+    names: Mapping[str, str],
+    others: OtherFiles,
 ) -> bool:
-    """Return whether a contract can become a package: its rules, schemas and names. Every problem is reported."""
+    """Return whether a contract can become a package: its rules, schemas, names and uses. Every problem is reported."""
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
         reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
         return False
+    contracts = read_other_contracts(others, find_used_ids(reading.manifest), reporter)
+    if contracts is None:
+        return False
     try:
-        _, remarks = plan_package(
-            reading.manifest, source=manifest.name, package=None, generator="", names=names
+        _, remarks = plan_participant(
+            reading.manifest, contracts, source=manifest.name, package=None, generator="", names=names
         )
         remarks = [*remarks, *find_remarks(reading.manifest)]
         is_sound = True

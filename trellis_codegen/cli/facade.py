@@ -38,7 +38,9 @@ def find_targets(choices: Choices, reporter: Reporter) -> tuple[Target, ...] | N
         return None
     targets = choose_targets(choices, found.targets if found else ())
     if found:
-        targets = tuple(replace(target, names=found.names) for target in targets)
+        targets = tuple(
+            replace(target, names=found.names, others=(*target.others, *found.others)) for target in targets
+        )
     if not targets:
         reporter.report_refusal(_explain_nothing(found))
         return None

@@ -10,6 +10,7 @@ from trellis_codegen import __version__, naming
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.findings import FileChange, Findings, PackageState
 from trellis_codegen.cli.manifest_files import STDIN, read_manifest_bytes
+from trellis_codegen.cli.other_contracts import OtherFiles, find_other_files, read_other_contracts
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Target
@@ -22,6 +23,7 @@ from trellis_codegen.output.index import Inputs
 from trellis_codegen.problems import Problem, ProblemsFound
 
 if TYPE_CHECKING:
+    from trellis_codegen.contract.uses import OtherContracts
     from trellis_codegen.output.drift import Drift
 
 __all__ = ["Outcome", "generate"]
@@ -49,8 +51,11 @@ def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path
     data = read_manifest_bytes(target.manifest, reporter)
     if data is None:
         return Outcome(code=ExitCode.USAGE)
+    others = find_other_files(target.others, reporter)
+    if others is None:
+        return Outcome(code=ExitCode.USAGE)
     seen = summarize_manifest(data)
-    inputs = _read_inputs(target, seen)
+    inputs = _read_inputs(target, seen, others)
     folder = target.out / inputs.package
     if seen:
         other = taken.setdefault(folder.resolve(), target.manifest)
@@ -64,14 +69,22 @@ def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path
     if fresh is not None:
         _repeat_warnings(target, data, fresh.warnings, reporter)
         return _finish(target, folder, [], mode, reporter)
-    return _generate(target, data, inputs, mode, reporter)
+    contracts = read_other_contracts(others, seen.used_ids if seen else tuple(others.by_id), reporter)
+    if contracts is None:
+        reporter.print_note(
+            f"{target.manifest.as_posix()}: a contract that it uses has errors; nothing was written"
+        )
+        return Outcome(code=ExitCode.INVALID)
+    return _generate(target, data, inputs, contracts, mode, reporter)
 
 
-def _generate(target: Target, data: bytes, inputs: Inputs, mode: Mode, reporter: Reporter) -> Outcome:
+def _generate(
+    target: Target, data: bytes, inputs: Inputs, others: OtherContracts, mode: Mode, reporter: Reporter
+) -> Outcome:
     from trellis_codegen.cli.building import build_package  # noqa: PLC0415 - a second of imports, if there is work
 
     try:
-        built = build_package(data, inputs, package=target.package)
+        built = build_package(data, inputs, package=target.package, others=others)
     except ProblemsFound as error:
         findings = _make_findings(target, data, error.problems)
         reporter.report_problems(findings)
@@ -128,7 +141,7 @@ def _finish(target: Target, folder: Path, drift: list[Drift], mode: Mode, report
     return Outcome(code=code, package=state)
 
 
-def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
+def _read_inputs(target: Target, seen: ManifestSummary | None, others: OtherFiles) -> Inputs:
     return Inputs(
         generator=__version__,
         build=hash_generator(),
@@ -137,6 +150,7 @@ def _read_inputs(target: Target, seen: ManifestSummary | None) -> Inputs:
         source="stdin" if target.manifest == STDIN else target.manifest.name,
         strict=target.strict,
         names=dict(target.names),
+        used=others.fingerprints(seen.used_ids) if seen else {},
     )
 
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["Choices", "Target", "choose_targets", "shorten_path"]
+__all__ = ["Choices", "OtherSource", "Target", "choose_targets", "shorten_path"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSource:
+    """A place that may have contracts which are used: a manifest, a folder or an installed package."""
+
+    text: str
+    """As the user wrote it."""
+    folder: Path = Path()
+    """The folder that a path is relative to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +32,8 @@ class Target:
     """Whether fields that the format does not have are errors."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Python names that the project states, by the place in a contract."""
+    others: tuple[OtherSource, ...] = ()
+    """Where the contracts are that this one uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +44,8 @@ class Choices:
     out: Path | None = None
     package: str | None = None
     strict: bool | None = None
+    others: tuple[OtherSource, ...] = ()
+    """In addition to those of the configuration."""
 
 
 def choose_targets(choices: Choices, configured: tuple[Target, ...]) -> tuple[Target, ...]:
@@ -62,4 +76,5 @@ def _override(target: Target, choices: Choices) -> Target:
         out=shorten_path(target.out if choices.out is None else choices.out),
         package=target.package if choices.package is None else choices.package,
         strict=target.strict if choices.strict is None else choices.strict,
+        others=(*choices.others, *target.others),
     )

@@ -9,14 +9,22 @@ from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configu
 from trellis_codegen.cli.documents import check_contract
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.manifest_files import read_manifest_bytes
+from trellis_codegen.cli.other_contracts import OtherFiles, find_other_files
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Format
-from trellis_codegen.cli.targets import shorten_path
+from trellis_codegen.cli.targets import OtherSource, shorten_path
 
 __all__ = ["run"]
 
 
-def run(manifests: Sequence[Path], *, strict: bool, output_format: Format, quiet: bool) -> ExitCode:
+def run(
+    manifests: Sequence[Path],
+    *,
+    strict: bool,
+    output_format: Format,
+    quiet: bool,
+    others: tuple[OtherSource, ...] = (),
+) -> ExitCode:
     """Check every manifest, also after one with errors; the greatest exit code is that of the run."""
     reporter = Reporter(output_format, quiet=quiet)
     try:
@@ -26,18 +34,26 @@ def run(manifests: Sequence[Path], *, strict: bool, output_format: Format, quiet
         reporter.finish()
         return ExitCode.USAGE
     names = found.names if found else {}
-    code = max(
-        _validate(shorten_path(manifest), reporter, strict=strict, names=names) for manifest in manifests
+    files = find_other_files((*others, *(found.others if found else ())), reporter)
+    code = (
+        ExitCode.USAGE
+        if files is None
+        else max(
+            _validate(shorten_path(manifest), reporter, strict=strict, names=names, others=files)
+            for manifest in manifests
+        )
     )
     reporter.finish()
     return code
 
 
-def _validate(manifest: Path, reporter: Reporter, *, strict: bool, names: Mapping[str, str]) -> ExitCode:
+def _validate(
+    manifest: Path, reporter: Reporter, *, strict: bool, names: Mapping[str, str], others: OtherFiles
+) -> ExitCode:
     data = read_manifest_bytes(manifest, reporter)
     if data is None:
         return ExitCode.USAGE
-    if not check_contract(manifest, data, reporter, strict=strict, names=names):
+    if not check_contract(manifest, data, reporter, strict=strict, names=names, others=others):
         return ExitCode.INVALID
     reporter.print_note(f"{manifest.as_posix()}: valid")
     return ExitCode.OK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, TypeGuard
 
@@ -23,6 +24,8 @@ class ManifestSummary:
     fingerprint: str
     """SHA-256 of the value, in hexadecimal."""
     contract_id: str
+    used_ids: tuple[str, ...] = ()
+    """The ids of the contracts that it uses."""
 
 
 def summarize_manifest(data: bytes) -> ManifestSummary | None:
@@ -43,7 +46,19 @@ def summarize_manifest(data: bytes) -> ManifestSummary | None:
         text = json.dumps(value, separators=(",", ":"))
     except (ValueError, RecursionError):
         return None
-    return ManifestSummary(hashlib.sha256(text.encode()).hexdigest(), contract_id)
+    return ManifestSummary(hashlib.sha256(text.encode()).hexdigest(), contract_id, tuple(_find_used(value)))
+
+
+def _find_used(manifest: object) -> Iterator[str]:
+    """Yield the id of each contract under `uses`, whatever else stands there."""
+    uses = manifest.get("uses") if _is_object(manifest) else None
+    found: dict[str, None] = {}
+    for group in (uses.get("required"), uses.get("optional")) if _is_object(uses) else ():
+        for use in group.values() if _is_object(group) else ():
+            contract_id = use.get("contract") if _is_object(use) else None
+            if isinstance(contract_id, str):
+                found[contract_id] = None
+    yield from found
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -28,7 +28,7 @@ def find_unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
         case ("uses", "required" | "optional", _, "subjects"):
             found = ("raw subjects are not supported", "name the RPCs, operations, events and feeds in use")
         case ("uses", _) if isinstance(value, dict) and "contract" in value:
-            found = ('must be inside "required" or "optional"', None)
+            found = ('must be inside "required" or "optional"', 'write "uses": {"required": {…}}')
         case _:
             pass
     return found and Problem(pointer=pointer, what=found[0], hint=found[1], on_key=True)

@@ -37,6 +37,8 @@ class Inputs:
     strict: bool = False
     names: dict[str, str] = field(default_factory=dict[str, str])
     """The Python names that the project states."""
+    used: dict[str, str] = field(default_factory=dict[str, str])
+    """The id and the fingerprint of each contract that the contract uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +75,7 @@ def render_index(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[P
             "strict": inputs.strict,
             **({"names": inputs.names} if inputs.names else {}),
         },
+        **({"used": inputs.used} if inputs.used else {}),
         "warnings": sorted((_render_warning(warning) for warning in warnings), key=json.dumps),
         "files": {name: hash_text(text) for name, text in sorted(files.items())},
     }
@@ -98,6 +101,7 @@ def read_index(text: str | None) -> Index:
         source=_read_string(options, "source"),
         strict=options.get("strict") is True,
         names=_read_strings(options.get("names")),
+        used=_read_strings(value.get("used")),
     )
     return Index(
         shape=shape if isinstance(shape, int) else 0,

@@ -43,6 +43,8 @@ HOMES = {
                 "ConsumerGroup",
                 "Contract",
                 "DeclaredError",
+                "EventChannel",
+                "EventOutlet",
                 "EventPublisher",
             ),
             *(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trellis_codegen import naming
@@ -12,7 +12,14 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import ContractInvalid
 from trellis_codegen.plan.collisions import Claim, find_collisions
-from trellis_codegen.plan.event_groups import GroupPlan, claim_event_group_names, plan_event_groups
+from trellis_codegen.plan.event_groups import (
+    GroupPlan,
+    UsedEvent,
+    UsedEvents,
+    claim_event_group_names,
+    claim_group_events,
+    plan_event_groups,
+)
 from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
@@ -36,12 +43,69 @@ from trellis_codegen.plan.surfaces import (
 )
 from trellis_codegen.plan.unsupported_surfaces import find_unsupported_surfaces
 from trellis_codegen.plan.wording import choose_text
-from trellis_codegen.problems import Problem, ProblemsFound, Severity
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
 
-__all__ = ["PackagePlan", "collect_problems", "plan_package"]
+__all__ = ["PackagePlan", "UsePlan", "collect_problems", "plan_package"]
 
 RUNTIME_API = 1
 """The version of the interface to trellis_nats that the templates use."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsePlan:
+    """What a package has of another contract, as a package inside the package."""
+
+    alias: str
+    attribute: str
+    """The name of the folder too."""
+    class_name: str
+    is_required: bool
+    event_classes: Mapping[str, str]
+    """Event → the class that publishes it, subscribes to it, or does both."""
+    place: Pointer
+    """Where the contract declares it."""
+    surfaces: PackagePlan
+    """What is listed of the other contract, as if that were all of it."""
+
+    @property
+    def docstring(self) -> str:
+        """What the other contract is, and whether it may be absent."""
+        absent = "" if self.is_required else "\n\nOptional: None where it is absent."
+        return f"{self.surfaces.title}: what is used of `{self.surfaces.contract_id}`.{absent}"
+
+    @property
+    def exported(self) -> dict[str, tuple[str, ...]]:
+        """For its `__init__.py`: each module with the names taken from it."""
+        exported = self.surfaces.exported
+        return {module: exported[module] for module in ("errors", "models") if module in exported}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that its `__init__.py` exports."""
+        return tuple(sorted(name for names in self.exported.values() for name in names))
+
+    @property
+    def imports(self) -> tuple[Import, ...]:
+        """What its `__init__.py` imports."""
+        return _package_imports(self.exported)
+
+    @property
+    def events(self) -> UsedEvents:
+        """What event consumer groups may have of it."""
+        return UsedEvents(
+            alias=self.alias,
+            attribute=self.attribute,
+            place=self.place,
+            by_name={
+                member.name: UsedEvent(
+                    name=member.name,
+                    constant=member.constant,
+                    event=member.plan.event,
+                    docstring=member.plan.docstring,
+                )
+                for member in self.surfaces.events.members
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +136,7 @@ class PackagePlan:
     kv: tuple[Member[BucketPlan], ...]
     state: tuple[Member[StatePlan], ...]
     errors: tuple[ErrorPlan, ...]
+    uses: tuple[UsePlan, ...]
 
     @property
     def exported(self) -> dict[str, tuple[str, ...]]:
@@ -130,10 +195,9 @@ class PackagePlan:
     @property
     def consumers_imports(self) -> tuple[Import, ...]:
         """What the event consumer groups need in `consumers.py`."""
-        events = [event for group in self.event_groups for event in group.events]
         uses = {use for group in self.event_groups for argument in group.spec for use in argument.uses}
-        specs, models = {event.constant for event in events}, {event.event for event in events}
-        return (*find_imports(uses), *_package_imports({"events": specs, "models": models}))
+        events = (event for group in self.event_groups for event in group.events)
+        return (*find_imports(uses), *(needed for event in events for needed in event.imports))
 
     @property
     def kv_imports(self) -> tuple[Import, ...]:
@@ -182,10 +246,11 @@ def plan_package(
     package: str | None,
     generator: str,
     names: Mapping[str, str] | None = None,
+    uses: Sequence[UsePlan] = (),
 ) -> tuple[PackagePlan, list[Problem]]:
     """Decide every name of a package, and report what the package does not support.
 
-    `names` are those that the project states: see `apply_names`.
+    `names` are those that the project states: see `apply_names`. `uses` is what it has of other contracts.
 
     Raises:
         ProblemsFound: the contract can't become a package.
@@ -221,10 +286,11 @@ def plan_package(
         rpc=plan_rpc(manifest, models),
         events=plan_events(manifest, models),
         feeds=plan_feeds(manifest, models),
-        event_groups=plan_event_groups(manifest, models),
+        event_groups=plan_event_groups(manifest, models, {use.alias: use.events for use in uses}),
         kv=plan_kv(manifest, models),
         state=plan_state(manifest, models),
         errors=plan_errors(manifest, models),
+        uses=tuple(uses),
     )
     # Names that meet in several files are one problem.
     clashes = dict.fromkeys(
@@ -290,11 +356,8 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         for group in plan.event_groups
         for name in (group.class_name, group.constant)
     ]
-    events = {event.constant: Claim(event.constant, ("events", event.name)) for event in plan.events.members}
-    yield [*models, *groups, *(events[name] for name in sorted(_group_events(plan)))]
+    yield [*models, *groups, *claim_group_events(plan.event_groups)]
     yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]
     yield [*models, *(Claim(store.constant, ("state", store.name)) for store in plan.state)]
 
-
-def _group_events(plan: PackagePlan) -> set[str]:
-    return {event.constant for group in plan.event_groups for event in group.events}
+    yield [Claim(name, use.place) for use in plan.uses for name in (f"uses.{use.attribute}", use.class_name)]

@@ -17,22 +17,14 @@ def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
 
 
 def _not_generated(manifest: Manifest) -> Iterator[Problem]:
-    resources, uses = manifest.resources, manifest.uses
+    resources = manifest.resources
     sections: list[tuple[Pointer, Iterable[str] | None]] = [
         (("operations",), manifest.operations),
         (("resources", "store"), resources.store if resources else None),
-        (("uses", "required"), uses.required if uses else None),
-        (("uses", "optional"), uses.optional if uses else None),
     ]
     for pointer, names in sections:
         for name in names or ():
             yield _warning((*pointer, name), "not generated yet")
-    for name, group in (manifest.event_consumers or {}).items():
-        if group.uses:
-            yield _warning(
-                ("eventConsumers", name, "uses"),
-                "the group is not generated yet: it has events of other contracts",
-            )
     for name, rpc in (manifest.rpc or {}).items():
         if rpc.transfer:
             yield _warning(("rpc", name, "transfer"), "not generated yet; the RPC itself is")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jinja2 import Environment
 
 from trellis_codegen.plan.imports import Import
-from trellis_codegen.plan.package import PackagePlan
+from trellis_codegen.plan.package import PackagePlan, UsePlan
 from trellis_codegen.render.environment import make_environment
 from trellis_codegen.render.filters import comment
 from trellis_codegen.render.formatting import format_files
@@ -25,6 +25,8 @@ class _Side:
     service_words: str
     client_class: str | None
     client_words: str
+    used_words: str = ""
+    """The words for what is used of another contract."""
 
 
 _SIDES = (
@@ -41,6 +43,7 @@ _SIDES = (
         service_words="The RPCs that the service serves.",
         client_class="RpcCalls",
         client_words="The RPCs of the service.",
+        used_words="Its RPCs.",
     ),
     _Side(
         module="events",
@@ -48,6 +51,7 @@ _SIDES = (
         service_words="The events that the service publishes.",
         client_class="EventSources",
         client_words="The events of the service.",
+        used_words="Its events.",
     ),
     _Side(
         module="consumers",
@@ -62,6 +66,7 @@ _SIDES = (
         service_words="The feeds that the service serves.",
         client_class="FeedCalls",
         client_words="The feeds of the service.",
+        used_words="Its feeds.",
     ),
     _Side(
         module="kv",
@@ -77,6 +82,13 @@ _SIDES = (
         client_class="StateStores",
         client_words="The state stores.",
     ),
+)
+_USES = _Side(
+    module="uses",
+    service_class="Uses",
+    service_words="What is used of other contracts.",
+    client_class="Uses",
+    client_words="What is used of other contracts.",
 )
 
 
@@ -94,11 +106,13 @@ def render_package(plan: PackagePlan) -> dict[str, str]:
 class _Renderer:
     """Renders the templates of one plan; each text is a file without its header."""
 
-    def __init__(self, plan: PackagePlan) -> None:
+    def __init__(self, plan: PackagePlan, use: UsePlan | None = None) -> None:
         self._plan = plan
+        self._use = use
         self._environment: Environment = make_environment()
 
-    def files(self) -> dict[str, str]:
+    def _sides(self) -> list[_Side]:
+        """Return the sides that the contract has."""
         plan = self._plan
         present = {
             "jobs": bool(plan.jobs),
@@ -109,15 +123,46 @@ class _Renderer:
             "kv": bool(plan.kv),
             "state": bool(plan.state),
         }
-        sides = [side for side in _SIDES if present[side.module]]
+        return [side for side in _SIDES if present[side.module]]
+
+    def files(self) -> dict[str, str]:
+        """Return the files of a package."""
+        plan, sides = self._plan, self._sides()
+        uses = [_USES] if plan.uses else []
         files = {
-            "__init__.py": self._render("__init__.py"),
+            "__init__.py": self._render("__init__.py", names=plan.names, needed=plan.imports),
             "_contract.py": self._render("_contract.py"),
-            "client.py": self._client(sides),
+            "client.py": self._client([*sides, *([] if plan.service_class else uses)]),
         }
         if plan.service_class:
-            files["service.py"] = self._service(sides)
+            files["service.py"] = self._service([*sides, *uses])
         files |= {f"{side.module}.py": self._render(f"{side.module}.py") for side in sides}
+        files |= self._shared_files()
+        if plan.uses:
+            needed = [Import(module=f".{use.attribute}.use", name=use.class_name) for use in plan.uses]
+            files["uses/__init__.py"] = self._render("uses.py", needed=needed)
+        for use in plan.uses:
+            inside = _Renderer(use.surfaces, use).used_files(use)
+            files |= {f"uses/{use.attribute}/{name}": text for name, text in inside.items()}
+        return files
+
+    def used_files(self, use: UsePlan) -> dict[str, str]:
+        """Return the files for what is used of another contract: the client half of a package."""
+        sides = [side for side in self._sides() if side.used_words]
+        needed = [
+            Import(module=f".{side.module}", name=side.client_class) for side in sides if side.client_class
+        ]
+        return {
+            "__init__.py": self._render("__init__.py", names=use.names, needed=use.imports),
+            "use.py": self._render("use.py", surfaces=sides, needed=needed),
+            **{f"{side.module}.py": self._render(f"{side.module}.py") for side in sides},
+            **self._shared_files(),
+        }
+
+    def _shared_files(self) -> dict[str, str]:
+        """Return the files that both halves need."""
+        plan = self._plan
+        files: dict[str, str] = {}
         if plan.errors:
             files["errors.py"] = self._render("errors.py")
         if plan.models.modules:
@@ -141,4 +186,4 @@ class _Renderer:
         return self._render("client.py", surfaces=sides, needed=[_CONTRACT, *needed])
 
     def _render(self, name: str, **context: object) -> str:
-        return self._environment.get_template(f"{name}.j2").render(plan=self._plan, **context)
+        return self._environment.get_template(f"{name}.j2").render(plan=self._plan, use=self._use, **context)

@@ -10,9 +10,9 @@ from trellis_nats.specs import EventSpec
 __all__ = ["publish_grants", "subscribe_grants"]
 
 
-def publish_grants(event: EventSpec) -> Iterator[Grant]:
+def publish_grants(event: EventSpec, at_start: StartCheck) -> Iterator[Grant]:
     """To publish an event."""
-    yield publish(event.filter, f"publish event {event.name}", probe=Probe.TRACE_ONLY)
+    yield publish(event.filter, f"publish event {event.name}", probe=Probe.TRACE_ONLY, at_start=at_start)
 
 
 def subscribe_grants(event: EventSpec) -> Iterator[Grant]:

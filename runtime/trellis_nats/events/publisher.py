@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from typing_extensions import override
 
@@ -21,14 +21,14 @@ from trellis_nats.events.envelope import with_header
 from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
 from trellis_nats.events.subjects import EVENT_STREAM, event_subject
-from trellis_nats.grants import Grant, Role
+from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.ids import new_id
 from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["EventPublisher", "PublishedEvent"]
+__all__ = ["EventChannel", "EventOutlet", "EventPublisher", "PublishedEvent"]
 
 EventT = TypeVar("EventT")
 
@@ -44,19 +44,21 @@ class PublishedEvent:
     """Its place in the stream of events."""
 
 
-class EventPublisher(Generic[EventT]):
-    """An event to publish, and to subscribe to."""
+class EventOutlet(Generic[EventT]):
+    """An event of another contract to publish."""
+
+    _at_start: ClassVar[StartCheck] = StartCheck.OPTIONAL
+    """A service starts without the permission to publish events of others: a denied one raises its own error."""
 
     def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
         self.spec = spec
         """What the contract declares about the event."""
         self._runtime = runtime
-        self._source = EventSource[EventT](runtime, spec)
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
-        runtime.register(_PublisherSurface(spec))
+        runtime.register(_PublisherSurface(spec, self._at_start))
 
     def __repr__(self) -> str:
-        return f"<EventPublisher {self.spec.name}>"
+        return f"<{type(self).__name__} {self.spec.name}>"
 
     async def publish(self, event: EventT) -> PublishedEvent:
         """Publish an event, and return once it is stored: from then on it is not lost.
@@ -84,10 +86,6 @@ class EventPublisher(Generic[EventT]):
         ack = await self._store(event_subject(self.spec, written), data, event_id)
         return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
 
-    def subscribe(self) -> AbstractAsyncContextManager[EventSubscription[EventT]]:
-        """Subscribe to the event, as `EventSource.subscribe` does."""
-        return self._source.subscribe()
-
     async def _store(self, subject: str, data: bytes, event_id: str) -> PubAck:
         headers = new_context().headers()
         return await repeat_write(
@@ -103,9 +101,28 @@ class EventPublisher(Generic[EventT]):
         )
 
 
+class EventChannel(EventOutlet[EventT]):
+    """An event of another contract to publish, and to subscribe to."""
+
+    def __init__(self, runtime: Runtime, spec: EventSpec) -> None:
+        super().__init__(runtime, spec)
+        self._source = EventSource[EventT](runtime, spec)
+
+    def subscribe(self) -> AbstractAsyncContextManager[EventSubscription[EventT]]:
+        """Subscribe to the event, as `EventSource.subscribe` does."""
+        return self._source.subscribe()
+
+
+class EventPublisher(EventChannel[EventT]):
+    """An event of the service to publish, and to subscribe to."""
+
+    _at_start: ClassVar[StartCheck] = StartCheck.REQUIRED
+
+
 @dataclass(frozen=True)
 class _PublisherSurface(Surface):
     spec: EventSpec
+    at_start: StartCheck
 
     @override
     def requirements(self, binding: Binding) -> Iterable[StreamRequirement]:
@@ -113,4 +130,4 @@ class _PublisherSurface(Surface):
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
-        return publish_grants(self.spec) if role == "worker" else ()
+        return publish_grants(self.spec, self.at_start) if role in {"worker", "client"} else ()

@@ -127,7 +127,7 @@ def calls_of_orders(
         "Bucket.put": lambda: service.orders.put("o1", ORDER),
         "Bucket.update": lambda: service.orders.update(entry, ORDER),
         "Bucket.watch": lambda: anext(service.orders.watch()),
-        "EventPublisher.publish": lambda: service.shipped.publish(Shipped(order_id="o1")),
+        "EventOutlet.publish": lambda: service.shipped.publish(Shipped(order_id="o1")),
         "EventSource.subscribe": lambda: client.shipped.subscribe().__aenter__(),
         "EventSubscription.__anext__": lambda: anext(events),
         "RpcCall.__call__": lambda: client.create(REQUEST),

@@ -103,9 +103,9 @@ class _GroupSurface(Surface):
             raise HandlerConflict(f"{what}: register its handler before the service starts")
         if self._is_left:
             raise HandlerConflict(f"{what}: this process leaves the group to others")
-        if registration.spec.name in self._registrations:
+        if registration.spec.subject in self._registrations:
             raise HandlerConflict(f"{what} already has a handler")
-        self._registrations[registration.spec.name] = registration
+        self._registrations[registration.spec.subject] = registration
 
     def leave(self) -> None:
         if self._has_started or self._registrations:
@@ -174,7 +174,7 @@ class _GroupSurface(Surface):
         self._has_started = True
         if self._is_left:
             return
-        if missing := [event.name for event in self.events if event.name not in self._registrations]:
+        if missing := [event.name for event in self.events if event.subject not in self._registrations]:
             raise ConfigurationError(
                 f'event group "{name}" has no handler for {", ".join(missing)}: register one for each event, or let other '
                 "processes work the group with `leave_to_others()`"

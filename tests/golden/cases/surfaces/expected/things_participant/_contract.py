@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="N3brXNCv7zg-zcgqksJosqTZpqyztjKRyg9Z7R1RCnQ",
+    digest="Rh36ZS2Efz-pMtK8fsPjufodz2woFGbbojeZfC5giMU",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )
