@@ -7,15 +7,11 @@ import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from trellis_nats._support.ambient_trace import ambient_trace
 from trellis_nats.ids import new_id
-
-try:
-    from opentelemetry.trace.propagation import tracecontext
-except ImportError:  # the `otel` extra is not installed: contexts are always new or inherited
-    tracecontext = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
 __all__ = ["Context", "current_context", "enter", "new_context", "within"]
 
@@ -74,16 +70,17 @@ def within(context: Context) -> Generator[None]:
 def new_context() -> Context:
     """Return the context for a new job, call or event.
 
-    Inside a handler it is the handler's context. Outside, it joins the caller's OpenTelemetry span, or starts a new
-    trace where there is none.
+    Inside a handler it is the handler's context; if the handler's current OpenTelemetry span is of the same trace, with
+    that span as the parent. Outside, it joins the caller's span, or starts a new trace where there is none.
     """
-    inherited = _current.get()
+    inherited, ambient = _current.get(), ambient_trace()
     if inherited is not None:
-        return inherited
-    carrier: dict[str, str] = {}
-    if tracecontext is not None:
-        tracecontext.TraceContextTextMapPropagator().inject(carrier)
-    return _context(None, carrier.get("traceparent"), carrier.get("tracestate"))
+        if ambient is None or ambient.trace_id != inherited.trace_id:
+            return inherited
+        return replace(inherited, traceparent=ambient.traceparent, tracestate=ambient.tracestate)
+    if ambient is None:
+        return _context(None, None, None)
+    return _context(None, ambient.traceparent, ambient.tracestate)
 
 
 def _context(request_id: str | None, traceparent: str | None, tracestate: str | None) -> Context:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import orders_participant
@@ -24,7 +25,21 @@ BLOCKS = [
 def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     tree = compile(block, "block", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()}
-    known = {"AsyncIterator", "UTC", *orders_participant.__all__, *trellis_nats.__all__, *device_names()}
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if hasattr(import_module(str(node.module)), alias.name)
+    }
+    known = {
+        "AsyncIterator",
+        "UTC",
+        *imported,
+        *orders_participant.__all__,
+        *trellis_nats.__all__,
+        *device_names(),
+    }
 
     assert names - known == set()
 

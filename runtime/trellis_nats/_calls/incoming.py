@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from trellis_nats._calls.headers import read_timeout
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._tracing.span import UNTRACED, Span
 from trellis_nats.context import Context
 
 __all__ = ["ContextMembers", "IncomingCall", "read_call"]
@@ -37,6 +38,8 @@ class IncomingCall:
     """How long the caller waits after the call arrived. None: the call does not give a time limit."""
     deadline: datetime | None
     """When the caller stops waiting. None: the call does not give a time limit."""
+    span: Span = UNTRACED
+    """The span in which it is served."""
 
     @property
     def request_id(self) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, TypeGuard
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.spans import set_status
 from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
@@ -81,6 +82,7 @@ class ErrorReplies:
             reason,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
+        call.span.fail("refused")
         return self._write(call, UnexpectedError(), error_id)
 
     def interrupt(self, call: IncomingCall, reason: str) -> Reply:
@@ -124,6 +126,7 @@ class ErrorReplies:
             error=cause,
             extra=self.log_fields(LogEvent.HANDLER_RAISED, call, error_id),
         )
+        call.span.record(cause)
         return self._write(call, error, error_id)
 
     def _is_for_caller(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
@@ -142,4 +145,5 @@ class ErrorReplies:
             contract_digest=self._contract.digest,
             trace_id=call.carried.trace_id,
         )
+        set_status(call.span, error)
         return Reply(self._codec.encode(error, facts, error_id=error_id), ERROR_HEADERS)

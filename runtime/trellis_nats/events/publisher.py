@@ -12,10 +12,12 @@ from typing_extensions import override
 
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
+from trellis_nats._tracing.descriptions import MESSAGE_ID, describe_publication
+from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats.binding import Binding
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
-from trellis_nats.context import new_context
+from trellis_nats.context import Context
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.events.envelope import with_header
 from trellis_nats.events.grants import publish_grants
@@ -55,6 +57,7 @@ class EventOutlet(Generic[EventT]):
         """What the contract declares about the event."""
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
+        self._description = describe_publication(spec.name)
         runtime.register(_PublisherSurface(spec, self._at_start))
 
     def __repr__(self) -> str:
@@ -83,11 +86,14 @@ class EventOutlet(Generic[EventT]):
             data = encode_json(written)
         except ValueError:
             raise InvalidPayload(what, [("#", "it cannot be written as JSON text")]) from None
-        ack = await self._store(event_subject(self.spec, written), data, event_id)
+        subject = event_subject(self.spec, written)
+        with start_outgoing(self._description) as span:
+            span.set(MESSAGE_ID, event_id)
+            ack = await self._store(subject, data, event_id, span.context)
         return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
 
-    async def _store(self, subject: str, data: bytes, event_id: str) -> PubAck:
-        headers = new_context().headers()
+    async def _store(self, subject: str, data: bytes, event_id: str, context: Context) -> PubAck:
+        headers = context.headers()
         return await repeat_write(
             lambda: publish_acked(
                 self._runtime.connection,

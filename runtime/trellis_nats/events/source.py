@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, Self, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._tracing.descriptions import MESSAGE_ID, SpanDescription, describe_reception
+from trellis_nats._tracing.tracer import carries_trace, start_received
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
@@ -36,9 +39,14 @@ class EventSubscription(Generic[EventT]):
     """The events of one subscription, for `async for`. It ends with its `async with` block."""
 
     def __init__(
-        self, codec: Codec[EventT], buffer: ReceiveBuffer, require_own_loop: Callable[[], None]
+        self,
+        codec: Codec[EventT],
+        buffer: ReceiveBuffer,
+        require_own_loop: Callable[[], None],
+        description: SpanDescription,
     ) -> None:
         self._codec = codec
+        self._description = description
         self._require_own_loop = require_own_loop
         self._buffer = buffer
 
@@ -54,7 +62,7 @@ class EventSubscription(Generic[EventT]):
         self._require_own_loop()
         while (message := await self._buffer.take()) is not None:
             try:
-                return read_event(self._codec, message)
+                return self._traced(read_event(self._codec, message), message)
             except InvalidPayload as error:
                 _log.warning(
                     'skipped an event on "%s": %s',
@@ -63,6 +71,16 @@ class EventSubscription(Generic[EventT]):
                     extra=log_fields(LogEvent.EVENT_SKIPPED, subject=message.subject),
                 )
         raise StopAsyncIteration
+
+    def _traced(self, received: ReceivedEvent[EventT], message: Message) -> ReceivedEvent[EventT]:
+        """Make the span of an event that the reader takes. It has ended when the reader gets the event."""
+        context = received.context
+        is_received = carries_trace(message.headers, context)
+        with start_received(self._description, context, is_received=is_received) as span:
+            if received.id is not None:
+                span.set(MESSAGE_ID, received.id)
+            joined = context if is_received else span.join(context)
+        return received if joined is context else replace(received, context=joined)
 
 
 class EventSource(Generic[EventT]):
@@ -73,6 +91,7 @@ class EventSource(Generic[EventT]):
         """What the contract declares about the event."""
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
+        self._description = describe_reception(spec.name)
         runtime.register(_SourceSurface(spec))
 
     def __repr__(self) -> str:
@@ -101,7 +120,7 @@ class EventSource(Generic[EventT]):
         subscription = connection.subscribe(self.spec.filter, buffer.put)
         try:
             await connection.flush()
-            yield EventSubscription(self._codec, buffer, connection.require_own_loop)
+            yield EventSubscription(self._codec, buffer, connection.require_own_loop, self._description)
         finally:
             buffer.close()
             await subscription.unsubscribe()

@@ -13,14 +13,16 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._tracing.descriptions import REQUEST_ID, describe_call
+from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
-from trellis_nats.context import new_context
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, has_signals, interpret_frame
@@ -48,6 +50,7 @@ class FeedCall(Generic[RequestT, EventT]):
         self._request = Codec[RequestT](spec.input, what=f'the request of feed "{spec.name}"')
         self._event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
         self._errors = ErrorCodec(f'feed "{spec.name}"', spec.errors)
+        self._description = describe_call("feed", spec.name)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -84,23 +87,29 @@ class FeedCall(Generic[RequestT, EventT]):
         require_timedelta("timeout", timeout)
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
-        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
-        headers = {**context.headers(), **SIGNALS_HEADERS}
-        opening = _Opening(self._runtime.connection, self.spec)
-        try:
-            first = await until_served(partial(opening.send, data, headers), limit)
-            if interpret_frame(first) is Frame.ERROR:
-                raise self._errors.decode(first.data)
-            silent_after = SILENT_AFTER if has_signals(first.headers) else None
-            yield FeedSubscription(
-                self._event,
-                self._errors,
-                opening.buffer,
-                self._runtime.connection.require_own_loop,
-                silent_after=silent_after,
-            )
-        finally:
-            await opening.close()
+        with start_outgoing(self._description) as span:
+            context = replace(
+                span.context, request_id=new_id()
+            )  # each request has an id of its own on the wire
+            span.set(REQUEST_ID, context.request_id)
+            headers = {**context.headers(), **SIGNALS_HEADERS}
+            opening = _Opening(self._runtime.connection, self.spec)
+            try:
+                first = await until_served(partial(opening.send, data, headers), limit)
+                if interpret_frame(first) is Frame.ERROR:
+                    error = self._errors.decode(first.data)
+                    set_status(span, error)
+                    raise error
+                silent_after = SILENT_AFTER if has_signals(first.headers) else None
+                yield FeedSubscription(
+                    self._event,
+                    self._errors,
+                    opening.buffer,
+                    self._runtime.connection.require_own_loop,
+                    silent_after=silent_after,
+                )
+            finally:
+                await opening.close()
 
 
 class _Opening:

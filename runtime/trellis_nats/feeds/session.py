@@ -11,8 +11,10 @@ from typing import Generic, TypeVar
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.replies import ErrorReplies, Reply
+from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.contract import Contract
@@ -41,6 +43,7 @@ class ServedFeed(Generic[RequestT, EventT]):
         self.request = Codec[RequestT](spec.input, what=f'the request of feed "{spec.name}"')
         self.event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
         self.errors = ErrorReplies("feed", spec.name, contract, spec.errors)
+        self.description = describe_serving("feed", spec.name)
 
 
 class Session(Generic[RequestT, EventT]):
@@ -85,6 +88,11 @@ class Session(Generic[RequestT, EventT]):
 
     async def _answer(self) -> Reply | None:
         """Send everything but the last frame, which is returned: an error, or the end for callers that want signals."""
+        self._call = trace_call(self._call, self._feed.description)
+        with self._call.span:
+            return await self._run()
+
+    async def _run(self) -> Reply | None:
         errors, call = self._feed.errors, self._call
         enter(call.carried)  # the task's own context: what the handler makes inherits it
         try:

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Generic, overload
 
+from trellis_nats._tracing.descriptions import BATCH_SIZE, MESSAGE_ID, OUTCOME, describe_creation
+from trellis_nats._tracing.span import Span
+from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
@@ -41,6 +44,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
     def __init__(self, runtime: Runtime) -> None:
         self._setup = QueueSetup[PayloadT, ResultT, UpdateT](runtime, self.spec)
+        self._description = describe_creation(self.spec.name)
         runtime.register(
             QueueSurface(
                 self.spec,
@@ -86,11 +90,13 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        event = self._draft(payload, creation)
-        if context.keys is not None:
-            await self._create_keyed(context.keys, event, creation, strict=True)
-        else:
-            await self._store(event, creation)
+        with start_outgoing(self._description) as span:
+            event = self._draft(payload, creation, span)
+            span.set(MESSAGE_ID, event.job_id)
+            if context.keys is not None:
+                await self._create_keyed(context.keys, event, creation, strict=True)
+            else:
+                await self._store(event, creation)
         return JobRef(context, event.job_id, is_stored=True)
 
     async def create_many(
@@ -115,11 +121,13 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not store them.
         """
         context = self._context
-        events = [self._draft(payload, Creation(delay=delay)) for payload in payloads]
-        if context.keys is None:
-            await context.event_log.create_many(events)
-        else:
-            await context.keys.creator.create_many(events)
+        with start_outgoing(self._description) as span:
+            events = [self._draft(payload, Creation(delay=delay), span) for payload in payloads]
+            span.set(BATCH_SIZE, len(events))
+            if context.keys is None:
+                await context.event_log.create_many(events)
+            else:
+                await context.keys.creator.create_many(events)
         return [JobRef(context, event.job_id, is_stored=True) for event in events]
 
     async def submit(
@@ -145,11 +153,17 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
-        event = self._draft(payload, creation)
-        if context.keys is not None:
-            return await self._create_keyed(context.keys, event, creation, strict=False)
-        await self._store(event, creation)
-        return Accepted(ref=JobRef(context, event.job_id, is_stored=True))
+        with start_outgoing(self._description) as span:
+            event = self._draft(payload, creation, span)
+            span.set(MESSAGE_ID, event.job_id)
+            submission: Submission[PayloadT, ResultT, UpdateT]
+            if context.keys is not None:
+                submission = await self._create_keyed(context.keys, event, creation, strict=False)
+            else:
+                await self._store(event, creation)
+                submission = Accepted(ref=JobRef(context, event.job_id, is_stored=True))
+            span.set(OUTCOME, type(submission).__name__.lower())
+        return submission
 
     def ref(self, job_id: str) -> JobRef[PayloadT, ResultT, UpdateT]:
         """Return a handle on a job that this process or another one created. It reads nothing yet.
@@ -210,7 +224,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context.connection.require_own_loop()
         return context
 
-    def _draft(self, payload: PayloadT, creation: Creation) -> NewEvent:
+    def _draft(self, payload: PayloadT, creation: Creation, span: Span) -> NewEvent:
         context = self._setup.context
         return draft(
             context.payload.write(payload),
@@ -219,6 +233,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             queue=context.queue,
             max_tries=context.binding.max_deliver,
             default_deadline=context.binding.default_deadline,
+            context=span.context,
             at=context.clock.now(),
         )
 

@@ -12,12 +12,14 @@ from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
 from trellis_nats._calls.headers import is_error, write_timeout
+from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._tracing.descriptions import REQUEST_ID, describe_call
+from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
-from trellis_nats.context import new_context
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import new_id
@@ -42,6 +44,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
         self._errors = ErrorCodec(f'rpc "{spec.name}"', spec.errors)
+        self._description = describe_call("rpc", spec.name)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -69,11 +72,17 @@ class RpcCall(Generic[RequestT, ResponseT]):
         require_timedelta("timeout", timeout)
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
-        context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
-        answer = await until_served(partial(self._send, data, context.headers()), limit)
-        if is_error(answer.headers):
-            raise self._errors.decode(answer.data)
-        return self._response.decode(answer.data)
+        with start_outgoing(self._description) as span:
+            context = replace(
+                span.context, request_id=new_id()
+            )  # each request has an id of its own on the wire
+            span.set(REQUEST_ID, context.request_id)
+            answer = await until_served(partial(self._send, data, context.headers()), limit)
+            if is_error(answer.headers):
+                error = self._errors.decode(answer.data)
+                set_status(span, error)
+                raise error
+            return self._response.decode(answer.data)
 
     async def _send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
         return await request(

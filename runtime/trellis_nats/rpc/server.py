@@ -11,9 +11,11 @@ from typing import Any, Final
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.receiver import CallReceiver
 from trellis_nats._calls.replies import Reply
+from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
+from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.errors import NotConnected
 from trellis_nats.rpc.responder import Responder
 from trellis_nats.specs import RpcSpec
@@ -41,6 +43,7 @@ class RpcServer:
         self._spec = spec
         self._responder = responder
         self._reply_timeout = reply_timeout
+        self._description = describe_serving("rpc", spec.name)
         self._slots = asyncio.Semaphore(_RUNNING_MAX)
         self._calls = CallReceiver(connection, spec.subject, responder.errors, self._accept)
 
@@ -67,12 +70,18 @@ class RpcServer:
         task.add_done_callback(partial(self._on_served, call))
 
     async def _serve(self, call: IncomingCall, due: float | None) -> None:
+        call = trace_call(call, self._description)
+        with call.span:
+            await self._answer(call, due)
+
+    async def _answer(self, call: IncomingCall, due: float | None) -> None:
         try:
             async with asyncio.timeout_at(due):
                 async with self._slots:
                     reply = await self._responder.answer(call)
                 await self._reply(call, reply)
         except TimeoutError:
+            call.span.fail("timeout")
             _log.warning(
                 'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
                 self._spec.name,

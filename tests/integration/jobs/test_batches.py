@@ -15,6 +15,7 @@ from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info,
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.clock import now
+from trellis_nats.context import new_context
 from trellis_nats.jobs.model.creation import Creation, draft
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.job_streams import job_requirements
@@ -186,6 +187,7 @@ async def test_a_batch_that_is_stored_already_counts_as_stored(version: str | No
                     queue="pack",
                     max_tries=3,
                     default_deadline=None,
+                    context=new_context(),
                     at=now(),
                 )
             )

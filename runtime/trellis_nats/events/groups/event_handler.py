@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._tracing.descriptions import ATTEMPT, MESSAGE_ID, describe_event_handling
+from trellis_nats._tracing.span import Span
+from trellis_nats._tracing.tracer import carries_trace, start_incoming
 from trellis_nats.codec import Codec
+from trellis_nats.context import within
 from trellis_nats.events.envelope import ReceivedEvent, read_event
 from trellis_nats.specs import EventSpec
 
@@ -35,8 +39,9 @@ EventHandler = Callable[[DeliveredEvent[EventT]], Awaitable[None]]
 class EventRegistration(Generic[EventT]):
     """An event of a group with its handler."""
 
-    def __init__(self, spec: EventSpec, handler: EventHandler[EventT]) -> None:
+    def __init__(self, spec: EventSpec, handler: EventHandler[EventT], *, group: str) -> None:
         self.spec = spec
+        self._description = describe_event_handling(spec.name, group)
         self._handler = handler
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
 
@@ -58,9 +63,21 @@ class EventRegistration(Generic[EventT]):
             attempt=delivery.delivered,
         )
 
-    async def handle(self, event: DeliveredEvent[EventT]) -> None:
+    def start_span(self, event: DeliveredEvent[EventT], delivery: Delivery) -> Span:
+        """Start the span of an attempt. It is the current span of this task from then on."""
+        is_received = carries_trace(delivery.headers, event.context)
+        span = start_incoming(self._description, event.context, is_received=is_received)
+        span.activate()
+        span.set(ATTEMPT, event.attempt)
+        if event.id is not None:
+            span.set(MESSAGE_ID, event.id)
+        return span
+
+    async def handle(self, event: DeliveredEvent[EventT], span: Span) -> None:
         """Run the handler."""
-        await self._handler(event)
+        context = span.join(event.context)
+        with within(context):
+            await self._handler(event if context is event.context else replace(event, context=context))
 
 
 def find_registration(

@@ -84,7 +84,7 @@ class GroupEvent(Generic[EventT]):
         what = f'event "{self.spec.name}" of group "{self._surface.spec.name}"'
         if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
             raise ConfigurationError(f"{what}: the handler {handler!r} must be an `async def`")
-        self._surface.register(what, EventRegistration(self.spec, handler))
+        self._surface.register(what, EventRegistration(self.spec, handler, group=self._surface.spec.name))
         return handler
 
 

@@ -17,12 +17,13 @@ from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
+from trellis_nats._tracing.descriptions import OUTCOME
+from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
 from trellis_nats.clock import Clock
-from trellis_nats.context import within
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
 from trellis_nats.events.groups.consumer import problem_of
-from trellis_nats.events.groups.event_handler import EventRegistration, find_registration
+from trellis_nats.events.groups.event_handler import DeliveredEvent, EventRegistration, find_registration
 from trellis_nats.events.groups.verdict import retry_delay
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
@@ -165,23 +166,36 @@ class GroupWorker:
         except InvalidPayload as error:
             await self._remove_invalid(delivery, error)
             return
+        with registration.start_span(event, delivery) as span:
+            await self._run_handler(registration, event, delivery, span)
+
+    async def _run_handler(
+        self,
+        registration: EventRegistration[Any],  # Any: whatever the type of the event
+        event: DeliveredEvent[Any],  # Any: likewise
+        delivery: Delivery,
+        span: Span,
+    ) -> None:
         try:
-            with within(event.context):
-                await registration.handle(event)
+            await registration.handle(event, span)
         except asyncio.CancelledError as error:
             if is_cancelled():
+                span.set(OUTCOME, "released")
                 raise
-            await self._retry(delivery, error)
+            await self._retry(delivery, error, span)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is retried
-            await self._retry(delivery, error)
+            await self._retry(delivery, error, span)
         else:
+            span.set(OUTCOME, "completed")
             # Without a confirmation the event is redelivered: it is handled at least once.
             await delivery.ack_confirmed()
 
-    async def _retry(self, delivery: Delivery, error: BaseException) -> None:
+    async def _retry(self, delivery: Delivery, error: BaseException, span: Span) -> None:
+        span.record(error)
         delay = retry_delay(self._group, delivery.delivered)
+        span.set(OUTCOME, "dead" if delay is None else "retry")
         if delay is None:
             log_exception(
                 _log,

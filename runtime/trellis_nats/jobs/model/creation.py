@@ -11,7 +11,7 @@ from ulid import ULID
 
 from trellis_nats.clock import timestamp
 from trellis_nats.codec import JsonText
-from trellis_nats.context import new_context
+from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_text, require_timedelta
 from trellis_nats.ids import new_id
@@ -62,9 +62,10 @@ def draft(
     queue: str,
     max_tries: int,
     default_deadline: timedelta | None,
+    context: Context,
     at: datetime,
 ) -> NewEvent:
-    """Make the `created` event. Inside a handler, the job inherits the context and names its parent.
+    """Make the `created` event. Inside a handler, the job names its parent.
 
     Raises:
         ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.
@@ -84,7 +85,7 @@ def draft(
         job_id=new_id() if key is None else derive_id(service, queue, key),
         service=service,
         queue=queue,
-        context=new_context(),
+        context=context,
     )
     return identity.created(
         payload,

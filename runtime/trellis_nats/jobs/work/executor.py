@@ -9,6 +9,7 @@ from typing import Final, Generic
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._tracing.span import Span
 from trellis_nats.errors import InvalidPayload, PermissionDenied
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
@@ -33,6 +34,7 @@ from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.attempt_span import AttemptSpans
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
@@ -91,7 +93,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._backoff = context.binding.backoff
         self._registration = registration
         self._liveness = liveness
-        self._slots = slots
+        self._slots, self._spans = slots, AttemptSpans(context.queue)
         self._parking = parking
         self._jitter = jitter
         self._shutdown = shutdown
@@ -386,18 +388,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 attempt.interrupt()
             if item.lease is not None:
                 item.lease.watch(attempt.lose_slot)
-            try:
-                ending = await self._handle(item, attempt)
-            finally:
-                attempt.close()
-            item.permit.end_handler()
-            settlement = await write_ending(
-                ending,
-                attempt,
-                item,
-                backoff=spread(self._backoff, self._jitter),
-                grace_over=self._grace_over,
-            )
+            with self._spans.start(item, start.tries) as span:
+                try:
+                    ending = await self._handle(item, attempt, span)
+                finally:
+                    attempt.close()
+                item.permit.end_handler()
+                waits = spread(self._backoff, self._jitter)
+                settlement = await write_ending(
+                    ending, attempt, item, backoff=waits, grace_over=self._grace_over
+                )
+                self._spans.settle(span, item, settlement)
             item.permit.release()
             if isinstance(ending, Released) and settlement.event is EventType.RETRY:
                 self._shutdown.released.append(f"{self._queue} {item.job_id}")
@@ -407,7 +408,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 
-    async def _handle(self, item: WorkItem, attempt: Attempt) -> Ending:
+    async def _handle(self, item: WorkItem, attempt: Attempt, span: Span) -> Ending:
         try:
             payload = self._reader.events.payload(item.event)
         except InvalidPayload as error:
@@ -422,6 +423,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._shutdown,
             origin=origin_of(item.event),
             result=self._context.result,
+            span=span,
         )
 
     def _log_still_running(self, item: WorkItem, where: str) -> None:

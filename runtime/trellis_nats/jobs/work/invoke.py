@@ -14,6 +14,7 @@ from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
+from trellis_nats._tracing.span import Span
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.errors import InvalidPayload
@@ -52,11 +53,12 @@ async def invoke_handler(
     *,
     origin: Origin,
     result: Codec[ResultT] | None,
+    span: Span,
 ) -> Ending:
     """Run a handler until it ends, or until its attempt is interrupted."""
     if attempt.interrupted and not attempt.superseded and not attempt.slot_lost:
         return Released()  # the grace period ended before the handler began
-    running = asyncio.create_task(_call(registration, job, origin, result), name=task_name(job))
+    running = asyncio.create_task(_call(registration, job, origin, result, span), name=task_name(job))
     try:
         await attempt.watch(running)
         if running.done():
@@ -122,10 +124,12 @@ async def _call(
     job: ActiveJob[PayloadT, ResultT, UpdateT],
     origin: Origin,
     result: Codec[ResultT] | None,
+    span: Span,
 ) -> Ending:
     try:
-        enter(job.context)
+        enter(span.join(job.context))
         work_on(origin)
+        span.activate()
         calling = registration.call(job)
         value = await (calling if registration.timeout is None else in_time(calling, registration.timeout))
     except (asyncio.CancelledError, KeyboardInterrupt):
@@ -134,6 +138,7 @@ async def _call(
         if not is_deliberate(error):
             fields = _fields(LogEvent.HANDLER_RAISED, job)
             log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
+            span.record(error)
         return raised_ending(error)
     if result is None:
         return Completed() if value is None else Failed(_undeclared(job, value))
