@@ -61,8 +61,8 @@ _CLASS_NAMES = frozenset(
     OneOf StringConstraints TypeAlias TypeAliasType UUID
     ActiveJob Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError EventChannel EventOutlet EventPublisher EventSource
     EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry RpcCall RpcEndpoint
-    RpcSpec Runtime Service StateMap StateSpec StateValue
-    Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints StateStores
+    RpcSpec Runtime Service StateMap StateSpec StateValue Store StoreSpec
+    Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints StateStores Stores
     """.split(),  # noqa: SIM905 - likewise
 )
 

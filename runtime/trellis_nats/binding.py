@@ -39,6 +39,7 @@ __all__ = [
     "KeyBinding",
     "KeyQueueBinding",
     "QueueBinding",
+    "StoreBinding",
     "merge_bindings",
     "parse_binding",
 ]
@@ -134,6 +135,16 @@ class BucketBinding(_Wire):
     max_value_bytes: int | None = Field(default=None, ge=1)
 
 
+class StoreBinding(_Wire):
+    """One object store."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    ttl_ms: int = Field(default=0, ge=0)
+    """0: objects are kept indefinitely."""
+    max_object_bytes: int | None = Field(default=None, ge=1)
+    max_total_bytes: int | None = Field(default=None, ge=1)
+
+
 class GroupBinding(_Wire):
     """One event consumer group (reference, 6.3)."""
 
@@ -164,6 +175,7 @@ class Binding(_Wire):
 
     jobs: JobsBinding | None = None
     kv: Mapping[str, BucketBinding] = Field(default_factory=dict)
+    store: Mapping[str, StoreBinding] = Field(default_factory=dict)
     event_consumers: Mapping[str, GroupBinding] = Field(default_factory=dict)
     uses: frozenset[str] | None = None
     """The aliases of the optional uses that are granted. None: not stated, so each counts as granted."""
@@ -173,6 +185,7 @@ def merge_bindings(bindings: Iterable[Binding]) -> Binding:
     """Join what the surfaces of one service use."""
     jobs: JobsBinding | None = None
     kv: dict[str, BucketBinding] = {}
+    store: dict[str, StoreBinding] = {}
     event_consumers: dict[str, GroupBinding] = {}
     for binding in bindings:
         if jobs is None:
@@ -180,8 +193,9 @@ def merge_bindings(bindings: Iterable[Binding]) -> Binding:
         elif binding.jobs is not None:
             jobs = jobs.model_copy(update={"queues": {**jobs.queues, **binding.jobs.queues}})
         kv |= binding.kv
+        store |= binding.store
         event_consumers |= binding.event_consumers
-    return Binding(jobs=jobs, kv=kv, event_consumers=event_consumers)
+    return Binding(jobs=jobs, kv=kv, store=store, event_consumers=event_consumers)
 
 
 def parse_binding(text: str | bytes) -> Binding:

@@ -33,6 +33,7 @@ __all__ = [
     "RpcSpec",
     "StalePolicy",
     "StateSpec",
+    "StoreSpec",
     "WhenFull",
 ]
 
@@ -202,3 +203,15 @@ class StateSpec:
     """The version of that type."""
     accepted: Mapping[str, object] = field(default_factory=dict[str, object])
     """The types of values that were written under older versions of the contract, by their version."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreSpec:
+    """One object store."""
+
+    name: str
+    required: bool = True
+    ttl: timedelta | None = None
+    """How long an object is kept. None: indefinitely."""
+    max_object_bytes: int | None = None
+    max_total_bytes: int | None = None

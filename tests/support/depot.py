@@ -28,6 +28,8 @@ from trellis_nats import (
     RpcEndpoint,
     Runtime,
     Service,
+    Store,
+    StoreSpec,
     permissions,
 )
 from trellis_nats.testing import NatsServer
@@ -67,6 +69,7 @@ class Depot(Service):
         self.shipped: Final = EventPublisher[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
+        self.labels: Final = Store(runtime, StoreSpec(name="labels"))
 
 
 class DepotClient(Client):

@@ -27,6 +27,7 @@ from trellis_codegen.plan.kinds import find_misplaced_surfaces, is_service
 from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.plan.state import StatePlan, claim_state_names, plan_state
 from trellis_codegen.plan.stated_names import apply_names
+from trellis_codegen.plan.stores import StorePlan, claim_store_names, plan_stores
 from trellis_codegen.plan.surfaces import (
     BucketPlan,
     ErrorPlan,
@@ -135,6 +136,7 @@ class PackagePlan:
     event_groups: tuple[GroupPlan, ...]
     kv: tuple[Member[BucketPlan], ...]
     state: tuple[Member[StatePlan], ...]
+    stores: tuple[Member[StorePlan], ...]
     errors: tuple[ErrorPlan, ...]
     uses: tuple[UsePlan, ...]
 
@@ -217,6 +219,12 @@ class PackagePlan:
         return (*find_imports(names), *_package_imports({"models": models}))
 
     @property
+    def stores_imports(self) -> tuple[Import, ...]:
+        """What the object stores need in `stores.py`."""
+        arguments = [argument for member in self.stores for argument in member.plan.spec]
+        return tuple(find_imports({use for argument in arguments for use in argument.uses}))
+
+    @property
     def errors_imports(self) -> tuple[Import, ...]:
         """What the errors need in `errors.py`."""
         return tuple(needed for error in self.errors for needed in error.imports)
@@ -273,10 +281,7 @@ def plan_package(
         runtime_api=RUNTIME_API,
         contract_id=manifest.id,
         digest=compute_digest(manifest),
-        contract_json=indented_json(
-            manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})
-        )
-        + "\n",
+        contract_json=_write_contract(manifest),
         title=manifest.display_name,
         docstring=choose_text(manifest.docs, manifest.description),
         service_class=f"{stem}Service" if is_service(manifest) else None,
@@ -289,6 +294,7 @@ def plan_package(
         event_groups=plan_event_groups(manifest, models, {use.alias: use.events for use in uses}),
         kv=plan_kv(manifest, models),
         state=plan_state(manifest, models),
+        stores=plan_stores(manifest),
         errors=plan_errors(manifest, models),
         uses=tuple(uses),
     )
@@ -299,6 +305,11 @@ def plan_package(
     if clashes:
         raise ProblemsFound([*clashes, *remarks])
     return plan, [*unknown_names, *remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
+
+
+def _write_contract(manifest: Manifest) -> str:
+    written = manifest.model_dump(by_alias=True, exclude_unset=True, exclude={"json_schema"})
+    return indented_json(written) + "\n"
 
 
 def _hidden(plan: PackagePlan) -> Iterator[Problem]:
@@ -314,6 +325,7 @@ def _claims(manifest: Manifest) -> list[Claim]:
     claims = [
         *claim_queue_names(manifest),
         *claim_bucket_names(manifest),
+        *claim_store_names(manifest),
         *claim_error_names(manifest),
         *claim_event_group_names(manifest),
         *claim_state_names(manifest),
@@ -359,5 +371,5 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     yield [*models, *groups, *claim_group_events(plan.event_groups)]
     yield [*models, *(Claim(bucket.constant, ("resources", "kv", bucket.name)) for bucket in plan.kv)]
     yield [*models, *(Claim(store.constant, ("state", store.name)) for store in plan.state)]
-
+    yield [Claim(store.constant, ("resources", "store", store.name)) for store in plan.stores]
     yield [Claim(name, use.place) for use in plan.uses for name in (f"uses.{use.attribute}", use.class_name)]

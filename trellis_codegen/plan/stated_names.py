@@ -120,7 +120,7 @@ def _has_python_name(place: tuple[str, ...]) -> bool:
     match place:
         case (section, _):
             return section in _SECTIONS
-        case ("resources", "kv", _) | ("uses", "required" | "optional", _):
+        case ("resources", "kv" | "store", _) | ("uses", "required" | "optional", _):
             return True
         case ("schemas", _, *_, "properties" | "required", _):
             return True

@@ -17,10 +17,8 @@ def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
 
 
 def _not_generated(manifest: Manifest) -> Iterator[Problem]:
-    resources = manifest.resources
     sections: list[tuple[Pointer, Iterable[str] | None]] = [
         (("operations",), manifest.operations),
-        (("resources", "store"), resources.store if resources else None),
     ]
     for pointer, names in sections:
         for name in names or ():

@@ -76,6 +76,13 @@ _SIDES = (
         client_words="",
     ),
     _Side(
+        module="stores",
+        service_class="Stores",
+        service_words="The object stores.",
+        client_class=None,
+        client_words="",
+    ),
+    _Side(
         module="state",
         service_class=None,
         service_words="",
@@ -122,6 +129,7 @@ class _Renderer:
             "feeds": bool(plan.feeds.members),
             "kv": bool(plan.kv),
             "state": bool(plan.state),
+            "stores": bool(plan.stores),
         }
         return [side for side in _SIDES if present[side.module]]
 

@@ -37,15 +37,23 @@ TrellisError
 │   ├── ValidationError           the request or the response does not match its schema
 │   ├── AuthError                 the caller is not authorised
 │   ├── FeedInterrupted           a feed ended although its handler did not; open it again
+│   ├── TransferError             a download or an upload failed
 │   └── RemoteError               an error of a type this contract does not declare
 ├── KvError
 │   ├── KeyExists                 `create` found an existing value
 │   ├── RevisionMismatch          `update` found another revision
 │   └── InvalidKey                the key is not legal in NATS
-└── StateError
-    ├── StateConflict             `create` found an existing value, or `update` another revision
-    ├── InvalidStateKey           the key is empty or longer than 512 bytes
-    └── StateValueTooLarge        the value is longer than 64 KiB
+├── StateError
+│   ├── StateConflict             `create` found an existing value, or `update` another revision
+│   ├── InvalidStateKey           the key is empty or longer than 512 bytes
+│   └── StateValueTooLarge        the value is longer than 64 KiB
+└── StoreError
+    ├── ObjectExists              `create` found an object
+    ├── ObjectTooLarge            the object exceeds the contract's limit
+    ├── StoreFull                 the store has no room for the object
+    ├── ObjectReplaced            the object was replaced or deleted while it was read
+    ├── ObjectDamaged             what is stored does not match its digest or size
+    └── InvalidObjectKey          the key is empty, too long, or has control characters
 """
 
 from trellis_nats.errors.base import InvalidPayload, TrellisError
@@ -80,6 +88,16 @@ from trellis_nats.errors.rpc import (
     ValidationError,
 )
 from trellis_nats.errors.state import InvalidStateKey, StateConflict, StateError, StateValueTooLarge
+from trellis_nats.errors.store import (
+    InvalidObjectKey,
+    ObjectDamaged,
+    ObjectExists,
+    ObjectReplaced,
+    ObjectTooLarge,
+    StoreError,
+    StoreFull,
+    TransferError,
+)
 from trellis_nats.errors.transport import (
     ApiError,
     CannotConnect,
@@ -106,6 +124,7 @@ __all__ = [
     "HandlerConflict",
     "IncompatiblePackage",
     "InvalidKey",
+    "InvalidObjectKey",
     "InvalidPayload",
     "InvalidStateKey",
     "JobCancelled",
@@ -124,6 +143,10 @@ __all__ = [
     "MalformedKeyRecord",
     "NoResponders",
     "NotConnected",
+    "ObjectDamaged",
+    "ObjectExists",
+    "ObjectReplaced",
+    "ObjectTooLarge",
     "PayloadTooLarge",
     "PermissionDenied",
     "PermissionsMissing",
@@ -135,7 +158,10 @@ __all__ = [
     "StateConflict",
     "StateError",
     "StateValueTooLarge",
+    "StoreError",
+    "StoreFull",
     "TimedeltaExpected",
+    "TransferError",
     "TransportError",
     "TrellisError",
     "UnexpectedError",

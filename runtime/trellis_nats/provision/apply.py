@@ -117,7 +117,7 @@ async def _stream_problems(
     max_bytes: int | None,
 ) -> list[str] | None:
     """Create or verify a stream. Return its problems; None where the account may not look it up."""
-    what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
+    what = wanted.title
     try:
         info = await get_stream_info(connection, wanted.name)
     except PermissionDenied:

@@ -34,7 +34,7 @@ _ROOM: Final = 1_000
 
 def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]:
     """Return how an existing stream differs from the required one; nothing when it will do."""
-    what = f'bucket "{wanted.bucket}"' if wanted.bucket is not None else f'stream "{wanted.name}"'
+    what = wanted.title
     compared = (_difference(field, wanted.config, existing) for field in wanted.compared)
     found = [text for text in compared if text is not None]
     found += [f"{field} is true" for field in _BREAKS if existing.get(field) is True]

@@ -14,6 +14,7 @@ from trellis_nats.provision.requirements import (
     ConsumerRequirement,
     Requirement,
     ServerFeature,
+    StoreRequirement,
     StreamRequirement,
 )
 
@@ -43,9 +44,9 @@ def plan(requirements: Iterable[Requirement]) -> Plan:
     for requirement in requirements:
         match requirement:
             case StreamRequirement():
-                _add(streams, f'stream "{requirement.name}"', requirement)
-            case BucketRequirement():
-                _add(streams, f'bucket "{requirement.bucket}"', requirement.stream)
+                _add(streams, requirement.title, requirement)
+            case BucketRequirement() | StoreRequirement():
+                _add(streams, requirement.stream.title, requirement.stream)
             case ConsumerRequirement():
                 _add(
                     consumers, f'consumer "{requirement.name}" of stream "{requirement.stream}"', requirement
@@ -65,7 +66,7 @@ def stream_config(
     config: dict[str, JsonValue] = {"name": stream.name, **stream.config, "num_replicas": replicas}
     if stream.has_batches and has_batches:
         config["allow_atomic"] = True
-    if max_bytes is not None:
+    if max_bytes is not None and "max_bytes" not in config:
         config["max_bytes"] = max_bytes
         if stream.is_lossless:
             config["discard"] = "new"

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
+from trellis_nats._nats.jetstream.object_names import chunk_subject, meta_subject, object_stream
 from trellis_nats.clock import to_nanoseconds
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ConsumerRequirement",
     "Requirement",
     "ServerFeature",
+    "StoreRequirement",
     "StreamRequirement",
 ]
 
@@ -40,11 +42,20 @@ class StreamRequirement:
     """Whether to create it with atomic batches, where the server knows them (2.12)."""
     bucket: str | None = None
     """The KV bucket that it holds, if any."""
+    store: str | None = None
+    """The object store that it holds, if any."""
     since: tuple[int, int, int] = (0, 0, 0)
     """The first server version that it is required on."""
     is_optional: bool = False
     """Whether the surface can do without it. It is created where the account may; a problem is logged, and nothing is
     refused."""
+
+    @property
+    def title(self) -> str:
+        """What texts call it."""
+        if self.bucket is not None:
+            return f'bucket "{self.bucket}"'
+        return f'stream "{self.name}"' if self.store is None else f'store "{self.store}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +117,40 @@ class BucketRequirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequirement:
+    """An object store."""
+
+    store: str
+    ttl: timedelta = timedelta(0)
+    """How long an object is kept; 0: indefinitely."""
+    max_total_bytes: int | None = None
+    """None: as much as the account may store."""
+
+    @property
+    def stream(self) -> StreamRequirement:
+        """The stream of the store, as NATS' own clients create it, so that they can use it too."""
+        limit = self.max_total_bytes
+        return StreamRequirement(
+            name=object_stream(self.store),
+            config={
+                "subjects": [chunk_subject(self.store), meta_subject(self.store)],
+                "retention": "limits",
+                "storage": "file",
+                "discard": "new",
+                "max_age": to_nanoseconds(self.ttl),
+                **({} if limit is None else {"max_bytes": limit}),
+                "allow_rollup_hdrs": True,
+                "allow_direct": True,
+            },
+            compared=(
+                *("subjects", "retention", "discard", "max_age", "allow_rollup_hdrs"),
+                *(() if limit is None else ("max_bytes",)),
+            ),
+            store=self.store,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFeature:
     """A feature of newer servers that a surface can do without, at a price."""
 
@@ -115,4 +160,4 @@ class ServerFeature:
     """What happens without it, as a sentence for the log; it follows the server's version."""
 
 
-Requirement = StreamRequirement | ConsumerRequirement | BucketRequirement | ServerFeature
+Requirement = StreamRequirement | ConsumerRequirement | BucketRequirement | StoreRequirement | ServerFeature

@@ -53,6 +53,10 @@ OTHERS = [
     "$JS.API.STREAM.DELETE.JOBS",
     "$JS.API.STREAM.DELETE.JOBS_WORK",
     "$JS.API.STREAM.DELETE.KV_depot_orders",
+    "$JS.API.STREAM.DELETE.OBJ_depot_labels",
+    "$JS.API.STREAM.MSG.DELETE.OBJ_depot_labels",
+    "$O.other_labels.C.x",
+    "$O.other_labels.M.x",
     "$JS.API.STREAM.PURGE.JOBS_WORK",
     "$JS.API.STREAM.PURGE.KV_depot_orders",
     "$JS.API.STREAM.MSG.GET.JOBS",
@@ -91,6 +95,7 @@ DUTIES = [
 MAKING = [
     "$JS.API.STREAM.CREATE.JOBS",
     "$JS.API.STREAM.CREATE.KV_depot_orders",
+    "$JS.API.STREAM.CREATE.OBJ_depot_labels",
     "$JS.API.CONSUMER.CREATE.JOBS_WORK.depot__pack.trellis.work.depot.pack",
 ]
 WORKING = [
@@ -101,6 +106,10 @@ WORKING = [
     "trellis.job_updates.depot.weigh.J1",
     "$KV.depot_orders.key",
     "$JS.API.STREAM.MSG.GET.KV_depot_orders",
+    "$O.depot_labels.C.x",
+    "$O.depot_labels.M.x",
+    "$JS.API.STREAM.MSG.GET.OBJ_depot_labels",
+    "$JS.API.STREAM.PURGE.OBJ_depot_labels",
     "events.v1.Orders.Shipped",
 ]
 CREATING = ["trellis.jobs.depot.pack.J1.created"]

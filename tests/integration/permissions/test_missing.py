@@ -34,7 +34,7 @@ DONE_WITHOUT = (
     ".KV_depot_orders.>",
     ".KV_depot_orders.*",
 )
-STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")
+STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot", "OBJ_depot_labels")
 
 
 def without(operation: str, subject: str) -> Permissions:
@@ -156,6 +156,7 @@ async def test_checking_permissions_has_no_effect(
         register(depot)
         listener = await Connection.open(server.url, settings=ConnectionSettings())
         await depot.jobs.pack.create(Parcel(number=1))
+        await depot.labels.put("o", b"x")
         # JOBS_WORK sources from JOBS after the creation was acknowledged: a snapshot before that would be too early.
         await eventually(lambda: has_messages(listener, "JOBS_WORK", 1))
         before = [await stored(listener, stream) for stream in STREAMS]

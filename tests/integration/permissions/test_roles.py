@@ -41,7 +41,10 @@ SOON = timedelta(seconds=10)
 LOOKED_UP_AT_CONNECT = [
     f"$JS.API.STREAM.INFO.{name}" for name in ("JOBS", "JOBS_WORK", "JOBS_DELAYED", "JOBS_ADVISORIES")
 ] + [f"$JS.API.STREAM.INFO.{name}" for name in ("trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")]
-BUCKETS_OF_A_WORKER = ["$JS.API.DIRECT.GET.KV_depot_orders.$KV.depot_orders.>"]
+OF_A_WORKER = [
+    "$JS.API.DIRECT.GET.KV_depot_orders.$KV.depot_orders.>",
+    "$JS.API.STREAM.INFO.OBJ_depot_labels",
+]
 
 
 def lookups(version: str | None) -> list[str]:
@@ -81,6 +84,13 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         assert (await worker.orders.update(entry, Order(order_id="7", total=8))).value.total == 8
         await worker.orders.delete("order-7")
 
+        await worker.labels.put("seven", b"label")
+        label = await worker.labels.get("seven")
+        assert label is not None
+        assert await label.read() == b"label"
+        assert await worker.labels.wait_for("seven") == label.info == (await worker.labels.list())[0]
+        await worker.labels.delete("seven")
+
         keyed = [await producer.jobs.ship.create(Parcel(number=number)) for number in (1, 2)]
         assert [(await ref.result(timeout=SOON)).total for ref in keyed] == [1, 2]
         many = await producer.jobs.weigh.create_many([Parcel(number=number) for number in range(3)])
@@ -101,7 +111,7 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
 
         # Only an operator may look up streams, which each service attempts when it connects.
         looked_up = lookups(version)
-        assert sorted(violations(server)) == sorted([*looked_up * 2, *BUCKETS_OF_A_WORKER])
+        assert sorted(violations(server)) == sorted([*looked_up * 2, *OF_A_WORKER])
     assert complaints(caplog) == []
 
 
@@ -119,7 +129,7 @@ async def test_a_producer_may_create_jobs_of_a_queue_with_keys(caplog: pytest.Lo
         assert (await first.ref.cancel()).state is JobState.CANCELLED
         third = await producer.jobs.ship.submit(Parcel(number=7))
         assert isinstance(third, Accepted)
-        assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT, *BUCKETS_OF_A_WORKER])
+        assert sorted(violations(server)) == sorted([*LOOKED_UP_AT_CONNECT, *OF_A_WORKER])
     assert complaints(caplog) == []
 
 

@@ -41,6 +41,11 @@ def clashes(**sections: JsonValue) -> list[tuple[str, str]]:
             '"a-b" and "a.b" would both become kv.a_b',
         ),
         (
+            {"resources": {"store": {"a-b": {"purpose": "x"}, "a.b": {"purpose": "x"}}}},
+            "resources/store/a.b",
+            '"a-b" and "a.b" would both become stores.a_b',
+        ),
+        (
             {"errors": {"a": {"type": "NotFound"}, "b": {"type": "not-found"}}},
             "errors/b",
             '"a" and "b" would both become NotFound',

@@ -18,7 +18,7 @@ from trellis_nats._nats.wire.headers import encode_lines, require_line
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import NoResponders, PermissionDenied, TransportError, WriteUnknown
 
-__all__ = ["ExpectedLast", "PubAck", "publish_acked", "supports_fence"]
+__all__ = ["ExpectedLast", "PubAck", "begin_publish", "publish_acked", "supports_fence"]
 
 _TIMEOUT: Final = timedelta(seconds=5)
 _FENCE_SINCE: Final = (2, 11, 0)
@@ -91,6 +91,20 @@ async def publish_acked(
             if not waits_for_jetstream or not await wait_jetstream(connection, due, absent_since):
                 raise
             left = timedelta(seconds=max(0.0, due - loop.time()))
+
+
+def begin_publish(
+    connection: Connection, subject: str, data: bytes, *, message_id: str, timeout: timedelta
+) -> asyncio.Future[PubAck]:
+    """Publish without waiting: messages are stored in the order of the calls, as long as the link lasts.
+
+    The returned future raises as `publish_acked`, which also sends again where that helps.
+
+    Raises:
+        NotConnected: there is no connection; nothing was sent.
+        PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
+    """
+    return _send(connection, subject, data, _with_controls(b"", message_id, None, None), timeout)
 
 
 def _send(

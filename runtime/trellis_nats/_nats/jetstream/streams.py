@@ -22,6 +22,7 @@ from trellis_nats.errors import ApiError
 
 __all__ = [
     "StoredMessage",
+    "count_messages",
     "create_consumer",
     "create_stream",
     "delete_consumer",
@@ -145,6 +146,17 @@ async def get_stream_info(connection: Connection, stream: str) -> JsonObject | N
     return await _found(connection, f"STREAM.INFO.{stream}")
 
 
+async def count_messages(connection: Connection, stream: str, subject: str) -> int:
+    """Return how many messages a stream has on one subject. Raises as `get_last_message_from_leader`."""
+    body: JsonObject = {"subjects_filter": subject}
+    match await _found(connection, f"STREAM.INFO.{stream}", body):
+        case {"state": {"subjects": dict(counts)}}:
+            count = counts.get(subject)
+            return count if isinstance(count, int) else 0
+        case _:
+            return 0
+
+
 async def get_consumer_info(
     connection: Connection, stream: str, consumer: str, *, timeout: timedelta = API_TIMEOUT
 ) -> ConsumerInfo | None:
@@ -207,8 +219,10 @@ async def delete_consumer(connection: Connection, stream: str, consumer: str) ->
     await _found(connection, f"CONSUMER.DELETE.{stream}.{consumer}")
 
 
-async def purge_stream(connection: Connection, stream: str, subject_filter: str, *, up_to: int) -> int:
-    """Delete the messages under a filter up to a sequence, included. Return how many there were.
+async def purge_stream(
+    connection: Connection, stream: str, subject_filter: str, *, up_to: int | None = None
+) -> int:
+    """Delete the messages under a filter up to a sequence, included; None: all of them. Return how many there were.
 
     Raises:
         ApiError: JetStream refused.
@@ -216,7 +230,9 @@ async def purge_stream(connection: Connection, stream: str, subject_filter: str,
         RequestTimeout: the server did not answer; the messages may be deleted.
         NotConnected: there was no connection within the time for a request.
     """
-    body: JsonObject = {"filter": subject_filter, "seq": up_to + 1}
+    body: JsonObject = {"filter": subject_filter}
+    if up_to is not None:
+        body["seq"] = up_to + 1
     answer = await call(connection, f"STREAM.PURGE.{stream}", body)
     purged = answer.get("purged")
     return purged if isinstance(purged, int) else 0

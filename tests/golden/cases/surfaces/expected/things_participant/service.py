@@ -15,6 +15,7 @@ from .feeds import FeedEndpoints
 from .jobs import JobsFacade
 from .kv import Buckets
 from .rpc import RpcEndpoints
+from .stores import Stores
 
 __all__ = ["ThingsService"]
 
@@ -43,3 +44,5 @@ class ThingsService(Service):
         """The feeds that the service serves."""
         self.kv: Final = Buckets(runtime)
         """The key-value buckets."""
+        self.stores: Final = Stores(runtime)
+        """The object stores."""
