@@ -8,6 +8,7 @@ from pathlib import Path
 import orders_participant
 import pytest
 import trellis_nats
+import trellis_nats.testing
 from trellis_nats._support.log_events import LogEvent
 
 ROOT = Path(__file__).parents[2]
@@ -35,10 +36,13 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     known = {
         "AsyncIterator",
         "UTC",
+        "TimeoutError",
         *imported,
         *orders_participant.__all__,
         *trellis_nats.__all__,
+        *trellis_nats.testing.__all__,
         *device_names(),
+        *("CHARGE", "FakeGateway", "ITEMS", "RESERVE"),  # the first block of testing.md defines them
     }
 
     assert names - known == set()

@@ -52,7 +52,7 @@ class TestClock(Clock):
     @override
     def at(self, instant: datetime) -> datetime:
         """Return what the clock showed at an instant of the machine's clock that has passed."""
-        ahead = next((total for moved_at, total in reversed(self._moves) if moved_at <= instant), _ZERO)
+        ahead = next((total for moved_at, total in reversed(self._moves) if moved_at < instant), _ZERO)
         return instant + ahead
 
     def advance(self, by: timedelta) -> None:

@@ -91,7 +91,7 @@ class ServiceUnderTest(Generic[ServiceT]):
     async def drain(
         self,
         *,
-        within: timedelta | None = None,
+        advance: timedelta | None = None,
         attempts_max: int = _ATTEMPTS_MAX,
         timeout: timedelta = _TIMEOUT,
     ) -> DrainReport:
@@ -102,7 +102,8 @@ class ServiceUnderTest(Generic[ServiceT]):
         `pending`.
 
         Args:
-            within: how far the clock may move, to 0.1 s: `timedelta(0)` works what is due now. None: as far as needed.
+            advance: move the clock by this much, and work what becomes due meanwhile; `timedelta(0)` works what is due now. To
+                0.1 s. None: as far as needed.
             attempts_max: how many attempts of jobs may be made.
             timeout: how long it may take in real time.
 
@@ -111,7 +112,7 @@ class ServiceUnderTest(Generic[ServiceT]):
             ConfigurationError: an event group lacks a handler.
         """
         await self.start()
-        return await self._drain.run(within=within, attempts_max=attempts_max, timeout=timeout)
+        return await self._drain.run(advance=advance, attempts_max=attempts_max, timeout=timeout)
 
     async def created(self, queue: JobQueue[PayloadT, ResultT, UpdateT]) -> list[CreatedJob[PayloadT]]:
         """Return the jobs of a queue that were created until now, oldest first, whatever became of them.

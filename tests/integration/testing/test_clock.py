@@ -72,16 +72,20 @@ async def test_the_history_of_a_job_follows_the_clock(orders: Orders) -> None:
     assert times[-1] - times[0] >= timedelta(seconds=275)
 
 
-async def test_a_drain_stops_the_clock_at_its_limit(orders: Orders) -> None:
+async def test_a_drain_moves_the_clock_by_what_is_asked(orders: Orders) -> None:
     attempts = fail_always(orders)
     await orders.service.jobs.reserve_inventory.create(PAYLOAD)
 
-    at_once = await orders.drain(within=NOW)
+    at_once = await orders.drain(advance=NOW)
     assert (at_once.states, at_once.moved, attempts) == ({"retry": 1}, NOW, [1])
 
-    before_the_third = await orders.drain(within=timedelta(seconds=30))
+    before_the_third = await orders.drain(advance=timedelta(seconds=30))
     assert before_the_third.states == {"retry": 1}
     assert attempts == [1, 2]
+    assert timedelta(seconds=29) < before_the_third.moved <= timedelta(seconds=30)
+
+    third = await orders.drain(advance=timedelta(seconds=5))
+    assert (third.states, attempts) == ({"retry": 1}, [1, 2, 3])
 
 
 async def test_a_delayed_job_waits_for_the_clock(orders: Orders) -> None:
@@ -93,11 +97,10 @@ async def test_a_delayed_job_waits_for_the_clock(orders: Orders) -> None:
 
     await queue.create(PAYLOAD, delay=HOUR)
 
-    assert (await orders.drain(within=NOW)).states == {"pending": 1}
-    orders.clock.advance(HOUR - timedelta(minutes=1))
-    assert (await orders.drain(within=NOW)).states == {"pending": 1}
+    assert (await orders.drain(advance=NOW)).states == {"pending": 1}
+    assert (await orders.drain(advance=HOUR - timedelta(minutes=1))).states == {"pending": 1}
     orders.clock.advance(timedelta(minutes=1))
-    assert (await orders.drain(within=NOW)).states == {"completed": 1}
+    assert (await orders.drain(advance=NOW)).states == {"completed": 1}
 
 
 async def test_a_job_of_years_ahead_is_worked_now(orders: Orders) -> None:
@@ -166,7 +169,7 @@ async def test_many_jobs_wait_at_the_same_time(orders: Orders) -> None:
 async def test_a_cancelled_job_does_not_hold_up_a_drain(orders: Orders) -> None:
     fail_always(orders)
     ref = await orders.service.jobs.reserve_inventory.create(PAYLOAD)
-    await orders.drain(within=NOW)
+    await orders.drain(advance=NOW)
     await ref.cancel()
 
     report = await orders.drain()
@@ -206,7 +209,7 @@ async def test_what_waits_goes_back_to_the_queue_when_the_service_stops(nats_ser
             raise OSError("broken")
 
         ref = await shop.service.jobs.sort.create(Parcel(number=1))
-        await shop.drain(within=NOW)
+        await shop.drain(advance=NOW)
         began = asyncio.get_running_loop().time()
 
     assert asyncio.get_running_loop().time() - began < 5, "the stop does not wait for the clock"
@@ -233,16 +236,24 @@ async def test_two_services_share_a_clock(nats_server: NatsServer) -> None:
         await shop.start()
 
         assert (await orders.drain()).states == {"dead": 1}
-        assert (await shop.drain(within=NOW)).states == {"completed": 1}
+        assert (await shop.drain(advance=NOW)).states == {"completed": 1}
+
+
+def instant_apart() -> datetime:
+    """Return an instant that equals neither one before the call nor one after it."""
+    instant = datetime.now(UTC) + timedelta(microseconds=1)
+    while datetime.now(UTC) <= instant:
+        pass
+    return instant
 
 
 def test_instants_that_have_passed_keep_their_time() -> None:
-    clock, before = TestClock(), datetime.now(UTC)
+    clock, before = TestClock(), instant_apart()
 
     clock.advance(HOUR)
-    between = datetime.now(UTC)
+    between = instant_apart()
     clock.advance(HOUR)
-    after = datetime.now(UTC)
+    after = instant_apart()
 
     assert [clock.at(instant) - instant for instant in (before, between, after)] == [NOW, HOUR, 2 * HOUR]
     assert clock.ahead == 2 * HOUR
