@@ -67,6 +67,7 @@ class ErrorReplies:
             operation=names.get("operation"),
             request_id=None if call is None else call.request_id,
             error_id=error_id,
+            trace_id=None if call is None else call.carried.trace_id,
         )
 
     def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:

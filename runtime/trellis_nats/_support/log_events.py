@@ -221,6 +221,7 @@ def log_fields(
     operation_id: str | None = None,
     request_id: str | None = None,
     error_id: str | None = None,
+    trace_id: str | None = None,
 ) -> dict[str, object]:
     """Return the `extra` of a log record: the event's name and the fields that are known.
 
@@ -240,6 +241,7 @@ def log_fields(
         operation_id: the id of one operation that was started.
         request_id: the caller's id of a call.
         error_id: the id under which the caller got the error.
+        trace_id: the trace that the job, the call or the event belongs to.
     """
     fields: dict[str, object] = {
         "queue": queue,
@@ -256,5 +258,6 @@ def log_fields(
         "operation_id": operation_id,
         "request_id": request_id,
         "error_id": error_id,
+        "trace_id": trace_id,
     }
     return {"event_name": str(event)} | {name: value for name, value in fields.items() if value is not None}

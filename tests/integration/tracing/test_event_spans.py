@@ -39,7 +39,7 @@ async def test_each_attempt_of_a_group_has_a_span(nats_server: NatsServer) -> No
             service.audit.moved.handle(ignore)
             await service.start()
             published = await service.shipped.publish(Shipped(order_id="1"))
-            await signals.wait_for(LogEvent.EVENT_GIVEN_UP)
+            record = await signals.wait_for(LogEvent.EVENT_GIVEN_UP)
 
     maker, attempts = spans.one("publish Orders.Shipped"), spans.named("process Orders.Shipped")
     assert [outcome_of(attempt) for attempt in attempts] == [
@@ -59,6 +59,7 @@ async def test_each_attempt_of_a_group_has_a_span(nats_server: NatsServer) -> No
         "messaging.message.id": published.id,
         "trellis.surface": "event",
     }
+    assert vars(record)["trace_id"] == trace_of(maker)
     assert attributes_of(attempts[0])["messaging.consumer.group.name"] == "audit"
     assert spans.open == []
 

@@ -68,9 +68,11 @@ async def test_an_exception_is_recorded_without_its_text(nats_server: NatsServer
             async def pack(job: ParcelJob) -> Receipt:
                 raise ConnectionError("secret-host")
 
-            await shop.jobs.start_workers()
-            ref = await shop.jobs.pack.create(Parcel(number=1, note="secret-note"))
-            ended = await ref.wait(timeout=SOON)
+            with LogSignals() as signals:
+                await shop.jobs.start_workers()
+                ref = await shop.jobs.pack.create(Parcel(number=1, note="secret-note"))
+                ended = await ref.wait(timeout=SOON)
+                await signals.wait_for(LogEvent.JOB_FAILED)
 
     assert ended.state is JobState.DEAD
     *_, last = spans.named("process pack")
@@ -82,6 +84,9 @@ async def test_an_exception_is_recorded_without_its_text(nats_server: NatsServer
     written = "".join(span.to_json() for span in spans.finished).replace('ConnectionError(\\"secret-host', "")
     assert "secret" not in written, "but in the line of code that raises"
     assert spans.open == []
+    events = {LogEvent.HANDLER_RAISED, LogEvent.JOB_RETRIED, LogEvent.JOB_FAILED}
+    for logged in events:
+        assert {vars(record)["trace_id"] for record in signals.of(logged)} == {trace_of(last)}
 
 
 async def test_a_job_that_fails_at_once_or_withdraws_itself(nats_server: NatsServer) -> None:

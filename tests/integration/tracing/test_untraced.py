@@ -34,6 +34,15 @@ async def main() -> None:
 
 asyncio.run(main())
 """
+SWITCHED_OFF = """
+import os
+
+os.environ["OTEL_SDK_DISABLED"] = "true"
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+trace.set_tracer_provider(TracerProvider())
+"""
 BLOCKED = 'sys.modules["opentelemetry"] = None'
 
 
@@ -42,9 +51,10 @@ BLOCKED = 'sys.modules["opentelemetry"] = None'
     [
         ("", "[]"),
         (BLOCKED, "['opentelemetry']"),
+        (SWITCHED_OFF, "['opentelemetry']"),
         ('import opentelemetry.trace; sys.modules["opentelemetry.sdk"] = None', "['opentelemetry']"),
     ],
-    ids=["installed", "absent", "not configured"],
+    ids=["installed", "absent", "switched off", "not configured"],
 )
 def test_a_job_is_worked_and_its_trace_is_inherited(
     nats_server: NatsServer, before: str, loaded: str

@@ -63,21 +63,26 @@ class EventRegistration(Generic[EventT]):
             attempt=delivery.delivered,
         )
 
-    def start_span(self, event: DeliveredEvent[EventT], delivery: Delivery) -> Span:
-        """Start the span of an attempt. It is the current span of this task from then on."""
+    def start_span(
+        self, event: DeliveredEvent[EventT], delivery: Delivery
+    ) -> tuple[Span, DeliveredEvent[EventT]]:
+        """Start the span of an attempt. It is the current span of this task from then on.
+
+        Return the event in the span's trace, which is a new one if the event carries none.
+        """
         is_received = carries_trace(delivery.headers, event.context)
         span = start_incoming(self._description, event.context, is_received=is_received)
         span.activate()
         span.set(ATTEMPT, event.attempt)
         if event.id is not None:
             span.set(MESSAGE_ID, event.id)
-        return span
-
-    async def handle(self, event: DeliveredEvent[EventT], span: Span) -> None:
-        """Run the handler."""
         context = span.join(event.context)
-        with within(context):
-            await self._handler(event if context is event.context else replace(event, context=context))
+        return span, event if context is event.context else replace(event, context=context)
+
+    async def handle(self, event: DeliveredEvent[EventT]) -> None:
+        """Run the handler."""
+        with within(event.context):
+            await self._handler(event)
 
 
 def find_registration(

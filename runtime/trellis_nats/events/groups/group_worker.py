@@ -166,7 +166,8 @@ class GroupWorker:
         except InvalidPayload as error:
             await self._remove_invalid(delivery, error)
             return
-        with registration.start_span(event, delivery) as span:
+        span, event = registration.start_span(event, delivery)
+        with span:
             await self._run_handler(registration, event, delivery, span)
 
     async def _run_handler(
@@ -177,23 +178,30 @@ class GroupWorker:
         span: Span,
     ) -> None:
         try:
-            await registration.handle(event, span)
+            await registration.handle(event)
         except asyncio.CancelledError as error:
             if is_cancelled():
                 span.set(OUTCOME, "released")
                 raise
-            await self._retry(delivery, error, span)
+            await self._retry(event, delivery, error, span)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is retried
-            await self._retry(delivery, error, span)
+            await self._retry(event, delivery, error, span)
         else:
             span.set(OUTCOME, "completed")
             # Without a confirmation the event is redelivered: it is handled at least once.
             await delivery.ack_confirmed()
 
-    async def _retry(self, delivery: Delivery, error: BaseException, span: Span) -> None:
+    async def _retry(
+        self,
+        event: DeliveredEvent[Any],  # Any: likewise
+        delivery: Delivery,
+        error: BaseException,
+        span: Span,
+    ) -> None:
         span.record(error)
+        trace_id = event.context.trace_id
         delay = retry_delay(self._group, delivery.delivered)
         span.set(OUTCOME, "dead" if delay is None else "retry")
         if delay is None:
@@ -205,7 +213,7 @@ class GroupWorker:
                 delivery.subject,
                 delivery.delivered,
                 error=error,
-                extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery),
+                extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery, trace_id),
             )
             await delivery.term(f"its handler raised {delivery.delivered} times")
             return
@@ -218,7 +226,7 @@ class GroupWorker:
             delivery.subject,
             delay,
             error=error,
-            extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery),
+            extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery, trace_id),
         )
         if self._clock.waits_here:
             await self._clock.wait(self._stopping, delay, what=_name(self._group, delivery))
@@ -246,9 +254,15 @@ class GroupWorker:
         )
         await delivery.nak(_UNKNOWN_AGAIN_AFTER)
 
-    def _log_fields(self, event: LogEvent, delivery: Delivery) -> dict[str, object]:
+    def _log_fields(
+        self, event: LogEvent, delivery: Delivery, trace_id: str | None = None
+    ) -> dict[str, object]:
         return log_fields(
-            event, group=self._group.alias, subject=delivery.subject, attempt=delivery.delivered
+            event,
+            group=self._group.alias,
+            subject=delivery.subject,
+            attempt=delivery.delivered,
+            trace_id=trace_id,
         )
 
 

@@ -217,4 +217,7 @@ class Attempt:
                 _log.warning("job %s: dropped %s: %s", job, what, error, extra=fields)
 
     def _fields(self, event: LogEvent) -> dict[str, object]:
-        return log_fields(event, queue=self.identity.queue, job_id=self.identity.job_id, attempt=self.tries)
+        job = self.identity
+        return log_fields(
+            event, queue=job.queue, job_id=job.job_id, attempt=self.tries, trace_id=job.context.trace_id
+        )

@@ -156,4 +156,10 @@ async def reject_unknown(message: Delivery, queue: str, job_id: str) -> None:
 
 
 def _fields(event: LogEvent, item: WorkItem, attempt: Attempt) -> dict[str, object]:
-    return log_fields(event, queue=item.queue, job_id=item.job_id, attempt=attempt.tries)
+    return log_fields(
+        event,
+        queue=item.queue,
+        job_id=item.job_id,
+        attempt=attempt.tries,
+        trace_id=item.identity.context.trace_id,
+    )

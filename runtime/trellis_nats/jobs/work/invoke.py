@@ -156,7 +156,14 @@ def _undeclared(job: ActiveJob[PayloadT, ResultT, UpdateT], value: object) -> st
 
 
 def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict[str, object]:
-    return log_fields(event, queue=job.queue, job_id=job.id, key=job.key, attempt=job.tries)
+    return log_fields(
+        event,
+        queue=job.queue,
+        job_id=job.id,
+        key=job.key,
+        attempt=job.tries,
+        trace_id=job.context.trace_id,
+    )
 
 
 async def in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
