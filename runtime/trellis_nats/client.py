@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
+from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
 
@@ -21,6 +22,11 @@ class Client(Participant):
     """
 
     is_client: ClassVar[bool] = True
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        if runtime.contract.has_heartbeats and runtime.contract.kind != "service":
+            HealthHeartbeat(runtime)
 
     @classmethod
     @asynccontextmanager

@@ -46,7 +46,11 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
             replicas=_replicas(runtime, connection),
             max_bytes=runtime.options.max_bytes,
         )
-        yield
+        await runtime.open()
+        try:
+            yield
+        finally:
+            await runtime.close()
     finally:
         await connection.close()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from trellis_nats.errors import IncompatiblePackage
 
-__all__ = ["RUNTIME_API", "Contract", "check_compatible"]
+__all__ = ["RUNTIME_API", "Contract", "Kind", "check_compatible"]
+
+Kind: TypeAlias = Literal["service", "app", "device", "agent"]
+"""What a contract belongs to."""
 
 RUNTIME_API: Final = 1
 """The version of the interface between generated packages and this runtime."""
@@ -25,6 +28,9 @@ class Contract:
     """The version of trellis-gen that wrote the package."""
     runtime_api: int
     """The version of the runtime's interface that the package was written for."""
+    kind: Kind = "service"
+    has_heartbeats: bool = False
+    """Whether it uses `Health.Heartbeat` of `trellis.health@v1`: the runtime then publishes it."""
 
     @property
     def name(self) -> str:

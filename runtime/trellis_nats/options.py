@@ -64,7 +64,10 @@ class Maintenance:
     """
 
     heartbeat_every: timedelta = timedelta(seconds=30)
-    """How often a worker publishes a heartbeat for each of its queues. Other tools count a worker as gone after 60 to 90 s."""
+    """How often a worker publishes a heartbeat for each of its queues, and a service its `Health.Heartbeat`.
+
+    Other tools count a worker as gone after 60 to 90 s.
+    """
     rescue_every: timedelta | None = timedelta(seconds=60)
     """The pause between two searches for lost jobs. None: no automatic search in this instance."""
     lost_after: timedelta = timedelta(seconds=60)

@@ -182,6 +182,17 @@ class Runtime:
             self._has_started = False
             self.health.enter(Phase.STOPPED)
 
+    async def open(self) -> None:
+        """Begin what surfaces do as long as there is a connection."""
+        self.connection.require_own_loop()
+        for surface in self._surfaces:
+            await surface.open()
+
+    async def close(self) -> None:
+        """End what surfaces do as long as there is a connection, before it closes."""
+        self.connection.require_own_loop()
+        await asyncio.gather(*(surface.close() for surface in self._surfaces))
+
     def end_grace(self) -> None:
         """End the grace period of a stop that is under way: cancel what still runs."""
         if self._grace is not None:

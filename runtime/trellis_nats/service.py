@@ -13,6 +13,7 @@ from trellis_nats.binding import Binding
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
 from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
@@ -31,6 +32,8 @@ class Service(Participant):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
+        if runtime.contract.has_heartbeats:
+            HealthHeartbeat(runtime)
         self._signals = StopSignals(runtime.end_grace)
 
     @property

@@ -44,6 +44,12 @@ class Surface:
         del binding, role
         return ()
 
+    async def open(self) -> None:
+        """Begin what lasts as long as the connection, in clients too. The default does nothing.
+
+        Called once connected, after provisioning and before the start.
+        """
+
     async def start(self) -> None:
         """Begin to work when the service starts. The default does nothing."""
 
@@ -56,3 +62,6 @@ class Surface:
 
     async def release(self) -> None:
         """Give back what could not be stopped. Called once every surface has stopped; the default does nothing."""
+
+    async def close(self) -> None:
+        """End what `open` began, before the connection closes. The default does nothing."""

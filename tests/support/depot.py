@@ -51,7 +51,9 @@ from tests.support.versions import binary_of
 
 __all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accounts", "standing", "violations"]
 
-CONTRACT: Final = Contract(id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API)
+CONTRACT: Final = Contract(
+    id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API, has_heartbeats=True
+)
 SortJob = ActiveJob[Parcel, None]
 NO_MAINTENANCE: Final = Maintenance(rescue_every=None, purge_every=None)
 

@@ -7,12 +7,24 @@ from collections.abc import Iterable, Iterator
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["find_misplaced_surfaces", "is_service"]
+__all__ = ["find_misplaced_surfaces", "has_heartbeats", "is_service"]
+
+_HEARTBEAT = ("trellis.health@v1", "Health.Heartbeat")
 
 
 def is_service(manifest: Manifest) -> bool:
     """Return whether the contract is that of a service; an app, a device and an agent are clients only."""
     return manifest.kind == "service"
+
+
+def has_heartbeats(manifest: Manifest) -> bool:
+    """Return whether the contract uses `Health.Heartbeat`. The event has no place for an app or an agent."""
+    contract_id, event = _HEARTBEAT
+    required, optional = (manifest.uses.required, manifest.uses.optional) if manifest.uses else (None, None)
+    return manifest.kind in {"service", "device"} and any(
+        use.contract == contract_id and event in ((use.events.publish if use.events else None) or [])
+        for use in [*(required or {}).values(), *(optional or {}).values()]
+    )
 
 
 def find_misplaced_surfaces(manifest: Manifest) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from trellis_codegen.plan.event_groups import (
 from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
-from trellis_codegen.plan.kinds import find_misplaced_surfaces, is_service
+from trellis_codegen.plan.kinds import find_misplaced_surfaces, has_heartbeats, is_service
 from trellis_codegen.plan.models import ModelsPlan, plan_models
 from trellis_codegen.plan.state import StatePlan, claim_state_names, plan_state
 from trellis_codegen.plan.stated_names import apply_names
@@ -119,6 +119,9 @@ class PackagePlan:
     generator: str
     runtime_api: int
     contract_id: str
+    kind: str
+    has_heartbeats: bool
+    """Whether the runtime publishes `Health.Heartbeat` for it."""
     digest: str
     contract_json: str
     """The manifest in its own order, one member to a line."""
@@ -280,6 +283,8 @@ def plan_package(
         generator=generator,
         runtime_api=RUNTIME_API,
         contract_id=manifest.id,
+        kind=manifest.kind,
+        has_heartbeats=has_heartbeats(manifest),
         digest=compute_digest(manifest),
         contract_json=_write_contract(manifest),
         title=manifest.display_name,

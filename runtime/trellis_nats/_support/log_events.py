@@ -189,7 +189,7 @@ class LogEvent(StrEnum):
     JOBS_PURGED = "jobs_purged"
     """The histories of ended jobs were purged."""
     HEARTBEAT_NOT_SENT = "heartbeat_not_sent"
-    """A worker heartbeat could not be published and was skipped."""
+    """A heartbeat of a worker or of the service could not be published and was skipped."""
     LEADER_ELECTED = "leader_elected"
     """This instance is the leader of its service now."""
     LEADER_LOST = "leader_lost"

@@ -51,8 +51,8 @@ class UserCheck:
             name=self.name,
             ok=error is None,
             latency=timedelta(seconds=loop.time() - began),
-            error=None if error is None else error[:_TEXT_MAX],
-            summary=None if summary is None else summary[:_TEXT_MAX],
+            error=None if error is None else _shorten(error),
+            summary=None if summary is None else _shorten(summary),
             critical=self._critical,
             needed=self._critical,
         )
@@ -103,3 +103,8 @@ class UserCheck:
                 exc_info=raised,
                 extra=log_fields(LogEvent.CHECK_FAILED),
             )
+
+
+def _shorten(text: str) -> str:
+    """Cut a text, and replace what is not Unicode, such as bytes of a file name: it could not be sent."""
+    return text[:_TEXT_MAX].encode(errors="replace").decode()

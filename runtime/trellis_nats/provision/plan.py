@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -79,5 +79,8 @@ def consumer_config(consumer: ConsumerRequirement) -> dict[str, JsonValue]:
 
 
 def _add(planned: dict[str, RequirementT], what: str, requirement: RequirementT) -> None:
-    if planned.setdefault(what, requirement) != requirement:
+    """Add a requirement. What one surface can do without, and another cannot, is required."""
+    known = planned.get(what, requirement)
+    if replace(known, is_optional=requirement.is_optional) != requirement:
         raise ConfigurationError(f"two surfaces require {what} with different settings")
+    planned[what] = requirement if known.is_optional else known

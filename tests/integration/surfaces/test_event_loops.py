@@ -14,6 +14,7 @@ from trellis_nats import CannotConnect, Entry, JobFailed, WrongEventLoop
 from trellis_nats._nats.link.link import Link
 from trellis_nats.testing import NatsServer
 
+from tests.support.gadget import Gadget, Note, Pref
 from tests.support.live import Count, CountFrom, LiveClient, LiveService, Source
 from tests.support.orders import REQUEST, CreateResponse, Order, OrdersClient, OrdersService, Shipped, greet
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
@@ -83,6 +84,7 @@ def calls_of_jobs(shop: Shop, job: WeighJob, host: trellis_nats.WorkerHost) -> C
         "ActiveJob.log": lambda: job.log("a line"),
         "ActiveJob.progress": lambda: job.progress(current=1),
         "Health.report": shop.health.report,
+        "Health.report_connected": shop.health.report_connected,
         "JobQueue.create": lambda: shop.jobs.pack.create(Parcel(number=1)),
         "JobQueue.create_many": lambda: shop.jobs.pack.create_many([Parcel(number=1)]),
         "JobQueue.submit": lambda: shop.jobs.pack.submit(Parcel(number=1)),
@@ -98,6 +100,8 @@ def calls_of_jobs(shop: Shop, job: WeighJob, host: trellis_nats.WorkerHost) -> C
         "Jobs.rescue_lost": shop.jobs.rescue_lost,
         "Jobs.start_workers": shop.jobs.start_workers,
         "Runtime.check_permissions": shop.jobs.runtime.check_permissions,
+        "Runtime.close": shop.jobs.runtime.close,
+        "Runtime.open": shop.jobs.runtime.open,
         "Runtime.start": shop.jobs.runtime.start,
         "Runtime.stop": lambda: shop.jobs.runtime.stop(timedelta(0)),
         "Service.run": shop.run,
@@ -111,6 +115,20 @@ def calls_of_feeds(client: LiveClient, events: trellis_nats.FeedSubscription[Cou
     return {
         "FeedCall.__call__": lambda: client.count(CountFrom(customer="c1")).__aenter__(),
         "FeedSubscription.__anext__": lambda: anext(events),
+    }
+
+
+def calls_of_state(gadget: Gadget) -> Calls:
+    return {
+        "StateMap.create": lambda: gadget.notes.create("a", Note(text="x")),
+        "StateMap.delete": lambda: gadget.notes.delete("a"),
+        "StateMap.get": lambda: gadget.notes.get("a"),
+        "StateMap.list": lambda: anext(gadget.notes.list()),
+        "StateMap.put": lambda: gadget.notes.put("a", Note(text="x")),
+        "StateValue.create": lambda: gadget.prefs.create(Pref(theme="dark")),
+        "StateValue.delete": gadget.prefs.delete,
+        "StateValue.get": gadget.prefs.get,
+        "StateValue.put": lambda: gadget.prefs.put(Pref(theme="dark")),
     }
 
 
@@ -154,6 +172,7 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         client.shipped.subscribe() as events,
         LiveService.connect(nats_server.url) as live,
         LiveClient.connect(nats_server.url) as reader,
+        Gadget.connect(nats_server.url) as gadget,
     ):
         live.count.handle(Source().handle)
         await live.start()
@@ -171,7 +190,7 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
 
         async with reader.count(CountFrom(customer="c1")) as counts:
-            calls |= calls_of_feeds(reader, counts)
+            calls |= calls_of_feeds(reader, counts) | calls_of_state(gadget)
             assert await refused(calls) == {}
             assert sent_elsewhere == []
         assert set(calls) | OWN == public_coroutines()

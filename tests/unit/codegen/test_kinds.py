@@ -15,6 +15,7 @@ from trellis_codegen.render.package import render_package
 
 THING: JsonObject = {"schema": "Thing"}
 STATE: JsonObject = {"last": {"kind": "value", "schema": THING}, "all": {"kind": "map", "schema": THING}}
+HEALTH: JsonObject = {"contract": "trellis.health@v1", "events": {"publish": ["Health.Heartbeat"]}}
 
 
 def files(document: JsonObject) -> dict[str, str]:
@@ -88,6 +89,33 @@ def test_older_versions_become_types_of_the_store(tmp_path: Path) -> None:
     assert (spec.version, spec.value) == ("d", package.Thing)
     assert "StateMap[Thing, OldStateEntry[First] | OldStateEntry[Second]]" in files(document)["state.py"]
     assert package.state.OldStateEntry is OldStateEntry
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "use", "expected"),
+    [
+        ("service", "required", HEALTH, True),
+        ("device", "required", HEALTH, True),
+        ("service", "optional", HEALTH, True),
+        ("app", "required", HEALTH, False),
+        ("agent", "required", HEALTH, False),
+        ("service", "required", {**HEALTH, "contract": "other.health@v1"}, False),
+        ("service", "required", {"contract": "trellis.health@v1"}, False),
+        (
+            "service",
+            "required",
+            {"contract": "trellis.health@v1", "events": {"subscribe": ["Health.Heartbeat"]}},
+            False,
+        ),
+    ],
+)
+def test_a_service_or_device_that_uses_heartbeats_says_so(
+    kind: str, group: str, use: JsonValue, *, expected: bool
+) -> None:
+    text = files(contract(kind=kind, uses={group: {"pulse": use}}))["_contract.py"]
+
+    assert ("has_heartbeats=True" in text) is expected
+    assert (f'kind="{kind}"' in text) is (kind != "service")
 
 
 def test_two_stores_with_one_python_name_are_an_error() -> None:

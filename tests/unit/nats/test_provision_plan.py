@@ -45,6 +45,16 @@ def test_surfaces_that_require_one_bucket_differently_are_refused() -> None:
         plan([BucketRequirement(bucket="b"), BucketRequirement(bucket="b", history=2)])
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_one_surface_can_do_without_and_another_cannot_is_required(*, first: bool) -> None:
+    needs = [BucketRequirement(bucket="b", is_optional=optional) for optional in (first, not first)]
+
+    assert [stream.is_optional for stream in plan(needs).streams] == [False]
+    assert [stream.is_optional for stream in plan([needs[0], needs[0]]).streams] == [first]
+    with pytest.raises(ConfigurationError, match="different settings"):
+        plan([BucketRequirement(bucket="b", is_optional=first), BucketRequirement(bucket="b", history=2)])
+
+
 def test_streams_are_created_with_the_replicas_of_the_service() -> None:
     configs = [stream_config(stream, replicas=3, has_batches=True) for stream in PLAN.streams]
 

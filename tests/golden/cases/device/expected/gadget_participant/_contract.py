@@ -16,5 +16,6 @@ CONTRACT: Final = Contract(
     digest="Pxy60viCbw9xRcM2aA7ciG5T3OS4Io6x-gbp2Iw1hK8",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
+    kind="device",
 )
 """gadget@v1"""

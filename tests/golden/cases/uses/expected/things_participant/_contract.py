@@ -16,5 +16,6 @@ CONTRACT: Final = Contract(
     digest="z6PWANQ0-tWWWnN8HPSRuuOw_fylF-WQmtK3Ua-qqtM",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
+    has_heartbeats=True,
 )
 """things-service@v1"""
