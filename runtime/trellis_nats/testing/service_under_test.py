@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
@@ -85,7 +86,8 @@ class ServiceUnderTest(Generic[ServiceT]):
             client_class: the generated client, for example `OrdersClient`.
         """
         await self.start()
-        async with client_class.connect(self.url, options=self._options) as client:
+        options = replace(self._options, absent_uses=frozenset())  # those are of the service
+        async with client_class.connect(self.url, options=options) as client:
             yield client
 
     async def drain(

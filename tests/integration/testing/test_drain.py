@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,14 +22,16 @@ from orders_participant import (
 )
 from trellis_nats import (
     ActiveJob,
+    Client,
     ConfigurationError,
     JobFailed,
     JobProgress,
     JobState,
     Rejected,
     RpcContext,
+    Runtime,
 )
-from trellis_nats.testing import NatsServer, NotDrained, ServiceUnderTest, service_under_test
+from trellis_nats.testing import TEST_OPTIONS, NatsServer, NotDrained, ServiceUnderTest, service_under_test
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
@@ -252,3 +255,24 @@ async def test_each_block_has_a_server_of_its_own(nats_server: NatsServer) -> No
 
         assert len({one.url, other.url, nats_server.url}) == 3
         assert await other.created(other.service.jobs.pack) == []
+
+
+class ShopWithAudit(Shop):
+    """A service whose contract has an optional use."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        runtime.has_use("audit")
+
+
+class ShopClient(Client):
+    """A client of it, which has no uses."""
+
+    contract = Shop.contract
+
+
+async def test_a_service_is_tested_without_an_optional_use() -> None:
+    options = replace(TEST_OPTIONS, absent_uses=frozenset({"audit"}))
+
+    async with service_under_test(ShopWithAudit, options=options) as shop, shop.client(ShopClient) as client:
+        assert client.contract == shop.service.contract

@@ -26,7 +26,8 @@ from orders_participant import (
     ReserveInventoryPayloadItem,
     ReserveInventoryResult,
 )
-from trellis_nats import RpcContext
+from trellis_nats import RpcContext, testing
+from trellis_nats.testing import ServiceUnderTest
 
 
 async def serve(url: str) -> None:
@@ -97,3 +98,15 @@ def an_embedded_schema_is_its_class(event: OrderShippedEvent) -> OrderShippedEve
     assert_type(live.event, OrderShippedEvent)
     renamed: OrdersLiveEventEvent = event
     return renamed
+
+
+async def tests(orders: ServiceUnderTest[OrdersService], payload: ReserveInventoryPayload) -> None:
+    queue = orders.service.jobs.reserve_inventory
+    assert_type(await testing.call(queue, payload), ReserveInventoryResult)
+    assert_type((await orders.created(queue))[0].payload, ReserveInventoryPayload)
+    report = await orders.drain()
+    assert_type(report.one(queue).result, ReserveInventoryResult | None)
+    captured = await orders.capture(orders.service.events.orders.shipped)
+    assert_type(captured.events, list[OrderShippedEvent])
+    async with orders.client(OrdersClient) as client:
+        assert_type(client, OrdersClient)

@@ -20,6 +20,7 @@ from orders_participant import (
     ReserveInventoryResult,
 )
 from trellis_nats import RpcContext
+from trellis_nats.testing import ServiceUnderTest, call
 
 
 async def wrong_types(service: OrdersService, client: OrdersClient, order: Order) -> None:
@@ -79,3 +80,11 @@ def wrong_handlers(service: OrdersService) -> None:
     @service.jobs.reserve_inventory.handle
     async def wrong_return(job: ReserveInventoryJob) -> ReserveInventoryResult:
         return job.payload  # refused
+
+
+async def tests(orders: ServiceUnderTest[OrdersService], order: Order) -> None:
+    await call(orders.service.jobs.charge_payment, order)  # refused
+    _ = (await orders.drain()).one(orders.service.jobs.reserve_inventory).result.charge_id  # refused
+    orders.drain()  # refused
+    async with orders.client(OrdersService):  # refused
+        pass
