@@ -72,8 +72,6 @@ class _RecordedSpan(Span):
 
     @override
     def join(self, context: Context) -> Context:
-        if trace.format_trace_id(self._span.get_span_context().trace_id) == context.trace_id:
-            return context
         return self._identify(context.request_id)
 
     def _identify(self, request_id: str) -> Context:

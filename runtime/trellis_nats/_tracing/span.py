@@ -38,7 +38,7 @@ class Span:
         return new_context()
 
     def join(self, context: Context) -> Context:
-        """Return the context of a message that the span works on: of the span's trace, also where the message has none."""
+        """Return the context of a handler that works on a message within the span: what it makes belongs to the span."""
         return context
 
     def activate(self) -> None:

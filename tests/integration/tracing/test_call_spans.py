@@ -30,7 +30,7 @@ from tests.support.orders import (
     greet,
     raw_call,
 )
-from tests.support.spans import Spans, attributes_of, is_child, record_spans, trace_of
+from tests.support.spans import Spans, attributes_of, id_of, is_child, record_spans, trace_of
 
 CLIENT, SERVER = SpanKind.CLIENT, SpanKind.SERVER
 OPEN = CountFrom(customer="secret-customer")
@@ -90,7 +90,10 @@ async def test_a_call_says_what_it_calls(nats_server: NatsServer) -> None:
     seen: list[str] = []
 
     async def remember(context: RpcContext, request: CreateRequest) -> CreateResponse:
-        seen.append(context.request_id)
+        inherited = current_context()
+        assert inherited is not None
+        assert inherited.traceparent == context.traceparent
+        seen.extend((context.request_id, context.traceparent))
         return await greet(context, request)
 
     with record_spans() as spans:
@@ -110,6 +113,7 @@ async def test_a_call_says_what_it_calls(nats_server: NatsServer) -> None:
         "trellis.request_id": seen[0],
     }
     assert served.attributes == call.attributes
+    assert seen[1].split("-")[1:3] == [trace_of(served), f"{id_of(served):016x}"]
     assert call.instrumentation_scope is not None
     assert call.instrumentation_scope.name == "trellis_nats"
 

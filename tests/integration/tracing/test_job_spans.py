@@ -155,6 +155,23 @@ async def test_a_handler_in_a_thread_sees_its_span(nats_server: NatsServer) -> N
     assert is_child(spans.one("create sort"), spans.one("weigh"))
 
 
+async def test_a_handler_cannot_leave_its_trace_by_a_span_of_another(nats_server: NatsServer) -> None:
+    with record_spans() as spans:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                with get_tracer("a program").start_as_current_span("statistics", context=Context()):
+                    await shop.jobs.sort.create(Parcel(number=2))
+                return Receipt(total=1)
+
+            await shop.jobs.start_workers()
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            await ref.result(timeout=SOON)
+
+    assert is_child(spans.one("create sort"), spans.one("process pack"))
+
+
 async def test_many_jobs_are_created_in_one_span(nats_server: NatsServer) -> None:
     with record_spans() as spans:
         async with Shop.connect(nats_server.url) as shop:
