@@ -23,7 +23,7 @@ from trellis_codegen.problems import ProblemsFound
 if TYPE_CHECKING:
     from trellis_codegen.contract.uses import OtherContracts
 
-__all__ = ["OtherFiles", "find_other_files", "read_other_contracts"]
+__all__ = ["OtherFiles", "find_other_files", "list_other_paths", "read_other_contracts"]
 
 _IN_PACKAGE = "contract.json"
 
@@ -80,6 +80,11 @@ def find_other_files(sources: Iterable[OtherSource], reporter: Reporter) -> Othe
     return OtherFiles(by_id=found, rivals=rivals, places=tuple(dict.fromkeys(places)))
 
 
+def list_other_paths(sources: Iterable[OtherSource]) -> list[Path]:
+    """Return the files at some places, whether or not they have a contract."""
+    return [path for source in sources for path in _list_place(source)]
+
+
 def read_other_contracts(files: OtherFiles, ids: Iterable[str], reporter: Reporter) -> OtherContracts | None:
     """Return those of some contracts that were found; None if one has errors or two manifests, which is reported."""
     from trellis_codegen.contract.reading import read_manifest  # noqa: PLC0415 - heavy, and needed only if there is work
@@ -117,18 +122,20 @@ class _PlaceRefusedError(Exception):
 
 
 def _read_place(source: OtherSource) -> Iterator[OtherFile]:
+    is_folder = (source.folder / source.text).is_dir()
+    for path in _list_place(source):
+        file = _read_file(path)
+        if file is not None:
+            yield file
+        elif not is_folder:
+            raise _PlaceRefusedError(f'{path}: not a contract: "trellis-gen validate" says why')
+
+
+def _list_place(source: OtherSource) -> list[Path]:
     path = shorten_path(source.folder / source.text)
     if path.is_dir():
-        for candidate in sorted(path.glob("*.json")):
-            if (file := _read_file(candidate)) is not None:
-                yield file
-        return
-    if not path.exists() and (installed := _find_installed(source.text)) is not None:
-        path = installed
-    file = _read_file(path)
-    if file is None:
-        raise _PlaceRefusedError(f'{path}: not a contract: "trellis-gen validate" says why')
-    yield file
+        return sorted(path.glob("*.json"))
+    return [path if path.exists() else _find_installed(source.text) or path]
 
 
 def _read_file(path: Path) -> OtherFile | None:

@@ -16,6 +16,7 @@ from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.facade import find_targets
 from trellis_codegen.cli.formats.plain import describe_changes
 from trellis_codegen.cli.generation import generate
+from trellis_codegen.cli.other_contracts import list_other_paths
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Choices, Target
@@ -69,15 +70,20 @@ def watch(choices: Choices, *, quiet: bool) -> ExitCode:
             targets = find_targets(choices, reporter) or targets
             if not targets:
                 return ExitCode.USAGE
-            detector.add([configuration, *(target.manifest for target in targets)])
+            detector.add([configuration, *(path for target in targets for path in _list_inputs(target))])
             saved = [target.manifest for target in targets]
             names = ", ".join(target.manifest.as_posix() for target in targets)
             reporter.print_note(f"watching {names}; press Ctrl-C to stop")
         for target in targets:
-            if target.manifest in saved:
+            if not {*saved}.isdisjoint(_list_inputs(target)):
                 _generate(target, reporter)
         reporter.flush()
         saved = _wait_for_saves(detector)
+
+
+def _list_inputs(target: Target) -> list[Path]:
+    """Return the files that a target is generated from."""
+    return [target.manifest, *list_other_paths(target.others)]
 
 
 def _wait_for_saves(detector: SaveDetector) -> list[Path]:

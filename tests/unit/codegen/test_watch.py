@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from pydantic import JsonValue
 
-from tests.unit.codegen.contracts import contract, job
+from tests.unit.codegen.contracts import contract, job, rpc
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.watch import SaveDetector
 
@@ -119,3 +120,18 @@ def test_every_save_is_generated_and_reported(manifest: Path, watching: subproce
     assert re.fullmatch(r"x\.json: things_participant is up to date in \d+\.\d\d s\n", reported_again)
     assert watching.wait(timeout=20) == ExitCode.INTERRUPTED
     assert "max_deliver=7" in (manifest.parent / "things_participant" / "jobs.py").read_text()
+
+
+def test_a_save_of_a_used_contract_generates_again(manifest: Path, watching: subprocess.Popen[str]) -> None:
+    use: JsonValue = {"contract": "shop@v1", "rpc": {"call": ["Buy"]}}
+    shop = manifest.with_name("shop.json")
+    shop.write_text(json.dumps(contract(id="shop@v1", rpc={"Buy": rpc("Buy")})))
+    assert "wrote __init__.py" in line_with(watching.stdout, "wrote")
+    manifest.write_text(json.dumps(contract(uses={"required": {"shop": use}})))
+    assert "was not found" in line_with(watching.stdout, "error:")
+    (manifest.parent / "pyproject.toml").write_text('[tool.trellis-gen]\nwith = ["shop.json"]\n')
+    assert line_with(watching.stdout, "x.json: wrote")
+
+    shop.write_text(json.dumps(contract(id="shop@v1", rpc={"Buy": rpc("Buy", subject="rpc.v2.Buy")})))
+
+    assert "wrote uses/shop/rpc.py in" in line_with(watching.stdout, "x.json: wrote")

@@ -1,0 +1,179 @@
+"""Every real manifest becomes a complete package, with what it uses: it imports, type-checks, and its service starts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+from pydantic import JsonValue
+from pydantic_core import SchemaError
+from trellis_nats import Client, Service
+from trellis_nats.testing import NatsServer
+
+from tests.conformance.folders import SHARED
+from tests.support.build_once import build_once
+from tests.support.eventually import eventually
+from tests.support.generated import adapter, generated
+from tests.support.stub_contracts import stub_contracts
+
+ROOT: Final = Path(__file__).parents[2]
+MANIFESTS: Final = SHARED / "manifests"
+NAMES: Final = sorted(path.name for path in MANIFESTS.glob("*.json"))
+
+pytestmark = [
+    pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not next to the repository"),
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    return build_once(tmp_path_factory, worker_id, "real_manifests", generate_packages)
+
+
+def generate_packages(folder: Path) -> None:
+    """Write a package for each real manifest, import it, build every model, and keep what was remarked.
+
+    Contracts that they use and that are not among them have stand-ins.
+    """
+    documents: dict[str, dict[str, JsonValue]] = {
+        name: json.loads((MANIFESTS / name).read_text()) for name in NAMES
+    }
+    others = [*documents.values(), *stub_contracts(documents.values()).values()]
+    written: dict[str, JsonValue] = {}
+    for name, document in documents.items():
+        package, remarks = generated(document, folder, *others)
+        written[name] = [package.__name__, [remark.what for remark in remarks]]
+        schemas = document.get("schemas", {})
+        for schema in schemas if isinstance(schemas, dict) else ():
+            try:
+                adapter(package, schema).rebuild()
+            except SchemaError as error:
+                pytest.fail(f"{name}: {schema}: {error}")
+    (folder / "written.json").write_text(json.dumps(written))
+
+
+def import_package(packages: Path, manifest: str) -> ModuleType:
+    """Import the package of a manifest, which another worker may have written."""
+    name = json.loads((packages / "written.json").read_text())[manifest][0]
+    if name not in sys.modules:
+        sys.path.insert(0, str(packages))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(packages))
+    return sys.modules[name]
+
+
+def find_participant(package: ModuleType, base: type[Service | Client]) -> type[Service | Client]:
+    """Return the service or the client of a package."""
+    found = [value for value in vars(package).values() if isinstance(value, type) and issubclass(value, base)]
+    assert len(found) == 1
+    return found[0]
+
+
+def find_handled(value: object, package: str) -> Iterator[object]:
+    """Yield everything below a service that takes a handler."""
+    for member in vars(value).values():
+        if hasattr(member, "handle"):
+            yield member
+        elif type(member).__module__.startswith(package):
+            yield from find_handled(member, package)
+
+
+async def answer(*_: object) -> None:
+    """Stand in for a handler."""
+
+
+async def send(*_: object) -> AsyncIterator[object]:
+    """Stand in for the handler of a feed."""
+    for event in ():
+        yield event
+
+
+async def is_ready(service: Service) -> bool:
+    return (await service.health.report()).ready
+
+
+def test_there_are_twelve() -> None:
+    assert len(NAMES) == 12
+
+
+@pytest.mark.xfail(reason="operations, stores and transfers are not generated yet", strict=False)
+def test_every_package_is_complete(packages: Path) -> None:
+    written: dict[str, tuple[str, list[str]]] = json.loads((packages / "written.json").read_text())
+
+    assert {name: remarks for name, (_, remarks) in written.items() if remarks} == {}
+
+
+@pytest.mark.parametrize("manifest", NAMES)
+async def test_the_participant_starts_on_a_bare_server(
+    packages: Path, manifest: str, nats_server: NatsServer
+) -> None:
+    package = import_package(packages, manifest)
+    kind = json.loads((MANIFESTS / manifest).read_text())["kind"]
+    if kind != "service":
+        client = find_participant(package, Client)
+        async with client.connect(nats_server.url):
+            return
+    service_class = find_participant(package, Service)
+    assert issubclass(service_class, Service)
+    async with service_class.connect(nats_server.url) as service:
+        for handled in find_handled(service, package.__name__):
+            stub = send if type(handled).__name__ == "FeedEndpoint" else answer
+            handled.handle(stub)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - each has it
+        await service.start()
+        await eventually(lambda: is_ready(service))
+
+
+def test_no_name_has_a_number_that_tells_it_apart(packages: Path) -> None:
+    written = [
+        name
+        for path in packages.rglob("models/*.py")
+        for name in re.findall(r"^class (\w+)|^    (\w+):", path.read_text(), flags=re.MULTILINE)
+    ]
+    contracts = "".join(path.read_text() for path in MANIFESTS.glob("*.json"))
+    numbers = {match for pair in written for name in pair for match in re.findall(r"[A-Za-z]+_?\d+$", name)}
+
+    assert {each for each in numbers if each.lower() not in contracts.lower()} == set()
+
+
+def test_pyright_strict_has_nothing_to_say(packages: Path) -> None:
+    settings = {
+        "typeCheckingMode": "strict",
+        "pythonVersion": "3.11",
+        "include": ["."],
+        "extraPaths": [str(ROOT / "runtime")],
+    }
+    (packages / "pyrightconfig.json").write_text(json.dumps(settings))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson", "-p", "."],
+        cwd=packages,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert json.loads(ended.stdout)["generalDiagnostics"] == []
+
+
+def test_mypy_strict_has_nothing_to_say(packages: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null", "."],
+        cwd=packages,
+        env={"MYPYPATH": str(ROOT / "runtime")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.stdout.startswith("Success"), ended.stdout
