@@ -67,7 +67,7 @@ async def service_process(url: str) -> AsyncGenerator[asyncio.subprocess.Process
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("main.py")),
-        env={**os.environ, "NATS_URL": url},
+        env={**os.environ, "NATS_URL": url, "ABSENT_USES": "notifications"},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,

@@ -32,8 +32,9 @@ from orders_participant import (
     SyncTicketsJob,
     SyncTicketsResult,
 )
+from orders_participant.uses.notifications import NoChannelError, Notification
 from remote import Remote
-from trellis_nats import DeliveredEvent, FeedContext, RpcContext
+from trellis_nats import DeliveredEvent, FeedContext, NoResponders, Options, RpcContext
 from ulid import ULID
 
 log = structlog.get_logger()
@@ -47,6 +48,19 @@ async def load_order(service: OrdersService, order_id: str) -> Order:
     if entry is None:
         raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
     return entry.value
+
+
+async def notify_customer(service: OrdersService, order: Order) -> None:
+    """Send the customer a message if there is a notifications service: an order ships without one too."""
+    notifications = service.uses.notifications
+    if notifications is None:
+        return
+    try:
+        await notifications.rpc.notifications.send(
+            Notification(customer_id=order.customer_id, text=f"Order {order.order_id} has shipped.")
+        )
+    except (NoChannelError, NoResponders) as error:
+        log.info("customer not notified", order_id=order.order_id, reason=str(error))
 
 
 def register_rpcs(service: OrdersService) -> None:
@@ -150,6 +164,7 @@ def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
                 shipped_at=datetime.now(UTC),
             )
         )
+        await notify_customer(service, entry.value)
         return NotifyWarehouseResult(notified=True)
 
 
@@ -175,7 +190,8 @@ def register_keyed_jobs(service: OrdersService, remote: Remote) -> None:
 async def main() -> None:
     """Serve and work until SIGTERM."""
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-    async with OrdersService.connect(url) as service:
+    options = Options(absent_uses=frozenset(os.environ.get("ABSENT_USES", "").split()))
+    async with OrdersService.connect(url, options=options) as service:
         register_rpcs(service)
         register_feeds(service)
         register_consumers(service)

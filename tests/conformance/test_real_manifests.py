@@ -95,7 +95,8 @@ async def answer(*_: object) -> None:
 
 async def send(*_: object) -> AsyncIterator[object]:
     """Stand in for the handler of a feed."""
-    for event in ():
+    events: tuple[object, ...] = ()
+    for event in events:
         yield event
 
 

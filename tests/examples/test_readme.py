@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,11 +61,12 @@ def test_the_error_that_is_shown_is_the_error_that_is_printed(tmp_path: Path) ->
     broken = text.replace('"schema": "ReserveInventoryPayload"', '"schema": "ReserveInventoryPaylaod"')
     assert json.loads(broken) != json.loads(text)
     contract.write_text(broken)
+    shutil.copy(ROOT / "contracts" / "notifications.manifest.json", contract.parent)
     shown = re.search(r"```\n(contracts/orders_service.*?)```", README, re.DOTALL)
     assert shown is not None
 
     run = subprocess.run(
-        [ROOT / ".venv/bin/trellis-gen", "facade", f"contracts/{contract.name}", "--out", "."],
+        [ROOT / ".venv/bin/trellis-gen", "facade", f"contracts/{contract.name}", "--with", "contracts"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

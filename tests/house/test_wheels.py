@@ -49,9 +49,9 @@ def test_the_wheels_work_in_an_empty_environment(wheels: dict[str, Path], tmp_pa
     install(python, wheels["trellis_nats"])
     with_runtime = installed(python)
     install(python, wheels["trellis_codegen"])
-    manifest = tmp_path / "orders_service.manifest.json"
-    manifest.write_text((ROOT / "contracts/orders_service.manifest.json").read_text())
-    run(tmp_path / "venv/bin/trellis-gen", "facade", manifest.name, cwd=tmp_path)
+    contracts = ROOT / "contracts"
+    manifest = contracts / "orders_service.manifest.json"
+    run(tmp_path / "venv/bin/trellis-gen", "facade", manifest, "--with", contracts, cwd=tmp_path)
     queue = run(
         python,
         "-c",

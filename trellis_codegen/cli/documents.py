@@ -8,9 +8,9 @@ from pathlib import Path
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.other_contracts import OtherFiles, read_other_contracts
 from trellis_codegen.cli.reporter import Reporter
+from trellis_codegen.contract.fingerprint import summarize_manifest
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading, read_manifest
-from trellis_codegen.contract.uses import find_used_ids
 from trellis_codegen.plan.package import collect_problems
 from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.plan.uses import plan_participant
@@ -40,13 +40,14 @@ def check_contract(
     others: OtherFiles,
 ) -> bool:
     """Return whether a contract can become a package: its rules, schemas, names and uses. Every problem is reported."""
+    seen = summarize_manifest(data)
+    contracts = read_other_contracts(others, seen.used_ids if seen else tuple(others.by_id), reporter)
+    if contracts is None:
+        return False
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
-        return False
-    contracts = read_other_contracts(others, find_used_ids(reading.manifest), reporter)
-    if contracts is None:
+        reporter.report_problems(_make_findings(manifest, data, collect_problems(error, contracts)))
         return False
     try:
         _, remarks = plan_participant(

@@ -19,7 +19,6 @@ __all__ = [
     "OtherContracts",
     "UsedContract",
     "check_uses",
-    "find_used_ids",
     "find_uses",
     "select_used",
 ]
@@ -213,8 +212,3 @@ def _declared(
     errors: dict[str, ErrorDeclaration] | None, types: Collection[str]
 ) -> dict[str, ErrorDeclaration] | None:
     return {name: error for name, error in (errors or {}).items() if error.error_type in types} or None
-
-
-def find_used_ids(manifest: Manifest) -> list[str]:
-    """Return the id of each contract that a contract uses, once."""
-    return list(dict.fromkeys(used.use.contract for used in find_uses(manifest)))

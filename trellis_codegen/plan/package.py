@@ -11,6 +11,7 @@ from trellis_codegen.contract.digest import compute_digest
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import ContractInvalid
+from trellis_codegen.contract.uses import OtherContracts, check_uses
 from trellis_codegen.plan.collisions import Claim, find_collisions
 from trellis_codegen.plan.event_groups import (
     GroupPlan,
@@ -243,11 +244,14 @@ def _package_imports(names: Mapping[str, Iterable[str]]) -> tuple[Import, ...]:
     return tuple(Import(module=f".{module}", name=name) for module in names for name in names[module])
 
 
-def collect_problems(error: ProblemsFound) -> tuple[Problem, ...]:
-    """Return the problems of an invalid contract, including names that collide."""
+def collect_problems(error: ProblemsFound, others: OtherContracts | None = None) -> tuple[Problem, ...]:
+    """Return the problems of an invalid contract, including names that collide and, with `others`, what it uses of them."""
     if not isinstance(error, ContractInvalid) or error.rest is None:
         return error.problems
-    return tuple(locate([*error.problems, *find_collisions(_claims(error.rest))], error.source))
+    problems = [*error.problems, *find_collisions(_claims(error.rest))]
+    if others is not None:
+        problems += check_uses(error.rest, others)
+    return tuple(locate(problems, error.source))
 
 
 def plan_package(

@@ -13,8 +13,9 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="orders-service@v1",
-    digest="wfucwQpGnEdhz40oz5Pk9RtLI-z6M2MTw_mJUT36VPs",
+    digest="kZXnJO6RAeULFXy5TdM-e5dNWznLxM7GJOuSByA2ZIY",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
+    has_heartbeats=True,
 )
 """orders-service@v1"""

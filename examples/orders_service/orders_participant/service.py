@@ -15,6 +15,7 @@ from .feeds import FeedEndpoints
 from .jobs import JobsFacade
 from .kv import Buckets
 from .rpc import RpcEndpoints
+from .uses import Uses
 
 __all__ = ["OrdersService"]
 
@@ -42,3 +43,5 @@ class OrdersService(Service):
         """The feeds that the service serves."""
         self.kv: Final = Buckets(runtime)
         """The key-value buckets."""
+        self.uses: Final = Uses(runtime)
+        """What is used of other contracts."""

@@ -190,6 +190,8 @@ def test_the_example_is_fresh_whatever_the_hash_seed_locale_and_folder(
         "trellis_codegen",
         "facade",
         str(ROOT / "contracts/orders_service.manifest.json"),
+        "--with",
+        str(ROOT / "contracts"),
     ]
 
     ended = subprocess.run(

@@ -204,19 +204,33 @@ def test_a_place_without_a_contract_is_a_usage_error(
 
 
 def test_the_error_has_every_place_that_was_searched(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    things = write(tmp_path / "things.json", using(shop={"contract": "shop@v2"}))
-    write(tmp_path / "a/shop.json", SHOP)
-    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    things = write(Path("things.json"), using(shop={"contract": "shop@v2"}))
+    write(Path("a/shop.json"), SHOP)
+    Path("b").mkdir()
 
-    assert run(things, f"{tmp_path}/a", f"{tmp_path}/b") == ExitCode.INVALID
+    assert run(things, "a", "b") == ExitCode.INVALID
 
     said = capsys.readouterr().err
-    assert f'the contract "shop@v2" was not found; searched {tmp_path}/a, {tmp_path}/b' in said
+    assert 'the contract "shop@v2" was not found; searched a, b' in said
     assert "hint: found: shop@v1; name its manifest" in said
     assert run(things) == ExitCode.INVALID
     assert 'the contract "shop@v2" was not found; no place to search was given' in capsys.readouterr().err
+
+
+def test_uses_are_checked_in_a_contract_with_other_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = cast("dict[str, JsonValue]", using(shop=BUY))
+    things = write(Path("things.json"), {**broken, "kind": "servise"})
+
+    assert run(things) == ExitCode.INVALID
+    assert "2 errors" in capsys.readouterr().err
+    assert check(things) == ExitCode.INVALID
+    assert 'the contract "shop@v1" was not found' in capsys.readouterr().err
 
 
 def test_two_manifests_of_a_used_contract_are_refused(
