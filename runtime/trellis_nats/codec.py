@@ -73,9 +73,11 @@ class Codec(Generic[T]):
                 decode_json(data)
             return self._adapter.validate_json(data, strict=True)
         except ValidationError as error:
-            raise InvalidPayload(self._what, list_issues(error)) from None
+            issues = list_issues(error)
         except ValueError as error:
-            raise InvalidPayload(self._what, [("#", str(error))]) from None
+            issues = [("#", str(error))]
+        # Raised here, so that it has no context: a validation error may take 300 MB, and a log record keeps its arguments.
+        raise InvalidPayload(self._what, issues)
 
     def from_json(self, value: JsonValue) -> T:
         """Read a value from parsed JSON.
@@ -112,14 +114,15 @@ class Codec(Generic[T]):
             # value does not show whether a member is absent or None.
             text = encode_json(written)
             adapter.validator.validate_json(text, strict=True)
+            return JsonText(written, text)
         except ValidationError as error:
-            raise InvalidPayload(self._what, list_issues(error)) from None
+            issues = list_issues(error)
         except ValueError as error:
-            raise InvalidPayload(self._what, [("#", str(error))]) from None
+            issues = [("#", str(error))]
         except _NOT_A_VALUE as error:
             what = f"an object of type {type(value).__name__} cannot be written: {type(error).__name__}"
-            raise InvalidPayload(self._what, [("#", what)]) from None
-        return JsonText(written, text)
+            issues = [("#", what)]
+        raise InvalidPayload(self._what, issues)  # without a context, as in `decode`
 
 
 def list_issues(error: ValidationError) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from trellis_nats._calls.incoming import IncomingCall, read_call
 from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
-from trellis_nats._nats.wire.message import Message
+from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.clock import now
@@ -50,6 +50,8 @@ class CallReceiver:
         self._subscription: Subscription | None = None
         self.tasks: set[asyncio.Task[Any]] = set()  # Any: the result is not used
         """What serves the calls that have arrived."""
+        self.memory_bytes = 0
+        """About how much memory these calls take."""
 
     async def start(self) -> None:
         """Begin to receive calls, which replicas share.
@@ -71,8 +73,10 @@ class CallReceiver:
 
     def keep(self, call: IncomingCall, task: asyncio.Task[Any]) -> None:
         """Keep the task that serves a call until it has ended. An exception of the task is logged."""
+        size_bytes = memory_of(call.data, call.headers)
         self.tasks.add(task)
-        task.add_done_callback(partial(self._on_ended, call))
+        self.memory_bytes += size_bytes
+        task.add_done_callback(partial(self._on_ended, call, size_bytes))
 
     async def withdraw(self) -> None:
         """Receive no new calls; those under way to this process still arrive. Safe to call twice."""
@@ -110,7 +114,9 @@ class CallReceiver:
 
     def log_lost_reply(self, call: IncomingCall) -> None:
         """Log that the caller does not get its reply."""
-        _log.warning(
+        self._errors.log_throttle.write(
+            logging.WARNING,
+            LogEvent.REPLY_LOST,
             '%s "%s": the reply to request %s is lost: not connected',
             self._errors.surface,
             self._errors.name,
@@ -123,7 +129,9 @@ class CallReceiver:
 
     def _receive(self, message: Message) -> None:
         if not is_reply_subject(message.reply):
-            _log.warning(
+            self._errors.log_throttle.write(
+                logging.WARNING,
+                "reply subject",
                 '%s "%s": ignored a call that wants its reply on "%s"',
                 self._errors.surface,
                 self._errors.name,
@@ -133,8 +141,9 @@ class CallReceiver:
             return
         self._accept(read_call(message, at=now()))
 
-    def _on_ended(self, call: IncomingCall, task: asyncio.Task[Any]) -> None:
+    def _on_ended(self, call: IncomingCall, size_bytes: int, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
+        self.memory_bytes -= size_bytes
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error(
                 '%s "%s": internal error while serving request %s',

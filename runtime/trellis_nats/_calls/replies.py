@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Final, Literal, TypeGuard
 
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
@@ -14,6 +14,7 @@ from trellis_nats._calls.spans import set_status
 from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.codec import decode_json
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
@@ -51,6 +52,8 @@ class ErrorReplies:
     ) -> None:
         self.surface: SurfaceKind = surface
         self.name = name
+        self.log_throttle: Final = LogThrottle(_log)
+        """Writes the lines that a caller can cause, so that no caller floods the log."""
         self._contract = contract
         self._errors = errors
         self._codec = ErrorCodec(f'{surface} "{name}"', errors)
@@ -71,10 +74,15 @@ class ErrorReplies:
         )
 
     def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:
-        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why."""
+        """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why.
+
+        A warning is what callers cause: one for each reason is logged in a second.
+        """
         error_id = new_id()
-        _log.log(
+        kind = reason if level <= logging.WARNING else error_id
+        self.log_throttle.write(
             level,
+            kind,
             '%s "%s": request %s is answered with error %s: %s',
             self.surface,
             self.name,
@@ -96,7 +104,19 @@ class ErrorReplies:
             decode_json(call.data)
         except ValueError:
             return self.refuse(call, "the request is not JSON")
-        return self._write(call, invalid_request(error.issues), new_id())
+        error_id = new_id()
+        self.log_throttle.write(
+            logging.WARNING,
+            "invalid",
+            '%s "%s": request %s is answered with error %s: %s',
+            self.surface,
+            self.name,
+            call.request_id,
+            error_id,
+            error,
+            extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
+        )
+        return self._write(call, invalid_request(error.issues), error_id)
 
     def reply_to_exception(self, call: IncomingCall, error: BaseException) -> Reply:
         """Return the reply for what a handler raised: the error itself if it is for the caller, or else only an id.

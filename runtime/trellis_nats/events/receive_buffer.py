@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import Final
 
-from trellis_nats._nats.wire.message import Message
+from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.log_events import LogEvent, log_fields
 
 __all__ = ["ReceiveBuffer"]
@@ -35,9 +35,9 @@ class ReceiveBuffer:
     def put(self, message: Message) -> None:
         """Add a message; drop the oldest ones when the buffer is full."""
         self._messages.append(message)
-        self._bytes += len(message.data)
+        self._bytes += _memory_of(message)
         while len(self._messages) > self._messages_max or self._bytes > self._bytes_max:
-            self._bytes -= len(self._messages.popleft().data)
+            self._bytes -= _memory_of(self._messages.popleft())
             self._count_dropped()
         self._changed.set()
 
@@ -49,7 +49,7 @@ class ReceiveBuffer:
             self._changed.clear()
             await self._changed.wait()
         message = self._messages.popleft()
-        self._bytes -= len(message.data)
+        self._bytes -= _memory_of(message)
         return message
 
     def close(self) -> None:
@@ -66,3 +66,7 @@ class ReceiveBuffer:
                 extra=log_fields(LogEvent.EVENTS_DROPPED),
             )
         self.dropped += 1
+
+
+def _memory_of(message: Message) -> int:
+    return memory_of(message.data, message.headers)

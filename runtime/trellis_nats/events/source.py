@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._tracing.descriptions import MESSAGE_ID, SpanDescription, describe_reception
 from trellis_nats._tracing.tracer import carries_trace, start_received
 from trellis_nats.binding import Binding
@@ -49,6 +50,7 @@ class EventSubscription(Generic[EventT]):
         self._description = description
         self._require_own_loop = require_own_loop
         self._buffer = buffer
+        self._log_throttle = LogThrottle(_log)
 
     @property
     def dropped(self) -> int:
@@ -64,7 +66,9 @@ class EventSubscription(Generic[EventT]):
             try:
                 return self._traced(read_event(self._codec, message), message)
             except InvalidPayload as error:
-                _log.warning(
+                self._log_throttle.write(
+                    logging.WARNING,
+                    LogEvent.EVENT_SKIPPED,
                     'skipped an event on "%s": %s',
                     message.subject,
                     error,

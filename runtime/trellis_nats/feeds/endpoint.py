@@ -27,8 +27,8 @@ EventT = TypeVar("EventT")
 class FeedEndpoint(Generic[RequestT, EventT]):
     """A feed to be served: give it a handler, then run the service.
 
-    Replicas of a service share the callers. In one process at most 10,000 callers have a feed open at a time; any further
-    call is answered with an `UnexpectedError`.
+    Replicas of a service share the callers. In one process at most 10,000 callers have a feed open at a time, and their
+    calls take at most 64 MiB; any further call is answered with an `UnexpectedError`.
     """
 
     def __init__(self, runtime: Runtime, spec: FeedSpec) -> None:

@@ -14,6 +14,8 @@ from trellis_nats.feeds.session import ServedFeed, Session
 __all__ = ["FeedServer"]
 
 _OPEN_MAX: Final = 10_000
+_OPEN_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of the calls that opened them, which stay in memory."""
 
 
 class FeedServer:
@@ -51,10 +53,9 @@ class FeedServer:
             await self._checks.stop()
 
     def _accept(self, call: IncomingCall) -> None:
-        if self._checks is None or len(self._sessions) >= _OPEN_MAX:
-            self._calls.reply_now(
-                call, self._feed.errors.refuse(call, f"{_OPEN_MAX} feeds are open in this process")
-            )
+        is_full = len(self._sessions) >= _OPEN_MAX or self._calls.memory_bytes > _OPEN_BYTES_MAX
+        if self._checks is None or is_full:
+            self._calls.reply_now(call, self._feed.errors.refuse(call, "too many feeds are open"))
             return
         session = Session(self._connection, self._feed, call, self._checks)
         self._sessions.add(session)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, Generic, Self, TypeVar
 
 from trellis_nats._calls.error_codec import ErrorCodec
-from trellis_nats._nats.wire.message import Message
+from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats.codec import Codec
 from trellis_nats.errors import FeedInterrupted
 from trellis_nats.feeds.frames import Frame, interpret_frame
@@ -38,11 +38,12 @@ class FeedBuffer:
         self._last_arrival = self._loop.time()
         if self._end is not None or interpret_frame(frame) is Frame.ALIVE:
             return
-        if len(self._frames) >= _FRAMES_MAX or self._bytes + len(frame.data) > _BYTES_MAX:
+        size_bytes = memory_of(frame.data, frame.headers)
+        if len(self._frames) >= _FRAMES_MAX or self._bytes + size_bytes > _BYTES_MAX:
             self.end("the reader is too slow; events are missing")
             return
         self._frames.append(frame)
-        self._bytes += len(frame.data)
+        self._bytes += size_bytes
         self._changed.set()
 
     def end(self, reason: str) -> None:
@@ -62,7 +63,7 @@ class FeedBuffer:
             self._changed.clear()
             await self._wait(silent_after)
         frame = self._frames.popleft()
-        self._bytes -= len(frame.data)
+        self._bytes -= memory_of(frame.data, frame.headers)
         return frame
 
     async def _wait(self, silent_after: timedelta | None) -> None:

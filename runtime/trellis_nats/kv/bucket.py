@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.codec import Codec
 from trellis_nats.errors import (
     ConfigurationError,
@@ -193,13 +194,20 @@ class Bucket(Generic[ValueT]):
             NotConnected: the connection was closed.
         """
         self._runtime.connection.require_own_loop()
+        log_throttle = LogThrottle(_log)
         changes = self._bucket.watch(require_pattern(self.spec.name, pattern))
         async with aclosing(changes):
             async for record in changes:
                 try:
                     entry = self._read(record)
                 except InvalidPayload as error:
-                    _log.warning("skipped a value: %s", error, extra=log_fields(LogEvent.VALUE_SKIPPED))
+                    log_throttle.write(
+                        logging.WARNING,
+                        LogEvent.VALUE_SKIPPED,
+                        "skipped a value: %s",
+                        error,
+                        extra=log_fields(LogEvent.VALUE_SKIPPED),
+                    )
                 else:
                     yield entry
 

@@ -29,7 +29,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
     """A procedure to be served: give it a handler, then run the service.
 
     Replicas of a service share the calls. In one process at most 100 handlers of a procedure run at a time, and 1,000
-    more calls wait for their turn; any further call is answered with an `UnexpectedError` at once.
+    more calls, and 64 MiB, wait for their turn; any further call is answered with an `UnexpectedError` at once.
     """
 
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:

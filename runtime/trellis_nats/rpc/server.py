@@ -22,10 +22,10 @@ from trellis_nats.specs import RpcSpec
 
 __all__ = ["RpcServer"]
 
-_log = logging.getLogger(__name__)
-
 _RUNNING_MAX: Final = 100
 _WAITING_MAX: Final = 1000
+_WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of all calls of the procedure in this process; calls that find a handler free are not refused."""
 
 
 class RpcServer:
@@ -60,7 +60,8 @@ class RpcServer:
         await self._calls.settle(grace)
 
     def _accept(self, call: IncomingCall) -> None:
-        if len(self._calls.tasks) >= _RUNNING_MAX + _WAITING_MAX:
+        waiting = len(self._calls.tasks) - _RUNNING_MAX
+        if waiting >= _WAITING_MAX or (waiting >= 0 and self._calls.memory_bytes > _WAITING_BYTES_MAX):
             self._calls.reply_now(call, self._responder.errors.refuse(call, "too many calls are waiting"))
             return
         due = None
@@ -82,7 +83,9 @@ class RpcServer:
                 await self._reply(call, reply)
         except TimeoutError:
             call.span.fail("timeout")
-            _log.warning(
+            self._responder.errors.log_throttle.write(
+                logging.WARNING,
+                LogEvent.CALL_TIMED_OUT,
                 'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
                 self._spec.name,
                 call.request_id,

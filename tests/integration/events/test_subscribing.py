@@ -1,6 +1,7 @@
 """Events on their way to subscribers."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -90,6 +91,7 @@ async def test_an_event_carries_the_request_that_caused_it(
 async def test_an_event_that_breaks_its_schema_is_skipped_and_logged(
     nats_server: NatsServer, service: OrdersService, client: OrdersClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")  # of one kind, one line a second is above it
     connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
     async with client.shipped.subscribe() as events:
         for data in (b"", b"\xff", b"[]", b'{"orderId":"secret value","orderId":7}'):
@@ -101,6 +103,10 @@ async def test_an_event_that_breaks_its_schema_is_skipped_and_logged(
 
     assert received.event == Shipped(order_id="o2")
     assert caplog.text.count("skipped an event on") == 4
+    assert [record.levelname for record in caplog.records if "skipped an event" in record.message] == [
+        "WARNING",
+        *["DEBUG"] * 3,
+    ]
     assert "#/orderId" in caplog.text
     assert "secret value" not in caplog.text
 

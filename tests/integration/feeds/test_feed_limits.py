@@ -61,6 +61,19 @@ async def test_beyond_its_limit_a_process_opens_no_more_feeds(
     assert len(source.opened) == 1
 
 
+async def test_beyond_its_limit_of_bytes_a_process_opens_no_more_feeds(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trellis_nats.feeds.server._OPEN_BYTES_MAX", 1_000)
+    large = CountFrom(customer="c" * 1_000)
+    async with running(nats_server.url) as (_, source, client), client.count(large):
+        with pytest.raises(UnexpectedError):
+            async with client.count(REQUEST):
+                pass
+
+    assert len(source.opened) == 1
+
+
 async def test_an_error_that_is_too_large_for_a_frame_ends_the_feed_all_the_same(
     nats_server: NatsServer,
 ) -> None:

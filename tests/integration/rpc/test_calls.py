@@ -1,6 +1,7 @@
 """Calls that are answered, and how the load is shared."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 import pytest
@@ -158,6 +159,7 @@ async def test_a_call_without_a_safe_reply_subject_is_ignored(
     connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
     stolen: list[Message] = []
 
+    caplog.set_level(logging.DEBUG, logger="trellis_nats")  # of one kind, one line a second is above it
     async with OrdersService.connect(nats_server.url) as service:
         service.create.handle(greet)
         await service.start()

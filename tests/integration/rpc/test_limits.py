@@ -155,6 +155,26 @@ async def test_more_calls_than_can_wait_are_refused_at_once(
     assert outcomes.count(CreateResponse(order_id="c1-1")) == 2
 
 
+async def test_more_bytes_than_can_wait_are_refused_at_once(
+    service: OrdersService, client: OrdersClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_server, "_RUNNING_MAX", 2)
+    monkeypatch.setattr(rpc_server, "_WAITING_BYTES_MAX", 1_500)
+    slow = Slow()
+    service.create.handle(slow)
+    await service.start()
+    large = CreateRequest(customer_id="c" * 1_000, items=[])
+    calls = [asyncio.create_task(client.create(large)) for _ in range(3)]
+
+    (refused,), _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    slow.go_on.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(refused.exception(), UnexpectedError)
+    assert sum(isinstance(outcome, CreateResponse) for outcome in outcomes) == 2
+    assert await client.create(large)
+
+
 async def test_a_call_survives_a_connection_that_is_cut_in_the_middle(
     nats_server: NatsServer, client: OrdersClient
 ) -> None:

@@ -56,3 +56,11 @@ def test_a_header_that_could_be_read_otherwise_is_refused(headers: dict[str, str
 def test_any_bytes_are_read(block: bytes) -> None:
     parse_headers(block)
     parse_headers(b"NATS/1.0" + block)
+
+
+def test_of_thousands_of_headers_the_last_are_read() -> None:
+    lines = b"".join(b"n%d: 1\r\n" % number for number in range(50_000))
+    headers = parse_headers(b"NATS/1.0\r\n%bNats-Subject: a\r\n\r\n" % lines)[2]
+
+    assert len(headers) <= 256
+    assert headers["Nats-Subject"] == "a"

@@ -199,3 +199,12 @@ def test_a_place_is_short_and_one_line_whatever_the_sender_calls_its_members(nam
     for place, message in issues:
         assert place.isprintable()
         assert max(len(place), len(message)) <= 501
+
+
+def test_an_error_does_not_keep_what_it_is_about() -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        Codec[int](int, what="a number").decode(b'"text"')
+    assert caught.value.__context__ is None
+    with pytest.raises(InvalidPayload) as caught:
+        Codec[Any](int, what="a number").write("text")
+    assert caught.value.__context__ is None

@@ -68,3 +68,12 @@ async def test_a_waiting_reader_wakes_for_a_message_and_for_the_end() -> None:
     await asyncio.sleep(0)
     buffer.close()
     assert await second is None
+
+
+async def test_headers_count_against_the_limit_of_bytes() -> None:
+    buffer = ReceiveBuffer("test", messages_max=100, bytes_max=1_000)
+
+    for number in range(3):
+        buffer.put(Message(str(number), b"", {"a": "x" * 400}))
+
+    assert await taken(buffer) == ["2"]

@@ -12,6 +12,7 @@ __all__ = ["ParsedHeaders", "encode_headers", "encode_lines", "parse_headers", "
 _VERSION: Final = "NATS/1.0"
 _SPACE: Final = " \t\r\n\v\f"
 """ASCII white space; other kinds are part of a value."""
+_LINES_MAX: Final = 256
 _STATUS: Final = re.compile(r"[0-9]{1,3}")
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -63,11 +64,12 @@ def parse_headers(block: bytes) -> ParsedHeaders:
     """Parse a header block.
 
     The status is read from the first line only, so that no sender can forge one with a header called `Status`. Bytes
-    that are not UTF-8 become U+FFFD; the last of several headers with one name wins.
+    that are not UTF-8 become U+FFFD; the last of several headers with one name wins. Only the
+    last 256 lines are read: a megabyte of lines would take thirty in memory. A server adds its own at the end.
     """
-    first, *lines = block.decode("utf-8", "replace").split("\r\n")
+    first, _, rest = block.decode("utf-8", "replace").partition("\r\n")
     headers: dict[str, str] = {}
-    for line in lines:
+    for line in rest.rsplit("\r\n", _LINES_MAX)[-_LINES_MAX:]:
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip(_SPACE)] = value.strip(_SPACE)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-__all__ = ["NO_HEADERS", "NO_RESPONDERS", "Message"]
+__all__ = ["NO_HEADERS", "NO_RESPONDERS", "Message", "memory_of"]
 
 NO_RESPONDERS: Final = 503
 """The status with which a server answers a request to a subject without subscribers."""
 
+_HEADER_BYTES: Final = 150
+"""What a header takes in memory in addition to its characters."""
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -27,3 +29,8 @@ class Message(NamedTuple):
     """Set by servers only (404, 408, 409, 503 …); 0 when there is none."""
     description: str = ""
     """The server's text for the status. It differs between versions: decide by the status."""
+
+
+def memory_of(data: bytes, headers: Mapping[str, str]) -> int:
+    """Return about how many bytes of memory a message takes: its sender may put all of it into headers."""
+    return len(data) + sum(len(name) + len(value) + _HEADER_BYTES for name, value in headers.items())

@@ -17,6 +17,7 @@ from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._tracing.descriptions import OUTCOME
 from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
@@ -61,6 +62,7 @@ class GroupWorker:
         self._running: set[asyncio.Task[None]] = set()
         self._unwatch: Callable[[], None] | None = None
         self._stopping = asyncio.Event()
+        self._log_throttle = LogThrottle(_log)
         self._consumer_health = ConsumerHealth(
             f"events.{group.alias}",
             stream=group.stream,
@@ -235,7 +237,9 @@ class GroupWorker:
 
     async def _remove_invalid(self, delivery: Delivery, error: InvalidPayload) -> None:
         """Remove an event that no attempt could read."""
-        _log.error(
+        self._log_throttle.write(
+            logging.ERROR,
+            LogEvent.EVENT_REMOVED,
             'event group %s: removed an event on "%s" that cannot be read: %s',
             self._group.alias,
             delivery.subject,
@@ -245,7 +249,9 @@ class GroupWorker:
         await delivery.term("it does not match its schema")
 
     async def _postpone_unknown(self, delivery: Delivery) -> None:
-        _log.error(
+        self._log_throttle.write(
+            logging.ERROR,
+            LogEvent.EVENT_POSTPONED,
             'event group %s: no handler matches subject "%s"; the event is redelivered in %s',
             self._group.alias,
             delivery.subject,

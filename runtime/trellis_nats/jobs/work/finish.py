@@ -10,6 +10,7 @@ from typing import Final
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.errors import PayloadTooLarge, TransportError
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, shorten
 from trellis_nats.jobs.model.outcome import (
@@ -34,6 +35,7 @@ from trellis_nats.jobs.work.work_item import WorkItem
 __all__ = ["acknowledge", "reject_unknown", "write_ending"]
 
 _log = logging.getLogger(__name__)
+_log_throttle: Final = LogThrottle(_log)
 
 _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of an outcome while NATS cannot take it."""
@@ -151,7 +153,8 @@ async def reject_unknown(message: Delivery, queue: str, job_id: str) -> None:
         await message.nak(_NOT_STORED_YET)
         return
     fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=queue, job_id=job_id)
-    _log.error("job %s of queue %s has no events; removed its work message", job_id, queue, extra=fields)
+    text = "job %s of queue %s has no events; removed its work message"
+    _log_throttle.write(logging.ERROR, queue, text, job_id, queue, extra=fields)
     await message.term("the job has no history")
 
 

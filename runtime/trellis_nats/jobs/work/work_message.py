@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.codec import Codec
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.malformed import malformed_reason
@@ -49,6 +50,7 @@ class WorkMessageReader(Generic[PayloadT]):
         self._event_log = event_log
         self._queue = queue
         self._due_subject = due_subject
+        self._log_throttle = LogThrottle(_log)
 
     def is_due(self, message: Delivery) -> bool:
         """Return whether a message is about a parked job that is due."""
@@ -94,5 +96,8 @@ class WorkMessageReader(Generic[PayloadT]):
 
     async def _remove(self, message: Delivery, problem: str) -> None:
         fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
-        _log.error("queue %s: removed a malformed work message: %s", self._queue, problem, extra=fields)
+        text = "queue %s: removed a malformed work message: %s"
+        self._log_throttle.write(
+            logging.ERROR, LogEvent.WORK_MESSAGE_REMOVED, text, self._queue, problem, extra=fields
+        )
         await message.term(problem)

@@ -1,0 +1,38 @@
+"""Sends large bad messages to a target, in a process of its own, and prints by how many bytes the process has grown."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+
+from trellis_nats.testing import NatsServer
+
+from tests.support.bad_input import Bad, large_messages
+from tests.support.bad_targets import TARGETS, Target
+from tests.support.bombard import bombard
+
+
+def peak_bytes() -> int:
+    """Return the largest size that this process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def some(count: int, target: Target) -> Iterator[Bad]:
+    """Return fewer messages where each takes longer, and at least one of each kind."""
+    return islice(large_messages(target.body), max(5, count // target.effort))
+
+
+async def main(name: str, number: int) -> None:
+    """Send a few messages, then many: only what grows with their number is a leak, or lacks a limit."""
+    with NatsServer() as server:
+        for count in (5, number):
+            await bombard(server, TARGETS[name], partial(some, count))
+            print(peak_bytes(), flush=True)  # noqa: T201 - how the test learns it
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
