@@ -103,6 +103,55 @@ async def test_a_delayed_job_waits_for_the_clock(orders: Orders) -> None:
     assert (await orders.drain(advance=NOW)).states == {"completed": 1}
 
 
+async def test_a_delay_begins_when_the_clock_says(orders: Orders) -> None:
+    attempts = fail_always(orders)
+    orders.clock.advance(2 * HOUR)
+    await orders.service.jobs.reserve_inventory.create(PAYLOAD, delay=HOUR)
+
+    report = await orders.drain(advance=NOW)
+
+    assert (report.states, attempts) == ({"pending": 1}, [])
+
+
+async def test_jobs_that_wait_hold_up_no_other_job(orders: Orders) -> None:
+    queue = orders.service.jobs.reserve_inventory
+    attempts = fail_always(orders)
+    assert queue.spec.concurrency == 1
+    for _ in range(3):
+        await queue.create(PAYLOAD, delay=HOUR)
+    await orders.drain(advance=NOW)
+    await queue.create(PAYLOAD)
+
+    report = await orders.drain(advance=NOW)
+
+    assert (report.states, attempts) == ({"pending": 3, "retry": 1}, [1])
+
+
+async def test_a_move_does_not_count_for_later_waits(nats_server: NatsServer) -> None:
+    """The second wait is judged by the history alone: the process that held the job is gone."""
+    clock, attempts = TestClock(), list[int]()
+
+    async def reserve(job: ReserveInventoryJob) -> ReserveInventoryResult:
+        attempts.append(job.tries)
+        raise JobRetry("the shop is closed", after=HOUR if job.tries == 1 else timedelta(seconds=30))
+
+    async with service_under_test(OrdersService, nats_server.url, clock=clock) as first:
+        first.service.consumers.shipped_audit.leave_to_others()
+        first.service.jobs.reserve_inventory.handle(reserve)
+        await first.service.jobs.reserve_inventory.create(PAYLOAD)
+        await first.drain(advance=HOUR)
+        assert attempts == [1, 2]
+
+    async with service_under_test(OrdersService, nats_server.url, clock=clock) as second:
+        second.service.consumers.shipped_audit.leave_to_others()
+        second.service.jobs.reserve_inventory.handle(reserve)
+
+        assert (await second.drain(advance=NOW)).states == {"retry": 1}
+        assert attempts == [1, 2]
+        await second.drain(advance=timedelta(seconds=30))
+        assert attempts == [1, 2, 3]
+
+
 async def test_a_job_of_years_ahead_is_worked_now(orders: Orders) -> None:
     queue = orders.service.jobs.reserve_inventory
 
