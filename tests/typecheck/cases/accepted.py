@@ -26,8 +26,12 @@ from orders_participant import (
     ReserveInventoryPayloadItem,
     ReserveInventoryResult,
 )
-from trellis_nats import RpcContext, testing
+from orders_participant.uses import NotificationsUse
+from orders_participant.uses.notifications import NoChannelError, Notification, NotificationSent
+from trellis_nats import DeliveredEvent, RpcContext, testing
 from trellis_nats.testing import ServiceUnderTest
+from uses_package import ThingsService
+from uses_package.uses.shop import Sale, Thing
 
 
 async def serve(url: str) -> None:
@@ -86,6 +90,32 @@ async def call(url: str) -> float:
 def path_names_of_one_shape(item: ReserveInventoryPayloadItem) -> NotifyWarehousePayload:
     asked: list[CreateOrderRequestItem] = [item]
     return NotifyWarehousePayload(order_id="1", items=asked)
+
+
+async def use(service: OrdersService, message: Notification) -> str | None:
+    notifications = service.uses.notifications
+    assert_type(notifications, NotificationsUse | None)
+    if notifications is None:
+        return None
+    try:
+        sent = await notifications.rpc.notifications.send(message)
+    except NoChannelError as error:
+        assert_type(error.customer_id, str)
+        raise
+    assert_type(sent, NotificationSent)
+    return sent.notification_id
+
+
+async def uses_of_every_kind(service: ThingsService, thing: Thing) -> None:
+    shop = service.uses.shop
+    await shop.events.shop.wished.publish(thing)
+    async with shop.events.shop.sold.subscribe() as sales, shop.feeds.prices(thing) as prices:
+        assert_type((await anext(sales)).event, Sale)
+        assert_type(await anext(prices), Sale)
+
+    @service.consumers.everything.shop_sold.handle
+    async def sold(event: DeliveredEvent[Sale]) -> None:
+        assert_type(event.event.region, str)
 
 
 def wire_values(data: NotFoundErrorData, payload: ChargePaymentPayload) -> tuple[str | None, float]:

@@ -19,6 +19,7 @@ from orders_participant import (
     ReserveInventoryPayloadItem,
     ReserveInventoryResult,
 )
+from orders_participant.uses.notifications import Notification
 from trellis_nats import RpcContext
 from trellis_nats.testing import ServiceUnderTest, call
 
@@ -53,6 +54,15 @@ async def not_in_the_contract(service: OrdersService, client: OrdersClient) -> N
     await service.rpc.orders.cancel.handle()  # refused
     await client.jobs.reserve_inventory.create()  # refused
     await client.kv.orders.get("1")  # refused
+
+
+async def unchecked_use(service: OrdersService, client: OrdersClient, message: Notification) -> None:
+    await service.uses.notifications.rpc.notifications.send(message)  # refused
+    if service.uses.notifications is not None:
+        await service.uses.notifications.rpc.notifications.forget(message)  # refused
+        await service.uses.notifications.rpc.notifications.send(message.text)  # refused
+        service.uses.notifications.events  # refused
+    client.uses  # refused
 
 
 def rebound(service: OrdersService, other: OrdersService) -> None:
