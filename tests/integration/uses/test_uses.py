@@ -2,15 +2,21 @@
 
 import logging
 from dataclasses import replace
+from typing import ClassVar, Final
 
 import pytest
 from trellis_nats import (
+    RUNTIME_API,
     Binding,
     ConfigurationError,
+    Contract,
     DeliveredEvent,
+    FeedCall,
     NoResponders,
     Options,
     PermissionDenied,
+    Runtime,
+    Service,
     permissions,
 )
 from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
@@ -19,6 +25,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.depot import accounts, login
 from tests.support.desk import DeskApp, DeskService, OrdersUse
 from tests.support.eventually import eventually
+from tests.support.live import LIVE, Count, CountFrom, LiveService, Source
 from tests.support.orders import REQUEST, Moved, OrdersClient, OrdersService, Shipped, greet
 
 WITHOUT = Options(absent_uses=frozenset({"orders"}))
@@ -198,3 +205,36 @@ async def test_a_service_starts_without_the_permissions_of_what_it_uses(
                 await orders_of(desk).shipped.publish(Shipped(order_id="1"))
             with pytest.raises(PermissionDenied):
                 await orders_of(desk).create(REQUEST)
+
+
+class Watcher(Service):
+    """A service that opens a feed of another one."""
+
+    contract: ClassVar[Contract] = Contract(
+        id="watcher@v1", digest="w" * 43, generator="0", runtime_api=RUNTIME_API
+    )
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.count: Final = FeedCall[CountFrom, Count](runtime, LIVE)
+
+
+async def test_a_feed_of_another_service_is_opened_with_an_inbox_of_its_clients() -> None:
+    """As the guide says: the service that serves a feed may publish below its own clients' inbox only."""
+    prefix = "_INBOX_live.client.watcher"
+    users = {
+        "live": permissions(LiveService, "worker"),
+        "watcher": permissions(Watcher, "worker", inbox_prefix=prefix),
+    }
+    source = Source()
+    with NatsServer(config=accounts(users)) as server:
+        async with (
+            LiveService.connect(server.url, options=login("live")) as live,
+            Watcher.connect(server.url, options=replace(login("watcher"), inbox_prefix=prefix)) as watcher,
+        ):
+            live.count.handle(source.handle)
+            await live.start()
+            async with watcher.count(CountFrom(customer="c1")) as events:
+                await eventually(lambda: source.open)
+                source.send(3)
+                assert (await anext(events)).n == 3

@@ -61,8 +61,8 @@ async def unchecked_use(service: OrdersService, client: OrdersClient, message: N
     if service.uses.notifications is not None:
         await service.uses.notifications.rpc.notifications.forget(message)  # refused
         await service.uses.notifications.rpc.notifications.send(message.text)  # refused
-        service.uses.notifications.events  # refused
-    client.uses  # refused
+        _ = service.uses.notifications.events  # refused
+    _ = client.uses  # refused
 
 
 def rebound(service: OrdersService, other: OrdersService) -> None:
