@@ -29,6 +29,9 @@ PROVIDED: Final[Mapping[str, frozenset[tuple[str, str, str]]]] = {
         [("rpc", "call", "Trellis.Bindings.Get"), ("rpc", "call", "Trellis.Catalog")]
     ),
     "trellis.health@v1": frozenset([("events", "publish", "Health.Heartbeat")]),
+    "trellis.state@v1": frozenset(
+        ("rpc", "call", f"State.{name}") for name in ("Delete", "Get", "List", "Put")
+    ),
 }
 """Contract id → what the runtime does with it. A use that lists nothing else needs no manifest, and nothing is generated."""
 _KINDS: Final = {"rpc": "RPC", "operations": "operation", "events": "event", "feeds": "feed"}

@@ -99,7 +99,12 @@ def test_what_the_runtime_does_itself_needs_no_manifest(tmp_path: Path) -> None:
         "rpc": {"call": ["Trellis.Bindings.Get", "Trellis.Catalog"]},
     }
 
-    package, remarks = generated(using(auth=auth, core=core, health=HEARTBEAT), tmp_path)
+    state: JsonValue = {
+        "contract": "trellis.state@v1",
+        "rpc": {"call": ["State.Delete", "State.Get", "State.List", "State.Put"]},
+    }
+
+    package, remarks = generated(using(auth=auth, core=core, health=HEARTBEAT, state=state), tmp_path)
 
     assert remarks == []
     assert not (tmp_path / package.__name__ / "uses").exists()
