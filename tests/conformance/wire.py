@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.folders import SHARED
 
-__all__ = ["NEEDS_RECORDINGS", "Recorded", "cases_of", "frames_of"]
+__all__ = ["NEEDS_RECORDINGS", "WIRE", "Recorded", "cases_of", "frames_of"]
 
 WIRE: Final = SHARED / "wire"
 
