@@ -1,5 +1,7 @@
 """State stores, against a stand-in for the platform: written, read, compared, listed and refused."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
 
@@ -16,6 +18,8 @@ from trellis_nats import (
     TimedeltaExpected,
     permissions,
 )
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
@@ -235,3 +239,30 @@ def test_a_device_needs_no_other_permissions() -> None:
     }
     assert allowed.subscribe == ("_INBOX_wire-gadget.client.>",)
     assert allowed.allow_responses is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"{nope", b"[]", b"{}", b'{"found":1}', b'{"found":true}', b'{"found":true,"entry":{"value":1}}'],
+)
+async def test_a_malformed_answer_is_an_error(nats_server: NatsServer, answer: bytes) -> None:
+    async with answering(nats_server.url, answer), Gadget.connect(nats_server.url) as gadget:
+        with pytest.raises(InvalidPayload, match=r'the response of rpc "State\.Get"'):
+            await gadget.prefs.get()
+
+
+async def test_a_page_that_leads_back_ends_the_list(nats_server: NatsServer) -> None:
+    page = b'{"entries":[],"count":1,"offset":0,"limit":100,"nextOffset":0}'
+    async with answering(nats_server.url, page), Gadget.connect(nats_server.url) as gadget:
+        with pytest.raises(InvalidPayload, match=r'a page of state "notes" .*#/nextOffset'):
+            await anext(gadget.notes.list())
+
+
+@asynccontextmanager
+async def answering(url: str, answer: bytes) -> AsyncGenerator[None]:
+    """Answer every call of state with the same bytes."""
+    platform = await Connection.open(url, settings=ConnectionSettings())
+    platform.subscribe("rpc.v1.State.*", lambda call: platform.send(call.reply, answer))
+    await platform.flush()
+    yield
+    await platform.close()
