@@ -45,7 +45,7 @@ class Runtime:
         """The clock by which jobs and retries wait and expire."""
         self.instance_id = new_id()
         """Distinguishes this process from the others that run the same service."""
-        self.health = Health()
+        self.health = Health(is_client=is_client)
         self._surfaces: list[Surface] = []
         self._optional_uses: set[str] = set()
         self._given_binding = binding
@@ -192,6 +192,7 @@ class Runtime:
         """End what surfaces do as long as there is a connection, before it closes."""
         self.connection.require_own_loop()
         await asyncio.gather(*(surface.close() for surface in self._surfaces))
+        self.health.enter(Phase.STOPPED)
 
     def end_grace(self) -> None:
         """End the grace period of a stop that is under way: cancel what still runs."""
@@ -212,6 +213,11 @@ class Participant:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+
+    @property
+    def health(self) -> Health:
+        """Whether it is healthy and ready; add your own checks to it."""
+        return self._runtime.health
 
     @property
     def blocking(self) -> Blocking:

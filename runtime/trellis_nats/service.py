@@ -15,7 +15,6 @@ from trellis_nats.connect import open_runtime
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
-from trellis_nats.health.service_health import Health
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
 
@@ -35,11 +34,6 @@ class Service(Participant):
         if runtime.contract.has_heartbeats:
             HealthHeartbeat(runtime)
         self._signals = StopSignals(runtime.end_grace)
-
-    @property
-    def health(self) -> Health:
-        """Whether the service is healthy and ready; add your own checks to it."""
-        return self._runtime.health
 
     @classmethod
     @asynccontextmanager

@@ -37,13 +37,14 @@ class Phase(Enum):
 class Health:
     """Whether a service is healthy, and ready: whether it would do work if there were any.
 
-    Built in are the checks `nats` (the connection), `service` (started, not stopping) and `jobs.<queue>` for each queue
-    that this process works (consuming, and able to store the outcome).
+    Built in are the checks `nats` (the connection), `service` (started, not stopping; not in a client) and `jobs.<queue>` for
+    each queue that this process works (consuming, and able to store the outcome).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_client: bool = False) -> None:
         self.address: str | None = None
         """Where probes are answered, as `host:port`; None without `Options.health_listen`."""
+        self._is_client = is_client
         self._connection: Connection | None = None
         self._phase = Phase.IDLE
         self._user_checks: dict[str, UserCheck] = {}
@@ -80,7 +81,7 @@ class Health:
         self._user_checks[name] = UserCheck(name, function, timeout=timeout, critical=critical)
 
     async def report_connected(self) -> HealthReport:
-        """Return a report that does not mind that the service is not started yet: a client never is."""
+        """Return a report that does not mind that the service is not started yet."""
         report = await self.report()
         unstarted = {Phase.IDLE.value, Phase.STARTING.value}
         return conclude(
@@ -93,7 +94,7 @@ class Health:
         if self._connection is not None:
             self._connection.require_own_loop()
         checks = await asyncio.gather(
-            self._check_service(),
+            *(() if self._is_client else (self._check_service(),)),
             check_link(self._connection),
             *(
                 consumer.check(self._connection)

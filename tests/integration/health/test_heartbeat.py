@@ -117,6 +117,20 @@ async def test_a_disconnected_device_publishes_no_heartbeat(nats_server: NatsSer
     assert listener.messages[-1].data == b'"after the end"'
 
 
+async def test_a_device_adds_checks_of_its_own(nats_server: NatsServer) -> None:
+    async with listening(nats_server.url) as listener:
+        await create_stream(listener.connection, {"name": "trellis", "subjects": ["events.>"]})
+        async with BeaconDevice.connect(nats_server.url, options=beating()) as device:
+            device.health.check("camera", lambda: "3 frames/s")
+            await eventually(lambda: len(listener.newest["checks"]) == 2)
+            report = await device.health.report()
+
+    assert listener.newest["status"] == "healthy"
+    assert listener.newest["checks"][1]["summary"] == "3 frames/s"
+    assert report.ready, "a client is ready when it is connected"
+    assert [check.name for check in report.checks] == ["nats", "camera"]
+
+
 async def test_heartbeats_continue_after_an_outage(nats_server: NatsServer) -> None:
     async with Beacon.connect(nats_server.url, options=beating()):
         nats_server.kill()
