@@ -97,10 +97,10 @@ async def test_our_subscribers_and_groups_read_what_was_recorded(
     handled: list[Any] = []
     async with package.WireService.connect(nats_server.url) as service:
 
-        @service.consumers.mine.wire_happened.handle
         async def happened(event: Any) -> None:
             handled.append(event)
 
+        service.consumers.mine.wire_happened.handle(happened)
         await service.start()
         async with (
             package.WireClient.connect(nats_server.url) as client,
@@ -134,10 +134,10 @@ async def test_our_groups_remove_what_cannot_be_decoded(
     with LogSignals() as signals:
         async with package.WireService.connect(nats_server.url) as service:
 
-            @service.consumers.mine.wire_happened.handle
             async def happened(event: Any) -> None:
                 handled.append(event)
 
+            service.consumers.mine.wire_happened.handle(happened)
             await service.start()
             publisher = await Connection.open(nats_server.url, settings=ConnectionSettings())
             publisher.subscribe("$JS.ACK.>", acks.append)
