@@ -1,0 +1,1 @@
+"""Compares two versions of a contract: which change breaks whom, with a value that shows it."""

@@ -1,0 +1,1 @@
+"""The rules, as data: what changed, who breaks, how badly, and how to do it in two steps."""
