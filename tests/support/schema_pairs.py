@@ -6,7 +6,6 @@ Everything is drawn from a seed with the raw schemas alone: nothing here knows h
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeAlias, cast
@@ -196,7 +195,8 @@ def _with_lengths(rng: Random, schema: JsonObject) -> JsonObject:
 
 
 def _draw_constant(rng: Random) -> JsonValue:
-    return rng.choice([*_WORDS[:6], *_NUMBERS, True, False, None, [1], {"a": 1}])
+    choices: list[JsonValue] = [*_WORDS[:6], *_NUMBERS, True, False, None, [1], {"a": 1}]
+    return rng.choice(choices)
 
 
 # --- edits -------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def _edit(rng: Random, schema: JsonValue) -> JsonValue:
     nodes = [node for node in _find_nodes(schema) if isinstance(node, dict)]
     if not nodes:
         return _draw(rng, 2)
-    node = cast("JsonObject", rng.choice(nodes))
+    node = rng.choice(nodes)
     match rng.randrange(9):
         case 0 | 1 | 2 if isinstance(node.get("properties"), dict):
             _edit_members(rng, node)
@@ -328,7 +328,20 @@ def _disturb(rng: Random, value: JsonObject) -> JsonObject:
 
 
 def _make_anything(rng: Random) -> JsonValue:
-    return rng.choice([None, True, False, *_WORDS, *_NUMBERS, [], [1], {}, {"a": 1}, {"zz": "a"}, ["a", "b"]])
+    choices: list[JsonValue] = [
+        None,
+        True,
+        False,
+        *_WORDS,
+        *_NUMBERS,
+        [],
+        [1],
+        {},
+        {"a": 1},
+        {"zz": "a"},
+        ["a", "b"],
+    ]
+    return rng.choice(choices)
 
 
 def _make(rng: Random, schema: JsonValue, root: JsonValue, depth: int) -> JsonValue:
@@ -415,4 +428,4 @@ def _make_object(rng: Random, schema: JsonObject, root: JsonValue, depth: int) -
         value[rng.choice([*_NAMES, "zz"])] = _make(rng, more, root, depth - 1)
     if more is None and "properties" not in schema and "patternProperties" not in schema:
         value |= dict.fromkeys(needed, 1)
-    return json.loads(json.dumps(value))
+    return copy.deepcopy(value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from trellis_codegen.breaking.findings import Finding, make_contract_finding, make_schema_finding
 from trellis_codegen.breaking.proof.models import Model, read_model
@@ -31,8 +31,9 @@ from trellis_codegen.breaking.surfaces.resources import (
 )
 from trellis_codegen.breaking.surfaces.usages import list_usages
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.problems import Problem, ProblemsFound
 
-__all__ = ["compare_contracts"]
+__all__ = ["ModelFailed", "compare_contracts"]
 
 _FINDERS = (
     find_identity_changes,
@@ -53,11 +54,20 @@ _FINDERS = (
 )
 
 
+class ModelFailed(ProblemsFound):
+    """A schema can't be written as Python types."""
+
+    def __init__(self, problems: Iterable[Problem], *, is_old: bool) -> None:
+        super().__init__(problems)
+        self.is_old = is_old
+        """Whether it is a schema of the old contract."""
+
+
 def compare_contracts(old: Manifest, new: Manifest, deploy: Deploy = Deploy.ROLLING) -> list[Finding]:
     """Return every change, the worst first. The schemas of both contracts are valid.
 
     Raises:
-        ProblemsFound: a schema can't be written as Python types.
+        ModelFailed: a schema can't be written as Python types.
     """
     changes = [change for find in _FINDERS for change in find(old, new)]
     findings = [make_contract_finding(change, deploy) for change in changes]
@@ -66,7 +76,7 @@ def compare_contracts(old: Manifest, new: Manifest, deploy: Deploy = Deploy.ROLL
 
 
 def _compare_schemas(old: Manifest, new: Manifest, deploy: Deploy) -> Iterator[Finding]:
-    models = _Models(old), _Models(new)
+    models = _Models(old, is_old=True), _Models(new, is_old=False)
     known: dict[tuple[str | None, str | None], list[SchemaChange]] = {}
     for usage in list_usages(old, new):
         names = usage.old, usage.new
@@ -83,6 +93,7 @@ class _Models:
     """The models of one contract; each is read once."""
 
     manifest: Manifest
+    is_old: bool
     known: dict[str | None, Model] = field(default_factory=dict[str | None, Model])
 
     def get(self, name: str | None) -> Model:
@@ -90,7 +101,14 @@ class _Models:
         if name not in self.known:
             events = {event.event.schema_name for event in (self.manifest.events or {}).values()}
             schema = True if name is None else (self.manifest.schemas or {})[name]
-            self.known[name] = read_model(name or "Anything", schema, is_event=name in events)
+            try:
+                self.known[name] = read_model(name or "Anything", schema, is_event=name in events)
+            except ProblemsFound as error:
+                place = ("schemas", name or "")
+                problems = [
+                    replace(problem, pointer=(*place, *problem.pointer)) for problem in error.problems
+                ]
+                raise ModelFailed(problems, is_old=self.is_old) from None
         return self.known[name]
 
 

@@ -109,7 +109,7 @@ def print_way(way: Way) -> str:
             case "item":
                 steps.append("[]")
             case "further":
-                steps.append("{}")
+                steps.append("*")
             case "choice":
                 pass
     return "/" + "/".join(steps)
