@@ -66,10 +66,11 @@ format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## regenerate the example, the golden packages and the log reference
+generate: $(STAMP) ## regenerate the example, the golden packages and the references of logs and rules
 	@$(BIN)/trellis-gen facade
 	@$(BIN)/python -m tests.golden.refresh
 	@$(BIN)/python -m tests.house.log_reference
+	@$(BIN)/python -m tests.house.breaking_reference
 
 verify: $(STAMP) ## check that the generated example is up to date
 	@$(BIN)/trellis-gen facade --check
@@ -80,6 +81,7 @@ bench: $(STAMP) ## run the benchmarks
 faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
+	@SCHEMA_PAIRS=10000 $(BIN)/python -m pytest -q -s --timeout 7200 tests/unit/codegen/breaking/test_missed_breaks.py
 
 build: $(STAMP) ## build the wheels into dist/
 	@rm -rf dist

@@ -150,6 +150,7 @@ class _PairJudge:
             self.verdict.values += 1
             if is_strict_yes and judge.is_valid(value) and _read(self.new, value) is _REFUSED:
                 self._note(self.verdict.missed, "missed with undeclared members", value)
+            _drop_undeclared(read)
             if _read(self.new, _write(self.old, read)) is _REFUSED:
                 is_seen = True
                 if is_yes:
@@ -175,13 +176,17 @@ def _read(model: TypeAdapter[object], value: JsonValue) -> object:
         return _REFUSED
 
 
-def _write(model: TypeAdapter[object], value: object) -> JsonValue:
-    """Return what a model writes, without members that its schema does not declare: whether it keeps those depends on others."""
+def _drop_undeclared(value: object) -> None:
+    """Drop the members that no schema declares: whether a model keeps those depends on its twins."""
     for part in _walk(value):
         further = str(type(part).__annotations__.get("__pydantic_extra__", ""))
         if part.__pydantic_extra__ and further.endswith("dict[str, JsonValue]"):
             part.__pydantic_extra__.clear()
-    written: JsonValue = json.loads(model.dump_json(value, by_alias=True, exclude_unset=True))
+
+
+def _write(model: TypeAdapter[object], value: object) -> JsonValue:
+    text = model.dump_json(value, by_alias=True, exclude_unset=True, warnings="none")
+    written: JsonValue = json.loads(text)
     return written
 
 

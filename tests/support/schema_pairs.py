@@ -159,7 +159,8 @@ def _draw_leaf(rng: Random) -> JsonValue:
         case 1:
             return {"type": "null"}
         case 2:
-            return rng.choice([True, False, {}])
+            plain: list[JsonValue] = [True, False, {}]
+            return rng.choice(plain)
         case 3 | 4:
             return _with_limits(rng, {"type": "integer"})
         case 5 | 6:

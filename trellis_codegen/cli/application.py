@@ -15,6 +15,8 @@ import typer
 from typer.main import get_command
 
 from trellis_codegen import __version__
+from trellis_codegen.breaking.rules.grades import Deploy
+from trellis_codegen.cli.comparing.requests import ComparisonFormat, ComparisonRequest, FailOn, Show
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Format, Mode, Request
 from trellis_codegen.cli.targets import Choices, OtherSource
@@ -25,9 +27,11 @@ _NAME = "trellis-gen"
 _COMPLETION_VARIABLE = "_TRELLIS_GEN_COMPLETE"
 """Set by the script of a shell's completion; its name is typer's choice."""
 _EXIT_CODES = (
-    "Exit codes: 0 success, 1 difference found by --check, 2 usage, 3 invalid contract, 5 output refused, 70 bug, "
+    "Exit codes: 0 success, 1 difference found by --check or break found by breaking, 2 usage, 3 invalid contract, "
+    "5 output refused, 70 bug, "
     "130 interrupted."
 )
+_MOST_SOURCES = 2
 _STRICT_HELP = "Treat unknown fields as errors."
 
 ManifestsArgument: TypeAlias = Annotated[
@@ -202,6 +206,64 @@ def _digest(
     from trellis_codegen.cli import digest  # noqa: PLC0415 - as the module says
 
     return digest.run(manifests, as_json=as_json, quiet=quiet)
+
+
+@application.command("breaking")
+def _breaking(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[OLD] [NEW]",
+            help="A manifest, git:REVISION[:PATH], git:merge-base(A,B)[:PATH], or the folder of a generated package. A "
+            "revision alone is OLD, anything else alone is NEW (default: those of [tool.trellis-gen] in pyproject.toml).",
+        ),
+    ] = None,
+    *,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="From which grade on a change fails the run.")
+    ] = FailOn.BREAK,
+    deploy: Annotated[
+        Deploy,
+        typer.Option(
+            help="Whether old and new instances run side by side, or all stop before the first starts."
+        ),
+    ] = Deploy.ROLLING,
+    show: Annotated[
+        Show, typer.Option(help="With safe, changes that break nothing are printed too, with the reason.")
+    ] = Show.RISKY,
+    explain: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Print what a rule means, and compare nothing.")
+    ] = None,
+    list_rules: Annotated[
+        bool, typer.Option("--list", help="Print every rule, and compare nothing.")
+    ] = False,
+    output_format: Annotated[
+        ComparisonFormat | None, typer.Option("--format", help="How the result is printed (default: text).")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Report which changes of contracts break what exists: callers, listeners, queued jobs, stored values."""
+    if sources and len(sources) > _MOST_SOURCES:
+        raise typer.TyperException("OLD and NEW are two contracts; compare others in another run")
+    if as_json and output_format not in (None, ComparisonFormat.JSON):
+        raise typer.TyperException(f"--json and --format {output_format} exclude each other; choose one")
+    from trellis_codegen.cli import breaking  # noqa: PLC0415 - as the module says
+
+    if explain is not None:
+        return breaking.explain(explain)
+    if list_rules:
+        return breaking.print_rules()
+    return breaking.run(
+        ComparisonRequest(
+            sources=tuple(sources or ()),
+            format=ComparisonFormat.JSON if as_json else output_format or ComparisonFormat.TEXT,
+            fail_on=fail_on,
+            deploy=deploy,
+            show=show,
+            quiet=quiet,
+        )
+    )
 
 
 @application.command("schema")

@@ -7,9 +7,10 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeGuard
 
+from trellis_codegen.cli.comparing.settings import Settings, is_list, is_table, make_settings
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.targets import OtherSource, Target
 from trellis_codegen.cli.toml_places import find_place
@@ -20,7 +21,7 @@ __all__ = ["FILE_NAME", "Configuration", "ConfigurationInvalid", "find_configura
 FILE_NAME = "pyproject.toml"
 _TABLE = ("tool", "trellis-gen")
 _KEYS: dict[str, type] = {"manifest": str, "out": str, "package": str, "strict": bool}
-_TOP_KEYS = frozenset(["contracts", "names", "with"])
+_TOP_KEYS = frozenset(["breaking", "contracts", "names", "with"])
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
 _PLACE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*@v[0-9]+)?(?:/[^/]*)+")
 _KINDS = {str: "a string", bool: "true or false"}
@@ -38,6 +39,8 @@ class Configuration:
     """Python names that the project states, by the place in a contract."""
     others: tuple[OtherSource, ...]
     """Where the contracts are that those of the project use."""
+    breaking: Settings
+    """What `trellis-gen breaking` compares with, and ignores."""
 
 
 class ConfigurationInvalid(Exception):
@@ -77,7 +80,7 @@ def _read(file: Path, text: str) -> Configuration | None:
         ) from error
     table = document
     for name in _TABLE:
-        table = table.get(name) if _is_table(table) else None
+        table = table.get(name) if is_table(table) else None
     if table is None:
         return None
     problems = [*_find_problems(table)]
@@ -87,18 +90,23 @@ def _read(file: Path, text: str) -> Configuration | None:
             key=lambda problem: (problem.line or 0, problem.column or 0),
         )
         raise ConfigurationInvalid(Findings(file=shown, text=text, problems=tuple(found)))
-    entries = table.get("contracts") if _is_table(table) else None
-    entries = entries if _is_list(entries) else []
-    names = table.get("names") if _is_table(table) else None
-    others = table.get("with") if _is_table(table) else None
+    entries = table.get("contracts") if is_table(table) else None
+    entries = entries if is_list(entries) else []
+    names = table.get("names") if is_table(table) else None
+    others = table.get("with") if is_table(table) else None
     here = Path(os.path.relpath(file.parent))
     return Configuration(
         file=file,
         shown_file=shown,
-        targets=tuple(_make_target(here, entry) for entry in entries if _is_table(entry)),
-        names={place: str(name) for place, name in names.items()} if _is_table(names) else {},
-        others=tuple(OtherSource(str(other), here) for other in others) if _is_list(others) else (),
+        targets=tuple(_make_target(here, entry) for entry in entries if is_table(entry)),
+        names={place: str(name) for place, name in names.items()} if is_table(names) else {},
+        others=tuple(OtherSource(str(other), here) for other in others) if is_list(others) else (),
+        breaking=_make_settings(table.get("breaking") if is_table(table) else None),
     )
+
+
+def _make_settings(table: object) -> Settings:
+    return make_settings(table) if is_table(table) else Settings()
 
 
 def _make_target(here: Path, entry: dict[str, object]) -> Target:
@@ -112,7 +120,7 @@ def _make_target(here: Path, entry: dict[str, object]) -> Target:
 
 
 def _find_problems(table: object) -> Iterator[Problem]:
-    if not _is_table(table):
+    if not is_table(table):
         yield Problem(pointer=_TABLE, what="expected a table")
         return
     for name in table.keys() - _TOP_KEYS:
@@ -122,11 +130,16 @@ def _find_problems(table: object) -> Iterator[Problem]:
         yield Problem(pointer=(*_TABLE, name), what="unknown key", hint=hint, on_key=True)
     yield from _find_name_problems(table.get("names", {}))
     others = table.get("with", [])
-    if not _is_list(others) or not all(isinstance(other, str) and other for other in others):
+    if not is_list(others) or not all(isinstance(other, str) and other for other in others):
         what = "expected a list of manifests, folders and packages"
         yield Problem(pointer=(*_TABLE, "with"), what=what, on_key=True)
-    entries = table.get("contracts", [] if table.keys() & {"names", "with"} else None)
-    if not _is_list(entries):
+    if "breaking" in table:
+        from trellis_codegen.cli.comparing.ignores import find_setting_problems  # noqa: PLC0415 - only then
+
+        today = datetime.now(UTC).date()
+        yield from find_setting_problems(table["breaking"], (*_TABLE, "breaking"), today=today)
+    entries = table.get("contracts", [] if table.keys() & {"breaking", "names", "with"} else None)
+    if not is_list(entries):
         what = 'missing key "contracts"' if entries is None else "expected a list of tables"
         hint = "write a [[tool.trellis-gen.contracts]] for each contract"
         yield Problem(pointer=(*_TABLE, "contracts"), what=what, hint=hint, on_key=True)
@@ -137,7 +150,7 @@ def _find_problems(table: object) -> Iterator[Problem]:
 
 def _find_name_problems(names: object) -> Iterator[Problem]:
     place = (*_TABLE, "names")
-    if not _is_table(names):
+    if not is_table(names):
         yield Problem(pointer=place, what="expected a table of names", on_key=True)
         return
     for key, name in names.items():
@@ -150,7 +163,7 @@ def _find_name_problems(names: object) -> Iterator[Problem]:
 
 
 def _find_entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
-    if not _is_table(entry):
+    if not is_table(entry):
         yield Problem(pointer=place, what="expected a table")
         return
     unknown = sorted(entry.keys() - _KEYS.keys())
@@ -178,11 +191,3 @@ def _make_syntax_problem(message: str) -> Problem:
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (1, 1)
     what = message[: match.start()] if match else message
     return Problem(pointer=(), what=f"not TOML: {what[:1].lower()}{what[1:]}", line=line, column=column)
-
-
-def _is_table(value: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list)

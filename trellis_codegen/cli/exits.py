@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     DRIFT = 1
-    """`--check` found a difference."""
+    """`--check` found a difference, or `breaking` a change that breaks."""
     USAGE = 2
     """The command line or the configuration is wrong, or a file that it names cannot be read."""
     INVALID = 3

@@ -13,7 +13,7 @@ from trellis_codegen.cli.formats import github, plain
 from trellis_codegen.cli.requests import Format
 from trellis_codegen.problems import Severity
 
-__all__ = ["Reporter"]
+__all__ = ["Reporter", "has_colour"]
 
 
 class Reporter:
@@ -32,7 +32,7 @@ class Reporter:
             findings = replace(findings, problems=tuple(errors))
         self._result.findings.append(findings)
         if self._format is Format.TEXT:
-            colour = _has_colour(sys.stderr)
+            colour = has_colour(sys.stderr)
             _print(
                 sys.stderr,
                 (plain.format_problem(findings, problem, colour=colour) for problem in findings.problems),
@@ -71,7 +71,7 @@ class Reporter:
     def print_diff(self, lines: Iterable[str]) -> None:
         """Print a unified diff, in the formats for people."""
         if self._is_for_people:
-            colour = self._format is Format.TEXT and _has_colour(sys.stdout)
+            colour = self._format is Format.TEXT and has_colour(sys.stdout)
             _print(sys.stdout, (plain.format_diff_line(line, colour=colour) for line in lines))
 
     def print_note(self, text: str) -> None:
@@ -104,7 +104,7 @@ class Reporter:
         return self._format in (Format.TEXT, Format.GITHUB)
 
 
-def _has_colour(stream: TextIO) -> bool:
+def has_colour(stream: TextIO) -> bool:
     """Return whether to colour a stream: a terminal, unless NO_COLOR or TERM forbid it, or any stream with FORCE_COLOR."""
     if os.environ.get("NO_COLOR"):
         return False

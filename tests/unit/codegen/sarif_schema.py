@@ -29,14 +29,17 @@ LOGICAL = _object(["fullyQualifiedName"], fullyQualifiedName=TEXT, kind=TEXT)
 LOCATION = _object(
     ["physicalLocation"], physicalLocation=PHYSICAL, logicalLocations=_list(LOGICAL, minItems=1)
 )
+SUPPRESSION = _object(["kind"], kind={"enum": ["inSource", "external"]}, justification=TEXT)
 RESULT = _object(
     ["message", "ruleId", "level"],
     ruleId=TEXT,
     level={"enum": ["none", "note", "warning", "error"]},
     message=MESSAGE,
     locations=_list(LOCATION, maxItems=1),
+    partialFingerprints={"type": "object", "additionalProperties": TEXT},
+    suppressions=_list(SUPPRESSION),
 )
-RULE = _object(["id", "shortDescription"], id=TEXT, shortDescription=MESSAGE)
+RULE = _object(["id", "shortDescription"], id=TEXT, shortDescription=MESSAGE, help=MESSAGE)
 DRIVER = _object(["name"], name=TEXT, semanticVersion=TEXT, rules=_list(RULE, uniqueItems=True))
 RUN = _object(
     ["tool"],

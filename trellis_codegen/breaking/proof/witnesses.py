@@ -188,11 +188,11 @@ def _list_objects(kind: Object, hints: Hints, *, undeclared: bool, depth: int) -
         for name, member in kind.members.items()
     }
     full = {**base, **{name: values[0] for name, values in inner.items() if values and name not in base}}
-    yield dict(full)
     further = _list_further(kind, hints, undeclared=undeclared, depth=depth)
     for name, values in {**inner, **further}.items():
         for value in values:
             yield {**base, name: value}
+    yield dict(full)
     for name, values in {**inner, **further}.items():
         for value in values:
             yield {**full, name: value}

@@ -1,4 +1,4 @@
-"""Who breaks, how badly, and in which direction."""
+"""The grades of changes, the parties that break, and the directions in which values fail."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Grade(StrEnum):
 
 
 class Column(StrEnum):
-    """Who breaks."""
+    """A party that breaks."""
 
     PRODUCERS = "producers"
     QUEUED = "queued"
@@ -57,7 +57,7 @@ _WORDS: Final = {
     Column.LISTENERS: "listeners",
     Column.DEAD: "replays of dead jobs",
     Column.STORED: "stored values",
-    Column.OPERATORS: "operators, who must act",
+    Column.OPERATORS: "operators",
     Column.IMPORTERS: "code that imports the package",
 }
 
@@ -91,7 +91,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceKind:
-    """A use of schemas: who writes, who reads."""
+    """A use of schemas, with what a refused value does in each direction."""
 
     prefix: str
     """The first part of the ids of its rules."""

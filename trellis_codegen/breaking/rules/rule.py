@@ -19,7 +19,7 @@ class Remedy(StrEnum):
     BOTH_NAMES = "R3"
     READERS_FIRST = "R4"
     WRITERS_FIRST = "R5"
-    BESIDE_IT = "R6"
+    SERVE_BOTH = "R6"
     DRAIN = "R7"
     PLAN = "R8"
     NEW_VERSION = "R9"
@@ -55,7 +55,7 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
         "Release writers that keep to the narrower form; readers stay wide.",
         "When no older value is left, narrow the schema.",
     ),
-    Remedy.BESIDE_IT: (
+    Remedy.SERVE_BOTH: (
         "Add the new one under a new name (…V2), serve both, and move the users.",
         "Remove the old one when it has had no use for as long as the slowest user needs.",
     ),
@@ -115,7 +115,7 @@ class SchemaClass(StrEnum):
     WIDER = "W"
     BOTH = "B"
     MEANING = "M"
-    """Nothing that the contract declares fails: it depends on what writers do besides."""
+    """Nothing that the contract declares fails: it depends on what writers do in addition."""
     SAFE = "-"
 
 

@@ -167,7 +167,7 @@ _RULES: Final = (
         "{path} need not be a {format} now; {who} require one",
     ),
     _rule(
-        "TUPLE_CHANGED", "B", Remedy.BESIDE_IT,
+        "TUPLE_CHANGED", "B", Remedy.SERVE_BOTH,
         "other positions; a list has become a tuple (narrower), or a tuple a list (wider)",
         "{path} has {new} now, and had {old}; {who} disagree",
     ),
@@ -182,7 +182,7 @@ _RULES: Final = (
         "{type} is allowed at {path} now; {who} do not know it",
     ),
     _rule(
-        "TAG_CHANGED", "B", Remedy.BESIDE_IT,
+        "TAG_CHANGED", "B", Remedy.SERVE_BOTH,
         "the constant, or the name, of what tells the objects of a union apart",
         "the objects at {path} are told apart by other constants now; {who} disagree",
     ),

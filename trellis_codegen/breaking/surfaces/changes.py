@@ -45,7 +45,7 @@ def list_common(
 def find_added(
     old: Mapping[str, object] | None, new: Mapping[str, object] | None, section: Pointer, what: str
 ) -> Iterator[ContractChange]:
-    """Yield the entries that are new, which break no one."""
+    """Yield the entries that are new, which break nothing."""
     for name in new or {}:
         if name not in (old or {}):
             yield ContractChange(rule="SURFACE_ADDED", surface=f"{what} {name}", new=(*section, name))

@@ -6,7 +6,7 @@ from trellis_codegen.cli.excerpts import measure_token
 from trellis_codegen.cli.findings import Findings, PackageState
 from trellis_codegen.problems import Problem, place
 
-__all__ = ["annotate_drift", "annotate_problem", "annotate_refusal"]
+__all__ = ["annotate_drift", "annotate_problem", "annotate_refusal", "locate", "render_command"]
 
 _MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_MESSAGE, ":": "%3A", ",": "%2C"}
@@ -14,14 +14,20 @@ _PROPERTY = {**_MESSAGE, ":": "%3A", ",": "%2C"}
 
 def annotate_problem(findings: Findings, problem: Problem) -> str:
     """Return the command for a problem."""
+    properties = locate(findings, problem)
+    properties["title"] = place(problem.pointer) or "the contract"
+    hint = f"\nhint: {problem.hint}" if problem.hint else ""
+    return render_command(str(problem.severity), properties, f"{problem.what}{hint}")
+
+
+def locate(findings: Findings, problem: Problem) -> dict[str, str]:
+    """Return where a problem is, as properties of a command."""
     properties = {"file": findings.file}
     if problem.line is not None and problem.column is not None:
         end = problem.column + measure_token(findings.text, problem.line, problem.column)
         position = {"line": problem.line, "endLine": problem.line, "col": problem.column, "endColumn": end}
         properties |= {name: str(value) for name, value in position.items()}
-    properties["title"] = place(problem.pointer) or "the contract"
-    hint = f"\nhint: {problem.hint}" if problem.hint else ""
-    return _render_command(str(problem.severity), properties, f"{problem.what}{hint}")
+    return properties
 
 
 def annotate_drift(state: PackageState) -> list[str]:
@@ -32,7 +38,7 @@ def annotate_drift(state: PackageState) -> list[str]:
         "stale": "is no longer generated",
     }
     return [
-        _render_command(
+        render_command(
             "error",
             {"file": f"{state.folder}/{change.name}", "title": state.package},
             f"{change.name} {words[change.change]}; run trellis-gen facade and commit the result",
@@ -43,10 +49,11 @@ def annotate_drift(state: PackageState) -> list[str]:
 
 def annotate_refusal(message: str) -> str:
     """Return the command for a refusal, which has no position in a file."""
-    return _render_command("error", {"title": "trellis-gen"}, message)
+    return render_command("error", {"title": "trellis-gen"}, message)
 
 
-def _render_command(name: str, properties: dict[str, str], message: str) -> str:
+def render_command(name: str, properties: dict[str, str], message: str) -> str:
+    """Return a workflow command."""
     escaped = ",".join(f"{key}={_escape(value, _PROPERTY)}" for key, value in properties.items())
     return f"::{name} {escaped}::{_escape(message, _MESSAGE)}"
 

@@ -12,8 +12,10 @@ __all__ = [
     "describe_changes",
     "format_diff_line",
     "format_drift",
+    "format_excerpt",
     "format_plan",
     "format_problem",
+    "paint",
     "summarize",
 ]
 
@@ -29,9 +31,9 @@ def format_problem(findings: Findings, problem: Problem, *, colour: bool) -> str
     where = place(problem.pointer)
     position = "" if problem.line is None else f":{problem.line}:{problem.column}"
     what = f"{where}: {problem.what}" if where else problem.what
-    severity = _paint(problem.severity, problem.severity, colour=colour)
+    severity = paint(problem.severity, problem.severity, colour=colour)
     lines = [f"{escape_unprintable(findings.file + position)}: {severity}: {escape_unprintable(what)}"]
-    lines += _format_excerpt(findings, problem, colour=colour)
+    lines += format_excerpt(findings, problem, colour=colour)
     if problem.hint:
         lines += [f"    hint: {escape_unprintable(problem.hint)}"]
     return "\n".join(lines)
@@ -108,7 +110,8 @@ def _list_names(changes: list[FileChange]) -> str:
     return ", ".join(names) if rest <= 0 else f"{', '.join(names[:_NAMES_SHOWN])} and {rest} more"
 
 
-def _format_excerpt(findings: Findings, problem: Problem, *, colour: bool) -> list[str]:
+def format_excerpt(findings: Findings, problem: Problem, *, colour: bool) -> list[str]:
+    """Return the line of a problem, and a caret with its pointer below it; nothing without a position."""
     pointer = escape_unprintable(json_pointer(problem.pointer))
     pointer = pointer if len(pointer) <= _POINTER_WIDTH else f"{pointer[: _POINTER_WIDTH - 1]}…"
     found = None
@@ -117,10 +120,11 @@ def _format_excerpt(findings: Findings, problem: Problem, *, colour: bool) -> li
     if found is None:
         return []
     margin = f"{problem.line:>5}"
-    caret = _paint(found.caret.strip(), problem.severity, colour=colour)
+    caret = paint(found.caret.strip(), problem.severity, colour=colour)
     indent = " " * (len(found.caret) - len(found.caret.lstrip()))
     return [f"{margin} | {found.line.rstrip()}", f"{' ' * len(margin)} | {indent}{caret} {pointer}".rstrip()]
 
 
-def _paint(text: str, severity: Severity, *, colour: bool) -> str:
+def paint(text: str, severity: Severity, *, colour: bool) -> str:
+    """Return a text in the colour of a severity."""
     return f"{_COLOURS[severity]}{text}{_RESET}" if colour else text

@@ -11,7 +11,7 @@ from trellis_codegen.cli.excerpts import measure_token
 from trellis_codegen.cli.findings import Findings, PackageState, RunResult
 from trellis_codegen.problems import Problem, Severity, json_pointer
 
-__all__ = ["render_sarif"]
+__all__ = ["render_log", "render_place", "render_sarif"]
 
 Object: TypeAlias = dict[str, object]
 
@@ -31,22 +31,28 @@ def render_sarif(result: RunResult) -> str:
         _render_problem(findings, problem) for findings in result.findings for problem in findings.problems
     ]
     results += [entry for state in result.packages if state.is_drift for entry in _render_drift(state)]
-    driver: Object = {
-        "name": "trellis-gen",
-        "semanticVersion": __version__,
-        "rules": [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()],
-    }
-    run: Object = {
-        "tool": {"driver": driver},
-        "columnKind": "unicodeCodePoints",
-        "results": [*results, *(_render_result(_REFUSED, "error", refusal) for refusal in result.refusals)],
-    }
+    rules: list[Object] = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
+    refusals = [_render_result(_REFUSED, "error", refusal) for refusal in result.refusals]
+    return render_log(rules, [*results, *refusals])
+
+
+def render_log(rules: list[Object], results: list[Object]) -> str:
+    """Return a log of one run."""
+    driver: Object = {"name": "trellis-gen", "semanticVersion": __version__, "rules": rules}
+    run: Object = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
 def _render_problem(findings: Findings, problem: Problem) -> Object:
     is_error = problem.severity is Severity.ERROR
     message = f"{problem.what}. Hint: {problem.hint}" if problem.hint else problem.what
+    location = render_place(findings, problem)
+    rule = _INVALID if is_error else _QUESTIONABLE
+    return {**_render_result(rule, "error" if is_error else "warning", message), "locations": [location]}
+
+
+def render_place(findings: Findings, problem: Problem) -> Object:
+    """Return the location of a problem: its file, its line, its pointer."""
     location = _render_location(findings.file)
     if problem.line is not None and problem.column is not None:
         end = problem.column + measure_token(findings.text, problem.line, problem.column)
@@ -55,8 +61,7 @@ def _render_problem(findings: Findings, problem: Problem) -> Object:
     pointer = json_pointer(problem.pointer)
     if pointer:
         location["logicalLocations"] = [{"fullyQualifiedName": pointer, "kind": "member"}]
-    rule = _INVALID if is_error else _QUESTIONABLE
-    return {**_render_result(rule, "error" if is_error else "warning", message), "locations": [location]}
+    return location
 
 
 def _render_drift(state: PackageState) -> list[Object]:

@@ -1,0 +1,1 @@
+"""`trellis-gen breaking`: its sources, what it ignores, and its formats."""

@@ -1,0 +1,66 @@
+"""`--format sarif`: a SARIF 2.1.0 log with a rule for each rule that was met."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from trellis_codegen.breaking.explaining import explain_rule, summarize_rule
+from trellis_codegen.breaking.rules.grades import Grade
+from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.cli.comparing.report import Comparison, Located, get_problem
+from trellis_codegen.cli.formats.sarif import render_log, render_place
+
+__all__ = ["render_sarif"]
+
+Object: TypeAlias = dict[str, object]
+
+_LEVELS: Final = {Grade.BREAK: "error", Grade.RISKY: "warning", Grade.SAFE: "note"}
+_REFUSED: Final = "refused"
+
+
+def render_sarif(comparisons: Sequence[Comparison], refusals: Sequence[str]) -> str:
+    """Return the log."""
+    results: list[Object] = [
+        _render_finding(located, comparison) for comparison in comparisons for located in comparison.findings
+    ]
+    met = dict.fromkeys(located.finding.rule for each in comparisons for located in each.findings)
+    rules: list[Object] = [_render_rule(rule) for rule in met]
+    if refusals:
+        rules.append({"id": _REFUSED, "shortDescription": {"text": "The run could not do its work."}})
+    results += [_render_refusal(refusal) for refusal in refusals]
+    return render_log(rules, results)
+
+
+def _render_refusal(refusal: str) -> Object:
+    return {"ruleId": _REFUSED, "level": "error", "message": {"text": refusal}}
+
+
+def _render_rule(rule: str) -> Object:
+    return {
+        "id": rule,
+        "shortDescription": {"text": summarize_rule(rule) or rule},
+        "help": {"text": explain_rule(rule) or rule},
+    }
+
+
+def _render_finding(located: Located, comparison: Comparison) -> Object:
+    finding = located.finding
+    findings, problem = get_problem(located)
+    if located.is_old:
+        problem = replace(problem, line=None, column=None)
+    text = [f"{finding.surface}: {finding.message}."]
+    text += [f"For example {show_value(value)} ({direction})." for direction, value in finding.witnesses]
+    identity = "\n".join([finding.rule, finding.surface, finding.path or ""])
+    result: Object = {
+        "ruleId": finding.rule,
+        "level": _LEVELS[finding.grade],
+        "message": {"text": " ".join([*text, *finding.remedy])},
+        "locations": [render_place(replace(findings, file=comparison.new.file), problem)],
+        "partialFingerprints": {"change/v1": hashlib.sha256(identity.encode()).hexdigest()},
+    }
+    if finding.ignored is not None:
+        result["suppressions"] = [{"kind": "external", "justification": finding.ignored.reason}]
+    return result

@@ -1,0 +1,56 @@
+"""A comparison for people: what changed, where, who breaks, a value that shows it, and how to do it in two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from trellis_codegen.breaking.rules.grades import Direction, Grade
+from trellis_codegen.breaking.schemas.describing import show_value
+from trellis_codegen.cli.comparing.report import Comparison, Located, count_findings, get_problem
+from trellis_codegen.cli.excerpts import escape_unprintable
+from trellis_codegen.cli.formats.plain import format_excerpt, paint
+
+__all__ = ["format_comparison", "format_summary"]
+
+_DIRECTIONS: Final = {
+    Direction.FORWARD: "the old contract writes it, the new one refuses it",
+    Direction.BACKWARD: "the new contract writes it, the old one refuses it",
+}
+
+
+def format_comparison(comparison: Comparison, *, colour: bool) -> Iterator[str]:
+    """Yield the lines of all findings, a blank line after each."""
+    for located in comparison.findings:
+        yield from _format_finding(located, colour=colour)
+        yield ""
+
+
+def _format_finding(located: Located, *, colour: bool) -> Iterator[str]:
+    finding = located.finding
+    findings, problem = get_problem(located)
+    grade = (
+        str(finding.grade)
+        if finding.grade is Grade.SAFE
+        else paint(finding.grade, problem.severity, colour=colour)
+    )
+    marks = ("" if finding.decided else " (not decided)") + (" (ignored)" if finding.ignored else "")
+    where = escape_unprintable(f"{findings.file}:{located.line}:{located.column}")
+    yield f"{grade}{marks} {finding.rule} {where}"
+    yield f"  {escape_unprintable(f'{finding.surface}: {finding.message}')}"
+    yield from format_excerpt(findings, problem, colour=colour)
+    for direction, value in finding.witnesses:
+        yield f"    for example {escape_unprintable(show_value(value))}: {_DIRECTIONS[direction]}"
+    if finding.ignored:
+        yield f"    ignored until {finding.ignored.until}: {escape_unprintable(finding.ignored.reason)}"
+    elif finding.remedy:
+        yield "    in two steps:"
+        yield from (f"      {number}. {step}" for number, step in enumerate(finding.remedy, start=1))
+
+
+def format_summary(comparisons: Iterable[Comparison]) -> str:
+    """Return the counts in one line."""
+    grades, columns = count_findings(comparisons)
+    counts = ", ".join(f"{count} {name}" for name, count in grades.items() if count)
+    who = ", ".join(f"{column} {count}" for column, count in columns.items())
+    return f"{counts or 'nothing changed'}{f'; breaks: {who}' if who else ''}"
