@@ -109,6 +109,7 @@ from trellis_nats.runtime import Runtime
 from trellis_nats.service import Service
 from trellis_nats.specs import (
     BucketSpec,
+    DownloadSpec,
     EventSpec,
     FeedSpec,
     GroupSpec,
@@ -120,6 +121,7 @@ from trellis_nats.specs import (
 )
 from trellis_nats.state import OldStateEntry, StateEntry, StateMap, StateValue
 from trellis_nats.stores import ObjectInfo, ObjectSource, Store, StoredObject
+from trellis_nats.transfers import Download, DownloadCall, DownloadEndpoint, TransferProgress
 
 __all__ = [
     "RUNTIME_API",
@@ -142,6 +144,10 @@ __all__ = [
     "DeclaredError",
     "DeletedEntry",
     "DeliveredEvent",
+    "Download",
+    "DownloadCall",
+    "DownloadEndpoint",
+    "DownloadSpec",
     "Entry",
     "EventChannel",
     "EventOutlet",
@@ -240,6 +246,7 @@ __all__ = [
     "Submission",
     "TimedeltaExpected",
     "TransferError",
+    "TransferProgress",
     "TransportError",
     "TrellisError",
     "UnexpectedError",

@@ -24,6 +24,7 @@ __all__ = [
     "STALE_POLICY_DEFAULT",
     "WHEN_FULL_DEFAULT",
     "BucketSpec",
+    "DownloadSpec",
     "EventSpec",
     "FeedSpec",
     "GroupSpec",
@@ -122,6 +123,18 @@ class RpcSpec:
     subject: str
     input: object
     output: object
+    errors: tuple[type[DeclaredError], ...] = ()
+    """The errors that the contract declares for it, in addition to those that every procedure may answer with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DownloadSpec:
+    """One remote procedure whose answer is an object that the caller downloads."""
+
+    name: str
+    """For example `Files.Download`."""
+    subject: str
+    input: object
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares for it, in addition to those that every procedure may answer with."""
 

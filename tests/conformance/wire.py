@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -57,6 +58,8 @@ def _read(file: str) -> list[dict[str, object]]:
 
 
 def _body(frame: dict[str, object]) -> bytes:
+    if "body_b64" in frame:
+        return base64.b64decode(cast("str", frame["body_b64"]))
     parts = cast("list[str | dict[str, object]]", frame.get("body_concat", [frame.get("body_utf8", "")]))
     return "".join(map(_expand, parts)).encode()
 

@@ -16,6 +16,9 @@ from trellis_nats import (
     Client,
     Contract,
     Credentials,
+    DownloadCall,
+    DownloadEndpoint,
+    DownloadSpec,
     EventPublisher,
     EventSource,
     FeedCall,
@@ -25,10 +28,12 @@ from trellis_nats import (
     Options,
     Permissions,
     RpcCall,
+    RpcContext,
     RpcEndpoint,
     Runtime,
     Service,
     Store,
+    StoredObject,
     StoreSpec,
     permissions,
 )
@@ -54,6 +59,7 @@ __all__ = ["Depot", "DepotClient", "accounts", "login", "register", "role_accoun
 CONTRACT: Final = Contract(
     id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API, has_heartbeats=True
 )
+LABEL: Final = DownloadSpec(name="Labels.Get", subject="rpc.v1.Labels.Get", input=CreateRequest)
 SortJob = ActiveJob[Parcel, None]
 NO_MAINTENANCE: Final = Maintenance(rescue_every=None, purge_every=None)
 
@@ -72,6 +78,7 @@ class Depot(Service):
         self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
         self.labels: Final = Store(runtime, StoreSpec(name="labels"))
+        self.label: Final = DownloadEndpoint[CreateRequest](runtime, LABEL)
 
 
 class DepotClient(Client):
@@ -83,6 +90,7 @@ class DepotClient(Client):
         super().__init__(runtime)
         self.create: Final = RpcCall[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
         self.count: Final = FeedCall[CountFrom, Count](runtime, LIVE)
+        self.label: Final = DownloadCall[CreateRequest](runtime, LABEL)
         self.shipped: Final = EventSource[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventSource[Moved](runtime, ORDERS_MOVED)
 
@@ -178,5 +186,12 @@ def register(depot: Depot) -> None:
     @depot.count.handle
     async def count(context: FeedContext, request: CountFrom) -> AsyncIterator[Count]:
         yield Count(n=request.first, customer=request.customer)
+
+    @depot.label.handle
+    async def label(context: RpcContext, request: CreateRequest) -> StoredObject:
+        await depot.labels.put("label", request.customer_id.encode())
+        stored = await depot.labels.get("label")
+        assert stored is not None
+        return stored
 
     depot.create.handle(greet)

@@ -177,11 +177,15 @@ class PackagePlan:
         keys = ["KeySpec"] if any(queue.key for queue in self.jobs) else []
         return (*find_imports([*uses, *keys]), *_package_imports({"models": models}))
 
+    def rpc_classes(self, suffix: str) -> dict[str, str]:
+        """Return the runtime's class for each RPC: a `Call`, an `Endpoint` or a `Spec`."""
+        return {member.name: f"{member.plan.kind}{suffix}" for member in self.rpc.members}
+
     @property
     def rpc_imports(self) -> tuple[Import, ...]:
         """What the RPCs need in `rpc.py`."""
         rpcs = [member.plan for member in self.rpc.members]
-        models = {name for rpc in rpcs for name in (rpc.input, rpc.output)}
+        models = {name for rpc in rpcs for name in (rpc.input, rpc.output) if name is not None}
         return _package_imports({"errors": {name for rpc in rpcs for name in rpc.errors}, "models": models})
 
     @property

@@ -58,11 +58,17 @@ class RpcPlan:
     """One RPC."""
 
     input: str
-    output: str
+    output: str | None
+    """None: it answers with an object of a store, which its caller downloads."""
     errors: tuple[str, ...]
     """The classes of the errors that the contract declares."""
     spec: tuple[Argument, ...]
     docstring: str
+
+    @property
+    def kind(self) -> str:
+        """What the runtime's classes for it begin with."""
+        return "Download" if self.output is None else "Rpc"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,18 +143,17 @@ def plan_rpc(manifest: Manifest, models: ModelsPlan) -> Surface[RpcPlan]:
 
 
 def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan:
-    input_type, output_type = (
-        models.type_name(rpc.input.schema_name),
-        models.type_name(rpc.output.schema_name),
-    )
+    input_type = models.type_name(rpc.input.schema_name)
+    output_type = None if rpc.transfer else models.type_name(rpc.output.schema_name)
     types = dict.fromkeys(error.error_type for error in rpc.errors or [] if error.error_type in declared)
     errors = tuple(map(naming.class_name, types))
     spec = [
         Argument(name="name", value=repr(name)),
         Argument(name="subject", value=repr(rpc.subject)),
         Argument(name="input", value=input_type),
-        Argument(name="output", value=output_type),
     ]
+    if output_type is not None:
+        spec.append(Argument(name="output", value=output_type))
     if errors:
         spec.append(write_tuple("errors", errors))
     return RpcPlan(

@@ -23,9 +23,6 @@ def _not_generated(manifest: Manifest) -> Iterator[Problem]:
     for pointer, names in sections:
         for name in names or ():
             yield _warning((*pointer, name), "not generated yet")
-    for name, rpc in (manifest.rpc or {}).items():
-        if rpc.transfer:
-            yield _warning(("rpc", name, "transfer"), "not generated yet; the RPC itself is")
 
 
 def _state_of_service(manifest: Manifest) -> Iterator[Problem]:

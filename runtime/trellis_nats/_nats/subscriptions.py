@@ -58,10 +58,14 @@ class Subscription:
         """Subscribe on a new link."""
         link.send(encode_subscribe(self.subject, self.queue, self.number))
 
-    async def unsubscribe(self) -> None:
+    def cancel(self) -> None:
         """End the subscription. The callback is not called again. Safe to call twice, and while disconnected."""
         self._owner.remove(self.number)
         self._send_unsubscribe()
+
+    async def unsubscribe(self) -> None:
+        """End the subscription, as `cancel`."""
+        self.cancel()
 
     def drain(self) -> asyncio.Future[bool]:
         """End the subscription, but still deliver what the server has already sent.

@@ -51,6 +51,10 @@ class StoredObject:
         """
         return self._open_chunks()
 
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Return the iterator over the chunks as a generator, which can be closed. Raises as the iteration."""
+        return self._open_chunks()
+
     async def read(self) -> bytes:
         """Return the whole content, verified. Raises as the iteration."""
         async with aclosing(self._open_chunks()) as chunks:

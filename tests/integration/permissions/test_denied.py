@@ -115,7 +115,7 @@ WORKING = [
 CREATING = ["trellis.jobs.depot.pack.J1.created"]
 KEEPING_KEYS = ["$KV.JOBS_KEYS_depot.depot.ship.key"]
 CLAIMING = ["trellis.job_claims.depot.I1", "trellis.jobs.depot.ship.J1.stale"]
-CALLING = ["rpc.v1.Orders.Create"]
+CALLING = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.x"]
 PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
@@ -154,8 +154,10 @@ NEVER_RECEIVED = [
     "events.v1.Other.>",
     "rpc.>",
     "rpc.v1.Other.Call",
+    "transfer.>",
+    "transfer.v1.download.other.*",
 ]
-SERVED = ["rpc.v1.Orders.Create"]
+SERVED = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.*"]
 JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
 EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
 CLAIMS = ["trellis.job_claims.depot.*"]

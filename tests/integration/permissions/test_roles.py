@@ -105,6 +105,7 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         with pytest.raises(JobCancelled, match="enough"):
             await charged.result(timeout=SOON)
         assert await client.create(REQUEST) == CreateResponse(order_id="c1-1")
+        assert await (await client.label(REQUEST)).read() == REQUEST.customer_id.encode()
         async with client.count(CountFrom(customer="c1", first=3)) as counts:
             assert [count.n async for count in counts] == [3]
         assert (await worker.health.report()).ready

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from trellis_nats import RpcCall, RpcEndpoint, RpcSpec, Runtime
+from trellis_nats import DownloadCall, DownloadEndpoint, DownloadSpec, Runtime
 
 from .errors import BareError, Missing
 from .models import Thing
 
 __all__ = ["RpcCalls", "RpcEndpoints"]
 
-THINGS_GET: Final = RpcSpec(
+THINGS_GET: Final = DownloadSpec(
     name="Things.Get",
     subject="rpc.v1.Things.Get",
     input=Thing,
-    output=Thing,
     errors=(Missing, BareError),
 )
 """Get a thing."""
@@ -27,7 +26,7 @@ class ThingsEndpoints:
     """The `Things` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.get: Final = RpcEndpoint[Thing, Thing](runtime, THINGS_GET)
+        self.get: Final = DownloadEndpoint[Thing](runtime, THINGS_GET)
         """Get a thing.
 
         Or learn that it is missing.
@@ -46,7 +45,7 @@ class ThingsCalls:
     """The `Things` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.get: Final = RpcCall[Thing, Thing](runtime, THINGS_GET)
+        self.get: Final = DownloadCall[Thing](runtime, THINGS_GET)
         """Get a thing.
 
         Or learn that it is missing.

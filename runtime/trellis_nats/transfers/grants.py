@@ -1,0 +1,24 @@
+"""The permissions that transfers need on the server. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_nats.grants import Grant, Probe, StartCheck, publish, subscribe
+from trellis_nats.transfers.grant import transfer_subject
+
+__all__ = ["download_grants", "serve_download_grants"]
+
+
+def serve_download_grants(service: str, name: str, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To send the objects that a procedure returns. A download has many frames: `allow_responses` allows one."""
+    subject = transfer_subject("receive", service, "*")
+    yield subscribe(subject, f"receive the requests for downloads of rpc {name}", at_start=at_start)
+    yield publish(f"_INBOX_{service}.client.>", f"send the downloads of rpc {name}", at_start=at_start)
+
+
+def download_grants(name: str) -> Iterator[Grant]:
+    """To download what a procedure returns. Services in other languages have tokens of their own in the subject."""
+    subject = transfer_subject("receive", "*", "*")
+    purpose = f"download what rpc {name} returns"
+    yield publish(subject, purpose, probe=Probe.NONE, at_start=StartCheck.SKIPPED)
