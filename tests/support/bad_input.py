@@ -48,6 +48,8 @@ HEADERS: Final[Mapping[str, bytes]] = {
     "no version": b"no headers",
     "no end": b"NATS/1.0\r\n",
     "a status": b"NATS/1.0 503\r\n\r\n",
+    "a status of streams": b"NATS/1.0 404 Message Not Found\r\n\r\n",
+    "a status of pulls": b"NATS/1.0 409 Consumer Deleted xx",
     "a status of 5,000 digits": b"NATS/1.0 " + b"9" * 5000 + b"\r\n\r\n",
     "a value of 50 kB": b"NATS/1.0\r\nrequest-id: " + b"x" * 50_000 + b"\r\n\r\n",
     "5,000 names": b"NATS/1.0\r\n" + b"".join(b"n%d:\r\n" % n for n in range(5_000)) + b"\r\n",

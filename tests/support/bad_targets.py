@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from trellis_nats import DeliveredEvent, Entry, FeedContext, Maintenance, Options
+from trellis_nats._nats.jetstream.object_names import meta_subject
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.ids import new_id
 from trellis_nats.testing import NatsServer
@@ -21,6 +22,7 @@ from tests.faults.harness.mill import Flour, Grain, GrainJob, Mill
 from tests.faults.injection.forging import EVENTS, WORK, created
 from tests.support.audit import AuditService
 from tests.support.eventually import eventually
+from tests.support.files import BUCKET, FilesService
 from tests.support.live import LIVE, Count, CountFrom, LiveClient, LiveService
 from tests.support.orders import (
     ORDERS_CREATE,
@@ -194,6 +196,28 @@ async def bucket(server: NatsServer) -> AsyncGenerator[Target]:
 
 
 @asynccontextmanager
+async def store(server: NatsServer) -> AsyncGenerator[Target]:
+    numbers = count()
+    body = {"name": "bad", "bucket": BUCKET, "nuid": "x" * 22, "size": 7, "chunks": 1, "digest": "SHA-256=x"}
+    async with FilesService.connect(server.url) as service:
+        await service.start()
+
+        async def do_good() -> None:
+            key = f"good-{next(numbers)}"
+            await service.files.put(key, b"content")
+            stored = await service.files.get(key)
+            assert stored is not None
+            assert await stored.read() == b"content"
+            assert key in {info.key for info in await service.files.list("good")}
+
+        yield Target(
+            address=lambda body: (meta_subject(BUCKET, f"bad-{next(numbers)}").encode(), body),
+            body=json.dumps(body).encode(),
+            do_good=do_good,
+        )
+
+
+@asynccontextmanager
 async def _jobs(
     server: NatsServer, address: Callable[[bytes], tuple[bytes, bytes]]
 ) -> AsyncGenerator[Target]:
@@ -243,6 +267,7 @@ TARGETS: Final[Mapping[str, TargetFactory]] = MappingProxyType(
         "event": event,
         "group": group,
         "bucket": bucket,
+        "store": store,
         "work message": work_message,
         "job event": job_event,
     }

@@ -11,7 +11,7 @@ from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats.codec import Codec
-from trellis_nats.context import within
+from trellis_nats.context import enter
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     InvalidPayload,
@@ -48,8 +48,8 @@ class Responder(Generic[RequestT, ResponseT]):
         except InvalidPayload as error:
             return self.errors.reply_to_invalid(call, error)
         try:
-            with within(call.carried):
-                response = await self._handler(RpcContext.of_call(call), request)
+            enter(call.carried)  # the task's own context: what the handler makes inherits it
+            response = await self._handler(RpcContext.of_call(call), request)
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise

@@ -95,6 +95,8 @@ class RpcServer:
 
     async def _reply(self, call: IncomingCall, reply: Reply) -> None:
         """Send a reply. During a short outage wait for the connection: the caller waits for its own too."""
+        if self._connection.is_ready and self._calls.is_sent(call, reply):
+            return
         try:
             async with asyncio.timeout(self._reply_timeout.total_seconds()):
                 await self._connection.wait_writable()

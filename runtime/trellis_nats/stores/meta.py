@@ -43,7 +43,8 @@ class _Options(BaseModel):
 
 class _Record(BaseModel):
     name: str
-    nuid: str = ""
+    nuid: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    """A part of the subjects of the chunks, which are purged: a wildcard would name those of other objects."""
     size: int = Field(default=0, ge=0)
     chunks: int = Field(default=0, ge=0)
     digest: str | None = None
@@ -88,6 +89,8 @@ def read_meta(store: str, key: str, data: bytes, *, stored: datetime) -> ObjectM
         raise ObjectDamaged("the record of the object is malformed", store=store, key=key) from None
     if record.deleted:
         return None
+    if not record.nuid:
+        raise ObjectDamaged("the record of the object does not name its content", store=store, key=key)
     options = record.options or _Options()
     if options.link is not None:
         raise ObjectDamaged("it is a link to another object, which is not followed", store=store, key=key)

@@ -20,6 +20,7 @@ from trellis_nats._nats.jetstream.streams import get_last_message_from_leader
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.clock import from_unix_nanoseconds, now
 from trellis_nats.errors import ObjectDamaged, ObjectExists, TransportError, WriteUnknown, WrongLastSequence
 from trellis_nats.ids import new_id
@@ -60,6 +61,7 @@ class ObjectRecords:
         self._store = store
         self._stream = object_stream(bucket)
         self._timeout = timeout
+        self._log_throttle = LogThrottle(_log)
 
     async def find(self, key: str) -> ObjectMeta | None:
         """Return the object of a key, from the leader; None when there is none.
@@ -206,5 +208,8 @@ class ObjectRecords:
         try:
             return read_meta(self._store, message.subject, message.data, stored=stored)
         except ObjectDamaged as error:
-            _log.warning("skipped a record: %s", error, extra=log_fields(LogEvent.VALUE_SKIPPED))
+            fields = log_fields(LogEvent.VALUE_SKIPPED)
+            self._log_throttle.write(
+                logging.WARNING, LogEvent.VALUE_SKIPPED, "skipped a record: %s", error, extra=fields
+            )
             return None

@@ -11,7 +11,16 @@ from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.integration.nats.conftest import QUICK
 from tests.support.audit import AuditService
-from tests.support.orders import ORDERS_CREATE, REQUEST, Moved, OrdersClient, OrdersService, Shipped, greet
+from tests.support.orders import (
+    ORDERS_CREATE,
+    REQUEST,
+    Moved,
+    Order,
+    OrdersClient,
+    OrdersService,
+    Shipped,
+    greet,
+)
 from tests.support.raw_publisher import raw_publisher
 
 TOKENS = [b"\xff", b"a\x0bb", b"a\x0cb", b"\x00", b"\x1b[31m", "\x85".encode(), b"*", b"x" * 3000]
@@ -95,3 +104,22 @@ async def test_a_call_with_such_a_reply_subject_does_not_stop_a_service(
 
     for event in (LogEvent.CONNECTION_LOST, LogEvent.CALLBACK_RAISED, LogEvent.INTERNAL_ERROR):
         assert not signals.of(event)
+
+
+@pytest.mark.parametrize("status", ["404 Message Not Found", "408", "409 Consumer Deleted", "503"])
+async def test_a_stored_value_with_a_status_is_read_like_any_other(
+    nats_server: NatsServer, status: str
+) -> None:
+    """A publisher can store a message whose headers begin with the status of an answer that says that there is none."""
+    async with OrdersService.connect(nats_server.url) as service, raw_publisher(nats_server) as raw:
+        await service.orders.put("first", Order(order_id="o1"))
+        headers = f"NATS/1.0 {status}\r\n\r\n".encode()
+        raw.publish(b"$KV.orders-service_orders.foreign", b'{"orderId":"o2"}', headers=headers)
+        await raw.flush()
+        await service.orders.put("last", Order(order_id="o3"))
+
+        found = await service.orders.get("foreign")
+        assert found is not None
+        assert found.value == Order(order_id="o2")
+        assert await service.orders.keys() == ["first", "foreign", "last"]
+        assert [entry.key for entry in await service.orders.history("foreign")] == ["foreign"]

@@ -1,6 +1,7 @@
 """Reads that are interrupted, overtaken by writers, or find damage."""
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -9,6 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 from trellis_nats import ObjectDamaged, ObjectReplaced
 from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.object_names import meta_subject
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_next_message_from_leader, purge_stream
 from trellis_nats.testing import NatsServer
 
@@ -197,3 +200,23 @@ async def test_a_large_object_passes_through_a_small_process(nats_server: NatsSe
 
     assert process.returncode == 0
     assert float(output) < MEMORY_MAX_MIB
+
+
+@pytest.mark.parametrize("object_id", [">", "*", "a.b", "", "a b"])
+async def test_a_record_cannot_name_the_chunks_of_other_objects(
+    service: FilesService, object_id: str
+) -> None:
+    """Replacing and deleting an object remove its chunks: with `>` for an id, those of all objects."""
+    await service.files.put("kept", b"content")
+    await service.files.put("forged", b"content")
+    record = json.dumps({"name": "forged", "bucket": BUCKET, "nuid": object_id, "size": 7, "chunks": 1})
+    await publish_acked(service.runtime.connection, meta_subject(BUCKET, "forged"), record.encode())
+
+    with pytest.raises(ObjectDamaged):
+        await service.files.get("forged")
+    await service.files.put("forged", b"new")
+    await service.files.delete("forged")
+
+    kept = await service.files.get("kept")
+    assert kept is not None
+    assert await kept.read() == b"content"

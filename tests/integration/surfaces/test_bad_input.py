@@ -10,11 +10,17 @@ import sys
 from itertools import islice
 
 import pytest
-from trellis_nats.testing import NatsServer
+from trellis_nats import InvalidPayload, NoResponders, RpcError
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
-from tests.support.bad_input import bad_messages, random_messages
+from tests.support.bad_input import Bad, bad_messages, random_messages
 from tests.support.bad_targets import TARGETS, TargetFactory
 from tests.support.bombard import bombard
+from tests.support.orders import ORDERS_CREATE, REQUEST, CreateResponse, OrdersClient
+from tests.support.raw_publisher import raw_publisher
 
 EVERY = pytest.mark.parametrize("factory", TARGETS.values(), ids=list(TARGETS))
 RANDOM = 500
@@ -53,7 +59,37 @@ async def test_a_flood_of_bad_messages_does_not_flood_the_log(
     )
 
 
-@pytest.mark.parametrize("name", TARGETS)
+async def test_bad_answers_are_typed_errors_for_the_caller(nats_server: NatsServer) -> None:
+    good = b'{"orderId":"o1"}'
+    messages = [*bad_messages(good), *islice(random_messages(17, good), 200)]
+    connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
+    async with OrdersClient.connect(nats_server.url) as client, raw_publisher(nats_server) as raw:
+        answers = iter(messages)
+
+        def answer(message: Message) -> None:
+            bad = next(answers, Bad("a good one", good))
+            raw.publish(message.reply.encode(), bad.body, headers=bad.headers)
+
+        connection.subscribe(ORDERS_CREATE.subject, answer)
+        await connection.flush()
+        with LogSignals() as signals:
+            outcomes: set[type] = set()
+            for _ in messages:
+                try:
+                    outcomes.add(type(await client.create(REQUEST)))
+                except (InvalidPayload, RpcError, NoResponders) as error:
+                    outcomes.add(type(error))
+            assert await client.create(REQUEST) == CreateResponse(order_id="o1")
+    await connection.close()
+
+    assert {InvalidPayload, CreateResponse} <= outcomes
+    assert not signals.of(LogEvent.CONNECTION_LOST)
+    assert not signals.of(LogEvent.CALLBACK_RAISED)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in TARGETS if name != "store"]
+)  # it keeps them, and lists them all
 async def test_megabytes_do_not_pile_up_in_memory(name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,

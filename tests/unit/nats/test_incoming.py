@@ -103,3 +103,27 @@ def test_a_large_message_is_joined_once() -> None:
         commands.feed(stream[at : at + 1024])
 
     assert recorder.messages == [(1, Message("a", payload, {}))]
+
+
+@pytest.mark.parametrize(
+    ("head", "block"),
+    [
+        (b"HMSG a 1 $JS.ACK.S.c.1.2.3.4.0", b"NATS/1.0 503\r\n\r\n"),
+        (b"HMSG a 1", b"NATS/1.0 404\r\nNats-Stream: S\r\nNats-Sequence: 7\r\n\r\n"),
+        (b"HMSG a 1", b"NATS/1.0 404 Nats-Stream: S\r\nNats-Sequence: 7\r\n\r\n"),
+    ],
+)
+def test_a_stored_message_has_no_status_whatever_its_publisher_wrote(head: bytes, block: bytes) -> None:
+    recorder = read([b"%b %d %d\r\n%bhi\r\n" % (head, len(block), len(block) + 2, block)])
+
+    assert [(message.status, message.data) for _, message in recorder.messages] == [(0, b"hi")]
+
+
+@pytest.mark.parametrize(
+    "status", [b"404 Message Not Found", b"503\r\nNats-Subject: a", b"204 EOB\r\nNats-Num-Pending: 0"]
+)
+def test_the_status_of_a_server_is_read(status: bytes) -> None:
+    block = b"NATS/1.0 %b\r\n\r\n" % status
+    recorder = read([b"HMSG a 1 %d %d\r\n%b\r\n" % (len(block), len(block), block)])
+
+    assert [message.status for _, message in recorder.messages] == [int(status[:3])]

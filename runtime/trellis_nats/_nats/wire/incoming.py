@@ -15,6 +15,9 @@ __all__ = ["CommandHandler", "IncomingCommands"]
 
 _END: Final = b"\r\n"
 _ANY: Final = 0
+_ACK: Final = "$JS.ACK."
+_STORED: Final = "Nats-Sequence"
+"""A reply subject, and a header, of messages that a stream returns. A status of theirs is their publisher's, not the server's."""
 _MESSAGES: Final = {b"MSG": 5, b"HMSG": 6}
 """The commands that carry a message, and how many words their line has when there is a reply subject."""
 
@@ -89,4 +92,6 @@ def _build_message(words: list[bytes], data: bytes, first: int, last: int) -> Me
     reply = words[3].decode("utf-8", "replace") if len(words) == _MESSAGES[b"HMSG"] else ""
     middle = first + int(words[-2])
     status, description, headers = parse_headers(data[first:middle])
+    if status and (reply.startswith(_ACK) or _STORED in headers):
+        status, description = 0, ""
     return Message(subject, data[middle:last], headers, reply, status, description)
