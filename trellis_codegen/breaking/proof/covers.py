@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import JsonValue
+
 from trellis_codegen.breaking.proof.evaluate import takes
 from trellis_codegen.breaking.proof.failures import Cause, Failure, Site, Step, Way
 from trellis_codegen.breaking.proof.kinds import (
@@ -29,7 +31,7 @@ from trellis_codegen.breaking.proof.kinds import (
 )
 from trellis_codegen.breaking.proof.numbers import find_step, tighten, write_number
 from trellis_codegen.breaking.proof.partners import find_partner
-from trellis_codegen.breaking.proof.sizes import has_value
+from trellis_codegen.breaking.proof.sizes import NoValue, has_value, make_smallest
 from trellis_codegen.breaking.proof.splits import list_splits
 from trellis_codegen.breaking.proof.texts import FORMAT_LENGTHS, matches_pattern
 
@@ -41,6 +43,8 @@ _MOST_SPLITS: Final = 5
 _MOST_WRITTEN_OUT: Final = 64
 """A range of so many whole numbers is compared as constants."""
 _EVERYTHING: Final = (NULL, TRUTH, Number(), Text(), ListOf(ANYTHING), Object(further=ANYTHING))
+
+_SAMPLES: Final[tuple[JsonValue, ...]] = (None, True, 0.5, "", [], [None], {}, {"other": None})
 
 
 def find_failures(writer: Kind, reader: Kind, *, undeclared: bool) -> list[Failure]:
@@ -76,7 +80,7 @@ class _Proof:
             raise _TooLargeError
         if isinstance(follow(r), Anything) or not has_value(w):
             return []
-        if not isinstance(w, Link):
+        if not isinstance(w, Link | Anything):
             return self._compare_plain(w, r, site, way, splits)
         pair = (w, r)
         before = self.assumed.get(pair)
@@ -84,7 +88,9 @@ class _Proof:
             return [] if depth > before else [Failure(site, way, w, r, Cause.UNION)]
         self.assumed[pair] = depth
         try:
-            return self.compare(w.target, r, site, way, splits)
+            if isinstance(w, Link):
+                return self.compare(w.target, r, site, way, splits)
+            return self._compare_anything(w, r, site, way, splits)
         finally:
             del self.assumed[pair]
 
@@ -99,10 +105,6 @@ class _Proof:
         if isinstance(w, Values):
             refused = Values(tuple(value for value in w.values if not takes(reader, value)))
             return [Failure(site, way, refused, r, Cause.VALUES)] if refused.values else []
-        if isinstance(w, Anything):
-            everything = Union(_EVERYTHING)
-            is_proven = not self.compare(everything, r, site, way, splits)
-            return [] if is_proven else [Failure(site, way, w, r, Cause.TYPE)]
         constants = _write_out(w)
         if (
             isinstance(reader, Values | Union)
@@ -114,13 +116,18 @@ class _Proof:
             return self._compare_union(w, reader, site, way, splits)
         return self._compare_kinds(w, reader, site, way, splits)
 
+    def _compare_anything(self, w: Anything, r: Kind, site: Site, way: Way, splits: int) -> list[Failure]:
+        is_proven = all(takes(r, value) for value in _SAMPLES) and not self.compare(
+            Union(_EVERYTHING), r, site, way, splits
+        )
+        return [] if is_proven else [Failure(site, way, w, r, Cause.TYPE)]
+
     def _compare_union(self, w: Kind, r: Union, site: Site, way: Way, splits: int) -> list[Failure]:
         members = [*list_members(r)]
-        failures: dict[Kind, list[Failure]] = {}
-        for member in members:
-            failures[member] = self.compare(w, member, site, way, splits)
-            if not failures[member]:
-                return []
+        # A member that refuses one value is not compared: a proof inside a proof costs most where it must fail.
+        likely = [member for member in members if _takes_smallest(w, member)]
+        if any(not self.compare(w, member, site, way, splits) for member in likely):
+            return []
         if splits and any(
             all(not self.compare(piece, r, site, way, splits - 1) for piece in pieces)
             for pieces in list_splits(w, members)
@@ -129,7 +136,7 @@ class _Proof:
         partner = find_partner(w, members)
         if partner is None:
             return [Failure(site, way, w, r, Cause.UNION)]
-        return failures[partner]
+        return self.compare(w, partner, site, way, splits)
 
     def _compare_kinds(self, w: Kind, r: Kind, site: Site, way: Way, splits: int) -> list[Failure]:
         match w, r:
@@ -240,6 +247,14 @@ class _Objects:
             if name not in w.members and fits and self._step(Step("member", name), further, kind):
                 failures.append(self._fail(Cause.NAMED, name))
         return failures
+
+
+def _takes_smallest(w: Kind, r: Kind) -> bool:
+    """Return whether a kind takes a smallest value of another; True if none is known."""
+    try:
+        return takes(r, make_smallest(w))
+    except NoValue:
+        return True
 
 
 def _compare_numbers(w: Number, r: Number) -> list[Cause]:

@@ -1,6 +1,7 @@
 """Hand-made pairs with known answers: what is proven, what is refused with a value, and what the procedure must not forget."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from datetime import UTC, date, datetime, time
 from typing import Final
 from unittest.mock import patch
@@ -10,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 from trellis_nats._support.text_formats import parse_date, parse_date_time, parse_time, parse_uuid
 
+from tests.unit.codegen.shapes import SHAPES
 from trellis_codegen.breaking.proof import covers, evaluate
 from trellis_codegen.breaking.proof.covers import find_failures
 from trellis_codegen.breaking.proof.failures import Cause
@@ -316,3 +318,20 @@ def test_without_mutants_every_answer_is_right() -> None:
 def test_the_hand_made_pairs_find_each_mutant(what: str, owner: object, name: str, instead: object) -> None:
     with patch.object(owner, name, instead):
         assert not is_right()
+
+
+@pytest.mark.parametrize("undeclared", [False, True])
+def test_every_shape_reads_itself(*, undeclared: bool) -> None:
+    """Also with members that no schema declares, and in unions of objects that contain themselves."""
+    failing = [
+        name
+        for name, shape in SHAPES.items()
+        if find_failures(*read_twice(shape.schema), undeclared=undeclared)
+    ]
+
+    assert failing == []
+
+
+def read_twice(schema: JsonValue) -> tuple[Kind, Kind]:
+    one, other = (read_model("Thing", copy, is_event=False) for copy in (schema, deepcopy(schema)))
+    return one.root, other.root
