@@ -59,11 +59,12 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
     OneOf StringConstraints TypeAlias TypeAliasType UUID
-    ActiveJob Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError DownloadCall DownloadEndpoint
-    DownloadSpec EventChannel EventOutlet EventPublisher EventSource
-    EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry RpcCall RpcEndpoint
-    RpcSpec Runtime Service StateMap StateSpec StateValue Store StoreSpec
-    Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade RpcCalls RpcEndpoints StateStores Stores
+    ActiveJob ActiveOperation Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError DownloadCall DownloadEndpoint
+    DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec
+    JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun OperationSignal OperationSpec
+    RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue Store StoreSpec
+    Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade OperationCalls OperationEndpoints RpcCalls
+    RpcEndpoints StateStores Stores
     """.split(),  # noqa: SIM905 - likewise
 )
 

@@ -38,6 +38,7 @@ __all__ = [
     "JobsBinding",
     "KeyBinding",
     "KeyQueueBinding",
+    "OperationsBinding",
     "QueueBinding",
     "StoreBinding",
     "merge_bindings",
@@ -170,6 +171,12 @@ class GroupBinding(_Wire):
         return tuple(map(from_milliseconds, self.backoff_ms))
 
 
+class OperationsBinding(_Wire):
+    """Where the operations of a service are stored."""
+
+    bucket: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+
+
 class Binding(_Wire):
     """Everything that a service uses on the server."""
 
@@ -179,6 +186,7 @@ class Binding(_Wire):
     event_consumers: Mapping[str, GroupBinding] = Field(default_factory=dict)
     uses: frozenset[str] | None = None
     """The aliases of the optional uses that are granted. None: not stated, so each counts as granted."""
+    operations: OperationsBinding | None = None
 
 
 def merge_bindings(bindings: Iterable[Binding]) -> Binding:
@@ -187,6 +195,7 @@ def merge_bindings(bindings: Iterable[Binding]) -> Binding:
     kv: dict[str, BucketBinding] = {}
     store: dict[str, StoreBinding] = {}
     event_consumers: dict[str, GroupBinding] = {}
+    operations: OperationsBinding | None = None
     for binding in bindings:
         if jobs is None:
             jobs = binding.jobs
@@ -195,7 +204,8 @@ def merge_bindings(bindings: Iterable[Binding]) -> Binding:
         kv |= binding.kv
         store |= binding.store
         event_consumers |= binding.event_consumers
-    return Binding(jobs=jobs, kv=kv, store=store, event_consumers=event_consumers)
+        operations = operations or binding.operations
+    return Binding(jobs=jobs, kv=kv, store=store, event_consumers=event_consumers, operations=operations)
 
 
 def parse_binding(text: str | bytes) -> Binding:

@@ -56,6 +56,7 @@ class Runtime:
         self._stopping = asyncio.Lock()
         self._permission_check: Callable[[], Awaitable[frozenset[Grant]]] | None = None
         self._denied = frozenset[Grant]()
+        self._job_results: dict[str, Callable[[str], Awaitable[object]]] = {}
 
     @property
     def connection(self) -> Connection:
@@ -119,6 +120,21 @@ class Runtime:
             raise ConfigurationError(
                 f"Options.absent_uses has {', '.join(unknown)}, but the optional uses of {self.contract.id} are: {known}"
             )
+
+    def offer_job_results(self, queue: str, wait_result: Callable[[str], Awaitable[object]]) -> None:
+        """Let other surfaces wait for the jobs of a queue: `wait_result` takes the id of one."""
+        self._job_results[queue] = wait_result
+
+    def wait_job_result(self, queue: str, job_id: str) -> Awaitable[object]:
+        """Return what waits for the result of a job; it raises as the `result` of the job's ref.
+
+        Raises:
+            ConfigurationError: the service has no such queue.
+        """
+        wait_result = self._job_results.get(queue)
+        if wait_result is None:
+            raise ConfigurationError(f'{self.contract.id} has no job queue "{queue}"')
+        return wait_result(job_id)
 
     def requirements(self) -> list[Requirement]:
         """Return what the surfaces need on the server. A client needs nothing of its own."""

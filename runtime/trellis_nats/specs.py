@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final, Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import JsonValue
 
@@ -30,6 +30,8 @@ __all__ = [
     "GroupSpec",
     "JobSpec",
     "KeySpec",
+    "OperationSignal",
+    "OperationSpec",
     "Replay",
     "RpcSpec",
     "StalePolicy",
@@ -37,6 +39,8 @@ __all__ = [
     "StoreSpec",
     "WhenFull",
 ]
+
+InputT = TypeVar("InputT")
 
 StalePolicy: TypeAlias = Literal["fail-stale", "block"]
 """What happens to a slot whose lease has expired: another job takes it, or it stays blocked."""
@@ -188,6 +192,48 @@ class FeedSpec:
     """The type of its events."""
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares, in addition to those that every feed may end with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationSignal(Generic[InputT]):
+    """The base of the signal classes of an operation: what a caller sends to it while it runs."""
+
+    name: ClassVar[str]
+    """The signal's name in the contract."""
+    input_type: ClassVar[object]
+    """The type of its input, as pydantic understands it."""
+    input: InputT
+    """What the caller sent."""
+    sequence: int
+    """Counts the signals of one operation, from 1."""
+    accepted_at: datetime
+    """When the service accepted it, by that process's clock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperationSpec:
+    """One operation."""
+
+    name: str
+    """For example `Orders.Process`."""
+    subject: str
+    input: object
+    """The type of the request that starts it."""
+    output: object
+    """The type of its result."""
+    progress: object = None
+    """The type of its progress; None where the contract declares none."""
+    signals: tuple[type[OperationSignal[Any]], ...] = ()  # Any: each has its own input
+    """The classes of its signals."""
+    cancel: bool = False
+    """Whether callers may cancel it."""
+    errors: tuple[type[DeclaredError], ...] = ()
+    """The errors that the contract declares, in addition to those that every operation may end with."""
+
+    @property
+    def control_subject(self) -> str:
+        """Where callers ask about an operation, cancel it and send signals."""
+        return f"{self.subject}.control"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ PUBLIC_MODULES = {
     # what participants are made of
     *("client", "connect", "runtime", "service", "surface", "testing"),
     # surfaces
-    *("events", "feeds", "jobs", "kv", "rpc", "state", "stores", "transfers"),
+    *("events", "feeds", "jobs", "kv", "operations", "rpc", "state", "stores", "transfers"),
     # what surfaces declare, and what is done with it
     *("grants", "health", "permissions", "provision"),
     # values that generated code and users exchange

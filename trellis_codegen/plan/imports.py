@@ -34,50 +34,13 @@ HOMES = {
     "cast": "typing",
     "timedelta": "datetime",
     **dict.fromkeys(
-        [
-            *(
-                "ActiveJob",
-                "Bucket",
-                "BucketSpec",
-                "Client",
-                "ConsumerGroup",
-                "Contract",
-                "DeclaredError",
-                "DownloadCall",
-                "DownloadEndpoint",
-                "DownloadSpec",
-                "EventChannel",
-                "EventOutlet",
-                "EventPublisher",
-            ),
-            *(
-                "EventSource",
-                "EventSpec",
-                "FeedCall",
-                "FeedEndpoint",
-                "FeedSpec",
-                "GroupEvent",
-                "GroupSpec",
-                "JobQueue",
-                "JobSpec",
-                "Jobs",
-                "KeySpec",
-                "Model",
-                "OldStateEntry",
-                "RpcCall",
-            ),
-            *(
-                "RpcEndpoint",
-                "RpcSpec",
-                "Runtime",
-                "Service",
-                "StateMap",
-                "StateSpec",
-                "StateValue",
-                "Store",
-                "StoreSpec",
-            ),
-        ],
+        """
+        ActiveJob ActiveOperation Bucket BucketSpec Client ConsumerGroup Contract DeclaredError DownloadCall DownloadEndpoint
+        DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent
+        GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun
+        OperationSignal OperationSpec RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue
+        Store StoreSpec
+        """.split(),  # noqa: SIM905 - a long word list reads better this way
         _RUNTIME,
     ),
 }

@@ -26,6 +26,12 @@ from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
 from trellis_codegen.plan.kinds import find_misplaced_surfaces, has_heartbeats, is_service
 from trellis_codegen.plan.models import ModelsPlan, plan_models
+from trellis_codegen.plan.operations import (
+    OperationPlan,
+    claim_operation_classes,
+    claim_signal_names,
+    plan_operations,
+)
 from trellis_codegen.plan.state import StatePlan, claim_state_names, plan_state
 from trellis_codegen.plan.stated_names import apply_names
 from trellis_codegen.plan.stores import StorePlan, claim_store_names, plan_stores
@@ -79,7 +85,15 @@ class UsePlan:
     def exported(self) -> dict[str, tuple[str, ...]]:
         """For its `__init__.py`: each module with the names taken from it."""
         exported = self.surfaces.exported
-        return {module: exported[module] for module in ("errors", "models") if module in exported}
+        runs = [
+            name for member in self.surfaces.operations.members for name in member.plan.exported_to_callers
+        ]
+        modules = {
+            "errors": exported.get("errors"),
+            "models": exported.get("models"),
+            "operations": sorted(runs),
+        }
+        return {module: tuple(names) for module, names in modules.items() if names}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -137,6 +151,7 @@ class PackagePlan:
     rpc: Surface[RpcPlan]
     events: Surface[EventPlan]
     feeds: Surface[FeedPlan]
+    operations: Surface[OperationPlan]
     event_groups: tuple[GroupPlan, ...]
     kv: tuple[Member[BucketPlan], ...]
     state: tuple[Member[StatePlan], ...]
@@ -152,6 +167,7 @@ class PackagePlan:
             "client": [self.client_class],
             "errors": [error.class_name for error in self.errors],
             "jobs": [name for queue in self.jobs for name in (queue.job_alias, queue.queue_class)],
+            "operations": [name for member in self.operations.members for name in member.plan.exported],
             "service": [self.service_class] if self.service_class else [],
         }
         taken = {name for names in exports.values() for name in names}
@@ -200,6 +216,19 @@ class PackagePlan:
         models = {name for feed in feeds for name in (feed.input, feed.event)}
         return _package_imports(
             {"errors": {name for feed in feeds for name in feed.errors}, "models": models}
+        )
+
+    @property
+    def operations_imports(self) -> tuple[Import, ...]:
+        """What the operations need in `operations.py`."""
+        plans = [member.plan for member in self.operations.members]
+        package = {
+            "errors": {name for plan in plans for name in plan.errors},
+            "models": {name for plan in plans for name in plan.model_names},
+        }
+        return (
+            *find_imports({name for plan in plans for name in plan.runtime_names}),
+            *_package_imports(package),
         )
 
     @property
@@ -304,6 +333,7 @@ def plan_package(
         rpc=plan_rpc(manifest, models),
         events=plan_events(manifest, models),
         feeds=plan_feeds(manifest, models),
+        operations=plan_operations(manifest, models),
         event_groups=plan_event_groups(manifest, models, {use.alias: use.events for use in uses}),
         kv=plan_kv(manifest, models),
         state=plan_state(manifest, models),
@@ -311,13 +341,16 @@ def plan_package(
         errors=plan_errors(manifest, models),
         uses=tuple(uses),
     )
-    # Names that meet in several files are one problem.
-    clashes = dict.fromkeys(
-        problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)
-    )
-    if clashes:
+    if clashes := _find_clashes(manifest, plan):
         raise ProblemsFound([*clashes, *remarks])
     return plan, [*unknown_names, *remarks, *_hidden(plan), *find_unsupported_surfaces(manifest)]
+
+
+def _find_clashes(manifest: Manifest, plan: PackagePlan) -> Iterable[Problem]:
+    """Return the names that meet; those that meet in several files are one problem."""
+    return dict.fromkeys(
+        problem for claims in _namespaces(manifest, plan) for problem in find_collisions(claims)
+    )
 
 
 def _write_contract(manifest: Manifest) -> str:
@@ -342,11 +375,13 @@ def _claims(manifest: Manifest) -> list[Claim]:
         *claim_error_names(manifest),
         *claim_event_group_names(manifest),
         *claim_state_names(manifest),
+        *claim_signal_names(manifest),
     ]
     for section, names in (
         ("rpc", manifest.rpc or {}),
         ("events", manifest.events or {}),
         ("feeds", manifest.feeds or {}),
+        ("operations", manifest.operations or {}),
     ):
         claims += claim_group_names(section, names)
     return claims
@@ -364,7 +399,8 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
     participants = [
         Claim(name, ("id",)) for name in (plan.service_class, plan.client_class) if name is not None
     ]
-    yield [*participants, *errors, *jobs, *models]
+    operations = [*claim_operation_classes(plan.operations)]
+    yield [*participants, *errors, *jobs, *operations, *models]
     nested = [
         Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
     ]
@@ -375,6 +411,10 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         *errors,
         *models,
         *claim_group_classes("feeds", plan.feeds, ("FeedEndpoints", "FeedCalls")),
+    ]
+    yield [
+        *(*errors, *models, *operations),
+        *claim_group_classes("operations", plan.operations, ("OperationEndpoints", "OperationCalls")),
     ]
     groups = [
         Claim(name, ("eventConsumers", group.name))

@@ -24,6 +24,7 @@ __all__ = [
     "RpcPlan",
     "claim_bucket_names",
     "claim_error_names",
+    "list_declared",
     "plan_errors",
     "plan_events",
     "plan_feeds",
@@ -186,7 +187,7 @@ def _event(name: str, event: Event, models: ModelsPlan) -> EventPlan:
 
 def plan_feeds(manifest: Manifest, models: ModelsPlan) -> Surface[FeedPlan]:
     """Plan the feeds."""
-    errors = tuple(naming.class_name(error.error_type) for _, error in _declared(manifest))
+    errors = tuple(naming.class_name(error.error_type) for _, error in list_declared(manifest))
     return group_names(
         (name, _feed(name, feed, models, errors)) for name, feed in (manifest.feeds or {}).items()
     )
@@ -257,16 +258,16 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
 
 def claim_error_names(manifest: Manifest) -> Iterator[Claim]:
     """Yield the class names that the errors need."""
-    for name, error in _declared(manifest):
+    for name, error in list_declared(manifest):
         yield Claim(naming.class_name(error.error_type), ("errors", name))
 
 
 def plan_errors(manifest: Manifest, models: ModelsPlan) -> tuple[ErrorPlan, ...]:
     """Plan the errors, in the contract's order."""
-    return tuple(_error(error, models) for _, error in _declared(manifest))
+    return tuple(_error(error, models) for _, error in list_declared(manifest))
 
 
-def _declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
+def list_declared(manifest: Manifest) -> list[tuple[str, ErrorDeclaration]]:
     """Return the declared errors; of several with one type the first by name, as in the digest."""
     errors = manifest.errors or {}
     first: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.kinds import is_service
@@ -17,12 +17,9 @@ def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
 
 
 def _not_generated(manifest: Manifest) -> Iterator[Problem]:
-    sections: list[tuple[Pointer, Iterable[str] | None]] = [
-        (("operations",), manifest.operations),
-    ]
-    for pointer, names in sections:
-        for name in names or ():
-            yield _warning((*pointer, name), "not generated yet")
+    for name, operation in (manifest.operations or {}).items():
+        if operation.transfer:
+            yield _warning(("operations", name, "transfer"), "not generated yet; the operation itself is")
 
 
 def _state_of_service(manifest: Manifest) -> Iterator[Problem]:

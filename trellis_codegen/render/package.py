@@ -69,6 +69,14 @@ _SIDES = (
         used_words="Its feeds.",
     ),
     _Side(
+        module="operations",
+        service_class="OperationEndpoints",
+        service_words="The operations that the service runs.",
+        client_class="OperationCalls",
+        client_words="The operations of the service.",
+        used_words="Its operations.",
+    ),
+    _Side(
         module="kv",
         service_class="Buckets",
         service_words="The key-value buckets.",
@@ -127,6 +135,7 @@ class _Renderer:
             "events": bool(plan.events.members),
             "consumers": bool(plan.event_groups),
             "feeds": bool(plan.feeds.members),
+            "operations": bool(plan.operations.members),
             "kv": bool(plan.kv),
             "state": bool(plan.state),
             "stores": bool(plan.stores),

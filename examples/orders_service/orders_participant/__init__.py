@@ -57,6 +57,7 @@ from .models import (
     SyncTicketsPayload,
     SyncTicketsResult,
 )
+from .operations import OrdersProcessOperation, OrdersProcessRun
 from .service import OrdersService
 
 __all__ = [
@@ -85,6 +86,8 @@ __all__ = [
     "OrdersLiveEvent",
     "OrdersLiveEventEvent",
     "OrdersLiveRequest",
+    "OrdersProcessOperation",
+    "OrdersProcessRun",
     "OrdersService",
     "ProcessOrderProgress",
     "ProcessOrderRequest",

@@ -11,6 +11,7 @@ from trellis_nats import Client, Contract, Runtime
 from ._contract import CONTRACT
 from .events import EventSources
 from .feeds import FeedCalls
+from .operations import OperationCalls
 from .rpc import RpcCalls
 
 __all__ = ["OrdersClient"]
@@ -33,3 +34,5 @@ class OrdersClient(Client):
         """The events of the service."""
         self.feeds: Final = FeedCalls(runtime)
         """The feeds of the service."""
+        self.operations: Final = OperationCalls(runtime)
+        """The operations of the service."""

@@ -14,6 +14,7 @@ from .events import EventPublishers
 from .feeds import FeedEndpoints
 from .jobs import JobsFacade
 from .kv import Buckets
+from .operations import OperationEndpoints
 from .rpc import RpcEndpoints
 from .uses import Uses
 
@@ -41,6 +42,8 @@ class OrdersService(Service):
         """The event consumer groups."""
         self.feeds: Final = FeedEndpoints(runtime)
         """The feeds that the service serves."""
+        self.operations: Final = OperationEndpoints(runtime)
+        """The operations that the service runs."""
         self.kv: Final = Buckets(runtime)
         """The key-value buckets."""
         self.uses: Final = Uses(runtime)

@@ -19,6 +19,11 @@ from trellis_nats.errors import (
     DeclaredError,
     FeedInterrupted,
     InvalidPayload,
+    OperationAlreadyTerminal,
+    OperationError,
+    OperationInterrupted,
+    OperationMismatch,
+    OperationNotFound,
     RemoteError,
     RpcError,
     UnexpectedError,
@@ -55,7 +60,7 @@ class CallFacts:
 
 
 class ErrorCodec:
-    """Encodes and decodes the error replies of one procedure or feed."""
+    """Encodes and decodes the error replies of one procedure, feed or operation."""
 
     def __init__(self, what: str, errors: Iterable[type[DeclaredError]]) -> None:
         """Prepare for the errors that the contract declares; `what` is `rpc "Orders.Create"`."""
@@ -90,7 +95,8 @@ class ErrorCodec:
             case FeedInterrupted():
                 common |= {"type": "FeedInterrupted", "message": str(error)}
             case _:
-                pass
+                named, own = _write_operation_error(error, call)
+                common |= named
         try:
             return encode_json({**common, **own})
         except ValueError:
@@ -112,6 +118,39 @@ class ErrorCodec:
         codec = self._declared.get(name) if isinstance(name, str) else None
         read = _read_built_in(body) if codec is None else codec.read(body)
         return read or RemoteError(body)
+
+
+def _write_operation_error(
+    error: RpcError, call: CallFacts
+) -> tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]:
+    """Return the members of an error of an operation: those that replace common ones, and its own; none for another."""
+    match error:
+        case OperationNotFound(operation_id=operation_id):
+            own: dict[str, JsonValue] = {"operationId": operation_id}
+            return {"type": "OperationNotFoundError", "message": str(error)}, own
+        case OperationAlreadyTerminal(operation_id=operation_id):
+            own = {"operationId": operation_id, "operation": call.name, "service": call.service}
+            if error.state is not None:
+                own["state"] = error.state
+            return {
+                "type": "OperationAlreadyTerminalError",
+                "message": f"Operation already terminal: {operation_id}",
+            }, own
+        case OperationMismatch(operation_id=operation_id):
+            own = {
+                "operationId": operation_id,
+                "expectedService": call.service,
+                "expectedOperation": error.expected,
+                "actualService": call.service,
+            }
+            if error.actual is not None:
+                own["actualOperation"] = error.actual
+            message = f"Operation mismatch: {operation_id}"
+            return {"type": "OperationMismatchError", "message": message}, own
+        case OperationInterrupted():
+            return {"type": "OperationInterrupted", "message": str(error)}, {}
+        case _:
+            return {}, {}
 
 
 def invalid_request(issues: Sequence[tuple[str, str]]) -> ValidationError:
@@ -143,6 +182,31 @@ def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
             return auth
         case {"type": "FeedInterrupted"}:
             return FeedInterrupted(common.message)
+        case _:
+            operation = _read_operation_error(body, common.message)
+            if operation is not None:
+                operation.id = common.id
+            return operation
+
+
+def _read_operation_error(body: Mapping[str, JsonValue], message: str) -> OperationError | None:
+    match body:
+        case {"type": "OperationNotFoundError", "operationId": str(operation_id)}:
+            return OperationNotFound(operation_id)
+        case {"type": "OperationAlreadyTerminalError", "operationId": str(operation_id)}:
+            state = body.get("state")
+            return OperationAlreadyTerminal(operation_id, state if isinstance(state, str) else None)
+        case {
+            "type": "OperationMismatchError",
+            "operationId": str(operation_id),
+            "expectedOperation": str(expected),
+        }:
+            actual = body.get("actualOperation")
+            return OperationMismatch(
+                operation_id, expected=expected, actual=actual if isinstance(actual, str) else None
+            )
+        case {"type": "OperationInterrupted"}:
+            return OperationInterrupted(message)
         case _:
             return None
 

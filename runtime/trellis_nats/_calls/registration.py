@@ -38,14 +38,14 @@ class Registration(Generic[HandlerT]):
         if self._has_started:
             raise HandlerConflict(f"{self._what}: register its handler before the service starts")
 
-    def register(self, handler: HandlerT, *, is_usable: bool, expected: str) -> None:
+    def register(self, handler: HandlerT, *, shown: object = None, is_usable: bool, expected: str) -> None:
         """Register a handler that `require_open` allows.
 
         Raises:
             ConfigurationError: it is not usable; the message says what is expected.
         """
         if not is_usable:
-            raise ConfigurationError(f"{self._what}: the handler {handler!r} must be {expected}")
+            raise ConfigurationError(f"{self._what}: the handler {shown or handler!r} must be {expected}")
         self._handler = handler
 
     def begin(self, *, is_served: bool) -> HandlerT | None:

@@ -20,7 +20,6 @@ from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     AuthError,
     DeclaredError,
-    FeedInterrupted,
     InvalidPayload,
     RpcError,
     UnexpectedError,
@@ -94,9 +93,9 @@ class ErrorReplies:
         call.span.fail("refused")
         return self._write(call, UnexpectedError(), error_id)
 
-    def interrupt(self, call: IncomingCall, reason: str) -> Reply:
-        """Return the last frame of a feed that ends before its handler does. It is not logged."""
-        return self._write(call, FeedInterrupted(reason), new_id())
+    def reply_to_known(self, call: IncomingCall, error: RpcError) -> Reply:
+        """Return the reply for an error of the runtime itself, which the caller gets as it is. It is not logged."""
+        return self._write(call, error, new_id())
 
     def reply_to_invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
         """Return the reply to a call whose request does not match its schema."""

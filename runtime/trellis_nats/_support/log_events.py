@@ -159,6 +159,12 @@ class LogEvent(StrEnum):
     RESERVATION_NOT_UNDONE = "reservation_not_undone"
     """The entry of a job that was not created could not be removed from the record of its key; it times out."""
 
+    # --- operations --------------------------------------------------------------------------------------------------
+    OPERATION_INTERRUPTED = "operation_interrupted"
+    """An operation failed because its process ended while its handler ran."""
+    OPERATION_DROPPED = "operation_dropped"
+    """An operation was cancelled, or another process runs it now: the outcome of its handler does not count."""
+
     # --- provisioning and permissions --------------------------------------------------------------------------------
     RESOURCE_CREATED = "resource_created"
     """A stream, bucket or consumer was missing and has been created."""

@@ -37,8 +37,7 @@ TrellisError
 │   ├── ValidationError           the request or the response does not match its schema
 │   ├── AuthError                 the caller is not authorised
 │   ├── FeedInterrupted           a feed ended although its handler did not; open it again
-│   ├── TransferError             a download or an upload failed
-│   └── RemoteError               an error of a type this contract does not declare
+ba│   └── RemoteError               an error of a type this contract does not declare
 ├── KvError
 │   ├── KeyExists                 `create` found an existing value
 │   ├── RevisionMismatch          `update` found another revision
@@ -78,6 +77,14 @@ from trellis_nats.errors.job import (
     JobStale,
 )
 from trellis_nats.errors.kv import InvalidKey, KeyExists, KvError, RevisionMismatch
+from trellis_nats.errors.operation import (
+    OperationAlreadyTerminal,
+    OperationCancelled,
+    OperationError,
+    OperationInterrupted,
+    OperationMismatch,
+    OperationNotFound,
+)
 from trellis_nats.errors.rpc import (
     AuthError,
     DeclaredError,
@@ -147,6 +154,12 @@ __all__ = [
     "ObjectExists",
     "ObjectReplaced",
     "ObjectTooLarge",
+    "OperationAlreadyTerminal",
+    "OperationCancelled",
+    "OperationError",
+    "OperationInterrupted",
+    "OperationMismatch",
+    "OperationNotFound",
     "PayloadTooLarge",
     "PermissionDenied",
     "PermissionsMissing",

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._calls.presence import SILENT_AFTER
 from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
@@ -25,7 +26,7 @@ from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
 from trellis_nats.errors.configuration import require_timedelta
-from trellis_nats.feeds.frames import SIGNALS_HEADERS, SILENT_AFTER, Frame, has_signals, interpret_frame
+from trellis_nats.feeds.frames import SIGNALS_HEADERS, Frame, has_signals, interpret_frame
 from trellis_nats.feeds.grants import open_grants
 from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
 from trellis_nats.grants import Grant, Role

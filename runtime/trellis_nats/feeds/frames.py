@@ -8,7 +8,6 @@ ended, or whose service is gone, from a quiet one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
@@ -17,22 +16,14 @@ from trellis_nats._calls.headers import is_error
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 
 __all__ = [
-    "ALIVE_EVERY",
     "ALIVE_HEADERS",
     "END_HEADERS",
     "READY_HEADERS",
     "SIGNALS_HEADERS",
-    "SILENT_AFTER",
     "Frame",
     "has_signals",
     "interpret_frame",
 ]
-
-ALIVE_EVERY: Final = timedelta(seconds=20)
-"""The longest time without a frame, for callers that want signals. With the second that a lost subscriber is given to
-come back, a service notices within 22 s that it is gone."""
-SILENT_AFTER: Final = 3 * ALIVE_EVERY
-"""How long a caller waits for a frame before it gives the service up: two signals may be lost."""
 
 _STATUS: Final = "feed-status"
 _SIGNALS: Final = "trellis-feed-signals"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.presence import PresenceChecks
 from trellis_nats._calls.receiver import CallReceiver
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
-from trellis_nats.feeds.presence import PresenceChecks
+from trellis_nats.feeds.grants import trace_subject
 from trellis_nats.feeds.session import ServedFeed, Session
 
 __all__ = ["FeedServer"]
@@ -39,7 +41,9 @@ class FeedServer:
 
     async def start(self) -> None:
         """Begin to receive calls, which replicas share. Raises as `CallReceiver.start`."""
-        self._checks = PresenceChecks(self._connection, service=self._service, instance=self._instance)
+        self._checks = PresenceChecks(
+            self._connection, trace_subject=partial(trace_subject, self._service, self._instance)
+        )
         await self._calls.start()
 
     async def stop(self, grace: GracePeriod) -> None:

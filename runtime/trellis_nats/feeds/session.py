@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.presence import PresenceChecks
 from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
@@ -18,10 +19,15 @@ from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.contract import Contract
-from trellis_nats.errors import InvalidPayload, NotConnected, PayloadTooLarge, UnexpectedError
+from trellis_nats.errors import (
+    FeedInterrupted,
+    InvalidPayload,
+    NotConnected,
+    PayloadTooLarge,
+    UnexpectedError,
+)
 from trellis_nats.feeds.context import FeedContext
-from trellis_nats.feeds.frames import END_HEADERS, READY_HEADERS, SIGNALS_HEADERS, has_signals
-from trellis_nats.feeds.presence import PresenceChecks
+from trellis_nats.feeds.frames import ALIVE_HEADERS, END_HEADERS, READY_HEADERS, SIGNALS_HEADERS, has_signals
 from trellis_nats.specs import FeedSpec
 
 __all__ = ["FeedHandler", "ServedFeed", "Session"]
@@ -60,7 +66,11 @@ class Session(Generic[RequestT, EventT]):
         self._feed = feed
         self._call = call
         self._signals = has_signals(call.headers)
-        self._presence = checks.watch(call.reply_subject, signals=self._signals, on_gone=self._on_gone)
+        self._presence = checks.watch(
+            call.reply_subject,
+            alive=Reply(b"", ALIVE_HEADERS) if self._signals else None,
+            on_gone=self._on_gone,
+        )
         self._is_gone = False
         self._interruption: str | None = None
         self._task = asyncio.create_task(self._answer(), name=f"feed {feed.spec.name} {call.request_id}")
@@ -82,7 +92,7 @@ class Session(Generic[RequestT, EventT]):
         self._presence.stop()
         last = None if task.cancelled() or task.exception() is not None else task.result()
         if self._interruption is not None:
-            last = self._feed.errors.interrupt(self._call, self._interruption)
+            last = self._feed.errors.reply_to_known(self._call, FeedInterrupted(self._interruption))
         if last is not None and not self._is_gone:
             self._send_last(last)
 

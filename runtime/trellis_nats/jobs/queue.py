@@ -52,6 +52,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
                 has_handler=lambda: self._setup.registration is not None,
             )
         )
+        runtime.offer_job_results(self.spec.name, lambda job_id: self.ref(job_id).result())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"

@@ -20,12 +20,12 @@ from trellis_nats import (
     ValidationError,
 )
 from trellis_nats._calls.incoming import read_call
+from trellis_nats._calls.presence import PresenceChecks
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.clock import now
 from trellis_nats.context import Context, current_context
-from trellis_nats.feeds.presence import PresenceChecks
 from trellis_nats.feeds.session import ServedFeed, Session
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
@@ -348,7 +348,7 @@ async def test_a_feed_that_is_interrupted_before_it_began_tells_its_caller(nats_
     source = Source()
     async with LiveClient.connect(nats_server.url) as client:
         connection, frames = client.runtime.connection, list[Message]()
-        checks = PresenceChecks(connection, service="live", instance="i1")
+        checks = PresenceChecks(connection)
         inbox = connection.new_inbox()
         connection.subscribe(inbox, frames.append)
         call = read_call(Message(LIVE.subject, b'{"customer":"c1"}', {}, inbox), at=now())

@@ -21,7 +21,7 @@ OFTEN = timedelta(milliseconds=50)
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_nats.feeds.presence.ALIVE_EVERY", OFTEN)
+    monkeypatch.setattr("trellis_nats._calls.presence.ALIVE_EVERY", OFTEN)
 
 
 @asynccontextmanager

@@ -118,16 +118,13 @@ def test_strict_makes_unknown_fields_errors(tmp_path: Path, capsys: pytest.Captu
 def test_what_is_not_generated_is_reported_on_every_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    thing = {"schema": "Thing"}
-    operation = {"version": "v1", "subject": "operations.v1.Run", "input": thing, "output": thing}
-    manifest = write(
-        tmp_path / "x.json", operations={"Run": operation}, resources={"kv": {"b": {"purpose": "x"}}}
-    )
+    state = {"kind": "value", "schema": {"schema": "Thing"}}
+    manifest = write(tmp_path / "x.json", state={"last": state}, resources={"kv": {"b": {"purpose": "x"}}})
 
     for _ in range(2):
         assert run(manifest, tmp_path) == ExitCode.OK
         assert [text.partition("\n")[0] for text in capsys.readouterr().err.split("warning: ")[1:]] == [
-            "operations/Run: not generated yet",
+            "state/last: not generated: only apps, devices and agents have state",
             "resources/kv/b: no schema: its values are any JSON",
         ]
 

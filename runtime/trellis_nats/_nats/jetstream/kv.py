@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -205,6 +206,17 @@ class KvBucket:
         ) as messages:
             async for message in messages:
                 yield self._delivered(message)
+
+    @asynccontextmanager
+    async def follow(self, pattern: str) -> AsyncGenerator[AsyncGenerator[KvRecord, None]]:
+        """Follow each record that is written under a pattern from now on, in order, through outages.
+
+        Of records written during an outage, those that the bucket's history still has follow. Raises as `follow_stream`.
+        """
+        async with follow_stream(
+            self._connection, self._stream, self._prefix + pattern, after=None
+        ) as messages:
+            yield (self._delivered(message) async for message in messages)
 
     def _delivered(self, message: Delivery) -> KvRecord:
         stored_ns = int(split_ack_subject(message.reply)[3])

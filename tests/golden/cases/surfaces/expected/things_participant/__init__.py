@@ -6,7 +6,7 @@ Everything that is generated.
 
 And what is not:
 
-* operations
+* stores
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from .client import ThingsClient
 from .errors import BareError, Missing
 from .jobs import MoveJob, MoveQueue, SweepJob, SweepQueue
 from .models import MissingData, Thing
+from .operations import (
+    ThingsAssembleAddPartSignal,
+    ThingsAssembleOperation,
+    ThingsAssembleRun,
+    ThingsAssembleStopSignal,
+    ThingsCarryOperation,
+    ThingsCarryRun,
+)
 from .service import ThingsService
 
 __all__ = [
@@ -28,6 +36,12 @@ __all__ = [
     "SweepJob",
     "SweepQueue",
     "Thing",
+    "ThingsAssembleAddPartSignal",
+    "ThingsAssembleOperation",
+    "ThingsAssembleRun",
+    "ThingsAssembleStopSignal",
+    "ThingsCarryOperation",
+    "ThingsCarryRun",
     "ThingsClient",
     "ThingsService",
 ]

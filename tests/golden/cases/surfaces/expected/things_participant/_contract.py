@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="Rh36ZS2Efz-pMtK8fsPjufodz2woFGbbojeZfC5giMU",
+    digest="doHEFjdi2xA6mXIMSwo7fFTpIQK_ueW4xh6hrdD-2ao",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
 )

@@ -11,6 +11,7 @@ from trellis_nats import Client, Contract, Runtime
 from ._contract import CONTRACT
 from .events import EventSources
 from .feeds import FeedCalls
+from .operations import OperationCalls
 from .rpc import RpcCalls
 
 __all__ = ["ThingsClient"]
@@ -21,7 +22,7 @@ class ThingsClient(Client):
 
     And what is not:
 
-    * operations
+    * stores
     """
 
     contract: ClassVar[Contract] = CONTRACT
@@ -34,3 +35,5 @@ class ThingsClient(Client):
         """The events of the service."""
         self.feeds: Final = FeedCalls(runtime)
         """The feeds of the service."""
+        self.operations: Final = OperationCalls(runtime)
+        """The operations of the service."""

@@ -14,6 +14,7 @@ from .events import EventPublishers
 from .feeds import FeedEndpoints
 from .jobs import JobsFacade
 from .kv import Buckets
+from .operations import OperationEndpoints
 from .rpc import RpcEndpoints
 from .stores import Stores
 
@@ -25,7 +26,7 @@ class ThingsService(Service):
 
     And what is not:
 
-    * operations
+    * stores
     """
 
     contract: ClassVar[Contract] = CONTRACT
@@ -42,6 +43,8 @@ class ThingsService(Service):
         """The event consumer groups."""
         self.feeds: Final = FeedEndpoints(runtime)
         """The feeds that the service serves."""
+        self.operations: Final = OperationEndpoints(runtime)
+        """The operations that the service runs."""
         self.kv: Final = Buckets(runtime)
         """The key-value buckets."""
         self.stores: Final = Stores(runtime)

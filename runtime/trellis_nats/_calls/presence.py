@@ -1,27 +1,33 @@
-"""Notices that the subscriber of a feed is gone.
+"""Notices that the caller who receives a stream of frames is gone.
 
 Each frame has a reply subject, so that the server answers with "no responders" (503) when no process receives the frame
 (nats-facts.md, section 5). A subscriber that reconnects is away for a moment too: only a second 503, at least a second
-later, means that it is gone. While a feed has no events, the service asks: with an `alive` frame where the caller
+later, means that it is gone. While there is nothing to send, the service asks: with an `alive` frame where the caller
 understands it, else with a message that the server traces and does not deliver, which servers have since 2.11.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from typing import Final
 
+from trellis_nats._calls.replies import Reply
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.codec import decode_json
 from trellis_nats.errors import NotConnected
-from trellis_nats.feeds.frames import ALIVE_EVERY, ALIVE_HEADERS
-from trellis_nats.feeds.grants import trace_subject
 
-__all__ = ["Presence", "PresenceChecks"]
+__all__ = ["ALIVE_EVERY", "SILENT_AFTER", "Presence", "PresenceChecks"]
+
+ALIVE_EVERY: Final = timedelta(seconds=20)
+"""The longest time without a frame, for callers that want signals. With the second that a lost subscriber is given to
+come back, a service notices within 22 s that it is gone."""
+SILENT_AFTER: Final = 3 * ALIVE_EVERY
+"""How long a caller waits for a frame before it gives the service up: two signals may be lost."""
 
 _AGAIN_AFTER: Final = 1.0
 """Seconds between the first 503 and the one that counts: a client reconnects within 50 to 250 ms."""
@@ -32,7 +38,7 @@ _TRACED_FROM: Final = (2, 11, 0)
 
 
 class Presence:
-    """Whether the subscriber of one feed is still there."""
+    """Whether one subscriber is still there."""
 
     def __init__(
         self,
@@ -40,7 +46,7 @@ class Presence:
         number: int,
         reply_subject: str,
         *,
-        signals: bool,
+        alive: Reply | None,
         on_gone: Callable[[], None],
     ) -> None:
         self.inbox = checks.inbox_of(number)
@@ -48,7 +54,7 @@ class Presence:
         self._checks = checks
         self._number = number
         self._reply_subject = reply_subject
-        self._signals = signals
+        self._alive = alive
         self._on_gone = on_gone
         self._loop = checks.connection.loop
         self._last_frame = self._loop.time()
@@ -60,7 +66,7 @@ class Presence:
         self._last_frame = self._loop.time()
 
     def on_absent(self) -> None:
-        """Record that no process receives the feed."""
+        """Record that no process receives the frames."""
         now = self._loop.time()
         since = None if self._first_absence is None else now - self._first_absence
         if since is None or since > _FORGET_AFTER:
@@ -91,30 +97,31 @@ class Presence:
         self._timer = self._loop.call_later(seconds, self._check_idle)
 
     def _ask(self) -> None:
-        if self._signals:
-            self._checks.send(self._reply_subject, ALIVE_HEADERS, reply=self.inbox)
+        if self._alive is not None:
+            self._checks.send(self._reply_subject, self._alive, reply=self.inbox)
         else:
             self._checks.trace(self._reply_subject, self._number)
 
 
 class PresenceChecks:
-    """The answers about all subscribers of one feed in this process."""
+    """The answers about all subscribers of one surface in this process."""
 
-    def __init__(self, connection: Connection, *, service: str, instance: str) -> None:
+    def __init__(self, connection: Connection, *, trace_subject: Callable[[str], str] | None = None) -> None:
+        """Begin; `trace_subject` returns where a server reports about a subscriber. None: all subscribers know `alive`."""
         self.connection = connection
         self._inbox = connection.new_inbox()
-        self._service, self._instance = service, instance
+        self._trace_subject = trace_subject
         self._numbers = count()
         self._presences: dict[str, Presence] = {}
-        self._may_trace = True
-        self._answers = connection.subscribe(f"{self._inbox}.*", self._on_answer)
-        self._traces = connection.subscribe(trace_subject(service, instance, "*"), self._on_trace)
+        self._subscriptions = [connection.subscribe(f"{self._inbox}.*", self._on_answer)]
+        if trace_subject is not None:
+            self._subscriptions.append(connection.subscribe(trace_subject("*"), self._on_trace))
         self._remove_handler = connection.on_permission_error(self._on_violation)
 
-    def watch(self, reply_subject: str, *, signals: bool, on_gone: Callable[[], None]) -> Presence:
-        """Begin to watch a subscriber; `on_gone` is called once, when it is gone."""
+    def watch(self, reply_subject: str, *, alive: Reply | None, on_gone: Callable[[], None]) -> Presence:
+        """Begin to watch a subscriber; `on_gone` is called once, when it is gone. `alive` is the frame to ask it with."""
         number = next(self._numbers)
-        presence = Presence(self, number, reply_subject, signals=signals, on_gone=on_gone)
+        presence = Presence(self, number, reply_subject, alive=alive, on_gone=on_gone)
         self._presences[str(number)] = presence
         return presence
 
@@ -127,23 +134,23 @@ class PresenceChecks:
         for presence in list(self._presences.values()):
             presence.stop()
         self._remove_handler()
-        await self._answers.unsubscribe()
-        await self._traces.unsubscribe()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
 
     def inbox_of(self, number: int) -> str:
         """Return the subject of answers about a subscriber."""
         return f"{self._inbox}.{number}"
 
-    def send(self, subject: str, headers: Mapping[str, str], *, reply: str = "") -> None:
-        """Send a message without a body, if there is a connection."""
+    def send(self, subject: str, frame: Reply, *, reply: str = "") -> None:
+        """Send a frame, if there is a connection."""
         with suppress(NotConnected):
-            self.connection.send(subject, b"", headers=headers, reply=reply)
+            self.connection.send(subject, frame.data, headers=frame.headers, reply=reply)
 
     def trace(self, subject: str, number: int) -> None:
         """Ask the server to whom it would deliver a message, where it can tell."""
-        if self._may_trace and self.connection.server_version >= _TRACED_FROM:
-            destination = trace_subject(self._service, self._instance, str(number))
-            self.send(subject, {"Nats-Trace-Dest": destination, "Nats-Trace-Only": "true"})
+        if self._trace_subject is not None and self.connection.server_version >= _TRACED_FROM:
+            destination = self._trace_subject(str(number))
+            self.send(subject, Reply(b"", {"Nats-Trace-Dest": destination, "Nats-Trace-Only": "true"}))
 
     def _on_answer(self, message: Message) -> None:
         if message.status == NO_RESPONDERS:
@@ -160,10 +167,9 @@ class PresenceChecks:
 
     def _on_violation(self, violation: PermissionViolation) -> bool:
         """Stop tracing in an account that may not: an event that has no receiver still shows that a subscriber is gone."""
-        subject = trace_subject(self._service, self._instance, "").lower()
-        if not violation.subject.startswith(subject):
+        if self._trace_subject is None or not violation.subject.startswith(self._trace_subject("").lower()):
             return False
-        self._may_trace = False
+        self._trace_subject = None
         return True
 
 

@@ -1,0 +1,232 @@
+"""One operation that this process runs: its record, and every write to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.outages import through_outages
+from trellis_nats.clock import now
+from trellis_nats.context import Context
+from trellis_nats.errors import OperationCancelled
+from trellis_nats.operations.model import changes
+from trellis_nats.operations.model.record import OperationRecord
+from trellis_nats.operations.model.states import OperationState
+from trellis_nats.operations.signals import SignalCodecs
+from trellis_nats.operations.snapshot import OperationCodecs
+from trellis_nats.operations.store import OperationStore, Stored
+from trellis_nats.specs import OperationSignal, OperationSpec
+
+__all__ = ["ExecutionLost", "OperationExecution"]
+
+
+class ExecutionLost(Exception):
+    """Another process runs the operation now, or it has ended elsewhere: nothing that this process does counts."""
+
+
+class _Job(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+
+
+class OperationExecution:
+    """The record of an operation, as this process has written or received it last.
+
+    Only the process that the record names reports events, so a write whose answer was lost is found by its sequence.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: OperationStore,
+        stored: Stored,
+        *,
+        spec: OperationSpec,
+        codecs: OperationCodecs,
+        signals: SignalCodecs,
+        runner: str,
+    ) -> None:
+        self.spec = spec
+        self.codecs = codecs
+        self.cancelled = asyncio.Event()
+        """Set when the operation is cancelled."""
+        self.is_lost = False
+        """Whether another process has taken the operation, or it has ended elsewhere in another way than cancelled."""
+        self.on_lost: Callable[[], object] = lambda: None
+        """Called once when the operation is lost."""
+        self._connection = connection
+        self._store = store
+        self._stored = stored
+        self._signals = signals
+        self._runner = runner
+        self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._is_released = False
+        self._arrived: Stored | None = None
+        """What arrived during a write."""
+
+    @property
+    def record(self) -> OperationRecord:
+        """The record as it is known now."""
+        return self._stored.record
+
+    @property
+    def context(self) -> Context:
+        """The request and trace of the caller."""
+        execution = self.record.execution
+        return Context.of_headers({} if execution is None else execution.context)
+
+    @property
+    def attempt(self) -> int:
+        """How often a handler has begun."""
+        execution = self.record.execution
+        return 1 if execution is None else execution.attempt
+
+    def receive(self, stored: Stored) -> None:
+        """Take a record that this or another process has stored."""
+        if stored.revision <= self._stored.revision:
+            return
+        if self._writing.locked():
+            self._arrived = stored  # may be what is being written: that is not news from another process
+            return
+        self._stored = stored
+        self._notice(stored.record)
+
+    async def begin(self) -> None:
+        """Store that a handler begins. Raises as `report`."""
+        await self._write(lambda record: changes.begin(record, at=now()), OperationState.RUNNING)
+
+    async def report(self, progress: JsonValue) -> None:
+        """Store the progress; wait through outages.
+
+        Raises:
+            OperationCancelled: the operation was cancelled.
+            ExecutionLost: another process runs the operation, or it has ended.
+            PayloadTooLarge: the record would not fit into a message.
+        """
+        await self._write(
+            lambda record: changes.set_progress(record, progress, at=now()), OperationState.RUNNING
+        )
+
+    async def end(self, state: OperationState, **members: JsonValue) -> None:
+        """Store the end. Raises as `report`."""
+        await self._write(lambda record: changes.end(record, state, at=now(), **members), state)
+
+    async def attach(self, job: _Job) -> None:
+        """Store which job the operation follows. Raises as `report`."""
+        await self._change(
+            lambda record: (
+                None
+                if record.execution is not None and record.execution.job is not None
+                else changes.attach_job(record, queue=job.queue, job_id=job.id)
+            )
+        )
+
+    async def defer(self) -> None:
+        """Store that the operation is left open: this process no longer runs it. Raises as `report`."""
+        await self._release(changes.defer)
+
+    async def release(self) -> None:
+        """Store that any process may run the operation. Raises as `report`."""
+        await self._release(lambda record: changes.assign(record, None))
+
+    async def signals(self) -> AsyncGenerator[OperationSignal[Any], None]:
+        """Yield the signals from the first one on, until the operation is cancelled."""
+        position = 0
+        while not self.cancelled.is_set():
+            self._changed.clear()
+            entries = [entry for entry in self.record.signals if entry.sequence > position]
+            for entry in entries:
+                position = entry.sequence
+                signal = self._signals.read(entry)
+                if signal is not None:
+                    yield signal
+            if not entries:
+                await self._changed.wait()
+
+    async def _write(
+        self, transition: Callable[[OperationRecord], OperationRecord], state: OperationState
+    ) -> None:
+        """Store an event that leads to a state."""
+        async with self._turn():
+            target = self.record.sequence + 1
+
+            def decide(record: OperationRecord) -> OperationRecord | None:
+                is_own = record.has_ended or record.runner == self._runner
+                if record.sequence >= target and record.state is state and is_own:
+                    return None  # stored before its answer was lost
+                self._require_own(record)
+                return transition(record)
+
+            await self._store_change(decide)
+
+    async def _change(self, transition: Callable[[OperationRecord], OperationRecord | None]) -> None:
+        """Store what is not an event."""
+        async with self._turn():
+
+            def decide(record: OperationRecord) -> OperationRecord | None:
+                self._require_own(record)
+                return transition(record)
+
+            await self._store_change(decide)
+
+    async def _release(self, transition: Callable[[OperationRecord], OperationRecord]) -> None:
+        """Store that this process no longer runs the operation."""
+        async with self._turn():
+            tries = 0
+
+            def decide(record: OperationRecord) -> OperationRecord | None:
+                nonlocal tries
+                tries += 1
+                if tries > 1 and not record.has_ended and record.runner != self._runner:
+                    return None  # stored before its answer was lost
+                self._require_own(record)
+                return transition(record)
+
+            await self._store_change(decide)
+            self._is_released = True
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Write one after the other; then take what arrived meanwhile."""
+        async with self._writing:
+            try:
+                yield
+            finally:
+                arrived, self._arrived = self._arrived, None
+                if arrived is not None and arrived.revision > self._stored.revision:
+                    self._stored = arrived
+                    self._notice(arrived.record)
+
+    async def _store_change(self, decide: Callable[[OperationRecord], OperationRecord | None]) -> None:
+        def write() -> Awaitable[Stored]:
+            return self._store.change(self.record.id, decide, known=self._stored)
+
+        stored = await through_outages(
+            self._connection, write, what=f'storing operation {self.record.id} of "{self.spec.name}"'
+        )
+        if stored.revision > self._stored.revision:
+            self._stored = stored
+
+    def _require_own(self, record: OperationRecord) -> None:
+        self._notice(record)
+        if self.cancelled.is_set():
+            raise OperationCancelled(record.id)
+        if self.is_lost or self._is_released:
+            raise ExecutionLost
+
+    def _notice(self, record: OperationRecord) -> None:
+        """Notice what another process has done to the operation."""
+        self._changed.set()
+        if record.state is OperationState.CANCELLED:
+            self.cancelled.set()
+        elif not (self.is_lost or self._is_released) and (record.has_ended or record.runner != self._runner):
+            self.is_lost = True
+            self.on_lost()

@@ -1,0 +1,43 @@
+"""The permissions that operations need on the server. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
+from trellis_nats.grants import Grant, Probe, StartCheck, api, publish, subscribe
+from trellis_nats.specs import OperationSpec
+
+__all__ = ["call_grants", "serve_grants", "store_grants"]
+
+
+def store_grants(bucket: str, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To keep the operations of a service."""
+    stream, keys = kv_stream(bucket), kv_subject(bucket)
+    yield publish(keys, f"write to bucket {bucket}", probe=Probe.WRONG_STREAM, at_start=at_start)
+    yield api(f"STREAM.MSG.GET.{stream}", f"read bucket {bucket}", at_start=at_start)
+    yield api(f"DIRECT.GET.{stream}.{keys}", f"verify that bucket {bucket} exists", at_start=at_start)
+    for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
+        subject = f"CONSUMER.{request.format(stream)}"
+        yield api(subject, f"follow the operations in bucket {bucket}", at_start=at_start)
+
+
+def serve_grants(operation: OperationSpec, service: str, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To serve an operation.
+
+    `allow_responses` allows one answer to each call, for some minutes: a watch has many, for as long as the operation
+    runs. So the service may publish to the inboxes of the service's clients.
+    """
+    for subject in (operation.subject, operation.control_subject):
+        yield subscribe(subject, f"serve operation {operation.name}", at_start=at_start)
+    yield publish(
+        f"_INBOX_{service}.client.>", f"answer the callers of operation {operation.name}", at_start=at_start
+    )
+
+
+def call_grants(operation: OperationSpec) -> Iterator[Grant]:
+    """To start and control an operation. The start does not check it: a denied call raises its own error."""
+    for subject in (operation.subject, operation.control_subject):
+        yield publish(
+            subject, f"call operation {operation.name}", probe=Probe.NONE, at_start=StartCheck.SKIPPED
+        )

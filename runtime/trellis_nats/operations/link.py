@@ -1,0 +1,248 @@
+"""How a caller reaches the service of one operation: requests, and the frames of a watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from trellis_nats._calls.presence import SILENT_AFTER
+from trellis_nats._calls.until_served import until_served
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.readiness import wait_ready
+from trellis_nats._nats.request import request
+from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
+from trellis_nats.context import new_context
+from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout
+from trellis_nats.ids import new_id
+from trellis_nats.operations.frames import (
+    ControlRequest,
+    ErrorFrame,
+    Frame,
+    InvalidFrame,
+    KeepaliveFrame,
+    SnapshotFrame,
+    read_frame,
+    write_control,
+)
+from trellis_nats.operations.signals import SignalCodecs
+from trellis_nats.operations.snapshot import OperationCodecs
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import OperationSignal, OperationSpec
+
+__all__ = ["OperationLink", "WatchFrames", "WatchLost"]
+
+_FRAMES_MAX: Final = 4096
+_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class WatchLost(Exception):
+    """Frames of a watch may be missing: a connection was lost, the service is silent, or the reader is too slow."""
+
+
+class OperationLink:
+    """What all handles on the operations of one kind share."""
+
+    def __init__(self, runtime: Runtime, spec: OperationSpec) -> None:
+        self.spec = spec
+        self.codecs = OperationCodecs(spec)
+        self.signals = SignalCodecs(spec)
+        self._runtime = runtime
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the client."""
+        return self._runtime.connection
+
+    def require_own_loop(self) -> None:
+        """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
+        self._runtime.connection.require_own_loop()
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long a request waits for its answer."""
+        return self._runtime.options.request_timeout
+
+    async def start(self, value: object, timeout: timedelta | None) -> str:
+        """Start an operation, and return its id. Raises as `OperationCall.start`."""
+        self._runtime.connection.require_own_loop()
+        data = self.codecs.input.encode(value)
+        return (await self._request_snapshot(self.spec.subject, data, timeout)).snapshot.id
+
+    async def control(self, asked: ControlRequest, timeout: timedelta | None = None) -> Frame:
+        """Send a control request, and return its answer.
+
+        Raises:
+            RpcError: the service refuses it.
+            InvalidPayload: the answer is malformed.
+            NoResponders: no process serves the operation.
+            RequestTimeout: no answer came in time.
+            TransportError: NATS could not send the request.
+        """
+        self._runtime.connection.require_own_loop()
+        return await self._request(self.spec.control_subject, write_control(asked), timeout)
+
+    async def control_snapshot(
+        self, asked: ControlRequest, timeout: timedelta | None = None
+    ) -> SnapshotFrame:
+        """Send a control request that is answered with a snapshot. Raises as `control`."""
+        frame = await self.control(asked, timeout)
+        return self._require_snapshot(frame)
+
+    def encode_signal(
+        self, signal: type[OperationSignal[Any]], value: object
+    ) -> Any:  # Any: each has its own input
+        """Encode the input of a signal.
+
+        Raises:
+            InvalidPayload: it does not match its schema.
+        """
+        return self.signals.encode(signal, value)
+
+    @asynccontextmanager
+    async def watch(self, asked: ControlRequest) -> AsyncGenerator[WatchFrames]:
+        """Open a watch, and yield its frames; the first is a snapshot.
+
+        Raises:
+            RpcError: the service refuses it.
+            NoResponders: no process serves the operation.
+            RequestTimeout: no answer came in time.
+            NotConnected: there was no connection in time.
+            WatchLost: the connection was lost meanwhile.
+        """
+        connection = self._runtime.connection
+        frames = WatchFrames(self)
+        inbox = connection.new_inbox()
+        subscription = connection.subscribe(inbox, frames.put)
+        remove = connection.on_disconnect(frames.lose)
+        try:
+            due = connection.loop.time() + self.timeout.total_seconds()
+            await wait_ready(connection, due, self.spec.control_subject)
+            connection.send(self.spec.control_subject, write_control(asked), headers=_headers(), reply=inbox)
+            await frames.wait_first(due)
+            yield frames
+        finally:
+            remove()
+            await subscription.unsubscribe()
+
+    def read(self, message: Message) -> Frame:
+        """Read a frame.
+
+        Raises:
+            RpcError: it is an error.
+            InvalidPayload: it is malformed.
+        """
+        try:
+            frame = read_frame(message)
+        except InvalidFrame as error:
+            raise self._invalid(str(error)) from None
+        if isinstance(frame, ErrorFrame):
+            raise self.codecs.errors.decode(frame.error)
+        return frame
+
+    async def _request_snapshot(self, subject: str, data: bytes, timeout: timedelta | None) -> SnapshotFrame:
+        return self._require_snapshot(await self._request(subject, data, timeout))
+
+    async def _request(self, subject: str, data: bytes, timeout: timedelta | None) -> Frame:
+        limit = self.timeout if timeout is None else timeout
+        answer = await until_served(partial(self._send, subject, data, _headers()), limit)
+        return self.read(answer)
+
+    async def _send(self, subject: str, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+        return await request(self._runtime.connection, subject, data, headers=headers, timeout=limit)
+
+    def _require_snapshot(self, frame: Frame) -> SnapshotFrame:
+        if isinstance(frame, SnapshotFrame):
+            return frame
+        raise self._invalid("the service answered with another frame than asked for")
+
+    def _invalid(self, text: str) -> InvalidPayload:
+        return InvalidPayload(f'the answer of operation "{self.spec.name}"', [("#", text)])
+
+
+class WatchFrames:
+    """The frames of one watch, in order."""
+
+    def __init__(self, link: OperationLink) -> None:
+        self._link = link
+        self._frames: deque[Message] = deque()
+        self._bytes = 0
+        self._lost: str | None = None
+        self._changed = asyncio.Event()
+        self._last_arrival = asyncio.get_running_loop().time()
+        self.has_keepalive = False
+        """Whether the service shows that it serves the watch, while nothing happens."""
+
+    def put(self, message: Message) -> None:
+        """Add a frame, unless frames are missing already."""
+        self._last_arrival = asyncio.get_running_loop().time()
+        if self._lost is not None:
+            return
+        if len(self._frames) >= _FRAMES_MAX or self._bytes + len(message.data) > _BYTES_MAX:
+            self.lose("the reader is too slow")
+            return
+        self._frames.append(message)
+        self._bytes += len(message.data)
+        self._changed.set()
+
+    def lose(self, reason: str = "the connection was lost") -> None:
+        """Let the reader take what has arrived, and then fail."""
+        self._lost = self._lost or reason
+        self._changed.set()
+
+    async def wait_first(self, due: float) -> None:
+        """Wait for the first frame.
+
+        Raises:
+            NoResponders: no process serves the operation.
+            RequestTimeout: none came in time.
+            WatchLost: the connection was lost.
+        """
+        try:
+            async with asyncio.timeout_at(due):
+                await self._wait()
+        except TimeoutError:
+            raise RequestTimeout(f'no answer from operation "{self._link.spec.name}"') from None
+        if self._frames[0].status == NO_RESPONDERS:
+            raise NoResponders(f'no process serves operation "{self._link.spec.name}"')
+
+    async def take(self) -> Frame | None:
+        """Return the next frame that says something. None: the service has been silent for long.
+
+        Raises:
+            RpcError: it is an error.
+            InvalidPayload: it is malformed.
+            WatchLost: frames are missing.
+        """
+        while True:
+            try:
+                async with asyncio.timeout_at(self._last_arrival + SILENT_AFTER.total_seconds()):
+                    await self._wait()
+            except TimeoutError:
+                if asyncio.get_running_loop().time() < self._last_arrival + SILENT_AFTER.total_seconds():
+                    continue
+                self._last_arrival = asyncio.get_running_loop().time()
+                return None
+            message = self._frames.popleft()
+            self._bytes -= len(message.data)
+            frame = self._link.read(message)
+            if not isinstance(frame, KeepaliveFrame):
+                return frame
+            self.has_keepalive = True
+
+    async def _wait(self) -> None:
+        while not self._frames:
+            if self._lost is not None:
+                raise WatchLost(self._lost)
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def _headers() -> dict[str, str]:
+    context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
+    return context.headers()

@@ -1,0 +1,1 @@
+"""What an operation is: its stored record, and how it changes. Pure."""

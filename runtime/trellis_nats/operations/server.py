@@ -1,0 +1,236 @@
+"""Receives the calls that start one operation, and those that ask about it, cancel it or signal to it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from trellis_nats._calls.error_codec import invalid_request
+from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.presence import PresenceChecks
+from trellis_nats._calls.receiver import CallReceiver
+from trellis_nats._calls.replies import ErrorReplies, Reply
+from trellis_nats._nats.connection import Connection
+from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.clock import now
+from trellis_nats.contract import Contract
+from trellis_nats.errors import (
+    InvalidPayload,
+    OperationAlreadyTerminal,
+    OperationMismatch,
+    PayloadTooLarge,
+    RpcError,
+    TransportError,
+)
+from trellis_nats.ids import new_id
+from trellis_nats.operations.frames import (
+    ControlRequest,
+    InvalidFrame,
+    read_control,
+    write_accepted,
+    write_control_error,
+    write_interruption,
+    write_signal_accepted,
+    write_snapshot,
+)
+from trellis_nats.operations.host import OperationsHost
+from trellis_nats.operations.model import changes
+from trellis_nats.operations.model.record import OperationRecord, SignalEntry
+from trellis_nats.operations.model.states import OperationState
+from trellis_nats.operations.runner import OperationRunner, RegisteredOperation
+from trellis_nats.operations.signals import SignalCodecs
+from trellis_nats.operations.snapshot import OperationCodecs
+from trellis_nats.operations.store import Stored
+from trellis_nats.operations.watches import Watch, wait_ended
+from trellis_nats.specs import OperationSpec
+
+__all__ = ["OperationServer"]
+
+_CONTROLS_MAX: Final = 10_000
+"""How many control requests, watches included, one process serves at a time for an operation."""
+
+
+class OperationServer:
+    """Serves one operation in this process."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        host: OperationsHost,
+        spec: OperationSpec,
+        contract: Contract,
+        registered: RegisteredOperation,
+    ) -> None:
+        self._connection = connection
+        self._host = host
+        self._spec = spec
+        self._service = contract.name
+        self._codecs = OperationCodecs(spec)
+        self._signals = SignalCodecs(spec)
+        self._errors = ErrorReplies("operation", spec.name, contract, spec.errors)
+        self._runner = OperationRunner(spec, registered, self._errors, follow_job=host.follow_job)
+        self._starts = CallReceiver(connection, spec.subject, self._errors, self._accept_start)
+        self._controls = CallReceiver(connection, spec.control_subject, self._errors, self._accept_control)
+        self._checks: PresenceChecks | None = None
+
+    async def start(self) -> None:
+        """Begin to receive calls, which replicas share. Raises as `CallReceiver.start`."""
+        self._checks = PresenceChecks(self._connection)
+        self._host.add(self._runner, self._codecs, self._signals)
+        await self._controls.start()
+        await self._starts.start()
+
+    async def stop(self, grace: GracePeriod) -> None:
+        """Accept no more operations; let handlers end within the grace period; then stop answering."""
+        await self._starts.withdraw()
+        self._host.remove(self._runner)
+        await self._runner.stop(grace)
+        await self._controls.withdraw()
+        for task in list(self._controls.tasks):
+            task.cancel()
+        await self._controls.settle(grace)
+        if self._checks is not None:
+            await self._checks.stop()
+
+    # --- starting --------------------------------------------------------------------------------------------------
+
+    def _accept_start(self, call: IncomingCall) -> None:
+        if self._runner.is_full or len(self._starts.tasks) >= _CONTROLS_MAX:
+            self._starts.reply_now(call, self._errors.refuse(call, "too many operations are waiting"))
+            return
+        self._starts.serve(call, self._start(call))
+
+    async def _start(self, call: IncomingCall) -> None:
+        try:
+            value = self._codecs.input.to_json(self._codecs.input.decode(call.data))
+        except InvalidPayload as error:
+            self._starts.reply_now(call, self._errors.reply_to_invalid(call, error))
+            return
+        record = changes.create_record(
+            new_id(),
+            service=self._service,
+            operation=self._spec.name,
+            owner=call.headers.get("session-key", ""),
+            runner=self._host.lease_id,
+            value=value,
+            context=call.carried.headers(),
+            at=now(),
+        )
+        try:
+            stored = await self._host.store.create(record)
+        except (TransportError, PayloadTooLarge) as error:
+            self._starts.reply_now(call, self._errors.refuse(call, str(error), level=logging.ERROR))
+            return
+        self._starts.reply_now(call, write_accepted(record.snapshot))
+        self._host.run(stored)
+
+    # --- control ---------------------------------------------------------------------------------------------------
+
+    def _accept_control(self, call: IncomingCall) -> None:
+        if len(self._controls.tasks) >= _CONTROLS_MAX:
+            reason = f"{_CONTROLS_MAX} callers control or watch operations in this process"
+            self._controls.reply_now(call, write_control_error(self._errors.refuse(call, reason)))
+            return
+        self._controls.serve(call, self._control(call))
+
+    async def _control(self, call: IncomingCall) -> None:
+        reply: Reply | None
+        request: ControlRequest | None = None
+        try:
+            request = read_control(call.data)
+            reply = await self._answer(call, request)
+        except (InvalidFrame, TransportError) as error:
+            reply = write_control_error(self._errors.refuse(call, str(error)))
+            if request is not None and request.action == "watch":
+                reply = write_interruption(new_id(), str(error))
+        except RpcError as error:
+            reply = write_control_error(self._errors.reply_to_known(call, error))
+        if reply is not None:
+            self._controls.reply_now(call, reply)
+
+    async def _answer(self, call: IncomingCall, request: ControlRequest) -> Reply | None:
+        """Return the answer to a control request; None when its frames are sent already.
+
+        Raises:
+            InvalidFrame: the request does not have what its action needs.
+            RpcError: the request is refused.
+            TransportError: NATS did not answer.
+        """
+        stored = await self._find(request.operation_id)
+        match request.action:
+            case "get":
+                return write_snapshot(stored.record.snapshot)
+            case "wait":
+                ended = await wait_ended(self._host.store, self._host.feed, request.operation_id)
+                return write_snapshot(ended.record.snapshot)
+            case "watch":
+                if self._checks is not None:
+                    watch = Watch(self._connection, self._host.store, self._host.feed, self._checks, call)
+                    await watch.run(stored, after=request.after)
+                return None
+            case "cancel":
+                return await self._cancel(stored)
+            case "signal":
+                return await self._signal(stored, request, call.request_id)
+
+    async def _find(self, operation_id: str) -> Stored:
+        stored = await self._host.store.require(operation_id)
+        if stored.record.snapshot.operation != self._spec.name:
+            raise OperationMismatch(
+                operation_id, expected=self._spec.name, actual=stored.record.snapshot.operation
+            )
+        return stored
+
+    async def _cancel(self, stored: Stored) -> Reply:
+        if not self._spec.cancel:
+            raise invalid_request([("/action", f"Operation '{self._spec.name}' does not support cancel")])
+        tries = 0
+
+        def decide(record: OperationRecord) -> OperationRecord | None:
+            nonlocal tries
+            tries += 1
+            if tries > 1 and record.state is OperationState.CANCELLED:
+                return (
+                    None  # stored before its answer was lost, or cancelled by another caller at the same time
+                )
+            _require_open(record)
+            return changes.end(record, OperationState.CANCELLED, at=now())
+
+        ended = await self._host.store.change(stored.record.id, decide, known=stored)
+        return write_snapshot(ended.record.snapshot)
+
+    async def _signal(self, stored: Stored, request: ControlRequest, request_id: str) -> Reply:
+        name = request.signal
+        if name is None:
+            raise InvalidFrame("the request needs a signal")
+        _require_open(stored.record)
+        if name not in self._signals:
+            raise invalid_request([("/signal", f"Unknown operation signal '{name:.100}'")])
+        try:
+            self._signals.validate(name, request.input)
+        except InvalidPayload as error:
+            raise invalid_request(error.issues) from None
+
+        def decide(record: OperationRecord) -> OperationRecord | None:
+            if _find_signal(record, request_id) is not None:
+                return None
+            _require_open(record)
+            if len(record.signals) >= changes.SIGNALS_MAX:
+                text = f"The operation has accepted {changes.SIGNALS_MAX} signals, which is the limit"
+                raise invalid_request([("/signal", text)])
+            return changes.add_signal(record, name, request.input, at=now(), request_id=request_id)
+
+        changed = await self._host.store.change(stored.record.id, decide, known=stored)
+        entry = _find_signal(changed.record, request_id)
+        if entry is None:  # the record as `decide` returned it has the signal
+            raise InvalidFrame("the signal was not stored")
+        return write_signal_accepted(entry, changed.record.snapshot)
+
+
+def _require_open(record: OperationRecord) -> None:
+    if record.has_ended:
+        raise OperationAlreadyTerminal(record.id, record.state)
+
+
+def _find_signal(record: OperationRecord, request_id: str) -> SignalEntry | None:
+    return next((entry for entry in record.signals if entry.request_id == request_id), None)

@@ -1,0 +1,106 @@
+"""The stored operations of a service: reads, and writes that no other process can undo unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
+from trellis_nats.errors import OperationNotFound, WriteUnknown, WrongLastSequence
+from trellis_nats.ids import is_token
+from trellis_nats.operations.model.record import OperationRecord
+
+__all__ = ["OperationStore", "Stored", "read_stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as it is stored."""
+
+    record: OperationRecord
+    revision: int
+    """Of the bucket: grows with every write to the record, events or not."""
+
+
+class OperationStore:
+    """The records in one bucket. Every method may raise the transport errors of `KvBucket`."""
+
+    def __init__(self, bucket: KvBucket, timeout: timedelta) -> None:
+        self.bucket = bucket
+        self._timeout = timeout
+
+    async def read(self, operation_id: str) -> Stored | None:
+        """Read a record; every acknowledged write is seen. None: there is none, or it cannot be read."""
+        if not is_token(operation_id):
+            return None
+        stored = await self.bucket.get(operation_id, leader=True, timeout=self._timeout)
+        return None if stored is None else read_stored(stored)
+
+    async def require(self, operation_id: str) -> Stored:
+        """Read a record.
+
+        Raises:
+            OperationNotFound: there is none.
+        """
+        stored = await self.read(operation_id)
+        if stored is None:
+            raise OperationNotFound(operation_id)
+        return stored
+
+    async def read_history(self, operation_id: str) -> list[Stored]:
+        """Read the stored revisions of a record, oldest first: at most as many as the bucket's history."""
+        records = await self.bucket.history(operation_id, timeout=self._timeout)
+        return [stored for record in records if (stored := read_stored(record)) is not None]
+
+    async def create(self, record: OperationRecord) -> Stored:
+        """Store a new operation.
+
+        Raises:
+            PayloadTooLarge: the record does not fit into a message; nothing was stored.
+            WriteUnknown: it may have been stored.
+        """
+        return await self._write(record, 0)
+
+    async def change(
+        self,
+        operation_id: str,
+        decide: Callable[[OperationRecord], OperationRecord | None],
+        *,
+        known: Stored | None = None,
+    ) -> Stored:
+        """Replace a record by what `decide` returns for it, and return what is stored then.
+
+        `decide` is called again when another process was first, or when it is not known whether the write was stored.
+        It returns None when there is nothing to write, in particular when its change is stored already.
+
+        Args:
+            operation_id: which one.
+            decide: returns the new record. What it raises ends the call.
+            known: the record as it was read or written last, which saves a read.
+
+        Raises:
+            OperationNotFound: there is none.
+            PayloadTooLarge: the new record does not fit into a message; nothing was stored.
+        """
+        current = known or await self.require(operation_id)
+        while (changed := decide(current.record)) is not None:
+            try:
+                return await self._write(changed, current.revision)
+            except (WrongLastSequence, WriteUnknown):
+                current = await self.require(operation_id)
+        return current
+
+    async def _write(self, record: OperationRecord, revision: int) -> Stored:
+        written = await self.bucket.put(
+            record.id, record.encode(), expected_revision=revision, timeout=self._timeout
+        )
+        return Stored(record, written)
+
+
+def read_stored(record: KvRecord) -> Stored | None:
+    """Read a record of the bucket. None: it is deleted, or not the record of an operation."""
+    if record.operation != "PUT":
+        return None
+    operation = OperationRecord.parse(record.value)
+    return None if operation is None or operation.id != record.key else Stored(operation, record.revision)

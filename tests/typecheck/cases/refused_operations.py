@@ -1,0 +1,39 @@
+"""What users get wrong with operations: both checkers must refuse the marked lines and no others."""
+
+from orders_participant import (
+    CreateOrderRequest,
+    OrdersClient,
+    OrdersProcessOperation,
+    OrdersService,
+    ProcessOrderProgress,
+    ProcessOrderRequest,
+    ProcessOrderResult,
+)
+from surfaces_package import Thing, ThingsAssembleOperation, ThingsClient
+
+
+async def wrong_types(client: OrdersClient, things: ThingsClient) -> int:
+    await client.operations.orders.process.start(CreateOrderRequest(customer_id="1", items=[]))  # refused
+    run = await client.operations.orders.process.start(ProcessOrderRequest(order_id="1"))
+    await run.signal.hurry()  # refused
+    assembling = things.operations.things.assemble.ref("1")
+    await assembling.signal.add_part("part")  # refused
+    await assembling.signal.remove_part(Thing(thing_id="1"))  # refused
+    return await run.result()  # refused
+
+
+def wrong_handlers(service: OrdersService) -> None:
+    @service.operations.orders.process.handle  # refused
+    async def another_operation(operation: ThingsAssembleOperation) -> ProcessOrderResult:
+        return ProcessOrderResult(order_id=operation.id, status="done")
+
+    @service.operations.orders.process.handle  # refused
+    async def another_result(operation: OrdersProcessOperation) -> ProcessOrderProgress:
+        return ProcessOrderProgress(step=operation.id, message="")
+
+    @service.operations.orders.process.handle
+    async def wrong_progress(operation: OrdersProcessOperation) -> ProcessOrderResult:
+        await operation.progress(ProcessOrderResult(order_id="1", status=""))  # refused
+        return ProcessOrderResult(order_id="1", status="")
+
+    service.operations.orders.process.handle(resume="again")  # refused
