@@ -25,6 +25,8 @@ from trellis_nats import (
     FeedContext,
     FeedEndpoint,
     Maintenance,
+    OperationCall,
+    OperationEndpoint,
     Options,
     Permissions,
     RpcCall,
@@ -51,6 +53,13 @@ from tests.support.orders import (
     Shipped,
     greet,
 )
+from tests.support.processing import (
+    FIXED,
+    FixedOperation,
+    FixedRun,
+    ProcessInput,
+    ProcessOutput,
+)
 from tests.support.shop import Parcel, ParcelJob, Receipt, ShopJobs, WeighJob, Weight
 from tests.support.versions import binary_of
 
@@ -74,6 +83,7 @@ class Depot(Service):
         self.jobs: Final = ShopJobs(runtime)
         self.create: Final = RpcEndpoint[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
         self.count: Final = FeedEndpoint[CountFrom, Count](runtime, LIVE)
+        self.fixed: Final = OperationEndpoint[ProcessInput, None, ProcessOutput, None](runtime, FIXED)
         self.shipped: Final = EventPublisher[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventPublisher[Moved](runtime, ORDERS_MOVED)
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
@@ -91,6 +101,7 @@ class DepotClient(Client):
         self.create: Final = RpcCall[CreateRequest, CreateResponse](runtime, ORDERS_CREATE)
         self.count: Final = FeedCall[CountFrom, Count](runtime, LIVE)
         self.label: Final = DownloadCall[CreateRequest](runtime, LABEL)
+        self.fixed: Final = OperationCall[ProcessInput, FixedRun](runtime, FIXED, FixedRun)
         self.shipped: Final = EventSource[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventSource[Moved](runtime, ORDERS_MOVED)
 
@@ -193,5 +204,9 @@ def register(depot: Depot) -> None:
         stored = await depot.labels.get("label")
         assert stored is not None
         return stored
+
+    @depot.fixed.handle
+    async def fixed(operation: FixedOperation) -> ProcessOutput:
+        return ProcessOutput(order_id=operation.input.order_id, status="done")
 
     depot.create.handle(greet)

@@ -32,8 +32,11 @@ __all__ = [
     "FIXED",
     "PROCESS",
     "QUICK",
+    "Approval",
     "ApproveSignal",
+    "FixedOperation",
     "FixedRun",
+    "Hurry",
     "HurrySignal",
     "Process",
     "ProcessClient",
@@ -47,7 +50,7 @@ __all__ = [
 ]
 
 CONTRACT: Final = Contract(id="proc@v1", digest="p" * 43, generator="0", runtime_api=RUNTIME_API)
-QUICK: Final = Options(maintenance=Maintenance(lease=timedelta(seconds=1.5)))
+QUICK: Final = Options(maintenance=Maintenance(lease=timedelta(seconds=1.5)), shutdown_grace=timedelta(0))
 """An operation whose process died is taken over within about 1.5 s."""
 
 

@@ -160,6 +160,14 @@ class LogEvent(StrEnum):
     """The entry of a job that was not created could not be removed from the record of its key; it times out."""
 
     # --- operations --------------------------------------------------------------------------------------------------
+    OPERATION_RESUMED = "operation_resumed"
+    """This process goes on with an operation whose process ended."""
+    OPERATION_LEASE_NOT_RENEWED = "operation_lease_not_renewed"
+    """The lease under which this process runs operations could not be renewed, or given back, yet."""
+    OPERATION_LEASE_LOST = "operation_lease_lost"
+    """The lease under which this process ran operations has expired, and another process took it: they go on elsewhere."""
+    OPERATIONS_NOT_CHECKED = "operations_not_checked"
+    """The operations whose process may have ended could not be checked; they are checked again."""
     OPERATION_INTERRUPTED = "operation_interrupted"
     """An operation failed because its process ended while its handler ran."""
     OPERATION_DROPPED = "operation_dropped"

@@ -5,6 +5,7 @@ from trellis_nats.operations.call import OperationCall
 from trellis_nats.operations.endpoint import OperationEndpoint
 from trellis_nats.operations.model.states import OperationState, ResumePolicy, UpdateType
 from trellis_nats.operations.run import OperationRun, SignalAccepted, SignalCall
+from trellis_nats.operations.service_ref import OperationRef
 from trellis_nats.operations.snapshot import OperationSnapshot, OperationUpdate
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Deferred",
     "OperationCall",
     "OperationEndpoint",
+    "OperationRef",
     "OperationRun",
     "OperationSnapshot",
     "OperationState",

@@ -11,6 +11,7 @@ from trellis_nats._calls.registration import Registration, is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_text
 from trellis_nats.grants import Grant, Role
 from trellis_nats.operations.active import OperationHandler
 from trellis_nats.operations.grants import serve_grants
@@ -18,6 +19,8 @@ from trellis_nats.operations.host import OperationsHost, host_of
 from trellis_nats.operations.model.states import ResumePolicy
 from trellis_nats.operations.runner import RegisteredOperation
 from trellis_nats.operations.server import OperationServer
+from trellis_nats.operations.service_ref import OperationRef
+from trellis_nats.operations.snapshot import OperationCodecs
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import OperationSpec
 from trellis_nats.surface import Surface
@@ -44,7 +47,10 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
     def __init__(self, runtime: Runtime, spec: OperationSpec) -> None:
         self.spec = spec
         """What the contract declares about the operation."""
-        self._surface = _EndpointSurface(runtime, spec, host_of(runtime))
+        self._runtime = runtime
+        self._host = host_of(runtime)
+        self._codecs = OperationCodecs(spec)
+        self._surface = _EndpointSurface(runtime, spec, self._host)
         runtime.register(self._surface)
 
     def __repr__(self) -> str:
@@ -109,6 +115,11 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
             return function
 
         return register if handler is None else register(handler)
+
+    def ref(self, operation_id: str) -> OperationRef[ProgressT, OutputT]:
+        """Return a handle on an operation of this service, to end one that its handler left open. Nothing is sent."""
+        require_text("operation_id", operation_id)
+        return OperationRef(self._host, self.spec, self._codecs, self._runtime.contract, operation_id)
 
 
 class _EndpointSurface(Surface):

@@ -59,6 +59,11 @@ class OperationExecution:
         """Set when the operation is cancelled."""
         self.is_lost = False
         """Whether another process has taken the operation, or it has ended elsewhere in another way than cancelled."""
+        execution = stored.record.execution
+        self.context = Context.of_headers({} if execution is None else execution.context)
+        """The request and trace of the caller."""
+        self.attempt = 0 if execution is None else execution.attempt
+        """How often a handler has begun."""
         self.on_lost: Callable[[], object] = lambda: None
         """Called once when the operation is lost."""
         self._connection = connection
@@ -77,18 +82,6 @@ class OperationExecution:
         """The record as it is known now."""
         return self._stored.record
 
-    @property
-    def context(self) -> Context:
-        """The request and trace of the caller."""
-        execution = self.record.execution
-        return Context.of_headers({} if execution is None else execution.context)
-
-    @property
-    def attempt(self) -> int:
-        """How often a handler has begun."""
-        execution = self.record.execution
-        return 1 if execution is None else execution.attempt
-
     def receive(self, stored: Stored) -> None:
         """Take a record that this or another process has stored."""
         if stored.revision <= self._stored.revision:
@@ -102,6 +95,7 @@ class OperationExecution:
     async def begin(self) -> None:
         """Store that a handler begins. Raises as `report`."""
         await self._write(lambda record: changes.begin(record, at=now()), OperationState.RUNNING)
+        self.attempt += 1
 
     async def report(self, progress: JsonValue) -> None:
         """Store the progress; wait through outages.
@@ -132,6 +126,12 @@ class OperationExecution:
     async def defer(self) -> None:
         """Store that the operation is left open: this process no longer runs it. Raises as `report`."""
         await self._release(changes.defer)
+
+    async def leave_open(self) -> None:
+        """Store that the operation is left open, unless the handler has done so, or follows a job. Raises as `report`."""
+        execution = self.record.execution
+        if not self._is_released and (execution is None or execution.job is None):
+            await self.defer()
 
     async def release(self) -> None:
         """Store that any process may run the operation. Raises as `report`."""

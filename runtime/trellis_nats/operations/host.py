@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Iterator
+from datetime import timedelta
 from functools import cached_property
 
 from typing_extensions import override
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats._nats.read_budget import AnswerSize
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import Binding, OperationsBinding
+from trellis_nats.errors import TransportError
 from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.operations.execution import OperationExecution
 from trellis_nats.operations.grants import store_grants
+from trellis_nats.operations.lease import LeaseTiming, RunnerLease
 from trellis_nats.operations.model.record import JobAttachment
+from trellis_nats.operations.model.states import OperationState
+from trellis_nats.operations.open_operations import OpenOperation
 from trellis_nats.operations.record_feed import RecordFeed
+from trellis_nats.operations.resumption import Resumption
 from trellis_nats.operations.runner import OperationRunner
 from trellis_nats.operations.signals import SignalCodecs
 from trellis_nats.operations.snapshot import OperationCodecs
@@ -25,8 +34,13 @@ from trellis_nats.surface import Surface
 
 __all__ = ["OperationsHost", "host_of"]
 
+_log = logging.getLogger(__name__)
+
 _HISTORY = 5
 """How many revisions of a record are kept, as by other runtimes: a watcher that returns gets the events it missed."""
+
+_PAUSE = 1.0
+"""Seconds before another attempt to take a lease."""
 
 
 def host_of(runtime: Runtime) -> OperationsHost:
@@ -56,6 +70,10 @@ class OperationsHost(Surface):
         self._kinds: dict[str, _Kind] = {}
         self.serves: set[str] = set()
         """The names of the operations that have handlers."""
+        self._lease: RunnerLease | None = None
+        self._resumption: Resumption | None = None
+        self._expiry_check: asyncio.Task[None] | None = None
+        self._taking_lease: asyncio.Task[None] | None = None
 
     # --- what it needs ---------------------------------------------------------------------------------------------
 
@@ -98,30 +116,37 @@ class OperationsHost(Surface):
 
     @property
     def lease_id(self) -> str:
-        """The name under which this process runs operations."""
-        return self._runtime.instance_id
+        """The name under which this process runs operations now."""
+        return "" if self._lease is None else self._lease.id
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether no other process can have taken over what this one runs."""
+        return self._lease is not None and self._lease.is_held
+
+    def require_own_loop(self) -> None:
+        """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
+        self._runtime.connection.require_own_loop()
 
     def add(self, runner: OperationRunner, codecs: OperationCodecs, signals: SignalCodecs) -> None:
         """Run operations of one more kind."""
         self._kinds[runner.spec.name] = _Kind(runner, codecs, signals)
 
-    def remove(self, runner: OperationRunner) -> None:
-        """Take no more operations of a kind; those that run go on."""
-        del runner
-
     def run(self, stored: Stored) -> None:
-        """Run an operation whose record names this process."""
+        """Run an operation whose record names this process, unless it runs already."""
         kind = self._kinds[stored.record.snapshot.operation]
-        kind.runner.run(
-            OperationExecution(
-                self._runtime.connection,
-                self.store,
-                stored,
-                spec=kind.runner.spec,
-                codecs=kind.codecs,
-                signals=kind.signals,
-                runner=self.lease_id,
-            )
+        if stored.record.id not in kind.runner:
+            kind.runner.run(self._execution(kind, stored))
+
+    def _execution(self, kind: _Kind, stored: Stored) -> OperationExecution:
+        return OperationExecution(
+            self._runtime.connection,
+            self.store,
+            stored,
+            spec=kind.runner.spec,
+            codecs=kind.codecs,
+            signals=kind.signals,
+            runner=stored.record.runner or "",
         )
 
     def follow_job(self, job: JobAttachment) -> Awaitable[object]:
@@ -132,18 +157,100 @@ class OperationsHost(Surface):
 
     @override
     async def start(self) -> None:
-        """Begin to follow the operations."""
-        if self.serves:
-            await self.feed.start()
+        """Follow the operations, and go on with those of processes that ended."""
+        if not self.serves:
+            return
+        timing = LeaseTiming(self._runtime.options.maintenance.lease)
+        self._resumption = Resumption(
+            self._runtime.connection,
+            self.store,
+            timing.interval,
+            get_lease=lambda: self.lease_id if self.is_leased else None,
+            is_wanted=self._is_wanted,
+            resume=self._resume,
+        )
+        await self.feed.start()
+        await self._take_lease()
+        self._resumption.start()
+        self._expiry_check = asyncio.create_task(self._check_expiry(timing.interval), name="operations lease")
 
     @override
     async def release(self) -> None:
-        """End what follows the operations; handlers have ended."""
-        if self.serves:
-            await self.feed.stop()
+        """End what follows the operations, and give the lease back: handlers have ended."""
+        for task in (self._expiry_check, self._taking_lease):
+            if task is not None:
+                task.cancel()
+        if self._resumption is not None:
+            await self._resumption.stop()
+        if self._lease is not None:
+            await self._lease.stop()
+        await self.feed.stop()
+
+    async def _take_lease(self) -> None:
+        old = self._lease
+        lease = RunnerLease(
+            self._runtime.connection,
+            self.store.bucket.name,
+            LeaseTiming(self._runtime.options.maintenance.lease),
+            on_lost=self._on_lease_lost,
+        )
+        await lease.start()
+        self._lease = lease
+        if old is not None:
+            await old.stop()
+
+    async def _take_lease_again(self) -> None:
+        while True:
+            try:
+                await self._take_lease()
+            except TransportError as error:
+                _log.warning(
+                    "this process has no lease on operations yet: %s",
+                    error,
+                    extra=log_fields(LogEvent.OPERATION_LEASE_NOT_RENEWED),
+                )
+                await self._runtime.connection.wait_connected()
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
+
+    def _on_lease_lost(self) -> None:
+        """Stop what other processes run now, and take a lease of a new name."""
+        _log.warning(
+            "the lease of this process on its operations expired, and another process took it: they go on elsewhere",
+            extra=log_fields(LogEvent.OPERATION_LEASE_LOST),
+        )
+        for kind in self._kinds.values():
+            kind.runner.interrupt()
+        self._taking_lease = asyncio.create_task(self._take_lease_again(), name="take operations lease")
+
+    async def _check_expiry(self, interval: timedelta) -> None:
+        """Stop the handlers that another process may run again, before it can."""
+        while True:
+            await asyncio.sleep(interval.total_seconds() / 2)
+            if not self.is_leased:
+                for kind in self._kinds.values():
+                    if kind.runner.resume == "run-again":
+                        kind.runner.interrupt()
+
+    def _is_wanted(self, found: OpenOperation) -> bool:
+        kind = self._kinds.get(found.name)
+        return kind is not None and not kind.runner.is_full and found.id not in kind.runner
+
+    async def _resume(self, stored: Stored) -> None:
+        """Go on with an operation that this process has taken over."""
+        kind = self._kinds[stored.record.snapshot.operation]
+        execution = stored.record.execution
+        is_attached = execution is not None and execution.job is not None
+        has_begun = stored.record.state is OperationState.RUNNING
+        if is_attached or not has_begun or kind.runner.resume == "run-again":
+            self.run(stored)
+        else:
+            await kind.runner.fail_interrupted(self._execution(kind, stored))
 
     def _on_record(self, record: KvRecord, stored: Stored | None) -> None:
-        del record
+        if self._resumption is not None:
+            self._resumption.receive(record, stored)
         if stored is not None:
             kind = self._kinds.get(stored.record.snapshot.operation)
             if kind is not None:

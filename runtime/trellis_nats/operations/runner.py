@@ -64,12 +64,14 @@ class OperationRunner:
         errors: ErrorReplies,
         *,
         follow_job: Callable[[JobAttachment], Awaitable[object]],
+        is_leased: Callable[[], bool],
     ) -> None:
         self.spec = spec
         self.resume: ResumePolicy = registered.resume
         self._registered = registered
         self._errors = errors
         self._follow_job = follow_job
+        self._is_leased = is_leased
         self._slots = asyncio.Semaphore(registered.concurrency)
         self._executions: dict[str, OperationExecution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -99,12 +101,11 @@ class OperationRunner:
         if execution is not None:
             execution.receive(stored)
 
-    def interrupt(self, *, only: ResumePolicy) -> None:
-        """Cancel the handlers, if the operations have this policy: other processes may run them now."""
-        if self.resume == only:
-            for operation_id, task in self._tasks.items():
-                self._executions[operation_id].is_lost = True
-                task.cancel()
+    def interrupt(self) -> None:
+        """Cancel the handlers: other processes may run the operations now."""
+        for operation_id, task in self._tasks.items():
+            self._executions[operation_id].is_lost = True
+            task.cancel()
 
     async def stop(self, grace: GracePeriod) -> None:
         """Let handlers that run end within the grace period, then cancel them; other processes take what has not begun."""
@@ -147,6 +148,8 @@ class OperationRunner:
         task = asyncio.current_task()
         if task is None or self._is_stopping:
             raise asyncio.CancelledError
+        if not self._is_leased():
+            raise ExecutionLost  # another process may take it, or this one again
         await execution.begin()
         self._in_handler.add(task)
         try:
@@ -182,6 +185,7 @@ class OperationRunner:
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
             return _failed(self._errors.reply_to_exception(call, error))
         if isinstance(result, Deferred):
+            await execution.leave_open()
             return None, {}
         return self._completed(execution, result)
 

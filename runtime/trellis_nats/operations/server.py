@@ -68,7 +68,9 @@ class OperationServer:
         self._codecs = OperationCodecs(spec)
         self._signals = SignalCodecs(spec)
         self._errors = ErrorReplies("operation", spec.name, contract, spec.errors)
-        self._runner = OperationRunner(spec, registered, self._errors, follow_job=host.follow_job)
+        self._runner = OperationRunner(
+            spec, registered, self._errors, follow_job=host.follow_job, is_leased=lambda: host.is_leased
+        )
         self._starts = CallReceiver(connection, spec.subject, self._errors, self._accept_start)
         self._controls = CallReceiver(connection, spec.control_subject, self._errors, self._accept_control)
         self._checks: PresenceChecks | None = None
@@ -83,7 +85,6 @@ class OperationServer:
     async def stop(self, grace: GracePeriod) -> None:
         """Accept no more operations; let handlers end within the grace period; then stop answering."""
         await self._starts.withdraw()
-        self._host.remove(self._runner)
         await self._runner.stop(grace)
         await self._controls.withdraw()
         for task in list(self._controls.tasks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
 from trellis_nats.errors import OperationNotFound, WriteUnknown, WrongLastSequence
@@ -12,6 +13,9 @@ from trellis_nats.ids import is_token
 from trellis_nats.operations.model.record import OperationRecord
 
 __all__ = ["OperationStore", "Stored", "read_stored"]
+
+_ENDED: Final = "trellis-operation-ended"
+"""The header of a record whose operation has ended: a process that starts need not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ class OperationStore:
         records = await self.bucket.history(operation_id, timeout=self._timeout)
         return [stored for record in records if (stored := read_stored(record)) is not None]
 
+    async def list_open(self) -> list[str]:
+        """Return the ids of the operations that may not have ended, without reading them."""
+        return await self.bucket.keys("*", without_header=_ENDED)
+
     async def create(self, record: OperationRecord) -> Stored:
         """Store a new operation.
 
@@ -93,7 +101,11 @@ class OperationStore:
 
     async def _write(self, record: OperationRecord, revision: int) -> Stored:
         written = await self.bucket.put(
-            record.id, record.encode(), expected_revision=revision, timeout=self._timeout
+            record.id,
+            record.encode(),
+            expected_revision=revision,
+            headers={_ENDED: "1"} if record.has_ended else None,
+            timeout=self._timeout,
         )
         return Stored(record, written)
 

@@ -34,7 +34,15 @@ DONE_WITHOUT = (
     ".KV_depot_orders.>",
     ".KV_depot_orders.*",
 )
-STREAMS = ("JOBS", "JOBS_WORK", "trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot", "OBJ_depot_labels")
+STREAMS = (
+    "JOBS",
+    "JOBS_WORK",
+    "trellis",
+    "KV_depot_orders",
+    "KV_JOBS_KEYS_depot",
+    "KV_trellis_operations_depot",
+    "OBJ_depot_labels",
+)
 
 
 def without(operation: str, subject: str) -> Permissions:

@@ -142,9 +142,12 @@ class KvBucket:
         value: bytes,
         *,
         expected_revision: int | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: timedelta = API_TIMEOUT,
     ) -> int:
         """Write a value and return its revision; with an expected revision, only if the key has it (0: no record).
+
+        `headers` are stored with the value, for `keys` to tell records apart.
 
         Raises:
             WrongLastSequence: the key has another revision.
@@ -155,7 +158,7 @@ class KvBucket:
         if limit is not None and len(value) > limit:
             raise PayloadTooLarge(self._prefix + key, size_bytes=len(value), limit_bytes=limit)
         try:
-            return await self._write(key, value, {}, expected_revision, timeout)
+            return await self._write(key, value, headers or {}, expected_revision, timeout)
         except ApiError as error:
             if error.err_code != _TOO_LARGE or limit is None:
                 raise
@@ -168,8 +171,11 @@ class KvBucket:
         """Mark a key as deleted and return the revision of the marker. Raises as `put`."""
         return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision, timeout)
 
-    async def keys(self, pattern: str) -> list[str]:
-        """Return the keys under a pattern that have a value, oldest value first. Raises as `scan_stream`."""
+    async def keys(self, pattern: str, *, without_header: str | None = None) -> list[str]:
+        """Return the keys under a pattern that have a value, oldest value first. Raises as `scan_stream`.
+
+        `without_header` leaves out those whose newest value has this header.
+        """
         found: list[str] = []
         scan = scan_stream(
             self._connection, self._stream, [self._prefix + pattern], rate_limit=RateLimit(), latest=True
@@ -177,7 +183,9 @@ class KvBucket:
         async with scan as listing:
             async for page in listing.pages():
                 found += [
-                    entry.subject[len(self._prefix) :] for entry in page if _operation(entry.headers) == "PUT"
+                    entry.subject[len(self._prefix) :]
+                    for entry in page
+                    if _operation(entry.headers) == "PUT" and without_header not in entry.headers
                 ]
         return found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 
@@ -20,6 +20,7 @@ from trellis_nats.operations.model.states import OperationState, UpdateType
 
 __all__ = [
     "SIGNALS_MAX",
+    "Transition",
     "add_signal",
     "assign",
     "attach_job",
@@ -33,6 +34,9 @@ __all__ = [
 
 SIGNALS_MAX: Final = 256
 """How many signals one operation accepts: its record keeps them all."""
+
+
+Transition: TypeAlias = Callable[[OperationRecord], OperationRecord]
 
 
 def create_record(
@@ -129,6 +133,8 @@ def derive_type(before: OperationRecord | None, after: OperationRecord) -> Updat
     if state is OperationState.CANCELLED:
         return "cancelled"
     old = None if before is None else before.snapshot
+    if before is not None and _attempt(after) > _attempt(before):
+        return "started"
     if after.snapshot.transfer != (None if old is None else old.transfer):
         return "transfer"
     if after.snapshot.progress == (None if old is None else old.progress) and (
@@ -136,6 +142,10 @@ def derive_type(before: OperationRecord | None, after: OperationRecord) -> Updat
     ):
         return "started"
     return "progress"
+
+
+def _attempt(record: OperationRecord) -> int:
+    return 0 if record.execution is None else record.execution.attempt
 
 
 def _execution(record: OperationRecord) -> Execution:

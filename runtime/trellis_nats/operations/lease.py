@@ -1,0 +1,219 @@
+"""The lease under which a process runs operations, and what it knows of the leases of others.
+
+Each process has one record, which it renews. Clocks of machines are never compared: a lease has expired when an observer
+has not seen a renewal for as long as the record says, by the observer's monotonic clock (faults.md, R13). The holder counts
+from before it sent the renewal, so it stops first. To take over what an expired lease stands for, an observer deletes the
+record at the revision that it has observed: a renewal that was faster makes that fail, and a holder whose record is gone
+knows that it has lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord
+from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.clock import now, timestamp, to_milliseconds
+from trellis_nats.codec import decode_json, encode_json
+from trellis_nats.errors import TransportError, WrongLastSequence
+from trellis_nats.ids import new_id
+
+__all__ = ["LEASES", "LeaseTiming", "PeerLeases", "RunnerLease"]
+
+_log = logging.getLogger(__name__)
+
+LEASES: Final = "instances."
+"""The prefix of the keys of leases; the key of an operation has no dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """The intervals that follow from how soon an operation goes on after its process died (`Maintenance.lease`)."""
+
+    length: timedelta
+
+    @property
+    def interval(self) -> timedelta:
+        """How often a lease is renewed and the others are checked: a sixth of the length."""
+        return self.length / 6
+
+    @property
+    def held_for(self) -> timedelta:
+        """How long a renewal lasts: four intervals. Three renewals may fail."""
+        return self.interval * 4
+
+
+class RunnerLease:
+    """The lease of this process, renewed from a thread, even while the event loop is blocked."""
+
+    def __init__(
+        self, connection: Connection, bucket: str, timing: LeaseTiming, *, on_lost: Callable[[], None]
+    ) -> None:
+        self.id = new_id()
+        """What the records of operations name."""
+        self._key = f"{LEASES}{self.id}"
+        self._connection = connection
+        self._bucket = bucket
+        self._timing = timing
+        self._on_lost = on_lost
+        self._thread = ProgressThread(connection.settings)
+        self._revision = 0
+        self._until = float("-inf")
+        self._is_lost = False
+        self._problem = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no other process can have taken the lease yet."""
+        return not self._is_lost and monotonic() < self._until - self._timing.interval.total_seconds()
+
+    async def start(self) -> None:
+        """Take the lease, and begin to renew it. Raises as `KvBucket.put` and `ProgressThread.start`."""
+        requested_at = monotonic()
+        self._revision = await KvBucket(self._connection, self._bucket).put(
+            self._key, self._value(), expected_revision=0
+        )
+        self._extend(requested_at)
+        await self._thread.start()
+        self._thread.repeat(self._renew, self._timing.interval)
+
+    async def stop(self) -> None:
+        """Give the lease back, so that other processes go on at once. Safe to call twice."""
+        await self._thread.stop()
+        if self._is_lost:
+            return
+        self._is_lost = True
+        try:
+            await KvBucket(self._connection, self._bucket).delete(
+                self._key, expected_revision=self._revision, timeout=self._timing.interval
+            )
+        except TransportError as error:
+            self._log(logging.DEBUG, LogEvent.OPERATION_LEASE_NOT_RENEWED, "was not given back", error)
+
+    async def _renew(self, connection: Connection) -> None:
+        """Renew the lease: runs in the thread."""
+        if self._is_lost:
+            return
+        bucket = KvBucket(connection, self._bucket)
+        requested_at = monotonic()
+        try:
+            ack = await bucket.update(self._key, self._value(), self._revision, timeout=self._timing.interval)
+        except WrongLastSequence:
+            await self._look_up(bucket)
+        except TransportError as error:
+            if str(error) != self._problem:
+                self._log(
+                    logging.WARNING, LogEvent.OPERATION_LEASE_NOT_RENEWED, "could not be renewed yet", error
+                )
+            self._problem = str(error)
+        else:
+            self._revision = ack.sequence
+            self._extend(requested_at)
+            self._problem = ""
+
+    async def _look_up(self, bucket: KvBucket) -> None:
+        """Find out whether an earlier renewal was stored without an answer, or another process took the lease."""
+        try:
+            stored = await bucket.get(self._key, leader=True, timeout=self._timing.interval)
+        except TransportError:
+            return  # the next renewal finds out
+        if stored is not None and stored.operation == "PUT":
+            self._revision = stored.revision
+            return
+        self._is_lost = True
+        self._connection.loop.call_soon_threadsafe(self._on_lost)
+
+    def _extend(self, requested_at: float) -> None:
+        self._until = requested_at + self._timing.held_for.total_seconds()
+
+    def _value(self) -> bytes:
+        return encode_json(
+            {"heldForMs": to_milliseconds(self._timing.held_for), "renewedAt": timestamp(now())}
+        )
+
+    def _log(self, level: int, event: LogEvent, what: str, error: Exception) -> None:
+        _log.log(
+            level,
+            'the lease of this process on the operations in bucket "%s" %s: %s',
+            self._bucket,
+            what,
+            error,
+            extra=log_fields(event),
+        )
+
+
+@dataclass(slots=True)
+class _Peer:
+    revision: int
+    held_for: float
+    since: float
+    """When the revision was seen first, by this process' monotonic clock."""
+
+
+class PeerLeases:
+    """The leases of all processes, as this one has seen them."""
+
+    def __init__(self, bucket: KvBucket) -> None:
+        self._bucket = bucket
+        self._peers: dict[str, _Peer] = {}
+
+    def observe(self, record: KvRecord) -> None:
+        """Take the record of a lease as it is stored now."""
+        lease_id = record.key.removeprefix(LEASES)
+        held_for = _held_for(record)
+        if held_for is None:
+            self._peers.pop(lease_id, None)
+            return
+        known = self._peers.get(lease_id)
+        if known is None or record.revision > known.revision:
+            self._peers[lease_id] = _Peer(record.revision, held_for, monotonic())
+
+    def forget_times(self) -> None:
+        """Begin to count again: during an outage, renewals may have gone unseen."""
+        for peer in self._peers.values():
+            peer.since = monotonic()
+
+    async def is_dead(self, lease_id: str) -> bool:
+        """Return whether a process no longer runs operations; an expired lease is deleted, so that it stays so.
+
+        Raises:
+            TransportError: NATS did not answer.
+        """
+        key = f"{LEASES}{lease_id}"
+        peer = self._peers.get(lease_id)
+        if peer is None:
+            stored = await self._bucket.get(key, leader=True)
+            if stored is None or _held_for(stored) is None:
+                return True
+            self.observe(stored)
+            return False
+        if monotonic() - peer.since < peer.held_for:
+            return False
+        try:
+            await self._bucket.delete(key, expected_revision=peer.revision)
+        except WrongLastSequence:
+            self._peers.pop(lease_id, None)  # renewed, or deleted by another process: the next look tells
+            return False
+        self._peers.pop(lease_id, None)
+        return True
+
+
+def _held_for(record: KvRecord) -> float | None:
+    """Return for how many seconds a renewal lasts. None: the lease was given back or taken."""
+    if record.operation != "PUT":
+        return None
+    try:
+        match decode_json(record.value):
+            case {"heldForMs": int(milliseconds)}:
+                return milliseconds / 1000
+            case _:
+                return 0.0
+    except ValueError:
+        return 0.0
