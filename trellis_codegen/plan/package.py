@@ -21,7 +21,7 @@ from trellis_codegen.plan.event_groups import (
     claim_group_events,
     plan_event_groups,
 )
-from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names
+from trellis_codegen.plan.grouping import Member, Surface, claim_group_classes, claim_group_names, group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.jobs import QueuePlan, claim_queue_names, plan_jobs
 from trellis_codegen.plan.kinds import find_misplaced_surfaces, has_heartbeats, is_service
@@ -193,9 +193,15 @@ class PackagePlan:
         keys = ["KeySpec"] if any(queue.key for queue in self.jobs) else []
         return (*find_imports([*uses, *keys]), *_package_imports({"models": models}))
 
-    def rpc_classes(self, suffix: str) -> dict[str, str]:
-        """Return the runtime's class for each RPC: a `Call`, an `Endpoint` or a `Spec`."""
-        return {member.name: f"{member.plan.kind}{suffix}" for member in self.rpc.members}
+    def name_rpc_classes(self, rpcs: Surface[RpcPlan], suffix: str) -> dict[str, str]:
+        """Return the runtime's class for each of some RPCs: a `Call`, an `Endpoint` or a `Spec`."""
+        return {member.name: f"{member.plan.kind}{suffix}" for member in rpcs.members}
+
+    @property
+    def rpc_calls(self) -> Surface[RpcPlan]:
+        """The RPCs that clients may call."""
+        rpcs = self.rpc.members
+        return group_names((member.name, member.plan) for member in rpcs if not member.plan.is_internal)
 
     @property
     def rpc_imports(self) -> tuple[Import, ...]:

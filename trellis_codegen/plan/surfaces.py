@@ -65,6 +65,8 @@ class RpcPlan:
     """The classes of the errors that the contract declares."""
     spec: tuple[Argument, ...]
     docstring: str
+    is_internal: bool
+    """Whether it is served, and not called by clients."""
 
     @property
     def kind(self) -> str:
@@ -163,6 +165,7 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         errors=errors,
         spec=tuple(spec),
         docstring=choose_text(rpc.docs, f"The `{name}` RPC."),
+        is_internal=bool(rpc.internal),
     )
 
 

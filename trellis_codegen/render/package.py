@@ -196,7 +196,8 @@ class _Renderer:
         return self._render("service.py", surfaces=sides, needed=[_CONTRACT, *needed])
 
     def _client(self, sides: list[_Side]) -> str:
-        sides = [side for side in sides if side.client_class]
+        has_calls = bool(self._plan.rpc_calls.members)
+        sides = [side for side in sides if side.client_class and (has_calls or side.module != "rpc")]
         needed = [
             Import(module=f".{side.module}", name=side.client_class) for side in sides if side.client_class
         ]
