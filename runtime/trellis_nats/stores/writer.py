@@ -10,17 +10,16 @@ from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.object_names import chunk_subject, object_stream
-from trellis_nats._nats.jetstream.publish import PubAck, begin_publish
+from trellis_nats._nats.jetstream.publish import PubAck, begin_publish, publish_acked
+from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._nats.jetstream.streams import count_messages
-from trellis_nats._nats.readiness import wait_jetstream, wait_ready
+from trellis_nats._nats.readiness import wait_ready
 from trellis_nats.errors import NoResponders, NotConnected, WriteUnknown
 
 __all__ = ["ChunkWriter"]
 
 _WINDOW_BYTES: Final = 2 * 1024 * 1024
 """How much may wait for acknowledgements."""
-_RESENDS_MAX: Final = 3
-"""How often in a row the window is sent again without any progress."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,7 +43,6 @@ class ChunkWriter:
         self._window: deque[_Sent] = deque()
         self._window_bytes = 0
         self._last_sequence = 0
-        self._resends = 0
         self._was_resent = False
 
     async def write(self, data: bytes) -> None:
@@ -90,7 +88,7 @@ class ChunkWriter:
                     self._connection,
                     self._subject,
                     data,
-                    message_id=f"{self._object_id}.{number}",
+                    message_id=self._message_id(number),
                     timeout=self._timeout,
                 )
             except NotConnected:  # the link ended in this very turn
@@ -100,31 +98,39 @@ class ChunkWriter:
         sent = self._window[0]
         try:
             ack = await asyncio.shield(sent.ack)
-        except (WriteUnknown, NoResponders) as error:
-            await self._resend(error)
-            return
+        except (WriteUnknown, NoResponders):
+            ack = await self._resend()
         if ack.sequence <= self._last_sequence:
             raise self._out_of_order()
         self._last_sequence = ack.sequence
-        self._resends = 0
         self._window.popleft()
         self._window_bytes -= len(sent.data)
 
-    async def _resend(self, error: WriteUnknown | NoResponders) -> None:
-        """Send the whole window again, in order: the stream ignores what it has, by the message ids."""
-        self._resends += 1
-        if self._resends > _RESENDS_MAX:
-            raise error
-        await asyncio.wait([sent.ack for sent in self._window])
-        loop = self._connection.loop
-        if isinstance(error, NoResponders):
-            due = loop.time() + self._timeout.total_seconds()
-            if not await wait_jetstream(self._connection, due, loop.time()):
-                raise error
+    async def _resend(self) -> PubAck:
+        """Send the window again, in order: the stream ignores what it has, by the message ids.
+
+        The oldest chunk goes alone, and the others after its acknowledgement, so that nothing overtakes it.
+        """
         self._was_resent = True
-        for sent in self._window:
+        await asyncio.wait([sent.ack for sent in self._window])
+        oldest, *others = self._window
+        ack = await repeat_write(
+            lambda: publish_acked(
+                self._connection,
+                self._subject,
+                oldest.data,
+                message_id=self._message_id(oldest.number),
+                timeout=self._timeout,
+            ),
+            what=self._subject,
+        )
+        for sent in others:
             if sent.ack.exception() is not None:
                 sent.ack = await self._send(sent.number, sent.data)
+        return ack
+
+    def _message_id(self, number: int) -> str:
+        return f"{self._object_id}.{number}"
 
     def _out_of_order(self) -> WriteUnknown:
         return WriteUnknown(
