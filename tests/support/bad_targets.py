@@ -12,7 +12,16 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final
 
-from trellis_nats import DeliveredEvent, Entry, FeedContext, Maintenance, Options
+from trellis_nats import (
+    DeliveredEvent,
+    Entry,
+    FeedContext,
+    InvalidObjectKey,
+    Maintenance,
+    Options,
+    RpcContext,
+    StoredObject,
+)
 from trellis_nats._nats.jetstream.object_names import meta_subject
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.ids import new_id
@@ -21,6 +30,7 @@ from trellis_nats.testing import NatsServer
 from tests.faults.harness.mill import Flour, Grain, GrainJob, Mill
 from tests.faults.injection.forging import EVENTS, WORK, created
 from tests.support.audit import AuditService
+from tests.support.downloads import DOWNLOAD, FileRequest, MissingFile, WireClient, WireService
 from tests.support.eventually import eventually
 from tests.support.files import BUCKET, FilesService
 from tests.support.live import LIVE, Count, CountFrom, LiveClient, LiveService
@@ -34,6 +44,14 @@ from tests.support.orders import (
     OrdersService,
     Shipped,
     greet,
+)
+from tests.support.processing import (
+    FIXED,
+    FixedOperation,
+    ProcessClient,
+    ProcessInput,
+    ProcessOutput,
+    ProcessService,
 )
 
 __all__ = ["TARGETS", "Target", "TargetFactory"]
@@ -218,6 +236,64 @@ async def store(server: NatsServer) -> AsyncGenerator[Target]:
 
 
 @asynccontextmanager
+async def download(server: NatsServer) -> AsyncGenerator[Target]:
+    async with WireService.connect(server.url) as service, WireClient.connect(server.url) as client:
+
+        @service.download.handle
+        async def serve(context: RpcContext, request: FileRequest) -> StoredObject:
+            try:
+                stored = await service.uploads.get(request.key)
+            except InvalidObjectKey:
+                stored = None
+            if stored is None:
+                raise MissingFile("not found", resource="file")
+            return stored
+
+        await service.start()
+        await service.uploads.put("o", b"content")
+
+        async def do_good() -> None:
+            content = await client.download(FileRequest(key="o"), timeout=_SOON)
+            assert await content.read() == b"content"
+
+        yield Target(
+            address=lambda body: (DOWNLOAD.subject.encode(), body),
+            body=b'{"key":"o"}',
+            do_good=do_good,
+            is_answered=True,
+        )
+
+
+@asynccontextmanager
+async def _operations(
+    server: NatsServer, address: Callable[[bytes], tuple[bytes, bytes]], body: bytes
+) -> AsyncGenerator[Target]:
+    async with ProcessService.connect(server.url) as service, ProcessClient.connect(server.url) as client:
+
+        @service.fixed.handle
+        async def process(operation: FixedOperation) -> ProcessOutput:
+            assert isinstance(operation.input, ProcessInput)
+            return ProcessOutput(order_id=operation.input.order_id, status="done")
+
+        await service.start()
+
+        async def do_good() -> None:
+            run = await client.fixed.start(ProcessInput(order_id="good"))
+            assert (await run.result(timeout=_SOON)).status == "done"
+
+        yield Target(address=address, effort=10, body=body, do_good=do_good, is_answered=True)
+
+
+def operation_start(server: NatsServer) -> AbstractAsyncContextManager[Target]:
+    return _operations(server, lambda body: (FIXED.subject.encode(), body), b'{"order_id":"o1"}')
+
+
+def operation_control(server: NatsServer) -> AbstractAsyncContextManager[Target]:
+    body = json.dumps({"action": "get", "operationId": _JOB}).encode()
+    return _operations(server, lambda body: (FIXED.control_subject.encode(), body), body)
+
+
+@asynccontextmanager
 async def _jobs(
     server: NatsServer, address: Callable[[bytes], tuple[bytes, bytes]]
 ) -> AsyncGenerator[Target]:
@@ -268,6 +344,9 @@ TARGETS: Final[Mapping[str, TargetFactory]] = MappingProxyType(
         "group": group,
         "bucket": bucket,
         "store": store,
+        "download": download,
+        "operation start": operation_start,
+        "operation control": operation_control,
         "work message": work_message,
         "job event": job_event,
     }

@@ -75,10 +75,12 @@ class ErrorReplies:
     def refuse(self, call: IncomingCall, reason: str, *, level: int = logging.WARNING) -> Reply:
         """Return the reply to a call that the handler did not answer, or whose answer cannot be sent, and log why.
 
-        A warning is what callers cause: one for each reason is logged in a second.
+        A warning is what callers cause: one is logged in a second.
         """
         error_id = new_id()
-        kind = reason if level <= logging.WARNING else error_id
+        kind = (
+            LogEvent.CALL_REFUSED if level <= logging.WARNING else error_id
+        )  # a reason may quote the caller
         self.log_throttle.write(
             level,
             kind,

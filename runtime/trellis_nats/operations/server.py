@@ -48,6 +48,8 @@ __all__ = ["OperationServer"]
 
 _CONTROLS_MAX: Final = 10_000
 """How many control requests, watches included, one process serves at a time for an operation."""
+_CALLS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What the calls that start operations, and those that control them, may take in memory."""
 
 
 class OperationServer:
@@ -96,7 +98,8 @@ class OperationServer:
     # --- starting --------------------------------------------------------------------------------------------------
 
     def _accept_start(self, call: IncomingCall) -> None:
-        if self._runner.is_full or len(self._starts.tasks) >= _CONTROLS_MAX:
+        is_large = self._starts.memory_bytes > _CALLS_BYTES_MAX
+        if self._runner.is_full or is_large or len(self._starts.tasks) >= _CONTROLS_MAX:
             self._starts.reply_now(call, self._errors.refuse(call, "too many operations are waiting"))
             return
         self._starts.serve(call, self._start(call))
@@ -128,7 +131,7 @@ class OperationServer:
     # --- control ---------------------------------------------------------------------------------------------------
 
     def _accept_control(self, call: IncomingCall) -> None:
-        if len(self._controls.tasks) >= _CONTROLS_MAX:
+        if len(self._controls.tasks) >= _CONTROLS_MAX or self._controls.memory_bytes > _CALLS_BYTES_MAX:
             reason = f"{_CONTROLS_MAX} callers control or watch operations in this process"
             self._controls.reply_now(call, write_control_error(self._errors.refuse(call, reason)))
             return
