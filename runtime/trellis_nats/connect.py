@@ -42,7 +42,7 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
         await provision(
             connection,
             runtime.requirements(),
-            create=runtime.options.provision and not runtime.has_given_binding,
+            create=runtime.may_create,
             replicas=_replicas(runtime, connection),
             max_bytes=runtime.options.max_bytes,
         )

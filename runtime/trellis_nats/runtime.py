@@ -88,6 +88,11 @@ class Runtime:
         return self._given_binding is not None
 
     @property
+    def may_create(self) -> bool:
+        """Whether to create what is missing on the server: the options say so, and no control plane does."""
+        return self.options.provision and not self.has_given_binding
+
+    @property
     def surfaces(self) -> tuple[Surface, ...]:
         """The surfaces, in the order in which they registered."""
         return tuple(self._surfaces)

@@ -39,6 +39,7 @@ class ConsumerHealth:
         stream: str,
         consumer: str,
         has_free_capacity: Callable[[], bool],
+        on_report: Callable[[ConsumerInfo], object] | None = None,
         find_write_problem: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         """Prepare.
@@ -48,6 +49,7 @@ class ConsumerHealth:
             stream: the consumer's stream.
             consumer: its durable name.
             has_free_capacity: returns whether this process could take one more message now.
+            on_report: called with each report of the server: an operator may change a consumer at any time.
             find_write_problem: returns why what is done with messages cannot be stored, None when it can. Without it,
                 nothing is stored.
         """
@@ -55,6 +57,7 @@ class ConsumerHealth:
         self._stream = stream
         self._consumer = consumer
         self._has_free_capacity = has_free_capacity
+        self._on_report = on_report
         self._find_write_problem = find_write_problem
         self._state = PullState(consuming=False, reason="not started")
         self._has_report = False
@@ -110,6 +113,8 @@ class ConsumerHealth:
                 extra=self._log_fields(LogEvent.CONSUMER_SILENT),
             )
             return
+        if info is not None and self._on_report is not None:
+            self._on_report(info)
         if self._state is state:
             self._previous, self._info, self._has_report = self._info, info, True
             self._log_change()

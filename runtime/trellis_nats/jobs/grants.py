@@ -37,7 +37,7 @@ def create_grants(jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool) -> 
     """To create jobs of a queue, and to use their refs."""
     prefix, name = queue.publish_prefix, queue.queue_type
     yield publish(f"{prefix}.*.{EventType.CREATED}", f"create jobs of queue {name}", probe=Probe.WRONG_STREAM)
-    yield from inspect_grants(jobs, queue)
+    yield from inspect_grants(queue)
     if has_keys:
         yield publish(
             f"{prefix}.*.{EventType.SKIPPED}", f"replace jobs of queue {name}", probe=Probe.WRONG_STREAM
@@ -51,16 +51,13 @@ def create_grants(jobs: JobsBinding, queue: QueueBinding, *, has_keys: bool) -> 
         yield from key_record_grants(jobs, queue)
 
 
-def inspect_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+def inspect_grants(queue: QueueBinding) -> Iterator[Grant]:
     """To read, await and cancel jobs of a queue."""
     prefix, name = queue.publish_prefix, queue.queue_type
     yield publish(
         f"{prefix}.*.{EventType.CANCELLED}", f"cancel jobs of queue {name}", probe=Probe.WRONG_STREAM
     )
     yield api(f"DIRECT.GET.{STREAM}.{prefix}.>", f"read jobs of queue {name}")
-    yield api(
-        f"CONSUMER.INFO.{jobs.work_stream}.{queue.consumer_name}", f"verify the consumer of queue {name}"
-    )
     yield subscribe(f"{prefix}.*.*", f"follow jobs of queue {name}")
     if queue.updates_prefix is not None:
         yield subscribe(f"{queue.updates_prefix}.*", f"receive the updates of queue {name}")
@@ -74,6 +71,7 @@ def work_grants(
     yield publish(
         f"{queue.publish_prefix}.*.*", f"store the events of jobs of queue {name}", probe=Probe.WRONG_STREAM
     )
+    yield api(f"CONSUMER.INFO.{stream}.{consumer}", f"verify the consumer of queue {name}")
     yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull jobs of queue {name}")
     yield publish(f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge jobs of queue {name}")
     yield publish(

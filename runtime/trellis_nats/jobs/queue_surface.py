@@ -62,7 +62,7 @@ class QueueSurface(Surface):
                 ):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
             if role == "operator":
-                yield from inspect_grants(jobs, queue)
+                yield from inspect_grants(queue)
                 if has_keys:
                     yield from key_record_grants(jobs, queue)
 

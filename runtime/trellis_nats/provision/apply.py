@@ -10,29 +10,17 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject
 from trellis_nats._nats.jetstream.kv import kv_subject
 from trellis_nats._nats.jetstream.streams import (
-    create_consumer,
     create_stream,
-    get_consumer_info,
     get_last_message,
     get_stream_info,
     update_stream,
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
-from trellis_nats.provision.compare import (
-    consumer_deviations,
-    consumer_differences,
-    consumer_remarks,
-    stream_differences,
-    stream_remarks,
-)
-from trellis_nats.provision.plan import consumer_config, plan, stream_config
-from trellis_nats.provision.requirements import (
-    ConsumerRequirement,
-    Requirement,
-    ServerFeature,
-    StreamRequirement,
-)
+from trellis_nats.provision.compare import stream_deviations, stream_differences, stream_remarks
+from trellis_nats.provision.consumers import NAME_IN_USE, create_missing, missing, not_allowed
+from trellis_nats.provision.plan import plan, stream_config
+from trellis_nats.provision.requirements import Requirement, ServerFeature, StreamRequirement
 
 __all__ = ["provision"]
 
@@ -41,8 +29,6 @@ _log = logging.getLogger(__name__)
 _BATCHES_SINCE: Final = (2, 12, 0)
 _REMEDIES: Final[Mapping[int, str]] = {10113: "; set Options(max_bytes=…), which applies to each of them"}
 """What to do, by the server's error code."""
-_TAKEN: Final = (10058, 10148, 10013)
-"""The name is in use: by a stream, by a consumer (2.10 on), by a consumer (older)."""
 
 
 async def provision(
@@ -57,8 +43,9 @@ async def provision(
 
     With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`. What exists is
     not altered, except that atomic batches are switched on where they are required, and the account may: that is safe,
-    and can be undone. An account that may not look up streams, as a worker's may not, verifies its consumers and buckets
-    only. What is optional is looked up only to create it.
+    and can be undone. An account that may not look up streams, as a worker's may not, verifies its buckets only. What is
+    optional is looked up only to create it. So are consumers: only the process that pulls needs one, and verifies it when it
+    starts (`require_consumer`).
 
     Raises:
         ProvisioningError: something is missing or differs; it has a sentence for each problem.
@@ -78,13 +65,12 @@ async def provision(
             found = await _stream_problems(
                 connection, stream, create=create, replicas=replicas, max_bytes=max_bytes
             )
-            if found or (found is None and stream.is_optional):
+            if found or found is None:  # an account without the look-up does not create consumers either
                 broken.add(stream.name)
             problems += _required(found or [], is_optional=stream.is_optional)
-        for consumer in wanted.consumers:
+        for consumer in wanted.consumers if create else ():
             if version >= consumer.since and consumer.stream not in broken:
-                found = await _consumer_problems(connection, consumer, create=create)
-                problems += _required(found, is_optional=consumer.is_optional)
+                _required(await create_missing(connection, consumer), is_optional=True)
     except NoResponders:
         problems.append(
             f"JetStream is not enabled on {connection.address}, or not for this account; from a leaf node, the hub's is "
@@ -127,18 +113,22 @@ async def _stream_problems(
     except ApiError as error:
         return [f"{what} cannot be looked up: {error.description}"]
     if info is not None:
-        await _remark(connection, wanted, _config(info), create=create)
-        return stream_differences(wanted, _config(info))
+        existing = _config(info)
+        differences = stream_differences(wanted, existing)
+        if not differences:
+            _log_deviations(wanted, existing)
+        await _remark(connection, wanted, existing, create=create)
+        return differences
     if not create:
-        return [_missing(what)]
+        return [missing(what)]
     has_batches = connection.server_version >= _BATCHES_SINCE
     config = stream_config(wanted, replicas=replicas, has_batches=has_batches, max_bytes=max_bytes)
     try:
         await create_stream(connection, config)
     except PermissionDenied as denial:
-        return [_not_allowed(what, denial)]
+        return [not_allowed(what, denial)]
     except ApiError as error:
-        info = await get_stream_info(connection, wanted.name) if error.err_code in _TAKEN else None
+        info = await get_stream_info(connection, wanted.name) if error.err_code in NAME_IN_USE else None
         return (
             [f"{what} cannot be created: {error.description}{_REMEDIES.get(error.err_code, '')}"]
             if info is None
@@ -146,6 +136,12 @@ async def _stream_problems(
         )
     _log.info("created %s", what, extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.name))
     return []
+
+
+def _log_deviations(wanted: StreamRequirement, existing: JsonObject) -> None:
+    for deviation in stream_deviations(wanted, existing):
+        fields = log_fields(LogEvent.STREAM_DEVIATES, stream=wanted.name)
+        _log.warning("%s", deviation, extra=fields)
 
 
 async def _remark(
@@ -183,66 +179,10 @@ async def _bucket_problems(connection: Connection, wanted: StreamRequirement, bu
     try:
         await get_last_message(connection, wanted.name, kv_subject(bucket))
     except NoResponders:
-        return [_missing(f'bucket "{bucket}"')]
+        return [missing(f'bucket "{bucket}"')]
     except PermissionDenied:
         return []
     return []
-
-
-async def _consumer_problems(
-    connection: Connection, wanted: ConsumerRequirement, *, create: bool
-) -> list[str]:
-    what = f'consumer "{wanted.name}" of stream "{wanted.stream}"'
-    try:
-        info = await get_consumer_info(connection, wanted.stream, wanted.name)
-    except PermissionDenied as denial:
-        return [f"{what} cannot be looked up: {denial}; an operator must allow it"]
-    except ApiError as error:
-        return [f"{what} cannot be looked up: {error.description}"]
-    if info is not None:
-        return _existing_problems(wanted, info.config, create=create)
-    if not create:
-        return [_missing(what)]
-    try:
-        await create_consumer(connection, wanted.stream, consumer_config(wanted))
-    except PermissionDenied as denial:
-        return [_not_allowed(what, denial)]
-    except ApiError as error:
-        info = (
-            await get_consumer_info(connection, wanted.stream, wanted.name)
-            if error.err_code in _TAKEN
-            else None
-        )
-        return (
-            [f"{what} cannot be created: {error.description}"]
-            if info is None
-            else _existing_problems(wanted, info.config, create=create)
-        )
-    _log.info(
-        "created %s",
-        what,
-        extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.stream, consumer=wanted.name),
-    )
-    return []
-
-
-def _existing_problems(
-    wanted: ConsumerRequirement, existing: Mapping[str, object], *, create: bool
-) -> list[str]:
-    """Return why a consumer will not do. Where a control plane provisions, another runtime may have created it."""
-    problems, deviations = consumer_differences(wanted, existing), consumer_deviations(wanted, existing)
-    remarks = consumer_remarks(wanted, existing)
-    if create:
-        problems += deviations
-    else:
-        remarks += deviations
-    for remark in remarks:
-        _log.warning(
-            "%s",
-            remark,
-            extra=log_fields(LogEvent.CONSUMER_DEVIATES, stream=wanted.stream, consumer=wanted.name),
-        )
-    return problems
 
 
 def _warn_of_missing(features: Iterable[ServerFeature], server_version: tuple[int, ...]) -> None:
@@ -258,14 +198,3 @@ def _warn_of_missing(features: Iterable[ServerFeature], server_version: tuple[in
 
 def _config(info: JsonObject) -> JsonObject:
     return cast("JsonObject", info.get("config") or {})
-
-
-def _missing(what: str) -> str:
-    return f"{what} does not exist; the control plane or an operator must create it"
-
-
-def _not_allowed(what: str, denial: PermissionDenied) -> str:
-    return (
-        f"{what} does not exist, and {denial}; an operator must create it, or start the service once with an account "
-        "that may"
-    )

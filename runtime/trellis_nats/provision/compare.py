@@ -1,7 +1,8 @@
-"""Compares what exists with what is required: one sentence for each difference that matters. Pure.
+"""Compares what exists with what is required. Pure.
 
-Only settings that correctness depends on are compared. A control plane or an operator may choose replicas, ages and
-other limits.
+Each difference in a setting that correctness depends on is a sentence of its own: it stops the start. What else the contract
+states is tolerated: the process works with what the server has, and one sentence for each resource says what differs. A
+control plane or an operator may choose what the contract does not state, such as replicas.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = [
     "consumer_deviations",
     "consumer_differences",
     "consumer_remarks",
+    "foreign_traits",
+    "stream_deviations",
     "stream_differences",
     "stream_remarks",
 ]
@@ -58,39 +61,72 @@ def stream_remarks(wanted: StreamRequirement, existing: Config) -> list[str]:
     return [f'stream "{wanted.name}" has {" and ".join(limits)}: when it is full, {effect}']
 
 
+def stream_deviations(wanted: StreamRequirement, existing: Config) -> list[str]:
+    """Return what an existing stream that will do has otherwise than the contract states."""
+    found = [
+        text
+        for field in wanted.tolerated
+        if (text := _difference(field, wanted.config, existing)) is not None
+    ]
+    return _deviation(wanted.title, found)
+
+
 def compare_consumer(wanted: ConsumerRequirement, info: ConsumerInfo) -> tuple[list[str], list[str]]:
-    """Return the differences of a consumer as the server describes it, and its deviations with the remarks."""
-    oddities = consumer_deviations(wanted, info.config) + consumer_remarks(wanted, info.config)
+    """Return the differences of a consumer as the server describes it, and what else to log about it.
+
+    What another runtime's consumer has is not among the differences: where a control plane provisions, it will do.
+    """
+    oddities = [
+        *foreign_traits(wanted, info.config),
+        *consumer_deviations(wanted, info.config),
+        *consumer_remarks(wanted, info.config),
+    ]
     return consumer_differences(wanted, info.config), oddities
 
 
 def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[str]:
     """Return what prevents pulling from an existing consumer at all; nothing when it will do."""
     found = [text for text in (_difference("ack_policy", wanted.config, existing),) if text is not None]
-    if _filters(existing) != _filters(wanted.config):
-        found.append(
-            f"it filters {', '.join(_filters(existing)) or 'nothing'}, not {', '.join(_filters(wanted.config))}"
-        )
+    needed, present = _filters(wanted.config), _filters(existing)
+    will_do = set(needed) <= set(present) if wanted.may_filter_more else needed == present
+    if not will_do:
+        found.append(f"it filters {', '.join(present) or 'nothing'}, not {', '.join(needed)}")
     return _sentences(wanted, found)
+
+
+def foreign_traits(wanted: ConsumerRequirement, existing: Config) -> list[str]:
+    """Return the signs that another runtime created a consumer. Where this runtime owns it, they stop the start."""
+    traits = _traits_of_another_runtime(existing)
+    if not traits:
+        return []
+    text = (
+        f"another runtime created it: {' and '.join(traits)}; here the worker counts and delays retries, so the "
+        "server must do neither"
+    )
+    return _sentences(wanted, [text])
 
 
 def consumer_deviations(wanted: ConsumerRequirement, existing: Config) -> list[str]:
-    """Return where a usable consumer is not as this runtime creates them: another runtime may have created it."""
-    foreign = _traits_of_another_runtime(existing)
-    fields = ("deliver_policy",) if foreign else ("deliver_policy", "ack_wait")
-    found = [text for field in fields if (text := _difference(field, wanted.config, existing)) is not None]
-    if foreign:
-        found.append(
-            f"another runtime created it: {' and '.join(foreign)}; here the worker counts and delays retries, so the "
-            "server must do neither"
-        )
-    return _sentences(wanted, found)
+    """Return what an existing consumer that will do has otherwise than the contract states."""
+    is_foreign = bool(_traits_of_another_runtime(existing))  # a backoff replaces the ack wait
+    found = [
+        text
+        for field in wanted.tolerated
+        if not (is_foreign and field == "ack_wait")
+        and (text := _difference(field, wanted.config, existing)) is not None
+    ]
+    more = sorted(set(_filters(existing)) - set(_filters(wanted.config)))
+    if wanted.may_filter_more and more:
+        found.append(f"it also filters {', '.join(more)}")
+    return _deviation(wanted.title, found)
 
 
 def consumer_remarks(wanted: ConsumerRequirement, existing: Config) -> list[str]:
     """Return what an operator may have chosen for an existing consumer, and what it costs."""
     room = _number(existing, "max_ack_pending")
-    if not 0 < room < min(_ROOM, _number(wanted.config, "max_ack_pending")):
+    if "max_ack_pending" in wanted.tolerated or not 0 < room < min(
+        _ROOM, _number(wanted.config, "max_ack_pending")
+    ):
         return []
     return _sentences(
         wanted,
@@ -101,7 +137,14 @@ def consumer_remarks(wanted: ConsumerRequirement, existing: Config) -> list[str]
 
 
 def _sentences(wanted: ConsumerRequirement, found: list[str]) -> list[str]:
-    return [f'consumer "{wanted.name}" of stream "{wanted.stream}" differs: {text}' for text in found]
+    return [f"{wanted.title} differs: {text}" for text in found]
+
+
+def _deviation(what: str, found: list[str]) -> list[str]:
+    if not found:
+        return []
+    text = f"{what} is not as this version of the contract states: {', '.join(found)}"
+    return [f"{text}; it is used as it is"]
 
 
 def _difference(field: str, wanted: Config, existing: Config) -> str | None:

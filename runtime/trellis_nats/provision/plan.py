@@ -48,9 +48,7 @@ def plan(requirements: Iterable[Requirement]) -> Plan:
             case BucketRequirement() | StoreRequirement():
                 _add(streams, requirement.stream.title, requirement.stream)
             case ConsumerRequirement():
-                _add(
-                    consumers, f'consumer "{requirement.name}" of stream "{requirement.stream}"', requirement
-                )
+                _add(consumers, requirement.title, requirement)
             case ServerFeature():
                 features[requirement] = None
     return Plan(tuple(streams.values()), tuple(consumers.values()), tuple(features))

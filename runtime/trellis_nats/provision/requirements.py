@@ -33,7 +33,10 @@ class StreamRequirement:
     config: Mapping[str, JsonValue]
     """Its configuration in the form of the JetStream API, without the name and the replicas."""
     compared: tuple[str, ...] = ("subjects", "retention", "storage")
-    """The fields that an existing stream must have exactly so. An operator may choose the others."""
+    """The fields that an existing stream must have exactly so: correctness depends on them."""
+    tolerated: tuple[str, ...] = ()
+    """The fields that the contract states, and that an existing stream may have otherwise: another version of the contract
+    may have created it. A difference is logged. An operator may choose what is neither compared nor tolerated."""
     sufficient_subjects: tuple[str, ...] = ()
     """An existing stream is accepted when it has one of these. Where empty, `compared` decides alone."""
     is_lossless: bool = False
@@ -66,10 +69,19 @@ class ConsumerRequirement:
     name: str
     config: Mapping[str, JsonValue]
     """Its configuration in the form of the JetStream API, without the durable name."""
+    tolerated: tuple[str, ...] = ("ack_wait", "deliver_policy")
+    """The fields that the contract states, and that an existing consumer may have otherwise, as for a stream."""
+    may_filter_more: bool = False
+    """Whether the process that pulls can leave what it does not know to processes of another version."""
     since: tuple[int, int, int] = (0, 0, 0)
     """The first server version that it is required on."""
     is_optional: bool = False
     """Whether the surface can do without it: a problem is logged, and nothing is refused."""
+
+    @property
+    def title(self) -> str:
+        """What texts call it."""
+        return f'consumer "{self.name}" of stream "{self.stream}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +95,8 @@ class BucketRequirement:
     """How long a value is kept; 0: indefinitely."""
     max_value_bytes: int | None = None
     """None: as large as the server accepts."""
+    must_keep: bool = False
+    """Whether correctness depends on how long values are kept. Else an existing bucket may have another TTL."""
     is_optional: bool = False
     """As `StreamRequirement.is_optional`."""
 
@@ -103,13 +117,11 @@ class BucketRequirement:
                 "deny_delete": True,
                 "allow_direct": True,
             },
-            compared=(
-                "subjects",
-                "retention",
+            compared=("subjects", "retention", "allow_direct", *(("max_age",) if self.must_keep else ())),
+            tolerated=(
                 "max_msgs_per_subject",
-                "max_age",
+                *(() if self.must_keep else ("max_age",)),
                 "max_msg_size",
-                "allow_direct",
             ),
             bucket=self.bucket,
             is_optional=self.is_optional,
@@ -142,10 +154,8 @@ class StoreRequirement:
                 "allow_rollup_hdrs": True,
                 "allow_direct": True,
             },
-            compared=(
-                *("subjects", "retention", "discard", "max_age", "allow_rollup_hdrs"),
-                *(() if limit is None else ("max_bytes",)),
-            ),
+            compared=("subjects", "retention", "discard", "allow_rollup_hdrs"),
+            tolerated=("max_age", *(() if limit is None else ("max_bytes",))),
             store=self.store,
         )
 

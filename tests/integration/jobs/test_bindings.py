@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from trellis_nats import Binding, ConfigurationError, parse_binding
+from trellis_nats import Binding, ConfigurationError, ProvisioningError, parse_binding
 from trellis_nats._nats.jetstream.streams import create_consumer
 from trellis_nats.provision import BucketRequirement, provision
 from trellis_nats.testing import NatsServer
@@ -20,9 +20,14 @@ async def test_a_given_binding_names_everything(nats_server: NatsServer) -> None
     async with Shop.connect(nats_server.url):
         pass  # makes the streams
 
-    with pytest.raises(ConfigurationError, match="tr_jobs_x_q1"):
-        async with Shop.connect(nats_server.url, binding=renamed()):
-            pass
+    async with Shop.connect(nats_server.url, binding=renamed()) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=job.tries)
+
+        with pytest.raises(ProvisioningError, match=r"tr_jobs_x_q1.*does not exist"):
+            await shop.jobs.start_workers()
 
 
 async def test_a_consumer_that_a_control_plane_made_works_unchanged(nats_server: NatsServer) -> None:

@@ -20,7 +20,13 @@ from trellis_nats._nats.jetstream.streams import (
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ProvisioningError
 from trellis_nats.jobs.model.job_streams import job_requirements
-from trellis_nats.provision import BucketRequirement, Requirement, StreamRequirement, provision
+from trellis_nats.provision import (
+    BucketRequirement,
+    Requirement,
+    StreamRequirement,
+    provision,
+    require_consumer,
+)
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
@@ -148,17 +154,21 @@ async def test_what_the_account_may_not_create_is_named_with_the_subject() -> No
         await reader.close()
 
 
-async def test_a_workers_account_verifies_its_consumer_only() -> None:
+async def test_a_workers_account_verifies_its_buckets_and_its_consumer_only() -> None:
     async with NatsServer(config=ACCOUNTS) as server:
         owner, worker = await as_user(server, "all"), await as_user(server, "worker")
 
         with pytest.raises(ProvisioningError) as failure:
             await provision(worker, NEEDS, create=False)
+        with pytest.raises(ProvisioningError) as no_consumer:
+            await require_consumer(worker, work_consumer_of(), create=False)
         await provision(owner, NEEDS, create=True)
-        await provision(worker, NEEDS, create=False)
-        await provision(worker, NEEDS, create=True)
+        for create in (False, True):
+            await provision(worker, NEEDS, create=create)
+            await require_consumer(worker, work_consumer_of(), create=create)
 
-        assert {problem.partition(" does not exist")[0] for problem in failure.value.problems} == {
+        problems = [*failure.value.problems, *no_consumer.value.problems]
+        assert {problem.partition(" does not exist")[0] for problem in problems} == {
             'consumer "shop__pack" of stream "JOBS_WORK"',
             'bucket "shop"',
         }
@@ -175,7 +185,7 @@ async def test_what_differs_is_named_and_not_changed(
     await create_stream(connection, {"name": "JOBS_WORK", "subjects": ["trellis.work.>"]})
     await create_stream(
         connection,
-        {"name": "KV_shop", "subjects": ["$KV.shop.>"], "max_msgs_per_subject": 5, "allow_direct": True},
+        {"name": "KV_shop", "subjects": ["$KV.shop.>"], "max_msgs_per_subject": 5},
     )
 
     with pytest.raises(ProvisioningError) as failure:
@@ -187,9 +197,7 @@ async def test_what_differs_is_named_and_not_changed(
         'stream "JOBS_WORK" differs: retention is limits, not workqueue',
         'stream "JOBS_WORK" differs: it has no source JOBS that turns "trellis.jobs.*.*.*.created" into "trellis.work.$1.$2"',
         'stream "JOBS_WORK" differs: it has no source JOBS that turns "trellis.jobs.*.*.*.retried" into "trellis.work.$1.$2"',
-        'bucket "shop" differs: max_msgs_per_subject is 5, not 2',
-        'bucket "shop" differs: max_age is unlimited, not 3600 s',
-        'bucket "shop" differs: max_msg_size is unlimited, not 1000',
+        'bucket "shop" differs: allow_direct is false, not true',
     )
     assert config_of(await get_stream_info(connection, "JOBS"))["storage"] == "memory"
     assert 'stream "JOBS" has max_msgs 9: when it is full, it drops the oldest messages' in caplog.text
@@ -236,8 +244,9 @@ async def test_a_consumer_of_another_runtime_is_recognised(connection: Connectio
         },
     )
 
+    await provision(connection, NEEDS, create=True)
     with pytest.raises(ProvisioningError) as failure:
-        await provision(connection, NEEDS, create=True)
+        await require_consumer(connection, work_consumer_of(), create=True)
 
     consumer = 'consumer "shop__pack" of stream "JOBS_WORK" differs: '
     assert failure.value.problems == (f"{consumer}another runtime created it: {BY_ANOTHER}",)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from trellis_nats.binding import GroupBinding
 from trellis_nats.errors import ConfigurationError
+from trellis_nats.events.groups.consumer import group_consumer
 from trellis_nats.provision.compare import (
     consumer_deviations,
     consumer_differences,
     consumer_remarks,
+    stream_deviations,
     stream_differences,
     stream_remarks,
 )
 from trellis_nats.provision.plan import plan, stream_config
-from trellis_nats.provision.requirements import BucketRequirement
+from trellis_nats.provision.requirements import BucketRequirement, ConsumerRequirement
 
 from tests.support.needs import NEEDS
 
@@ -154,14 +157,88 @@ def _sources() -> list[object]:
         ({"filter_subject": "trellis.work.a.b"}, "it filters trellis.work.a.b, not trellis.work.shop.pack"),
         ({"filter_subject": ""}, "it filters nothing, not trellis.work.shop.pack"),
         ({"ack_policy": "none"}, "ack_policy is none, not explicit"),
-        ({"ack_wait": 60_000_000_000}, "ack_wait is 60 s, not 30 s"),
     ],
 )
 def test_a_consumer_that_behaves_differently_differs(changed: dict[str, object], sentence: str) -> None:
     existing = {**CONSUMER.config, **changed}
-    assert consumer_differences(CONSUMER, existing) + consumer_deviations(CONSUMER, existing) == [
+    assert consumer_deviations(CONSUMER, existing) == []
+    assert consumer_differences(CONSUMER, existing) == [
         f'consumer "shop__pack" of stream "JOBS_WORK" differs: {sentence}'
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"ack_wait": 60_000_000_000}, "ack_wait is 60 s, not 30 s"),
+        ({"deliver_policy": "new"}, "deliver_policy is new, not all"),
+        (
+            {"ack_wait": 60_000_000_000, "deliver_policy": "new"},
+            "ack_wait is 60 s, not 30 s, deliver_policy is new, not all",
+        ),
+    ],
+)
+def test_what_the_contract_states_of_a_consumer_is_tolerated(changed: dict[str, object], words: str) -> None:
+    existing = {**CONSUMER.config, **changed}
+    assert consumer_differences(CONSUMER, existing) == []
+    assert consumer_deviations(CONSUMER, existing) == [
+        (
+            'consumer "shop__pack" of stream "JOBS_WORK" is not as this version of the contract states: '
+            f"{words}; it is used as it is"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"max_msgs_per_subject": 5}, "max_msgs_per_subject is 5, not 2"),
+        (
+            {"max_age": 0, "max_msg_size": -1},
+            "max_age is unlimited, not 3600 s, max_msg_size is unlimited, not 1000",
+        ),
+    ],
+)
+def test_what_the_contract_states_of_a_bucket_is_tolerated(changed: dict[str, object], words: str) -> None:
+    existing = {**BUCKET.config, **changed}
+    assert stream_differences(BUCKET, existing) == []
+    assert stream_deviations(BUCKET, existing) == [
+        f'bucket "shop" is not as this version of the contract states: {words}; it is used as it is'
+    ]
+
+
+def test_the_bucket_of_the_keys_must_keep_its_records() -> None:
+    """A lease that the server drops would be taken a second time."""
+    assert stream_differences(KEYS, {**KEYS.config, "max_age": 5_000_000_000}) == [
+        'bucket "JOBS_KEYS_shop" differs: max_age is 5 s, not unlimited'
+    ]
+
+
+def group_of(concurrency: int, *subjects: str) -> ConsumerRequirement:
+    group = GroupBinding(
+        alias="audit",
+        stream="trellis",
+        consumer_name="shop__audit",
+        filter_subjects=subjects,
+        concurrency=concurrency,
+    )
+    return group_consumer(group)
+
+
+def test_a_group_leaves_the_events_of_another_version_to_it() -> None:
+    newer, older = group_of(2, "events.v1.A", "events.v1.B"), group_of(2, "events.v1.A")
+
+    assert consumer_differences(older, newer.config) == []
+    assert "it also filters events.v1.B" in consumer_deviations(older, newer.config)[0]
+    assert (
+        "it filters events.v1.A, not events.v1.A, events.v1.B" in consumer_differences(newer, older.config)[0]
+    )
+
+
+def test_a_group_tolerates_another_concurrency() -> None:
+    assert consumer_differences(group_of(4, "events.v1.A"), group_of(2, "events.v1.A").config) == []
+    (text,) = consumer_deviations(group_of(4, "events.v1.A"), group_of(2, "events.v1.A").config)
+    assert "max_ack_pending is 2, not 4" in text
 
 
 def test_a_low_limit_of_deliveries_is_an_operators_choice() -> None:

@@ -109,6 +109,17 @@ class ProgressThread:
         """
         return self._add(reply, interval)
 
+    def change(self, hold: Hold, interval: timedelta) -> None:
+        """Give a hold another interval. If that is shorter, the next progress ack is sent at once."""
+        with self._lock:
+            is_shorter = interval.total_seconds() < hold.seconds
+            hold.seconds = interval.total_seconds()
+            if is_shorter:
+                hold.due = time.monotonic()
+                self._shortest = min(hold.seconds, self._shortest)
+        if is_shorter:
+            self._wake()
+
     def repeat(self, call: PeriodicCall, interval: timedelta) -> Hold:
         """Call `call` in the thread every `interval`, first after one interval; the calls never overlap.
 

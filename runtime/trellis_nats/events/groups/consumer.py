@@ -35,6 +35,8 @@ def group_consumer(group: GroupBinding) -> ConsumerRequirement:
             "max_deliver": _UNLIMITED,
             "max_ack_pending": group.concurrency,
         },
+        tolerated=("ack_wait", "deliver_policy", "max_ack_pending"),
+        may_filter_more=True,
     )
 
 

@@ -139,7 +139,7 @@ class _GroupSurface(Surface):
     @override
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
         group = binding.event_consumers.get(self.spec.name)
-        if group is None or role not in {"worker", "producer"}:
+        if group is None or role != "worker":
             return
         at_start = StartCheck.SKIPPED if self._is_left else StartCheck.REQUIRED
         stream, consumer, name = group.stream, group.consumer_name, group.alias
@@ -148,8 +148,6 @@ class _GroupSurface(Surface):
             f"verify the consumer of event group {name}",
             at_start=at_start,
         )
-        if role == "producer":
-            return
         yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull events of group {name}", at_start=at_start)
         yield publish(
             f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge events of group {name}", at_start=at_start
@@ -189,7 +187,7 @@ class _GroupSurface(Surface):
             self._runtime.health,
             self._runtime.clock,
         )
-        await worker.start()
+        await worker.start(may_create=self._runtime.may_create)
         self._worker = worker
 
     @property

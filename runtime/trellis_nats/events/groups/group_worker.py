@@ -12,7 +12,6 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
-from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
@@ -23,11 +22,12 @@ from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
 from trellis_nats.clock import Clock
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
-from trellis_nats.events.groups.consumer import problem_of
+from trellis_nats.events.groups.consumer import group_consumer, problem_of
 from trellis_nats.events.groups.event_handler import DeliveredEvent, EventRegistration, find_registration
 from trellis_nats.events.groups.verdict import retry_delay
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
+from trellis_nats.provision import require_consumer
 
 __all__ = ["GroupWorker"]
 
@@ -68,6 +68,7 @@ class GroupWorker:
             stream=group.stream,
             consumer=group.consumer_name,
             has_free_capacity=lambda: len(self._running) < group.concurrency,
+            on_report=self._accept,
         )
         self._pull = Pull(
             connection,
@@ -78,19 +79,20 @@ class GroupWorker:
             accept=self._accept,
         )
 
-    async def start(self) -> None:
-        """Begin to pull.
+    async def start(self, *, may_create: bool) -> None:
+        """Begin to pull. With `may_create`, create the group's consumer if it is missing.
 
         Raises:
             ProvisioningError: the group's consumer does not exist, or cannot be used.
             CannotConnect: the connection for heartbeats could not be opened.
         """
         group = self._group
-        info = await get_consumer_info(self._connection, group.stream, group.consumer_name)
-        problem = "it does not exist" if info is None else self._accept(info)
+        info = await require_consumer(self._connection, group_consumer(group), create=may_create)
+        problem = self._accept(info)
         if problem is not None:
-            what = f'consumer "{group.consumer_name}" of stream "{group.stream}"'
-            raise ProvisioningError([f"{what} of event group {group.alias}: {problem}"])
+            raise ProvisioningError(
+                [f"{group_consumer(group).title} of event group {group.alias}: {problem}"]
+            )
         await self._heartbeats.start()
         self._pull.start()
         self._pull.set_capacity(group.concurrency)

@@ -69,6 +69,7 @@ class DuePull:
             stream=DELAYED_STREAM,
             consumer=binding.consumer_name,
             has_free_capacity=lambda: self._free > 0,
+            on_report=self._accept,
         )
 
     async def start(self, *, is_allowed: bool) -> None:

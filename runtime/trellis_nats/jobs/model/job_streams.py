@@ -71,7 +71,7 @@ def job_requirements(jobs: JobsBinding) -> Iterator[Requirement]:
     yield _delayed()
     yield _advisories(jobs)
     has_keys = any(queue.key_concurrency is not None for queue in jobs.queues.values())
-    yield BucketRequirement(bucket=jobs.keys_bucket, is_optional=not has_keys)
+    yield BucketRequirement(bucket=jobs.keys_bucket, must_keep=True, is_optional=not has_keys)
 
 
 def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats._nats.jetstream.progress_thread import ProgressThread
+from trellis_nats._nats.jetstream.progress_thread import Hold, ProgressThread
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
-from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.capacity import Capacity, Permit
@@ -27,7 +26,6 @@ from trellis_nats.errors import (
     MalformedKeyRecord,
     PayloadTooLarge,
     PermissionDenied,
-    ProvisioningError,
     TransportError,
 )
 from trellis_nats.health.consumer_health import ConsumerHealth
@@ -40,7 +38,7 @@ from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.jobs.work.shutdown import Shutdown
-from trellis_nats.provision import compare_consumer
+from trellis_nats.provision import compare_consumer, log_oddities, require_consumer
 
 __all__ = ["Worker"]
 
@@ -111,6 +109,7 @@ class Worker:
         self._checks: set[asyncio.Task[None]] = set()
         self._redelivery = RedeliveryPolicy(binding.ack_wait)
         self._heartbeat = binding.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._holds: set[Hold] = set()
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
         self._consumer_health = self._new_check(find_write_problem)
@@ -130,24 +129,22 @@ class Worker:
             stream=self._stream,
             consumer=self._binding.consumer_name,
             has_free_capacity=lambda: self._capacity.free > 0,
+            on_report=self._read_policy,
             find_write_problem=find_write_problem,
         )
 
-    async def start(self, *, may_park: bool) -> None:
+    async def start(self, *, may_create: bool, may_park: bool) -> None:
         """Begin to pull.
 
         Args:
+            may_create: whether to create the queue's consumer if it is missing.
             may_park: whether the account has the permissions to park jobs.
 
         Raises:
-            ProvisioningError: the queue's consumer does not exist.
+            ProvisioningError: the queue's consumer does not exist, or cannot be used.
         """
-        info = await get_consumer_info(self._connection, self._stream, self._binding.consumer_name)
-        if info is None:
-            raise ProvisioningError(
-                [f'consumer "{self._binding.consumer_name}" of stream "{self._stream}" does not exist']
-            )
-        self._read_policy(info)
+        wanted = work_consumer(self._stream, self._binding)
+        self._read_policy(await require_consumer(self._connection, wanted, create=may_create))
         self._cancellations = self._connection.subscribe(
             self._subjects.cancellations(), self._on_cancellation
         )
@@ -158,14 +155,9 @@ class Worker:
 
     def _accept(self, info: ConsumerInfo) -> str | None:
         """Check a consumer that was deleted and exists again. Return why it cannot be used; None if it can."""
-        problems, oddities = compare_consumer(work_consumer(self._stream, self._binding), info)
-        for oddity in oddities:
-            fields = log_fields(
-                LogEvent.CONSUMER_DEVIATES,
-                queue=self._binding.queue_type,
-                consumer=self._binding.consumer_name,
-            )
-            _log.warning("queue %s: %s", self._binding.queue_type, oddity, extra=fields)
+        wanted = work_consumer(self._stream, self._binding)
+        problems, oddities = compare_consumer(wanted, info)
+        log_oddities(wanted, oddities)
         if problems:
             return "; ".join(problems)
         self._read_policy(info)
@@ -174,7 +166,11 @@ class Worker:
     def _read_policy(self, info: ConsumerInfo) -> None:
         self._server_clock.observe(info.server_time)
         self._redelivery = RedeliveryPolicy.of(info, otherwise=self._binding.ack_wait)
-        self._heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        heartbeat = self._redelivery.ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        if heartbeat != self._heartbeat:  # a changed ack wait applies at once, also to what is in hand
+            self._heartbeat = heartbeat
+            for hold in self._holds:
+                self._heartbeats.change(hold, heartbeat)
 
     async def stop(self, grace: GracePeriod) -> None:
         """Stop pulling at once, let handlers end within the grace period, then stop them and release their jobs.
@@ -221,7 +217,7 @@ class Worker:
 
     def _take(self, message: Delivery) -> None:
         self._consumer_health.on_message()
-        self._run(self._execute(message, self._capacity.acquire(), self._redelivery, self._heartbeat))
+        self._run(self._execute_new(message, self._capacity.acquire()))
 
     def _take_due(self, message: Delivery) -> None:
         self._run(self._execute_due(message, self._capacity.request()))
@@ -239,21 +235,26 @@ class Worker:
             fields = log_fields(LogEvent.INTERNAL_ERROR, queue=queue)
             _log.error("queue %s: working a job failed unexpectedly", queue, exc_info=error, extra=fields)
 
+    async def _execute_new(self, message: Delivery, permit: Permit) -> None:
+        hold = self._heartbeats.hold(message.reply, self._heartbeat)
+        self._holds.add(hold)
+        try:
+            await self._execute(message, permit, self._redelivery, hold)
+        finally:
+            self._holds.discard(hold)
+
     async def _execute_due(self, message: Delivery, permit: Permit) -> None:
         # Our own consumer, whatever the one of new work is like.
-        redelivery, heartbeat = (
-            RedeliveryPolicy(self._due.ack_wait),
-            self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT,
-        )
+        redelivery = RedeliveryPolicy(self._due.ack_wait)
+        hold = self._heartbeats.hold(message.reply, self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT)
         try:
-            await self._execute(message, permit, redelivery, heartbeat)
+            await self._execute(message, permit, redelivery, hold)
         finally:
             self._due.free()
 
     async def _execute(
-        self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy, heartbeat: timedelta
+        self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy, hold: Hold
     ) -> None:
-        hold = self._heartbeats.hold(message.reply, heartbeat)
         message.hold = hold
         try:
             await permit.reacquire()

@@ -1,0 +1,92 @@
+"""Creates missing consumers, and verifies the one that a process is about to pull from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._nats.jetstream.streams import create_consumer, get_consumer_info
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.errors import ApiError, PermissionDenied, ProvisioningError
+from trellis_nats.provision.compare import compare_consumer, foreign_traits
+from trellis_nats.provision.plan import consumer_config
+from trellis_nats.provision.requirements import ConsumerRequirement
+
+__all__ = ["NAME_IN_USE", "create_missing", "log_oddities", "missing", "not_allowed", "require_consumer"]
+
+_log = logging.getLogger(__name__)
+
+NAME_IN_USE: Final = (10058, 10148, 10013)
+"""The error codes for a name in use: by a stream, by a consumer (2.10 on), by a consumer (older)."""
+
+
+async def require_consumer(
+    connection: Connection, wanted: ConsumerRequirement, *, create: bool
+) -> ConsumerInfo:
+    """Return the server's report about a consumer that this process pulls from. Log what it has otherwise.
+
+    With `create`, this runtime owns the consumer: it is created if it is missing, and one with a backoff or a limit of
+    deliveries is refused.
+
+    Raises:
+        ProvisioningError: it does not exist, or pulling from it would break correctness; every problem is named.
+        TransportError: NATS did not answer.
+    """
+    problems = await create_missing(connection, wanted) if create else []
+    info = None if problems else await get_consumer_info(connection, wanted.stream, wanted.name)
+    if info is None:
+        raise ProvisioningError(problems or [missing(wanted.title)])
+    problems, oddities = compare_consumer(wanted, info)
+    if create:
+        traits = foreign_traits(wanted, info.config)
+        problems += traits
+        oddities = [text for text in oddities if text not in traits]
+    if problems:
+        raise ProvisioningError(problems)
+    log_oddities(wanted, oddities)
+    return info
+
+
+def log_oddities(wanted: ConsumerRequirement, oddities: list[str]) -> None:
+    """Log what a usable consumer has otherwise than required."""
+    for oddity in oddities:
+        fields = log_fields(LogEvent.CONSUMER_DEVIATES, stream=wanted.stream, consumer=wanted.name)
+        _log.warning("%s", oddity, extra=fields)
+
+
+async def create_missing(connection: Connection, wanted: ConsumerRequirement) -> list[str]:
+    """Create a consumer unless it exists. Return why that is not possible."""
+    what = wanted.title
+    try:
+        if await get_consumer_info(connection, wanted.stream, wanted.name) is not None:
+            return []
+        await create_consumer(connection, wanted.stream, consumer_config(wanted))
+    except PermissionDenied as denial:
+        if "CONSUMER.INFO" in denial.subject:
+            return [f"{what} cannot be looked up: {denial}; an operator must allow it"]
+        return [not_allowed(what, denial)]
+    except ApiError as error:
+        if error.err_code in NAME_IN_USE:
+            return []  # another process was faster
+        return [f"{what} cannot be created: {error.description}"]
+    _log.info(
+        "created %s",
+        what,
+        extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.stream, consumer=wanted.name),
+    )
+    return []
+
+
+def missing(what: str) -> str:
+    """Return the sentence about something that does not exist, and that this process may not create."""
+    return f"{what} does not exist; the control plane or an operator must create it"
+
+
+def not_allowed(what: str, denial: PermissionDenied) -> str:
+    """Return the sentence about something that does not exist, and that the account may not create."""
+    return (
+        f"{what} does not exist, and {denial}; an operator must create it, or start the service once with an account "
+        "that may"
+    )
