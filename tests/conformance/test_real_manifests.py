@@ -108,7 +108,7 @@ def test_there_are_twelve() -> None:
     assert len(NAMES) == 12
 
 
-@pytest.mark.xfail(reason="operations, stores and transfers are not generated yet", strict=False)
+@pytest.mark.xfail(reason="operations are not generated yet", strict=False)
 def test_every_package_is_complete(packages: Path) -> None:
     written: dict[str, tuple[str, list[str]]] = json.loads((packages / "written.json").read_text())
 

@@ -17,6 +17,8 @@ from trellis_nats import (
     TransferError,
     UnexpectedError,
 )
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 from trellis_nats.transfers import download as client_side
@@ -140,14 +142,17 @@ async def test_a_slow_reader_holds_up_the_service(
     nats_server: NatsServer, service: WireService, client: WireClient
 ) -> None:
     """The service sends at most 16 frames ahead, so a slow reader keeps little in memory."""
-    download = await client.download(FILE)
     frames: list[Message] = []
-    watcher = client.runtime.connection
-    chunks = aiter(download)
-    first = await anext(chunks)
+    watcher = await Connection.open(nats_server.url, settings=ConnectionSettings())
     watcher.subscribe("_INBOX_wire.client.>", frames.append)
-    await asyncio.sleep(0.3)  # nothing shows that nothing more comes
-    assert len(frames) <= 16
+    await watcher.flush()
+    chunks = aiter(await client.download(FILE))
+    first = await anext(chunks)
+    await eventually(lambda: sum("trellis-transfer-seq" in frame.headers for frame in frames) == 16)
+    await service.runtime.connection.flush()
+    await watcher.flush()
+    assert sum("trellis-transfer-seq" in frame.headers for frame in frames) == 16
+    await watcher.close()
 
     rest = [chunk async for chunk in chunks]
     assert first + b"".join(rest) == CONTENT
