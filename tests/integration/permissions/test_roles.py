@@ -34,15 +34,20 @@ from tests.support.depot import Depot, DepotClient, login, register, role_accoun
 from tests.support.eventually import eventually
 from tests.support.live import CountFrom
 from tests.support.orders import REQUEST, CreateResponse, Order
+from tests.support.processing import ProcessInput
 from tests.support.shop import Parcel, ParcelJob, Receipt, Weight, up_to
 from tests.support.versions import VERSIONS
 
 SOON = timedelta(seconds=10)
 LOOKED_UP_AT_CONNECT = [
     f"$JS.API.STREAM.INFO.{name}" for name in ("JOBS", "JOBS_WORK", "JOBS_DELAYED", "JOBS_ADVISORIES")
-] + [f"$JS.API.STREAM.INFO.{name}" for name in ("trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot")]
+] + [
+    f"$JS.API.STREAM.INFO.{name}"
+    for name in ("trellis", "KV_depot_orders", "KV_JOBS_KEYS_depot", "KV_trellis_operations_depot")
+]
 OF_A_WORKER = [
     "$JS.API.DIRECT.GET.KV_depot_orders.$KV.depot_orders.>",
+    "$JS.API.DIRECT.GET.KV_trellis_operations_depot.$KV.trellis_operations_depot.>",
     "$JS.API.STREAM.INFO.OBJ_depot_labels",
 ]
 
@@ -108,6 +113,8 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
         assert await (await client.label(REQUEST)).read() == REQUEST.customer_id.encode()
         async with client.count(CountFrom(customer="c1", first=3)) as counts:
             assert [count.n async for count in counts] == [3]
+        run = await client.fixed.start(ProcessInput(order_id="o1"))
+        assert (await run.result(timeout=SOON)).status == "done"
         assert (await worker.health.report()).ready
 
         # Only an operator may look up streams, which each service attempts when it connects.
