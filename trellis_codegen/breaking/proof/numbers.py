@@ -16,7 +16,6 @@ __all__ = [
     "Range",
     "find_step",
     "list_numbers",
-    "list_steps_around",
     "takes_number",
     "tighten",
     "write_number",
@@ -123,7 +122,7 @@ def list_numbers(kind: Number, hints: Iterable[Fraction] = ()) -> Iterator[JsonV
     if bounds.low is not None and bounds.high is not None:
         tried.append((bounds.low + bounds.high) / 2)
     for hint in hints:
-        tried += [hint, *list_steps_around(hint, step)]
+        tried += [hint, *_list_steps_around(hint, step)]
     tried += [step, -step, step / 2, Fraction(-1), Fraction(1, 2), Fraction(3, 2), Fraction(_LARGE)]
     for exact in dict.fromkeys(tried):
         value = write_number(exact)
@@ -131,8 +130,7 @@ def list_numbers(kind: Number, hints: Iterable[Fraction] = ()) -> Iterator[JsonV
             yield value
 
 
-def list_steps_around(hint: Fraction, step: Fraction) -> list[Fraction]:
-    """Return the multiples of a step next to a number, and numbers that are close to it."""
+def _list_steps_around(hint: Fraction, step: Fraction) -> list[Fraction]:
     below = math.floor(hint / step) * step
     half = Fraction(1, 2)
     return [below, below + step, below - step, below + 2 * step, hint - 1, hint + 1, hint - half, hint + half]

@@ -32,7 +32,7 @@ from trellis_codegen.breaking.proof.numbers import list_numbers
 from trellis_codegen.breaking.proof.sizes import NoValue, make_smallest
 from trellis_codegen.breaking.proof.texts import list_texts, matches_pattern
 
-__all__ = ["Witness", "find_witness", "list_values"]
+__all__ = ["Witness", "find_witness"]
 
 _MOST_VALUES: Final = 600
 _MOST_INSIDE: Final = 24
@@ -67,7 +67,7 @@ def find_witness(
         pairs.append(((), writer, reader))
     for way, ours, theirs in pairs:
         hints = collect_hints(ours, theirs)
-        for part in islice(list_values(ours, hints, undeclared=undeclared), _MOST_VALUES):
+        for part in islice(_list_values(ours, hints, undeclared=undeclared), _MOST_VALUES):
             if not _is_about(failure, part) or takes(theirs, part):
                 continue
             if not writes(ours, part, undeclared=undeclared):
@@ -88,7 +88,7 @@ def _is_about(failure: Failure, part: JsonValue) -> bool:
     return (failure.name in part) is (failure.cause is not Cause.REQUIRED)
 
 
-def list_values(kind: Kind, hints: Hints, *, undeclared: bool, depth: int = _DEEPEST) -> Iterator[JsonValue]:
+def _list_values(kind: Kind, hints: Hints, *, undeclared: bool, depth: int = _DEEPEST) -> Iterator[JsonValue]:
     """Yield values of a kind, simple ones first: small everywhere, and at one place at its edges."""
     match kind:
         case ListOf():
@@ -99,11 +99,11 @@ def list_values(kind: Kind, hints: Hints, *, undeclared: bool, depth: int = _DEE
             yield from _list_objects(kind, hints, undeclared=undeclared, depth=depth)
         case Union(members=members):
             yield from _interleave(
-                [list_values(member, hints, undeclared=undeclared, depth=depth) for member in members]
+                [_list_values(member, hints, undeclared=undeclared, depth=depth) for member in members]
             )
         case Link(rank=rank):
             if rank is not None and depth > 0:
-                yield from list_values(kind.target, hints, undeclared=undeclared, depth=depth)
+                yield from _list_values(kind.target, hints, undeclared=undeclared, depth=depth)
         case _:
             yield from _list_plain(kind, hints)
 
@@ -224,7 +224,7 @@ def _take_inside(kind: Kind, hints: Hints, *, undeclared: bool, depth: int) -> l
             return [make_smallest(kind)]
         except NoValue:
             return []
-    found = list_values(kind, hints, undeclared=undeclared, depth=depth - 1)
+    found = _list_values(kind, hints, undeclared=undeclared, depth=depth - 1)
     return [*islice(found, _MOST_INSIDE)]
 
 

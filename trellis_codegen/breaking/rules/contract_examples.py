@@ -1,6 +1,6 @@
 """A change that each contract rule reports, and its nearest neighbour that it does not, as fragments of manifests.
 
-Fragments refer to the schemas `R` and `Q`, which `complete_contract` adds with everything else that a contract needs.
+Fragments refer to the schemas `R` and `Q`, objects of texts, and to the capabilities `o.read` and `o.write`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 
-__all__ = ["CONTRACT_EXAMPLES", "ContractExample", "complete_contract"]
+__all__ = ["CONTRACT_EXAMPLES", "ContractExample"]
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -23,14 +23,6 @@ _RECORD: Final[JsonObject] = {
 }
 _R: Final[JsonObject] = {"schema": "R"}
 _Q: Final[JsonObject] = {"schema": "Q"}
-_BASE: Final[JsonObject] = {
-    "format": "trellis.contract.v1",
-    "id": "orders@v1",
-    "displayName": "Orders",
-    "description": "Takes orders.",
-    "kind": "service",
-}
-_RIGHTS: Final = ("o.read", "o.write")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,17 +33,6 @@ class ContractExample:
     passes: tuple[JsonObject, JsonObject]
     also: tuple[str, ...] = ()
     """What is reported next to the rule."""
-
-
-def complete_contract(fragment: JsonObject) -> JsonObject:
-    """Return a valid contract with the sections of a fragment."""
-    rights: JsonObject = {
-        name: {"displayName": name, "description": f"The right {name}."} for name in _RIGHTS
-    }
-    schemas: JsonObject = {"R": _RECORD, "Q": {**_RECORD, "title": "Q"}}
-    exports: JsonObject = {"schemas": ["R", "Q"]}
-    defaults: JsonObject = {"capabilities": rights, "schemas": schemas, "exports": exports}
-    return {**_BASE, **defaults, **fragment}
 
 
 def _example(

@@ -152,5 +152,6 @@ def sort_columns(columns: Iterable[Column]) -> tuple[Column, ...]:
 
 
 def describe_columns(columns: Iterable[Column]) -> str:
-    """Return columns in words: `old producers and callers, jobs already queued`."""
-    return ", ".join(_WORDS[column] for column in sort_columns(columns)) or "readers"
+    """Return columns in words: `old producers and callers, stored values and operators`."""
+    words = [_WORDS[column] for column in sort_columns(columns)]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "readers"

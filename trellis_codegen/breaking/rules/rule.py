@@ -147,5 +147,3 @@ class ContractRule:
     remedy: Remedy
     only_during_deploy: bool = False
     """Whether it needs both versions to run, so that `--deploy stop` avoids it."""
-    note: str = ""
-    """When the grade differs."""

@@ -39,7 +39,7 @@ _RULES: Final = (
     _rule(
         "FIELD_BECAME_REQUIRED", "N", Remedy.OPTIONAL_FIRST,
         "an optional member is required",
-        "{path} is required now, and may be absent in {who}",
+        "{path} is required now; {who} may lack it",
     ),
     _rule(
         "FIELD_BECAME_OPTIONAL", "W", Remedy.READERS_FIRST,
@@ -59,7 +59,7 @@ _RULES: Final = (
     _rule(
         "FIELD_LOST_NULL", "N", Remedy.WRITERS_FIRST,
         "null is no longer allowed",
-        "{path} must not be null now, and may be null in {who}",
+        "{path} must not be null now; {who} may have null",
     ),
     _rule(
         "OBJECT_CLOSED", "M", Remedy.WRITERS_FIRST,
@@ -99,12 +99,12 @@ _RULES: Final = (
     _rule(
         "TYPE_CHANGED", "B", Remedy.BOTH_NAMES,
         "values of the one are not values of the other, and no other rule says it better",
-        "{path} was {old}, and is {new}; {who} disagree",
+        "{path} was {old}, and is {new}, which {who} do not expect",
     ),
     _rule(
         "NUMBER_BECAME_INTEGER", "N", Remedy.WRITERS_FIRST,
         "a number is an integer",
-        "{path} must be whole now, and may be a fraction in {who}",
+        "{path} must be whole now; {who} may have a fraction",
     ),
     _rule(
         "INTEGER_BECAME_NUMBER", "W", Remedy.READERS_FIRST,
@@ -124,7 +124,7 @@ _RULES: Final = (
     _rule(
         "CONST_CHANGED", "B", Remedy.READERS_FIRST,
         "another constant",
-        "{path} must be {new} now, and was {old}; {who} disagree",
+        "{path} must be {new} now, and was {old}, which {who} expect or send",
     ),
     _rule(
         "BOUND_NARROWED", "N", Remedy.WRITERS_FIRST,
@@ -169,7 +169,7 @@ _RULES: Final = (
     _rule(
         "TUPLE_CHANGED", "B", Remedy.SERVE_BOTH,
         "other positions; a list has become a tuple (narrower), or a tuple a list (wider)",
-        "{path} has {new} now, and had {old}; {who} disagree",
+        "{path} has {new} now, and had {old}, which {who} expect or send",
     ),
     _rule(
         "UNION_MEMBER_REMOVED", "N", Remedy.WRITERS_FIRST,
@@ -184,7 +184,7 @@ _RULES: Final = (
     _rule(
         "TAG_CHANGED", "B", Remedy.SERVE_BOTH,
         "the constant, or the name, of what tells the objects of a union apart",
-        "the objects at {path} are told apart by other constants now; {who} disagree",
+        "the objects at {path} are told apart by other constants now, which {who} do not know",
     ),
     _rule(
         "BECAME_NEVER", "N", Remedy.STOP_READING_FIRST,

@@ -204,6 +204,10 @@ def _find_words(failure: Failure, answer: Answer, *, forward: bool) -> dict[str,
     if failure.cause in (Cause.LENGTH, Cause.TUPLE):
         before, after = _order(failure.writer, failure.reader, forward=forward)
         words |= {"old": describe_length(before), "new": describe_length(after)}
+        if failure.cause is Cause.TUPLE:
+            words |= {
+                side: f"{words[side].replace('free', 'any number of')} positions" for side in ("old", "new")
+            }
     reader = follow(failure.reader)
     for member in list_members(reader):
         if isinstance(member, Text):

@@ -73,7 +73,7 @@ def describe_length(kind: Kind) -> str:
     """Return how long a text or a list may be: `at most 5`."""
     found = follow(kind)
     if isinstance(found, Tuple):
-        return f"{len(found.positions)} positions"
+        return f"{len(found.positions)}"
     if not isinstance(found, Text | ListOf):
         return "free"
     low, high = found.shortest, found.longest

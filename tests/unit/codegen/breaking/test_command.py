@@ -83,7 +83,7 @@ def test_a_break_is_shown_with_its_line_a_value_who_breaks_and_the_way_out(proje
     assert lines[1].startswith(
         "  job queue keep, payload: /size is required now; old producers and callers, "
     )
-    assert "jobs already queued" in lines[1]
+    assert "jobs already queued and replays of dead jobs do not have it" in lines[1]
     assert lines[2].endswith('"size": {')
     assert lines[3].endswith("^^^^^^ /schemas/Thing/properties/size")
     assert lines[4] == '    for example {"thingId": ""}: the old contract writes it, the new one refuses it'

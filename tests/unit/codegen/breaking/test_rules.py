@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.breaking.comparison import compare_contracts
 from trellis_codegen.breaking.findings import Finding
-from trellis_codegen.breaking.rules.contract_examples import CONTRACT_EXAMPLES, complete_contract
+from trellis_codegen.breaking.rules.contract_examples import CONTRACT_EXAMPLES
 from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
 from trellis_codegen.breaking.rules.grades import SURFACES, Deploy, Grade
 from trellis_codegen.breaking.rules.rule import SchemaClass
@@ -49,8 +49,33 @@ USES: Final[dict[str, JsonObject]] = {
 """A use of the schema `Value` for each surface."""
 
 
+def complete(fragment: JsonObject) -> JsonObject:
+    """Return a valid contract with the sections of a fragment, and what examples refer to."""
+    members = ("id", "origin", "account", "kind", "file")
+    text: JsonValue = {"type": "string"}
+    record: JsonObject = {
+        "type": "object",
+        "properties": dict.fromkeys(members, text),
+        "required": list[JsonValue](members),
+    }
+    rights: JsonObject = {
+        name: {"displayName": name, "description": f"The right {name}."} for name in ("o.read", "o.write")
+    }
+    return {
+        "format": "trellis.contract.v1",
+        "id": "orders@v1",
+        "displayName": "Orders",
+        "description": "Takes orders.",
+        "kind": "service",
+        "capabilities": rights,
+        "schemas": {"R": record, "Q": {**record, "title": "Q"}},
+        "exports": {"schemas": ["R", "Q"]},
+        **fragment,
+    }
+
+
 def manifest(fragment: JsonObject) -> Manifest:
-    return read_manifest(json.dumps(complete_contract(fragment)).encode()).manifest
+    return read_manifest(json.dumps(complete(fragment)).encode()).manifest
 
 
 def using(prefix: str, schema: JsonValue) -> Manifest:
