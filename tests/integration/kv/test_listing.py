@@ -7,7 +7,10 @@ from datetime import timedelta
 
 import pytest
 from trellis_nats import DeletedEntry, Entry, InvalidKey, InvalidPayload
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.kv import KvBucket
+from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.orders import Order, OrdersService
@@ -137,3 +140,22 @@ async def test_a_watch_misses_no_newest_value_through_outages(nats_server: NatsS
             if total % 15 == 5:
                 proxy.cut()
         await asyncio.wait_for(watching, timedelta(seconds=30).total_seconds())
+
+
+async def test_a_watch_continues_when_its_consumer_was_removed(nats_server: NatsServer) -> None:
+    """As the server does when a slow reader asks for nothing for a minute."""
+    async with OrdersService.connect(nats_server.url) as service:
+        await service.orders.put("a", Order(order_id="a"))
+        other = await Connection.open(nats_server.url, settings=ConnectionSettings())
+        async with aclosing(service.orders.watch()) as changes:
+            assert [entry.key for entry in await take(changes, 1)] == ["a"]
+            answer = await call(other, "CONSUMER.NAMES.KV_orders-service_orders")
+            match answer:
+                case {"consumers": [str(name)]}:
+                    await call(other, f"CONSUMER.DELETE.KV_orders-service_orders.{name}")
+                case _:
+                    raise AssertionError(answer)
+            await service.orders.put("b", Order(order_id="b"))
+
+            assert [entry.key for entry in await take(changes, 1)] == ["b"]
+        await other.close()

@@ -74,6 +74,7 @@ class Pull:
         idle_heartbeat: timedelta = timedelta(seconds=3),
         on_state: Callable[[PullState], None] | None = None,
         accept: Callable[[ConsumerInfo], str | None] | None = None,
+        on_missing: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -88,6 +89,8 @@ class Pull:
             on_state: called at each change of `state`.
             accept: checks a consumer that exists again after it was deleted. A returned sentence says why it cannot be
                 used any longer, and keeps the engine from pulling.
+            on_missing: called when the consumer does not exist any longer. The engine then stops pulling; without it, it
+                waits until the consumer exists again.
         """
         self.state = PullState(consuming=False, reason="not started")
         self._connection = connection
@@ -98,6 +101,7 @@ class Pull:
         self._heartbeat = idle_heartbeat
         self._on_state = on_state
         self._accept = accept
+        self._on_missing = on_missing
         self._free = 0
         self._requests: PullRequests | None = None
         self._stopped = False
@@ -278,6 +282,9 @@ class Pull:
         backoff = Backoff(_RETRY_FIRST, _RETRY_LONGEST)
         while (problem := await self._find_problem()) is not None:
             self._set_state(*problem)
+            if problem[0] is LogEvent.CONSUMER_MISSING and self._on_missing is not None:
+                self._on_missing()
+                return
             await asyncio.sleep(backoff.next().total_seconds())
         self._searching = None
         self._refusals = 0

@@ -91,7 +91,11 @@ class _StreamFollower:
         if self._sequence is None and not self._latest:
             self._sequence = info.delivered_sequence
         self._pull = Pull(
-            self._connection, stream=self._stream, consumer=self._consumer, deliver=self._buffer.put_nowait
+            self._connection,
+            stream=self._stream,
+            consumer=self._consumer,
+            deliver=self._buffer.put_nowait,
+            on_missing=self._mark_gap,
         )
         self._pull.start()
         self._pull.set_capacity(self._room)
@@ -120,7 +124,8 @@ class _StreamFollower:
         await self._end()
 
     def _mark_gap(self) -> None:
-        # What was under way when the link ended is lost: a consumer without acks does not redeliver it.
+        # What was under way when the link ended is lost: a consumer without acks does not redeliver it. A consumer is
+        # removed while a slow reader requests nothing for a minute.
         self._buffer.put_nowait(None)
 
     async def _reopen(self) -> None:
