@@ -26,6 +26,8 @@ from tests.support.stub_contracts import stub_contracts
 
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = SHARED / "manifests"
+UPLOADS: Final = "Evidence.Upload/transfer: not generated yet"
+"""The one part that is missing: an upload with an operation."""
 NAMES: Final = sorted(path.name for path in MANIFESTS.glob("*.json"))
 
 pytestmark = [
@@ -108,11 +110,11 @@ def test_there_are_twelve() -> None:
     assert len(NAMES) == 12
 
 
-@pytest.mark.xfail(reason="operations are not generated yet", strict=False)
 def test_every_package_is_complete(packages: Path) -> None:
     written: dict[str, tuple[str, list[str]]] = json.loads((packages / "written.json").read_text())
 
-    assert {name: remarks for name, (_, remarks) in written.items() if remarks} == {}
+    found = [remark for _, remarks in written.values() for remark in remarks]
+    assert [remark for remark in found if UPLOADS not in remark] == []
 
 
 @pytest.mark.parametrize("manifest", NAMES)

@@ -198,8 +198,9 @@ def select_used(used: UsedContract, other: Manifest) -> Manifest:
     calls: list[Rpc | Operation] = [*(rpc or {}).values(), *(operations or {}).values()]
     answers = {error.error_type for call in calls for error in call.errors or ()}
     events = _only(other.events, used.listed("events"))
-    # A feed does not list its errors: it may end with any that the contract declares.
-    errors = other.errors if feeds else _declared(other.errors, answers)
+    # A feed, and an operation that lists no errors, may end with any that the contract declares.
+    is_any = bool(feeds) or any(not operation.errors for operation in (operations or {}).values())
+    errors = other.errors if is_any else _declared(other.errors, answers)
     sections = {"rpc": rpc, "operations": operations, "events": events, "feeds": feeds, "errors": errors}
     kept = {name: getattr(other, name) for name in _KEPT & other.model_fields_set}
     kept |= {name: section for name, section in sections.items() if section}

@@ -84,6 +84,26 @@ def test_only_what_is_listed_is_generated(tmp_path: Path) -> None:
     assert "RpcEndpoint" not in text
 
 
+@pytest.mark.parametrize(("listed", "expected"), [(["Lost"], ["Lost"]), ([], ["Lost", "Late"])])
+def test_an_operation_that_lists_no_errors_may_end_with_any(
+    tmp_path: Path, listed: list[str], expected: list[str]
+) -> None:
+    run: JsonValue = {
+        "version": "v1",
+        "subject": "operations.v1.Run",
+        "input": THING,
+        "output": THING,
+        "errors": [{"type": name} for name in listed],
+    }
+    errors: JsonValue = {name: {"type": name} for name in ("Lost", "Late")}
+    document = using(shop={"contract": "shop@v1", "operations": {"call": ["Run"]}})
+
+    package, _ = generated(document, tmp_path, {**SHOP, "operations": {"Run": run}, "errors": errors})
+
+    text = (tmp_path / package.__name__ / "uses/shop/operations.py").read_text()
+    assert f"from .errors import {', '.join(sorted(expected))}\n" in text
+
+
 def test_an_alias_in_both_groups_is_required(tmp_path: Path) -> None:
     document = contract(uses={"required": {"shop": BUY}, "optional": {"shop": {"contract": "gone@v1"}}})
 
