@@ -39,7 +39,7 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
     try:
         runtime.attach(connection)
         runtime.before_start(lambda: require_permissions(runtime))
-        await provision(
+        runtime.may_look_up = await provision(
             connection,
             runtime.requirements(),
             create=runtime.may_create,

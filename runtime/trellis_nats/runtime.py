@@ -45,6 +45,8 @@ class Runtime:
         """The clock by which jobs and retries wait and expire."""
         self.instance_id = new_id()
         """Distinguishes this process from the others that run the same service."""
+        self.may_look_up = True
+        """Whether the account may look up streams, as far as provisioning has found out."""
         self.health = Health(is_client=is_client)
         self._surfaces: list[Surface] = []
         self._optional_uses: set[str] = set()

@@ -15,6 +15,7 @@ from trellis_nats.connect import open_runtime
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
+from trellis_nats.jobs.maintenance.removed_queues import warn_of_removed_queues
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
 
@@ -90,7 +91,11 @@ class Service(Participant):
             PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
-        await self._runtime.start()
+        runtime = self._runtime
+        runtime.connection.require_own_loop()
+        if runtime.may_look_up:
+            await warn_of_removed_queues(runtime.connection, runtime.contract.name, runtime.binding.jobs)
+        await runtime.start()
 
     async def stop(self, *, grace: timedelta | None = None) -> None:
         """Take no new work, let running handlers finish within the grace period, then cancel them and release their jobs.

@@ -38,7 +38,7 @@ async def provision(
     create: bool,
     replicas: int = 1,
     max_bytes: int | None = None,
-) -> None:
+) -> bool:
     """Make sure that everything required exists. Several processes may do so at the same time.
 
     With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`. What exists is
@@ -46,6 +46,9 @@ async def provision(
     and can be undone. An account that may not look up streams, as a worker's may not, verifies its buckets only. What is
     optional is looked up only to create it. So are consumers: only the process that pulls needs one, and verifies it when it
     starts (`require_consumer`).
+
+    Returns:
+        Whether the account may look up the streams.
 
     Raises:
         ProvisioningError: something is missing or differs; it has a sentence for each problem.
@@ -57,6 +60,7 @@ async def provision(
     version = connection.server_version
     problems: list[str] = []
     broken: set[str] = set()
+    may_look_up = True
     try:
         for stream in wanted.streams:
             if version < stream.since or (stream.is_optional and not create):
@@ -65,6 +69,7 @@ async def provision(
             found = await _stream_problems(
                 connection, stream, create=create, replicas=replicas, max_bytes=max_bytes
             )
+            may_look_up = may_look_up and found is not None
             if found or found is None:  # an account without the look-up does not create consumers either
                 broken.add(stream.name)
             problems += _required(found or [], is_optional=stream.is_optional)
@@ -79,6 +84,7 @@ async def provision(
     if problems:
         raise ProvisioningError(problems)
     _warn_of_missing(wanted.features, connection.server_version)
+    return may_look_up
 
 
 def _required(found: list[str], *, is_optional: bool) -> list[str]:

@@ -22,7 +22,9 @@ from trellis_nats.errors import ApiError
 
 __all__ = [
     "StoredMessage",
+    "count_by_subject",
     "count_messages",
+    "count_subjects",
     "create_consumer",
     "create_stream",
     "delete_consumer",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 _NOT_FOUND: Final = 404
+_BEYOND: Final = 1_000_000_000
+"""An offset behind every list: the answer has the total alone (measured on 2.10, 2.12 and 2.15)."""
 _STORE_HEADERS: Final = (
     "Nats-Stream",
     "Nats-Subject",
@@ -148,13 +152,27 @@ async def get_stream_info(connection: Connection, stream: str) -> JsonObject | N
 
 async def count_messages(connection: Connection, stream: str, subject: str) -> int:
     """Return how many messages a stream has on one subject. Raises as `get_last_message_from_leader`."""
-    body: JsonObject = {"subjects_filter": subject}
-    match await _found(connection, f"STREAM.INFO.{stream}", body):
+    return (await count_by_subject(connection, stream, subject)).get(subject, 0)
+
+
+async def count_by_subject(connection: Connection, stream: str, subject_filter: str) -> dict[str, int]:
+    """Return how many messages a stream has on each subject under a filter, of up to 100,000 subjects.
+
+    There are none where there is no such stream. Raises as `get_last_message_from_leader`.
+    """
+    match await _found(connection, f"STREAM.INFO.{stream}", {"subjects_filter": subject_filter}):
         case {"state": {"subjects": dict(counts)}}:
-            count = counts.get(subject)
-            return count if isinstance(count, int) else 0
+            return {subject: count for subject, count in counts.items() if isinstance(count, int)}
         case _:
-            return 0
+            return {}
+
+
+async def count_subjects(connection: Connection, stream: str, subject_filter: str) -> int:
+    """Return how many subjects under a filter have messages, without listing them. Raises as `count_by_subject`."""
+    body: JsonObject = {"subjects_filter": subject_filter, "offset": _BEYOND}
+    found = await _found(connection, f"STREAM.INFO.{stream}", body)
+    total = None if found is None else found.get("total")
+    return total if isinstance(total, int) else 0
 
 
 async def get_consumer_info(
