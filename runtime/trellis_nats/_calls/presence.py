@@ -59,7 +59,7 @@ class Presence:
         self._loop = checks.connection.loop
         self._last_frame = self._loop.time()
         self._first_absence: float | None = None
-        self._timer = self._loop.call_later(ALIVE_EVERY.total_seconds(), self._check_idle)
+        self._timer = self._loop.call_later(checks.alive_every, self._check_idle)
 
     def on_frame(self) -> None:
         """Record that a frame was sent."""
@@ -84,13 +84,13 @@ class Presence:
     def _check_idle(self) -> None:
         if self._first_absence is not None and self._loop.time() - self._first_absence < _FORGET_AFTER:
             self._ask()
-            self._restart_timer(ALIVE_EVERY.total_seconds())
+            self._restart_timer(self._checks.alive_every)
             return
         idle = self._loop.time() - self._last_frame
-        if idle >= ALIVE_EVERY.total_seconds():
+        if idle >= self._checks.alive_every:
             self._ask()
             idle = 0.0
-        self._restart_timer(ALIVE_EVERY.total_seconds() - idle)
+        self._restart_timer(self._checks.alive_every - idle)
 
     def _restart_timer(self, seconds: float) -> None:
         self._timer.cancel()
@@ -106,9 +106,22 @@ class Presence:
 class PresenceChecks:
     """The answers about all subscribers of one surface in this process."""
 
-    def __init__(self, connection: Connection, *, trace_subject: Callable[[str], str] | None = None) -> None:
-        """Begin; `trace_subject` returns where a server reports about a subscriber. None: all subscribers know `alive`."""
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        trace_subject: Callable[[str], str] | None = None,
+        alive_every: timedelta | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            connection: where the subscribers are.
+            trace_subject: returns where a server reports about a subscriber. None: all subscribers know `alive`.
+            alive_every: the longest time without a frame; by default `ALIVE_EVERY`.
+        """
         self.connection = connection
+        self.alive_every = (alive_every or ALIVE_EVERY).total_seconds()
         self._inbox = connection.new_inbox()
         self._trace_subject = trace_subject
         self._numbers = count()

@@ -97,12 +97,12 @@ class CallReceiver:
                 extra=self._errors.log_fields(LogEvent.HANDLER_STUCK),
             )
 
-    def is_sent(self, call: IncomingCall, reply: Reply, *, reply_to: str = "") -> bool:
+    def is_sent(self, call: IncomingCall, reply: Reply) -> bool:
         """Send a reply, or an error when it is too large, and return whether there was a connection for it."""
         try:
-            self._send(call, reply, reply_to)
+            self._send(call, reply)
         except PayloadTooLarge as error:
-            self._send(call, self._errors.refuse(call, str(error), level=logging.ERROR), reply_to)
+            self._send(call, self._errors.refuse(call, str(error), level=logging.ERROR))
         except NotConnected:
             return False
         return True
@@ -124,8 +124,8 @@ class CallReceiver:
             extra=self._errors.log_fields(LogEvent.REPLY_LOST, call),
         )
 
-    def _send(self, call: IncomingCall, reply: Reply, reply_to: str) -> None:
-        self._connection.send(call.reply_subject, reply.data, headers=reply.headers, reply=reply_to)
+    def _send(self, call: IncomingCall, reply: Reply) -> None:
+        self._connection.send(call.reply_subject, reply.data, headers=reply.headers)
 
     def _receive(self, message: Message) -> None:
         if not is_reply_subject(message.reply):

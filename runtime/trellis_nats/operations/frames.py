@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
 from pydantic import JsonValue, ValidationError
@@ -10,12 +11,14 @@ from pydantic import JsonValue, ValidationError
 from trellis_nats._calls.headers import is_error
 from trellis_nats._calls.replies import Reply
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import from_milliseconds, to_milliseconds
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.operations.model.record import SignalEntry, SnapshotRecord
 from trellis_nats.operations.model.states import UpdateType
 
 __all__ = [
     "KEEPALIVE",
+    "KEEPALIVE_EVERY",
     "Action",
     "ControlRequest",
     "ErrorFrame",
@@ -40,9 +43,10 @@ Action: TypeAlias = Literal["get", "wait", "watch", "cancel", "signal"]
 
 KEEPALIVE: Final = Reply(b'{"kind":"keepalive"}')
 """The frame that shows that a watch is served, while nothing happens."""
+KEEPALIVE_EVERY: Final = timedelta(seconds=5)
+"""The longest time without a frame of a watch."""
 _INTERRUPTED: Final = "OperationWatchInterrupted"
 """The type of the error with which a service ends a watch whose operation goes on. Its caller watches again."""
-_UPDATES: Final = frozenset(get_args(UpdateType))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,11 +114,21 @@ def write_accepted(snapshot: SnapshotRecord) -> Reply:
     return _write({"kind": "accepted", "ref": reference, "snapshot": snapshot.to_json()})
 
 
-def write_snapshot(snapshot: SnapshotRecord, *, missed: int = 0) -> Reply:
-    """Write how an operation stands. `missed` events, which led there, follow for a caller that asked for them. Ours."""
+def write_snapshot(
+    snapshot: SnapshotRecord, *, missed: int = 0, keepalive_every: timedelta | None = None
+) -> Reply:
+    """Write how an operation stands.
+
+    Args:
+        snapshot: how it stands.
+        missed: how many events, which led there, follow for a caller that asked for them. Ours.
+        keepalive_every: of a watch, the longest time without a frame. Ours.
+    """
     body: dict[str, JsonValue] = {"kind": "snapshot", "snapshot": snapshot.to_json()}
     if missed:
         body["missedEvents"] = missed
+    if keepalive_every is not None:
+        body["keepaliveMs"] = to_milliseconds(keepalive_every)
     return _write(body)
 
 
@@ -156,6 +170,8 @@ class SnapshotFrame:
     snapshot: SnapshotRecord
     missed: int = 0
     """How many events, which led there, follow."""
+    keepalive_every: timedelta | None = None
+    """The longest time without a frame. None: the service does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +226,12 @@ def read_frame(message: Message) -> Frame:
         body = _object(decode_json(message.data))
         match body:
             case {"kind": "accepted" | "snapshot", "snapshot": dict(snapshot)}:
-                missed = body.get("missedEvents")
-                return SnapshotFrame(_snapshot(snapshot), missed if isinstance(missed, int) else 0)
+                missed, keepalive = body.get("missedEvents"), body.get("keepaliveMs")
+                return SnapshotFrame(
+                    _snapshot(snapshot),
+                    missed if isinstance(missed, int) else 0,
+                    from_milliseconds(keepalive) if isinstance(keepalive, int) else None,
+                )
             case {
                 "kind": "event",
                 "sequence": int(sequence),

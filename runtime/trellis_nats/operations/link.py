@@ -39,6 +39,8 @@ __all__ = ["OperationLink", "WatchFrames", "WatchLost"]
 
 _FRAMES_MAX: Final = 4096
 _BYTES_MAX: Final = 64 * 1024 * 1024
+_KEEPALIVES_LOST: Final = 3
+"""After the time of this many keepalives without a frame, the service is gone."""
 
 
 class WatchLost(Exception):
@@ -177,6 +179,7 @@ class WatchFrames:
         self._last_arrival = asyncio.get_running_loop().time()
         self.has_keepalive = False
         """Whether the service shows that it serves the watch, while nothing happens."""
+        self._silent_after = SILENT_AFTER.total_seconds()
 
     def put(self, message: Message) -> None:
         """Add a frame, unless frames are missing already."""
@@ -221,19 +224,21 @@ class WatchFrames:
         """
         while True:
             try:
-                async with asyncio.timeout_at(self._last_arrival + SILENT_AFTER.total_seconds()):
+                async with asyncio.timeout_at(self._last_arrival + self._silent_after):
                     await self._wait()
             except TimeoutError:
-                if asyncio.get_running_loop().time() < self._last_arrival + SILENT_AFTER.total_seconds():
+                if asyncio.get_running_loop().time() < self._last_arrival + self._silent_after:
                     continue
                 self._last_arrival = asyncio.get_running_loop().time()
                 return None
             message = self._frames.popleft()
             self._bytes -= len(message.data)
             frame = self._link.read(message)
+            if isinstance(frame, SnapshotFrame) and frame.keepalive_every is not None:
+                self.has_keepalive = True
+                self._silent_after = _KEEPALIVES_LOST * frame.keepalive_every.total_seconds()
             if not isinstance(frame, KeepaliveFrame):
                 return frame
-            self.has_keepalive = True
 
     async def _wait(self) -> None:
         while not self._frames:

@@ -24,6 +24,7 @@ from trellis_nats.errors import (
 )
 from trellis_nats.ids import new_id
 from trellis_nats.operations.frames import (
+    KEEPALIVE_EVERY,
     ControlRequest,
     InvalidFrame,
     read_control,
@@ -79,7 +80,7 @@ class OperationServer:
 
     async def start(self) -> None:
         """Begin to receive calls, which replicas share. Raises as `CallReceiver.start`."""
-        self._checks = PresenceChecks(self._connection)
+        self._checks = PresenceChecks(self._connection, alive_every=KEEPALIVE_EVERY)
         self._host.add(self._runner, self._codecs, self._signals)
         await self._controls.start()
         await self._starts.start()

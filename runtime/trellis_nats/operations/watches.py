@@ -14,6 +14,7 @@ from trellis_nats.errors import NotConnected, TransportError
 from trellis_nats.ids import new_id
 from trellis_nats.operations.frames import (
     KEEPALIVE,
+    KEEPALIVE_EVERY,
     write_event,
     write_interruption,
     write_snapshot,
@@ -60,7 +61,10 @@ class Watch:
             history = [] if after is None else await self._store.read_history(stored.record.id)
             newest = history[-1] if history else await self._store.require(stored.record.id)
             missed = _missed(history, after)
-            await self._send(write_snapshot(newest.record.snapshot, missed=len(missed)), presence.inbox)
+            await self._send(
+                write_snapshot(newest.record.snapshot, missed=len(missed), keepalive_every=KEEPALIVE_EVERY),
+                presence.inbox,
+            )
             for frame in missed:
                 await self._send(frame, presence.inbox)
             while not newest.record.has_ended:
