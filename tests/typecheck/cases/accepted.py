@@ -113,6 +113,10 @@ async def uses_of_every_kind(service: ThingsService, thing: Thing) -> None:
         assert_type((await anext(sales)).event, Sale)
         assert_type(await anext(prices), Sale)
 
+    run = await shop.operations.shop.pack.start(thing)
+    await run.signal.hurry(thing)
+    assert_type(await run.result(), Sale)
+
     @service.consumers.everything.shop_sold.handle
     async def sold(event: DeliveredEvent[Sale]) -> None:
         assert_type(event.event.region, str)

@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="things-service@v1",
-    digest="z6PWANQ0-tWWWnN8HPSRuuOw_fylF-WQmtK3Ua-qqtM",
+    digest="m-pKYhPvzPCwHEKWzxiasWk8M9FgB0BSkXrgM7ac6bs",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
     has_heartbeats=True,

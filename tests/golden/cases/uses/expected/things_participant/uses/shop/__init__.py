@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from .errors import OtherError, SoldOut
 from .models import Sale, SoldOutData, Thing, ThingLine
+from .operations import ShopPackHurrySignal, ShopPackRun
 
 __all__ = [
     "OtherError",
     "Sale",
+    "ShopPackHurrySignal",
+    "ShopPackRun",
     "SoldOut",
     "SoldOutData",
     "Thing",

@@ -10,6 +10,7 @@ from trellis_nats import Runtime
 
 from .events import EventSources
 from .feeds import FeedCalls
+from .operations import OperationCalls
 from .rpc import RpcCalls
 
 __all__ = ["ShopUse"]
@@ -28,3 +29,5 @@ class ShopUse:
         """Its events."""
         self.feeds: Final = FeedCalls(runtime)
         """Its feeds."""
+        self.operations: Final = OperationCalls(runtime)
+        """Its operations."""
