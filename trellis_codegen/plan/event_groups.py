@@ -13,7 +13,7 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.imports import Import
 from trellis_codegen.plan.jobs import describe_retries
 from trellis_codegen.plan.models import ModelsPlan
-from trellis_codegen.plan.wording import Argument, choose_text, write_duration, write_durations
+from trellis_codegen.plan.wording import Argument, choose_text, describe, write_duration, write_durations
 from trellis_codegen.problems import Pointer
 
 __all__ = [
@@ -120,7 +120,7 @@ def _group(name: str, group: EventConsumer, events: Iterable[GroupEventPlan]) ->
         class_name=naming.class_name(f"{naming.pascal(name)}Group"),
         spec=tuple(_spec(name, group)),
         events=tuple(events),
-        docstring="\n\n".join([choose_text(group.docs, f"The `{name}` event group."), _numbers(group)]),
+        docstring=describe(group.docs, f"The `{name}` event group.", _numbers(group)),
     )
 
 

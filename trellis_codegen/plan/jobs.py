@@ -18,7 +18,7 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.wording import (
     Argument,
-    choose_text,
+    describe,
     describe_duration,
     write_duration,
     write_durations,
@@ -106,7 +106,7 @@ def _queue(name: str, job: Job, models: ModelsPlan) -> QueuePlan:
         attribute=_attribute(name),
         queue_class=naming.class_name(f"{stem}Queue"),
         job_alias=naming.class_name(f"{stem}Job"),
-        docstring="\n\n".join([choose_text(job.docs, f"The `{name}` jobs."), _numbers(job)]),
+        docstring=describe(job.docs, f"The `{name}` jobs.", _numbers(job)),
         types=tuple(types),
         model_names=tuple(kind for kind in types if kind != "None"),
         spec=tuple(_spec(name, job, models)),

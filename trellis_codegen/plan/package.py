@@ -411,8 +411,8 @@ def _namespaces(manifest: Manifest, plan: PackagePlan) -> Iterator[list[Claim]]:
         Claim(name, ("schemas", schema)) for schema, names in plan.models.nested.items() for name in names
     ]
     yield [*errors, *models, *nested]
-    yield [*errors, *models, *claim_group_classes("rpc", plan.rpc, ("Endpoints", "Calls"))]
-    yield [*models, *claim_group_classes("events", plan.events, ("Publishers", "Sources"))]
+    yield [*errors, *models, *claim_group_classes("rpc", plan.rpc, ("RpcEndpoints", "RpcCalls"))]
+    yield [*models, *claim_group_classes("events", plan.events, ("EventPublishers", "EventSources"))]
     yield [
         *errors,
         *models,

@@ -9,7 +9,7 @@ from trellis_codegen import naming
 from trellis_codegen.contract.manifest import Manifest, StoreResource
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member
-from trellis_codegen.plan.wording import Argument, choose_text, write_duration
+from trellis_codegen.plan.wording import Argument, describe, describe_duration, write_duration
 
 __all__ = ["StorePlan", "claim_store_names", "plan_stores"]
 
@@ -55,4 +55,14 @@ def _store(name: str, store: StoreResource) -> StorePlan:
         spec.append(Argument(name="max_object_bytes", value=str(store.max_object_bytes)))
     if store.max_total_bytes is not None:
         spec.append(Argument(name="max_total_bytes", value=str(store.max_total_bytes)))
-    return StorePlan(spec=tuple(spec), docstring=choose_text(store.docs, store.purpose))
+    return StorePlan(spec=tuple(spec), docstring=describe(store.docs, store.purpose, *_numbers(store)))
+
+
+def _numbers(store: StoreResource) -> Iterator[str]:
+    """Describe what the numbers of the store mean for an object."""
+    if store.ttl_ms:
+        yield f"An object expires {describe_duration(store.ttl_ms)} after it is stored."
+    if store.max_object_bytes is not None:
+        yield f"An object has at most {store.max_object_bytes:,} bytes."
+    if store.max_total_bytes is not None:
+        yield f"All objects together have at most {store.max_total_bytes:,} bytes."

@@ -13,7 +13,15 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member, Surface, group_names
 from trellis_codegen.plan.imports import Import, find_imports
 from trellis_codegen.plan.models import ModelsPlan
-from trellis_codegen.plan.wording import Argument, choose_text, write_duration, write_tuple
+from trellis_codegen.plan.wording import (
+    Argument,
+    choose_text,
+    describe,
+    describe_duration,
+    describe_errors,
+    write_duration,
+    write_tuple,
+)
 from trellis_codegen.schemas.models import ModelClass, ModelField
 
 __all__ = [
@@ -162,10 +170,10 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
     return RpcPlan(
         input=input_type,
         output=output_type,
+        is_internal=bool(rpc.internal),
         errors=errors,
         spec=tuple(spec),
-        docstring=choose_text(rpc.docs, f"The `{name}` RPC."),
-        is_internal=bool(rpc.internal),
+        docstring=describe(rpc.docs, f"The `{name}` RPC.", describe_errors(errors)),
     )
 
 
@@ -255,8 +263,17 @@ def _bucket(name: str, bucket: KvResource, models: ModelsPlan) -> BucketPlan:
         value=value,
         has_schema=bucket.schema_ref is not None,
         spec=tuple(spec),
-        docstring=choose_text(bucket.docs, bucket.purpose),
+        docstring=describe(bucket.docs, bucket.purpose, *_bucket_numbers(bucket)),
     )
+
+
+def _bucket_numbers(bucket: KvResource) -> Iterator[str]:
+    if (bucket.history or 1) > 1:
+        yield f"The newest {bucket.history} revisions of a key are kept."
+    if bucket.ttl_ms:
+        yield f"A value expires {describe_duration(bucket.ttl_ms)} after it is written."
+    if bucket.max_value_bytes is not None:
+        yield f"A value has at most {bucket.max_value_bytes:,} bytes."
 
 
 def claim_error_names(manifest: Manifest) -> Iterator[Claim]:

@@ -10,7 +10,9 @@ from trellis_codegen.contract.parts import Docs
 __all__ = [
     "Argument",
     "choose_text",
+    "describe",
     "describe_duration",
+    "describe_errors",
     "write_duration",
     "write_durations",
     "write_tuple",
@@ -46,6 +48,18 @@ def choose_text(docs: Docs | None, otherwise: str) -> str:
         "\n\n".join(part.strip() for part in (docs.summary, docs.markdown) if part and part.strip())
         or otherwise
     )
+
+
+def describe(docs: Docs | None, otherwise: str, *sentences: str | None) -> str:
+    """Return a docstring's text: that of the contract, then what its numbers mean."""
+    numbers = " ".join(sentence for sentence in sentences if sentence)
+    return "\n\n".join(part for part in (choose_text(docs, otherwise), numbers) if part)
+
+
+def describe_errors(classes: Iterable[str]) -> str | None:
+    """Name the errors that a call declares; None if there are none."""
+    names = ", ".join(f"`{name}`" for name in classes)
+    return f"Declared errors: {names}." if names else None
 
 
 def write_duration(name: str, milliseconds: int) -> Argument:

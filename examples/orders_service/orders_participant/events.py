@@ -20,7 +20,7 @@ ORDERS_SHIPPED: Final = EventSpec(
 """An order left the warehouse."""
 
 
-class OrdersPublishers:
+class OrdersEventPublishers:
     """The `Orders` event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -35,11 +35,11 @@ class EventPublishers:
     """The event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.orders: Final = OrdersPublishers(runtime)
+        self.orders: Final = OrdersEventPublishers(runtime)
         """The `Orders` event publishers of the service."""
 
 
-class OrdersSources:
+class OrdersEventSources:
     """The `Orders` event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -54,5 +54,5 @@ class EventSources:
     """The event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.orders: Final = OrdersSources(runtime)
+        self.orders: Final = OrdersEventSources(runtime)
         """The `Orders` event sources for clients."""

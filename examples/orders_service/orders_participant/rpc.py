@@ -31,7 +31,7 @@ ORDERS_GET: Final = RpcSpec(
 """Read one order."""
 
 
-class OrdersEndpoints:
+class OrdersRpcEndpoints:
     """The `Orders` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -44,6 +44,8 @@ class OrdersEndpoints:
         """Read one order.
 
         Answers with the stored order, or with NotFoundError when the id is unknown.
+
+        Declared errors: `NotFoundError`.
         """
 
 
@@ -51,11 +53,11 @@ class RpcEndpoints:
     """The RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.orders: Final = OrdersEndpoints(runtime)
+        self.orders: Final = OrdersRpcEndpoints(runtime)
         """The `Orders` RPC endpoints of the service."""
 
 
-class OrdersCalls:
+class OrdersRpcCalls:
     """The `Orders` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -68,6 +70,8 @@ class OrdersCalls:
         """Read one order.
 
         Answers with the stored order, or with NotFoundError when the id is unknown.
+
+        Declared errors: `NotFoundError`.
         """
 
 
@@ -75,5 +79,5 @@ class RpcCalls:
     """The RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.orders: Final = OrdersCalls(runtime)
+        self.orders: Final = OrdersRpcCalls(runtime)
         """The `Orders` RPC calls for clients."""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from orders_participant import (
@@ -17,8 +18,11 @@ from orders_participant import (
     SyncTicketsPayload,
 )
 from orders_participant.jobs import ReserveInventoryQueue, SyncTicketsQueue
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from trellis_nats import RUNTIME_API
+
+from tests.support.generated import generated
+from tests.unit.codegen.contracts import contract, rpc
 
 
 def test_the_runtime_speaks_the_packages_interface() -> None:
@@ -117,3 +121,26 @@ def test_docstrings_describe_the_numbers_of_the_contract() -> None:
         ReserveInventoryQueue.__doc__ or ""
     )
     assert "At most 1 active per key zendesk:/origin:tickets" in (SyncTicketsQueue.__doc__ or "")
+
+
+def test_docstrings_name_the_errors_of_a_call_and_the_limits_of_resources(tmp_path: Path) -> None:
+    thing: JsonValue = {"schema": "Thing"}
+    document = contract(
+        errors={"Gone": {"type": "Gone"}, "Late": {"type": "Late"}},
+        rpc={"Get": rpc("Get", errors=[{"type": "Late"}, {"type": "UnexpectedError"}, {"type": "Gone"}])},
+        resources={
+            "kv": {
+                "things": {"purpose": "Things.", "schema": thing, "history": 5, "ttlMs": 90_000},
+                "notes": {"purpose": "Notes.", "schema": thing, "history": 1, "maxValueBytes": 65_536},
+            },
+            "store": {"files": {"purpose": "Files.", "ttlMs": 3_600_000, "maxObjectBytes": 2_097_152}},
+        },
+    )
+
+    package, _ = generated(document, tmp_path)
+
+    source = "".join(path.read_text() for path in (tmp_path / package.__name__).glob("*.py"))
+    assert "Declared errors: `Late`, `Gone`." in source
+    assert "The newest 5 revisions of a key are kept. A value expires 90 s after it is written." in source
+    assert "A value has at most 65,536 bytes." in source
+    assert "An object expires 1 h after it is stored. An object has at most 2,097,152 bytes." in source

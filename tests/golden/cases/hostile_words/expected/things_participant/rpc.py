@@ -21,7 +21,7 @@ THINGS_GET: Final = RpcSpec(
 """\"\"\" import os; os.system("true") \\ {{ 7*7 }} {% raw %} ' " \\" \u202e \x07 #"""
 
 
-class ThingsEndpoints:
+class ThingsRpcEndpoints:
     """The `Things` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -36,11 +36,11 @@ class RpcEndpoints:
     """The RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsEndpoints(runtime)
+        self.things: Final = ThingsRpcEndpoints(runtime)
         """The `Things` RPC endpoints of the service."""
 
 
-class ThingsCalls:
+class ThingsRpcCalls:
     """The `Things` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -55,5 +55,5 @@ class RpcCalls:
     """The RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsCalls(runtime)
+        self.things: Final = ThingsRpcCalls(runtime)
         """The `Things` RPC calls for clients."""

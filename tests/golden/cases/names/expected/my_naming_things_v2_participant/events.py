@@ -27,7 +27,7 @@ HAPPENED: Final = EventSpec(
 """The `happened` event."""
 
 
-class EventPublishers_:
+class EventEventPublishers:
     """The `Event` event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -39,13 +39,13 @@ class EventPublishers:
     """The event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.event: Final = EventPublishers_(runtime)
+        self.event: Final = EventEventPublishers(runtime)
         """The `Event` event publishers of the service."""
         self.happened: Final = EventPublisher[KebabThing](runtime, HAPPENED)
         """The `happened` event."""
 
 
-class EventSources_:
+class EventEventSources:
     """The `Event` event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -57,7 +57,7 @@ class EventSources:
     """The event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.event: Final = EventSources_(runtime)
+        self.event: Final = EventEventSources(runtime)
         """The `Event` event sources for clients."""
         self.happened: Final = EventSource[KebabThing](runtime, HAPPENED)
         """The `happened` event."""

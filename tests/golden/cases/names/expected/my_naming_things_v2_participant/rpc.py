@@ -45,7 +45,7 @@ RPC_GET: Final = RpcSpec(
 """The `Rpc.Get` RPC."""
 
 
-class ThingsEndpoints:
+class ThingsRpcEndpoints:
     """The `Things` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -55,7 +55,7 @@ class ThingsEndpoints:
         """The `Things.Deep.Down` RPC."""
 
 
-class RpcEndpoints_:
+class RpcRpcEndpoints:
     """The `Rpc` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -67,15 +67,15 @@ class RpcEndpoints:
     """The RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsEndpoints(runtime)
+        self.things: Final = ThingsRpcEndpoints(runtime)
         """The `Things` RPC endpoints of the service."""
-        self.rpc: Final = RpcEndpoints_(runtime)
+        self.rpc: Final = RpcRpcEndpoints(runtime)
         """The `Rpc` RPC endpoints of the service."""
         self.ping: Final = RpcEndpoint[KebabThing, CamelThing](runtime, PING)
         """The `ping` RPC."""
 
 
-class ThingsCalls:
+class ThingsRpcCalls:
     """The `Things` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -85,7 +85,7 @@ class ThingsCalls:
         """The `Things.Deep.Down` RPC."""
 
 
-class RpcCalls_:
+class RpcRpcCalls:
     """The `Rpc` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -97,9 +97,9 @@ class RpcCalls:
     """The RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsCalls(runtime)
+        self.things: Final = ThingsRpcCalls(runtime)
         """The `Things` RPC calls for clients."""
-        self.rpc: Final = RpcCalls_(runtime)
+        self.rpc: Final = RpcRpcCalls(runtime)
         """The `Rpc` RPC calls for clients."""
         self.ping: Final = RpcCall[KebabThing, CamelThing](runtime, PING)
         """The `ping` RPC."""

@@ -29,4 +29,8 @@ class Buckets:
 
     def __init__(self, runtime: Runtime) -> None:
         self.things: Final = Bucket[Thing](runtime, THINGS)
-        """Things by id."""
+        """Things by id.
+
+        The newest 5 revisions of a key are kept. A value expires 90 s after it is written. A value has at
+        most 1,024 bytes.
+        """

@@ -22,7 +22,7 @@ THINGS_GET: Final = DownloadSpec(
 """Get a thing."""
 
 
-class ThingsEndpoints:
+class ThingsRpcEndpoints:
     """The `Things` RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -30,6 +30,8 @@ class ThingsEndpoints:
         """Get a thing.
 
         Or learn that it is missing.
+
+        Declared errors: `Missing`, `BareError`.
         """
 
 
@@ -37,11 +39,11 @@ class RpcEndpoints:
     """The RPC endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsEndpoints(runtime)
+        self.things: Final = ThingsRpcEndpoints(runtime)
         """The `Things` RPC endpoints of the service."""
 
 
-class ThingsCalls:
+class ThingsRpcCalls:
     """The `Things` RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -49,6 +51,8 @@ class ThingsCalls:
         """Get a thing.
 
         Or learn that it is missing.
+
+        Declared errors: `Missing`, `BareError`.
         """
 
 
@@ -56,5 +60,5 @@ class RpcCalls:
     """The RPC calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsCalls(runtime)
+        self.things: Final = ThingsRpcCalls(runtime)
         """The `Things` RPC calls for clients."""

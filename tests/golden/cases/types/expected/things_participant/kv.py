@@ -34,4 +34,7 @@ class Buckets:
         self.tags: Final = Bucket[Tags](runtime, TAGS)
         """Tags."""
         self.raw: Final = Bucket[JsonValue](runtime, RAW)
-        """Whatever."""
+        """Whatever.
+
+        A value expires 1 d after it is written.
+        """

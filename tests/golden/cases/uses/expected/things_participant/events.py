@@ -20,7 +20,7 @@ THINGS_MOVED: Final = EventSpec(
 """The `Things.Moved` event."""
 
 
-class ThingsPublishers:
+class ThingsEventPublishers:
     """The `Things` event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -32,11 +32,11 @@ class EventPublishers:
     """The event publishers of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsPublishers(runtime)
+        self.things: Final = ThingsEventPublishers(runtime)
         """The `Things` event publishers of the service."""
 
 
-class ThingsSources:
+class ThingsEventSources:
     """The `Things` event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -48,5 +48,5 @@ class EventSources:
     """The event sources for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.things: Final = ThingsSources(runtime)
+        self.things: Final = ThingsEventSources(runtime)
         """The `Things` event sources for clients."""
