@@ -22,6 +22,7 @@ from tests.unit.codegen.shapes import SHAPES
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "typecheck" / "cases"
 EXAMPLE = ROOT / "examples" / "orders_service" / "orders_participant"
+EVERYTHING = ROOT / "tests" / "golden" / "everything"
 GOLDEN = ROOT / "tests" / "golden" / "cases"
 MARK = "  # refused"
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.timeout(180)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with every generated package, under a name of its own, and the users' files."""
     folder = tmp_path_factory.mktemp("typecheck")
-    packages = {EXAMPLE.name: EXAMPLE}
+    packages = {path.name: path for path in (EXAMPLE, *sorted(EVERYTHING.glob("*_participant")))}
     packages |= {f"{path.parts[-3]}_package": path for path in sorted(GOLDEN.glob("*/expected/*"))}
     for name, path in packages.items():
         shutil.copytree(path, folder / name)

@@ -12,7 +12,13 @@ from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Surface, group_names
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.surfaces import list_declared
-from trellis_codegen.plan.wording import Argument, choose_text, write_tuple
+from trellis_codegen.plan.wording import (
+    Argument,
+    choose_text,
+    describe,
+    describe_errors,
+    write_tuple,
+)
 
 __all__ = ["OperationPlan", "SignalPlan", "claim_operation_classes", "claim_signal_names", "plan_operations"]
 
@@ -125,7 +131,12 @@ def _operation(
         signals_class=naming.class_name(f"{stem}Signals"),
         errors=errors,
         spec=tuple(_spec(name, operation, models, progress, signals, errors)),
-        docstring=choose_text(operation.docs, f"The `{name}` operation."),
+        docstring=describe(
+            operation.docs,
+            f"The `{name}` operation.",
+            "Callers can cancel it." if operation.cancel else None,
+            describe_errors(errors if operation.errors else ()),
+        ),
     )
 
 

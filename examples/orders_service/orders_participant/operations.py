@@ -52,6 +52,8 @@ class OrdersOperationEndpoints:
         """Fulfil an order.
 
         Long-running fulfilment that reports each step and can be cancelled by its caller.
+
+        Callers can cancel it.
         """
 
 
@@ -73,6 +75,8 @@ class OrdersOperationCalls:
         """Fulfil an order.
 
         Long-running fulfilment that reports each step and can be cancelled by its caller.
+
+        Callers can cancel it.
         """
 
 

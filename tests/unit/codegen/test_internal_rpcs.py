@@ -14,7 +14,7 @@ def test_a_client_has_no_internal_rpc(tmp_path: Path) -> None:
     package, _ = generated(contract(rpc=calls), tmp_path)
 
     text = (tmp_path / package.__name__ / "rpc.py").read_text()
-    served, called = text.split("class ThingsCalls:")
+    served, called = text.split("class ThingsRpcCalls:")
     assert "self.audit" in served
     assert "self.get" in called
     assert "self.audit" not in called

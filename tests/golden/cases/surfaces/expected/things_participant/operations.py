@@ -112,6 +112,8 @@ class ThingsOperationEndpoints:
         """Assemble a thing.
 
         From parts.
+
+        Callers can cancel it. Declared errors: `BareError`.
         """
 
 
@@ -135,6 +137,8 @@ class ThingsOperationCalls:
         """Assemble a thing.
 
         From parts.
+
+        Callers can cancel it. Declared errors: `BareError`.
         """
 
 
