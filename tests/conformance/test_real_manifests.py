@@ -26,7 +26,7 @@ from tests.support.stub_contracts import stub_contracts
 
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = SHARED / "manifests"
-UPLOADS: Final = "Evidence.Upload/transfer: not generated yet"
+UPLOADS: Final = "not generated yet; the operation itself is"
 """The one part that is missing: an upload with an operation."""
 NAMES: Final = sorted(path.name for path in MANIFESTS.glob("*.json"))
 
