@@ -13,7 +13,7 @@ from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError, PermissionDenied, PermissionsMissing
 from trellis_nats.options import Credentials, Options
 from trellis_nats.permissions import inbox_prefix, require_permissions
-from trellis_nats.provision import provision
+from trellis_nats.provision import provision, update_existing
 from trellis_nats.runtime import Runtime
 
 __all__ = ["open_runtime"]
@@ -39,13 +39,7 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
     try:
         runtime.attach(connection)
         runtime.before_start(lambda: require_permissions(runtime))
-        runtime.may_look_up = await provision(
-            connection,
-            runtime.requirements(),
-            create=runtime.may_create,
-            replicas=_replicas(runtime, connection),
-            max_bytes=runtime.options.max_bytes,
-        )
+        await _provision(runtime, connection)
         await runtime.open()
         try:
             yield
@@ -53,6 +47,22 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
             await runtime.close()
     finally:
         await connection.close()
+
+
+async def _provision(runtime: Runtime, connection: Connection) -> None:
+    options, contract = runtime.options, runtime.contract
+    if options.provision == "off":
+        return
+    if options.provision == "update" and runtime.may_create:
+        await update_existing(connection, runtime.requirements(), contract)
+    runtime.may_look_up = await provision(
+        connection,
+        runtime.requirements(),
+        create=runtime.may_create,
+        replicas=_replicas(runtime, connection),
+        max_bytes=options.max_bytes,
+        contract=contract,
+    )
 
 
 def refuse_unsigned(url: str, options: Options) -> None:

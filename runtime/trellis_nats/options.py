@@ -7,14 +7,17 @@ import ssl
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import is_token
 
-__all__ = ["Credentials", "Maintenance", "Options", "Retention"]
+__all__ = ["Credentials", "Maintenance", "Options", "Provision", "Retention"]
 
+
+Provision: TypeAlias = Literal["create", "update", "verify", "off"]
+"""See `Options.provision`."""
 
 _PREFIX: Final = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
@@ -123,11 +126,17 @@ class Options:
     A port on loopback, or `host:port`, as in `"0.0.0.0:8080"`; with port 0 the system chooses one
     (`service.health.address`). The answers contain the texts of failing checks, and need no authentication.
     """
-    provision: bool = True
-    """Whether to create missing streams, consumers and buckets, where the account may.
+    provision: Provision = "create"
+    """What a service does about its streams, consumers, buckets and stores when it connects.
 
-    What exists is not altered, with one exception: atomic batches (`create_many`) are switched on in the stream of jobs, where
-    the account may update it. Servers before 2.12, and other runtimes, create it without them.
+    * `create`: create what is missing, where the account may, and verify the rest. What exists is not altered, with one
+      exception: atomic batches (`create_many`) are switched on in the stream of jobs, where the account may update it. Servers
+      before 2.12, and other runtimes, create it without them.
+    * `update`: also give consumers, buckets and stores the settings of the contract, where no newer version of it has set them.
+      Nothing is deleted and no limit of stored values lowered: that takes `apply_changes(…, allow_destroy=True)`.
+    * `verify`: create nothing. Something missing, or a difference that breaks correctness, is an error. A process with a binding
+      from a control plane does no more than this.
+    * `off`: look nothing up. A process that pulls still verifies its consumer.
     """
     jetstream_domain: str | None = None
     """The domain of the JetStream to use, for instance the hub's from a leaf node. None: that of the server."""
@@ -166,6 +175,10 @@ class Options:
             raise ConfigurationError(
                 f'jetstream_api_prefix "{self.jetstream_api_prefix}" must be tokens with dots between them, without a '
                 "dot at the end"
+            )
+        if self.provision not in get_args(Provision):
+            raise ConfigurationError(
+                f'provision must be "create", "update", "verify" or "off", got {self.provision!r}'
             )
         if self.max_bytes is not None and self.max_bytes <= 0:
             raise ConfigurationError(f"max_bytes must be positive, got {self.max_bytes}")

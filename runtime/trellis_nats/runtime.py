@@ -92,7 +92,7 @@ class Runtime:
     @property
     def may_create(self) -> bool:
         """Whether to create what is missing on the server: the options say so, and no control plane does."""
-        return self.options.provision and not self.has_given_binding
+        return self.options.provision in {"create", "update"} and not self.has_given_binding
 
     @property
     def surfaces(self) -> tuple[Surface, ...]:

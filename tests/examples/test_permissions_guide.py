@@ -35,7 +35,7 @@ def block(beginning: str) -> str:
 def options(user: str) -> Options:
     return Options(
         credentials=Credentials(user=user, password=f"of-{user}"),
-        provision=user == "provisioner",
+        provision="create" if user == "provisioner" else "verify",
         maintenance=Maintenance(rescue_every=None, purge_every=None),
     )
 

@@ -12,6 +12,7 @@ from trellis_nats import RUNTIME_API, Client, Contract, Maintenance, Options, Rp
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.options import Provision
 
 from tests.support.orders import ORDERS_CREATE, CreateRequest, CreateResponse
 
@@ -86,7 +87,7 @@ async def listening(url: str) -> AsyncGenerator[Listener]:
     await connection.close()
 
 
-def beating(every: timedelta = timedelta(milliseconds=20), *, provision: bool = True) -> Options:
+def beating(every: timedelta = timedelta(milliseconds=20), *, provision: Provision = "create") -> Options:
     """Return options with frequent heartbeats, which do not wait long for a server."""
     return Options(
         maintenance=Maintenance(heartbeat_every=every),

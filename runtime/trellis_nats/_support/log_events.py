@@ -186,6 +186,8 @@ class LogEvent(StrEnum):
     """A queue that this version of the contract does not have holds jobs, which no worker of this version takes."""
     QUEUES_UNKNOWN = "queues_unknown"
     """It is not known whether queues that the contract does not have hold jobs: they cannot be looked up."""
+    RESOURCE_UPDATED = "resource_updated"
+    """A consumer, bucket or store got the settings of this version of the contract, or could not get them."""
     STREAM_UPDATED = "stream_updated"
     """Atomic batches were switched on in an existing stream."""
     BATCHES_OFF = "batches_off"

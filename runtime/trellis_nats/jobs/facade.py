@@ -212,7 +212,11 @@ class Jobs:
             for setup, registration in handled:
                 worker = self._worker(setup, registration, self._heartbeats, liveness, write_health)
                 lacking = filter(self.runtime.lacks, parking_grants(setup.binding))
-                await worker.start(may_create=self.runtime.may_create, may_park=next(lacking, None) is None)
+                await worker.start(
+                    self.runtime.contract,
+                    may_create=self.runtime.may_create,
+                    may_park=next(lacking, None) is None,
+                )
                 self._workers.append(worker)
             clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
             await clock_skew.watch(self.runtime.connection, self._heartbeats)

@@ -103,9 +103,11 @@ def _verify_grants(wanted: Plan) -> Iterator[Grant]:
 
 
 def _create_grants(wanted: Plan) -> Iterator[Grant]:
-    # Creating is enough: nothing that exists is ever altered or deleted.
+    # Streams that services share are never altered; the permission to create a consumer is also that to update it.
     for stream in wanted.streams:
         yield api(f"STREAM.CREATE.{stream.name}", f"create stream {stream.name}")
+        if stream.tolerated:
+            yield api(f"STREAM.UPDATE.{stream.name}", f"apply the settings of the contract to {stream.name}")
     for consumer in wanted.consumers:
         # With several filters, the subject of the request has none of them.
         subject = consumer.config.get("filter_subject")

@@ -16,17 +16,17 @@ from trellis_nats._nats.jetstream.streams import (
     update_stream,
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.contract import Contract
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, ProvisioningError
 from trellis_nats.provision.compare import stream_deviations, stream_differences, stream_remarks
-from trellis_nats.provision.consumers import NAME_IN_USE, create_missing, missing, not_allowed
-from trellis_nats.provision.plan import plan, stream_config
+from trellis_nats.provision.consumers import NAME_IN_USE, create_missing, missing, not_allowed, remedy_of
+from trellis_nats.provision.plan import BATCHES_SINCE, plan, stream_config
 from trellis_nats.provision.requirements import Requirement, ServerFeature, StreamRequirement
 
 __all__ = ["provision"]
 
 _log = logging.getLogger(__name__)
 
-_BATCHES_SINCE: Final = (2, 12, 0)
 _REMEDIES: Final[Mapping[int, str]] = {10113: "; set Options(max_bytes=…), which applies to each of them"}
 """What to do, by the server's error code."""
 
@@ -38,10 +38,12 @@ async def provision(
     create: bool,
     replicas: int = 1,
     max_bytes: int | None = None,
+    contract: Contract | None = None,
 ) -> bool:
     """Make sure that everything required exists. Several processes may do so at the same time.
 
-    With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`. What exists is
+    With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`, and marked with the
+    `contract` where it follows one. What exists is
     not altered, except that atomic batches are switched on where they are required, and the account may: that is safe,
     and can be undone. An account that may not look up streams, as a worker's may not, verifies its buckets only. What is
     optional is looked up only to create it. So are consumers: only the process that pulls needs one, and verifies it when it
@@ -67,7 +69,7 @@ async def provision(
                 broken.add(stream.name)
                 continue
             found = await _stream_problems(
-                connection, stream, create=create, replicas=replicas, max_bytes=max_bytes
+                connection, stream, create=create, replicas=replicas, max_bytes=max_bytes, contract=contract
             )
             may_look_up = may_look_up and found is not None
             if found or found is None:  # an account without the look-up does not create consumers either
@@ -75,7 +77,7 @@ async def provision(
             problems += _required(found or [], is_optional=stream.is_optional)
         for consumer in wanted.consumers if create else ():
             if version >= consumer.since and consumer.stream not in broken:
-                _required(await create_missing(connection, consumer), is_optional=True)
+                _required(await create_missing(connection, consumer, contract), is_optional=True)
     except NoResponders:
         problems.append(
             f"JetStream is not enabled on {connection.address}, or not for this account; from a leaf node, the hub's is "
@@ -107,6 +109,7 @@ async def _stream_problems(
     create: bool,
     replicas: int,
     max_bytes: int | None,
+    contract: Contract | None,
 ) -> list[str] | None:
     """Create or verify a stream. Return its problems; None where the account may not look it up."""
     what = wanted.title
@@ -122,13 +125,15 @@ async def _stream_problems(
         existing = _config(info)
         differences = stream_differences(wanted, existing)
         if not differences:
-            _log_deviations(wanted, existing)
+            _log_deviations(wanted, existing, contract)
         await _remark(connection, wanted, existing, create=create)
         return differences
     if not create:
         return [missing(what)]
-    has_batches = connection.server_version >= _BATCHES_SINCE
-    config = stream_config(wanted, replicas=replicas, has_batches=has_batches, max_bytes=max_bytes)
+    has_batches = connection.server_version >= BATCHES_SINCE
+    config = stream_config(
+        wanted, replicas=replicas, has_batches=has_batches, max_bytes=max_bytes, contract=contract
+    )
     try:
         await create_stream(connection, config)
     except PermissionDenied as denial:
@@ -144,10 +149,11 @@ async def _stream_problems(
     return []
 
 
-def _log_deviations(wanted: StreamRequirement, existing: JsonObject) -> None:
+def _log_deviations(wanted: StreamRequirement, existing: JsonObject, contract: Contract | None) -> None:
     for deviation in stream_deviations(wanted, existing):
+        level, remedy = remedy_of(existing, contract)
         fields = log_fields(LogEvent.STREAM_DEVIATES, stream=wanted.name)
-        _log.warning("%s", deviation, extra=fields)
+        _log.log(level, "%s; %s", deviation, remedy, extra=fields)
 
 
 async def _remark(
@@ -157,7 +163,7 @@ async def _remark(
     for remark in stream_remarks(wanted, existing):
         level = logging.INFO if existing.get("discard") == "new" else logging.WARNING
         _log.log(level, "%s", remark, extra=log_fields(LogEvent.STREAM_DEVIATES, stream=wanted.name))
-    can_batch = wanted.has_batches and connection.server_version >= _BATCHES_SINCE
+    can_batch = wanted.has_batches and connection.server_version >= BATCHES_SINCE
     if can_batch and existing.get("allow_atomic") is not True:
         try:
             if create:

@@ -19,10 +19,13 @@ __all__ = [
     "consumer_deviations",
     "consumer_differences",
     "consumer_remarks",
+    "filters_of",
     "foreign_traits",
+    "shown",
     "stream_deviations",
     "stream_differences",
     "stream_remarks",
+    "values_differ",
 ]
 
 Config = Mapping[str, object]
@@ -44,7 +47,7 @@ def stream_differences(wanted: StreamRequirement, existing: Config) -> list[str]
     found += _missing_transforms(wanted.config, existing)
     if wanted.sufficient_subjects and not _has_any_subject(wanted.sufficient_subjects, existing):
         subjects = " or ".join(wanted.sufficient_subjects)
-        found.append(f"subjects is {_shown('subjects', existing)}, without {subjects}")
+        found.append(f"subjects is {shown('subjects', existing)}, without {subjects}")
     return [f"{what} differs: {text}" for text in found]
 
 
@@ -87,7 +90,7 @@ def compare_consumer(wanted: ConsumerRequirement, info: ConsumerInfo) -> tuple[l
 def consumer_differences(wanted: ConsumerRequirement, existing: Config) -> list[str]:
     """Return what prevents pulling from an existing consumer at all; nothing when it will do."""
     found = [text for text in (_difference("ack_policy", wanted.config, existing),) if text is not None]
-    needed, present = _filters(wanted.config), _filters(existing)
+    needed, present = filters_of(wanted.config), filters_of(existing)
     will_do = set(needed) <= set(present) if wanted.may_filter_more else needed == present
     if not will_do:
         found.append(f"it filters {', '.join(present) or 'nothing'}, not {', '.join(needed)}")
@@ -115,7 +118,7 @@ def consumer_deviations(wanted: ConsumerRequirement, existing: Config) -> list[s
         if not (is_foreign and field == "ack_wait")
         and (text := _difference(field, wanted.config, existing)) is not None
     ]
-    more = sorted(set(_filters(existing)) - set(_filters(wanted.config)))
+    more = sorted(set(filters_of(existing)) - set(filters_of(wanted.config)))
     if wanted.may_filter_more and more:
         found.append(f"it also filters {', '.join(more)}")
     return _deviation(wanted.title, found)
@@ -144,12 +147,18 @@ def _deviation(what: str, found: list[str]) -> list[str]:
     if not found:
         return []
     text = f"{what} is not as this version of the contract states: {', '.join(found)}"
-    return [f"{text}; it is used as it is"]
+    return [text]
+
+
+def values_differ(field: str, one: Config, other: Config) -> bool:
+    """Return whether a setting has different values; no limit has several spellings."""
+    return _comparable(one.get(field)) != _comparable(other.get(field))
 
 
 def _difference(field: str, wanted: Config, existing: Config) -> str | None:
-    want, have = _comparable(wanted.get(field)), _comparable(existing.get(field))
-    return None if want == have else f"{field} is {_shown(field, existing)}, not {_shown(field, wanted)}"
+    if not values_differ(field, wanted, existing):
+        return None
+    return f"{field} is {shown(field, existing)}, not {shown(field, wanted)}"
 
 
 def _comparable(value: object) -> object:
@@ -159,7 +168,8 @@ def _comparable(value: object) -> object:
     return None if value in {0, -1} else value
 
 
-def _shown(field: str, config: Config) -> str:
+def shown(field: str, config: Config) -> str:
+    """Return the value of a setting as texts show it."""
     match config.get(field):
         case None:
             return "not set"
@@ -207,7 +217,8 @@ def _has_any_subject(sufficient: tuple[str, ...], existing: Config) -> bool:
     return any(subject in sufficient for subject in subjects)
 
 
-def _filters(config: Config) -> list[str]:
+def filters_of(config: Config) -> list[str]:
+    """Return the filters of a consumer, in order, however they are spelled."""
     several = cast("list[object]", config.get("filter_subjects") or [])
     single = config.get("filter_subject")
     return sorted(map(str, several)) if several else [str(single)] if single else []

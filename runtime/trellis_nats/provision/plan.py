@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import JsonValue
 
+from trellis_nats.clock import now
+from trellis_nats.contract import Contract
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.provision.requirements import (
     BucketRequirement,
@@ -17,10 +19,15 @@ from trellis_nats.provision.requirements import (
     StoreRequirement,
     StreamRequirement,
 )
+from trellis_nats.provision.revision import stamp
 
-__all__ = ["Plan", "consumer_config", "plan", "stream_config"]
+__all__ = ["BATCHES_SINCE", "Plan", "consumer_config", "plan", "stream_config"]
 
 RequirementT = TypeVar("RequirementT", StreamRequirement, ConsumerRequirement)
+
+
+BATCHES_SINCE: Final = (2, 12, 0)
+"""The first server version with atomic batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +62,17 @@ def plan(requirements: Iterable[Requirement]) -> Plan:
 
 
 def stream_config(
-    stream: StreamRequirement, *, replicas: int, has_batches: bool, max_bytes: int | None = None
+    stream: StreamRequirement,
+    *,
+    replicas: int,
+    has_batches: bool,
+    max_bytes: int | None = None,
+    contract: Contract | None = None,
 ) -> dict[str, JsonValue]:
     """Return the configuration to create a stream with. Servers without atomic batches refuse the field.
 
-    With `max_bytes`, a stream that must not lose anything refuses new messages when it is full.
+    With `max_bytes`, a stream that must not lose anything refuses new messages when it is full. With a `contract`, what
+    belongs to one service is marked with it.
     """
     config: dict[str, JsonValue] = {"name": stream.name, **stream.config, "num_replicas": replicas}
     if stream.has_batches and has_batches:
@@ -68,12 +81,15 @@ def stream_config(
         config["max_bytes"] = max_bytes
         if stream.is_lossless:
             config["discard"] = "new"
+    if contract is not None and stream.tolerated:
+        config["metadata"] = stamp({}, contract, now())
     return config
 
 
-def consumer_config(consumer: ConsumerRequirement) -> dict[str, JsonValue]:
-    """Return the configuration to create a consumer with."""
-    return {"durable_name": consumer.name, **consumer.config}
+def consumer_config(consumer: ConsumerRequirement, contract: Contract | None = None) -> dict[str, JsonValue]:
+    """Return the configuration to create a consumer with. With a `contract`, it is marked with it."""
+    marks: dict[str, JsonValue] = {} if contract is None else {"metadata": stamp({}, contract, now())}
+    return {"durable_name": consumer.name, **consumer.config, **marks}
 
 
 def _add(planned: dict[str, RequirementT], what: str, requirement: RequirementT) -> None:

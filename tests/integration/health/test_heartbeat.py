@@ -141,7 +141,7 @@ async def test_heartbeats_continue_after_an_outage(nats_server: NatsServer) -> N
 
 async def test_a_service_works_without_the_stream_of_events(nats_server: NatsServer) -> None:
     with LogSignals() as signals:
-        async with Beacon.connect(nats_server.url, options=beating(provision=False)) as beacon:
+        async with Beacon.connect(nats_server.url, options=beating(provision="verify")) as beacon:
             beacon.create.handle(greet)
             await beacon.start()
             record = await signals.wait_for(LogEvent.HEARTBEAT_NOT_SENT)

@@ -145,7 +145,7 @@ async def test_a_producer_needs_no_consumer(nats_server: NatsServer) -> None:
     async with Version1.connect(nats_server.url) as owner:
         await delete_consumer(owner.runtime.connection, "JOBS_WORK", "parcels__pack")
 
-        async with Version2.connect(nats_server.url, options=Options(provision=False)) as producer:
+        async with Version2.connect(nats_server.url, options=Options(provision="verify")) as producer:
             ref = await producer.jobs.pack.create(Parcel(number=1))
             assert (await ref.get()).state == "pending"
 
@@ -153,7 +153,7 @@ async def test_a_producer_needs_no_consumer(nats_server: NatsServer) -> None:
 async def test_a_worker_needs_its_consumer(nats_server: NatsServer) -> None:
     async with Version1.connect(nats_server.url) as owner:
         await delete_consumer(owner.runtime.connection, "JOBS_WORK", "parcels__pack")
-        async with Version2.connect(nats_server.url, options=Options(provision=False)) as worker:
+        async with Version2.connect(nats_server.url, options=Options(provision="verify")) as worker:
             worker.jobs.pack.handle(_refuse)
             with pytest.raises(
                 ProvisioningError, match='"parcels__pack" of stream "JOBS_WORK" does not exist'

@@ -34,6 +34,7 @@ __all__ = [
     "get_next_message_from_leader",
     "get_stream_info",
     "purge_stream",
+    "update_consumer",
     "update_stream",
 ]
 
@@ -218,7 +219,23 @@ async def create_consumer(
         RequestTimeout: the server did not answer; it may have been created.
         NotConnected: there was no connection within the time for a request.
     """
-    body: JsonObject = {"stream_name": stream, "config": dict(config), "action": "create"}
+    return await _write_consumer(connection, stream, config, "create")
+
+
+async def update_consumer(
+    connection: Connection, stream: str, config: Mapping[str, JsonValue]
+) -> ConsumerInfo:
+    """Replace the configuration of a consumer. What `config` leaves out gets its default, also its metadata.
+
+    Raises as `create_consumer`.
+    """
+    return await _write_consumer(connection, stream, config, "update")
+
+
+async def _write_consumer(
+    connection: Connection, stream: str, config: Mapping[str, JsonValue], action: str
+) -> ConsumerInfo:
+    body: JsonObject = {"stream_name": stream, "config": dict(config), "action": action}
     tokens = ["CONSUMER.CREATE", stream, str(config.get("durable_name") or config["name"])]
     if "filter_subject" in config:
         tokens.append(str(config["filter_subject"]))

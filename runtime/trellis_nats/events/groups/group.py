@@ -187,7 +187,7 @@ class _GroupSurface(Surface):
             self._runtime.health,
             self._runtime.clock,
         )
-        await worker.start(may_create=self._runtime.may_create)
+        await worker.start(self._runtime.contract, may_create=self._runtime.may_create)
         self._worker = worker
 
     @property

@@ -21,6 +21,7 @@ from trellis_nats._tracing.descriptions import OUTCOME
 from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
 from trellis_nats.clock import Clock
+from trellis_nats.contract import Contract
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
 from trellis_nats.events.groups.consumer import group_consumer, problem_of
 from trellis_nats.events.groups.event_handler import DeliveredEvent, EventRegistration, find_registration
@@ -79,15 +80,17 @@ class GroupWorker:
             accept=self._accept,
         )
 
-    async def start(self, *, may_create: bool) -> None:
-        """Begin to pull. With `may_create`, create the group's consumer if it is missing.
+    async def start(self, contract: Contract, *, may_create: bool) -> None:
+        """Begin to pull. With `may_create`, create the group's consumer if it is missing, and mark it with the contract.
 
         Raises:
             ProvisioningError: the group's consumer does not exist, or cannot be used.
             CannotConnect: the connection for heartbeats could not be opened.
         """
         group = self._group
-        info = await require_consumer(self._connection, group_consumer(group), create=may_create)
+        info = await require_consumer(
+            self._connection, group_consumer(group), create=may_create, contract=contract
+        )
         problem = self._accept(info)
         if problem is not None:
             raise ProvisioningError(

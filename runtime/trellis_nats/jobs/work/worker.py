@@ -21,6 +21,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.binding import QueueBinding
+from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     MalformedJobEvent,
     MalformedKeyRecord,
@@ -133,10 +134,11 @@ class Worker:
             find_write_problem=find_write_problem,
         )
 
-    async def start(self, *, may_create: bool, may_park: bool) -> None:
+    async def start(self, contract: Contract, *, may_create: bool, may_park: bool) -> None:
         """Begin to pull.
 
         Args:
+            contract: marks the consumer if it is created.
             may_create: whether to create the queue's consumer if it is missing.
             may_park: whether the account has the permissions to park jobs.
 
@@ -144,7 +146,8 @@ class Worker:
             ProvisioningError: the queue's consumer does not exist, or cannot be used.
         """
         wanted = work_consumer(self._stream, self._binding)
-        self._read_policy(await require_consumer(self._connection, wanted, create=may_create))
+        info = await require_consumer(self._connection, wanted, create=may_create, contract=contract)
+        self._read_policy(info)
         self._cancellations = self._connection.subscribe(
             self._subjects.cancellations(), self._on_cancellation
         )
@@ -157,7 +160,7 @@ class Worker:
         """Check a consumer that was deleted and exists again. Return why it cannot be used; None if it can."""
         wanted = work_consumer(self._stream, self._binding)
         problems, oddities = compare_consumer(wanted, info)
-        log_oddities(wanted, oddities)
+        log_oddities(wanted, info, oddities)
         if problems:
             return "; ".join(problems)
         self._read_policy(info)
