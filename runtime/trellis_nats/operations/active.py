@@ -103,6 +103,7 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
             PayloadTooLarge: the record of the operation would no longer fit into a message.
             ConfigurationError: the contract declares no progress for the operation.
         """
+        self._execution.require_own_loop()
         codec = self._execution.codecs.progress
         if codec is None:
             raise ConfigurationError(
@@ -118,6 +119,7 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
         Raises:
             InvalidPayload: a stored signal no longer matches its schema.
         """
+        self._execution.require_own_loop()
         async for signal in self._execution.signals():
             yield cast("SignalT", signal)
 
@@ -131,6 +133,7 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
         Raises:
             OperationCancelled: the operation was cancelled.
         """
+        self._execution.require_own_loop()
         await self._execution.attach(cast("AttachableJob[Any]", job))  # Any: a protocol of another result
         return Deferred()
 
@@ -143,6 +146,7 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
         Raises:
             OperationCancelled: the operation was cancelled.
         """
+        self._execution.require_own_loop()
         await self._execution.defer()
         return Deferred()
 

@@ -82,6 +82,10 @@ class OperationExecution:
         """The record as it is known now."""
         return self._stored.record
 
+    def require_own_loop(self) -> None:
+        """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
+        self._connection.require_own_loop()
+
     def receive(self, stored: Stored) -> None:
         """Take a record that this or another process has stored."""
         if stored.revision <= self._stored.revision:

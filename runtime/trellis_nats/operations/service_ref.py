@@ -100,6 +100,7 @@ class OperationRef(Generic[ProgressT, OutputT]):
 
         Of any other error the caller gets an `UnexpectedError`, whose id is in the log. Raises as `complete`.
         """
+        self._host.require_own_loop()
         replies = ErrorReplies("operation", self._spec.name, self._contract, self._spec.errors)
         record = (await self._host.store.require(self._id)).record
         context = Context.of_headers({} if record.execution is None else record.execution.context)

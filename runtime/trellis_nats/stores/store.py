@@ -293,6 +293,7 @@ class Store:
 
     def _stored(self, meta: ObjectMeta) -> StoredObject:
         def open_chunks() -> AsyncGenerator[bytes, None]:
+            self._runtime.connection.require_own_loop()
             reader = ObjectReader(
                 self._runtime.connection,
                 self._binding.name,

@@ -10,18 +10,49 @@ from multiprocessing.connection import Connection as Pipe
 
 import pytest
 import trellis_nats
-from trellis_nats import CannotConnect, Entry, JobFailed, WrongEventLoop
+from trellis_nats import (
+    CannotConnect,
+    Download,
+    Entry,
+    JobFailed,
+    SignalCall,
+    StoredObject,
+    WrongEventLoop,
+)
 from trellis_nats._nats.link.link import Link
 from trellis_nats.testing import NatsServer
 
+from tests.support.downloads import FileRequest, WireClient, WireService, serve_files
+from tests.support.eventually import eventually
 from tests.support.gadget import Gadget, Note, Pref
 from tests.support.live import Count, CountFrom, LiveClient, LiveService, Source
-from tests.support.orders import REQUEST, CreateResponse, Order, OrdersClient, OrdersService, Shipped, greet
+from tests.support.orders import (
+    REQUEST,
+    CreateResponse,
+    NotFoundError,
+    Order,
+    OrdersClient,
+    OrdersService,
+    Shipped,
+    greet,
+)
+from tests.support.processing import (
+    Approval,
+    ApproveSignal,
+    ProcessClient,
+    ProcessInput,
+    ProcessOperation,
+    ProcessOutput,
+    ProcessProgress,
+    ProcessRun,
+    ProcessService,
+    running,
+)
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
 
 SOON = timedelta(seconds=10)
-OWN = {"Service.connect", "Client.connect"}
-"""They belong to the event loop that calls them."""
+OWN = {"Service.connect", "Client.connect", "AttachableJob.result"}
+"""The first two belong to the event loop that calls them; the last one is a protocol."""
 ORDER = Order(order_id="o1", total=3)
 
 Calls = dict[str, Callable[[], Awaitable[object]]]
@@ -152,6 +183,59 @@ def calls_of_orders(
     }
 
 
+def calls_of_files(
+    service: WireService, client: WireClient, stored: StoredObject, download: Download
+) -> Calls:
+    store = service.uploads
+    return {
+        "Download.read": download.read,
+        "DownloadCall.__call__": lambda: client.download(FileRequest(key="a")),
+        "Store.create": lambda: store.create("b", b"b"),
+        "Store.delete": lambda: store.delete("a"),
+        "Store.get": lambda: store.get("a"),
+        "Store.info": lambda: store.info("a"),
+        "Store.list": store.list,
+        "Store.put": lambda: store.put("a", b"b"),
+        "Store.wait_for": lambda: store.wait_for("a"),
+        "StoredObject.read": stored.read,
+    }
+
+
+class FinishedJob:
+    """A job to attach to."""
+
+    id = "j1"
+    queue = "weigh"
+
+    async def result(self) -> ProcessOutput:
+        return ProcessOutput(order_id="o1", status="done")
+
+
+def calls_of_operations(
+    service: ProcessService, client: ProcessClient, run: ProcessRun, operation: ProcessOperation
+) -> Calls:
+    ref = service.process.ref(run.id)
+    output = ProcessOutput(order_id="o1", status="done")
+    return {
+        "ActiveOperation.attach": lambda: operation.attach(FinishedJob()),
+        "ActiveOperation.defer": operation.defer,
+        "ActiveOperation.progress": lambda: operation.progress(ProcessProgress(step=1)),
+        "ActiveOperation.signals": lambda: anext(operation.signals()),
+        "OperationCall.start": lambda: client.process.start(ProcessInput(order_id="o1")),
+        "OperationRef.cancel": ref.cancel,
+        "OperationRef.complete": lambda: ref.complete(output),
+        "OperationRef.fail": lambda: ref.fail(NotFoundError(resource="order", resource_id="o1")),
+        "OperationRef.get": ref.get,
+        "OperationRef.progress": lambda: ref.progress(ProcessProgress(step=1)),
+        "OperationRun.cancel": run.cancel,
+        "OperationRun.get": run.get,
+        "OperationRun.result": run.result,
+        "OperationRun.send_signal": lambda: run.send_signal(ApproveSignal, Approval(by="me")),
+        "OperationRun.watch": lambda: anext(run.watch()),
+        "SignalCall.__call__": lambda: SignalCall[Approval](run, ApproveSignal)(Approval(by="me")),
+    }
+
+
 async def refused(calls: Calls) -> dict[str, type[BaseException] | None]:
     """Make each call on another event loop, and return what it raised where that is not the right error."""
     wrong: dict[str, type[BaseException] | None] = {}
@@ -173,9 +257,18 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         LiveService.connect(nats_server.url) as live,
         LiveClient.connect(nats_server.url) as reader,
         Gadget.connect(nats_server.url) as gadget,
+        WireService.connect(nats_server.url) as wire,
+        WireClient.connect(nats_server.url) as wire_client,
+        running(nats_server.url) as (processes, process, starter),
     ):
         live.count.handle(Source().handle)
         await live.start()
+        await wire.uploads.put("a", b"a")
+        await serve_files(wire)
+        stored = await wire.uploads.get("a")
+        assert stored is not None
+        run = await starter.process.start(ProcessInput(order_id="o1"))
+        await eventually(lambda: run.id in process.operations)
         began: asyncio.Future[WeighJob] = asyncio.get_running_loop().create_future()
         done = asyncio.Event()
 
@@ -188,15 +281,20 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         host = await shop.jobs.start_workers()
         ref = await shop.jobs.weigh.create(Parcel(number=1))
         calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
+        calls |= calls_of_state(gadget)
+        calls |= calls_of_files(wire, wire_client, stored, await wire_client.download(FileRequest(key="a")))
+        calls |= calls_of_operations(processes, starter, run, process.operations[run.id])
 
         async with reader.count(CountFrom(customer="c1")) as counts:
-            calls |= calls_of_feeds(reader, counts) | calls_of_state(gadget)
+            calls |= calls_of_feeds(reader, counts)
             assert await refused(calls) == {}
             assert sent_elsewhere == []
         assert set(calls) | OWN == public_coroutines()
         done.set()
         assert await ref.result(timeout=SOON) == Receipt(total=1), "the refused calls broke nothing"
         await service.orders.put("o1", ORDER)
+        process.put(run.id, ProcessOutput(order_id="o1", status="done"))
+        assert (await run.result(timeout=SOON)).status == "done"
 
 
 async def test_threads_call_a_service_through_blocking(nats_server: NatsServer) -> None:
