@@ -1,4 +1,4 @@
-"""Sends one order through the service and follows it live, on a separate nats-server; then shows concurrency keys.
+"""Sends one order through the service and follows it live, on a separate nats-server; cancels another; shows concurrency keys.
 
 `make demo` runs this. It leaves no process and no file behind.
 """
@@ -14,14 +14,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from keyed_demo import show_keys
-from orders_participant import CreateOrderRequest, CreateOrderRequestItem, OrdersClient, OrdersService
+from orders_participant import (
+    CreateOrderRequest,
+    CreateOrderRequestItem,
+    GetOrderRequest,
+    NotFoundError,
+    OrdersClient,
+    OrdersLiveRequest,
+    OrdersProcessRun,
+    OrdersService,
+    ProcessOrderRequest,
+)
 from rich.console import Console
 from rich.markup import escape
 from trellis_nats import JobEvent, NoResponders, TrellisError
 from trellis_nats.testing import NatsServer
 
 TIMEOUT = timedelta(seconds=60)
-"""More than a slow machine needs; the demo takes about 9 s, 5 of them the contract's backoff before the second attempt."""
+"""More than a slow machine needs; the demo takes about 8 s, 5 of them the contract's backoff before the second attempt."""
 
 COLOURS = {"completed": "green", "retry": "yellow", "failed": "red", "dead": "red"}
 
@@ -86,43 +96,85 @@ async def service_process(url: str) -> AsyncGenerator[asyncio.subprocess.Process
 
 
 async def follow_one_order(console: Console, url: str, process: asyncio.subprocess.Process) -> None:
-    """Place an order and print everything that happens to it, until it has shipped."""
+    """Place an order and print everything that happens to it until it has shipped; then cancel another one."""
     async with (
         OrdersService.connect(url) as service,
         OrdersClient.connect(url) as client,
         service.jobs.follow() as job_events,
-        client.events.orders.shipped.subscribe() as shipped,
     ):
-        began = datetime.now(UTC)
-        order = await place_order(client, process)
-        console.print(f"Orders.Create → order {order}\n")
-        printing = asyncio.create_task(print_jobs(console, job_events, began))
-        try:
-            async for event in shipped:
-                if event.event.order_id == order:
-                    break
-            await asyncio.wait_for(printing, timeout=5)
-        finally:
-            printing.cancel()
+        await wait_until_served(client, process)
+        async with client.feeds.orders.live(OrdersLiveRequest(customer_id="c-42")) as live:
+            began = datetime.now(UTC)
+            order = await place_order(client)
+            run = await client.operations.orders.process.start(ProcessOrderRequest(order_id=order))
+            console.print(f"RPC Orders.Create: order {order} is placed")
+            console.print("Operation Orders.Process: started, it reports each step of the order")
+            console.print("Feed Orders.Live: opened, it shows the orders of customer c-42 that ship\n")
+            printing = asyncio.create_task(print_jobs(console, job_events, began))
+            reporting = asyncio.create_task(print_progress(console, run, began))
+            try:
+                result = await run.result()
+                await asyncio.wait_for(asyncio.gather(printing, reporting), timeout=5)
+                event = (await anext(aiter(live))).event
+            finally:
+                printing.cancel()
+                reporting.cancel()
         taken = (datetime.now(UTC) - began).total_seconds()
-        console.print(f"\nOrders.Shipped → order {order}, after {taken:.1f} s")
-        stored = await service.kv.orders.get(order)
-        console.print(f"stored as [bold]{stored.value.status if stored else 'nothing'}[/bold]")
+        console.print(
+            f"\nOperation Orders.Process: the order is [bold]{result.status}[/bold], after {taken:.1f} s"
+        )
+        console.print(f"Feed Orders.Live: order {event.order_id} has shipped")
+        await cancel_one_order(console, client)
         await show_keys(console, service)
 
 
-async def place_order(client: OrdersClient, process: asyncio.subprocess.Process) -> str:
-    """Place an order as soon as the service answers; return its id."""
-    request = CreateOrderRequest(
-        customer_id="c-42", items=[CreateOrderRequestItem(product_id="p-7", quantity=2)]
-    )
+async def wait_until_served(client: OrdersClient, process: asyncio.subprocess.Process) -> None:
+    """Wait until the service answers."""
     while process.returncode is None:
         try:
-            return (await client.rpc.orders.create(request)).order_id
+            await client.rpc.orders.get(GetOrderRequest(order_id="none"))
+        except NotFoundError:
+            return
         except NoResponders:
             await asyncio.sleep(0.1)
     log = b"" if process.stderr is None else await process.stderr.read()
     raise RuntimeError(f"the service ended with code {process.returncode}:\n{log.decode(errors='replace')}")
+
+
+async def place_order(client: OrdersClient) -> str:
+    """Place an order; return its id."""
+    request = CreateOrderRequest(
+        customer_id="c-42", items=[CreateOrderRequestItem(product_id="p-7", quantity=2)]
+    )
+    return (await client.rpc.orders.create(request)).order_id
+
+
+async def cancel_one_order(console: Console, client: OrdersClient) -> None:
+    """Place another order, and cancel it while the payment gateway keeps it waiting."""
+    order = await place_order(client)
+    run = await client.operations.orders.process.start(ProcessOrderRequest(order_id=order))
+    async for update in run.watch():
+        if update.snapshot.progress is not None and update.snapshot.progress.step == "reserved":
+            break
+    snapshot = await run.cancel()
+    console.print(f"\nAnother order, cancelled by its caller: the operation is {snapshot.state},", end=" ")
+    status = ""
+    while status != "cancelled":
+        status = (await client.rpc.orders.get(GetOrderRequest(order_id=order))).status
+    console.print(f"the order is [bold]{status}[/bold]")
+
+
+async def print_progress(console: Console, run: OrdersProcessRun, began: datetime) -> None:
+    """Print each progress of an operation with its time, until it has ended."""
+    async for update in run.watch():
+        progress = update.snapshot.progress
+        if update.type in {"snapshot", "progress"} and progress is not None:
+            seconds = (update.snapshot.updated_at - began).total_seconds()
+            console.print(
+                f"{seconds:7.3f} s  {'Orders.Process':<18} [cyan]{progress.step:<10}[/cyan] {'':<10}",
+                f"[dim]{escape(progress.message)}[/dim]",
+                soft_wrap=True,
+            )
 
 
 async def print_jobs(console: Console, events: AsyncIterator[JobEvent], began: datetime) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import structlog
 from gateway import PaymentGateway
@@ -23,7 +25,10 @@ from orders_participant import (
     OrderShippedEvent,
     OrdersLiveEvent,
     OrdersLiveRequest,
+    OrdersProcessOperation,
     OrdersService,
+    ProcessOrderProgress,
+    ProcessOrderResult,
     PublishStockJob,
     RefreshCatalogJob,
     ReserveInventoryJob,
@@ -34,7 +39,17 @@ from orders_participant import (
 )
 from orders_participant.uses.notifications import NoChannelError, Notification
 from remote import Remote
-from trellis_nats import DeliveredEvent, FeedContext, NoResponders, Options, RpcContext
+from trellis_nats import (
+    DeletedEntry,
+    DeliveredEvent,
+    Entry,
+    FeedContext,
+    JobFailed,
+    NoResponders,
+    Options,
+    RevisionMismatch,
+    RpcContext,
+)
 from ulid import ULID
 
 log = structlog.get_logger()
@@ -42,12 +57,45 @@ log = structlog.get_logger()
 PRICE_CENTS = 1999
 
 
-async def load_order(service: OrdersService, order_id: str) -> Order:
+STEPS = {
+    "pending": "Reserving the stock",
+    "reserved": "Stock is reserved, taking the payment",
+    "paid": "Paid, telling the warehouse",
+    "shipped": "Shipped",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+
+
+async def load_entry(service: OrdersService, order_id: str) -> Entry[Order]:
     """Return an order of the bucket, or raise the error that an RPC caller receives."""
     entry = await service.kv.orders.get(order_id)
     if entry is None:
         raise NotFoundError(f"order {order_id} not found", resource="order", resource_id=order_id)
-    return entry.value
+    return entry
+
+
+async def advance(
+    service: OrdersService, entry: Entry[Order], status: Literal["reserved", "paid", "shipped", "cancelled"]
+) -> Order:
+    """Store how far an order is, unless it is further already, as it may be when a job runs again.
+
+    If the order has changed since it was read, this raises `RevisionMismatch`, and the job runs again.
+    """
+    steps = [*STEPS]
+    if steps.index(entry.value.status) >= steps.index(status):
+        return entry.value
+    changed = entry.value.model_copy(update={"status": status})
+    return (await service.kv.orders.update(entry, changed)).value
+
+
+async def cancel_order(service: OrdersService, order_id: str) -> None:
+    """Cancel an order that is not paid: its next job fails."""
+    entry = await load_entry(service, order_id)
+    while entry.value.status in {"pending", "reserved"}:
+        with suppress(RevisionMismatch):
+            await advance(service, entry, "cancelled")
+        entry = await load_entry(service, order_id)
 
 
 async def notify_customer(service: OrdersService, order: Order) -> None:
@@ -87,9 +135,47 @@ def register_rpcs(service: OrdersService) -> None:
 
     @service.rpc.orders.get.handle
     async def get_order(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
-        order = await load_order(service, request.order_id)
+        order = (await load_entry(service, request.order_id)).value
         log.info("order read", order_id=order.order_id, request_id=context.request_id)
         return GetOrderResponse.model_validate(order.model_dump())
+
+
+@asynccontextmanager
+async def cancelling_order(service: OrdersService, operation: OrdersProcessOperation) -> AsyncGenerator[None]:
+    """Cancel the order if the caller cancels the operation in this block."""
+
+    async def cancel() -> None:
+        await operation.cancelled.wait()
+        await cancel_order(service, operation.input.order_id)
+
+    task = asyncio.create_task(cancel())
+    try:
+        yield
+    finally:
+        if not operation.is_cancelled:
+            task.cancel()
+        await asyncio.wait((task,))
+
+
+def register_operations(service: OrdersService) -> None:
+    """Register the handlers of the operations. One that only follows an order may run again in another process."""
+
+    @service.operations.orders.process.handle(resume="run-again")
+    async def process_order(operation: OrdersProcessOperation) -> ProcessOrderResult:
+        order_id = operation.input.order_id
+        await load_entry(service, order_id)
+        async with (
+            cancelling_order(service, operation),
+            aclosing(service.kv.orders.watch(order_id)) as entries,
+        ):
+            async for entry in entries:
+                if isinstance(entry, DeletedEntry):
+                    break
+                status = entry.value.status
+                await operation.progress(ProcessOrderProgress(step=status, message=STEPS[status]))
+                if status in {"shipped", "failed", "cancelled"}:
+                    return ProcessOrderResult(order_id=order_id, status=status)
+        raise NotFoundError(f"order {order_id} is gone", resource="order", resource_id=order_id)
 
 
 def register_feeds(service: OrdersService) -> None:
@@ -125,8 +211,11 @@ def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
             trace_id=job.context.trace_id,
         )
         await job.progress(step="reserving", message="Checking inventory", current=0, total=2)
-        order = await load_order(service, job.payload.order_id)
+        entry = await load_entry(service, job.payload.order_id)
         job.raise_if_cancelled()
+        if entry.value.status == "cancelled":
+            raise JobFailed("the order was cancelled")
+        order = await advance(service, entry, "reserved")
         await job.progress(step="reserved", message="Stock is reserved", current=1, total=2)
         amount = sum(item.quantity for item in job.payload.items) * PRICE_CENTS
         await service.jobs.charge_payment.create(
@@ -142,9 +231,14 @@ def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
             redelivery=job.redelivery_count,
         )
         await job.progress(step="charging", message="Asking the payment gateway")
+        entry = await load_entry(service, job.payload.order_id)
+        if entry.value.status == "cancelled":
+            # Perhaps while the attempt before this one charged it.
+            await gateway.refund(job.payload.order_id)
+            raise JobFailed("the order was cancelled")
         # The order id is the gateway's idempotency key: a second attempt does not charge again.
         charge_id = await gateway.charge(job.payload.order_id, job.payload.amount_cents)
-        order = await load_order(service, job.payload.order_id)
+        order = await advance(service, entry, "paid")
         await service.jobs.notify_warehouse.create(
             NotifyWarehousePayload(order_id=order.order_id, items=order.items)
         )
@@ -153,18 +247,13 @@ def register_jobs(service: OrdersService, gateway: PaymentGateway) -> None:
     @service.jobs.notify_warehouse.handle
     async def notify_warehouse(job: NotifyWarehouseJob) -> NotifyWarehouseResult:
         log.info("notify warehouse job started", request_id=job.context.request_id)
-        entry = await service.kv.orders.get(job.payload.order_id)
-        if entry is None:
-            raise NotFoundError("the order is gone", resource="order", resource_id=job.payload.order_id)
-        await service.kv.orders.update(entry, entry.value.model_copy(update={"status": "shipped"}))
+        order = await advance(service, await load_entry(service, job.payload.order_id), "shipped")
         await service.events.orders.shipped.publish(
             OrderShippedEvent(
-                order_id=entry.value.order_id,
-                customer_id=entry.value.customer_id,
-                shipped_at=datetime.now(UTC),
+                order_id=order.order_id, customer_id=order.customer_id, shipped_at=datetime.now(UTC)
             )
         )
-        await notify_customer(service, entry.value)
+        await notify_customer(service, order)
         return NotifyWarehouseResult(notified=True)
 
 
@@ -190,9 +279,14 @@ def register_keyed_jobs(service: OrdersService, remote: Remote) -> None:
 async def main() -> None:
     """Serve and work until SIGTERM."""
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-    options = Options(absent_uses=frozenset(os.environ.get("ABSENT_USES", "").split()))
+    options = Options(
+        absent_uses=frozenset(os.environ.get("ABSENT_USES", "").split()),
+        # Enough for every job. An operation lasts as long as its order, and continues in another process.
+        shutdown_grace=timedelta(seconds=3),
+    )
     async with OrdersService.connect(url, options=options) as service:
         register_rpcs(service)
+        register_operations(service)
         register_feeds(service)
         register_consumers(service)
         register_jobs(service, PaymentGateway())

@@ -45,8 +45,13 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
         "charge-payment": ["created", "started", "retry", "started", "completed"],
         "notify-warehouse": ["created", "started", "completed"],
     }
-    assert "Orders.Shipped" in run.stdout
-    assert "stored as shipped" in run.stdout
+    steps = re.findall(r" s  Orders\.Process +(\S+)", run.stdout)
+    assert steps[-3:] == ["reserved", "paid", "shipped"]
+    assert "Operation Orders.Process: the order is shipped" in run.stdout
+    placed = re.search(r"Orders\.Create: order (\S+)", run.stdout)
+    assert placed is not None
+    assert f"Feed Orders.Live: order {placed[1]} has shipped" in run.stdout
+    assert "the operation is cancelled, the order is cancelled" in run.stdout
     answers = re.findall(r"^  (\S+) +\S+ +(accepted|rejected|coalesced)(.*)$", run.stdout, re.MULTILINE)
     assert [(queue, answer) for queue, answer, _ in answers] == [
         *[("sync-tickets", answer) for answer in ("accepted", "accepted", "rejected")],

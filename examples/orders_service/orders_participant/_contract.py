@@ -13,7 +13,7 @@ RUNTIME_API: Final = 1
 
 CONTRACT: Final = Contract(
     id="orders-service@v1",
-    digest="kZXnJO6RAeULFXy5TdM-e5dNWznLxM7GJOuSByA2ZIY",
+    digest="mXM5SgH1EIbSxJImkz-WGXMifPhTMI38ewQ0q8qx19w",
     generator="0.1.0",
     runtime_api=RUNTIME_API,
     has_heartbeats=True,

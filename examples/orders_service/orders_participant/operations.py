@@ -39,7 +39,7 @@ ORDERS_PROCESS: Final = OperationSpec(
     cancel=True,
     errors=(NotFoundError,),
 )
-"""Fulfil an order."""
+"""Follow an order until it has shipped."""
 
 
 class OrdersOperationEndpoints:
@@ -49,11 +49,11 @@ class OrdersOperationEndpoints:
         self.process: Final = OperationEndpoint[
             ProcessOrderRequest, ProcessOrderProgress, ProcessOrderResult, None
         ](runtime, ORDERS_PROCESS)
-        """Fulfil an order.
+        """Follow an order until it has shipped.
 
-        Long-running fulfilment that reports each step and can be cancelled by its caller.
+        Reports each step. Cancelling it cancels the order, unless the order is paid.
 
-        Callers can cancel it.
+        Callers can cancel it. Declared errors: `NotFoundError`.
         """
 
 
@@ -72,11 +72,11 @@ class OrdersOperationCalls:
         self.process: Final = OperationCall[ProcessOrderRequest, OrdersProcessRun](
             runtime, ORDERS_PROCESS, OrdersProcessRun
         )
-        """Fulfil an order.
+        """Follow an order until it has shipped.
 
-        Long-running fulfilment that reports each step and can be cancelled by its caller.
+        Reports each step. Cancelling it cancels the order, unless the order is paid.
 
-        Callers can cancel it.
+        Callers can cancel it. Declared errors: `NotFoundError`.
         """
 
 

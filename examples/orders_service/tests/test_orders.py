@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from gateway import PaymentGateway
-from main import register_consumers, register_feeds, register_jobs, register_keyed_jobs, register_rpcs
+from main import (
+    cancel_order,
+    register_consumers,
+    register_feeds,
+    register_jobs,
+    register_keyed_jobs,
+    register_operations,
+    register_rpcs,
+)
 from orders_participant import (
     ChargePaymentPayload,
     ChargePaymentResult,
@@ -20,13 +28,14 @@ from orders_participant import (
     OrderShippedEvent,
     OrdersLiveRequest,
     OrdersService,
+    ProcessOrderRequest,
     RefreshCatalogPayload,
     ReserveInventoryPayload,
     ReserveInventoryResult,
     SyncTicketsPayload,
 )
 from remote import Remote
-from trellis_nats import Coalesced, JobCancelled, JobState, Rejected
+from trellis_nats import Coalesced, Entry, JobCancelled, JobState, OperationCancelled, Rejected
 from trellis_nats.testing import ServiceUnderTest, active_job, call, service_under_test
 from typing_extensions import override
 
@@ -42,6 +51,7 @@ class FakeGateway(PaymentGateway):
         super().__init__()
         self.failures_left = 0
         self.charged: list[str] = []
+        self.refunded: list[str] = []
 
     @override
     async def charge(self, order_id: str, amount_cents: float) -> str:
@@ -50,6 +60,10 @@ class FakeGateway(PaymentGateway):
             raise TimeoutError("the payment gateway did not answer")
         self.charged.append(order_id)
         return f"ch_{order_id}"
+
+    @override
+    async def refund(self, order_id: str) -> None:
+        self.refunded.append(order_id)
 
 
 class FakeRemote(Remote):
@@ -82,6 +96,7 @@ async def orders(gateway: FakeGateway, remote: FakeRemote) -> AsyncIterator[Serv
     async with service_under_test(OrdersService) as orders:
         service = orders.service
         register_rpcs(service)
+        register_operations(service)
         register_feeds(service)
         register_consumers(service)
         register_jobs(service, gateway)
@@ -260,3 +275,61 @@ async def test_a_feed_shows_the_orders_of_its_customer(orders: ServiceUnderTest[
         await publisher.publish(shipped("o-1", "c-1"))
 
         assert (await anext(aiter(live))).event.order_id == "o-1"
+
+
+# --- operations ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_operation_reports_each_step_of_an_order(orders: ServiceUnderTest[OrdersService]) -> None:
+    async with orders.client(OrdersClient) as client:
+        run = await client.operations.orders.process.start(ProcessOrderRequest(order_id="o-1"))
+        await orders.service.jobs.reserve_inventory.create(RESERVE)
+        await orders.drain()
+
+        result = await run.result()
+        snapshot = await run.get()
+
+    assert result.status == "shipped"
+    assert snapshot.progress is not None
+    assert (snapshot.progress.step, snapshot.progress.message) == ("shipped", "Shipped")
+
+
+async def test_cancelling_the_operation_cancels_the_order(
+    orders: ServiceUnderTest[OrdersService], gateway: FakeGateway
+) -> None:
+    gateway.failures_left = 1
+    async with orders.client(OrdersClient) as client:
+        run = await client.operations.orders.process.start(ProcessOrderRequest(order_id="o-1"))
+        await orders.service.jobs.reserve_inventory.create(RESERVE)
+        await orders.drain(advance=timedelta(0))
+
+        await run.cancel()
+        async for entry in orders.service.kv.orders.watch("o-1"):
+            if isinstance(entry, Entry) and entry.value.status == "cancelled":
+                break
+        report = await orders.drain()
+
+        with pytest.raises(OperationCancelled):
+            await run.result()
+
+    charge = report.one(orders.service.jobs.charge_payment)
+    assert (charge.state, charge.errors[-1]) == (JobState.FAILED, "the order was cancelled")
+    assert (gateway.charged, gateway.refunded) == ([], ["o-1"])
+
+
+async def test_an_order_that_has_shipped_is_not_cancelled(orders: ServiceUnderTest[OrdersService]) -> None:
+    await orders.service.jobs.charge_payment.create(CHARGE)
+    await orders.drain(advance=timedelta(0))
+
+    await cancel_order(orders.service, "o-1")
+
+    entry = await orders.service.kv.orders.get("o-1")
+    assert entry is not None
+    assert entry.value.status == "shipped"
+
+
+async def test_an_unknown_order_cannot_be_followed(orders: ServiceUnderTest[OrdersService]) -> None:
+    async with orders.client(OrdersClient) as client:
+        run = await client.operations.orders.process.start(ProcessOrderRequest(order_id="o-2"))
+        with pytest.raises(NotFoundError, match="order o-2 not found"):
+            await run.result()

@@ -25,6 +25,6 @@ class Order(Model):
 
     order_id: Annotated[str, Field(alias="orderId")]
     customer_id: Annotated[str, Field(alias="customerId")]
-    status: Literal["pending", "shipped", "failed"]
+    status: Literal["pending", "reserved", "paid", "shipped", "failed", "cancelled"]
     items: list[OrderItem]
     created_at: Annotated[AwareDatetime, Field(alias="createdAt")]

@@ -27,7 +27,7 @@ ORDERS_PROCESS: Final = OperationSpec(
     cancel=True,
     errors=(NotFoundError,),
 )
-"""Fulfil an order."""
+"""Follow an order until it has shipped."""
 
 
 class OrdersOperationCalls:
@@ -37,11 +37,11 @@ class OrdersOperationCalls:
         self.process: Final = OperationCall[ProcessOrderRequest, OrdersProcessRun](
             runtime, ORDERS_PROCESS, OrdersProcessRun
         )
-        """Fulfil an order.
+        """Follow an order until it has shipped.
 
-        Long-running fulfilment that reports each step and can be cancelled by its caller.
+        Reports each step. Cancelling it cancels the order, unless the order is paid.
 
-        Callers can cancel it.
+        Callers can cancel it. Declared errors: `NotFoundError`.
         """
 
 
