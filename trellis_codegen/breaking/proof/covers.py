@@ -37,7 +37,7 @@ from trellis_codegen.breaking.proof.texts import FORMAT_LENGTHS, matches_pattern
 
 __all__ = ["find_failures", "is_covered"]
 
-_MOST_STEPS: Final = 4_000
+_MOST_STEPS: Final = 10_000
 _LONGEST_WAY: Final = 40
 _MOST_SPLITS: Final = 5
 _MOST_WRITTEN_OUT: Final = 64
@@ -125,7 +125,7 @@ class _Proof:
     def _compare_union(self, w: Kind, r: Union, site: Site, way: Way, splits: int) -> list[Failure]:
         members = [*list_members(r)]
         # A member that refuses one value is not compared: a proof inside a proof costs most where it must fail.
-        likely = [member for member in members if _takes_smallest(w, member)]
+        likely = _without_refusing(members, w)
         if any(not self.compare(w, member, site, way, splits) for member in likely):
             return []
         if splits and any(
@@ -249,12 +249,13 @@ class _Objects:
         return failures
 
 
-def _takes_smallest(w: Kind, r: Kind) -> bool:
-    """Return whether a kind takes a smallest value of another; True if none is known."""
+def _without_refusing(members: list[Kind], w: Kind) -> list[Kind]:
+    """Return the members that take a smallest value of another kind; all of them if none is known."""
     try:
-        return takes(r, make_smallest(w))
+        value = make_smallest(w)
     except NoValue:
-        return True
+        return members
+    return [member for member in members if takes(member, value)]
 
 
 def _compare_numbers(w: Number, r: Number) -> list[Cause]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,8 @@ __all__ = [
 _LARGE: Final = 2**70
 """No runtime's integer holds it; JSON does."""
 
+_LARGEST_FLOAT: Final = Fraction(sys.float_info.max)
+"""Models read a number as a float: a larger integer is infinite."""
 _PRECISION: Final = 1e9
 """pydantic's precision for multiples of floats."""
 
@@ -88,6 +91,8 @@ def takes_number(kind: Number, value: float) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
     exact = Fraction(str(value))
+    if not kind.whole and abs(exact) > _LARGEST_FLOAT:
+        return False
     if kind.whole and exact.denominator != 1:
         return False
     if kind.step is not None and not _is_multiple(value, exact, kind):
@@ -125,6 +130,8 @@ def list_numbers(kind: Number, hints: Iterable[Fraction] = ()) -> Iterator[JsonV
         tried += [hint, *_list_steps_around(hint, step)]
     tried += [step, -step, step / 2, Fraction(-1), Fraction(1, 2), Fraction(3, 2), Fraction(_LARGE)]
     for exact in dict.fromkeys(tried):
+        if exact.denominator != 1 and abs(exact) > _LARGEST_FLOAT:
+            continue
         value = write_number(exact)
         if isinstance(value, int | float) and takes_number(kind, value):
             yield value

@@ -18,6 +18,8 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 __all__ = ["sample_pattern"]
 
 _MOST: Final = 24
+_LONGEST: Final = 8_192
+"""Repeats inside repeats multiply; no text is longer than a few times this."""
 _POOL: Final = (
     string.ascii_lowercase + string.digits + string.ascii_uppercase + "-_ ./:,@" + string.punctuation + "é\n"
 )
@@ -82,7 +84,7 @@ class _Sampler:
             low = int(least)
             high = int(most) if most else None if comma else low
         count = max(low, self.count if high is None else min(self.count, high))
-        return [part * count for part in parts][:_MOST]
+        return [part * min(count, _LONGEST // max(1, len(part))) for part in parts][:_MOST]
 
     def _read_atom(self) -> list[str]:
         rest = self.pattern[self.at :]

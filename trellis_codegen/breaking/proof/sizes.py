@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -25,7 +26,11 @@ from trellis_codegen.breaking.proof.kinds import (
 from trellis_codegen.breaking.proof.numbers import list_numbers, tighten
 from trellis_codegen.breaking.proof.texts import list_texts
 
-__all__ = ["NoValue", "has_value", "make_smallest", "rank_links"]
+__all__ = ["LONGEST_LIST", "NoValue", "has_value", "make_smallest", "rank_links"]
+
+
+LONGEST_LIST: Final = 2_000
+"""No list of a value that is made is longer."""
 
 
 class NoValue(Exception):
@@ -78,7 +83,7 @@ def make_smallest(kind: Kind, below: float = math.inf) -> JsonValue:
     """
     match kind:
         case ListOf(item=item, shortest=shortest, longest=longest):
-            if longest is not None and longest < shortest:
+            if shortest > LONGEST_LIST or (longest is not None and longest < shortest):
                 raise NoValue
             return [make_smallest(item, below) for _ in range(min(shortest, 1))] * shortest
         case Tuple(positions=positions):

@@ -29,7 +29,7 @@ from trellis_codegen.breaking.proof.kinds import (
     follow,
 )
 from trellis_codegen.breaking.proof.numbers import list_numbers
-from trellis_codegen.breaking.proof.sizes import NoValue, make_smallest
+from trellis_codegen.breaking.proof.sizes import LONGEST_LIST, NoValue, make_smallest
 from trellis_codegen.breaking.proof.texts import list_texts, matches_pattern
 
 __all__ = ["Witness", "find_witness"]
@@ -37,7 +37,8 @@ __all__ = ["Witness", "find_witness"]
 _MOST_VALUES: Final = 600
 _MOST_INSIDE: Final = 24
 _DEEPEST: Final = 4
-_LONGEST_LIST: Final = 2_000
+_LARGEST: Final = 5_000
+"""A value of more parts is not tried: lists inside lists multiply."""
 _SAMPLES: Final[tuple[JsonValue, ...]] = (None, True, "a", 7, 0.5, [], {}, -1, "", [None], {"other": None})
 """One of each JSON type, and some more."""
 
@@ -68,7 +69,7 @@ def find_witness(
     for way, ours, theirs in pairs:
         hints = collect_hints(ours, theirs)
         for part in islice(_list_values(ours, hints, undeclared=undeclared), _MOST_VALUES):
-            if not _is_about(failure, part) or takes(theirs, part):
+            if not _is_about(failure, part) or _count_parts(part) > _LARGEST or takes(theirs, part):
                 continue
             if not writes(ours, part, undeclared=undeclared):
                 continue
@@ -76,7 +77,11 @@ def find_witness(
                 value = _build(writer, way, part)
             except NoValue:
                 break
-            if writes(writer, value, undeclared=undeclared) and not takes(reader, value):
+            if (
+                _count_parts(value) <= _LARGEST
+                and writes(writer, value, undeclared=undeclared)
+                and not takes(reader, value)
+            ):
                 return Witness(value, part)
     return None
 
@@ -86,6 +91,21 @@ def _is_about(failure: Failure, part: JsonValue) -> bool:
     if not failure.name or not isinstance(part, dict):
         return True
     return (failure.name in part) is (failure.cause is not Cause.REQUIRED)
+
+
+def _count_parts(value: JsonValue) -> int:
+    """Return how many values are in a value; of a larger one than is tried, as many as show that."""
+    count = 0
+    pending = [value]
+    while pending and count <= _LARGEST:
+        found = pending.pop()
+        count += 1
+        if isinstance(found, dict):
+            pending += found.values()
+        elif isinstance(found, list):
+            count += max(0, len(found) - _LARGEST)
+            pending += found[:_LARGEST]
+    return count
 
 
 def _list_values(kind: Kind, hints: Hints, *, undeclared: bool, depth: int = _DEEPEST) -> Iterator[JsonValue]:
@@ -133,7 +153,7 @@ def _list_anything(hints: Hints) -> Iterator[JsonValue]:
     yield from hints.texts
     yield from list_numbers(Number(), hints.numbers)
     for count in hints.lengths:
-        if count <= _LONGEST_LIST:
+        if count <= LONGEST_LIST:
             yield "a" * count
             yield list[JsonValue]([None] * count)
     for name in hints.names:
@@ -149,7 +169,7 @@ def _list_lists(kind: ListOf, hints: Hints, *, undeclared: bool, depth: int) -> 
     fitting = [
         count
         for count in counts
-        if kind.shortest <= count <= _LONGEST_LIST and (longest is None or count <= longest)
+        if kind.shortest <= count <= LONGEST_LIST and (longest is None or count <= longest)
     ]
     for count in fitting:
         if count == 0:
@@ -157,7 +177,7 @@ def _list_lists(kind: ListOf, hints: Hints, *, undeclared: bool, depth: int) -> 
         elif items:
             yield [items[0]] * count
     least = max(kind.shortest, 1)
-    if least <= _LONGEST_LIST and (longest is None or least <= longest):
+    if least <= LONGEST_LIST and (longest is None or least <= longest):
         for item in items:
             yield [item] + items[:1] * (least - 1)
         if longest is None or longest >= least + 1:
@@ -256,6 +276,8 @@ def _build(kind: Kind, way: Way, part: JsonValue) -> JsonValue:
         case Object(further=further) as found, Step("further") if further is not None:
             return {**_make_object(found), _find_name(found): _build(further, rest, part)}
         case ListOf() as found, Step("item" | "position"):
+            if found.shortest > LONGEST_LIST:
+                raise NoValue
             item = _build(found.item, rest, part)
             index = step.name if isinstance(step.name, int) else 0
             others = [make_smallest(found.item)] * (found.shortest - 1) if found.shortest > 1 else []

@@ -1,6 +1,7 @@
 """`trellis-gen breaking`: where contracts come from, what fails the run, what is ignored, and every format."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -368,6 +369,25 @@ def test_junit_has_a_case_for_each_surface(project: Path) -> None:
     assert [failure.attrib["type"] for failure in case] == [RULE]
     (project / "contracts/things.json").write_text(keep(OLD))
     assert ET.fromstring(run("breaking", "--format", "junit").stdout)[0].attrib["failures"] == "0"  # noqa: S314 - likewise
+
+
+def test_the_same_contracts_give_the_same_bytes(project: Path) -> None:
+    (project / "contracts/things.json").write_text(
+        keep({"type": "object", "properties": dict.fromkeys("abcdefgh", WHOLE), "required": [*"abcdefgh"]})
+    )
+
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-m", "trellis_codegen", "breaking", "--show", "safe"],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(outputs) == 1
+    assert next(iter(outputs)).count(b"FIELD_REQUIRED_ADDED") == 8
 
 
 def test_a_rule_is_explained_with_examples_and_the_way_out() -> None:

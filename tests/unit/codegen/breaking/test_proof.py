@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from datetime import UTC, date, datetime, time
+from time import process_time
 from typing import Final
 from unittest.mock import patch
 from uuid import UUID
@@ -335,3 +336,36 @@ def test_every_shape_reads_itself(*, undeclared: bool) -> None:
 def read_twice(schema: JsonValue) -> tuple[Kind, Kind]:
     one, other = (read_model("Thing", copy, is_event=False) for copy in (schema, deepcopy(schema)))
     return one.root, other.root
+
+
+FLAGS: Final[JsonObject] = {
+    "type": "object",
+    "properties": {f"f{index}": TRUTH for index in range(20)},
+    "additionalProperties": False,
+}
+
+
+def requiring(name: str) -> JsonObject:
+    return {**FLAGS, "required": [name]}
+
+
+HOSTILE: Final[list[tuple[str, JsonValue, JsonValue]]] = [
+    ("repeats in repeats", {**TEXT, "pattern": "^((([a-z]*)*)*)*$", "minLength": 4000}, {**TEXT, "pattern": "^(([a-z]*)*)*b?$"}),
+    ("a list without end", many(TEXT, minItems=10**9), many(WHOLE, minItems=10**9 + 1)),
+    ("lists in lists", many(many(many(TEXT, minItems=1000), minItems=1000), minItems=1000), many(many(many(WHOLE, minItems=999), minItems=999), minItems=999)),
+    ("large numbers", {**NUMBER, "maximum": 10**307, "minimum": -(10**307)}, {**NUMBER, "maximum": 10**306, "multipleOf": 0.5}),
+    ("large steps", {**WHOLE, "maximum": 10**307}, {**WHOLE, "maximum": 10**306, "multipleOf": 10**100}),
+    ("many flags", FLAGS, either(*[requiring(f"f{index}") for index in range(20)])),
+]  # fmt: skip
+"""Pairs whose values, or whose proofs, would be large."""
+
+
+@pytest.mark.parametrize(("what", "old", "new"), HOSTILE, ids=[row[0] for row in HOSTILE])
+def test_a_hostile_pair_costs_neither_time_nor_memory(what: str, old: JsonValue, new: JsonValue) -> None:
+    models = [read_model("Thing", schema, is_event=False) for schema in (old, new)]
+
+    started = process_time()
+    changes = compare_models(models[0], models[1])
+
+    assert changes
+    assert process_time() - started < 10
