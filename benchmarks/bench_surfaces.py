@@ -1,7 +1,8 @@
 """How fast are RPCs, events, feeds and stores, compared with nats-py alone?
 
 Each figure is of one process, on a server of its own with file storage; the two take turns in each round, and ratios are taken
-round by round. What nats-py alone leaves out: it validates nothing, and its calls echo bytes that no code reads.
+round by round. What nats-py alone leaves out: it validates nothing, and its calls echo bytes that no code reads. In another
+column a service by hand validates with the same pydantic models on both sides.
 """
 
 from __future__ import annotations
@@ -280,7 +281,8 @@ def calls_table() -> Table:
     ours = Path(sys.executable)
     columns = {
         "trellis-nats": (ours, "calls_with_trellis_nats.py"),
-        "nats-py alone": (ours, "calls_with_nats_py.py"),
+        "nats-py alone, echoing bytes": (ours, "calls_with_nats_py.py"),
+        "nats-py and pydantic, by hand": (ours, "calls_with_nats_py_and_pydantic.py"),
         "FastStream": (PEERS_PYTHON, "calls_with_faststream.py"),
     }
     columns = {name: column for name, column in columns.items() if column[0].exists()}
