@@ -13,7 +13,7 @@ from typing import Final
 from trellis_nats._support.ambient_trace import ambient_trace
 from trellis_nats.ids import new_id
 
-__all__ = ["Context", "current_context", "enter", "new_context", "within"]
+__all__ = ["Context", "current_context", "enter", "new_call_context", "new_context", "within"]
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,512}")
@@ -33,10 +33,19 @@ class Context:
 
     def headers(self) -> dict[str, str]:
         """Return the context as message headers; a value that is not valid in a header is left out."""
-        headers = {"request-id": self.request_id, "traceparent": self.traceparent}
-        if self.tracestate is not None:
-            headers["tracestate"] = self.tracestate
-        return {name: text for name, text in headers.items() if _HEADER_TEXT.fullmatch(text)}
+        return dict(self._headers())
+
+    def header_lines(self) -> bytes:
+        """Return the headers as they are encoded, a line each."""
+        return "".join([f"{name}: {text}\r\n" for name, text in self._headers()]).encode()
+
+    def _headers(self) -> list[tuple[str, str]]:
+        texts = (
+            ("request-id", self.request_id),
+            ("traceparent", self.traceparent),
+            ("tracestate", self.tracestate),
+        )
+        return [(name, text) for name, text in texts if text is not None and _HEADER_TEXT.fullmatch(text)]
 
     @classmethod
     def of_headers(cls, headers: Mapping[str, str]) -> Context:
@@ -81,6 +90,12 @@ def new_context() -> Context:
     if ambient is None:
         return _context(None, None, None)
     return _context(None, ambient.traceparent, ambient.tracestate)
+
+
+def new_call_context() -> Context:
+    """Return the context for a new call: as `new_context`, but each call has a request id of its own on the wire."""
+    context = new_context()
+    return context if _current.get() is None else replace(context, request_id=new_id())
 
 
 def _context(request_id: str | None, traceparent: str | None, tracestate: str | None) -> Context:

@@ -58,7 +58,7 @@ async def request(
     subject: str,
     data: bytes = b"",
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | bytes | None = None,
     timeout: timedelta,
     repeat: bool = False,
     answer: AnswerSize | None = None,

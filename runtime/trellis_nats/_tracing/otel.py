@@ -70,6 +70,11 @@ class _RecordedSpan(Span):
         inherited = current_context()
         return self._identify(new_id() if inherited is None else inherited.request_id)
 
+    @property
+    @override
+    def call_context(self) -> Context:
+        return self._identify(new_id())
+
     @override
     def join(self, context: Context) -> Context:
         return self._identify(context.request_id)

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from trellis_nats._tracing.descriptions import AttributeValue
-from trellis_nats.context import Context, new_context
+from trellis_nats.context import Context, new_call_context, new_context
 
 __all__ = ["UNTRACED", "Span"]
 
@@ -36,6 +36,11 @@ class Span:
     def context(self) -> Context:
         """The context that a message made within this span carries."""
         return new_context()
+
+    @property
+    def call_context(self) -> Context:
+        """The context that a call made within this span carries: its request id is its own."""
+        return new_call_context()
 
     def join(self, context: Context) -> Context:
         """Return the context of a handler that works on a message within the span: what it makes belongs to the span."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -30,7 +30,6 @@ from trellis_nats.feeds.frames import SIGNALS_HEADERS, Frame, has_signals, inter
 from trellis_nats.feeds.grants import open_grants
 from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
 from trellis_nats.grants import Grant, Role
-from trellis_nats.ids import new_id
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import FeedSpec
 from trellis_nats.surface import Surface
@@ -89,9 +88,7 @@ class FeedCall(Generic[RequestT, EventT]):
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         with start_outgoing(self._description) as span:
-            context = replace(
-                span.context, request_id=new_id()
-            )  # each request has an id of its own on the wire
+            context = span.call_context
             span.set(REQUEST_ID, context.request_id)
             headers = {**context.headers(), **SIGNALS_HEADERS}
             opening = _Opening(self._runtime.connection, self.spec)

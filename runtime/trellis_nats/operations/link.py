@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -17,9 +16,8 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
-from trellis_nats.context import new_context
+from trellis_nats.context import new_call_context
 from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout
-from trellis_nats.ids import new_id
 from trellis_nats.operations.frames import (
     ControlRequest,
     ErrorFrame,
@@ -249,5 +247,4 @@ class WatchFrames:
 
 
 def _headers() -> dict[str, str]:
-    context = replace(new_context(), request_id=new_id())  # each request has an id of its own on the wire
-    return context.headers()
+    return new_call_context().headers()

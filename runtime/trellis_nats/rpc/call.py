@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
-from trellis_nats._calls.headers import is_error, write_timeout
+from trellis_nats._calls.headers import is_error, timeout_line
 from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.request import request
@@ -22,7 +22,6 @@ from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
-from trellis_nats.ids import new_id
 from trellis_nats.rpc.grants import call_grants
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import RpcSpec
@@ -73,23 +72,21 @@ class RpcCall(Generic[RequestT, ResponseT]):
         data = self._request.encode(request)
         limit = self._runtime.options.request_timeout if timeout is None else timeout
         with start_outgoing(self._description) as span:
-            context = replace(
-                span.context, request_id=new_id()
-            )  # each request has an id of its own on the wire
+            context = span.call_context
             span.set(REQUEST_ID, context.request_id)
-            answer = await until_served(partial(self._send, data, context.headers()), limit)
+            answer = await until_served(partial(self._send, data, context.header_lines()), limit)
             if is_error(answer.headers):
                 error = self._errors.decode(answer.data)
                 set_status(span, error)
                 raise error
             return self._response.decode(answer.data)
 
-    async def _send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+    async def _send(self, data: bytes, header_lines: bytes, limit: timedelta) -> Message:
         return await request(
             self._runtime.connection,
             self.spec.subject,
             data,
-            headers={**headers, **write_timeout(limit)},
+            headers=header_lines + timeout_line(limit),
             timeout=limit,
         )
 

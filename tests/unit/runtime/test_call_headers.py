@@ -5,18 +5,21 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_nats._calls.headers import is_error, is_reply_subject, read_timeout, write_timeout
+from trellis_nats._calls.headers import is_error, is_reply_subject, read_timeout, timeout_line
+from trellis_nats._nats.wire.headers import encode_headers, parse_headers
 
 
 @given(st.integers(min_value=1, max_value=10**9))
 def test_a_timeout_survives_the_wire(milliseconds: int) -> None:
     timeout = timedelta(milliseconds=milliseconds)
 
-    assert read_timeout(write_timeout(timeout)) == timeout
+    _, _, headers = parse_headers(encode_headers(timeout_line(timeout)))
+
+    assert read_timeout(headers) == timeout
 
 
 def test_a_timeout_that_has_passed_is_still_a_timeout() -> None:
-    assert write_timeout(timedelta(seconds=-1)) == {"trellis-timeout-ms": "1"}
+    assert timeout_line(timedelta(seconds=-1)) == b"trellis-timeout-ms: 1\r\n"
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", " 1", "٣", "9" * 11])

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
-from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.codec import JsonText, encode_json
 from trellis_nats.context import Context
@@ -167,7 +166,7 @@ class LifecycleEvent(_Wire):
 
     def header_lines(self) -> bytes:
         """Return the headers of the event, a line each."""
-        return encode_lines(self.job_context().headers())
+        return self.job_context().header_lines()
 
     def job_context(self) -> Context:
         """Return the context of the job, which every one of its events repeats."""

@@ -9,7 +9,6 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats.clock import later, timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
@@ -37,7 +36,7 @@ class JobIdentity:
         self.queue = queue
         self.context = context
         self._wire_context = wire_context(context)
-        self._headers = encode_lines(context.headers())
+        self._headers = context.header_lines()
 
     def created(
         self,
