@@ -37,8 +37,8 @@ def is_reply_subject(subject: str) -> bool:
     return (
         is_subject(subject)
         and not subject.startswith(_NEVER_REPLY_SUBJECTS)
-        and not _WILDCARD.search(subject)
         and _NOT_UTF8 not in subject
+        and not (("*" in subject or ">" in subject) and _WILDCARD.search(subject))
     )
 
 

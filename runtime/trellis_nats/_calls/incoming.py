@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from trellis_nats._calls.headers import read_timeout
 from trellis_nats._nats.wire.message import Message
@@ -25,9 +24,8 @@ class ContextMembers(TypedDict):
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IncomingCall:
-    """A call that is not answered yet."""
+class IncomingCall(NamedTuple):
+    """A call that is not answered yet. A tuple, as `Message`."""
 
     data: bytes
     headers: Mapping[str, str]

@@ -41,12 +41,23 @@ class CallReceiver:
         subject: str,
         errors: ErrorReplies,
         accept: Callable[[IncomingCall], None],
+        *,
+        on_cancelled: Callable[[IncomingCall], None] | None = None,
     ) -> None:
-        """Prepare; `accept` is called for each call, in order, and must not block."""
+        """Prepare.
+
+        Args:
+            connection: receives the calls, and sends the replies.
+            subject: where the calls arrive.
+            errors: writes the error replies.
+            accept: called for each call, in order; it must not block.
+            on_cancelled: called for each call whose task ended because it was cancelled.
+        """
         self._connection = connection
         self._subject = subject
         self._errors = errors
         self._accept = accept
+        self._on_cancelled = on_cancelled
         self._subscription: Subscription | None = None
         self.tasks: set[asyncio.Task[Any]] = set()  # Any: the result is not used
         """What serves the calls that have arrived."""
@@ -65,7 +76,7 @@ class CallReceiver:
 
     def serve(self, call: IncomingCall, serving: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run what serves a call in a task of its own, and keep the task."""
-        task = asyncio.create_task(
+        task = self._connection.loop.create_task(
             serving, name=f"{self._errors.surface} {self._errors.name} {call.request_id}"
         )
         self.keep(call, task)
@@ -144,7 +155,10 @@ class CallReceiver:
     def _on_ended(self, call: IncomingCall, size_bytes: int, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         self.memory_bytes -= size_bytes
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if self._on_cancelled is not None:
+                self._on_cancelled(call)
+        elif (error := task.exception()) is not None:
             _log.error(
                 '%s "%s": internal error while serving request %s',
                 self._errors.surface,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal, TypeGuard
+from typing import Final, Literal, NamedTuple, TypeGuard
 
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
@@ -35,8 +34,7 @@ SurfaceKind = Literal["rpc", "feed", "operation"]
 """The kinds of surface that answer calls, as log records and texts name them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a call."""
 
     data: bytes

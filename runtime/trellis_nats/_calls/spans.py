@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._tracing.descriptions import REQUEST_ID, STATUS_CODE, SpanDescription
 from trellis_nats._tracing.span import UNTRACED, Span
@@ -28,7 +26,7 @@ def trace_call(call: IncomingCall, description: SpanDescription) -> IncomingCall
         return call
     span.activate()
     span.set(REQUEST_ID, call.request_id)
-    return replace(call, span=span, carried=span.join(call.carried))
+    return call._replace(span=span, carried=span.join(call.carried))
 
 
 def set_status(span: Span, error: RpcError) -> None:

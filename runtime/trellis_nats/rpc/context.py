@@ -22,4 +22,12 @@ class RpcContext(CallContext):
     @classmethod
     def of_call(cls, call: IncomingCall) -> Self:
         """Return the context of a call."""
-        return cls(**call.context_members(), deadline=call.deadline)
+        carried = call.carried
+        return cls(
+            request_id=carried.request_id,
+            trace_id=carried.trace_id,
+            traceparent=carried.traceparent,
+            tracestate=carried.tracestate,
+            headers=call.headers,
+            deadline=call.deadline,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from trellis_nats._calls.incoming import IncomingCall
@@ -13,6 +12,7 @@ from trellis_nats._calls.receiver import CallReceiver
 from trellis_nats._calls.replies import Reply
 from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
+from trellis_nats._support.deadlines import Deadlines
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats._tracing.descriptions import describe_serving
@@ -45,7 +45,10 @@ class RpcServer:
         self._reply_timeout = reply_timeout
         self._description = describe_serving("rpc", spec.name)
         self._slots = asyncio.Semaphore(_RUNNING_MAX)
-        self._calls = CallReceiver(connection, spec.subject, responder.errors, self._accept)
+        self._deadlines = Deadlines(connection.loop)
+        self._calls = CallReceiver(
+            connection, spec.subject, responder.errors, self._accept, on_cancelled=self._on_cancelled
+        )
 
     async def start(self) -> None:
         """Begin to receive calls, which replicas share. Raises as `CallReceiver.start`."""
@@ -66,9 +69,8 @@ class RpcServer:
             return
         due = None
         if call.timeout is not None:
-            due = asyncio.get_running_loop().time() + call.timeout.total_seconds()
-        task = self._calls.serve(call, self._serve(call, due))
-        task.add_done_callback(partial(self._on_served, call))
+            due = self._connection.loop.time() + call.timeout.total_seconds()
+        self._calls.serve(call, self._serve(call, due))
 
     async def _serve(self, call: IncomingCall, due: float | None) -> None:
         call = trace_call(call, self._description)
@@ -77,7 +79,7 @@ class RpcServer:
 
     async def _answer(self, call: IncomingCall, due: float | None) -> None:
         try:
-            async with asyncio.timeout_at(due):
+            with self._deadlines.limit(due):
                 async with self._slots:
                     reply = await self._responder.answer(call)
                 await self._reply(call, reply)
@@ -105,7 +107,6 @@ class RpcServer:
         except (TimeoutError, NotConnected):
             self._calls.log_lost_reply(call)
 
-    def _on_served(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            reason = "the service stopped before the handler ended"
-            self._calls.reply_now(call, self._responder.errors.refuse(call, reason))
+    def _on_cancelled(self, call: IncomingCall) -> None:
+        reason = "the service stopped before the handler ended"
+        self._calls.reply_now(call, self._responder.errors.refuse(call, reason))

@@ -33,4 +33,5 @@ class Message(NamedTuple):
 
 def memory_of(data: bytes, headers: Mapping[str, str]) -> int:
     """Return about how many bytes of memory a message takes: its sender may put all of it into headers."""
-    return len(data) + sum(len(name) + len(value) + _HEADER_BYTES for name, value in headers.items())
+    texts = sum(map(len, headers)) + sum(map(len, headers.values()))
+    return len(data) + texts + _HEADER_BYTES * len(headers)
