@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, cast
 
 from trellis_nats._nats.connection import Connection
@@ -27,8 +27,9 @@ __all__ = ["provision"]
 
 _log = logging.getLogger(__name__)
 
-_REMEDIES: Final[Mapping[int, str]] = {10113: "; set Options(max_bytes=…), which applies to each of them"}
-"""What to do, by the server's error code."""
+_LIMIT_REQUIRED: Final = 10113
+_NO_ROOM: Final = frozenset([10002, 10047])
+"""Of the account, of the server."""
 
 
 async def provision(
@@ -141,12 +142,21 @@ async def _stream_problems(
     except ApiError as error:
         info = await get_stream_info(connection, wanted.name) if error.err_code in NAME_IN_USE else None
         return (
-            [f"{what} cannot be created: {error.description}{_REMEDIES.get(error.err_code, '')}"]
+            [f"{what} cannot be created: {error.description}{_remedy(error, config)}"]
             if info is None
             else stream_differences(wanted, _config(info))
         )
     _log.info("created %s", what, extra=log_fields(LogEvent.RESOURCE_CREATED, stream=wanted.name))
     return []
+
+
+def _remedy(error: ApiError, config: JsonObject) -> str:
+    reserved = config.get("max_bytes")
+    if error.err_code == _LIMIT_REQUIRED:
+        return "; set Options(max_bytes=…), which applies to each of them"
+    if error.err_code in _NO_ROOM and isinstance(reserved, int):
+        return f"; it reserves {reserved:,} bytes: lower that, or give JetStream more storage"
+    return ""
 
 
 def _log_deviations(wanted: StreamRequirement, existing: JsonObject, contract: Contract | None) -> None:

@@ -3,13 +3,24 @@
 import asyncio
 import hashlib
 import os
+import re
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import pytest
-from trellis_nats import InvalidObjectKey, ObjectExists, ObjectSource, ObjectTooLarge, StoreFull
+from trellis_nats import (
+    InvalidObjectKey,
+    ObjectExists,
+    ObjectSource,
+    ObjectTooLarge,
+    ProvisioningError,
+    Runtime,
+    Store,
+    StoreFull,
+    StoreSpec,
+)
 from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
@@ -240,3 +251,26 @@ async def test_objects_expire(nats_server: NatsServer) -> None:
             return await service.brief.info("o") is None
 
         await eventually(is_gone)
+
+
+SMALL_ACCOUNT = (
+    "accounts { A { jetstream { max_file: 67108864 }, users: [{ user: a, password: a }] } }\nno_auth_user: a"
+)
+
+
+@pytest.mark.parametrize("config", ["", SMALL_ACCOUNT])
+async def test_a_store_that_does_not_fit_says_what_it_reserves(config: str) -> None:
+    class HugeService(FilesService):
+        def __init__(self, runtime: Runtime) -> None:
+            super().__init__(runtime)
+            self.huge: Final = Store(runtime, StoreSpec(name="huge", max_total_bytes=2**50))
+
+    async with NatsServer(config=config) as server:
+        with pytest.raises(ProvisioningError) as refused:
+            async with HugeService.connect(server.url):
+                pass
+
+    assert re.search(
+        r'store "files-service_huge" cannot be created: .*; it reserves 1,125,899,906,842,624 bytes: lower that, or give',
+        str(refused.value),
+    )
