@@ -38,6 +38,8 @@ class IncomingCall(NamedTuple):
     """When the caller stops waiting. None: the call does not give a time limit."""
     span: Span = UNTRACED
     """The span in which it is served."""
+    operation_id: str | None = None
+    """The operation that it started."""
 
     @property
     def request_id(self) -> str:

@@ -65,6 +65,7 @@ class ErrorReplies:
             rpc=names.get("rpc"),
             feed=names.get("feed"),
             operation=names.get("operation"),
+            operation_id=None if call is None else call.operation_id,
             request_id=None if call is None else call.request_id,
             error_id=error_id,
             trace_id=None if call is None else call.carried.trace_id,

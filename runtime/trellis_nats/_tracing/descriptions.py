@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Final, Literal, TypeAlias
 
 __all__ = [
+    "ACTION",
     "ATTEMPT",
     "BATCH_SIZE",
     "ERROR_TYPE",
@@ -30,6 +31,7 @@ __all__ = [
     "describe_call",
     "describe_creation",
     "describe_event_handling",
+    "describe_operation_attempt",
     "describe_publication",
     "describe_reception",
     "describe_serving",
@@ -52,10 +54,14 @@ OUTCOME: Final = "trellis.outcome"
 """How an attempt ended, or how a creation was answered."""
 REQUEST_ID: Final = "trellis.request_id"
 """The caller's id of a call."""
+ACTION: Final = "trellis.action"
+"""What a caller asks of an operation that was started."""
 LINK: Final = "trellis.link"
 """What a link points to: `creation`, `previous_attempt`."""
 
 _SURFACE: Final = "trellis.surface"
+_OPEN_ACTIONS: Final = {"watch", "wait"}
+"""They last until the operation ends, or the caller leaves."""
 
 
 class SpanKind(Enum):
@@ -75,17 +81,20 @@ class SpanDescription:
     kind: SpanKind
     attributes: Mapping[str, AttributeValue]
     is_failed_by_cancellation: bool = True
-    """Whether an operation that is cancelled has failed. A feed is open until it is cancelled."""
+    """Whether an operation that is cancelled has failed. A feed, or a watch, is open until it is cancelled."""
 
 
-def describe_call(surface: str, name: str) -> SpanDescription:
-    """Describe the caller's side of a call; `surface` is `rpc`, `feed` or `operation`."""
-    return _call(surface, name, SpanKind.CLIENT)
+def describe_call(surface: str, name: str, *, action: str | None = None) -> SpanDescription:
+    """Describe the caller's side of a call; `surface` is `rpc`, `feed` or `operation`.
+
+    `action` is what the call asks of an operation that was started. None: the call starts it.
+    """
+    return _call(surface, name, SpanKind.CLIENT, action)
 
 
-def describe_serving(surface: str, name: str) -> SpanDescription:
-    """Describe the service's side of a call."""
-    return _call(surface, name, SpanKind.SERVER)
+def describe_serving(surface: str, name: str, *, action: str | None = None) -> SpanDescription:
+    """Describe the service's side of a call. See `describe_call`."""
+    return _call(surface, name, SpanKind.SERVER, action)
 
 
 def describe_creation(queue: str) -> SpanDescription:
@@ -96,6 +105,11 @@ def describe_creation(queue: str) -> SpanDescription:
 def describe_attempt(queue: str) -> SpanDescription:
     """Describe one attempt of a job."""
     return _messaging(SpanKind.CONSUMER, "job", "process", "process", queue)
+
+
+def describe_operation_attempt(operation: str) -> SpanDescription:
+    """Describe one attempt to run an operation. One that is cancelled runs elsewhere, or is not wanted any longer."""
+    return _messaging(SpanKind.CONSUMER, "operation", "process", "process", operation)
 
 
 def describe_publication(event: str) -> SpanDescription:
@@ -113,14 +127,19 @@ def describe_reception(event: str) -> SpanDescription:
     return _messaging(SpanKind.CLIENT, "event", "receive", "receive", event)
 
 
-def _call(surface: str, name: str, kind: SpanKind) -> SpanDescription:
+def _call(surface: str, name: str, kind: SpanKind, action: str | None) -> SpanDescription:
     attributes: dict[str, AttributeValue] = {
         "rpc.system.name": "trellis",
         "rpc.method": name,
         _SURFACE: surface,
     }
+    if action is not None:
+        attributes[ACTION] = action
     return SpanDescription(
-        name=name, kind=kind, attributes=attributes, is_failed_by_cancellation=surface != "feed"
+        name=name if action is None else f"{action} {name}",
+        kind=kind,
+        attributes=attributes,
+        is_failed_by_cancellation=surface != "feed" and action not in _OPEN_ACTIONS,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.outages import through_outages
+from trellis_nats._tracing.span import UNTRACED, Span
 from trellis_nats.clock import now
 from trellis_nats.context import Context
 from trellis_nats.errors import OperationCancelled
@@ -61,7 +63,9 @@ class OperationExecution:
         """Whether another process has taken the operation, or it has ended elsewhere in another way than cancelled."""
         execution = stored.record.execution
         self.context = Context.of_headers({} if execution is None else execution.context)
-        """The request and trace of the caller."""
+        """The request and trace of the caller; while its handler runs, with the span of the attempt."""
+        self.span = UNTRACED
+        """The span of the attempt."""
         self.attempt = 0 if execution is None else execution.attempt
         """How often a handler has begun."""
         self.on_lost: Callable[[], object] = lambda: None
@@ -96,9 +100,25 @@ class OperationExecution:
         self._stored = stored
         self._notice(stored.record)
 
+    @property
+    def previous(self) -> Context | None:
+        """The context of the previous attempt, in whichever process it ran; None where it was not traced."""
+        execution = self.record.execution
+        if execution is None or execution.traceparent is None:
+            return None
+        return replace(self.context, traceparent=execution.traceparent, tracestate=None)
+
+    def trace(self, span: Span) -> None:
+        """Let what the handler makes belong to the span of its attempt."""
+        self.span = span
+        self.context = span.join(self.context)
+
     async def begin(self) -> None:
         """Store that a handler begins. Raises as `report`."""
-        await self._write(lambda record: changes.begin(record, at=now()), OperationState.RUNNING)
+        traceparent = self.context.traceparent if self.span.is_recorded else None
+        await self._write(
+            lambda record: changes.begin(record, at=now(), traceparent=traceparent), OperationState.RUNNING
+        )
         self.attempt += 1
 
     async def report(self, progress: JsonValue) -> None:

@@ -17,6 +17,7 @@ from trellis_nats.operations.model.record import SignalEntry, SnapshotRecord
 from trellis_nats.operations.model.states import UpdateType
 
 __all__ = [
+    "ACTIONS",
     "KEEPALIVE",
     "KEEPALIVE_EVERY",
     "Action",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 Action: TypeAlias = Literal["get", "wait", "watch", "cancel", "signal"]
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
 KEEPALIVE: Final = Reply(b'{"kind":"keepalive"}')
 """The frame that shows that a watch is served, while nothing happens."""

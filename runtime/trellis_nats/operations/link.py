@@ -11,14 +11,18 @@ from functools import partial
 from typing import Any, Final
 
 from trellis_nats._calls.presence import SILENT_AFTER
+from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
-from trellis_nats.context import new_call_context
-from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout
+from trellis_nats._tracing.descriptions import REQUEST_ID, SpanDescription, describe_call
+from trellis_nats._tracing.span import Span
+from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout, RpcError
 from trellis_nats.operations.frames import (
+    ACTIONS,
     ControlRequest,
     ErrorFrame,
     Frame,
@@ -53,6 +57,10 @@ class OperationLink:
         self.codecs = OperationCodecs(spec)
         self.signals = SignalCodecs(spec)
         self._runtime = runtime
+        self._start_span = describe_call("operation", spec.name)
+        self._control_spans = {
+            action: describe_call("operation", spec.name, action=action) for action in ACTIONS
+        }
 
     @property
     def connection(self) -> Connection:
@@ -72,7 +80,8 @@ class OperationLink:
         """Start an operation, and return its id. Raises as `OperationCall.start`."""
         self._runtime.connection.require_own_loop()
         data = self.codecs.input.encode(value)
-        return (await self._request_snapshot(self.spec.subject, data, timeout)).snapshot.id
+        frame = await self._request(self._start_span, self.spec.subject, data, timeout)
+        return self._require_snapshot(frame).snapshot.id
 
     async def control(self, asked: ControlRequest, timeout: timedelta | None = None) -> Frame:
         """Send a control request, and return its answer.
@@ -85,7 +94,8 @@ class OperationLink:
             TransportError: NATS could not send the request.
         """
         self._runtime.connection.require_own_loop()
-        return await self._request(self.spec.control_subject, write_control(asked), timeout)
+        description = self._control_spans[asked.action]
+        return await self._request(description, self.spec.control_subject, write_control(asked), timeout)
 
     async def control_snapshot(
         self, asked: ControlRequest, timeout: timedelta | None = None
@@ -104,9 +114,13 @@ class OperationLink:
         """
         return self.signals.encode(signal, value)
 
+    def trace_watch(self) -> Span:
+        """Start the span of a watch, which may be opened several times."""
+        return start_outgoing(self._control_spans["watch"])
+
     @asynccontextmanager
-    async def watch(self, asked: ControlRequest) -> AsyncGenerator[WatchFrames]:
-        """Open a watch, and yield its frames; the first is a snapshot.
+    async def watch(self, asked: ControlRequest, span: Span) -> AsyncGenerator[WatchFrames]:
+        """Open a watch within a span, and yield its frames; the first is a snapshot.
 
         Raises:
             RpcError: the service refuses it.
@@ -123,7 +137,9 @@ class OperationLink:
         try:
             due = connection.loop.time() + self.timeout.total_seconds()
             await wait_ready(connection, due, self.spec.control_subject)
-            connection.send(self.spec.control_subject, write_control(asked), headers=_headers(), reply=inbox)
+            connection.send(
+                self.spec.control_subject, write_control(asked), headers=_headers(span), reply=inbox
+            )
             await frames.wait_first(due)
             yield frames
         finally:
@@ -145,13 +161,17 @@ class OperationLink:
             raise self.codecs.errors.decode(frame.error)
         return frame
 
-    async def _request_snapshot(self, subject: str, data: bytes, timeout: timedelta | None) -> SnapshotFrame:
-        return self._require_snapshot(await self._request(subject, data, timeout))
-
-    async def _request(self, subject: str, data: bytes, timeout: timedelta | None) -> Frame:
+    async def _request(
+        self, description: SpanDescription, subject: str, data: bytes, timeout: timedelta | None
+    ) -> Frame:
         limit = self.timeout if timeout is None else timeout
-        answer = await until_served(partial(self._send, subject, data, _headers()), limit)
-        return self.read(answer)
+        with start_outgoing(description) as span:
+            answer = await until_served(partial(self._send, subject, data, _headers(span)), limit)
+            try:
+                return self.read(answer)
+            except RpcError as error:
+                set_status(span, error)
+                raise
 
     async def _send(self, subject: str, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
         return await request(self._runtime.connection, subject, data, headers=headers, timeout=limit)
@@ -246,5 +266,7 @@ class WatchFrames:
             await self._changed.wait()
 
 
-def _headers() -> dict[str, str]:
-    return new_call_context().headers()
+def _headers(span: Span) -> dict[str, str]:
+    context = span.call_context
+    span.set(REQUEST_ID, context.request_id)
+    return context.headers()

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from trellis_nats._nats.outages import through_outages
+from trellis_nats._tracing.span import Span
 from trellis_nats.clock import parse_timestamp
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.errors.configuration import require_timedelta
@@ -116,18 +117,19 @@ class OperationRun(Generic[ProgressT, OutputT]):
         """
         self._link.require_own_loop()
         seen: int | None = None
-        while True:
-            async with AsyncExitStack() as stack:
-                frames = await self._open(stack, seen)
-                try:
-                    async for update in self._follow(frames, seen):
-                        seen = update.sequence
-                        yield update
-                        if update.snapshot.is_terminal:
-                            return
-                except WatchLost:
-                    pass
-            await asyncio.sleep(_PAUSE)
+        with self._link.trace_watch() as span:
+            while True:
+                async with AsyncExitStack() as stack:
+                    frames = await self._open(stack, seen, span)
+                    try:
+                        async for update in self._follow(frames, seen):
+                            seen = update.sequence
+                            yield update
+                            if update.snapshot.is_terminal:
+                                return
+                    except WatchLost:
+                        pass
+                await asyncio.sleep(_PAUSE)
 
     async def cancel(self, *, timeout: timedelta | None = None) -> OperationSnapshot[ProgressT, OutputT]:
         """Cancel the operation, and return it as it stands then.
@@ -168,14 +170,14 @@ class OperationRun(Generic[ProgressT, OutputT]):
             raise InvalidPayload("the answer to a signal", [("#", "it does not accept the signal")])
         return SignalAccepted(sequence=frame.sequence, accepted_at=parse_timestamp(frame.accepted_at))
 
-    async def _open(self, stack: AsyncExitStack, seen: int | None) -> WatchFrames:
+    async def _open(self, stack: AsyncExitStack, seen: int | None, span: Span) -> WatchFrames:
         """Open a watch; repeat that until a process serves it."""
         asked = ControlRequest(action="watch", operation_id=self._id, after=seen)
         while True:
             try:
                 return await through_outages(
                     self._link.connection,
-                    lambda: stack.enter_async_context(self._link.watch(asked)),
+                    lambda: stack.enter_async_context(self._link.watch(asked, span)),
                     what=f"watching operation {self._id}",
                 )
             except WatchLost:

@@ -15,6 +15,7 @@ from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._tracing.descriptions import describe_operation_attempt
 from trellis_nats.codec import decode_json
 from trellis_nats.context import enter
 from trellis_nats.errors import (
@@ -27,6 +28,7 @@ from trellis_nats.errors import (
     UnexpectedError,
 )
 from trellis_nats.operations.active import ActiveOperation, Deferred
+from trellis_nats.operations.attempt_span import trace_attempt
 from trellis_nats.operations.execution import ExecutionLost, OperationExecution
 from trellis_nats.operations.model.record import JobAttachment
 from trellis_nats.operations.model.states import OperationState, ResumePolicy
@@ -72,6 +74,7 @@ class OperationRunner:
         self._errors = errors
         self._follow_job = follow_job
         self._is_leased = is_leased
+        self._description = describe_operation_attempt(spec.name)
         self._slots = asyncio.Semaphore(registered.concurrency)
         self._executions: dict[str, OperationExecution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -150,14 +153,15 @@ class OperationRunner:
             raise asyncio.CancelledError
         if not self._is_leased():
             raise ExecutionLost  # another process may take it, or this one again
-        await execution.begin()
-        self._in_handler.add(task)
-        try:
-            state, members = await self._call_handler(execution)
-        finally:
-            self._in_handler.discard(task)
-        if state is not None:
-            await self._end(execution, state, members)
+        with trace_attempt(execution, self._description):
+            await execution.begin()
+            self._in_handler.add(task)
+            try:
+                state, members = await self._call_handler(execution)
+            finally:
+                self._in_handler.discard(task)
+            if state is not None:
+                await self._end(execution, state, members)
 
     async def _call_handler(
         self, execution: OperationExecution
@@ -266,7 +270,12 @@ class OperationRunner:
         )
 
     def _log_fields(self, event: LogEvent, execution: OperationExecution) -> dict[str, object]:
-        return log_fields(event, operation=self.spec.name, operation_id=execution.record.id)
+        return log_fields(
+            event,
+            operation=self.spec.name,
+            operation_id=execution.record.id,
+            trace_id=execution.context.trace_id,
+        )
 
     def _on_ended(self, operation_id: str, task: asyncio.Task[None]) -> None:
         execution = self._executions.pop(operation_id)
@@ -284,7 +293,14 @@ class OperationRunner:
 def _call_of(execution: OperationExecution) -> IncomingCall:
     """Return the call that started an operation, as error replies describe it."""
     return IncomingCall(
-        data=b"", headers={}, reply_subject="", carried=execution.context, timeout=None, deadline=None
+        data=b"",
+        headers={},
+        reply_subject="",
+        carried=execution.context,
+        timeout=None,
+        deadline=None,
+        span=execution.span,
+        operation_id=execution.record.id,
     )
 
 

@@ -10,8 +10,10 @@ from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.presence import PresenceChecks
 from trellis_nats._calls.receiver import CallReceiver
 from trellis_nats._calls.replies import ErrorReplies, Reply
+from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.clock import now
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
@@ -24,6 +26,7 @@ from trellis_nats.errors import (
 )
 from trellis_nats.ids import new_id
 from trellis_nats.operations.frames import (
+    ACTIONS,
     KEEPALIVE_EVERY,
     ControlRequest,
     InvalidFrame,
@@ -77,6 +80,10 @@ class OperationServer:
         self._starts = CallReceiver(connection, spec.subject, self._errors, self._accept_start)
         self._controls = CallReceiver(connection, spec.control_subject, self._errors, self._accept_control)
         self._checks: PresenceChecks | None = None
+        self._start_span = describe_serving("operation", spec.name)
+        self._control_spans = {
+            action: describe_serving("operation", spec.name, action=action) for action in ACTIONS
+        }
 
     async def start(self) -> None:
         """Begin to receive calls, which replicas share. Raises as `CallReceiver.start`."""
@@ -106,6 +113,11 @@ class OperationServer:
         self._starts.serve(call, self._start(call))
 
     async def _start(self, call: IncomingCall) -> None:
+        call = trace_call(call, self._start_span)
+        with call.span:
+            await self._create(call)
+
+    async def _create(self, call: IncomingCall) -> None:
         try:
             value = self._codecs.input.to_json(self._codecs.input.decode(call.data))
         except InvalidPayload as error:
@@ -139,14 +151,22 @@ class OperationServer:
         self._controls.serve(call, self._control(call))
 
     async def _control(self, call: IncomingCall) -> None:
-        reply: Reply | None
-        request: ControlRequest | None = None
         try:
             request = read_control(call.data)
+        except InvalidFrame as error:
+            self._controls.reply_now(call, write_control_error(self._errors.refuse(call, str(error))))
+            return
+        call = trace_call(call, self._control_spans[request.action])
+        with call.span:
+            await self._reply_to(call, request)
+
+    async def _reply_to(self, call: IncomingCall, request: ControlRequest) -> None:
+        reply: Reply | None
+        try:
             reply = await self._answer(call, request)
         except (InvalidFrame, TransportError) as error:
             reply = write_control_error(self._errors.refuse(call, str(error)))
-            if request is not None and request.action == "watch":
+            if request.action == "watch":
                 reply = write_interruption(new_id(), str(error))
         except RpcError as error:
             reply = write_control_error(self._errors.reply_to_known(call, error))

@@ -105,7 +105,13 @@ class OperationRef(Generic[ProgressT, OutputT]):
         record = (await self._host.store.require(self._id)).record
         context = Context.of_headers({} if record.execution is None else record.execution.context)
         call = IncomingCall(
-            data=b"", headers={}, reply_subject="", carried=context, timeout=None, deadline=None
+            data=b"",
+            headers={},
+            reply_subject="",
+            carried=context,
+            timeout=None,
+            deadline=None,
+            operation_id=self._id,
         )
         reply = replies.reply_to_exception(call, error)
         await self._end(OperationState.FAILED, error=decode_json(reply.data))

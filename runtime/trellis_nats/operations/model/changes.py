@@ -69,12 +69,10 @@ def create_record(
     )
 
 
-def begin(record: OperationRecord, *, at: datetime) -> OperationRecord:
-    """Record that a handler begins."""
-    execution = _execution(record)
-    begun = record.model_copy(
-        update={"execution": execution.model_copy(update={"attempt": execution.attempt + 1})}
-    )
+def begin(record: OperationRecord, *, at: datetime, traceparent: str | None = None) -> OperationRecord:
+    """Record that a handler begins, and its span, if it has one."""
+    span = {} if traceparent is None else {"traceparent": traceparent}
+    begun = _change_execution(record, attempt=_attempt(record) + 1, **span)
     return _advance(begun, at, state=OperationState.RUNNING)
 
 

@@ -69,6 +69,8 @@ class Execution(_Wire):
     """The lease of the process that runs it. None: no process does."""
     attempt: int = 0
     """How often a handler has begun."""
+    traceparent: str | None = None
+    """The span of the newest attempt; None where none was traced."""
     input: JsonValue
     context: Mapping[str, str]
     """The request and the trace that it belongs to, as headers."""
