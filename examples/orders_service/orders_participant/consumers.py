@@ -44,10 +44,4 @@ class ConsumerGroups:
 
     def __init__(self, runtime: Runtime) -> None:
         self.shipped_audit: Final = ShippedAuditGroup(runtime)
-        """Audit shipments.
-
-        Durable cursor over the service's own shipment events.
-
-        A new group begins with the oldest stored event. Events are handled in order. At most 6 attempts;
-        retries after 5 s, 30 s, 2 min, 10 min, then 30 min.
-        """
+        """Audit shipments."""

@@ -79,16 +79,6 @@ class ConsumerGroups:
 
     def __init__(self, runtime: Runtime) -> None:
         self.catalogue: Final = CatalogueGroup(runtime)
-        """Keep the catalogue.
-
-        Adds each photo, and who ordered it.
-
-        A new group begins with the oldest stored event. Events are handled in order. At most 3 attempts;
-        retries after 1 s, then 30 s.
-        """
+        """Keep the catalogue."""
         self.thumbnails: Final = ThumbnailsGroup(runtime)
-        """The `thumbnails` event group.
-
-        A new group begins with the events that are published from then on. Events are handled in order.
-        At most 6 attempts; retries after 5 s, 30 s, 2 min, 10 min, then 30 min.
-        """
+        """The `thumbnails` event group."""

@@ -6,7 +6,7 @@ Everything that is generated.
 
 And what is not:
 
-* stores
+* the state of a service
 """
 
 from __future__ import annotations

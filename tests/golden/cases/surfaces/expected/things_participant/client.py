@@ -22,7 +22,7 @@ class ThingsClient(Client):
 
     And what is not:
 
-    * stores
+    * the state of a service
     """
 
     contract: ClassVar[Contract] = CONTRACT

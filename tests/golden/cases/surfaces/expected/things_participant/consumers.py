@@ -43,8 +43,4 @@ class ConsumerGroups:
 
     def __init__(self, runtime: Runtime) -> None:
         self.audit: Final = AuditGroup(runtime)
-        """The `audit` event group.
-
-        A new group begins with the oldest stored event. Events are handled in order. At most 2 attempts;
-        retries after 1.5 s.
-        """
+        """The `audit` event group."""

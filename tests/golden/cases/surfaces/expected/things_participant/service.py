@@ -26,7 +26,7 @@ class ThingsService(Service):
 
     And what is not:
 
-    * stores
+    * the state of a service
     """
 
     contract: ClassVar[Contract] = CONTRACT

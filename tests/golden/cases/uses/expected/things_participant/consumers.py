@@ -50,8 +50,4 @@ class ConsumerGroups:
 
     def __init__(self, runtime: Runtime) -> None:
         self.everything: Final = EverythingGroup(runtime)
-        """The `everything` event group.
-
-        A new group begins with the events that are published from then on. Events are handled in order.
-        At most 6 attempts; retries after 5 s, 30 s, 2 min, 10 min, then 30 min.
-        """
+        """The `everything` event group."""
