@@ -1,0 +1,139 @@
+"""What one process writes to an operation while another writes, or while an answer of NATS is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats import OperationState
+from trellis_nats.clock import now
+from trellis_nats.operations.host import host_of
+from trellis_nats.operations.model import changes
+from trellis_nats.operations.store import OperationStore
+from trellis_nats.testing import NatsServer
+
+from tests.support.eventually import eventually
+from tests.support.processing import (
+    Process,
+    ProcessClient,
+    ProcessInput,
+    ProcessOperation,
+    ProcessOutput,
+    ProcessProgress,
+    ProcessService,
+)
+from tests.support.proxy import Proxy
+
+REQUEST = ProcessInput(order_id="o1")
+DONE = ProcessOutput(order_id="o1", status="done")
+SOON: Final = timedelta(seconds=30)
+
+
+@asynccontextmanager
+async def proxied(server: NatsServer) -> AsyncGenerator[tuple[Proxy, ProcessService, Process, ProcessClient]]:
+    """Run a service behind a proxy, and a client that has a connection of its own."""
+    process = Process()
+    async with (
+        Proxy(server.port) as proxy,
+        ProcessService.connect(proxy.url) as service,
+        ProcessClient.connect(server.url) as client,
+    ):
+        service.process.handle(process.handle)
+        await service.start()
+        yield proxy, service, process, client
+        proxy.heal()
+
+
+@asynccontextmanager
+async def store_beside(server: NatsServer) -> AsyncGenerator[OperationStore]:
+    """Yield the stored operations as a process without handlers has them."""
+    async with ProcessService.connect(server.url) as other:
+        yield host_of(other.runtime).store
+
+
+async def test_progress_behind_one_that_the_handler_gave_up_is_stored(nats_server: NatsServer) -> None:
+    async with proxied(nats_server) as (proxy, _, process, client), store_beside(nats_server) as store:
+        run = await client.process.start(REQUEST)
+        await eventually(lambda: run.id in process.operations)
+        operation = process.operations[run.id]
+
+        async def is_stored(step: int) -> bool:
+            return (await store.require(run.id)).record.snapshot.progress == {"step": step}
+
+        proxy.blackhole("to_client")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(operation.progress(ProcessProgress(step=1)), 0.2)
+        await eventually(lambda: is_stored(1))
+        second = asyncio.create_task(operation.progress(ProcessProgress(step=2)))
+        await asyncio.sleep(0)  # it is written behind what is not known yet
+        proxy.heal()
+        await asyncio.wait_for(second, SOON.total_seconds())
+
+        stored = await store.require(run.id)
+        assert (stored.record.snapshot.progress, stored.record.sequence) == ({"step": 2}, 3)
+
+
+async def test_progress_that_crosses_that_of_another_process_is_stored(nats_server: NatsServer) -> None:
+    async with proxied(nats_server) as (proxy, _, process, client), store_beside(nats_server) as store:
+        run = await client.process.start(REQUEST)
+        await eventually(lambda: run.id in process.operations)
+
+        proxy.blackhole("to_client")
+        await store.change(run.id, lambda record: changes.set_progress(record, {"step": 7}, at=now()))
+        own = asyncio.create_task(process.operations[run.id].progress(ProcessProgress(step=1)))
+        await asyncio.sleep(0)
+        proxy.heal()
+        await asyncio.wait_for(own, SOON.total_seconds())
+
+        stored = await store.require(run.id)
+        assert (stored.record.snapshot.progress, stored.record.sequence) == ({"step": 1}, 3)
+
+
+async def test_a_signal_that_crosses_progress_reaches_the_handler(nats_server: NatsServer) -> None:
+    received: list[int] = []
+    async with (
+        Proxy(nats_server.port) as proxy,
+        ProcessService.connect(proxy.url) as service,
+        ProcessClient.connect(nats_server.url) as client,
+        store_beside(nats_server) as store,
+    ):
+        reported = asyncio.Event()
+        report = asyncio.Event()
+
+        @service.process.handle
+        async def process(operation: ProcessOperation) -> ProcessOutput:
+            async def receive() -> None:
+                async for signal in operation.signals():
+                    received.append(signal.sequence)
+                    return
+
+            receiving = asyncio.create_task(receive())
+            await report.wait()
+            await operation.progress(ProcessProgress(step=1))
+            reported.set()
+            await receiving
+            return DONE
+
+        await service.start()
+        run = await client.process.start(REQUEST)
+
+        async def runs() -> bool:
+            return (await run.get()).state is OperationState.RUNNING
+
+        await eventually(runs)
+        proxy.blackhole("to_client")
+        await store.change(
+            run.id,
+            lambda record: changes.add_signal(record, "hurry", {"level": 1}, at=now(), request_id="r"),
+        )
+        report.set()
+        await asyncio.sleep(0)
+        proxy.heal()
+        await asyncio.wait_for(reported.wait(), SOON.total_seconds())
+
+        assert await run.result(timeout=SOON) == DONE
+    assert received == [1]
