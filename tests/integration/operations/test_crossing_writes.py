@@ -11,13 +11,17 @@ from typing import Final
 
 from trellis_nats import OperationState
 from trellis_nats.clock import now
+from trellis_nats.errors import OperationCancelled
 from trellis_nats.operations.host import host_of
+from trellis_nats.operations.lease import LEASES
 from trellis_nats.operations.model import changes
-from trellis_nats.operations.store import OperationStore
+from trellis_nats.operations.resumption import Resumption
+from trellis_nats.operations.store import OperationStore, Stored
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.processing import (
+    QUICK,
     Process,
     ProcessClient,
     ProcessInput,
@@ -25,6 +29,7 @@ from tests.support.processing import (
     ProcessOutput,
     ProcessProgress,
     ProcessService,
+    running,
 )
 from tests.support.proxy import Proxy
 
@@ -137,3 +142,85 @@ async def test_a_signal_that_crosses_progress_reaches_the_handler(nats_server: N
 
         assert await run.result(timeout=SOON) == DONE
     assert received == [1]
+
+
+async def test_an_operation_that_was_removed_does_not_keep_others_from_going_on(
+    nats_server: NatsServer,
+) -> None:
+    process, dying = Process(), Process()
+    async with (
+        Proxy(nats_server.port) as proxy,
+        ProcessService.connect(proxy.url, options=QUICK) as first,
+        ProcessService.connect(nats_server.url, options=QUICK) as second,
+        ProcessClient.connect(nats_server.url) as client,
+        store_beside(nats_server) as store,
+    ):
+        first.process.handle(resume="run-again")(dying.handle)
+        await first.start()
+        second.process.handle(resume="run-again")(process.handle)
+        await second.start()
+        runs = [await client.process.start(REQUEST) for _ in range(12)]
+        await eventually(lambda: len(dying.operations) + len(process.operations) == len(runs))
+        (removed, *left) = dying.operations
+        assert left
+        await store.bucket.delete(removed)
+        proxy.blackhole()
+        await eventually(lambda: set(left) <= process.operations.keys(), within=SOON)
+        proxy.heal()
+
+
+async def test_a_cancellation_that_crosses_a_takeover_does_not_end_taking_over(
+    nats_server: NatsServer,
+) -> None:
+    resumed: list[str] = []
+
+    async def resume(stored: Stored) -> None:
+        resumed.append(stored.record.id)
+        if len(resumed) == 1:
+            raise OperationCancelled(stored.record.id)
+
+    async with running(nats_server.url) as (service, _, _), store_beside(nats_server) as store:
+        resumption = Resumption(
+            service.runtime.connection,
+            store,
+            timedelta(milliseconds=100),
+            get_lease=lambda: "lease",
+            is_wanted=lambda found: found.id in {"one", "two"} - set(resumed),
+            resume=resume,
+        )
+        for operation_id in ("one", "two"):
+            record = changes.create_record(
+                operation_id,
+                service="proc",
+                operation="Proc.Other",
+                owner="",
+                runner="gone",
+                value={},
+                context={},
+                at=now(),
+            )
+            await store.create(record)
+        resumption.start()
+        await eventually(lambda: set(resumed) == {"one", "two"})
+        await resumption.stop()
+
+
+async def test_the_lease_of_a_process_that_ran_nothing_is_removed(nats_server: NatsServer) -> None:
+    async with Proxy(nats_server.port) as proxy, ProcessService.connect(proxy.url, options=QUICK) as first:
+        first.process.handle(Process().handle)
+        await first.start()
+        dead = host_of(first.runtime).lease_id
+        proxy.blackhole()
+        async with running(nats_server.url, options=QUICK) as (service, _, _):
+            host = host_of(service.runtime)
+
+            async def leases() -> list[str]:
+                return await host.store.bucket.keys(f"{LEASES}*")
+
+            assert f"{LEASES}{dead}" in await leases()
+
+            async def is_removed() -> bool:
+                return await leases() == [f"{LEASES}{host.lease_id}"]
+
+            await eventually(is_removed, within=SOON)
+        proxy.heal()
