@@ -59,10 +59,11 @@ _CLASS_NAMES = frozenset(
     False None True
     Annotated AwareDatetime AwareTime ClassVar Exact ExactDate ExactUUID Field Final Integer JsonValue Literal NotNull Number
     OneOf StringConstraints TypeAlias TypeAliasType UUID
-    ActiveJob ActiveOperation Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError DownloadCall DownloadEndpoint
-    DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec
+    ActiveJob ActiveOperation ActiveUpload Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError DownloadCall
+    DownloadEndpoint DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec
     JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun OperationSignal OperationSpec
-    RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue Store StoreSpec
+    RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue Store StoreSpec UploadCall
+    UploadEndpoint UploadSpec
     Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade OperationCalls OperationEndpoints RpcCalls
     RpcEndpoints StateStores Stores
     """.split(),  # noqa: SIM905 - likewise

@@ -67,6 +67,7 @@ from trellis_nats.errors import (
     TransportError,
     TrellisError,
     UnexpectedError,
+    UploadFailed,
     ValidationError,
     WriteUnknown,
     WrongEventLoop,
@@ -121,6 +122,7 @@ from trellis_nats.operations import (
     ResumePolicy,
     SignalAccepted,
     SignalCall,
+    TransferProgress,
 )
 from trellis_nats.options import Credentials, Maintenance, Options, Retention
 from trellis_nats.permissions import Permissions
@@ -141,16 +143,25 @@ from trellis_nats.specs import (
     RpcSpec,
     StateSpec,
     StoreSpec,
+    UploadSpec,
 )
 from trellis_nats.state import OldStateEntry, StateEntry, StateMap, StateValue
 from trellis_nats.stores import ObjectInfo, ObjectSource, Store, StoredObject
-from trellis_nats.transfers import Download, DownloadCall, DownloadEndpoint, TransferProgress
+from trellis_nats.transfers import (
+    ActiveUpload,
+    Download,
+    DownloadCall,
+    DownloadEndpoint,
+    UploadCall,
+    UploadEndpoint,
+)
 
 __all__ = [
     "RUNTIME_API",
     "Accepted",
     "ActiveJob",
     "ActiveOperation",
+    "ActiveUpload",
     "ApiError",
     "AttachableJob",
     "AuthError",
@@ -294,6 +305,10 @@ __all__ = [
     "TransportError",
     "TrellisError",
     "UnexpectedError",
+    "UploadCall",
+    "UploadEndpoint",
+    "UploadFailed",
+    "UploadSpec",
     "ValidationError",
     "WorkerHost",
     "WriteUnknown",

@@ -37,6 +37,7 @@ __all__ = [
     "StalePolicy",
     "StateSpec",
     "StoreSpec",
+    "UploadSpec",
     "WhenFull",
 ]
 
@@ -211,6 +212,24 @@ class OperationSignal(Generic[InputT]):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadSpec:
+    """What the caller of an operation uploads. Pointers lead into the request (RFC 6901)."""
+
+    store: str
+    """The store that gets the content."""
+    key: str
+    """Where its key is."""
+    content_type: str | None = None
+    """Where its content type is; None: it has none."""
+    metadata: str | None = None
+    """Where the texts are that are stored with it; None: there are none."""
+    expires_in: timedelta | None = None
+    """How long the caller may take for each chunk. None: a minute."""
+    max_bytes: int | None = None
+    """How large it may be. None: as large as the store permits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OperationSpec:
     """One operation."""
 
@@ -229,6 +248,8 @@ class OperationSpec:
     """Whether callers may cancel it."""
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares, in addition to those that every operation may end with."""
+    upload: UploadSpec | None = None
+    """What its caller uploads; None where the contract declares no transfer."""
 
     @property
     def control_subject(self) -> str:

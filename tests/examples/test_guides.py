@@ -5,6 +5,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import everything_participant
 import orders_participant
 import pytest
 import trellis_nats
@@ -35,10 +36,12 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     }
     known = {
         "AsyncIterator",
+        "Path",
         "UTC",
         "TimeoutError",
         *imported,
         *orders_participant.__all__,
+        *everything_participant.__all__,
         *trellis_nats.__all__,
         *trellis_nats.testing.__all__,
         *device_names(),

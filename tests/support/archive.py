@@ -97,13 +97,14 @@ class Archive:
         @service.operations.photos.upload.handle(resume="run-again")
         async def upload(operation: PhotosUploadOperation) -> UploadResult:
             await operation.progress(UploadProgress(step="storing", percent=10))
+            picture = await operation.upload
             async for signal in operation.signals():
                 if not isinstance(signal, PhotosUploadSetPrioritySignal):
                     raise Refused("skipped")
                 await operation.progress(UploadProgress(step="tagging", percent=signal.input.level))
                 break
             operation.raise_if_cancelled()
-            return UploadResult(photo_id=operation.input.photo_id, bytes=0)
+            return UploadResult(photo_id=operation.input.photo_id, bytes=picture.size)
 
         @service.operations.albums.rebuild.handle
         async def rebuild(operation: AlbumsRebuildOperation) -> Counts:

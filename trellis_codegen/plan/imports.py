@@ -35,11 +35,11 @@ HOMES = {
     "timedelta": "datetime",
     **dict.fromkeys(
         """
-        ActiveJob ActiveOperation Bucket BucketSpec Client ConsumerGroup Contract DeclaredError DownloadCall DownloadEndpoint
-        DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent
+        ActiveJob ActiveOperation ActiveUpload Bucket BucketSpec Client ConsumerGroup Contract DeclaredError DownloadCall
+        DownloadEndpoint DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent
         GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun
         OperationSignal OperationSpec RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue
-        Store StoreSpec
+        Store StoreSpec UploadCall UploadEndpoint UploadSpec
         """.split(),  # noqa: SIM905 - a long word list reads better this way
         _RUNTIME,
     ),

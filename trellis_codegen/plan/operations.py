@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.exchange import Operation, Signal
+from trellis_codegen.contract.exchange import Operation, SendTransfer, Signal
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Surface, group_names
@@ -17,6 +17,8 @@ from trellis_codegen.plan.wording import (
     choose_text,
     describe,
     describe_errors,
+    write_call,
+    write_duration,
     write_tuple,
 )
 
@@ -50,10 +52,17 @@ class OperationPlan:
     """What its callers hold."""
     signals_class: str
     """The signals as callers send them; only where there are some."""
+    has_upload: bool
+    """Whether its caller uploads an object."""
     errors: tuple[str, ...]
     """The classes of the errors that it lists; of all errors of the contract where it lists none."""
     spec: tuple[Argument, ...]
     docstring: str
+
+    @property
+    def kind(self) -> str:
+        """What the runtime's classes for it are called: `Operation`, or `Upload` where its caller uploads an object."""
+        return "Upload" if self.has_upload else "Operation"
 
     @property
     def types(self) -> tuple[str, str, str, str]:
@@ -70,7 +79,8 @@ class OperationPlan:
     @property
     def runtime_names(self) -> frozenset[str]:
         """What its code needs from outside the package, in addition to what each operation needs."""
-        return frozenset(["ClassVar", "OperationSignal", "SignalCall"] if self.signals else [])
+        signals = ["ClassVar", "OperationSignal", "SignalCall"] if self.signals else []
+        return frozenset([*signals, *(use for argument in self.spec for use in argument.uses)])
 
     @property
     def exported(self) -> tuple[str, ...]:
@@ -129,15 +139,22 @@ def _operation(
         alias=naming.class_name(f"{stem}Operation"),
         run_class=naming.class_name(f"{stem}Run"),
         signals_class=naming.class_name(f"{stem}Signals"),
+        has_upload=operation.transfer is not None,
         errors=errors,
         spec=tuple(_spec(name, operation, models, progress, signals, errors)),
         docstring=describe(
             operation.docs,
             f"The `{name}` operation.",
+            None if operation.transfer is None else _describe_upload(operation.transfer),
             "Callers can cancel it." if operation.cancel else None,
             describe_errors(errors if operation.errors else ()),
         ),
     )
+
+
+def _describe_upload(transfer: SendTransfer) -> str:
+    limit = "" if transfer.max_bytes is None else f", at most {transfer.max_bytes:,} bytes"
+    return f"Its caller uploads an object to the store `{transfer.store}`{limit}."
 
 
 def _signal(stem: str, name: str, signal: Signal, models: ModelsPlan) -> SignalPlan:
@@ -170,3 +187,18 @@ def _spec(
         yield Argument(name="cancel", value=str(operation.cancel))
     if errors:
         yield write_tuple("errors", errors)
+    if operation.transfer is not None:
+        yield write_call("upload", "UploadSpec", _upload(operation.transfer))
+
+
+def _upload(transfer: SendTransfer) -> Iterator[Argument]:
+    yield Argument(name="store", value=repr(transfer.store))
+    yield Argument(name="key", value=repr(transfer.key))
+    if transfer.content_type is not None:
+        yield Argument(name="content_type", value=repr(transfer.content_type))
+    if transfer.metadata is not None:
+        yield Argument(name="metadata", value=repr(transfer.metadata))
+    if transfer.expires_in_ms is not None:
+        yield write_duration("expires_in", transfer.expires_in_ms)
+    if transfer.max_bytes is not None:
+        yield Argument(name="max_bytes", value=str(transfer.max_bytes))

@@ -197,6 +197,10 @@ class PackagePlan:
         """Return the runtime's class for each of some RPCs: a `Call`, an `Endpoint` or a `Spec`."""
         return {member.name: f"{member.plan.kind}{suffix}" for member in rpcs.members}
 
+    def name_operation_classes(self, prefix: str, suffix: str) -> dict[str, str]:
+        """Return the runtime's class for each operation: `Active…`, `…Call` or `…Endpoint`."""
+        return {member.name: f"{prefix}{member.plan.kind}{suffix}" for member in self.operations.members}
+
     @property
     def rpc_calls(self) -> Surface[RpcPlan]:
         """The RPCs that clients may call."""

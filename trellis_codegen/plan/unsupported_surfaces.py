@@ -1,4 +1,4 @@
-"""The parts of a contract that a generated package does not support yet: reported on every run."""
+"""The parts of a contract that a generated package does not support, or knows little about: reported on every run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ __all__ = ["find_unsupported_surfaces"]
 
 
 def find_unsupported_surfaces(manifest: Manifest) -> list[Problem]:
-    """Return a warning for each surface that is not generated yet, and for each bucket without a schema."""
-    return [*_not_generated(manifest), *_state_of_service(manifest), *_any_json(manifest)]
-
-
-def _not_generated(manifest: Manifest) -> Iterator[Problem]:
-    for name, operation in (manifest.operations or {}).items():
-        if operation.transfer:
-            yield _warning(("operations", name, "transfer"), "not generated yet; the operation itself is")
+    """Return a warning for each surface that is not generated, and for each bucket without a schema."""
+    return [*_state_of_service(manifest), *_any_json(manifest)]
 
 
 def _state_of_service(manifest: Manifest) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ __all__ = [
     "describe",
     "describe_duration",
     "describe_errors",
+    "write_call",
     "write_duration",
     "write_durations",
     "write_tuple",
@@ -71,6 +72,14 @@ def write_durations(name: str, milliseconds: Iterable[int]) -> Argument:
     """Return an argument that is a tuple of durations."""
     steps = write_tuple(name, map(_timedelta, milliseconds))
     return Argument(name=name, value=steps.value, uses=frozenset(["timedelta"]))
+
+
+def write_call(name: str, callee: str, arguments: Iterable[Argument]) -> Argument:
+    """Return an argument that is a call with keyword arguments."""
+    given = [*arguments]
+    text = ", ".join(f"{argument.name}={argument.value}" for argument in given)
+    uses = frozenset(use for argument in given for use in argument.uses)
+    return Argument(name=name, value=f"{callee}({text})", uses=uses | {callee})
 
 
 def write_tuple(name: str, elements: Iterable[str]) -> Argument:

@@ -26,12 +26,17 @@ from trellis_nats.errors import (
     OperationNotFound,
     RemoteError,
     RpcError,
+    TransferError,
     UnexpectedError,
     ValidationError,
 )
 
 __all__ = ["CallFacts", "ErrorCodec", "invalid_request", "invalid_response"]
 
+_CALL_FACTS: Final = frozenset(
+    ["reason", "method", "feed", "operation", "requestId", "service", "contractId", "contractDigest"]
+)
+"""What the context of every `TransferError` of an operation has."""
 _UNEXPECTED: Final = "An unexpected error has occurred"
 
 
@@ -92,6 +97,8 @@ class ErrorCodec:
             case AuthError():
                 common |= {"type": "AuthError", "message": str(error)}
                 own = {"reason": error.reason}
+            case TransferError():
+                common |= _write_transfer_error(error, call)
             case FeedInterrupted():
                 common |= {"type": "FeedInterrupted", "message": str(error)}
             case _:
@@ -118,6 +125,25 @@ class ErrorCodec:
         codec = self._declared.get(name) if isinstance(name, str) else None
         read = _read_built_in(body) if codec is None else codec.read(body)
         return read or RemoteError(body)
+
+
+def _write_transfer_error(error: TransferError, call: CallFacts) -> Mapping[str, JsonValue]:
+    details = {name: value for name, value in error.context.items() if isinstance(value, str | int)}
+    return {
+        "type": "TransferError",
+        "message": f"Transfer {error.operation} failed",
+        "operation": error.operation,
+        "context": {"reason": error.reason, **details, **call.context()},
+    }
+
+
+def _read_transfer_error(
+    operation: str, reason: str, context: Mapping[str, JsonValue], error_id: str | None
+) -> TransferError:
+    details = {name: value for name, value in context.items() if name not in _CALL_FACTS}
+    error = TransferError(operation, reason, details)
+    error.id = error_id
+    return error
 
 
 def _write_operation_error(
@@ -182,11 +208,13 @@ def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
             return auth
         case {"type": "FeedInterrupted"}:
             return FeedInterrupted(common.message)
+        case {"type": "TransferError", "operation": str(operation), "context": {"reason": str(reason)}}:
+            return _read_transfer_error(operation, reason, common.context, common.id)
         case _:
-            operation = _read_operation_error(body, common.message)
-            if operation is not None:
-                operation.id = common.id
-            return operation
+            error = _read_operation_error(body, common.message)
+            if error is not None:
+                error.id = common.id
+            return error
 
 
 def _read_operation_error(body: Mapping[str, JsonValue], message: str) -> OperationError | None:

@@ -22,6 +22,7 @@ from trellis_nats.errors import (
     InvalidPayload,
     RpcError,
     UnexpectedError,
+    UploadFailed,
     ValidationError,
 )
 from trellis_nats.ids import new_id
@@ -150,10 +151,12 @@ class ErrorReplies:
         call.span.record(cause)
         return self._write(call, error, error_id)
 
-    def _is_for_caller(self, error: BaseException) -> TypeGuard[DeclaredError | ValidationError | AuthError]:
+    def _is_for_caller(
+        self, error: BaseException
+    ) -> TypeGuard[DeclaredError | ValidationError | AuthError | UploadFailed]:
         """Return whether the caller gets the error itself. An error with an id answers a call that the handler made."""
         return isinstance(error, self._errors) or (
-            isinstance(error, ValidationError | AuthError) and error.id is None
+            isinstance(error, ValidationError | AuthError | UploadFailed) and error.id is None
         )
 
     def _write(self, call: IncomingCall, error: RpcError, error_id: str) -> Reply:

@@ -104,6 +104,7 @@ from trellis_nats.errors.store import (
     StoreError,
     StoreFull,
     TransferError,
+    UploadFailed,
 )
 from trellis_nats.errors.transport import (
     ApiError,
@@ -178,6 +179,7 @@ __all__ = [
     "TransportError",
     "TrellisError",
     "UnexpectedError",
+    "UploadFailed",
     "ValidationError",
     "WriteUnknown",
     "WrongEventLoop",

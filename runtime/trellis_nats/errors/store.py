@@ -16,6 +16,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "TransferError",
+    "UploadFailed",
 ]
 
 
@@ -66,3 +67,7 @@ class TransferError(RpcError):
         """What else the other side sent about it, for example `maxBytes`."""
         self.id: str | None = None
         """The id that the service assigned; None for an error that this side found."""
+
+
+class UploadFailed(TransferError):
+    """`operation.upload` failed: nothing is stored. Where the handler does not catch it, its caller gets the `TransferError`."""

@@ -6,12 +6,12 @@ Pure. Two values may give one token: `$a` and `_$a` do, and so do the empty stri
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._calls.json_pointer import follow_pointer
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.specs import EventSpec
@@ -43,7 +43,7 @@ def event_subject(spec: EventSpec, body: JsonValue) -> str:
 
     def token(found: re.Match[str]) -> str:
         pointer = found[1]
-        value = _at(pointer, body)
+        value = follow_pointer(pointer, body)
         if value is None:
             raise InvalidPayload(what, [(pointer, "Missing required data for subject template")])
         if isinstance(value, dict | list):
@@ -80,24 +80,3 @@ def _text(value: str | float) -> str:
             return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
         case _:
             return re.sub(r"e([+-])0", r"e\1", repr(value))
-
-
-def _at(pointer: str, body: JsonValue) -> JsonValue:
-    """Follow a JSON pointer (RFC 6901); None where it leads nowhere."""
-    return _walk(body, (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]))
-
-
-def _walk(value: JsonValue, parts: Iterable[str]) -> JsonValue:
-    for part in parts:
-        match value:
-            case dict():
-                value = value.get(part)
-            case list():
-                value = (
-                    value[int(part)]
-                    if re.fullmatch("0|[1-9][0-9]{0,8}", part) and int(part) < len(value)
-                    else None
-                )
-            case _:
-                return None
-    return value

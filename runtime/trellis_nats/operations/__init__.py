@@ -4,6 +4,7 @@ from trellis_nats.operations.active import ActiveOperation, AttachableJob, Defer
 from trellis_nats.operations.call import OperationCall
 from trellis_nats.operations.endpoint import OperationEndpoint
 from trellis_nats.operations.model.states import OperationState, ResumePolicy, UpdateType
+from trellis_nats.operations.model.transfer import TransferProgress
 from trellis_nats.operations.run import OperationRun, SignalAccepted, SignalCall
 from trellis_nats.operations.service_ref import OperationRef
 from trellis_nats.operations.snapshot import OperationSnapshot, OperationUpdate
@@ -22,5 +23,6 @@ __all__ = [
     "ResumePolicy",
     "SignalAccepted",
     "SignalCall",
+    "TransferProgress",
     "UpdateType",
 ]

@@ -18,7 +18,7 @@ from trellis_nats.runtime import Runtime
 from trellis_nats.specs import OperationSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["OperationCall"]
+__all__ = ["CallSurface", "OperationCall"]
 
 InputT = TypeVar("InputT")
 RunT = TypeVar("RunT")
@@ -35,7 +35,7 @@ class OperationCall(Generic[InputT, RunT]):
         """What the contract declares about the operation."""
         self._link = OperationLink(runtime, spec)
         self._run = run
-        runtime.register(_CallSurface(spec))
+        runtime.register(CallSurface(spec))
 
     def __repr__(self) -> str:
         return f"<OperationCall {self.spec.name}>"
@@ -57,7 +57,8 @@ class OperationCall(Generic[InputT, RunT]):
             TransportError: NATS could not send the request.
         """
         require_timedelta("timeout", timeout)
-        return self._run(self._link, await self._link.start(request, timeout))
+        accepted = await self._link.start(request, timeout)
+        return self._run(self._link, accepted.snapshot.id)
 
     def ref(self, operation_id: str) -> RunT:
         """Return a handle on an operation that was started earlier, by this or another program. Nothing is sent."""
@@ -66,10 +67,13 @@ class OperationCall(Generic[InputT, RunT]):
 
 
 @dataclass(frozen=True)
-class _CallSurface(Surface):
+class CallSurface(Surface):
+    """What a caller of an operation needs."""
+
     spec: OperationSpec
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        """Return what a caller must be allowed to do."""
         if role in {"worker", "client"}:
             yield from call_grants(self.spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Generic, TypeVar, overload
 
 from typing_extensions import override
@@ -12,12 +12,12 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
-from trellis_nats.grants import Grant, Role
-from trellis_nats.operations.active import OperationHandler
+from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.operations.active import ActiveOperation, OperationHandler
 from trellis_nats.operations.grants import serve_grants
 from trellis_nats.operations.host import OperationsHost, host_of
 from trellis_nats.operations.model.states import ResumePolicy
-from trellis_nats.operations.runner import RegisteredOperation
+from trellis_nats.operations.runner import RegisteredOperation, Uploads
 from trellis_nats.operations.server import OperationServer
 from trellis_nats.operations.service_ref import OperationRef
 from trellis_nats.operations.snapshot import OperationCodecs
@@ -25,14 +25,14 @@ from trellis_nats.runtime import Runtime
 from trellis_nats.specs import OperationSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["OperationEndpoint"]
+__all__ = ["CONCURRENCY", "EndpointSurface", "OperationEndpoint"]
 
 InputT = TypeVar("InputT")
 ProgressT = TypeVar("ProgressT")
 OutputT = TypeVar("OutputT")
 SignalT = TypeVar("SignalT")
 
-_CONCURRENCY: Final = 100
+CONCURRENCY: Final = 100
 """How many handlers of an operation run at a time in one process, unless the registration says otherwise."""
 
 
@@ -50,7 +50,7 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
         self._runtime = runtime
         self._host = host_of(runtime)
         self._codecs = OperationCodecs(spec)
-        self._surface = _EndpointSurface(runtime, spec, self._host)
+        self._surface = EndpointSurface(runtime, spec, self._host)
         runtime.register(self._surface)
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
 
     @overload
     def handle(
-        self, /, *, resume: ResumePolicy = "fail", concurrency: int = _CONCURRENCY
+        self, /, *, resume: ResumePolicy = "fail", concurrency: int = CONCURRENCY
     ) -> Callable[
         [OperationHandler[InputT, ProgressT, OutputT, SignalT]],
         OperationHandler[InputT, ProgressT, OutputT, SignalT],
@@ -75,7 +75,7 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
         /,
         *,
         resume: ResumePolicy = "fail",
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = CONCURRENCY,
     ) -> (
         OperationHandler[InputT, ProgressT, OutputT, SignalT]
         | Callable[
@@ -122,7 +122,9 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
         return OperationRef(self._host, self.spec, self._codecs, self._runtime.contract, operation_id)
 
 
-class _EndpointSurface(Surface):
+class EndpointSurface(Surface):
+    """The service side of one operation."""
+
     def __init__(self, runtime: Runtime, spec: OperationSpec, host: OperationsHost) -> None:
         self._registration = Registration[RegisteredOperation]("operation", spec.name)
         self._runtime = runtime
@@ -132,11 +134,22 @@ class _EndpointSurface(Surface):
 
     def register(
         self,
-        handler: OperationHandler[Any, Any, Any, Any],  # Any: the endpoint says which types
+        handler: Callable[[Any], Awaitable[object]],  # Any: the endpoint says which types
         *,
         resume: ResumePolicy,
         concurrency: int,
+        active: type[ActiveOperation[Any, Any, Any, Any]] = ActiveOperation,
+        uploads: Uploads | None = None,
     ) -> None:
+        """Register the handler. Raises as `OperationEndpoint.handle`.
+
+        Args:
+            handler: an `async def`.
+            resume: what happens to an operation whose process ended.
+            concurrency: how many handlers run at a time.
+            active: the class of what the handler receives.
+            uploads: grants uploads to callers; None where the contract declares no transfer.
+        """
         self._registration.require_open()
         if resume not in {"fail", "run-again"}:
             raise ConfigurationError(
@@ -147,15 +160,23 @@ class _EndpointSurface(Surface):
                 f'operation "{self._spec.name}": concurrency must be at least 1, got {concurrency}'
             )
         self._registration.register(
-            RegisteredOperation(handler=handler, resume=resume, concurrency=concurrency),
+            RegisteredOperation(
+                handler=handler, resume=resume, concurrency=concurrency, active=active, uploads=uploads
+            ),
             shown=handler,
             is_usable=is_coroutine_function(handler),
             expected="an `async def`",
         )
         self._host.serves.add(self._spec.name)
 
+    @property
+    def at_start(self) -> StartCheck:
+        """What the start does about permissions."""
+        return self._registration.at_start
+
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        """Return what serving the operation needs."""
         if role == "worker":
             yield from serve_grants(
                 self._spec, self._runtime.contract.name, at_start=self._registration.at_start

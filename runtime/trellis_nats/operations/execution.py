@@ -24,7 +24,7 @@ from trellis_nats.operations.snapshot import OperationCodecs
 from trellis_nats.operations.store import OperationStore, Stored
 from trellis_nats.specs import OperationSignal, OperationSpec
 
-__all__ = ["ExecutionLost", "OperationExecution"]
+__all__ = ["ExecutionLost", "OperationExecution", "Upload"]
 
 
 class ExecutionLost(Exception):
@@ -38,10 +38,35 @@ class _Job(Protocol):
     def queue(self) -> str: ...
 
 
+class Upload(Protocol):
+    """The upload of one operation, in the process that granted it."""
+
+    @property
+    def grant(self) -> JsonValue:
+        """What the caller needs to upload, as in the answer to its start."""
+        ...
+
+    def attach(self, execution: OperationExecution) -> None:
+        """Report to the operation from now on."""
+        ...
+
+    async def completed(self) -> JsonValue:
+        """Wait for the end, and return the stored object, as in the reply to its last chunk.
+
+        Raises:
+            UploadFailed: nothing is stored.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the upload; the caller of a running one gets an error. Safe to call twice."""
+        ...
+
+
 class OperationExecution:
     """The record of an operation, as this process has written or received it last.
 
-    A write whose answer was lost is found by the snapshot that it stored: its time is that of the call, also when it is repeated.
+    Only the process that the record names reports events, so a write whose answer was lost is found by its sequence.
     """
 
     def __init__(
@@ -54,6 +79,7 @@ class OperationExecution:
         codecs: OperationCodecs,
         signals: SignalCodecs,
         runner: str,
+        upload: Upload | None = None,
     ) -> None:
         self.spec = spec
         self.codecs = codecs
@@ -68,21 +94,22 @@ class OperationExecution:
         """The span of the attempt."""
         self.attempt = 0 if execution is None else execution.attempt
         """How often a handler has begun."""
+        self.upload = upload
+        """The caller's upload; None where the operation has none, or another process granted it."""
         self.on_lost: Callable[[], object] = lambda: None
         """Called once when the operation is lost."""
-        self.on_cancelled: Callable[[], object] = lambda: None
-        """Called once when the operation is cancelled."""
         self._connection = connection
         self._store = store
         self._stored = stored
         self._signals = signals
-        self.runner = runner
-        """The lease under which this process runs it."""
+        self._runner = runner
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._is_released = False
         self._arrived: Stored | None = None
         """What arrived during a write."""
+        if upload is not None:
+            upload.attach(self)
 
     @property
     def record(self) -> OperationRecord:
@@ -119,8 +146,9 @@ class OperationExecution:
     async def begin(self) -> None:
         """Store that a handler begins. Raises as `report`."""
         traceparent = self.context.traceparent if self.span.is_recorded else None
-        at = now()
-        await self._write(lambda record: changes.begin(record, at=at, traceparent=traceparent))
+        await self._write(
+            lambda record: changes.begin(record, at=now(), traceparent=traceparent), OperationState.RUNNING
+        )
         self.attempt += 1
 
     async def report(self, progress: JsonValue) -> None:
@@ -131,13 +159,33 @@ class OperationExecution:
             ExecutionLost: another process runs the operation, or it has ended.
             PayloadTooLarge: the record would not fit into a message.
         """
-        at = now()
-        await self._write(lambda record: changes.set_progress(record, progress, at=at))
+        await self._write(
+            lambda record: changes.set_progress(record, progress, at=now()), OperationState.RUNNING
+        )
+
+    async def report_transfer(self, transfer: JsonValue) -> None:
+        """Store how far the upload is; wait through outages. Raises as `report`."""
+        await self._write(lambda record: changes.set_transfer(record, transfer, at=now()))
+
+    async def store_upload(self, info: JsonValue) -> None:
+        """Store which object was uploaded; wait through outages. Raises as `report`."""
+        await self._change(
+            lambda record: None if _uploaded(record) == info else changes.set_upload(record, info)
+        )
+
+    @property
+    def uploaded(self) -> JsonValue:
+        """The object that was uploaded, also by way of another process; None before."""
+        return _uploaded(self.record)
+
+    def close_upload(self) -> None:
+        """End the upload. Safe to call twice."""
+        if self.upload is not None:
+            self.upload.close()
 
     async def end(self, state: OperationState, **members: JsonValue) -> None:
         """Store the end. Raises as `report`."""
-        at = now()
-        await self._write(lambda record: changes.end(record, state, at=at, **members))
+        await self._write(lambda record: changes.end(record, state, at=now(), **members), state)
 
     async def attach(self, job: _Job) -> None:
         """Store which job the operation follows. Raises as `report`."""
@@ -177,18 +225,19 @@ class OperationExecution:
             if not entries:
                 await self._changed.wait()
 
-    async def _write(self, transition: changes.Transition) -> None:
-        """Store an event."""
+    async def _write(
+        self, transition: Callable[[OperationRecord], OperationRecord], state: OperationState | None = None
+    ) -> None:
+        """Store an event that leads to a state; None: it stays in its state."""
         async with self._turn():
-            written: OperationRecord | None = None
+            target, expected = self.record.sequence + 1, state or self.record.state
 
             def decide(record: OperationRecord) -> OperationRecord | None:
-                nonlocal written
-                if written is not None and record.snapshot == written.snapshot:
+                is_own = record.has_ended or record.runner == self._runner
+                if record.sequence >= target and record.state is expected and is_own:
                     return None  # stored before its answer was lost
                 self._require_own(record)
-                written = transition(record)
-                return written
+                return transition(record)
 
             await self._store_change(decide)
 
@@ -210,7 +259,7 @@ class OperationExecution:
             def decide(record: OperationRecord) -> OperationRecord | None:
                 nonlocal tries
                 tries += 1
-                if tries > 1 and not record.has_ended and record.runner != self.runner:
+                if tries > 1 and not record.has_ended and record.runner != self._runner:
                     return None  # stored before its answer was lost
                 self._require_own(record)
                 return transition(record)
@@ -239,7 +288,6 @@ class OperationExecution:
         )
         if stored.revision > self._stored.revision:
             self._stored = stored
-            self._changed.set()  # it may have signals that crossed the write
 
     def _require_own(self, record: OperationRecord) -> None:
         self._notice(record)
@@ -252,9 +300,13 @@ class OperationExecution:
         """Notice what another process has done to the operation."""
         self._changed.set()
         if record.state is OperationState.CANCELLED:
-            if not self.cancelled.is_set():
-                self.cancelled.set()
-                self.on_cancelled()
-        elif not (self.is_lost or self._is_released) and (record.has_ended or record.runner != self.runner):
+            self.cancelled.set()
+            self.close_upload()
+        elif not (self.is_lost or self._is_released) and (record.has_ended or record.runner != self._runner):
             self.is_lost = True
+            self.close_upload()
             self.on_lost()
+
+
+def _uploaded(record: OperationRecord) -> JsonValue:
+    return None if record.execution is None else record.execution.upload

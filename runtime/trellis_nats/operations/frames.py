@@ -106,14 +106,15 @@ def write_control(request: ControlRequest) -> bytes:
     return encode_json(body)
 
 
-def write_accepted(snapshot: SnapshotRecord) -> Reply:
-    """Write the answer to a start."""
+def write_accepted(snapshot: SnapshotRecord, transfer: JsonValue = None) -> Reply:
+    """Write the answer to a start, with the grant of an upload where there is one."""
     reference: dict[str, JsonValue] = {
         "id": snapshot.id,
         "service": snapshot.service,
         "operation": snapshot.operation,
     }
-    return _write({"kind": "accepted", "ref": reference, "snapshot": snapshot.to_json()})
+    body: dict[str, JsonValue] = {"kind": "accepted", "ref": reference, "snapshot": snapshot.to_json()}
+    return _write(body if transfer is None else {**body, "transfer": transfer})
 
 
 def write_snapshot(
@@ -174,6 +175,8 @@ class SnapshotFrame:
     """How many events, which led there, follow."""
     keepalive_every: timedelta | None = None
     """The longest time without a frame. None: the service does not say."""
+    transfer: JsonValue = None
+    """The grant of an upload, in the answer to a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,7 @@ def read_frame(message: Message) -> Frame:
                     _snapshot(snapshot),
                     missed if isinstance(missed, int) else 0,
                     from_milliseconds(keepalive) if isinstance(keepalive, int) else None,
+                    body.get("transfer"),
                 )
             case {
                 "kind": "event",

@@ -16,7 +16,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import Binding, OperationsBinding
 from trellis_nats.errors import TransportError
 from trellis_nats.grants import Grant, Role, StartCheck
-from trellis_nats.operations.execution import OperationExecution
+from trellis_nats.operations.execution import OperationExecution, Upload
 from trellis_nats.operations.grants import store_grants
 from trellis_nats.operations.lease import LeaseTiming, RunnerLease
 from trellis_nats.operations.model.record import JobAttachment
@@ -124,10 +124,6 @@ class OperationsHost(Surface):
         """Whether no other process can have taken over what this one runs."""
         return self._lease is not None and self._lease.is_held
 
-    def is_leased_as(self, lease_id: str) -> bool:
-        """Whether no other process can have taken over what this one runs under a lease: its newest one."""
-        return self.is_leased and self.lease_id == lease_id
-
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
         self._runtime.connection.require_own_loop()
@@ -136,13 +132,15 @@ class OperationsHost(Surface):
         """Run operations of one more kind."""
         self._kinds[runner.spec.name] = _Kind(runner, codecs, signals)
 
-    def run(self, stored: Stored) -> None:
+    def run(self, stored: Stored, upload: Upload | None = None) -> None:
         """Run an operation whose record names this process, unless it runs already."""
         kind = self._kinds[stored.record.snapshot.operation]
         if stored.record.id not in kind.runner:
-            kind.runner.run(self._execution(kind, stored))
+            kind.runner.run(self._execution(kind, stored, upload))
+        elif upload is not None:
+            upload.close()
 
-    def _execution(self, kind: _Kind, stored: Stored) -> OperationExecution:
+    def _execution(self, kind: _Kind, stored: Stored, upload: Upload | None = None) -> OperationExecution:
         return OperationExecution(
             self._runtime.connection,
             self.store,
@@ -151,6 +149,7 @@ class OperationsHost(Surface):
             codecs=kind.codecs,
             signals=kind.signals,
             runner=stored.record.runner or "",
+            upload=upload,
         )
 
     def follow_job(self, job: JobAttachment) -> Awaitable[object]:
@@ -244,8 +243,6 @@ class OperationsHost(Surface):
     async def _resume(self, stored: Stored) -> None:
         """Go on with an operation that this process has taken over."""
         kind = self._kinds[stored.record.snapshot.operation]
-        if stored.record.id in kind.runner:
-            return  # accepted in this moment
         execution = stored.record.execution
         is_attached = execution is not None and execution.job is not None
         has_begun = stored.record.state is OperationState.RUNNING

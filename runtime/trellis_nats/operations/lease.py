@@ -10,7 +10,7 @@ knows that it has lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -91,7 +91,7 @@ class RunnerLease:
             return
         self._is_lost = True
         try:
-            await KvBucket(self._connection, self._bucket).purge(
+            await KvBucket(self._connection, self._bucket).delete(
                 self._key, expected_revision=self._revision, timeout=self._timing.interval
             )
         except TransportError as error:
@@ -175,18 +175,6 @@ class PeerLeases:
         if known is None or record.revision > known.revision:
             self._peers[lease_id] = _Peer(record.revision, held_for, monotonic())
 
-    async def scan(self) -> None:
-        """Read the leases that were taken before this process received changes. Raises as `KvBucket.keys`."""
-        for key in await self._bucket.keys(f"{LEASES}*"):
-            stored = await self._bucket.get(key, leader=True)
-            if stored is not None:
-                self.observe(stored)
-
-    async def remove_expired(self, *, but: Container[str]) -> None:
-        """Remove the leases of processes that died, but those of some. Raises as `is_dead`."""
-        for lease_id in [each for each in self._peers if each not in but]:
-            await self.is_dead(lease_id)
-
     def forget_times(self) -> None:
         """Begin to count again: during an outage, renewals may have gone unseen."""
         for peer in self._peers.values():
@@ -209,7 +197,7 @@ class PeerLeases:
         if monotonic() - peer.since < peer.held_for:
             return False
         try:
-            await self._bucket.purge(key, expected_revision=peer.revision)
+            await self._bucket.delete(key, expected_revision=peer.revision)
         except WrongLastSequence:
             self._peers.pop(lease_id, None)  # renewed, or deleted by another process: the next look tells
             return False

@@ -76,12 +76,12 @@ class OperationLink:
         """How long a request waits for its answer."""
         return self._runtime.options.request_timeout
 
-    async def start(self, value: object, timeout: timedelta | None) -> str:
-        """Start an operation, and return its id. Raises as `OperationCall.start`."""
+    async def start(self, value: object, timeout: timedelta | None) -> SnapshotFrame:
+        """Start an operation, and return the answer. Raises as `OperationCall.start`."""
         self._runtime.connection.require_own_loop()
         data = self.codecs.input.encode(value)
         frame = await self._request(self._start_span, self.spec.subject, data, timeout)
-        return self._require_snapshot(frame).snapshot.id
+        return self._require_snapshot(frame)
 
     async def control(self, asked: ControlRequest, timeout: timedelta | None = None) -> Frame:
         """Send a control request, and return its answer.

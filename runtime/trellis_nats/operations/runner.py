@@ -7,7 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from pydantic import JsonValue
 
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
@@ -29,13 +31,13 @@ from trellis_nats.errors import (
 )
 from trellis_nats.operations.active import ActiveOperation, Deferred
 from trellis_nats.operations.attempt_span import trace_attempt
-from trellis_nats.operations.execution import ExecutionLost, OperationExecution
+from trellis_nats.operations.execution import ExecutionLost, OperationExecution, Upload
 from trellis_nats.operations.model.record import JobAttachment
 from trellis_nats.operations.model.states import OperationState, ResumePolicy
 from trellis_nats.operations.store import Stored
 from trellis_nats.specs import OperationSpec
 
-__all__ = ["OperationRunner", "RegisteredOperation"]
+__all__ = ["OperationRunner", "RegisteredOperation", "Uploads"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,16 +46,31 @@ _WAITING_MAX: Final = 1000
 _UNWIND_SECONDS: Final = 5.0
 
 
+class Uploads(Protocol):
+    """The uploads of one operation in this process."""
+
+    def open(self, value: JsonValue, session_key: str) -> Upload:
+        """Grant an upload to the caller that starts an operation with `value`.
+
+        Raises:
+            InvalidPayload: the value does not name an object as the contract says.
+            TransferError: too many uploads are open.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegisteredOperation:
     """A handler with what its registration says."""
 
-    handler: Callable[
-        [ActiveOperation[Any, Any, Any, Any]], Awaitable[object]
-    ]  # Any: the spec says which types
+    handler: Callable[[Any], Awaitable[object]]  # Any: the spec says which types
     resume: ResumePolicy
     concurrency: int
     """How many handlers run at a time in this process."""
+    active: type[ActiveOperation[Any, Any, Any, Any]] = ActiveOperation
+    """The class of what the handler receives."""
+    uploads: Uploads | None = None
+    """Grants uploads to callers; None where the contract declares no transfer."""
 
 
 class OperationRunner:
@@ -66,7 +83,7 @@ class OperationRunner:
         errors: ErrorReplies,
         *,
         follow_job: Callable[[JobAttachment], Awaitable[object]],
-        is_leased: Callable[[str], bool],
+        is_leased: Callable[[], bool],
     ) -> None:
         self.spec = spec
         self.resume: ResumePolicy = registered.resume
@@ -151,7 +168,7 @@ class OperationRunner:
         task = asyncio.current_task()
         if task is None or self._is_stopping:
             raise asyncio.CancelledError
-        if not self._is_leased(execution.runner):
+        if not self._is_leased():
             raise ExecutionLost  # another process may take it, or this one again
         with trace_attempt(execution, self._description):
             await execution.begin()
@@ -171,7 +188,7 @@ class OperationRunner:
         try:
             stored = execution.record.execution
             value = execution.codecs.input.from_json(None if stored is None else stored.input)
-            result = await self._registered.handler(ActiveOperation(value, execution))
+            result = await self._registered.handler(self._registered.active(value, execution))
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
@@ -205,9 +222,6 @@ class OperationRunner:
     async def _follow(self, execution: OperationExecution, job: JobAttachment) -> None:
         """End the operation as its job ends."""
         call = _call_of(execution)
-        execution.on_cancelled = execution.on_lost
-        if execution.cancelled.is_set():
-            raise OperationCancelled(execution.record.id)
         try:
             state, members = self._completed(execution, await self._follow_job(job))
         except JobCancelled:
@@ -282,6 +296,7 @@ class OperationRunner:
 
     def _on_ended(self, operation_id: str, task: asyncio.Task[None]) -> None:
         execution = self._executions.pop(operation_id)
+        execution.close_upload()
         self._tasks.pop(operation_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from pydantic import JsonValue
+
 from trellis_nats._calls.error_codec import invalid_request
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.presence import PresenceChecks
@@ -22,9 +24,11 @@ from trellis_nats.errors import (
     OperationMismatch,
     PayloadTooLarge,
     RpcError,
+    TransferError,
     TransportError,
 )
 from trellis_nats.ids import new_id
+from trellis_nats.operations.execution import Upload
 from trellis_nats.operations.frames import (
     ACTIONS,
     KEEPALIVE_EVERY,
@@ -71,11 +75,12 @@ class OperationServer:
         self._host = host
         self._spec = spec
         self._service = contract.name
+        self._registered = registered
         self._codecs = OperationCodecs(spec)
         self._signals = SignalCodecs(spec)
         self._errors = ErrorReplies("operation", spec.name, contract, spec.errors)
         self._runner = OperationRunner(
-            spec, registered, self._errors, follow_job=host.follow_job, is_leased=host.is_leased_as
+            spec, registered, self._errors, follow_job=host.follow_job, is_leased=lambda: host.is_leased
         )
         self._starts = CallReceiver(connection, spec.subject, self._errors, self._accept_start)
         self._controls = CallReceiver(connection, spec.control_subject, self._errors, self._accept_control)
@@ -115,14 +120,31 @@ class OperationServer:
     async def _start(self, call: IncomingCall) -> None:
         call = trace_call(call, self._start_span)
         with call.span:
-            await self._create(call)
+            await self._accept(call)
 
-    async def _create(self, call: IncomingCall) -> None:
+    async def _accept(self, call: IncomingCall) -> None:
         try:
             value = self._codecs.input.to_json(self._codecs.input.decode(call.data))
+            upload = self._open_upload(call, value)
         except InvalidPayload as error:
             self._starts.reply_now(call, self._errors.reply_to_invalid(call, error))
             return
+        except TransferError as error:
+            self._starts.reply_now(call, self._errors.reply_to_known(call, error))
+            return
+        try:
+            await self._create(call, value, upload)
+        except BaseException:
+            if upload is not None:
+                upload.close()
+            raise
+
+    def _open_upload(self, call: IncomingCall, value: JsonValue) -> Upload | None:
+        uploads = self._registered.uploads
+        return None if uploads is None else uploads.open(value, call.headers.get("session-key", ""))
+
+    async def _create(self, call: IncomingCall, value: JsonValue, upload: Upload | None) -> None:
+        """Store the operation, answer its caller, and run it."""
         record = changes.create_record(
             new_id(),
             service=self._service,
@@ -137,9 +159,12 @@ class OperationServer:
             stored = await self._host.store.create(record)
         except (TransportError, PayloadTooLarge) as error:
             self._starts.reply_now(call, self._errors.refuse(call, str(error), level=logging.ERROR))
+            if upload is not None:
+                upload.close()
             return
-        self._starts.reply_now(call, write_accepted(record.snapshot))
-        self._host.run(stored)
+        grant = None if upload is None else upload.grant
+        self._starts.reply_now(call, write_accepted(record.snapshot, grant))
+        self._host.run(stored, upload)
 
     # --- control ---------------------------------------------------------------------------------------------------
 

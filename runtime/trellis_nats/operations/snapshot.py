@@ -12,6 +12,7 @@ from trellis_nats.codec import Codec, encode_json
 from trellis_nats.errors import OperationCancelled, RpcError
 from trellis_nats.operations.model.record import SnapshotRecord
 from trellis_nats.operations.model.states import OperationState, UpdateType
+from trellis_nats.operations.model.transfer import TransferProgress, read_transfer
 from trellis_nats.specs import OperationSpec
 
 __all__ = ["OperationCodecs", "OperationSnapshot", "OperationUpdate"]
@@ -92,6 +93,11 @@ class OperationSnapshot(Generic[ProgressT, OutputT]):
             return None
         progress: ProgressT = codec.from_json(self._record.progress)
         return progress
+
+    @property
+    def transfer(self) -> TransferProgress | None:
+        """How far the upload is; None where there is none, or none of it has arrived."""
+        return read_transfer(self._record.transfer)
 
     @property
     def error(self) -> RpcError | None:

@@ -38,7 +38,7 @@ from trellis_nats.stores.source import ObjectSource, cut_source, size_of_source
 from trellis_nats.stores.store_surface import StoreSurface
 from trellis_nats.stores.writer import ChunkWriter
 
-__all__ = ["Store"]
+__all__ = ["Store", "find_store"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Store:
         """What the contract declares about the store."""
         self._runtime = runtime
         self._cleanups: set[asyncio.Task[None]] = set()
-        runtime.register(StoreSurface(spec))
+        runtime.register(_RegisteredStore(spec, self))
 
     def __repr__(self) -> str:
         return f"<Store {self.spec.name}>"
@@ -321,3 +321,20 @@ class Store:
         return ObjectRecords(
             self._runtime.connection, self._binding.name, store=self.spec.name, timeout=self._timeout
         )
+
+
+@dataclass(frozen=True)
+class _RegisteredStore(StoreSurface):
+    store: Store
+
+
+def find_store(runtime: Runtime, name: str) -> Store:
+    """Return a store of the service by its name in the contract.
+
+    Raises:
+        ConfigurationError: the service has no such store.
+    """
+    for surface in runtime.surfaces:
+        if isinstance(surface, _RegisteredStore) and surface.spec.name == name:
+            return surface.store
+    raise ConfigurationError(f'the service has no store "{name}"')

@@ -17,11 +17,13 @@ from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import TransferError
 
 __all__ = [
+    "ABANDON_HEADERS",
     "ACKS_HEADERS",
     "LEAVE_HEADERS",
     "ack_headers",
     "chunk_headers",
     "encode_error",
+    "is_abandon",
     "is_eof",
     "is_leave",
     "read_ack",
@@ -38,6 +40,9 @@ ACKS_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_ACKS: "1"})
 """Of a request for a download whose reader acknowledges what it has used."""
 LEAVE_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_ACKS: "0"})
 """Sent by such a reader when it stops before the end."""
+_ABANDON: Final = "trellis-transfer-abandon"
+ABANDON_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_ABANDON: "1"})
+"""Of a message that ends an upload early. Ours; other runtimes end it too, because the message has no sequence."""
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -64,6 +69,11 @@ def read_sequence(headers: Mapping[str, str], *, operation: str = "transfer") ->
 def is_eof(headers: Mapping[str, str]) -> bool:
     """Return whether a chunk is the last one."""
     return headers.get(_EOF) == "true"
+
+
+def is_abandon(headers: Mapping[str, str]) -> bool:
+    """Return whether the caller ends its upload early."""
+    return headers.get(_ABANDON) == "1"
 
 
 def wants_acks(headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from trellis_nats.stores.object import ObjectInfo
 __all__ = [
     "CHUNK_BYTES",
     "LIFE",
+    "TRANSFER_GRANT",
     "TRANSFER_INFO",
     "TransferGrant",
     "TransferInfo",
@@ -86,6 +87,9 @@ class TransferGrant(Model):
     content_type: Annotated[str | None, Field(alias="contentType")] = None
     metadata: dict[str, str] = Field(default_factory=dict[str, str])
     info: TransferInfo | None = None
+
+
+TRANSFER_GRANT: Final = Codec[TransferGrant](TransferGrant, what="the grant of a transfer")
 
 
 def transfer_subject(direction: Direction, service: str, transfer_id: str) -> str:

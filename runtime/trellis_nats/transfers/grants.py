@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trellis_nats.grants import Grant, Probe, StartCheck, publish, subscribe
 from trellis_nats.transfers.grant import transfer_subject
 
-__all__ = ["download_grants", "serve_download_grants"]
+__all__ = ["download_grants", "serve_download_grants", "serve_upload_grants", "upload_grants"]
 
 
 def serve_download_grants(service: str, name: str, *, at_start: StartCheck) -> Iterator[Grant]:
@@ -22,3 +22,15 @@ def download_grants(name: str) -> Iterator[Grant]:
     subject = transfer_subject("receive", "*", "*")
     purpose = f"download what rpc {name} returns"
     yield publish(subject, purpose, probe=Probe.NONE, at_start=StartCheck.SKIPPED)
+
+
+def serve_upload_grants(service: str, name: str, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To receive what the callers of an operation upload. Each chunk has one answer."""
+    subject = transfer_subject("send", service, "*")
+    yield subscribe(subject, f"receive the uploads for operation {name}", at_start=at_start)
+
+
+def upload_grants(name: str) -> Iterator[Grant]:
+    """To upload what an operation needs. Services in other languages have tokens of their own in the subject."""
+    subject = transfer_subject("send", "*", "*")
+    yield publish(subject, f"upload for operation {name}", probe=Probe.NONE, at_start=StartCheck.SKIPPED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Final
 
@@ -13,12 +13,12 @@ from trellis_nats._calls.headers import is_error
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.request import request
 from trellis_nats.codec import decode_json
-from trellis_nats.errors import InvalidPayload, NoResponders, TransferError
+from trellis_nats.errors import InvalidPayload, NoResponders, NotConnected, TransferError
+from trellis_nats.operations import TransferProgress
 from trellis_nats.stores.object import ObjectInfo
 from trellis_nats.stores.source import ObjectSource, cut_source, size_of_source
-from trellis_nats.transfers.frames import chunk_headers, read_error
+from trellis_nats.transfers.frames import ABANDON_HEADERS, chunk_headers, read_error
 from trellis_nats.transfers.grant import TRANSFER_INFO, TransferGrant
-from trellis_nats.transfers.progress import TransferProgress
 
 __all__ = ["send_upload"]
 
@@ -36,6 +36,8 @@ async def send_upload(
 ) -> ObjectInfo:
     """Send content to a service that granted an upload, and return what it stored.
 
+    When this raises or is cancelled, the service learns it at once, and stores nothing.
+
     Args:
         connection: where the service is.
         grant: what the service answered.
@@ -52,6 +54,22 @@ async def send_upload(
     """
     if grant.direction != "send":
         raise InvalidPayload("the grant of an upload", [("#/direction", "it is not that of an upload")])
+    try:
+        return await _send_chunks(connection, grant, source, timeout=timeout, on_progress=on_progress)
+    except BaseException:
+        with suppress(NotConnected):
+            connection.send(grant.subject, b"", headers=ABANDON_HEADERS)
+        raise
+
+
+async def _send_chunks(
+    connection: Connection,
+    grant: TransferGrant,
+    source: ObjectSource,
+    *,
+    timeout: timedelta,
+    on_progress: Callable[[TransferProgress], None] | None,
+) -> ObjectInfo:
     _check_size(grant, size_of_source(source) or 0)
     chunk_bytes = min(grant.chunk_bytes, connection.max_payload - _HEADROOM_BYTES)
     sequence = sent = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -15,18 +15,18 @@ from trellis_nats.clock import now
 from trellis_nats.codec import encode_json
 from trellis_nats.errors import NotConnected, ObjectTooLarge, StoreFull, TransferError, TrellisError
 from trellis_nats.ids import new_id
+from trellis_nats.operations import TransferProgress
 from trellis_nats.runtime import Runtime
 from trellis_nats.stores.object import ObjectInfo
 from trellis_nats.stores.store import Store
-from trellis_nats.transfers.frames import encode_error, is_eof, read_sequence
+from trellis_nats.transfers.frames import encode_error, is_abandon, is_eof, read_sequence
 from trellis_nats.transfers.grant import CHUNK_BYTES, LIFE, TRANSFER_INFO, TransferInfo, new_grant
-from trellis_nats.transfers.progress import TransferProgress
 
 __all__ = ["UploadSession"]
 
 _log = logging.getLogger(__name__)
 
-_WAITING_MAX: Final = 16
+_WAITING_MAX: Final = 4
 """How many chunks may wait. A caller sends the next one after the answer to the last."""
 
 
@@ -44,7 +44,9 @@ class UploadSession:
         metadata: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
         life: timedelta = LIFE,
+        may_start: Callable[[], bool] = lambda: True,
         on_progress: Callable[[TransferProgress], None] | None = None,
+        on_stored: Callable[[ObjectInfo], Awaitable[None]] | None = None,
     ) -> None:
         """Listen for chunks.
 
@@ -57,7 +59,9 @@ class UploadSession:
             metadata: stored with the object.
             max_bytes: how large the content may be. None: as large as the store permits.
             life: how long the caller may take for the first chunk, and then for each further one.
+            may_start: whether the process can receive one more upload; asked when the first chunk comes.
             on_progress: called after each chunk.
+            on_stored: awaited when the object is stored, before the caller learns it. What it raises ends the upload.
         """
         optional = {"maxBytes": max_bytes, "contentType": content_type}
         self.grant = new_grant(
@@ -73,7 +77,9 @@ class UploadSession:
         self._connection = runtime.connection
         self._max_bytes = max_bytes
         self._life = life
+        self._may_start = may_start
         self._on_progress = on_progress
+        self._on_stored = on_stored
         self._messages: asyncio.Queue[Message] = asyncio.Queue(_WAITING_MAX)
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._expected = 0
@@ -82,27 +88,39 @@ class UploadSession:
         self._storing = asyncio.create_task(
             store.put(key, self._content(), content_type=content_type, metadata=metadata)
         )
-        self._task = asyncio.create_task(self._run(), name=f"upload of {key}")
-        self._task.add_done_callback(self._on_ended)
+        self.task: Final = asyncio.create_task(self._run(), name=f"upload of {key}")
+        """Ends when the upload does, with the stored object."""
+        self.task.add_done_callback(self._on_ended)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a chunk was accepted."""
+        return self._expected > 0
 
     async def completed(self) -> ObjectInfo:
         """Wait for the end, and return the stored object.
 
         Raises:
-            TransferError: the upload failed; nothing is stored.
-            TrellisError: the store did not take the content.
+            TransferError: the upload failed, and nothing is stored; `reason` says why.
         """
-        return await asyncio.shield(self._task)
+        await asyncio.wait([self.task])
+        if self.task.cancelled():
+            raise TransferError("put", "session_closed")
+        return self.task.result()
+
+    def cancel(self) -> None:
+        """End the session; the caller of a running upload gets an error. Safe to call twice."""
+        self.task.cancel()
 
     async def close(self) -> None:
-        """End the session; the caller of a running upload gets an error. Safe to call twice."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        """End the session, as `cancel`, and wait for it."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
     def _receive(self, message: Message) -> None:
-        if not is_reply_subject(message.reply):
+        if not is_reply_subject(message.reply) and not is_abandon(message.headers):
             return
-        if self._task.done():
+        if self.task.done():
             self._refuse(message.reply, TransferError("put", "session_closed"))
             return
         try:
@@ -119,6 +137,8 @@ class UploadSession:
                 await self._accept(message)
                 if is_eof(message.headers):
                     info = await self._store_rest()
+                    if self._on_stored is not None:
+                        await self._on_stored(info)
                     written = TRANSFER_INFO.to_json(TransferInfo.of(info))
                     self._send(reply, encode_json({"status": "complete", "info": written}))
                     return info
@@ -126,9 +146,13 @@ class UploadSession:
         except asyncio.CancelledError:
             self._refuse(reply, TransferError("put", "session_closed"))
             raise
-        except TrellisError as error:
-            self._refuse(reply, _as_transfer_error(error))
+        except TransferError as error:
+            self._refuse(reply, error)
             raise
+        except TrellisError as error:
+            failure = _as_transfer_error(error)
+            self._refuse(reply, failure)
+            raise failure from error
         finally:
             self._storing.cancel()
             await asyncio.wait([self._storing])
@@ -146,6 +170,10 @@ class UploadSession:
         Raises:
             TransferError: it is not the next chunk, or too large.
         """
+        if is_abandon(message.headers):
+            raise TransferError("put", "abandoned")
+        if not self.has_begun and not self._may_start():
+            raise TransferError("put", "busy")
         sequence, size = read_sequence(message.headers), len(message.data)
         if sequence != self._expected:
             raise TransferError("put", "out_of_order", {"expected": self._expected, "actual": sequence})
@@ -201,7 +229,8 @@ class UploadSession:
         self._storing.cancel()
         if self._storing.done() and not self._storing.cancelled():
             self._storing.exception()  # counts as retrieved: the task has raised it
-        reason = "cancelled" if task.cancelled() else task.exception()
+        error = None if task.cancelled() else task.exception()
+        reason = "cancelled" if task.cancelled() else error and (error.__cause__ or error)
         if reason is not None:
             _log.info(
                 "the upload %s ended early: %s",
@@ -213,8 +242,6 @@ class UploadSession:
 
 def _as_transfer_error(error: TrellisError) -> TransferError:
     match error:
-        case TransferError():
-            return error
         case ObjectTooLarge() | StoreFull():
             return TransferError("put", "max_bytes_exceeded")
         case _:

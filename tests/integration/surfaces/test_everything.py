@@ -96,7 +96,7 @@ async def test_an_app_steers_and_cancels_an_operation(
     await everything.start()
     async with EverythingAppClient.connect(everything.url, options=ALONE) as app:
         upload = app.uses.photos.operations.photos.upload
-        run = await upload.start(UPLOAD)
+        run = await upload.start(UPLOAD, upload=PICTURE)
         reports: list[UploadProgress] = []
         async for update in run.watch():
             progress = update.snapshot.progress
@@ -106,13 +106,13 @@ async def test_an_app_steers_and_cancels_an_operation(
                     await run.signal.set_priority(Priority(level=7))
         result = await upload.ref(run.id).result()
 
-        other = await upload.start(UPLOAD)
+        other = await upload.start(UPLOAD, upload=PICTURE)
         assert (await other.cancel()).state == "cancelled"
         with pytest.raises(OperationCancelled):
             await other.result()
 
     assert reports == [UploadProgress(step="storing", percent=10), UploadProgress(step="tagging", percent=7)]
-    assert result.photo_id == "p-2"
+    assert (result.photo_id, result.bytes) == ("p-2", len(PICTURE))
 
 
 async def test_events_of_three_contracts_reach_a_group_in_order(

@@ -134,6 +134,9 @@ async def test_more_than_the_grant_allows_is_refused(
     session = await opened(service, "o", max_bytes=300_000)
     with pytest.raises(TransferError) as here:  # the caller knows the limit
         await upload(caller, session.grant, bytes(sum(sizes)))
+    with pytest.raises(TransferError, match="abandoned"):  # and the service learns that it stops
+        await session.completed()
+    session = await opened(service, "o", max_bytes=300_000)
     lenient = session.grant.model_copy(update={"max_bytes": None})
     with pytest.raises(TransferError) as there:
         await upload(caller, lenient, bytes(sum(sizes)))

@@ -1,8 +1,17 @@
 """What users write with operations: both checkers must accept every line."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import assert_type
 
+from everything_participant import (
+    EverythingClient,
+    EverythingService,
+    PhotosUploadOperation,
+    PhotosUploadRun,
+    UploadRequest,
+    UploadResult,
+)
 from orders_participant import (
     OrdersClient,
     OrdersProcessOperation,
@@ -20,7 +29,7 @@ from surfaces_package import (
     ThingsClient,
     ThingsService,
 )
-from trellis_nats import Deferred, RpcError, SignalAccepted
+from trellis_nats import Deferred, ObjectInfo, RpcError, SignalAccepted, TransferProgress
 
 
 def serve(service: OrdersService) -> None:
@@ -65,3 +74,22 @@ async def call(client: OrdersClient, things: ThingsClient) -> ProcessOrderResult
     assembling = await things.operations.things.assemble.start(Thing(thing_id="1"))
     assert_type(await assembling.signal.add_part(Thing(thing_id="2")), SignalAccepted)
     return await run.result(timeout=timedelta(minutes=1))
+
+
+def serve_uploads(service: EverythingService) -> None:
+    @service.operations.photos.upload.handle(resume="run-again")
+    async def upload(operation: PhotosUploadOperation) -> UploadResult:
+        picture = await operation.upload
+        assert_type(picture, ObjectInfo)
+        return UploadResult(photo_id=operation.input.photo_id, bytes=picture.size)
+
+
+async def send(client: EverythingClient, request: UploadRequest) -> UploadResult:
+    def show(progress: TransferProgress) -> None:
+        assert_type(progress.transferred_bytes, int)
+
+    await client.operations.photos.upload.start(request, upload=b"picture")
+    run = await client.operations.photos.upload.start(request, upload=Path("picture"), on_progress=show)
+    assert_type(run, PhotosUploadRun)
+    assert_type((await run.get()).transfer, TransferProgress | None)
+    return await client.operations.photos.upload.ref(run.id).result()

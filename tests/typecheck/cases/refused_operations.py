@@ -1,5 +1,12 @@
 """What users get wrong with operations: both checkers must refuse the marked lines and no others."""
 
+from everything_participant import (
+    AlbumsRebuildOperation,
+    Counts,
+    EverythingClient,
+    EverythingService,
+    UploadRequest,
+)
 from orders_participant import (
     CreateOrderRequest,
     OrdersClient,
@@ -37,3 +44,15 @@ def wrong_handlers(service: OrdersService) -> None:
         return ProcessOrderResult(order_id="1", status="")
 
     service.operations.orders.process.handle(resume="again")  # refused
+
+
+async def wrong_uploads(
+    orders: OrdersClient, client: EverythingClient, service: EverythingService, request: UploadRequest
+) -> None:
+    await client.operations.photos.upload.start(request)  # refused
+    await client.operations.photos.upload.start(request, upload=3)  # refused
+    await orders.operations.orders.process.start(ProcessOrderRequest(order_id="1"), upload=b"")  # refused
+
+    @service.operations.albums.rebuild.handle
+    async def rebuild(operation: AlbumsRebuildOperation) -> Counts:
+        return Counts(total=len(await operation.upload))  # refused

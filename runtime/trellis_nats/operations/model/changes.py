@@ -30,6 +30,8 @@ __all__ = [
     "derive_type",
     "end",
     "set_progress",
+    "set_transfer",
+    "set_upload",
 ]
 
 SIGNALS_MAX: Final = 256
@@ -79,6 +81,16 @@ def begin(record: OperationRecord, *, at: datetime, traceparent: str | None = No
 def set_progress(record: OperationRecord, progress: JsonValue, *, at: datetime) -> OperationRecord:
     """Record the progress; an operation that is still pending runs from then on."""
     return _advance(record, at, state=OperationState.RUNNING, progress=progress)
+
+
+def set_transfer(record: OperationRecord, transfer: JsonValue, *, at: datetime) -> OperationRecord:
+    """Record how far the upload is. An operation whose handler has not begun stays pending."""
+    return _advance(record, at, transfer=transfer)
+
+
+def set_upload(record: OperationRecord, info: JsonValue) -> OperationRecord:
+    """Record the uploaded object, so that a handler that runs again has it. It is not an event of the operation."""
+    return _change_execution(record, upload=info)
 
 
 def end(

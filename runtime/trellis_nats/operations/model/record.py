@@ -77,6 +77,8 @@ class Execution(_Wire):
     is_deferred: bool = False
     """Whether its handler has left it open: no process runs it, and none must."""
     job: JobAttachment | None = None
+    upload: JsonValue = None
+    """The object that was uploaded, as in the reply to its last chunk; None before."""
 
 
 class OperationRecord(_Wire):

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar, Final, TypeAlias
 
 from trellis_nats import (
     ActiveOperation,
+    ActiveUpload,
     OperationCall,
     OperationEndpoint,
     OperationRun,
@@ -15,6 +17,9 @@ from trellis_nats import (
     OperationSpec,
     Runtime,
     SignalCall,
+    UploadCall,
+    UploadEndpoint,
+    UploadSpec,
 )
 
 from .errors import MissingPhoto, Refused
@@ -49,7 +54,7 @@ class PhotosUploadSkipSignal(OperationSignal[Closed]):
     input_type: ClassVar[object] = Closed
 
 
-PhotosUploadOperation: TypeAlias = ActiveOperation[
+PhotosUploadOperation: TypeAlias = ActiveUpload[
     UploadRequest, UploadProgress, UploadResult, PhotosUploadSetPrioritySignal | PhotosUploadSkipSignal
 ]
 """One `Photos.Upload` operation, as its handler receives it."""
@@ -94,6 +99,14 @@ PHOTOS_UPLOAD: Final = OperationSpec(
     signals=(PhotosUploadSetPrioritySignal, PhotosUploadSkipSignal),
     cancel=True,
     errors=(Refused,),
+    upload=UploadSpec(
+        store="originals",
+        key="/photoId",
+        content_type="/contentType",
+        metadata="/labels",
+        expires_in=timedelta(minutes=10),
+        max_bytes=104857600,
+    ),
 )
 """Add a photo."""
 
@@ -111,7 +124,7 @@ class PhotosOperationEndpoints:
     """The `Photos` operation endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.upload: Final = OperationEndpoint[
+        self.upload: Final = UploadEndpoint[
             UploadRequest,
             UploadProgress,
             UploadResult,
@@ -121,7 +134,8 @@ class PhotosOperationEndpoints:
 
         Stores the picture, reads its data and finds its tags.
 
-        Callers can cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
+        cancel it. Declared errors: `Refused`.
         """
 
 
@@ -147,14 +161,15 @@ class PhotosOperationCalls:
     """The `Photos` operation calls for clients."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.upload: Final = OperationCall[UploadRequest, PhotosUploadRun](
+        self.upload: Final = UploadCall[UploadRequest, PhotosUploadRun](
             runtime, PHOTOS_UPLOAD, PhotosUploadRun
         )
         """Add a photo.
 
         Stores the picture, reads its data and finds its tags.
 
-        Callers can cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
+        cancel it. Declared errors: `Refused`.
         """
 
 

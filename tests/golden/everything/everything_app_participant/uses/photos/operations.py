@@ -4,9 +4,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar, Final
 
-from trellis_nats import OperationCall, OperationRun, OperationSignal, OperationSpec, Runtime, SignalCall
+from trellis_nats import (
+    OperationRun,
+    OperationSignal,
+    OperationSpec,
+    Runtime,
+    SignalCall,
+    UploadCall,
+    UploadSpec,
+)
 
 from .errors import Refused
 from .models import Closed, Priority, UploadProgress, UploadRequest, UploadResult
@@ -62,6 +71,14 @@ PHOTOS_UPLOAD: Final = OperationSpec(
     signals=(PhotosUploadSetPrioritySignal, PhotosUploadSkipSignal),
     cancel=True,
     errors=(Refused,),
+    upload=UploadSpec(
+        store="originals",
+        key="/photoId",
+        content_type="/contentType",
+        metadata="/labels",
+        expires_in=timedelta(minutes=10),
+        max_bytes=104857600,
+    ),
 )
 """Add a photo."""
 
@@ -70,14 +87,15 @@ class PhotosOperationCalls:
     """The `Photos` operation calls."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.upload: Final = OperationCall[UploadRequest, PhotosUploadRun](
+        self.upload: Final = UploadCall[UploadRequest, PhotosUploadRun](
             runtime, PHOTOS_UPLOAD, PhotosUploadRun
         )
         """Add a photo.
 
         Stores the picture, reads its data and finds its tags.
 
-        Callers can cancel it. Declared errors: `Refused`.
+        Its caller uploads an object to the store `originals`, at most 104,857,600 bytes. Callers can
+        cancel it. Declared errors: `Refused`.
         """
 
 

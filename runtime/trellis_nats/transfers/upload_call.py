@@ -1,0 +1,103 @@
+"""The client side of an operation whose caller uploads an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from typing_extensions import override
+
+from trellis_nats.binding import Binding
+from trellis_nats.errors.configuration import require_text, require_timedelta
+from trellis_nats.grants import Grant, Role
+from trellis_nats.operations import TransferProgress
+from trellis_nats.operations.call import CallSurface
+from trellis_nats.operations.link import OperationLink
+from trellis_nats.runtime import Runtime
+from trellis_nats.specs import OperationSpec
+from trellis_nats.stores.source import ObjectSource
+from trellis_nats.transfers.grant import TRANSFER_GRANT
+from trellis_nats.transfers.grants import upload_grants
+from trellis_nats.transfers.upload import send_upload
+
+__all__ = ["UploadCall"]
+
+InputT = TypeVar("InputT")
+RunT = TypeVar("RunT")
+
+
+class UploadCall(Generic[InputT, RunT]):
+    """An operation to be started, with an object to upload."""
+
+    def __init__(
+        self, runtime: Runtime, spec: OperationSpec, run: Callable[[OperationLink, str], RunT]
+    ) -> None:
+        """Created by the generated package; `run` is the class of what `start` returns."""
+        self.spec = spec
+        """What the contract declares about the operation."""
+        self._link = OperationLink(runtime, spec)
+        self._run = run
+        runtime.register(_UploadCallSurface(spec))
+
+    def __repr__(self) -> str:
+        return f"<UploadCall {self.spec.name}>"
+
+    async def start(
+        self,
+        request: InputT,
+        *,
+        upload: ObjectSource,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+        timeout: timedelta | None = None,
+    ) -> RunT:
+        """Start an operation, upload the content, and return a handle as soon as the service has stored it.
+
+            run = await client.operations.files.store.start(request, upload=Path("report.pdf"))
+
+        The handler runs meanwhile; `run.result()` waits for its result. When this raises or is cancelled after the
+        operation was started, the upload ends, nothing is stored, and the operation fails with a `TransferError`,
+        unless its handler does without the upload. Start it again then.
+
+        Args:
+            request: what the operation is started with.
+            upload: bytes, the path of a file, or an async iterator of bytes, which is read once.
+            on_progress: called after each chunk that the service has accepted.
+            timeout: how long to wait for the answer to the start. None: `Options.request_timeout`, which is also how
+                long each chunk waits for its answer.
+
+        Raises:
+            TransferError: the upload failed; `reason` says why: `max_bytes_exceeded`, `session_closed` (the operation
+                has ended, or the process that received the upload), `expired`, `busy`, `store_failed`.
+            InvalidPayload: the request does not match its schema, and nothing was sent; or an answer is malformed.
+            ValidationError: the service rejects the request.
+            AuthError: the caller may not do this.
+            UnexpectedError: the service could not accept it; its log has the details under the error's id.
+            RpcError: the service refuses for another reason.
+            NoResponders: no process serves the operation.
+            RequestTimeout: no answer came in time.
+            TransportError: NATS could not send the request or a chunk.
+            OSError: the file cannot be read.
+        """
+        require_timedelta("timeout", timeout)
+        accepted = await self._link.start(request, timeout)
+        grant = TRANSFER_GRANT.from_json(accepted.transfer)
+        await send_upload(
+            self._link.connection, grant, upload, timeout=self._link.timeout, on_progress=on_progress
+        )
+        return self._run(self._link, accepted.snapshot.id)
+
+    def ref(self, operation_id: str) -> RunT:
+        """Return a handle on an operation that was started earlier, by this or another program. Nothing is sent."""
+        require_text("operation_id", operation_id)
+        return self._run(self._link, operation_id)
+
+
+@dataclass(frozen=True)
+class _UploadCallSurface(CallSurface):
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        yield from super().grants(binding, role)
+        if role in {"worker", "client"}:
+            yield from upload_grants(self.spec.name)
