@@ -39,7 +39,9 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How long the history of a job is kept after its end, by its last state. None: until the stream drops it.
+    """How long the history of a job is kept after its end, by its last state; and the record of an operation.
+
+    None, of a state: until the stream drops it.
 
     An idempotency key lives as long as its job's history: after that, the same key creates a new job.
     """
@@ -52,6 +54,8 @@ class Retention:
     stale: timedelta | None = timedelta(days=30)
     dead: timedelta | None = timedelta(days=90)
     dismissed: timedelta | None = timedelta(days=90)
+    operations: timedelta | None = timedelta(days=7)
+    """How long the record of an operation is kept after its end, however it ended. None: until an operator removes it."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -170,6 +170,8 @@ class LogEvent(StrEnum):
     """The operations whose process may have ended could not be checked; they are checked again."""
     OPERATION_INTERRUPTED = "operation_interrupted"
     """An operation failed because its process ended while its handler ran."""
+    OPERATIONS_PURGED = "operations_purged"
+    """The records of ended operations were purged."""
     OPERATION_DROPPED = "operation_dropped"
     """An operation was cancelled, or another process runs it now: the outcome of its handler does not count."""
 

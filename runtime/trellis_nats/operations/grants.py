@@ -8,7 +8,7 @@ from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.grants import Grant, Probe, StartCheck, api, publish, subscribe
 from trellis_nats.specs import OperationSpec
 
-__all__ = ["call_grants", "serve_grants", "store_grants"]
+__all__ = ["call_grants", "purge_grant", "serve_grants", "store_grants"]
 
 
 def store_grants(bucket: str, *, at_start: StartCheck) -> Iterator[Grant]:
@@ -20,6 +20,13 @@ def store_grants(bucket: str, *, at_start: StartCheck) -> Iterator[Grant]:
     for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
         subject = f"CONSUMER.{request.format(stream)}"
         yield api(subject, f"follow the operations in bucket {bucket}", at_start=at_start)
+
+
+def purge_grant(bucket: str, *, at_start: StartCheck) -> Grant:
+    """To purge the operations that ended long enough ago. Without it they stay."""
+    return api(
+        f"STREAM.PURGE.{kv_stream(bucket)}", f"purge ended operations in bucket {bucket}", at_start=at_start
+    )
 
 
 def serve_grants(operation: OperationSpec, service: str, *, at_start: StartCheck) -> Iterator[Grant]:

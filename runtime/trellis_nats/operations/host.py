@@ -17,11 +17,12 @@ from trellis_nats.binding import Binding, OperationsBinding
 from trellis_nats.errors import TransportError
 from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.operations.execution import OperationExecution, Upload
-from trellis_nats.operations.grants import store_grants
+from trellis_nats.operations.grants import purge_grant, store_grants
 from trellis_nats.operations.lease import LeaseTiming, RunnerLease
 from trellis_nats.operations.model.record import JobAttachment
 from trellis_nats.operations.model.states import OperationState
 from trellis_nats.operations.open_operations import OpenOperation
+from trellis_nats.operations.purge import purge_repeatedly
 from trellis_nats.operations.record_feed import RecordFeed
 from trellis_nats.operations.resumption import Resumption
 from trellis_nats.operations.runner import OperationRunner
@@ -74,6 +75,8 @@ class OperationsHost(Surface):
         self._resumption: Resumption | None = None
         self._expiry_check: asyncio.Task[None] | None = None
         self._taking_lease: asyncio.Task[None] | None = None
+        self._can_purge = False
+        self._purge: asyncio.Task[None] | None = None
 
     # --- what it needs ---------------------------------------------------------------------------------------------
 
@@ -93,6 +96,16 @@ class OperationsHost(Surface):
         if role == "worker":
             at_start = StartCheck.REQUIRED if self.serves else StartCheck.SKIPPED
             yield from store_grants(self._bucket_name(binding), at_start=at_start)
+            yield self._purge_grant(binding)
+
+    def _purge_grant(self, binding: Binding) -> Grant:
+        is_asked = self.serves and self._kept is not None
+        at_start = StartCheck.OPTIONAL if is_asked else StartCheck.SKIPPED
+        return purge_grant(self._bucket_name(binding), at_start=at_start)
+
+    @property
+    def _kept(self) -> timedelta | None:
+        return self._runtime.options.maintenance.retention.operations
 
     def _bucket_name(self, binding: Binding) -> str:
         if binding.operations is not None:
@@ -123,6 +136,13 @@ class OperationsHost(Surface):
     def is_leased(self) -> bool:
         """Whether no other process can have taken over what this one runs."""
         return self._lease is not None and self._lease.is_held
+
+    @property
+    def purges(self) -> bool:
+        """Whether this process is the one that purges ended operations."""
+        return (
+            self.is_leased and self._resumption is not None and self._resumption.peers.purges(self.lease_id)
+        )
 
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
@@ -172,22 +192,35 @@ class OperationsHost(Surface):
             is_wanted=self._is_wanted,
             resume=self._resume,
         )
+        is_denied = self._runtime.lacks(self._purge_grant(self._runtime.binding))
+        self._can_purge = self._kept is not None and not is_denied
         await self.feed.start()
         await self._take_lease()
         self._resumption.start()
+        if self._kept is not None and self._can_purge:
+            purging = self._run_purge(self._kept, timing.length)
+            self._purge = asyncio.create_task(purging, name="purge ended operations")
         self._expiry_check = asyncio.create_task(self._check_expiry(timing.interval), name="operations lease")
 
     @override
     async def release(self) -> None:
         """End what follows the operations, and give the lease back: handlers have ended."""
-        for task in (self._expiry_check, self._taking_lease):
-            if task is not None:
-                task.cancel()
+        tasks = {each for each in (self._expiry_check, self._taking_lease, self._purge) if each is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._resumption is not None:
             await self._resumption.stop()
         if self._lease is not None:
             await self._lease.stop()
         await self.feed.stop()
+
+    async def _run_purge(self, kept: timedelta, pause: timedelta) -> None:
+        await purge_repeatedly(self.store, kept, pause=pause, is_due=lambda: self.purges)
+        self._can_purge = False  # the account may not: leave it to another process
+        if self._lease is not None:
+            self._lease.purges = False
 
     async def _take_lease(self) -> None:
         old = self._lease
@@ -195,6 +228,7 @@ class OperationsHost(Surface):
             self._runtime.connection,
             self.store.bucket.name,
             LeaseTiming(self._runtime.options.maintenance.lease),
+            purges=self._can_purge,
             on_lost=self._on_lease_lost,
         )
         await lease.start()

@@ -54,10 +54,18 @@ class RunnerLease:
     """The lease of this process, renewed from a thread, even while the event loop is blocked."""
 
     def __init__(
-        self, connection: Connection, bucket: str, timing: LeaseTiming, *, on_lost: Callable[[], None]
+        self,
+        connection: Connection,
+        bucket: str,
+        timing: LeaseTiming,
+        *,
+        purges: bool,
+        on_lost: Callable[[], None],
     ) -> None:
         self.id = new_id()
         """What the records of operations name."""
+        self.purges = purges
+        """Whether this process can purge ended operations: of those that can, the one with the oldest lease does."""
         self._key = f"{LEASES}{self.id}"
         self._connection = connection
         self._bucket = bucket
@@ -134,9 +142,8 @@ class RunnerLease:
         self._until = requested_at + self._timing.held_for.total_seconds()
 
     def _value(self) -> bytes:
-        return encode_json(
-            {"heldForMs": to_milliseconds(self._timing.held_for), "renewedAt": timestamp(now())}
-        )
+        held_for_ms = to_milliseconds(self._timing.held_for)
+        return encode_json({"heldForMs": held_for_ms, "renewedAt": timestamp(now()), "purges": self.purges})
 
     def _log(self, level: int, event: LogEvent, what: str, error: Exception) -> None:
         _log.log(
@@ -155,6 +162,11 @@ class _Peer:
     held_for: float
     since: float
     """When the revision was seen first, by this process' monotonic clock."""
+    purges: bool
+
+    @property
+    def is_alive(self) -> bool:
+        return monotonic() - self.since < self.held_for
 
 
 class PeerLeases:
@@ -167,13 +179,17 @@ class PeerLeases:
     def observe(self, record: KvRecord) -> None:
         """Take the record of a lease as it is stored now."""
         lease_id = record.key.removeprefix(LEASES)
-        held_for = _held_for(record)
-        if held_for is None:
-            self._peers.pop(lease_id, None)
-            return
+        peer = _read_peer(record)
         known = self._peers.get(lease_id)
-        if known is None or record.revision > known.revision:
-            self._peers[lease_id] = _Peer(record.revision, held_for, monotonic())
+        if peer is None:
+            self._peers.pop(lease_id, None)
+        elif known is None or record.revision > known.revision:
+            self._peers[lease_id] = peer
+
+    def purges(self, lease_id: str) -> bool:
+        """Return whether a lease is the oldest one whose process can purge. Two may think so for a moment: no harm."""
+        peers = self._peers.items()
+        return lease_id == min((key for key, peer in peers if peer.purges and peer.is_alive), default=None)
 
     def forget_times(self) -> None:
         """Begin to count again: during an outage, renewals may have gone unseen."""
@@ -190,11 +206,11 @@ class PeerLeases:
         peer = self._peers.get(lease_id)
         if peer is None:
             stored = await self._bucket.get(key, leader=True)
-            if stored is None or _held_for(stored) is None:
+            if stored is None or _read_peer(stored) is None:
                 return True
             self.observe(stored)
             return False
-        if monotonic() - peer.since < peer.held_for:
+        if peer.is_alive:
             return False
         try:
             await self._bucket.delete(key, expected_revision=peer.revision)
@@ -205,15 +221,17 @@ class PeerLeases:
         return True
 
 
-def _held_for(record: KvRecord) -> float | None:
-    """Return for how many seconds a renewal lasts. None: the lease was given back or taken."""
+def _read_peer(record: KvRecord) -> _Peer | None:
+    """Read a lease. None: it was given back or taken."""
     if record.operation != "PUT":
         return None
+    held_for, purges = 0.0, False
     try:
         match decode_json(record.value):
-            case {"heldForMs": int(milliseconds)}:
-                return milliseconds / 1000
+            case {"heldForMs": int(milliseconds), **rest}:
+                held_for, purges = milliseconds / 1000, rest.get("purges") is True
             case _:
-                return 0.0
+                pass
     except ValueError:
-        return 0.0
+        pass
+    return _Peer(record.revision, held_for, monotonic(), purges)

@@ -110,6 +110,7 @@ WORKING = [
     "$O.depot_labels.M.x",
     "$JS.API.STREAM.MSG.GET.OBJ_depot_labels",
     "$JS.API.STREAM.PURGE.OBJ_depot_labels",
+    "$JS.API.STREAM.PURGE.KV_trellis_operations_depot",
     "events.v1.Orders.Shipped",
 ]
 CREATING = ["trellis.jobs.depot.pack.J1.created"]

@@ -33,6 +33,7 @@ DONE_WITHOUT = (
     *("JOBS_DELAYED", "trellis.delayed.", "Health.Heartbeat"),
     ".KV_depot_orders.>",
     ".KV_depot_orders.*",
+    "STREAM.PURGE.KV_trellis_operations_depot",
 )
 STREAMS = (
     "JOBS",

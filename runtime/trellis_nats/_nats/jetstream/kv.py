@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,18 +17,19 @@ from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
-from trellis_nats._nats.jetstream.stream_scan import scan_stream
+from trellis_nats._nats.jetstream.stream_scan import Entry, scan_stream
 from trellis_nats._nats.jetstream.streams import (
     StoredMessage,
     get_last_message,
     get_last_message_from_leader,
     get_next_message_from_leader,
+    purge_stream,
 )
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats.errors import ApiError, PayloadTooLarge, TransportError, WriteUnknown
 from trellis_nats.ids import new_id
 
-__all__ = ["KvBucket", "KvRecord", "Operation", "kv_publish_subject", "kv_stream", "kv_subject"]
+__all__ = ["KvBucket", "KvEntry", "KvRecord", "Operation", "kv_publish_subject", "kv_stream", "kv_subject"]
 
 Operation = Literal["PUT", "DEL", "PURGE"]
 
@@ -71,6 +72,16 @@ class KvRecord:
     """When the server stored it."""
     operation: Operation
     """Only `PUT` has a value; the others mean that the key was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KvEntry:
+    """What is stored under a key, without its value."""
+
+    key: str
+    revision: int
+    operation: Operation
+    headers: Mapping[str, str]
 
 
 class KvBucket:
@@ -189,6 +200,38 @@ class KvBucket:
                 ]
         return found
 
+    async def keys_before(
+        self, pattern: str, age: timedelta, *, is_wanted: Callable[[KvEntry], bool], limit: int
+    ) -> list[KvEntry]:
+        """Return the newest records of keys, without their values, that are at least so old; oldest first.
+
+        Ages are by the server's clock. Raises as `scan_stream`.
+
+        Args:
+            pattern: of the keys.
+            age: younger ones are left out.
+            is_wanted: so are those of which it returns False.
+            limit: how many are returned at most.
+        """
+        found: list[KvEntry] = []
+        scan = scan_stream(
+            self._connection, self._stream, [self._prefix + pattern], rate_limit=RateLimit(), latest=True
+        )
+        async with scan as listing:
+            async for page in listing.pages():
+                old = [entry for entry in page if entry.time <= listing.now - age]
+                found += [entry for each in old if is_wanted(entry := self._entry(each))]
+                if len(old) < len(page) or len(found) >= limit:
+                    break
+        return found[:limit]
+
+    async def remove(self, key: str, *, up_to: int) -> None:
+        """Remove a key with its history and without a marker. What was written after a revision stays.
+
+        Raises as `purge_stream`.
+        """
+        await purge_stream(self._connection, self._stream, self._prefix + key, up_to=up_to)
+
     async def history(self, key: str, *, timeout: timedelta = API_TIMEOUT) -> list[KvRecord]:
         """Return the stored records of a key, oldest first: at most as many as the bucket's history."""
         records: list[KvRecord] = []
@@ -281,6 +324,10 @@ class KvBucket:
     ) -> Coroutine[None, None, StoredMessage | None]:
         read = get_last_message_from_leader if leader else get_last_message
         return read(self._connection, self._stream, self._prefix + key, timeout=timeout, answer=self._answer)
+
+    def _entry(self, entry: Entry) -> KvEntry:
+        key = entry.subject[len(self._prefix) :]
+        return KvEntry(key, entry.sequence, _operation(entry.headers), entry.headers)
 
     def _record(self, stored: StoredMessage) -> KvRecord:
         return KvRecord(
