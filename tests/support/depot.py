@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from trellis_nats import (
     RUNTIME_API,
     ActiveJob,
+    ActiveUpload,
     Bucket,
     BucketSpec,
     Client,
@@ -27,6 +28,7 @@ from trellis_nats import (
     Maintenance,
     OperationCall,
     OperationEndpoint,
+    OperationSpec,
     Options,
     Permissions,
     RpcCall,
@@ -37,6 +39,9 @@ from trellis_nats import (
     Store,
     StoredObject,
     StoreSpec,
+    UploadCall,
+    UploadEndpoint,
+    UploadSpec,
     permissions,
 )
 from trellis_nats.testing import NatsServer
@@ -69,6 +74,13 @@ CONTRACT: Final = Contract(
     id="depot@v1", digest="y" * 43, generator="0", runtime_api=RUNTIME_API, has_heartbeats=True
 )
 LABEL: Final = DownloadSpec(name="Labels.Get", subject="rpc.v1.Labels.Get", input=CreateRequest)
+PRINT: Final = OperationSpec(
+    name="Labels.Print",
+    subject="operations.v1.Labels.Print",
+    input=ProcessInput,
+    output=ProcessOutput,
+    upload=UploadSpec(store="labels", key="/order_id"),
+)
 SortJob = ActiveJob[Parcel, None]
 NO_MAINTENANCE: Final = Maintenance(rescue_every=None, purge_every=None)
 
@@ -89,6 +101,7 @@ class Depot(Service):
         self.orders: Final = Bucket[Order](runtime, BucketSpec(name="orders", value=Order))
         self.labels: Final = Store(runtime, StoreSpec(name="labels"))
         self.label: Final = DownloadEndpoint[CreateRequest](runtime, LABEL)
+        self.print: Final = UploadEndpoint[ProcessInput, None, ProcessOutput, None](runtime, PRINT)
 
 
 class DepotClient(Client):
@@ -102,6 +115,7 @@ class DepotClient(Client):
         self.count: Final = FeedCall[CountFrom, Count](runtime, LIVE)
         self.label: Final = DownloadCall[CreateRequest](runtime, LABEL)
         self.fixed: Final = OperationCall[ProcessInput, FixedRun](runtime, FIXED, FixedRun)
+        self.print: Final = UploadCall[ProcessInput, FixedRun](runtime, PRINT, FixedRun)
         self.shipped: Final = EventSource[Shipped](runtime, ORDERS_SHIPPED)
         self.moved: Final = EventSource[Moved](runtime, ORDERS_MOVED)
 
@@ -159,6 +173,12 @@ def violations(server: NatsServer) -> list[str]:
     return re.findall(r'Violation.*? (?:Subject|Reply) "([^"]*)"', server.log)
 
 
+async def print_label(operation: ActiveUpload[ProcessInput, None, ProcessOutput, None]) -> ProcessOutput:
+    """Store what the caller uploads."""
+    info = await operation.upload
+    return ProcessOutput(order_id=operation.input.order_id, status=str(info.size))
+
+
 def register(depot: Depot) -> None:
     """Register a handler for each thing that handlers do."""
 
@@ -204,6 +224,8 @@ def register(depot: Depot) -> None:
         stored = await depot.labels.get("label")
         assert stored is not None
         return stored
+
+    depot.print.handle(print_label)
 
     @depot.fixed.handle
     async def fixed(operation: FixedOperation) -> ProcessOutput:

@@ -116,7 +116,7 @@ WORKING = [
 CREATING = ["trellis.jobs.depot.pack.J1.created"]
 KEEPING_KEYS = ["$KV.JOBS_KEYS_depot.depot.ship.key"]
 CLAIMING = ["trellis.job_claims.depot.I1", "trellis.jobs.depot.ship.J1.stale"]
-CALLING = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.x"]
+CALLING = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.x", "transfer.v1.upload.depot.x"]
 PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
@@ -158,7 +158,7 @@ NEVER_RECEIVED = [
     "transfer.>",
     "transfer.v1.download.other.*",
 ]
-SERVED = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.*"]
+SERVED = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.*", "transfer.v1.upload.depot.*"]
 JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
 EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
 CLAIMS = ["trellis.job_claims.depot.*"]

@@ -115,6 +115,8 @@ async def test_the_whole_life_of_jobs_needs_only_the_roles(
             assert [count.n async for count in counts] == [3]
         run = await client.fixed.start(ProcessInput(order_id="o1"))
         assert (await run.result(timeout=SOON)).status == "done"
+        printed = await client.print.start(ProcessInput(order_id="o1"), upload=bytes(300_000))
+        assert (await printed.result(timeout=SOON)).status == "300000"
         assert (await worker.health.report()).ready
 
         # Only an operator may look up streams, which each service attempts when it connects.
