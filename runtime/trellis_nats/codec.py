@@ -71,7 +71,7 @@ class Codec(Generic[T]):
             # The validator reads NaN and the infinities where it looks at nothing, as in members that a model ignores.
             if may_contain_nan(data):
                 decode_json(data)
-            return self._adapter.validate_json(data, strict=True)
+            return self._adapter.validator.validate_json(data, strict=True)
         except ValidationError as error:
             issues = list_issues(error)
         except ValueError as error:
