@@ -71,11 +71,13 @@ class Codec(Generic[T]):
             # The validator reads NaN and the infinities where it looks at nothing, as in members that a model ignores.
             if may_contain_nan(data):
                 decode_json(data)
-            return self._adapter.validator.validate_json(data, strict=True)
+            value: T = self._adapter.validator.validate_json(data, strict=True)
         except ValidationError as error:
             issues = list_issues(error)
         except ValueError as error:
             issues = [("#", str(error))]
+        else:
+            return value
         # Raised here, so that it has no context: a validation error may take 300 MB, and a log record keeps its arguments.
         raise InvalidPayload(self._what, issues)
 
@@ -101,7 +103,19 @@ class Codec(Generic[T]):
 
     def encode(self, value: T) -> bytes:
         """Encode a value as JSON text; fields that were never set are left out. Raises as `to_json`."""
-        return self.write(value).text
+        adapter = self._adapter
+        try:
+            text = adapter.serializer.to_json(value, by_alias=True, exclude_unset=True, warnings="none")
+            if b"null" not in text and not may_contain_nan(text):
+                adapter.validator.validate_json(text, strict=True)
+                return text
+        except Exception:  # noqa: BLE001 - `write` raises an error whose text does not have the invalid value
+            text = b""
+        # This serializer writes NaN as null, which a member may be; `write` does not.
+        written = self.write(value)
+        if not text or decode_json(text) != written.value:  # an iterator, which the first reading has used up
+            raise InvalidPayload(self._what, [("#", "it is not the same when it is read again")])
+        return written.text
 
     def write(self, value: T) -> JsonText:
         """Return a value as parsed JSON and as text; fields that were never set are left out. Raises as `to_json`."""

@@ -138,6 +138,45 @@ def test_numbers_that_json_does_not_have_are_refused(value: JsonValue) -> None:
         JSON.to_json(value)
 
 
+class Measure(Model):
+    size: float | None = None
+    extra: JsonValue = None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Measure.model_construct(size=math.nan),
+        Measure.model_construct(extra=math.inf),
+        Measure.model_construct(size=None, extra={"deep": [math.nan]}),
+    ],
+)
+def test_a_number_that_json_does_not_have_is_not_written_as_null(value: Measure) -> None:
+    with pytest.raises(InvalidPayload, match="a measure"):
+        Codec[Measure](Measure, what="a measure").encode(value)
+
+
+@pytest.mark.parametrize("extra", [None, "NaN"])
+def test_what_can_be_read_only_once_is_not_sent_empty(extra: str | None) -> None:
+    basket = Basket.model_construct(items=(item for item in [Item(number=1, note=extra)]))  # pyright: ignore[reportArgumentType] - the user's mistake  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidPayload, match="the basket"):
+        BASKET.encode(basket)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
+)
+def test_a_value_is_the_same_whether_it_is_encoded_or_written(value: JsonValue) -> None:
+    try:
+        written = JSON.write(value).text
+    except InvalidPayload:
+        with pytest.raises(InvalidPayload):
+            JSON.encode(value)
+    else:
+        assert JSON.encode(value) == written
+
+
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"{", b"[" * 100_000])
 def test_text_that_is_not_json_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="column"):
