@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from trellis_nats import PayloadTooLarge, UnexpectedError
@@ -104,3 +105,45 @@ async def test_an_input_that_does_not_fit_into_a_record_is_refused(nats_server: 
             await client.process.start(ProcessInput(order_id="x" * (1024 * 1024 - 700)))
 
         assert process.operations == {}
+
+
+async def test_beyond_its_limit_a_process_answers_no_more_callers(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trellis_nats.operations.server._CONTROLS_MAX", 1)
+    async with running(nats_server.url) as (_, process, client):
+        run = await client.process.start(REQUEST)
+        async with aclosing(run.watch()) as updates:
+            await anext(updates)
+            with pytest.raises(UnexpectedError):
+                await run.get()
+            process.put(run.id, DONE)
+            assert [update async for update in updates][-1].type == "completed"
+
+        async def is_answered() -> bool:
+            try:
+                return (await run.get()).is_terminal
+            except UnexpectedError:
+                return False
+
+        await eventually(is_answered)
+
+
+async def test_a_watcher_that_is_too_slow_watches_again_and_misses_nothing(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trellis_nats.operations.watches._BEHIND_MAX", 0)  # each change is one too many
+    sequences, types = list[int](), list[str]()
+    async with running(nats_server.url) as (_, process, client):
+        run = await client.process.start(REQUEST)
+        await eventually(lambda: run.id in process.operations)
+        process.put(run.id, ProcessProgress(step=0))
+        async for update in run.watch():
+            sequences.append(update.sequence)
+            types.append(update.type)
+            progress = update.snapshot.progress
+            if progress is not None:
+                process.put(run.id, DONE if progress.step == 2 else ProcessProgress(step=progress.step + 1))
+
+    assert types[-1] == "completed"
+    assert sequences == list(range(sequences[0], 6))
