@@ -16,12 +16,12 @@ help: ## list the targets
 
 setup: $(STAMP) ## build .venv with exact pinned versions
 
-$(STAMP): pyproject.toml runtime/pyproject.toml constraints/dev.txt
+$(STAMP): pyproject.toml runtime/pyproject.toml admin/pyproject.toml constraints/dev.txt
 	@rm -f $@
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
-	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable .
+	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable ./admin --editable .
 	@touch $@
 
 peers: $(PEERS_READY) ## build .venv/peers with the packages that bench_peers.py and faults compare with
@@ -87,6 +87,7 @@ build: $(STAMP) ## build the wheels into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
 	@$(BIN)/python -m build --no-isolation --outdir dist runtime >/dev/null
+	@$(BIN)/python -m build --no-isolation --outdir dist admin >/dev/null
 	@ls dist
 
 clean: ## remove what the other targets built

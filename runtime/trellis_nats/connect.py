@@ -16,7 +16,7 @@ from trellis_nats.permissions import inbox_prefix, require_permissions
 from trellis_nats.provision import provision, update_existing
 from trellis_nats.runtime import Runtime
 
-__all__ = ["open_runtime"]
+__all__ = ["default_replicas", "open_connection", "open_runtime"]
 
 
 @asynccontextmanager
@@ -29,6 +29,22 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
         PermissionsMissing: the account may not receive its answers.
         ProvisioningError: streams, consumers or buckets are missing or differ.
     """
+    async with open_connection(runtime, url) as connection:
+        runtime.before_start(lambda: require_permissions(runtime))
+        await _provision(runtime, connection)
+        await runtime.open()
+        try:
+            yield
+        finally:
+            await runtime.close()
+
+
+@asynccontextmanager
+async def open_connection(runtime: Runtime, url: str) -> AsyncGenerator[Connection]:
+    """Give a runtime its connection for the length of an `async with` block, and nothing else: for a tool.
+
+    Raises as `open_runtime`, but for `ProvisioningError`.
+    """
     refuse_unsigned(url, runtime.options)
     runtime.check_uses()
     inbox = inbox_prefix(runtime)
@@ -38,13 +54,7 @@ async def open_runtime(runtime: Runtime, url: str) -> AsyncGenerator[None]:
         raise PermissionsMissing([f'{denial.operation} "{inbox}.>" (to receive answers)']) from denial
     try:
         runtime.attach(connection)
-        runtime.before_start(lambda: require_permissions(runtime))
-        await _provision(runtime, connection)
-        await runtime.open()
-        try:
-            yield
-        finally:
-            await runtime.close()
+        yield connection
     finally:
         await connection.close()
 
@@ -59,7 +69,7 @@ async def _provision(runtime: Runtime, connection: Connection) -> None:
         connection,
         runtime.requirements(),
         create=runtime.may_create,
-        replicas=_replicas(runtime, connection),
+        replicas=default_replicas(runtime, connection),
         max_bytes=options.max_bytes,
         contract=contract,
     )
@@ -89,7 +99,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _replicas(runtime: Runtime, connection: Connection) -> int:
+def default_replicas(runtime: Runtime, connection: Connection) -> int:
+    """Return how many replicas a created stream has: those of the options, or else as many as the cluster can keep."""
     return runtime.options.replicas or (3 if connection.server_count >= 3 else 1)  # noqa: PLR2004 - jobs.md, "Streams"
 
 

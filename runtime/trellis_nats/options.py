@@ -137,7 +137,7 @@ class Options:
       exception: atomic batches (`create_many`) are switched on in the stream of jobs, where the account may update it. Servers
       before 2.12, and other runtimes, create it without them.
     * `update`: also give consumers, buckets and stores the settings of the contract, where no newer version of it has set them.
-      Nothing is deleted and no limit of stored values lowered: that takes `apply_changes(…, allow_destroy=True)`.
+      Nothing is deleted and no limit of stored values lowered: that takes `trellis provision apply --allow-destroy`.
     * `verify`: create nothing. Something missing, or a difference that breaks correctness, is an error. A process with a binding
       from a control plane does no more than this.
     * `off`: look nothing up. A process that pulls still verifies its consumer.

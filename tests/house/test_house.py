@@ -12,7 +12,7 @@ from tests.house.sources import ROOT, handwritten
 
 LINES_MAX = 450
 FUNCTION_LINES_MAX = 60
-SOURCES = ("trellis_codegen", "runtime/trellis_nats")
+SOURCES = ("trellis_codegen", "runtime/trellis_nats", "admin/trellis_admin")
 PUBLIC_MODULES = {
     # what participants are made of
     *("client", "connect", "runtime", "service", "surface", "testing"),
@@ -105,6 +105,24 @@ def test_every_public_name_has_a_docstring(source: str) -> None:
     ]
 
     assert bare == []
+
+
+def test_the_command_for_operators_stands_on_the_runtime_alone() -> None:
+    """`trellis_admin` imports `trellis_nats` and neither the generator nor nats-py; neither of the others imports it."""
+    imported = {name: imports_of(name) for name in SOURCES}
+
+    assert "trellis_nats" in imported["admin/trellis_admin"]
+    assert imported["admin/trellis_admin"] & {"trellis_codegen", "nats", "jinja2"} == set()
+    assert "trellis_admin" not in imported["trellis_codegen"] | imported["runtime/trellis_nats"]
+
+
+def imports_of(source: str) -> set[str]:
+    nodes = [node for path in (ROOT / source).rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {
+        name.partition(".")[0]
+        for name in plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    }
 
 
 def test_no_file_names_a_registry_host() -> None:

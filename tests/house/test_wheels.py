@@ -33,7 +33,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str
 
 
 def build_wheels(out: Path) -> None:
-    for source in (".", "runtime"):
+    for source in (".", "runtime", "admin"):
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
 
 
@@ -64,10 +64,24 @@ def test_the_wheels_work_in_an_empty_environment(wheels: dict[str, Path], tmp_pa
     assert queue.strip() == "reserve-inventory"
 
 
-def test_both_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:
+def test_the_command_for_operators_works_without_the_generator(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+
+    install(python, wheels["trellis_nats"])
+    install(python, wheels["trellis_admin"])
+
+    assert installed(python) & (GENERATOR_ONLY - {"typer"}) == set()
+    assert "MANIFEST" in run(tmp_path / "venv/bin/trellis", "provision", "plan", "--help")
+
+
+def test_all_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:
     for wheel in wheels.values():
         names = run(sys.executable, "-m", "zipfile", "-l", wheel)
 
         assert "LICENSE" in names
         assert "METADATA" in names
+    assert "trellis_admin/py.typed" in run(sys.executable, "-m", "zipfile", "-l", wheels["trellis_admin"])
     assert "trellis_nats/py.typed" in run(sys.executable, "-m", "zipfile", "-l", wheels["trellis_nats"])

@@ -84,7 +84,7 @@ def remedy_of(config: Mapping[str, object], contract: Contract | None) -> tuple[
         return logging.INFO, "a newer version set it, and it is used as it is"
     return (
         logging.WARNING,
-        'it is used as it is; Options(provision="update") applies what the contract states',
+        'it is used as it is; to change it: "trellis provision apply", or Options(provision="update")',
     )
 
 

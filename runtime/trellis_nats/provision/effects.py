@@ -16,7 +16,7 @@ Config = Mapping[str, object]
 
 
 def shrinks(have: object, want: object) -> bool:
-    """Return whether a limit becomes smaller; none, 0 and -1 mean that nothing is limited."""
+    """Return whether a limit becomes smaller; none, 0 and -1 mean "unlimited"."""
     return _limit(want) < _limit(have)
 
 

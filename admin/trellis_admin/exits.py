@@ -1,0 +1,22 @@
+"""The exit codes of `trellis`."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    """Nothing is left to do."""
+    LEFT = 1
+    """`plan`: something differs, or a removed queue holds jobs. `apply`: something could not be applied."""
+    USAGE = 2
+    """An argument or an option is wrong, or a package cannot be read."""
+    SERVER = 3
+    """The server cannot be reached, or refuses what the command needs."""
+    INTERRUPTED = 130
+    """Ctrl-C."""

@@ -1,0 +1,76 @@
+"""Loads generated packages: their contracts, with the digests that the generator has computed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from trellis_nats import Service
+
+__all__ = ["UnreadablePackage", "load_service"]
+
+
+class UnreadablePackage(Exception):
+    """What was given is not a generated package of a service."""
+
+
+def load_service(manifest: str) -> type[Service]:
+    """Return the service class of a generated package.
+
+    Args:
+        manifest: the folder of the package, its `contract.json`, or its module name.
+
+    Raises:
+        UnreadablePackage: there is no such package, it cannot be imported, or it has no service.
+    """
+    path = Path(manifest)
+    folder = path.parent if path.is_file() else path
+    if folder.is_dir():
+        package = _import_folder(folder.resolve(), manifest)
+    elif path.suffix or "/" in manifest:
+        raise UnreadablePackage(f"{manifest} does not exist")
+    else:
+        package = _import_from(Path.cwd(), manifest, manifest)
+    services = [
+        value
+        for value in vars(package).values()
+        if isinstance(value, type) and issubclass(value, Service) and value is not Service
+    ]
+    if len(services) != 1:
+        raise UnreadablePackage(
+            f"{manifest} has no service class: generate the package of a service with trellis-gen facade, and pass its "
+            "folder, its contract.json or its module name"
+        )
+    return services[0]
+
+
+def _import_folder(folder: Path, given: str) -> ModuleType:
+    if not (folder / "__init__.py").is_file():
+        raise UnreadablePackage(
+            f"{given} does not belong to a generated package: {folder} has no __init__.py; pass the folder that "
+            "trellis-gen facade has written, or its contract.json"
+        )
+    names = [folder.name]
+    root = folder.parent
+    while (root / "__init__.py").is_file():
+        names.insert(0, root.name)
+        root = root.parent
+    package = _import_from(root, ".".join(names), given)
+    origin = Path(package.__file__ or "").resolve().parent
+    if origin != folder:
+        raise UnreadablePackage(
+            f"{given} is not what Python imports as {'.'.join(names)}: that is {origin}; pass the module name, or rename one"
+        )
+    return package
+
+
+def _import_from(root: Path, name: str, given: str) -> ModuleType:
+    sys.path.insert(0, str(root))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UnreadablePackage(f"{given} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(root))
