@@ -122,6 +122,11 @@ class Options:
     0.1 is ±10 %; 0 is for tests that measure the waits. The wait that a handler asks for (`JobRetry(after=…)`) and a
     `delay` do not vary. Reconnects vary always, and more.
     """
+    version_patience: timedelta = timedelta(hours=1)
+    """How long a job waits whose payload this version of the contract cannot read, and another version wrote.
+
+    It uses no attempt meanwhile, so that a worker of that version can take it. Then it fails. Zero: it fails at once.
+    """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""
     health_listen: str | None = None
@@ -162,7 +167,7 @@ class Options:
     """Worker heartbeats, the search for lost jobs, and how long the histories of ended jobs are kept."""
 
     def __post_init__(self) -> None:
-        for name in ("connect_timeout", "request_timeout", "shutdown_grace"):
+        for name in ("connect_timeout", "request_timeout", "version_patience", "shutdown_grace"):
             value: timedelta | None = getattr(self, name)
             require_timedelta(f"Options.{name}", value)
             if value is None:

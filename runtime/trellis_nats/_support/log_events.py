@@ -31,6 +31,8 @@ class LogEvent(StrEnum):
     """A handler raised; the job runs again after its backoff."""
     JOB_FAILED = "job_failed"
     """A job ended without a result: failed, dead or expired."""
+    JOB_OF_OTHER_VERSION = "job_of_other_version"
+    """A payload that this version of the contract cannot read, and that another version wrote, waits for a worker of that version."""
     JOB_POSTPONED = "job_postponed"
     """A job cannot be worked now and is redelivered later."""
     PARKING_OFF = "parking_off"

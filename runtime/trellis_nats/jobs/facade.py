@@ -34,6 +34,7 @@ from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.handler import HandlerRegistration
+from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.worker import Worker
 from trellis_nats.options import Retention
@@ -334,6 +335,9 @@ class Jobs:
             slots=None if context.keys is None else self._slot_acquirer(context.keys, heartbeats, liveness),
             parking=parking,
             jitter=options.jitter,
+            versions=VersionPatience(
+                self.runtime.contract.digest, options.version_patience, queue=context.queue
+            ),
             shutdown=self._shutdown,
         )
         return Worker(

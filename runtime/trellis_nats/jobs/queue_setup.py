@@ -88,7 +88,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         spec, runtime, binding = self._spec, self._runtime, self.binding
         timeout = runtime.options.request_timeout
         subjects = JobSubjects(binding.publish_prefix)
-        event_log = EventLog(runtime.connection, subjects, timeout=timeout)
+        event_log = EventLog(runtime.connection, subjects, digest=runtime.contract.digest, timeout=timeout)
         jobs = runtime.binding.jobs
         update = None if spec.update is None else Codec[UpdateT](spec.update, what=self._what("an update"))
         return QueueContext(

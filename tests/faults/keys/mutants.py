@@ -16,10 +16,10 @@ from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.lease_observer import LeaseObservations
 from trellis_nats.jobs.model.event_factory import NOT_KEYED
-from trellis_nats.jobs.work import executor
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.finish import acknowledge
+from trellis_nats.jobs.work.work_item import slot_request
 
 __all__ = ["MUTANTS"]
 
@@ -83,7 +83,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
         await attempt.begin(started, grace_over=self._grace_over)
         lease = None
         while not isinstance(lease, SlotLease):
-            request = executor.slot_request(item, started.read(), start)
+            request = slot_request(item, started.read(), start)
             lease = await self._slots.acquire(item.key, request, item.permit)
         item.lease = lease
 

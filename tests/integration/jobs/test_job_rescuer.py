@@ -88,6 +88,7 @@ async def test_a_rescued_message_has_the_created_event_and_its_context(
             "Nats-Msg-Id": f"{ref.id}.reconciled.{created.sequence}",
             "request-id": created.event.context.request_id,
             "traceparent": created.event.context.traceparent,
+            "trellis-contract-digest": "x" * 43,
         }
 
 

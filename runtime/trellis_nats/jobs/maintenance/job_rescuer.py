@@ -29,6 +29,7 @@ from trellis_nats.jobs.maintenance.work_index import MessageIndex, ParkedIndex
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import DELAYED_STREAM, STREAM, JobSubjects
+from trellis_nats.jobs.model.writer import DIGEST_HEADER, digest_of
 from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["JobRescuer"]
@@ -275,7 +276,7 @@ class _QueueRescuer:
             self._connection,
             self._queue.work_subject,
             stored.data,
-            headers=event.job_context().headers(),
+            headers=event.job_context().headers() | _written_by(stored),
             message_id=f"{opened.job_id}.reconciled.{opened.sequence}",
         )
         # A duplicate: the job was enqueued a moment ago and its message was lost again. The stream accepts the same
@@ -308,3 +309,8 @@ class _QueueRescuer:
 
     async def _read(self, subject: str) -> StoredMessage | None:
         return await get_last_message(self._connection, STREAM, subject)
+
+
+def _written_by(stored: StoredMessage) -> dict[str, str]:
+    digest = digest_of(stored.headers)
+    return {DIGEST_HEADER: digest} if digest else {}

@@ -186,6 +186,8 @@ class StoredEvent(NamedTuple):
     message_id: str | None
     stored_at: datetime | None = None
     """When the server stored it, by the server's clock; None where that is not known."""
+    digest: str = ""
+    """The digest of the contract by which it was written; empty where that is not known."""
 
 
 @dataclass(slots=True)

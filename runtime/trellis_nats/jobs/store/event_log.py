@@ -38,6 +38,7 @@ from trellis_nats.errors import (
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
+from trellis_nats.jobs.model.writer import digest_line, digest_of
 from trellis_nats.jobs.store.write_fate import WriteFate
 
 __all__ = ["EventLog", "Writable", "WriteConflict"]
@@ -94,13 +95,17 @@ class WriteConflict(JobError):
 class EventLog:
     """Reads and writes the events of one queue's jobs."""
 
-    def __init__(self, connection: Connection, subjects: JobSubjects, *, timeout: timedelta) -> None:
+    def __init__(
+        self, connection: Connection, subjects: JobSubjects, *, digest: str, timeout: timedelta
+    ) -> None:
+        """Prepare. `digest` is that of the contract by which this process writes."""
         self.subjects = subjects
         """Those of the queue."""
         self.writes = WriteFate()
         """How the last write of an event ended."""
         self._connection = connection
         self._timeout = timeout
+        self._digest_line = digest_line(digest)
         self._open_batches = asyncio.Semaphore(_OPEN_BATCHES_MAX)
         self._without_batches: Link | None = None
         """The link on which the stream refused a batch, because it has none. After a reconnect it is asked again."""
@@ -162,7 +167,7 @@ class EventLog:
         Raises:
             PayloadTooLarge: it is.
         """
-        data, lines = event.encode(), event.header_lines()
+        data, lines = event.encode(), event.header_lines() + self._digest_line
         limit_bytes = self._connection.max_payload - _CONTROLS_BYTES
         # Almost every event is far below the limit: those need no exact measure.
         if 2 * (len(data) + len(lines)) > limit_bytes:
@@ -200,7 +205,7 @@ class EventLog:
             BatchMessage(
                 self.subjects.event(event.job_id, event.event_type),
                 event.encode(),
-                event.header_lines(),
+                event.header_lines() + self._digest_line,
             )
             for event in events
         ]
@@ -242,10 +247,13 @@ class EventLog:
         """Return an id for the message of an event. The stream stores one message for each id."""
         return f"{event.job_id}.{event.event_type}.{next(self._tokens)}"
 
-    async def append(self, event: Writable, *, after: int, message_id: str | None = None) -> int:
+    async def append(
+        self, event: Writable, *, after: int, message_id: str | None = None, writer: str | None = None
+    ) -> int:
         """Store the next event of a job, if `after` is still the sequence of its newest one. Return the new sequence.
 
-        After an unanswered write, call it again with the same `message_id`: the event is not stored twice.
+        After an unanswered write, call it again with the same `message_id`: the event is not stored twice. `writer` is the
+        digest of the contract that wrote the payload of an event which is stored again; None: that of this process.
 
         Raises:
             WriteConflict: another writer was first.
@@ -261,15 +269,21 @@ class EventLog:
             if newest is not None and newest.sequence != after:
                 return await self._find_own(event, message_id, after)
         subject = self.subjects.event(event.job_id, event.event_type)
-        sequence, _ = await self._publish(event, subject, message_id, expected=expected)
+        sequence, _ = await self._publish(event, subject, message_id, expected=expected, writer=writer)
         return sequence
 
     async def _publish(
-        self, event: Writable, subject: str, message_id: str, *, expected: ExpectedLast | None
+        self,
+        event: Writable,
+        subject: str,
+        message_id: str,
+        *,
+        expected: ExpectedLast | None,
+        writer: str | None = None,
     ) -> tuple[int, bool]:
         """Return the event's sequence, and whether the stream had a message with this id already."""
         body = event.encode()
-        headers = event.header_lines()
+        headers = event.header_lines() + (self._digest_line if writer is None else digest_line(writer))
         try:
             ack = await repeat_write(
                 partial(  # a closure is eight objects for the garbage collector, in each of many writes
@@ -337,7 +351,8 @@ def _stored(message: StoredMessage) -> StoredEvent | None:
     event = LifecycleEvent.parse(message.data)
     if event is None:
         return None
-    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID), message.time)
+    digest = digest_of(message.headers)
+    return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID), message.time, digest)
 
 
 def _checked(message: StoredMessage | None) -> StoredEvent | None:

@@ -12,9 +12,9 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._tracing.span import Span
 from trellis_nats.errors import InvalidPayload, PermissionDenied
 from trellis_nats.jobs.delay.parking import Parking
-from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer, SlotRequest
+from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent, instant
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
@@ -38,10 +38,11 @@ from trellis_nats.jobs.work.attempt_span import AttemptSpans
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
+from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, spread
 from trellis_nats.jobs.work.shutdown import Shutdown
-from trellis_nats.jobs.work.work_item import WorkItem
+from trellis_nats.jobs.work.work_item import WorkItem, slot_request
 from trellis_nats.jobs.work.work_message import Work, WorkMessageReader
 
 __all__ = ["Executor"]
@@ -66,6 +67,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         slots: SlotAcquirer | None,
         parking: Parking,
         jitter: float,
+        versions: VersionPatience,
         shutdown: Shutdown,
     ) -> None:
         """Prepare.
@@ -77,6 +79,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             slots: acquires slots of concurrency keys; None for a queue without keys.
             parking: where jobs wait for long.
             jitter: by which part the waits of the queue's backoff vary.
+            versions: postpones payloads of other versions of the contract.
             shutdown: the steps of the worker's stop.
         """
         self.attempts: dict[str, Attempt] = {}
@@ -95,7 +98,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._liveness = liveness
         self._slots, self._spans = slots, AttemptSpans(context.queue)
         self._parking = parking
-        self._jitter = jitter
+        self._jitter, self._versions = jitter, versions
         self._shutdown = shutdown
         self._stopping, self._grace_over = shutdown.stopping, shutdown.grace_over
 
@@ -141,6 +144,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             message,
             event,
             sequence=work.sequence,
+            digest=work.digest,
             parking=self._parking,
             key=self._key_of(event, message.data),
             permit=permit,
@@ -244,7 +248,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             await item.retry_after(delay)
             return True
         # Stream JOBS drops old events, and with them the job. The copy gets a work message of its own.
-        await self._event_log.append(item.event, after=newest.sequence)
+        await self._event_log.append(item.event, after=newest.sequence, writer=item.digest)
         await item.message.ack()
         return True
 
@@ -328,6 +332,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _attempt(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool:
         """Run one attempt, once the job has a slot of its key. Return False to read the history again."""
+        problem = self._payload_problem(item) if self._versions.is_foreign(item) else None
+        if problem is not None and await self._versions.postpone(item, problem):
+            return True
         if self._slots is not None and isinstance(item.key, JobKey) and item.job_id not in self.attempts:
             found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
             if found is NoSlot.TOO_MANY_WAITERS:
@@ -409,13 +416,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._liveness.release(item.job_id)
 
     async def _handle(self, item: WorkItem, attempt: Attempt, span: Span) -> Ending:
-        try:
-            payload = self._reader.events.payload(item.event)
-        except InvalidPayload as error:
-            return Failed(str(error))
-        if isinstance(item.key, InvalidPayload):
-            return Failed(str(item.key))
-        job = ActiveJob(payload, item, attempt, self._context)
+        if problem := self._payload_problem(item):
+            return Failed(self._versions.reason(item, problem))
+        job = ActiveJob(self._reader.events.payload(item.event), item, attempt, self._context)
         return await invoke_handler(
             self._registration,
             job,
@@ -426,6 +429,14 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             span=span,
         )
 
+    def _payload_problem(self, item: WorkItem) -> str | None:
+        """Return why this version cannot work a payload; None when it can."""
+        try:
+            self._reader.events.payload(item.event)
+        except InvalidPayload as error:
+            return str(error)
+        return str(item.key) if isinstance(item.key, InvalidPayload) else None
+
     def _log_still_running(self, item: WorkItem, where: str) -> None:
         _log.info(
             "job %s of queue %s was redelivered while it runs %s",
@@ -434,16 +445,3 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             where,
             extra=log_fields(LogEvent.JOB_REDELIVERED_LIVE, queue=self._queue, job_id=item.job_id),
         )
-
-
-def slot_request(item: WorkItem, newest: LifecycleEvent, start: Start) -> SlotRequest:
-    """Describe a job that needs a slot of its key before its attempt starts."""
-    event = item.event
-    return SlotRequest(
-        job_id=item.job_id,
-        created_at=event.timestamp,
-        attempt=start.tries,
-        context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
-        skips_queue=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
-        deadline=instant(event.deadline),
-    )

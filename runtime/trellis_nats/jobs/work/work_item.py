@@ -11,19 +11,23 @@ from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.delay.parking import Parking
+from trellis_nats.jobs.keys.acquire import SlotRequest
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
+from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.model.triage import Start
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 
-__all__ = ["WorkItem"]
+__all__ = ["WorkItem", "slot_request"]
 
 
 class WorkItem:
     """A delivery on its way from the worker to a stored outcome. Each delivery of a job has its own."""
 
     __slots__ = (
+        "digest",
         "event",
         "identity",
         "is_reported_lost",
@@ -44,6 +48,7 @@ class WorkItem:
         event: LifecycleEvent,
         *,
         sequence: int,
+        digest: str,
         parking: Parking,
         key: JobKey | InvalidPayload | None,
         permit: Permit,
@@ -55,6 +60,8 @@ class WorkItem:
         """The `created` or `retried` event that the message carries, or names if the job was parked."""
         self.sequence = sequence
         """The sequence of that event in stream JOBS."""
+        self.digest = digest
+        """The digest of the contract by which its payload was written; empty where that is not known."""
         self.parking = parking
         self.key = key
         """The job's concurrency key, or why its payload has none; None where the queue has no keys."""
@@ -114,3 +121,16 @@ class WorkItem:
     async def postpone(self) -> None:
         """Have the message redelivered after a delay that grows with each delivery."""
         await self.message.nak(postponed_delay(self.message.delivered))
+
+
+def slot_request(item: WorkItem, newest: LifecycleEvent, start: Start) -> SlotRequest:
+    """Describe a job that needs a slot of its key before its attempt starts."""
+    event = item.event
+    return SlotRequest(
+        job_id=item.job_id,
+        created_at=event.timestamp,
+        attempt=start.tries,
+        context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
+        skips_queue=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
+        deadline=instant(event.deadline),
+    )

@@ -14,6 +14,7 @@ from trellis_nats.jobs.model.malformed import malformed_reason
 from trellis_nats.jobs.model.parked_job import ParkedJob
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.jobs.model.work_event import WorkEventReader
+from trellis_nats.jobs.model.writer import digest_of
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.work.finish import reject_unknown
 
@@ -29,6 +30,8 @@ class Work(NamedTuple):
     """The event that opened the job: `created` or `retried`."""
     sequence: int
     """Its sequence in stream JOBS."""
+    digest: str
+    """The digest of the contract by which its payload was written; empty where that is not known."""
 
 
 class WorkMessageReader(Generic[PayloadT]):
@@ -71,7 +74,7 @@ class WorkMessageReader(Generic[PayloadT]):
             await self._remove(message, problem or "not a job")
             return None
         if message.source_sequence is not None:
-            return Work(event, message.source_sequence)
+            return Work(event, message.source_sequence, digest_of(message.headers))
         # The server did not copy this message from stream JOBS, so any client may have written it: only what the
         # stream holds counts.
         return await self._read_stored(message, event.job_id, event.event_type)
@@ -92,7 +95,7 @@ class WorkMessageReader(Generic[PayloadT]):
         if stored is None:
             await reject_unknown(message, self._queue, job_id)
             return None
-        return Work(stored.event, stored.sequence)
+        return Work(stored.event, stored.sequence, stored.digest)
 
     async def _remove(self, message: Delivery, problem: str) -> None:
         fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)
