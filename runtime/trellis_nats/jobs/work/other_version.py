@@ -13,6 +13,7 @@ from typing import Final
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.jobs.model.event import instant
+from trellis_nats.jobs.work.redelivery import spread
 from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["VersionPatience", "version_delay", "waited_for"]
@@ -23,6 +24,8 @@ _SOONEST: Final = timedelta(milliseconds=1)
 _STEP: Final = timedelta(seconds=1)
 _QUICK: Final = 10
 """Deliveries that are delayed by one step only: where half of the workers can read a job, one of them has it by then."""
+_JITTER: Final = 0.5
+"""By which part a delay varies: jobs that return in the order in which they were given back go to the same workers again."""
 _LONGEST: Final = 30
 """Steps. Where no worker can read them, 10,000 jobs cost 333 redeliveries a second."""
 
@@ -53,7 +56,8 @@ class VersionPatience:
         is_last = 0 < redelivery.max_deliver <= delivered
         if is_last or waited_for(delivered) >= self._patience:
             return False
-        delay, deadline = version_delay(delivered), instant(item.event.deadline)
+        (delay,) = spread((version_delay(delivered),), _JITTER)
+        deadline = instant(item.event.deadline)
         if deadline is not None:
             delay = max(min(delay, deadline - item.parking.clock.now()), _SOONEST)
         self._log_throttle.write(
