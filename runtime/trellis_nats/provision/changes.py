@@ -175,7 +175,9 @@ def _own_settings(wanted: ConsumerRequirement, info: ConsumerInfo) -> Iterator[S
     """Yield what makes a consumer of another runtime one of this runtime."""
     if not foreign_traits(wanted, info.config):
         return
-    effect = "the server no longer counts or delays deliveries, the worker does; messages in hand stay there"
+    effect = (
+        "the server no longer counts or delays deliveries, the worker does; messages in progress stay there"
+    )
     for name, is_set in (("backoff", bool(info.backoff)), ("max_deliver", info.max_deliver > 0)):
         if is_set:
             yield Setting(

@@ -52,24 +52,24 @@ def stream_effect(name: str, have: Config, want: Config) -> str:
 
 def consumer_effect(name: str, info: ConsumerInfo, want: Config) -> str:
     """Return what another setting of a consumer does to the messages that it holds."""
-    hands = f"{info.ack_pending} messages are in hand, {info.pending} wait"
+    load = f"{info.ack_pending} messages are in progress, {info.pending} wait"
     match name:
         case "ack_wait":
             is_shorter = shrinks(info.config.get(name), want.get(name))
             text = f"applies at once: a dead worker is noticed after {shown(name, want)}"
             return (
-                f"{text}; until the workers notice, within 30 s, what they run may be redelivered; {hands}"
+                f"{text}; until the workers notice, within 30 s, what they run may be redelivered; {load}"
                 if is_shorter
-                else f"{text}; nothing is redelivered; {hands}"
+                else f"{text}; nothing is redelivered; {load}"
             )
         case "max_ack_pending":
             return (
-                f"nothing is redelivered, and nothing is delivered until less is in hand; {hands}"
+                f"nothing is redelivered, and nothing is delivered until fewer are in progress; {load}"
                 if _limit(want.get(name)) <= info.ack_pending
-                else f"applies at once; {hands}"
+                else f"applies at once; {load}"
             )
         case _:
-            return "the server cannot change it: it counts for a consumer that is created, and this one has its place"
+            return "the server cannot change it: it applies only when a consumer is created, and this one already has its position"
 
 
 def _limit(value: object) -> float:

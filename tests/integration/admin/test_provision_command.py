@@ -126,7 +126,7 @@ async def test_what_differs_is_said_with_its_effect_and_applied_on_purpose(
 
     assert planned.code == 1
     assert '  ~ consumer "parcels__pack" of stream "JOBS_WORK"\n    ack_wait: 1 s → 60 s\n' in planned.out
-    assert "nothing is redelivered; 0 messages are in hand, 1 wait" in planned.out
+    assert "nothing is redelivered; 0 messages are in progress, 1 wait" in planned.out
     assert "    max_age: unlimited → 86400 s (needs --allow-destroy)\n" in planned.out
     assert "  ? queue weigh is not in the contract and holds 1 waiting jobs" in planned.out
     assert [queue["name"] for queue in as_json.contract["removedQueues"]] == ["weigh"]

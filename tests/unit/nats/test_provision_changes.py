@@ -96,7 +96,7 @@ def test_another_version_only_marks_what_is_as_it_states(marks: dict[str, JsonVa
         (
             {"ack_wait": 10**9},
             3,
-            "a dead worker is noticed after 30 s; nothing is redelivered; 3 messages are in hand",
+            "a dead worker is noticed after 30 s; nothing is redelivered; 3 messages are in progress",
         ),
         ({"deliver_policy": "new"}, 0, "the server cannot change it"),
     ],
