@@ -12,8 +12,10 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from trellis_codegen.contract import text as json_text
+from trellis_codegen.contract.exchange import ErrorRef
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.partial import drop_consequences, remove_faults
+from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.rules import check
 from trellis_codegen.contract.unsupported import find_unsupported
@@ -129,7 +131,8 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
     match details["type"]:
         case "missing":
             what = f'missing field "{pointer[-1]}"'
-            return Problem(pointer=pointer[:-1], what=what, hint=_suggest_schema(details["input"]))
+            hint = _suggest_schema(details["input"]) or _suggest_subject(pointer)
+            return Problem(pointer=pointer[:-1], what=what, hint=hint)
         case "literal_error":
             wanted = str(context["expected"]).replace("'", '"')
             hint = did_you_mean(given, wanted.split('"')[1::2]) if isinstance(given, str) else None
@@ -141,7 +144,8 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
         case "string_pattern_mismatch":
             return Problem(pointer=pointer, what=f"{_shown(given)} does not match {context['pattern']}")
         case kind if kind in _KINDS:
-            return Problem(pointer=pointer, what=f"expected {_KINDS[kind]}, got {_shown(given)}")
+            hint = _suggest_reference(context.get("class_name"), given)
+            return Problem(pointer=pointer, what=f"expected {_KINDS[kind]}, got {_shown(given)}", hint=hint)
         case _:
             return Problem(pointer=pointer, what=str(details["msg"])[:1].lower() + str(details["msg"])[1:])
 
@@ -154,6 +158,21 @@ def _suggest_schema(given: object) -> str | None:
             return f'name an entry of "schemas": {{"schema": "{name}"}}'
         case _:
             return None
+
+
+def _suggest_subject(pointer: Pointer) -> str | None:
+    """Return the usual subject of an RPC, operation, event or feed that has none."""
+    match pointer:
+        case ("rpc" | "operations" | "events" | "feeds" as surface, str(name), "subject"):
+            return f'by convention it is "{surface}.v1.{name}"'
+        case _:
+            return None
+
+
+def _suggest_reference(class_name: object, given: object) -> str | None:
+    """Return what to write for the bare name of a schema or of an error."""
+    member = {SchemaRef.__name__: "schema", ErrorRef.__name__: "type"}.get(str(class_name))
+    return f'write {{"{member}": "{given}"}}' if member and isinstance(given, str) else None
 
 
 def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[list[Problem], set[Pointer]]:

@@ -22,6 +22,26 @@ def test_a_valid_contract_has_no_problems() -> None:
         (contract(jobs=[]), "jobs", "expected an object, got a list", None),
         (contract(jobs={"a": {}}), "jobs/a", 'missing field "payload"', None),
         (contract(jobs={"a": job("Thign")}), "jobs/a/payload", "no schema named", 'did you mean "Thing"?'),
+        (
+            contract(jobs={"a": {"payload": "Thing"}}),
+            "jobs/a/payload",
+            'expected an object, got "Thing"',
+            'write {"schema": "Thing"}',
+        ),
+        (
+            contract(rpc={"A": rpc("A", errors=["Broken"])}),
+            "rpc/A/errors/0",
+            'expected an object, got "Broken"',
+            'write {"type": "Broken"}',
+        ),
+        (
+            contract(
+                feeds={"A.B": {"version": "v1", "input": {"schema": "Thing"}, "event": {"schema": "Thing"}}}
+            ),
+            "feeds/A.B",
+            'missing field "subject"',
+            'by convention it is "feeds.v1.A.B"',
+        ),
         (contract(jobs={"a": job(maxDeliver=0)}), "jobs/a/maxDeliver", "must be at least 1, got 0", None),
         (
             contract(jobs={"a": job(maxDeliver=1.0)}),

@@ -23,7 +23,7 @@ def check_consumers(manifest: Manifest) -> Iterator[Problem]:
             what = f"ordered events are processed one at a time, so concurrency must be 1, got {group.concurrency}"
             yield Problem(pointer=(*pointer, "concurrency"), what=what)
         yield from _check_own_events(group, manifest, pointer)
-        yield from _check_used_events(group, {**optional, **required}, pointer)
+        yield from _check_used_events(group, required, optional, pointer)
 
 
 def _check_own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer) -> Iterator[Problem]:
@@ -34,7 +34,10 @@ def _check_own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer
             yield Problem(pointer=(*pointer, "self", index), what=what, hint=did_you_mean(event, known))
 
 
-def _check_used_events(group: EventConsumer, uses: dict[str, Use], pointer: Pointer) -> Iterator[Problem]:
+def _check_used_events(
+    group: EventConsumer, required: dict[str, Use], optional: dict[str, Use], pointer: Pointer
+) -> Iterator[Problem]:
+    uses = {**optional, **required}
     for alias, events in (group.uses or {}).items():
         place: Pointer = (*pointer, "uses", alias)
         if alias not in uses:
@@ -45,5 +48,6 @@ def _check_used_events(group: EventConsumer, uses: dict[str, Use], pointer: Poin
         known = (selection.subscribe if selection else None) or []
         for index, event in enumerate(events):
             if event not in known:
-                what = f'"{event}" is not subscribed to in uses/{alias}/events'
-                yield Problem(pointer=(*place, index), what=what, hint=did_you_mean(event, known))
+                listed = f"uses/{'required' if alias in required else 'optional'}/{alias}/events/subscribe"
+                hint = did_you_mean(event, known) or f'add "{event}" to {listed}'
+                yield Problem(pointer=(*place, index), what=f'"{event}" is not listed in {listed}', hint=hint)
