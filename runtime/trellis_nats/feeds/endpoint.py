@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -59,12 +60,12 @@ class FeedEndpoint(Generic[RequestT, EventT]):
 
         Raises:
             HandlerConflict: the feed has a handler, or the service has started.
-            ConfigurationError: the handler is not callable.
+            ConfigurationError: the handler is not an async generator.
         """
         self._surface.registration.require_open()
         self._surface.registration.register(
             handler,
-            is_usable=callable(handler) and not is_coroutine_function(handler),
+            is_usable=_may_be_async_generator(handler),
             expected="an async generator: an `async def` that yields",
         )
         return handler
@@ -110,3 +111,10 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+
+
+def _may_be_async_generator(handler: object) -> bool:
+    """Return whether a call of the handler may return an async iterator; a plain `def` may pass on one."""
+    return (
+        callable(handler) and not is_coroutine_function(handler) and not inspect.isgeneratorfunction(handler)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Role
@@ -35,10 +37,13 @@ def permissions(
         print(permissions(OrdersService, "worker").to_config())
 
     Raises:
-        ConfigurationError: the class and the role do not fit, the prefix is malformed, or a name in the contract is not
+        ConfigurationError: there is no such role, the class and the role do not fit, the prefix is malformed, or a name in the contract is not
             valid in a subject.
         IncompatiblePackage: the package was generated for another version of the runtime's interface.
     """
+    if role not in get_args(Role):
+        known = ", ".join(f'"{name}"' for name in get_args(Role))
+        raise ConfigurationError(f"role must be one of {known}, got {role!r}")
     if package.is_client != (role == "client"):
         kind = "client" if role == "client" else "service"
         raise ConfigurationError(

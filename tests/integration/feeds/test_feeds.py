@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
@@ -369,8 +369,13 @@ async def test_a_handler_must_be_an_async_generator(nats_server: NatsServer) -> 
         async def count(context: FeedContext, request: CountFrom) -> Count:
             return Count(n=0, customer="c1")
 
+        def count_blocking(context: FeedContext, request: CountFrom) -> Iterator[Count]:
+            yield Count(n=0, customer="c1")
+
         with pytest.raises(ConfigurationError, match="async generator"):
             service.count.handle(count)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - it is refused
+        with pytest.raises(ConfigurationError, match="async generator"):
+            service.count.handle(count_blocking)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - it is refused
         service.count.handle(Source().handle)
         with pytest.raises(HandlerConflict, match="already has"):
             service.count.handle(Source().handle)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats import Binding, ConfigurationError, Options, Permissions, permissions
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.grants import example
+from trellis_nats.grants import Role, example
 from trellis_nats.permissions.config import covers
 
 from tests.support.depot import Depot, DepotClient
@@ -36,6 +37,11 @@ def test_a_client_may_call_and_subscribe_and_nothing_else() -> None:
             "events.v1.Orders.Moved.*",
         ),
     )
+
+
+def test_an_unknown_role_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"role must be one of \"worker\", .* got 'wroker'"):
+        permissions(OrdersService, cast("Role", "wroker"))
 
 
 def test_a_service_without_jobs_needs_nothing_of_them() -> None:
