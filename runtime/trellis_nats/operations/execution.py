@@ -66,7 +66,7 @@ class Upload(Protocol):
 class OperationExecution:
     """The record of an operation, as this process has written or received it last.
 
-    Only the process that the record names reports events, so a write whose answer was lost is found by its sequence.
+    A write whose answer was lost is found by the snapshot that it stored: its time is that of the call, also when it is repeated.
     """
 
     def __init__(
@@ -98,11 +98,14 @@ class OperationExecution:
         """The caller's upload; None where the operation has none, or another process granted it."""
         self.on_lost: Callable[[], object] = lambda: None
         """Called once when the operation is lost."""
+        self.on_cancelled: Callable[[], object] = lambda: None
+        """Called once when the operation is cancelled."""
         self._connection = connection
         self._store = store
         self._stored = stored
         self._signals = signals
-        self._runner = runner
+        self.runner = runner
+        """The lease under which this process runs it."""
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._is_released = False
@@ -146,9 +149,8 @@ class OperationExecution:
     async def begin(self) -> None:
         """Store that a handler begins. Raises as `report`."""
         traceparent = self.context.traceparent if self.span.is_recorded else None
-        await self._write(
-            lambda record: changes.begin(record, at=now(), traceparent=traceparent), OperationState.RUNNING
-        )
+        at = now()
+        await self._write(lambda record: changes.begin(record, at=at, traceparent=traceparent))
         self.attempt += 1
 
     async def report(self, progress: JsonValue) -> None:
@@ -159,13 +161,13 @@ class OperationExecution:
             ExecutionLost: another process runs the operation, or it has ended.
             PayloadTooLarge: the record would not fit into a message.
         """
-        await self._write(
-            lambda record: changes.set_progress(record, progress, at=now()), OperationState.RUNNING
-        )
+        at = now()
+        await self._write(lambda record: changes.set_progress(record, progress, at=at))
 
     async def report_transfer(self, transfer: JsonValue) -> None:
         """Store how far the upload is; wait through outages. Raises as `report`."""
-        await self._write(lambda record: changes.set_transfer(record, transfer, at=now()))
+        at = now()
+        await self._write(lambda record: changes.set_transfer(record, transfer, at=at))
 
     async def store_upload(self, info: JsonValue) -> None:
         """Store which object was uploaded; wait through outages. Raises as `report`."""
@@ -185,7 +187,8 @@ class OperationExecution:
 
     async def end(self, state: OperationState, **members: JsonValue) -> None:
         """Store the end. Raises as `report`."""
-        await self._write(lambda record: changes.end(record, state, at=now(), **members), state)
+        at = now()
+        await self._write(lambda record: changes.end(record, state, at=at, **members))
 
     async def attach(self, job: _Job) -> None:
         """Store which job the operation follows. Raises as `report`."""
@@ -225,19 +228,18 @@ class OperationExecution:
             if not entries:
                 await self._changed.wait()
 
-    async def _write(
-        self, transition: Callable[[OperationRecord], OperationRecord], state: OperationState | None = None
-    ) -> None:
-        """Store an event that leads to a state; None: it stays in its state."""
+    async def _write(self, transition: changes.Transition) -> None:
+        """Store an event."""
         async with self._turn():
-            target, expected = self.record.sequence + 1, state or self.record.state
+            written: OperationRecord | None = None
 
             def decide(record: OperationRecord) -> OperationRecord | None:
-                is_own = record.has_ended or record.runner == self._runner
-                if record.sequence >= target and record.state is expected and is_own:
+                nonlocal written
+                if written is not None and record.snapshot == written.snapshot:
                     return None  # stored before its answer was lost
                 self._require_own(record)
-                return transition(record)
+                written = transition(record)
+                return written
 
             await self._store_change(decide)
 
@@ -259,7 +261,7 @@ class OperationExecution:
             def decide(record: OperationRecord) -> OperationRecord | None:
                 nonlocal tries
                 tries += 1
-                if tries > 1 and not record.has_ended and record.runner != self._runner:
+                if tries > 1 and not record.has_ended and record.runner != self.runner:
                     return None  # stored before its answer was lost
                 self._require_own(record)
                 return transition(record)
@@ -288,6 +290,7 @@ class OperationExecution:
         )
         if stored.revision > self._stored.revision:
             self._stored = stored
+            self._changed.set()  # it may have signals that crossed the write
 
     def _require_own(self, record: OperationRecord) -> None:
         self._notice(record)
@@ -300,9 +303,11 @@ class OperationExecution:
         """Notice what another process has done to the operation."""
         self._changed.set()
         if record.state is OperationState.CANCELLED:
-            self.cancelled.set()
             self.close_upload()
-        elif not (self.is_lost or self._is_released) and (record.has_ended or record.runner != self._runner):
+            if not self.cancelled.is_set():
+                self.cancelled.set()
+                self.on_cancelled()
+        elif not (self.is_lost or self._is_released) and (record.has_ended or record.runner != self.runner):
             self.is_lost = True
             self.close_upload()
             self.on_lost()

@@ -144,6 +144,10 @@ class OperationsHost(Surface):
             self.is_leased and self._resumption is not None and self._resumption.peers.purges(self.lease_id)
         )
 
+    def is_leased_as(self, lease_id: str) -> bool:
+        """Whether no other process can have taken over what this one runs under a lease: its newest one."""
+        return self.is_leased and self.lease_id == lease_id
+
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
         self._runtime.connection.require_own_loop()
@@ -277,6 +281,8 @@ class OperationsHost(Surface):
     async def _resume(self, stored: Stored) -> None:
         """Go on with an operation that this process has taken over."""
         kind = self._kinds[stored.record.snapshot.operation]
+        if stored.record.id in kind.runner:
+            return  # accepted in this moment
         execution = stored.record.execution
         is_attached = execution is not None and execution.job is not None
         has_begun = stored.record.state is OperationState.RUNNING

@@ -10,7 +10,7 @@ knows that it has lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -99,7 +99,7 @@ class RunnerLease:
             return
         self._is_lost = True
         try:
-            await KvBucket(self._connection, self._bucket).delete(
+            await KvBucket(self._connection, self._bucket).purge(
                 self._key, expected_revision=self._revision, timeout=self._timing.interval
             )
         except TransportError as error:
@@ -191,6 +191,18 @@ class PeerLeases:
         peers = self._peers.items()
         return lease_id == min((key for key, peer in peers if peer.purges and peer.is_alive), default=None)
 
+    async def scan(self) -> None:
+        """Read the leases that were taken before this process received changes. Raises as `KvBucket.keys`."""
+        for key in await self._bucket.keys(f"{LEASES}*"):
+            stored = await self._bucket.get(key, leader=True)
+            if stored is not None:
+                self.observe(stored)
+
+    async def remove_expired(self, *, but: Container[str]) -> None:
+        """Remove the leases of processes that died, but those of some. Raises as `is_dead`."""
+        for lease_id in [each for each in self._peers if each not in but]:
+            await self.is_dead(lease_id)
+
     def forget_times(self) -> None:
         """Begin to count again: during an outage, renewals may have gone unseen."""
         for peer in self._peers.values():
@@ -213,7 +225,7 @@ class PeerLeases:
         if peer.is_alive:
             return False
         try:
-            await self._bucket.delete(key, expected_revision=peer.revision)
+            await self._bucket.purge(key, expected_revision=peer.revision)
         except WrongLastSequence:
             self._peers.pop(lease_id, None)  # renewed, or deleted by another process: the next look tells
             return False

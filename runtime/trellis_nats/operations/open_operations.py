@@ -32,6 +32,15 @@ class OpenOperations:
         """Return them, oldest knowledge first."""
         return [*self._open.values()]
 
+    @property
+    def runners(self) -> set[str]:
+        """The leases of the processes that run them."""
+        return {each.runner for each in self._open.values() if each.runner is not None}
+
+    def forget(self, operation_id: str) -> None:
+        """Forget an operation whose record was removed."""
+        self._open.pop(operation_id, None)
+
     def take(self, stored: Stored) -> OpenOperation | None:
         """Take a record as it is stored now, and return the operation if it is open."""
         record = stored.record

@@ -13,7 +13,15 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import KvRecord
 from trellis_nats._nats.outages import through_outages
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import OperationNotFound, TransportError
+from trellis_nats.errors import (
+    NoResponders,
+    NotConnected,
+    OperationCancelled,
+    OperationNotFound,
+    RequestTimeout,
+    TransportError,
+)
+from trellis_nats.operations.execution import ExecutionLost
 from trellis_nats.operations.lease import LEASES, PeerLeases
 from trellis_nats.operations.model import changes
 from trellis_nats.operations.model.record import OperationRecord
@@ -89,6 +97,8 @@ class Resumption:
             found = self._open.take(stored)
             if found is not None and found.runner is None:
                 self._wake.set()
+        elif record.operation != "PUT":
+            self._open.forget(record.key)
 
     async def _run(self) -> None:
         await through_outages(self._connection, self._scan, what="listing the open operations")
@@ -96,7 +106,7 @@ class Resumption:
             self._wake.clear()
             try:
                 await self._look()
-            except (TransportError, OperationNotFound) as error:
+            except TransportError as error:
                 _log.warning(
                     "the operations whose process may have ended could not be checked: %s",
                     error,
@@ -115,6 +125,7 @@ class Resumption:
             stored = await self._store.read(key)
             if stored is not None:
                 self._open.take(stored)
+        await self.peers.scan()
 
     async def _look(self) -> None:
         for found in self._open.list():
@@ -122,7 +133,30 @@ class Resumption:
             if lease is None:
                 return
             if self._is_wanted(found) and await self._is_abandoned(found, lease):
-                await self._take(found, lease)
+                await self._try_to_take(found, lease)
+        lease = self._get_lease()
+        if lease is not None:
+            await self.peers.remove_expired(but={*self._open.runners, lease})
+
+    async def _try_to_take(self, found: OpenOperation, lease: str) -> None:
+        """Take an operation over. What keeps this process from it does not keep it from the others, but an outage."""
+        try:
+            await self._take(found, lease)
+        except OperationNotFound:
+            self._open.forget(found.id)
+        except (OperationCancelled, ExecutionLost):
+            pass  # it ended, or another process took it, in this moment
+        except (RequestTimeout, NoResponders, NotConnected):
+            raise
+        except Exception:  # noqa: BLE001 - the others must be taken
+            _log.exception(
+                'operation "%s": %s could not be taken over; it is tried again',
+                found.name,
+                found.id,
+                extra=log_fields(
+                    LogEvent.OPERATIONS_NOT_CHECKED, operation=found.name, operation_id=found.id
+                ),
+            )
 
     async def _is_abandoned(self, found: OpenOperation, lease: str) -> bool:
         """Return whether no process runs an operation."""

@@ -83,7 +83,7 @@ class OperationRunner:
         errors: ErrorReplies,
         *,
         follow_job: Callable[[JobAttachment], Awaitable[object]],
-        is_leased: Callable[[], bool],
+        is_leased: Callable[[str], bool],
     ) -> None:
         self.spec = spec
         self.resume: ResumePolicy = registered.resume
@@ -168,7 +168,7 @@ class OperationRunner:
         task = asyncio.current_task()
         if task is None or self._is_stopping:
             raise asyncio.CancelledError
-        if not self._is_leased():
+        if not self._is_leased(execution.runner):
             raise ExecutionLost  # another process may take it, or this one again
         with trace_attempt(execution, self._description):
             await execution.begin()
@@ -222,6 +222,9 @@ class OperationRunner:
     async def _follow(self, execution: OperationExecution, job: JobAttachment) -> None:
         """End the operation as its job ends."""
         call = _call_of(execution)
+        execution.on_cancelled = execution.on_lost
+        if execution.cancelled.is_set():
+            raise OperationCancelled(execution.record.id)
         try:
             state, members = self._completed(execution, await self._follow_job(job))
         except JobCancelled:

@@ -80,7 +80,7 @@ class OperationServer:
         self._signals = SignalCodecs(spec)
         self._errors = ErrorReplies("operation", spec.name, contract, spec.errors)
         self._runner = OperationRunner(
-            spec, registered, self._errors, follow_job=host.follow_job, is_leased=lambda: host.is_leased
+            spec, registered, self._errors, follow_job=host.follow_job, is_leased=host.is_leased_as
         )
         self._starts = CallReceiver(connection, spec.subject, self._errors, self._accept_start)
         self._controls = CallReceiver(connection, spec.control_subject, self._errors, self._accept_control)

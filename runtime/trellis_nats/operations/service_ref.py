@@ -80,7 +80,8 @@ class OperationRef(Generic[ProgressT, OutputT]):
         if codec is None:
             raise ConfigurationError(f'operation "{self._spec.name}" declares no progress in its contract')
         progress = codec.to_json(value)
-        await self._change(lambda record: changes.set_progress(record, progress, at=now()))
+        at = now()
+        await self._change(lambda record: changes.set_progress(record, progress, at=at))
 
     async def complete(self, output: OutputT) -> None:
         """Complete the operation. A handler that still runs is cancelled.
@@ -121,7 +122,8 @@ class OperationRef(Generic[ProgressT, OutputT]):
         await self._end(OperationState.CANCELLED)
 
     async def _end(self, state: OperationState, **members: JsonValue) -> None:
-        await self._change(lambda record: changes.end(record, state, at=now(), **members))
+        at = now()
+        await self._change(lambda record: changes.end(record, state, at=at, **members))
 
     async def _change(self, transition: changes.Transition) -> None:
         self._host.require_own_loop()

@@ -24,9 +24,11 @@ from trellis_nats import (
     ValidationError,
 )
 from trellis_nats.operations.frames import ControlRequest
+from trellis_nats.operations.host import host_of
 from trellis_nats.operations.link import OperationLink
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.orders import NotFoundError
 from tests.support.processing import (
     PROCESS,
@@ -230,3 +232,33 @@ async def test_an_operation_ends_as_the_job_that_it_is_attached_to(nats_server: 
         assert await run.result() == DONE
         with pytest.raises(UnexpectedError):
             await failing.result()
+
+
+async def test_a_process_does_not_wait_for_the_job_of_an_operation_that_is_cancelled(
+    nats_server: NatsServer,
+) -> None:
+    async with (
+        PackingService.connect(nats_server.url) as service,
+        ProcessClient.connect(nats_server.url) as client,
+    ):
+
+        @service.process.handle
+        async def process(
+            operation: ActiveOperation[
+                ProcessInput, ProcessProgress, ProcessOutput, ApproveSignal | HurrySignal
+            ],
+        ) -> Deferred:
+            return await operation.attach(await service.jobs.pack.create(operation.input))
+
+        await service.start()
+        run = await client.process.start(REQUEST)
+        name = f"operation {PROCESS.name} {run.id}"
+
+        async def is_attached() -> bool:
+            execution = (await host_of(service.runtime).store.require(run.id)).record.execution
+            return execution is not None and execution.job is not None
+
+        await eventually(is_attached)
+        assert name in {task.get_name() for task in asyncio.all_tasks()}
+        await run.cancel()
+        await eventually(lambda: name not in {task.get_name() for task in asyncio.all_tasks()})

@@ -87,8 +87,8 @@ class KvEntry:
 class KvBucket:
     """The records of one bucket. Every method may raise the transport errors of `publish_acked` or `get_last_message`.
 
-    `update` writes once, for callers that read again when they do not know the outcome. `put` and `delete` repeat a
-    write until its outcome is known.
+    `update` writes once, for callers that read again when they do not know the outcome. `put`, `delete` and `purge`
+    repeat a write until its outcome is known.
     """
 
     def __init__(
@@ -181,6 +181,13 @@ class KvBucket:
     ) -> int:
         """Mark a key as deleted and return the revision of the marker. Raises as `put`."""
         return await self._write(key, b"", {_OPERATION: "DEL"}, expected_revision, timeout)
+
+    async def purge(
+        self, key: str, *, expected_revision: int | None = None, timeout: timedelta = API_TIMEOUT
+    ) -> int:
+        """Delete a key with its history, and return the revision of the marker that stays. Raises as `put`."""
+        headers = {_OPERATION: "PURGE", "Nats-Rollup": "sub"}
+        return await self._write(key, b"", headers, expected_revision, timeout)
 
     async def keys(self, pattern: str, *, without_header: str | None = None) -> list[str]:
         """Return the keys under a pattern that have a value, oldest value first. Raises as `scan_stream`.
