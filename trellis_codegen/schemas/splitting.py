@@ -252,7 +252,7 @@ class _Splitter:
         return self._part(f"dict[{key}, {self._named_part(flat)}]")
 
     def _tuple(self, schema: JsonObject, name: PathName, *, inner: bool) -> JsonValue:
-        """Return a tuple where every position is taken; else a list of whatever may stand anywhere in it."""
+        """Return a tuple where every position is taken; else a list of whatever may be anywhere in it."""
         prefix = cast("list[JsonValue]", schema["prefixItems"])
         if not is_tuple(schema):
             what = "positions are enforced only if minItems and maxItems fix the length of the list"

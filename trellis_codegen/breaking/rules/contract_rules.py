@@ -151,7 +151,7 @@ _OPERATIONS = _rules(
 _EVENTS = _rules(
     "Events, groups and feeds",
     ("EVENT_REMOVED", "L", "break", Remedy.SERVE_BOTH, "an event is gone",
-     "listeners wait in vain for {name}, and what the stream kept has no reader"),
+     "listeners receive {name} no longer, and what the stream kept has no reader"),
     ("EVENT_SUBJECT_CHANGED", "L", "break", Remedy.SERVE_BOTH, "`subject` or `version`",
      "old listeners listen at {old}, and it is published at {new}; kept events stay there"),
     ("EVENT_PARAMS_CHANGED", "L", "break", Remedy.SERVE_BOTH, "`params`: added, removed, other order",

@@ -188,13 +188,13 @@ _RULES: Final = (
     ),
     _rule(
         "BECAME_NEVER", "N", Remedy.STOP_READING_FIRST,
-        "`false`: nothing may stand here",
+        "`false`: no value is allowed here",
         "nothing is allowed at {path} any more; {who} may have a value",
     ),
     _rule(
         "BECAME_ANY", "W", Remedy.READERS_FIRST,
-        "`true`: anything may stand here",
-        "anything may stand at {path} now; {who} refuse {part}",
+        "`true`: any value is allowed here",
+        "any value is allowed at {path} now; {who} refuse {part}",
     ),
     _rule(
         "DEFAULT_CHANGED", "M", Remedy.WRITE_DEFAULT,
