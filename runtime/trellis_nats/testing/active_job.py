@@ -236,7 +236,9 @@ def active_job(
 
     Raises:
         InvalidPayload: the payload does not match its schema, or has no concurrency key.
+        ConfigurationError: it is not a queue.
     """
+    _require_queue(queue)
     return RecordedJob(queue, payload, attempt=attempt, deadline=deadline)
 
 
@@ -252,3 +254,10 @@ async def call(
     The arguments and errors are those of `active_job` and `RecordedJob.run`.
     """
     return await active_job(queue, payload, attempt=attempt, deadline=deadline).run()
+
+
+def _require_queue(queue: object) -> None:
+    if not isinstance(queue, JobQueue):
+        raise ConfigurationError(
+            f"expected a job queue, got {queue!r}: RPCs, operations and feeds are called by a client of the service under test"
+        )

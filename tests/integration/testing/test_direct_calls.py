@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from trellis_nats import (
@@ -22,6 +23,7 @@ from trellis_nats import (
 from trellis_nats.context import current_context
 from trellis_nats.testing import RecordedJob, active_job, call
 
+from tests.support.orders import OrdersService
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
 
 PARCEL = Parcel(number=7)
@@ -41,6 +43,15 @@ async def test_a_handler_is_called_with_its_payload(shop: Shop) -> None:
         return Receipt(total=job.payload.number)
 
     assert await call(shop.jobs.pack, PARCEL) == Receipt(total=7)
+
+
+async def test_only_the_handlers_of_queues_are_called_directly() -> None:
+    orders = OrdersService(Runtime(OrdersService.contract, Options()))
+
+    with pytest.raises(
+        ConfigurationError, match=r"expected a job queue, got <RpcEndpoint .*a client of the service"
+    ):
+        await call(cast("JobQueue[Parcel, Receipt, Weight]", orders.create), PARCEL)
 
 
 async def test_what_a_handler_raises_comes_out(shop: Shop) -> None:
