@@ -49,6 +49,7 @@ from tests.support.processing import (
     running,
 )
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
+from tests.support.uploading import UploadClient, UploadInput
 
 SOON = timedelta(seconds=10)
 OWN = {"Service.connect", "Client.connect", "AttachableJob.result"}
@@ -184,7 +185,7 @@ def calls_of_orders(
 
 
 def calls_of_files(
-    service: WireService, client: WireClient, stored: StoredObject, download: Download
+    service: WireService, client: WireClient, uploader: UploadClient, stored: StoredObject, download: Download
 ) -> Calls:
     store = service.uploads
     return {
@@ -198,6 +199,7 @@ def calls_of_files(
         "Store.put": lambda: store.put("a", b"b"),
         "Store.wait_for": lambda: store.wait_for("a"),
         "StoredObject.read": stored.read,
+        "UploadCall.start": lambda: uploader.upload.start(UploadInput(name="c"), upload=b"c"),
     }
 
 
@@ -259,6 +261,7 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         Gadget.connect(nats_server.url) as gadget,
         WireService.connect(nats_server.url) as wire,
         WireClient.connect(nats_server.url) as wire_client,
+        UploadClient.connect(nats_server.url) as uploader,
         running(nats_server.url) as (processes, process, starter),
     ):
         live.count.handle(Source().handle)
@@ -282,7 +285,9 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
         ref = await shop.jobs.weigh.create(Parcel(number=1))
         calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
         calls |= calls_of_state(gadget)
-        calls |= calls_of_files(wire, wire_client, stored, await wire_client.download(FileRequest(key="a")))
+        calls |= calls_of_files(
+            wire, wire_client, uploader, stored, await wire_client.download(FileRequest(key="a"))
+        )
         calls |= calls_of_operations(processes, starter, run, process.operations[run.id])
 
         async with reader.count(CountFrom(customer="c1")) as counts:
