@@ -78,9 +78,10 @@ verify: $(STAMP) ## check that the generated example is up to date
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-faults: $(SERVERS) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
+faults: $(SERVERS) $(SUITE) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
+	@ALL_DRAFTS=1 $(BIN)/python -m pytest -q tests/conformance/test_schema_suite.py
 	@SCHEMA_PAIRS=10000 $(BIN)/python -m pytest -q -s --timeout 7200 tests/unit/codegen/breaking/test_missed_breaks.py
 
 build: $(STAMP) ## build the wheels into dist/

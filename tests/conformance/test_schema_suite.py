@@ -1,6 +1,7 @@
 """The JSON-Schema test suite as payloads: no crash, and no disagreement that the generator did not announce."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ KNOWN = {
 }
 """Disagreements that no warning announces: the file of the suite, and the reason."""
 
+TYPE_CHECKED = ("draft4", "draft7", "draft2020-12") if os.environ.get("ALL_DRAFTS") else ("draft2020-12",)
+"""The checkers take most of the time: `make faults` gives them all drafts."""
+
 pytestmark = [
     pytest.mark.skipif(not DRAFTS, reason="the JSON-Schema test suite is not here; make test installs it"),
     pytest.mark.timeout(600),
@@ -54,7 +58,7 @@ def test_every_disagreement_is_announced(draft: str, tmp_path: Path) -> None:
 
 
 def test_every_accepted_schema_type_checks(tmp_path: Path) -> None:
-    for draft in [draft for draft in DRAFTS if "/" not in draft]:
+    for draft in sorted(DRAFTS.keys() & TYPE_CHECKED):
         for file in sorted(DRAFTS[draft].glob("*.json")):
             generate_cases(read_cases(file), tmp_path)
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT / "runtime")]}

@@ -10,6 +10,7 @@ import pytest
 from trellis_nats.testing import NatsServer
 
 from tests.support.bad_input import random_messages
+from tests.support.bad_input_process import measure_growth
 from tests.support.bad_targets import TARGETS
 from tests.support.bombard import bombard
 
@@ -26,3 +27,8 @@ async def test_random_messages(nats_server: NatsServer, name: str) -> None:
     )
 
     print(f"\n{name}, seed {SEED}: {outcome}")  # noqa: T201 - the counts are the result
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS.keys() - {"store"}))  # a store keeps them, and lists them all
+async def test_megabytes_do_not_pile_up_in_memory(name: str) -> None:
+    assert await measure_growth(name, 40) < 100 * 1024 * 1024

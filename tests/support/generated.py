@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from itertools import count
@@ -27,7 +28,8 @@ def generated(document: JsonValue, folder: Path, *others: JsonValue) -> tuple[Mo
 
     `others` are the contracts that it may use.
     """
-    package = f"generated{next(_NUMBERS)}"
+    # Another worker of the tests may import what this one has written.
+    package = f"generated{os.getpid()}_{next(_NUMBERS)}"
     reading = read_manifest(json.dumps(document).encode())
     plan, remarks = plan_participant(
         reading.manifest, read_others(others), source="x.json", package=package, generator="0"

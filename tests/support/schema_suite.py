@@ -21,13 +21,13 @@ __all__ = ["DRAFTS", "Case", "Generated", "generate_cases", "read_cases"]
 
 _INSTALLED: Final = Path(__file__).parents[2] / ".venv/schema-suite"
 _SHARED: Final = CASES / "json-schema-test-suite"
+_ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _SHARED
 _PARTS: Final = ("", "/optional", "/optional/format")
 DRAFTS: Final = {
-    f"{name}{part}{' (shared)' * (root == _SHARED)}": root / f"{name}{part}"
-    for root in (_INSTALLED, _SHARED)
+    f"{name}{part}": _ROOT / f"{name}{part}"
     for name in ("draft4", "draft7", "draft2020-12")
     for part in _PARTS
-    if (root / f"{name}{part}").is_dir()
+    if (_ROOT / f"{name}{part}").is_dir()
 }
 """The folders of the suite that are here, by a name for people."""
 

@@ -80,6 +80,7 @@ async def test_progress_behind_one_that_the_handler_gave_up_is_stored(nats_serve
 
         stored = await store.require(run.id)
         assert (stored.record.snapshot.progress, stored.record.sequence) == ({"step": 2}, 3)
+        process.put(run.id, DONE)
 
 
 async def test_progress_that_crosses_that_of_another_process_is_stored(nats_server: NatsServer) -> None:
@@ -96,6 +97,7 @@ async def test_progress_that_crosses_that_of_another_process_is_stored(nats_serv
 
         stored = await store.require(run.id)
         assert (stored.record.snapshot.progress, stored.record.sequence) == ({"step": 1}, 3)
+        process.put(run.id, DONE)
 
 
 async def test_a_signal_that_crosses_progress_reaches_the_handler(nats_server: NatsServer) -> None:

@@ -127,7 +127,7 @@ def written(model: TypeAdapter[object], value: JsonValue) -> JsonValue:
 
 @pytest.mark.timeout(300)
 @settings(
-    max_examples=50,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

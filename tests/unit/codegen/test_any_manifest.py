@@ -56,7 +56,7 @@ def odd_manifests(draw: st.DrawFn) -> JsonValue:
     return replaced(document, draw(st.sampled_from(pointers(document))), draw(st.sampled_from(ODDITIES)))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd_manifests())
 def test_it_becomes_a_package_or_problems(tmp_path: Path, document: JsonValue) -> None:
     manifest = tmp_path / "manifest.json"

@@ -300,7 +300,7 @@ def importable(module: ModelModule) -> set[str]:
     return set(module.exported)
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(RANDOM_SCHEMAS, st.randoms(use_true_random=False))
 def test_no_edit_elsewhere_changes_what_users_import(
     schemas: dict[str, JsonValue], chooser: random.Random

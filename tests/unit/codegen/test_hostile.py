@@ -79,7 +79,7 @@ def judged(name: str, text: str) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(hostile_contracts())
 def test_no_text_of_a_contract_becomes_code(document: JsonValue) -> None:

@@ -160,7 +160,7 @@ MERGES: st.SearchStrategy[JsonValue] = st.tuples(PLACES, ALIKE).map(lambda drawn
 
 @pytest.mark.timeout(300)
 @settings(
-    max_examples=30,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
