@@ -6,7 +6,6 @@ The package is generated from the contract of the recording.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -42,14 +41,16 @@ NOT_OURS: Final = {
 }
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> ModuleType:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """Return the package of the recorded contract, with the group that has its own events."""
     document: dict[str, JsonValue] = json.loads((WIRE / "contracts" / "wire.manifest.json").read_text())
     groups = document["eventConsumers"]
     assert isinstance(groups, dict)
     left = {name: member for name, member in document.items() if name != "uses"}
-    return generated({**left, "eventConsumers": {"mine": groups["mine"]}}, tmp_path)[0]
+    return generated(
+        {**left, "eventConsumers": {"mine": groups["mine"]}}, tmp_path_factory.mktemp("package")
+    )[0]
 
 
 def published(case: str) -> Recorded:

@@ -6,7 +6,6 @@ The package is generated from the contract of the recording.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -32,12 +31,12 @@ MEANING: Final = ("Nats-Expected-Last-Subject-Sequence", "KV-Operation")
 """The headers that say what a write does."""
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> ModuleType:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """Return the package of the recorded contract, without what it uses of others."""
     document: dict[str, JsonValue] = json.loads((WIRE / "contracts" / "wire.manifest.json").read_text())
     left = {name: member for name, member in document.items() if name not in {"uses", "eventConsumers"}}
-    return generated(left, tmp_path)[0]
+    return generated(left, tmp_path_factory.mktemp("package"))[0]
 
 
 def writes_of(case: str) -> list[Recorded]:

@@ -6,7 +6,6 @@ The package is generated from the contract of the recording. Requests are not si
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -64,12 +63,12 @@ BUILT_IN: Final[dict[str, type[RpcError]]] = {
 }
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> ModuleType:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """Return the package of the recorded contract, without what it uses of others."""
     document: dict[str, JsonValue] = json.loads((WIRE / "contracts" / "wire.manifest.json").read_text())
     left = {name: member for name, member in document.items() if name not in {"uses", "eventConsumers"}}
-    return generated(left, tmp_path)[0]
+    return generated(left, tmp_path_factory.mktemp("package"))[0]
 
 
 def answer_of(case: str) -> Recorded:
