@@ -49,7 +49,7 @@ $(SUITE): $(STAMP) constraints/dev.txt
 	@tar -xzf $(@D)/jsonschema-*.tar.gz -C $(@D) --strip-components 3 --wildcards '*/json/tests/draft*'
 	@touch $@
 
-test: $(SERVERS) $(SUITE) ## run the tests in parallel: 4 to 5 minutes on 2 cores
+test: $(SERVERS) $(SUITE) ## run the tests in parallel: 5 to 6 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 
 check: $(STAMP) ## check format, lint, types and layers; changes nothing
