@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -97,7 +98,11 @@ def plan_command(
     server cannot be asked.
     """
     options = _options(
-        creds, nkey, user, password, token, tls_ca, domain, api_prefix, inbox_prefix, None, None
+        _credentials(creds, nkey, user, password, token),
+        tls_ca,
+        jetstream_domain=domain,
+        jetstream_api_prefix=api_prefix,
+        inbox_prefix=inbox_prefix,
     )
     services = [load_service(manifest) for manifest in manifests]
     _finish([asyncio.run(plan_service(service, server, options)) for service in services], output_format)
@@ -125,8 +130,16 @@ def apply_command(
 
     Exit code 0: everything is applied. 1: something is not. 2: wrong usage. 3: the server cannot be asked.
     """
-    options = _options(
-        creds, nkey, user, password, token, tls_ca, domain, api_prefix, inbox_prefix, replicas, max_bytes
+    options = replace(
+        _options(
+            _credentials(creds, nkey, user, password, token),
+            tls_ca,
+            jetstream_domain=domain,
+            jetstream_api_prefix=api_prefix,
+            inbox_prefix=inbox_prefix,
+        ),
+        replicas=replicas,
+        max_bytes=max_bytes,
     )
     services = [load_service(manifest) for manifest in manifests]
     _finish(
@@ -150,30 +163,38 @@ def main() -> None:
         sys.exit(ExitCode.INTERRUPTED)
 
 
+def _credentials(
+    creds: Path | None, nkey: Path | None, user: str | None, password: str | None, token: str | None
+) -> Credentials:
+    return Credentials(file=creds, nkey_seed_file=nkey, token=token, user=user, password=password)
+
+
 def _options(
-    creds: Path | None,
-    nkey: Path | None,
-    user: str | None,
-    password: str | None,
-    token: str | None,
+    credentials: Credentials,
     tls_ca: Path | None,
-    domain: str | None,
-    api_prefix: str | None,
+    *,
+    jetstream_domain: str | None,
+    jetstream_api_prefix: str | None,
     inbox_prefix: str | None,
-    replicas: int | None,
-    max_bytes: int | None,
 ) -> Options:
     return Options(
         open=True,  # it serves and calls nothing
-        credentials=Credentials(file=creds, nkey_seed_file=nkey, token=token, user=user, password=password),
-        tls=None if tls_ca is None else ssl.create_default_context(cafile=str(tls_ca)),
+        credentials=credentials,
+        tls=None if tls_ca is None else _trust(tls_ca),
         provision="off",
-        jetstream_domain=domain,
-        jetstream_api_prefix=api_prefix,
+        jetstream_domain=jetstream_domain,
+        jetstream_api_prefix=jetstream_api_prefix,
         inbox_prefix=inbox_prefix,
-        replicas=replicas,
-        max_bytes=max_bytes,
     )
+
+
+def _trust(authority: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(authority))
+    except OSError as error:  # also what OpenSSL raises
+        raise ConfigurationError(
+            f"--tls-ca: {authority} has no certificate that can be read; pass a PEM file ({error})"
+        ) from None
 
 
 def _finish(plans: list[ServicePlan], output_format: Format) -> None:

@@ -70,7 +70,7 @@ def _import_from(root: Path, name: str, given: str) -> ModuleType:
     sys.path.insert(0, str(root))
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except Exception as error:  # importing runs the package, which may raise anything
         raise UnreadablePackage(f"{given} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(root))

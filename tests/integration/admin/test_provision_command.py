@@ -197,3 +197,13 @@ async def test_wrong_usage_has_an_exit_code_of_its_own() -> None:
     result = await trellis_here("plan", PACKAGE, "--format", "yaml")
 
     assert result.code == 2
+
+
+async def test_a_file_without_a_certificate_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+
+    result = await trellis_here("plan", PACKAGE, "--tls-ca", tmp_path / "ca.pem")
+
+    assert result.code == 2
+    assert "ca.pem has no certificate that can be read" in result.error
+    assert "Traceback" not in result.error
