@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.support.build_once import build_once
 from tests.support.eventually import eventually
 from tests.support.generated import adapter, generated
 from tests.support.stub_contracts import stub_contracts
+from tests.support.type_checkers import run_mypy, run_pyright
 
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = SHARED / "manifests"
@@ -148,33 +148,10 @@ def test_no_name_has_a_number_that_tells_it_apart(packages: Path) -> None:
 
 
 def test_pyright_strict_has_nothing_to_say(packages: Path) -> None:
-    settings = {
-        "typeCheckingMode": "strict",
-        "pythonVersion": "3.11",
-        "include": ["."],
-        "extraPaths": [str(ROOT / "runtime")],
-    }
-    (packages / "pyrightconfig.json").write_text(json.dumps(settings))
-
-    ended = subprocess.run(
-        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson", "-p", "."],
-        cwd=packages,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert json.loads(ended.stdout)["generalDiagnostics"] == []
+    assert run_pyright(packages) == []
 
 
 def test_mypy_strict_has_nothing_to_say(packages: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null", "."],
-        cwd=packages,
-        env={"MYPYPATH": str(ROOT / "runtime")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed = run_mypy(packages)
 
-    assert ended.stdout.startswith("Success"), ended.stdout
+    assert printed.startswith("Success"), printed

@@ -1,15 +1,13 @@
 """The JSON-Schema test suite as payloads: no crash, and no disagreement that the generator did not announce."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.generated import adapter
 from tests.support.schema_suite import DRAFTS, generate_cases, read_cases
+from tests.support.type_checkers import run_mypy, run_pyright
 from tests.unit.codegen.test_agreement import accepts
 
 ROOT = Path(__file__).parents[2]
@@ -63,24 +61,7 @@ def test_every_accepted_schema_type_checks(tmp_path: Path) -> None:
     for draft in [draft for draft in DRAFTS if "/" not in draft]:
         for file in sorted(DRAFTS[draft].glob("*.json")):
             generate_cases(read_cases(file), tmp_path)
-    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT / "runtime")]}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    pyright = [
-        sys.executable,
-        "-m",
-        "basedpyright",
-        "--pythonpath",
-        sys.executable,
-        "--outputjson",
-        "-p",
-        ".",
-    ]
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null", "."]
 
-    ends = [
-        subprocess.run(command, cwd=tmp_path, env={"MYPYPATH": str(ROOT / "runtime")}, capture_output=True, text=True, check=False)
-        for command in (pyright, mypy)
-    ]  # fmt: skip
-
-    assert json.loads(ends[0].stdout)["generalDiagnostics"] == []
-    assert ends[1].stdout.startswith("Success"), ends[1].stdout
+    assert run_pyright(tmp_path) == []
+    printed = run_mypy(tmp_path)
+    assert printed.startswith("Success"), printed

@@ -4,11 +4,8 @@ Each checker runs once over everything. A line marked `# refused` must be refuse
 `# refused by pyright` must be refused by that checker alone.
 """
 
-import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +13,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.support.generated import generated
+from tests.support.type_checkers import run_mypy, run_pyright
 from tests.unit.codegen.contracts import contract, rpc
 from tests.unit.codegen.shapes import SHAPES
 
@@ -72,44 +70,18 @@ def refused(project: Path, checker: str) -> set[Line]:
 
 
 def test_pyright_strict_refuses_the_marked_lines_and_no_others(project: Path) -> None:
-    settings = {
-        "typeCheckingMode": "strict",
-        "pythonVersion": "3.11",
-        "include": ["."],
-        "extraPaths": [str(ROOT / "runtime")],
-    }
-    (project / "pyrightconfig.json").write_text(json.dumps(settings))
-
-    ended = subprocess.run(
-        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson", "-p", "."],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    found = json.loads(ended.stdout)["generalDiagnostics"]
     said = {
         (Path(each["file"]).relative_to(project).as_posix(), each["range"]["start"]["line"] + 1): each[
             "message"
         ]
-        for each in found
+        for each in run_pyright(project)
         if each["severity"] == "error"
     }
     assert_exactly(said, refused(project, "pyright"))
 
 
 def test_mypy_strict_refuses_the_marked_lines_and_no_others(project: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null", "."],
-        cwd=project,
-        env={"MYPYPATH": str(ROOT / "runtime")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    lines = [re.match(r"(.+?):(\d+): error: (.*)", line) for line in ended.stdout.splitlines()]
+    lines = [re.match(r"(.+?):(\d+): error: (.*)", line) for line in run_mypy(project).splitlines()]
     assert_exactly({(line[1], int(line[2])): line[3] for line in lines if line}, refused(project, "mypy"))
 
 
