@@ -58,13 +58,20 @@ class Import:
     """What the file calls it, if that differs."""
 
 
+_ALIASED = {"_Never": Import(module="typing", name="Never", alias="_Never")}
+"""Names that a schema may have too, so that a file imports them under another one."""
+
 ImportGroups: TypeAlias = tuple[tuple[str, ...], ...]
 """Import statements: the standard library, other distributions, the package itself; only groups that have some."""
 
 
 def find_imports(names: Iterable[str]) -> list[Import]:
     """Return the imports that names need from outside the package; built-in names and those of the package need none."""
-    return [Import(module=HOMES[name], name=name) for name in names if name in HOMES]
+    return [
+        _ALIASED.get(name) or Import(module=HOMES[name], name=name)
+        for name in names
+        if name in HOMES or name in _ALIASED
+    ]
 
 
 def group_imports(imports: Iterable[Import]) -> ImportGroups:

@@ -68,7 +68,12 @@ class OperationPlan:
     def types(self) -> tuple[str, str, str, str]:
         """Input, progress, output, and signals, as the handler's side is generic in them."""
         signals = " | ".join(signal.class_name for signal in self.signals)
-        return (self.input, self.progress or "None", self.output, signals or "None")
+        return (self.input, self.sent_progress, self.output, signals or "None")
+
+    @property
+    def sent_progress(self) -> str:
+        """The type of its progress. `Never`, where the contract declares none: then nothing can be sent."""
+        return self.progress or "_Never"
 
     @property
     def model_names(self) -> frozenset[str]:
@@ -80,7 +85,8 @@ class OperationPlan:
     def runtime_names(self) -> frozenset[str]:
         """What its code needs from outside the package, in addition to what each operation needs."""
         signals = ["ClassVar", "OperationSignal", "SignalCall"] if self.signals else []
-        return frozenset([*signals, *(use for argument in self.spec for use in argument.uses)])
+        never = [] if self.progress else ["_Never"]
+        return frozenset([*signals, *never, *(use for argument in self.spec for use in argument.uses)])
 
     @property
     def exported(self) -> tuple[str, ...]:

@@ -56,3 +56,8 @@ async def wrong_uploads(
     @service.operations.albums.rebuild.handle
     async def rebuild(operation: AlbumsRebuildOperation) -> Counts:
         return Counts(total=len(await operation.upload))  # refused
+
+    @service.operations.albums.rebuild.handle
+    async def without_progress(operation: AlbumsRebuildOperation) -> Counts:
+        await operation.progress(None)  # refused
+        return Counts(total=0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import ClassVar, Final, TypeAlias
+from typing import Never as _Never
 
 from trellis_nats import (
     ActiveOperation,
@@ -82,11 +83,11 @@ class PhotosUploadRun(OperationRun[UploadProgress, UploadResult]):
         return PhotosUploadSignals(self)
 
 
-AlbumsRebuildOperation: TypeAlias = ActiveOperation[CountRequest, None, Counts, None]
+AlbumsRebuildOperation: TypeAlias = ActiveOperation[CountRequest, _Never, Counts, None]
 """One `Albums.Rebuild` operation, as its handler receives it."""
 
 
-class AlbumsRebuildRun(OperationRun[None, Counts]):
+class AlbumsRebuildRun(OperationRun[_Never, Counts]):
     """One `Albums.Rebuild` operation, as its callers hold it."""
 
 
@@ -143,7 +144,7 @@ class AlbumsOperationEndpoints:
     """The `Albums` operation endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.rebuild: Final = OperationEndpoint[CountRequest, None, Counts, None](runtime, ALBUMS_REBUILD)
+        self.rebuild: Final = OperationEndpoint[CountRequest, _Never, Counts, None](runtime, ALBUMS_REBUILD)
         """The `Albums.Rebuild` operation."""
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from typing import ClassVar, Final, TypeAlias
+from typing import Never as _Never
 
 from trellis_nats import (
     ActiveOperation,
@@ -31,11 +32,11 @@ __all__ = [
     "ThingsCarryRun",
 ]
 
-ThingsCarryOperation: TypeAlias = ActiveOperation[Thing, None, Thing, None]
+ThingsCarryOperation: TypeAlias = ActiveOperation[Thing, _Never, Thing, None]
 """One `Things.Carry` operation, as its handler receives it."""
 
 
-class ThingsCarryRun(OperationRun[None, Thing]):
+class ThingsCarryRun(OperationRun[_Never, Thing]):
     """One `Things.Carry` operation, as its callers hold it."""
 
 
@@ -104,7 +105,7 @@ class ThingsOperationEndpoints:
     """The `Things` operation endpoints of the service."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.carry: Final = OperationEndpoint[Thing, None, Thing, None](runtime, THINGS_CARRY)
+        self.carry: Final = OperationEndpoint[Thing, _Never, Thing, None](runtime, THINGS_CARRY)
         """The `Things.Carry` operation."""
         self.assemble: Final = OperationEndpoint[
             Thing, Thing, Thing, ThingsAssembleAddPartSignal | ThingsAssembleStopSignal
