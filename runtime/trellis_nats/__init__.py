@@ -67,6 +67,7 @@ from trellis_nats.errors import (
     TransportError,
     TrellisError,
     UnexpectedError,
+    UpcastFailed,
     UploadFailed,
     ValidationError,
     WriteUnknown,
@@ -106,6 +107,7 @@ from trellis_nats.jobs import (
     Submission,
     WorkerHost,
 )
+from trellis_nats.json_types import JsonObject
 from trellis_nats.kv import Bucket, DeletedEntry, Entry
 from trellis_nats.model import Model
 from trellis_nats.operations import (
@@ -228,6 +230,7 @@ __all__ = [
     "JobStale",
     "JobState",
     "Jobs",
+    "JsonObject",
     "JsonValue",
     "KeyContended",
     "KeyExists",
@@ -305,6 +308,7 @@ __all__ = [
     "TransportError",
     "TrellisError",
     "UnexpectedError",
+    "UpcastFailed",
     "UploadCall",
     "UploadEndpoint",
     "UploadFailed",

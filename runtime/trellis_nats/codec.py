@@ -13,7 +13,7 @@ from trellis_nats._support.union_labels import KEY_STEP, LABEL_UNIONS, label_of
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.json_types import may_contain_nan
 
-__all__ = ["Codec", "JsonText", "decode_json", "encode_json", "json_text"]
+__all__ = ["Codec", "JsonText", "decode_json", "encode_json", "json_text", "list_issues"]
 
 T = TypeVar("T")
 
@@ -55,6 +55,11 @@ class Codec(Generic[T]):
     def _adapter(self) -> TypeAdapter[T]:
         # Generated code passes a type expression; before Python 3.15 (PEP 747) no annotation describes one.
         return TypeAdapter(cast("type[T]", Annotated[self._shape, LABEL_UNIONS]))
+
+    @property
+    def what(self) -> str:
+        """What the values are, as errors name them."""
+        return self._what
 
     @property
     def shape(self) -> object:

@@ -41,6 +41,7 @@ __all__ = [
     "ExactDate",
     "ExactUUID",
     "Integer",
+    "JsonObject",
     "JsonValue",
     "NotNull",
     "Number",
@@ -127,6 +128,8 @@ Number: TypeAlias = Annotated[float, AllowInfNan(allow_inf_nan=False)]
 """A number; pydantic's `float` is also NaN and the infinities."""
 JsonValue: TypeAlias = Annotated[pydantic.JsonValue, AfterValidator(_finite)]
 """Any JSON value; pydantic's own is also NaN and the infinities."""
+JsonObject: TypeAlias = dict[str, pydantic.JsonValue]
+"""A JSON object as it is stored, not validated."""
 AwareDatetime: TypeAlias = Annotated[
     datetime, _JsonText("date-time", "2026-11-23T08:30:00Z", parse_date_time), AfterValidator(_aware)
 ]

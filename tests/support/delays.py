@@ -16,7 +16,7 @@ from tests.support.lost_work import connection_of
 from tests.support.shop import Shop
 from tests.support.versions import VERSIONS, binary_of
 
-__all__ = ["PARKING_VERSIONS", "count_messages", "held", "narrow", "parks", "servers_of"]
+__all__ = ["PARKING_VERSIONS", "count_messages", "held", "narrow", "narrow_consumer", "parks", "servers_of"]
 
 PARKING_VERSIONS = [version for version in VERSIONS if tuple(map(int, version.split("."))) >= SCHEDULES_SINCE]
 """Those of the older servers that can park jobs."""
@@ -58,13 +58,17 @@ async def held(shop: Shop, stream: str = "JOBS_WORK", queue: str = "pack") -> in
 
 async def narrow(shop: Shop, room: int = NARROW) -> None:
     """Give the work consumer as little room for deliveries as a control plane would."""
-    connection = connection_of(shop)
-    info = await get_consumer_info(connection, "JOBS_WORK", "shop__pack")
+    await narrow_consumer(connection_of(shop), "shop__pack", room)
+
+
+async def narrow_consumer(connection: Connection, name: str, room: int = NARROW) -> None:
+    """Do so with the consumer of a queue."""
+    info = await get_consumer_info(connection, "JOBS_WORK", name)
     assert info is not None
     config: JsonObject = {**info.config, "max_ack_pending": room}
     subject = config["filter_subject"]
     body: JsonObject = {"stream_name": "JOBS_WORK", "config": config, "action": "update"}
-    await call(connection, f"CONSUMER.CREATE.JOBS_WORK.shop__pack.{subject}", body)
+    await call(connection, f"CONSUMER.CREATE.JOBS_WORK.{name}.{subject}", body)
 
 
 async def delete_delayed(shop: Shop) -> None:

@@ -22,6 +22,7 @@ TrellisError
 │   ├── MalformedKeyRecord        the stored record of a concurrency key cannot be read
 │   └── WriteUnknown              the answer to a write was lost; it may have been stored
 ├── InvalidPayload                a value does not match its schema
+│   └── UpcastFailed              the upcaster of a queue gave no payload of this version
 ├── JobError
 │   ├── JobFailed                 raise it in a handler to fail without a retry; raised by `result()`
 │   ├── JobRetry                  raise it in a handler to run again after a given time
@@ -55,7 +56,7 @@ ba│   └── RemoteError               an error of a type this contract doe
     └── InvalidObjectKey          the key is empty, too long, or has control characters
 """
 
-from trellis_nats.errors.base import InvalidPayload, TrellisError
+from trellis_nats.errors.base import InvalidPayload, TrellisError, UpcastFailed
 from trellis_nats.errors.configuration import (
     ConfigurationError,
     HandlerConflict,
@@ -179,6 +180,7 @@ __all__ = [
     "TransportError",
     "TrellisError",
     "UnexpectedError",
+    "UpcastFailed",
     "UploadFailed",
     "ValidationError",
     "WriteUnknown",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["InvalidPayload", "TrellisError"]
+__all__ = ["InvalidPayload", "TrellisError", "UpcastFailed"]
 
 _NAMED_MAX: Final = 10
 
@@ -26,3 +26,20 @@ class InvalidPayload(TrellisError):
         super().__init__(f"{what} does not match its schema: {named}{more}")
         self.issues = tuple(issues)
         """Pairs of a place in the value and a sentence about it: at most 100, and then one that says how many more."""
+
+
+class UpcastFailed(InvalidPayload):
+    """An upcaster gave no payload of this version: it raised, or did not return what it declares.
+
+    The exception that it raised is the `__cause__`. The text has that exception's text.
+    """
+
+    def __init__(
+        self, what: str, upcaster: str, problem: str, issues: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        text = f"the upcaster {upcaster} {problem}"
+        super().__init__(what, [*issues, ("#", text)])
+        if not issues:  # the payload was not compared with the schema
+            self.args = (f"{what} was not upcast: {text}",)
+        self.upcaster = upcaster
+        """The name of the function."""

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Generic, overload
 
+from pydantic import JsonValue
+
 from trellis_nats._tracing.descriptions import BATCH_SIZE, MESSAGE_ID, OUTCOME, describe_creation
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
@@ -16,6 +18,7 @@ from trellis_nats.jobs.keys.model.admission import Full, Joined
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.creation import Creation, draft
 from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.payload_reader import Upcaster
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import QueueSurface
@@ -211,6 +214,65 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         register = partial(self._setup.register, concurrency=concurrency, timeout=timeout)
         return register if handler is None else register(handler)
+
+    @overload
+    def upcast(
+        self, upcaster: Upcaster[PayloadT], /, *, from_digest: str | None = None
+    ) -> Upcaster[PayloadT]: ...
+
+    @overload
+    def upcast(
+        self, /, *, from_digest: str | None = None
+    ) -> Callable[[Upcaster[PayloadT]], Upcaster[PayloadT]]: ...
+
+    def upcast(
+        self, upcaster: Upcaster[PayloadT] | None = None, /, *, from_digest: str | None = None
+    ) -> object:
+        """Register how payloads of another version of the contract become those of this version.
+
+        ```python
+        @service.jobs.charge_payment.upcast(from_digest="mXM5SgH1EIbSxJImkz-WGXMifPhTMI38ewQ0q8qx19w")
+        def from_cents(old: JsonObject) -> ChargePaymentPayload:
+            return ChargePaymentPayload.model_validate({"orderId": old["orderId"], "amount": old["cents"]})
+        ```
+
+        With `from_digest`, it builds every payload that this version wrote, also one that matches the new schema:
+        a renamed optional member would else be lost. Without, it builds the payloads of other and of unknown
+        versions that do not match the new schema, for example those of other runtimes; a queue has one such upcaster.
+        Each upcaster leads to this version: they are not chained. Payloads of this version are never upcast.
+
+        It applies wherever this process reads payloads: for handlers, at every attempt, and in snapshots. What is stored
+        does not change. Where it raises, the job is one that this version cannot read: it waits for a worker of its
+        version for `Options.version_patience`, without an attempt, and then fails with the upcaster's error; at once,
+        if its version is unknown.
+
+        Args:
+            upcaster: a plain function without effects. It gets the old payload as it is stored, and returns a new one; it
+                raises for one that it cannot convert, rather than invent what is missing.
+            from_digest: the whole digest of the old contract: `trellis-gen digest` prints it, and the log and the error
+                of a job of another version name it. Use the decorator twice for two old versions with the same payload.
+
+        Raises:
+            HandlerConflict: there is an upcaster for this digest already, or the workers have started.
+            ConfigurationError: it is an `async def` or cannot be called, or the digest is not one of another version.
+        """
+        register = partial(self._setup.register_upcaster, from_digest=from_digest)
+        return register if upcaster is None else register(upcaster)
+
+    def read_payload(self, stored: JsonValue, *, digest: str = "") -> PayloadT:
+        """Return a stored payload as a handler of this service gets it: validated, or upcast. It needs no connection.
+
+        For tests of upcasters, with payloads that an earlier version stored.
+
+        Args:
+            stored: the payload as parsed JSON. It is not changed.
+            digest: that of the contract that wrote it; empty where that is not known.
+
+        Raises:
+            UpcastFailed: its upcaster raised, or did not return a payload of this version.
+            InvalidPayload: it does not match the schema, and there is no upcaster for it.
+        """
+        return self._setup.payloads.read(stored, digest).value
 
     # --- creating --------------------------------------------------------------------------------------------------
 

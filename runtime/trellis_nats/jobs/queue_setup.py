@@ -10,6 +10,7 @@ from trellis_nats.binding import QueueBinding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.jobs.keys.queue_keys import build_queue_keys
+from trellis_nats.jobs.model.payload_reader import PayloadReader, Upcaster
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.questions import build_liveness
@@ -25,7 +26,7 @@ __all__ = ["QueueSetup"]
 
 
 class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
-    """A queue's handler, and the context of its jobs, which exists once the runtime is connected."""
+    """A queue's handler and upcasters, and the context of its jobs, which exists once the runtime is connected."""
 
     def __init__(self, runtime: Runtime, spec: JobSpec) -> None:
         self.registration: HandlerRegistration[PayloadT, ResultT, UpdateT] | None = None
@@ -33,6 +34,9 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         self._runtime = runtime
         self._spec = spec
         self._is_sealed = False
+        self._payload = Codec[PayloadT](spec.payload, what=self._what("the payload"))
+        self.payloads = PayloadReader(self._payload, queue=spec.name, digest=runtime.contract.digest)
+        """Reads stored payloads of every version. It needs no connection."""
 
     def register(
         self,
@@ -55,8 +59,22 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         self.registration = register(name, handler, concurrency=concurrency, timeout=timeout)
         return handler
 
+    def register_upcaster(
+        self, function: Upcaster[PayloadT], *, from_digest: str | None
+    ) -> Upcaster[PayloadT]:
+        """Register an upcaster of the queue's payloads, and return it unchanged.
+
+        Raises:
+            HandlerConflict: there is one already, or the workers have started.
+            ConfigurationError: the function or the digest is not valid.
+        """
+        if self._is_sealed:
+            raise HandlerConflict(f'queue "{self._spec.name}": register upcasters before the workers start')
+        self.payloads.register(function, from_digest=from_digest)
+        return function
+
     def seal(self) -> None:
-        """Refuse handlers from now on: the workers start."""
+        """Refuse handlers and upcasters from now on: the workers start."""
         self._is_sealed = True
 
     @property
@@ -96,7 +114,8 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
             subjects,
             queue=spec.name,
             binding=binding,
-            payload=Codec[PayloadT](spec.payload, what=self._what("the payload")),
+            payload=self._payload,
+            payloads=self.payloads,
             result=None
             if spec.result is None
             else Codec[ResultT](spec.result, what=self._what("the result")),
@@ -114,6 +133,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
                 event_log,
                 build_liveness(runtime, jobs),
                 timeout=timeout,
+                upcast_json=self.payloads.upcast_json,
             ),
             clock=runtime.clock,
         )

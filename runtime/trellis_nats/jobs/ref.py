@@ -286,7 +286,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             )
 
     def _snapshot(self, events: Sequence[StoredEvent]) -> JobSnapshot[PayloadT, ResultT]:
-        snapshot = snapshot_of(events, payload=self._queue.payload, result=self._queue.result)
+        snapshot = snapshot_of(events, payloads=self._queue.payloads, result=self._queue.result)
         if snapshot is None:
             raise self._not_found()
         return snapshot

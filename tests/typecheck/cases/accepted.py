@@ -1,7 +1,7 @@
 """What users write, as the guide has it: both checkers must accept every line."""
 
 from datetime import UTC, datetime
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 from orders_participant import (
     ChargePaymentJob,
@@ -28,7 +28,7 @@ from orders_participant import (
 )
 from orders_participant.uses import NotificationsUse
 from orders_participant.uses.notifications import NoChannelError, Notification, NotificationSent
-from trellis_nats import DeliveredEvent, RpcContext, testing
+from trellis_nats import DeliveredEvent, JsonObject, RpcContext, testing
 from trellis_nats.testing import ServiceUnderTest
 from uses_package import ThingsService
 from uses_package.uses.shop import Sale, Thing
@@ -144,3 +144,19 @@ async def tests(orders: ServiceUnderTest[OrdersService], payload: ReserveInvento
     assert_type(captured.events, list[OrderShippedEvent])
     async with orders.client(OrdersClient) as client:
         assert_type(client, OrdersClient)
+
+
+def upcasters(service: OrdersService) -> None:
+    charges = service.jobs.charge_payment
+
+    @charges.upcast(from_digest="1" * 43)
+    @charges.upcast(from_digest="2" * 43)
+    def from_amount(old: JsonObject) -> ChargePaymentPayload:
+        old["amountCents"] = old.pop("amount")
+        return ChargePaymentPayload.model_validate(old)
+
+    @charges.upcast
+    def by_shape(old: dict[str, Any]) -> ChargePaymentPayload:
+        return ChargePaymentPayload(order_id=old["id"], customer_id=old["by"], amount_cents=old["amount"])
+
+    assert_type(charges.read_payload({"amount": 1}, digest="1" * 43), ChargePaymentPayload)

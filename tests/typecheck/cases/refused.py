@@ -5,6 +5,7 @@ A line marked for one checker is one that the other accepts.
 
 from orders_participant import (
     ChargePaymentJob,
+    ChargePaymentPayload,
     ChargePaymentResult,
     CreateOrderRequest,
     CreateOrderResponse,
@@ -20,7 +21,7 @@ from orders_participant import (
     ReserveInventoryResult,
 )
 from orders_participant.uses.notifications import Notification
-from trellis_nats import RpcContext
+from trellis_nats import JsonObject, RpcContext
 from trellis_nats.testing import ServiceUnderTest, call
 
 
@@ -98,3 +99,17 @@ async def tests(orders: ServiceUnderTest[OrdersService], order: Order) -> None:
     orders.drain()  # refused
     async with orders.client(OrdersService):  # refused
         pass
+
+
+def upcasters(service: OrdersService, payload: ChargePaymentPayload) -> None:
+    @service.jobs.charge_payment.upcast(from_digest="1" * 43)  # refused
+    def another_payload(old: JsonObject) -> ReserveInventoryPayload:
+        return ReserveInventoryPayload(order_id=str(old), items=[])
+
+    @service.jobs.charge_payment.upcast(from_digest="2" * 43)  # refused
+    def wire_form(old: JsonObject) -> JsonObject:
+        return old
+
+    @service.jobs.charge_payment.upcast  # refused
+    async def asynchronous(old: JsonObject) -> ChargePaymentPayload:
+        return payload

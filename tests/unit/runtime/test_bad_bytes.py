@@ -31,6 +31,7 @@ from trellis_nats.stores.meta import read_meta
 from tests.faults.injection.forging import created
 from tests.support.bad_input import BODIES, HEADERS, random_messages
 from tests.support.orders import BusyError, CreateRequest, Moved, NotFoundError
+from tests.support.payload_readers import OWN, reader_of
 from tests.support.shop import Parcel
 
 Decode = Callable[[bytes, Mapping[str, str]], object]
@@ -38,7 +39,7 @@ Decode = Callable[[bytes, Mapping[str, str]], object]
 _ERRORS: Final = ErrorCodec("rpc", (NotFoundError, BusyError))
 _REQUEST: Final = Codec[CreateRequest](CreateRequest, what="a request")
 _MOVED: Final = Codec[Moved](Moved, what="an event")
-_WORK: Final = WorkEventReader(Codec[Parcel](Parcel, what="a payload"))
+_WORK: Final = WorkEventReader(reader_of(Codec[Parcel](Parcel, what="a payload")))
 _NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 DECODERS: Final[Mapping[str, tuple[Decode, bytes]]] = {
@@ -57,7 +58,7 @@ DECODERS: Final[Mapping[str, tuple[Decode, bytes]]] = {
     ),
     "frame": (lambda data, headers: interpret_frame(Message("s", data, headers)), b"{}"),
     "job event": (lambda data, _: LifecycleEvent.parse(data), json.dumps(created("job")).encode()),
-    "work message": (lambda data, _: _WORK.read(data), json.dumps(created("job")).encode()),
+    "work message": (lambda data, _: _WORK.read(data, OWN), json.dumps(created("job")).encode()),
     "parked job": (
         lambda data, _: ParkedJob.parse(data),
         b'{"jobId":"j","eventType":"created","sequence":1}',

@@ -15,6 +15,7 @@ from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of, types_to_
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 
 from tests.support.foreign_events import foreign_event, foreign_history
+from tests.support.payload_readers import reader_of
 
 AT: Final = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JSON: Final = Codec[JsonValue](JsonValue, what="a value")
@@ -48,7 +49,7 @@ def read_by_type(history: list[LifecycleEvent]) -> JobSnapshot[JsonValue, JsonVa
     wanted = types_to_read(newest.event)
     by_type = {each.event.event_type: each for each in all_stored[:-1] if each.event.event_type in wanted}
     events = sorted((*by_type.values(), newest), key=lambda each: each.sequence)
-    snapshot = snapshot_of(events, payload=JSON, result=JSON)
+    snapshot = snapshot_of(events, payloads=reader_of(JSON), result=JSON)
     assert snapshot is not None
     return snapshot
 

@@ -11,6 +11,8 @@ from trellis_nats.jobs.model.outcome import Completed, Raised, settle
 from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import EventType, JobState
 
+from tests.support.payload_readers import reader_of
+
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())
 JSON = Codec[JsonValue](JsonValue, what="a value")
@@ -35,7 +37,7 @@ def completed(tries: int, at: datetime = AT) -> NewEvent:
 def snapshot(*events: LifecycleEvent | NewEvent) -> JobSnapshot[JsonValue, JsonValue] | None:
     read = (event.read() if isinstance(event, NewEvent) else event for event in events)
     stored = [StoredEvent(event, sequence, None) for sequence, event in enumerate(read, start=10)]
-    return snapshot_of(stored, payload=JSON, result=JSON)
+    return snapshot_of(stored, payloads=reader_of(JSON), result=JSON)
 
 
 def test_a_job_that_was_never_created_is_none() -> None:

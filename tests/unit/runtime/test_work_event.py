@@ -20,6 +20,8 @@ from trellis_nats.jobs.model.work_event import WorkEventReader
 from trellis_nats.json_types import Exact, Integer, NotNull
 from typing_extensions import TypedDict
 
+from tests.support.payload_readers import OWN, reader_of
+
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="s", queue="q", context=new_context())
 
@@ -88,12 +90,12 @@ def decode_apart(codec: Codec[Any], data: bytes) -> object:
 
 
 def decode_together(codec: Codec[Any], data: bytes) -> object:
-    reader = WorkEventReader(codec)
-    event = reader.read(data)
+    reader = WorkEventReader(reader_of(codec))
+    event = reader.read(data, OWN)
     if event is None:
         return "no event"
     try:
-        return reader.payload(event)
+        return reader.payload(event, OWN).value
     except InvalidPayload as error:
         return str(error)
 
@@ -191,32 +193,35 @@ def test_many_digits_and_a_short_exponent_are_too_much_wherever_they_stand(digit
 def test_an_ordinary_payload_is_decoded_once_and_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch, shape: Any, payload: bytes, expected: object
 ) -> None:
-    reader = WorkEventReader(Codec[Any](shape, what="the payload"))
+    reader = WorkEventReader(reader_of(Codec[Any](shape, what="the payload")))
     monkeypatch.setattr(Codec, "from_json", None)
     monkeypatch.setattr(LifecycleEvent, "parse", None)
 
-    event = reader.read(message(payload))
+    event = reader.read(message(payload), OWN)
 
     assert event is not None
-    assert reader.payload(event) == expected
+    assert reader.payload(event, OWN).value == expected
 
 
 def test_a_validator_that_raises_anything_raises_it_when_the_payload_is_asked_for() -> None:
     def fail(value: object) -> object:
         raise RuntimeError("no")
 
-    reader = WorkEventReader(Codec[int](Annotated[int, BeforeValidator(fail)], what="the payload"))
-    event = reader.read(message(b"1"))
+    reader = WorkEventReader(reader_of(Codec[int](Annotated[int, BeforeValidator(fail)], what="the payload")))
+    event = reader.read(message(b"1"), OWN)
 
     assert event is not None
     with pytest.raises(RuntimeError, match="no"):
-        reader.payload(event)
+        reader.payload(event, OWN)
 
 
 def test_the_payload_as_json_is_the_text_of_the_message() -> None:
-    reader = WorkEventReader(Codec[Leaf](Leaf, what="the payload"))
+    reader = WorkEventReader(reader_of(Codec[Leaf](Leaf, what="the payload")))
     data = message(b'{"theNumber":1.0,"at":"2026-07-01T10:00:00Z"}')
-    event = reader.read(data)
+    event = reader.read(data, OWN)
 
     assert event is not None
-    assert json.dumps(reader.payload_json(event, data)) == '{"theNumber": 1.0, "at": "2026-07-01T10:00:00Z"}'
+    assert (
+        json.dumps(reader.payload_json(event, data, OWN))
+        == '{"theNumber": 1.0, "at": "2026-07-01T10:00:00Z"}'
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -23,7 +23,7 @@ from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
 from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
 from trellis_nats.jobs.keys.reservations import STORE_POLL_SECONDS, Reservations
-from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
@@ -97,6 +97,25 @@ class KeyedCreator:
         """
         template = self._reservations.policy.template
         return resolve(template, payload, what=f'the payload of a job in queue "{self._queue}"')
+
+    def key_of_stored(
+        self, event: LifecycleEvent, *, digest: str, payload: Callable[[], JsonValue]
+    ) -> JobKey:
+        """Return the key of a stored job.
+
+        If this runtime wrote the event, it names the key under which the job was admitted, and that one counts: by the
+        template of another version of the contract, the payload may have another key, or none.
+
+        Args:
+            event: the event with the payload.
+            digest: that of the contract that wrote it; empty where another runtime did.
+            payload: returns the payload, for an event that does not name the key.
+
+        Raises:
+            InvalidPayload: the payload has no key.
+        """
+        key = event_fields.stored_key(event) if digest else None
+        return self.key_of(payload()) if key is None else key
 
     def _key_of_new(self, event: NewEvent) -> JobKey:
         return self.key_of(None if event.payload is None else event.payload.value)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+
+from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats.binding import JobsBinding, QueueBinding
@@ -18,6 +22,9 @@ from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["QueueKeys", "build_queue_keys"]
 
+UpcastJson = Callable[[JsonValue, str], JsonValue]
+"""Returns the payload that a contract with a digest wrote as JSON of this version."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueKeys:
@@ -28,6 +35,7 @@ class QueueKeys:
     reservations: Reservations
     creator: KeyedCreator
     event_log: EventLog
+    upcast_json: UpcastJson
 
     async def withdraw(self, job_id: str) -> None:
         """Remove a job that will not start from the record of its key.
@@ -54,7 +62,8 @@ class QueueKeys:
         for event in (EventType.RETRIED, EventType.CREATED):
             stored = await self.event_log.newest_of(job_id, event)
             if stored is not None and stored.event.has_payload:
-                return self.creator.key_of(stored.event.payload)
+                payload = partial(self.upcast_json, stored.event.payload, stored.digest)
+                return self.creator.key_of_stored(stored.event, digest=stored.digest, payload=payload)
         return None
 
 
@@ -66,6 +75,7 @@ def build_queue_keys(
     liveness: Liveness,
     *,
     timeout: timedelta,
+    upcast_json: UpcastJson,
 ) -> QueueKeys | None:
     """Build the parts of a queue's keys. None: the queue has no concurrency key."""
     policy = policy_of(queue)
@@ -90,4 +100,5 @@ def build_queue_keys(
         reservations,
         KeyedCreator(reservations, event_log, queue=queue.queue_type),
         event_log,
+        upcast_json,
     )

@@ -13,7 +13,9 @@ from trellis_nats.codec import Codec
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.lifecycle import counting_events
+from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
+from trellis_nats.jobs.model.writer import payload_writer
 
 __all__ = ["SNAPSHOT_EVENTS", "JobSnapshot", "snapshot_of", "types_to_read"]
 
@@ -66,7 +68,8 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     """When the newest attempt started."""
     ended_at: datetime | None
     deadline: datetime | None
-    _payload_codec: Codec[PayloadT] = field(repr=False, compare=False)
+    _payloads: PayloadReader[PayloadT] = field(repr=False, compare=False)
+    _writer: str = field(repr=False, compare=False)
     _result_codec: Codec[ResultT] | None = field(repr=False, compare=False)
 
     @property
@@ -76,12 +79,12 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
 
     @property
     def payload(self) -> PayloadT:
-        """What the job was created with.
+        """What the job was created with, upcast as for a handler where this process has an upcaster for it.
 
         Raises:
             InvalidPayload: the stored payload does not match its schema; `raw_payload` has it.
         """
-        return self._payload_codec.from_json(self.raw_payload)
+        return self._payloads.read(self.raw_payload, self._writer).value
 
     @property
     def result(self) -> ResultT | None:
@@ -107,18 +110,20 @@ def types_to_read(newest: LifecycleEvent) -> tuple[EventType, ...]:
 
 
 def snapshot_of(
-    events: Sequence[StoredEvent], *, payload: Codec[PayloadT], result: Codec[ResultT] | None
+    events: Sequence[StoredEvent], *, payloads: PayloadReader[PayloadT], result: Codec[ResultT] | None
 ) -> JobSnapshot[PayloadT, ResultT] | None:
     """Build a snapshot; None when the job was never created.
 
     `events` holds the newest event of each type, oldest first.
     """
-    created = next((stored.event for stored in events if stored.event.event_type == EventType.CREATED), None)
-    if created is None:
+    first = next((stored for stored in events if stored.event.event_type == EventType.CREATED), None)
+    if first is None:
         return None
-    counting = [stored.event for stored in counting_events(events)]
+    counted = counting_events(events)
+    payload_event = counted[0] if counted[0].event.has_payload else first
+    counting = [stored.event for stored in counted]
     by_type = {event.event_type: event for event in counting}
-    seed, newest = counting[0], counting[-1]
+    created, seed, newest = first.event, counting[0], counting[-1]
     started, retry = by_type.get(EventType.STARTED), by_type.get(EventType.RETRY)
     progress, completed = by_type.get(EventType.PROGRESS), by_type.get(EventType.COMPLETED)
     state = newest.effective_state
@@ -127,7 +132,7 @@ def snapshot_of(
         id=newest.job_id,
         queue=newest.job_type,
         state=state,
-        raw_payload=seed.payload if seed.has_payload else created.payload,
+        raw_payload=payload_event.event.payload,
         raw_result=None if completed is None else completed.result,
         context=newest.job_context(),
         tries=newest.tries,
@@ -139,6 +144,7 @@ def snapshot_of(
         started_at=None if started is None else started.at,
         ended_at=newest.at if ended else None,
         deadline=instant(seed.deadline or created.deadline),
-        _payload_codec=payload,
+        _payloads=payloads,
+        _writer=payload_writer(payload_event, first),
         _result_codec=result,
     )

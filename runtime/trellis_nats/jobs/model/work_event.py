@@ -7,8 +7,9 @@ from typing import Any, Final, Generic, cast
 
 from pydantic import ConfigDict, JsonValue, create_model
 
-from trellis_nats.codec import Codec, decode_json
+from trellis_nats.codec import decode_json
 from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.payload_reader import PayloadReader, ReadPayload
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.json_types import may_contain_nan
 
@@ -39,17 +40,17 @@ class WorkEventReader(Generic[PayloadT]):
     read as any event is, and its payload separately, so that the error names what is wrong.
     """
 
-    def __init__(self, codec: Codec[PayloadT]) -> None:
-        self._codec = codec
+    def __init__(self, payloads: PayloadReader[PayloadT]) -> None:
+        self._payloads = payloads
         payload: Any = (
-            codec.shape,
+            payloads.shape,
             ...,
         )  # Any: no type checker knows the type of a field that is made at run time
         self._event = create_model("DecodedEvent", __base__=_DecodedEvent, payload=payload)
 
-    def read(self, data: bytes) -> LifecycleEvent | None:
-        """Read an event; None when the bytes are not one."""
-        if not _may_overflow(data):
+    def read(self, data: bytes, digest: str) -> LifecycleEvent | None:
+        """Read an event that the contract with this digest wrote; None when the bytes are not one."""
+        if not self._payloads.always_upcasts(digest) and not _may_overflow(data):
             try:
                 event = self._event.__pydantic_validator__.validate_json(data, strict=True)
             except Exception:  # noqa: BLE001, S110 - a payload's own validator may raise anything; it is read again below
@@ -58,22 +59,25 @@ class WorkEventReader(Generic[PayloadT]):
                 return cast("LifecycleEvent", event)
         return LifecycleEvent.parse(data)
 
-    def payload(self, event: LifecycleEvent) -> PayloadT:
-        """Return the payload of an event.
+    def payload(self, event: LifecycleEvent, digest: str) -> ReadPayload[PayloadT]:
+        """Return the payload of an event that the contract with this digest wrote.
 
         Raises:
-            InvalidPayload: it does not match its type, or contains a number that JSON does not have.
+            InvalidPayload: it does not match its type, or contains a number that JSON does not have, and was not upcast.
         """
         if isinstance(event, _DecodedEvent):
-            return cast("PayloadT", event.payload)
-        return self._codec.from_json(event.payload)
+            return ReadPayload(cast("PayloadT", event.payload), None)
+        return self._payloads.read(event.payload, digest)
 
-    def payload_json(self, event: LifecycleEvent, data: bytes) -> JsonValue:
-        """Return the payload of an event as parsed JSON. `data` is the text that the event was read from."""
+    def payload_json(self, event: LifecycleEvent, data: bytes, digest: str) -> JsonValue:
+        """Return the payload of an event as JSON of this version; as it is stored, if it can be neither read nor upcast.
+
+        `data` is the text that the event was read from.
+        """
         if isinstance(event, _DecodedEvent):
             body = decode_json(data)
             return body.get("payload") if isinstance(body, dict) else None
-        return event.payload
+        return self._payloads.upcast_json(event.payload, digest)
 
 
 def _may_overflow(data: bytes) -> bool:

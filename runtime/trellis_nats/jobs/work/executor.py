@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Final, Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
@@ -14,7 +15,7 @@ from trellis_nats.errors import InvalidPayload, PermissionDenied
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
+from trellis_nats.jobs.model.event import NewEvent, StoredEvent
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
@@ -90,7 +91,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._clock = context.clock
         self._queue = context.binding.queue_type
         self._reader = WorkMessageReader(
-            context.payload, context.event_log, queue=self._queue, due_subject=context.subjects.due
+            context.payloads, context.event_log, queue=self._queue, due_subject=context.subjects.due
         )
         self._max_deliver = context.binding.max_deliver
         self._backoff = context.binding.backoff
@@ -130,7 +131,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     def read_job_id(self, message: Delivery) -> str | None:
         """Return the id of the job that a message is about, for logs. None: the message is malformed."""
-        event = self._reader.events.read(message.data)
+        event = self._reader.events.read(message.data, digest="")
         return None if event is None else event.job_id
 
     def close(self) -> None:
@@ -139,25 +140,25 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._slots.wake_all()
 
     def _item(self, message: Delivery, work: Work, permit: Permit, redelivery: RedeliveryPolicy) -> WorkItem:
-        event = work.event
         return WorkItem(
             message,
-            event,
+            work.event,
             sequence=work.sequence,
             digest=work.digest,
             parking=self._parking,
-            key=self._key_of(event, message.data),
+            key=self._key_of(work, message.data),
             permit=permit,
             redelivery=redelivery,
             max_deliver=self._max_deliver,
         )
 
-    def _key_of(self, event: LifecycleEvent, data: bytes) -> JobKey | InvalidPayload | None:
-        keys = self._context.keys
+    def _key_of(self, work: Work, data: bytes) -> JobKey | InvalidPayload | None:
+        keys, digest = self._context.keys, work.digest
+        if keys is None:
+            return None
+        payload = partial(self._reader.events.payload_json, work.event, data, digest)
         try:
-            return (
-                None if keys is None else keys.creator.key_of(self._reader.events.payload_json(event, data))
-            )
+            return keys.creator.key_of_stored(work.event, digest=digest, payload=payload)
         except InvalidPayload as error:
             return error
 
@@ -332,8 +333,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _attempt(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool:
         """Run one attempt, once the job has a slot of its key. Return False to read the history again."""
-        problem = self._payload_problem(item) if self._versions.is_foreign(item) else None
-        if problem is not None and await self._versions.postpone(item, problem):
+        payload = self._reader.payload(item) if self._versions.is_foreign(item) else None
+        if isinstance(payload, InvalidPayload) and await self._versions.postpone(item, str(payload)):
             return True
         if self._slots is not None and isinstance(item.key, JobKey) and item.job_id not in self.attempts:
             found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
@@ -356,7 +357,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             if item.job_id in self.attempts:  # that attempt continues, as one in another process would
                 self._log_still_running(item, "in this worker")
                 return True
-            settlement = await self._run(item, attempt, start)
+            settlement = await self._run(item, payload, attempt, start)
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
         finally:
@@ -369,7 +370,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             await acknowledge(item, settlement)
         return True
 
-    async def _run(self, item: WorkItem, attempt: Attempt, start: Start) -> Settlement:
+    async def _run(
+        self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt, start: Start
+    ) -> Settlement:
         """Write `started`, run the handler, then write the outcome until it is stored.
 
         The attempt is registered before its `started` is stored: a process that reads that event may ask at once
@@ -397,7 +400,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 item.lease.watch(attempt.lose_slot)
             with self._spans.start(item, start.tries) as span:
                 try:
-                    ending = await self._handle(item, attempt, span)
+                    ending = await self._handle(item, payload, attempt, span)
                 finally:
                     attempt.close()
                 item.permit.end_handler()
@@ -415,10 +418,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 
-    async def _handle(self, item: WorkItem, attempt: Attempt, span: Span) -> Ending:
-        if problem := self._payload_problem(item):
-            return Failed(self._versions.reason(item, problem))
-        job = ActiveJob(self._reader.events.payload(item.event), item, attempt, self._context)
+    async def _handle(
+        self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt, span: Span
+    ) -> Ending:
+        payload = self._reader.payload(item) if payload is None else payload
+        if isinstance(payload, InvalidPayload):
+            return Failed(self._versions.reason(item, str(payload)))
+        job = ActiveJob(payload, item, attempt, self._context)
         return await invoke_handler(
             self._registration,
             job,
@@ -428,14 +434,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             result=self._context.result,
             span=span,
         )
-
-    def _payload_problem(self, item: WorkItem) -> str | None:
-        """Return why this version cannot work a payload; None when it can."""
-        try:
-            self._reader.events.payload(item.event)
-        except InvalidPayload as error:
-            return str(error)
-        return str(item.key) if isinstance(item.key, InvalidPayload) else None
 
     def _log_still_running(self, item: WorkItem, where: str) -> None:
         _log.info(

@@ -9,6 +9,7 @@ from trellis_nats.binding import QueueBinding
 from trellis_nats.clock import Clock
 from trellis_nats.codec import Codec
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
+from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.store.event_log import EventLog
@@ -29,6 +30,7 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         queue: str,
         binding: QueueBinding,
         payload: Codec[PayloadT],
+        payloads: PayloadReader[PayloadT],
         result: Codec[ResultT] | None,
         updates: LiveUpdates[UpdateT],
         event_log: EventLog,
@@ -43,6 +45,9 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         self.binding = binding
         """Its names and numbers on the server."""
         self.payload = payload
+        """Writes payloads."""
+        self.payloads = payloads
+        """Reads those that are stored, of every version."""
         self.result = result
         """None where the queue declares no result."""
         self.updates = updates

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
-from trellis_nats.codec import Codec
-from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.errors import InvalidPayload, MalformedJobEvent, UpcastFailed
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.malformed import malformed_reason
 from trellis_nats.jobs.model.parked_job import ParkedJob
+from trellis_nats.jobs.model.payload_reader import PayloadReader
+from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.jobs.model.work_event import WorkEventReader
-from trellis_nats.jobs.model.writer import digest_of
+from trellis_nats.jobs.model.writer import digest_of, payload_writer
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.work.finish import reject_unknown
+from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["Work", "WorkMessageReader"]
 
@@ -38,22 +42,48 @@ class WorkMessageReader(Generic[PayloadT]):
     """Reads the messages of one queue."""
 
     def __init__(
-        self, payload: Codec[PayloadT], event_log: EventLog, *, queue: str, due_subject: str
+        self, payloads: PayloadReader[PayloadT], event_log: EventLog, *, queue: str, due_subject: str
     ) -> None:
         """Prepare.
 
         Args:
-            payload: the codec of the queue's payloads.
+            payloads: reads the queue's payloads.
             event_log: the events of the queue's jobs.
             queue: the queue's name in the contract.
             due_subject: the subject of messages about parked jobs that are due.
         """
-        self.events = WorkEventReader(payload)
+        self.events = WorkEventReader(payloads)
         """Reads the events in work messages."""
         self._event_log = event_log
         self._queue = queue
         self._due_subject = due_subject
         self._log_throttle = LogThrottle(_log)
+
+    def payload(self, item: WorkItem) -> PayloadT | InvalidPayload:
+        """Return the payload of a job, or why this version cannot work it."""
+        try:
+            payload = self.events.payload(item.event, item.digest)
+        except InvalidPayload as error:
+            if isinstance(error, UpcastFailed):
+                self._log_upcast(logging.WARNING, item, LogEvent.UPCAST_FAILED, "was not upcast: %s", error)
+            return error
+        if payload.upcaster is not None:
+            self._log_upcast(
+                logging.DEBUG, item, LogEvent.PAYLOAD_UPCAST, "was upcast by %s", payload.upcaster
+            )
+        return item.key if isinstance(item.key, InvalidPayload) else payload.value
+
+    def _log_upcast(self, level: int, item: WorkItem, event: LogEvent, text: str, cause: object) -> None:
+        self._log_throttle.write(
+            level,
+            event,
+            f"the payload of job %s of queue %s, which contract version %s wrote, {text}",
+            item.job_id,
+            self._queue,
+            item.digest or "(unknown)",
+            cause,
+            extra=log_fields(event, queue=self._queue, job_id=item.job_id),
+        )
 
     def is_due(self, message: Delivery) -> bool:
         """Return whether a message is about a parked job that is due."""
@@ -68,13 +98,14 @@ class WorkMessageReader(Generic[PayloadT]):
         """
         if self.is_due(message):
             return await self._read_parked(message)
-        event = self.events.read(message.data)
+        digest = digest_of(message.headers)
+        event = self.events.read(message.data, digest)
         problem = malformed_reason(event, self._queue)
         if event is None or problem is not None:
             await self._remove(message, problem or "not a job")
             return None
         if message.source_sequence is not None:
-            return Work(event, message.source_sequence, digest_of(message.headers))
+            return await self._with_writer(Work(event, message.source_sequence, digest), message.data)
         # The server did not copy this message from stream JOBS, so any client may have written it: only what the
         # stream holds counts.
         return await self._read_stored(message, event.job_id, event.event_type)
@@ -95,7 +126,24 @@ class WorkMessageReader(Generic[PayloadT]):
         if stored is None:
             await reject_unknown(message, self._queue, job_id)
             return None
-        return Work(stored.event, stored.sequence, stored.digest)
+        return await self._with_writer(Work(stored.event, stored.sequence, stored.digest))
+
+    async def _with_writer(self, work: Work, data: bytes | None = None) -> Work:
+        """Look for the writer of the payload of a job that was retried by an operator of another runtime.
+
+        `data` is the text of the event, where its payload may be decoded already.
+        """
+        event, sequence, digest = work
+        if digest or event.event_type != EventType.RETRIED:
+            return work
+        created: StoredEvent | None = None
+        with suppress(MalformedJobEvent):  # then the writer is not known
+            created = await self._event_log.newest_of(event.job_id, EventType.CREATED)
+        as_stored = event if data is None else LifecycleEvent.parse(data)
+        if created is None or as_stored is None:
+            return work
+        digest = payload_writer(StoredEvent(as_stored, sequence, None), created)
+        return Work(as_stored, sequence, digest) if digest else work
 
     async def _remove(self, message: Delivery, problem: str) -> None:
         fields = log_fields(LogEvent.WORK_MESSAGE_REMOVED, queue=self._queue)

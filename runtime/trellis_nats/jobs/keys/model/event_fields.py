@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -13,9 +15,19 @@ from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType, JobState
 
-__all__ = ["add_fields", "created_fields", "skipped_event", "slot_token", "stale_event", "started_fields"]
+__all__ = [
+    "add_fields",
+    "created_fields",
+    "skipped_event",
+    "slot_token",
+    "stale_event",
+    "started_fields",
+    "stored_key",
+]
 
 JsonObject = dict[str, JsonValue]
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def created_fields(key: JobKey, *, replaced: str | None = None) -> JsonObject:
@@ -46,6 +58,15 @@ def started_fields(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:
             "staleTakeoverCount": takeovers,
         }
     }
+
+
+def stored_key(event: LifecycleEvent) -> JobKey | None:
+    """Return the key that an event names. None: its runtime did not store one."""
+    concurrency = event.concurrency if isinstance(event.concurrency, dict) else {}
+    text, hashed = concurrency.get("key"), concurrency.get("keyHash")
+    if isinstance(text, str) and isinstance(hashed, str) and _HASH.fullmatch(hashed):
+        return JobKey(text, hashed)
+    return None
 
 
 def slot_token(started: LifecycleEvent) -> str | None:
