@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Final, cast
+from typing import Final
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 
 from tests.support.generated import adapter, generated
 from tests.support.judging import Judge, judge_of
+from tests.support.model_values import REFUSED, drop_undeclared, read_value, write_value
 from tests.support.schema_pairs import Pair, draw_pair, draw_values
 from tests.unit.codegen.contracts import contract
 from trellis_codegen.breaking.proof.covers import find_failures
@@ -132,10 +133,10 @@ class _PairJudge:
         verdict.seen_as_no += is_seen and bool(witnesses)
 
     def _judge_witness(self, witness: Witness) -> None:
-        value = _read(self.old, witness.value)
-        if value is _REFUSED:
+        value = read_value(self.old, witness.value)
+        if value is REFUSED:
             self._note(self.verdict.false_alarms, "the old model refuses", witness.value)
-        elif _read(self.new, _write(self.old, value)) is not _REFUSED:
+        elif read_value(self.new, write_value(self.old, value)) is not REFUSED:
             self._note(self.verdict.false_alarms, "the new model reads", witness.value)
 
     def _judge_values(self, *, is_yes: bool, is_strict_yes: bool) -> bool:
@@ -144,62 +145,23 @@ class _PairJudge:
         for value in draw_values(self.pair, _VALUES):
             self._judge_kind(self.old, self.old_kind, value)
             self._judge_kind(self.new, self.new_kind, value)
-            read = _read(self.old, value)
-            if read is _REFUSED:
+            read = read_value(self.old, value)
+            if read is REFUSED:
                 continue
             self.verdict.values += 1
-            if is_strict_yes and judge.is_valid(value) and _read(self.new, value) is _REFUSED:
+            if is_strict_yes and judge.is_valid(value) and read_value(self.new, value) is REFUSED:
                 self._note(self.verdict.missed, "missed with undeclared members", value)
-            _drop_undeclared(read)
-            if _read(self.new, _write(self.old, read)) is _REFUSED:
+            drop_undeclared(read)
+            if read_value(self.new, write_value(self.old, read)) is REFUSED:
                 is_seen = True
                 if is_yes:
                     self._note(self.verdict.missed, "missed", value)
         return is_seen
 
     def _judge_kind(self, model: TypeAdapter[object], kind: Kind, value: JsonValue) -> None:
-        if (_read(model, value) is not _REFUSED) is not takes(kind, value):
+        if (read_value(model, value) is not REFUSED) is not takes(kind, value):
             self._note(self.verdict.drift, "the kind disagrees with the model", value)
 
     def _note(self, notes: list[str], what: str, value: JsonValue) -> None:
         sides = json.dumps([self.pair.old, self.pair.new])
         notes.append(f"seed {self.pair.seed}: {what}: {json.dumps(value)}, schemas {sides}")
-
-
-_REFUSED: Final = object()
-
-
-def _read(model: TypeAdapter[object], value: JsonValue) -> object:
-    try:
-        return model.validate_json(json.dumps(value), strict=True)
-    except ValidationError:
-        return _REFUSED
-
-
-def _drop_undeclared(value: object) -> None:
-    """Drop the members that no schema declares: whether a model keeps those depends on its twins."""
-    for part in _walk(value):
-        further = str(type(part).__annotations__.get("__pydantic_extra__", ""))
-        if part.__pydantic_extra__ and further.endswith("dict[str, JsonValue]"):
-            part.__pydantic_extra__.clear()
-
-
-def _write(model: TypeAdapter[object], value: object) -> JsonValue:
-    text = model.dump_json(value, by_alias=True, exclude_unset=True, warnings="none")
-    written: JsonValue = json.loads(text)
-    return written
-
-
-def _walk(value: object) -> Iterator[BaseModel]:
-    """Yield the models in a value."""
-    inner: Iterable[object] = ()
-    if isinstance(value, BaseModel):
-        yield value
-        fields = [getattr(value, name) for name in type(value).model_fields]
-        inner = [*fields, *(value.__pydantic_extra__ or {}).values()]
-    elif isinstance(value, dict):
-        inner = cast("dict[str, object]", value).values()
-    elif isinstance(value, list | tuple):
-        inner = cast("Sequence[object]", value)
-    for each in inner:
-        yield from _walk(each)

@@ -195,10 +195,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
                 arrived = asyncio.create_task(inbox.arrived.wait())
                 await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
                 arrived.cancel()
-                for frame in inbox.take():
-                    value = updates.decode(frame)
-                    if value is not None:
-                        yield value
+                for value in updates.decode(inbox.take()):
+                    yield value
             await ended
         finally:
             ended.cancel()

@@ -3,9 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import ClassVar, Final
 
 import pytest
-from trellis_nats import ConfigurationError, InvalidPayload, JobState
+from trellis_nats import (
+    ActiveJob,
+    ConfigurationError,
+    Contract,
+    InvalidPayload,
+    JobQueue,
+    Jobs,
+    JobSpec,
+    JobState,
+    Runtime,
+    Service,
+)
 from trellis_nats.testing import NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, WeighJob, Weight
@@ -33,6 +45,50 @@ async def test_updates_arrive_in_order_and_end_with_the_job(nats_server: NatsSer
 
         assert [await first, *[update async for update in updates]] == [Weight(grams=n) for n in range(5)]
         assert (await ref.get()).state is JobState.COMPLETED
+
+
+class TareQueue(JobQueue[Parcel, None, Weight | None]):
+    """An update of null says that the scales are empty."""
+
+    spec: ClassVar[JobSpec] = JobSpec(name="tare", payload=Parcel, update=Weight | None)
+
+
+class ScaleJobs(Jobs):
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.tare: Final = TareQueue(runtime)
+
+
+class Scale(Service):
+    contract: ClassVar[Contract] = Shop.contract
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.jobs: Final = ScaleJobs(runtime)
+
+
+async def test_an_update_of_null_arrives(nats_server: NatsServer) -> None:
+    async with Scale.connect(nats_server.url) as scale:
+        listening = asyncio.Event()
+
+        @scale.jobs.tare.handle
+        async def tare(job: ActiveJob[Parcel, None, Weight | None]) -> None:
+            await listening.wait()
+            for update in (Weight(grams=1), None, Weight(grams=2)):
+                await job.emit_update(update)
+
+        await scale.jobs.start_workers()
+        ref = await scale.jobs.tare.create(Parcel(number=1))
+        updates = ref.updates()
+        first = asyncio.ensure_future(anext(updates))
+        await scale.jobs.runtime.connection.flush()
+        listening.set()
+
+        assert [await first, *[update async for update in updates]] == [
+            Weight(grams=1),
+            None,
+            Weight(grams=2),
+        ]
 
 
 async def test_a_new_attempt_restarts_its_updates(nats_server: NatsServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final, Generic
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -83,16 +84,17 @@ class LiveUpdates(Generic[UpdateT]):
             fields = log_fields(LogEvent.REPORT_DROPPED, queue=self._queue, job_id=job_id, attempt=attempt)
             _log.debug("job %s: an update was dropped: not connected", job_id, extra=fields)
 
-    def decode(self, frame: UpdateFrame) -> UpdateT | None:
-        """Read the value of a frame; None, which is logged, when it does not match its schema."""
-        try:
-            return None if self._codec is None else self._codec.from_json(frame.update)
-        except InvalidPayload as error:
-            fields = log_fields(
-                LogEvent.UPDATE_IGNORED, queue=self._queue, job_id=frame.job_id, attempt=frame.attempt
-            )
-            _log.warning("job %s: an update was ignored: %s", frame.job_id, error, extra=fields)
-            return None
+    def decode(self, frames: Iterable[UpdateFrame]) -> Iterator[UpdateT]:
+        """Yield the values of frames. One that does not match its schema is logged, and left out."""
+        for frame in frames:
+            try:
+                if self._codec is not None:
+                    yield self._codec.from_json(frame.update)
+            except InvalidPayload as error:
+                fields = log_fields(
+                    LogEvent.UPDATE_IGNORED, queue=self._queue, job_id=frame.job_id, attempt=frame.attempt
+                )
+                _log.warning("job %s: an update was ignored: %s", frame.job_id, error, extra=fields)
 
 
 class UpdateInbox:

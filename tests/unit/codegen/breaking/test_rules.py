@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 from pydantic import JsonValue
 
+from tests.support.rule_contracts import USES, JsonObject, complete
 from trellis_codegen.breaking.comparison import compare_contracts
 from trellis_codegen.breaking.findings import Finding
 from trellis_codegen.breaking.rules.contract_examples import CONTRACT_EXAMPLES
@@ -18,60 +19,7 @@ from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.reading import read_manifest
 
-JsonObject = dict[str, JsonValue]
 MANIFESTS: Final = Path(__file__).parents[4].parent / "shared" / "conformance" / "manifests"
-VALUE: Final[JsonObject] = {"schema": "Value"}
-ANY: Final[JsonObject] = {"schema": "Any"}
-CALL: Final[JsonObject] = {"version": "v1", "input": ANY, "output": ANY}
-
-
-def call(subject: str, **fields: JsonValue) -> JsonObject:
-    return {**CALL, "subject": f"{subject}.v1.X", **fields}
-
-
-USES: Final[dict[str, JsonObject]] = {
-    "JOB_PAYLOAD": {"jobs": {"q": {"payload": VALUE}}},
-    "JOB_RESULT": {"jobs": {"q": {"payload": ANY, "result": VALUE}}},
-    "JOB_UPDATE": {"jobs": {"q": {"payload": ANY, "update": VALUE}}},
-    "RPC_INPUT": {"rpc": {"X": call("rpc", input=VALUE)}},
-    "RPC_OUTPUT": {"rpc": {"X": call("rpc", output=VALUE)}},
-    "ERROR_DATA": {"errors": {"E": {"type": "E", "schema": VALUE}}, "rpc": {"X": call("rpc", errors=[{"type": "E"}])}},
-    "OPERATION_INPUT": {"operations": {"X": call("operations", input=VALUE)}},
-    "OPERATION_OUTPUT": {"operations": {"X": call("operations", output=VALUE)}},
-    "OPERATION_PROGRESS": {"operations": {"X": call("operations", progress=VALUE)}},
-    "SIGNAL_INPUT": {"operations": {"X": call("operations", signals={"go": {"input": VALUE}})}},
-    "EVENT": {"events": {"X": {"version": "v1", "subject": "events.v1.X", "event": VALUE}}},
-    "FEED_INPUT": {"feeds": {"X": {"version": "v1", "subject": "feeds.v1.X", "input": VALUE, "event": ANY}}},
-    "FEED_EVENT": {"feeds": {"X": {"version": "v1", "subject": "feeds.v1.X", "input": ANY, "event": VALUE}}},
-    "KV_VALUE": {"resources": {"kv": {"k": {"purpose": "Values.", "schema": VALUE}}}},
-    "STATE_VALUE": {"kind": "app", "state": {"view": {"kind": "value", "schema": VALUE}}},
-}  # fmt: skip
-"""A use of the schema `Value` for each surface."""
-
-
-def complete(fragment: JsonObject) -> JsonObject:
-    """Return a valid contract with the sections of a fragment, and what examples refer to."""
-    members = ("id", "origin", "account", "kind", "file")
-    text: JsonValue = {"type": "string"}
-    record: JsonObject = {
-        "type": "object",
-        "properties": dict.fromkeys(members, text),
-        "required": list[JsonValue](members),
-    }
-    rights: JsonObject = {
-        name: {"displayName": name, "description": f"The right {name}."} for name in ("o.read", "o.write")
-    }
-    return {
-        "format": "trellis.contract.v1",
-        "id": "orders@v1",
-        "displayName": "Orders",
-        "description": "Takes orders.",
-        "kind": "service",
-        "capabilities": rights,
-        "schemas": {"R": record, "Q": {**record, "title": "Q"}},
-        "exports": {"schemas": ["R", "Q"]},
-        **fragment,
-    }
 
 
 def manifest(fragment: JsonObject) -> Manifest:

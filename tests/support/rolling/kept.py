@@ -1,0 +1,131 @@
+"""Events, values of buckets and states, which one version stores and the other one reads."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from trellis_nats import DeliveredEvent, EventSubscription, Service
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.api import call
+
+from tests.support.eventually import eventually
+from tests.support.rolling.deliveries import IMPATIENT, SOON, Delivery, for_each
+from tests.support.rolling.versions import Version, member, runtime_of
+from tests.support.state_service import StoreRules, state_platform
+
+__all__ = ["handle_backlog", "handle_new", "keep_state", "keep_value", "receive"]
+
+_STREAM: Final = "trellis"
+
+
+async def handle_backlog(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Publish events; later, groups of the other version handle what the stream kept."""
+    async with writer.service.connect(url, options=IMPATIENT) as publisher:
+        ids = await _publish(publisher, writer, deliveries)
+    async with reader.service.connect(url, options=IMPATIENT) as service:
+        groups = _Groups(service, deliveries)
+        await service.start()
+        await groups.judge(ids)
+
+
+async def handle_new(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Publish events to groups of the other version."""
+    async with (
+        reader.service.connect(url, options=IMPATIENT) as service,
+        writer.service.connect(url, options=IMPATIENT) as publisher,
+    ):
+        groups = _Groups(service, deliveries)
+        await service.start()
+        await groups.judge(await _publish(publisher, writer, deliveries))
+
+
+async def receive(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Publish events to subscribers of the other version."""
+    subscriptions: dict[str, EventSubscription[object]] = {}
+    async with (
+        reader.client.connect(url) as client,
+        writer.service.connect(url, options=IMPATIENT) as publisher,
+    ):
+        async with AsyncExitStack() as stack:
+            for name in {delivery.name for delivery in deliveries}:
+                subscribing = member(client, "events", name).subscribe()
+                subscriptions[name] = await stack.enter_async_context(subscribing)
+            ids = await _publish(publisher, writer, deliveries)
+            await runtime_of(client).connection.flush()  # the server has sent all events before it answers
+        for events in subscriptions.values():  # they end, as they are closed
+            async for received in events:
+                assert received.id is not None
+                ids[received.id].problem = None
+
+
+async def _publish(publisher: Service, version: Version, deliveries: list[Delivery]) -> dict[str, Delivery]:
+    """Publish the value of each delivery, and return the deliveries by the ids of their events."""
+    ids: dict[str, Delivery] = {}
+    for delivery in deliveries:
+        published = await member(publisher, "events", delivery.name).publish(delivery.read(version))
+        ids[published.id] = delivery
+    return ids
+
+
+class _Groups:
+    """The groups of one version for the events of all deliveries: one group for each event."""
+
+    def __init__(self, service: Service, deliveries: list[Delivery]) -> None:
+        self.service = service
+        self.attempts: dict[str, int] = {}
+        for name in {delivery.name for delivery in deliveries}:
+            member(service, "consumers", name, name).handle(self._handle)
+
+    async def _handle(self, event: DeliveredEvent[Any]) -> None:  # Any: each event has its own type
+        assert event.id is not None
+        self.attempts[event.id] = event.attempt
+
+    async def judge(self, ids: dict[str, Delivery]) -> None:
+        """Wait until the groups have dealt with all events, and note those that were not handled at once."""
+        connection = runtime_of(self.service).connection
+        await eventually(lambda: _is_quiet(connection), within=SOON)
+        for event_id, delivery in ids.items():
+            attempt = self.attempts.get(event_id)
+            if attempt is not None:
+                delivery.problem = None if attempt == 1 else f"attempt {attempt}"
+
+
+async def _is_quiet(connection: Connection) -> bool:
+    listed: Any = await call(connection, f"CONSUMER.LIST.{_STREAM}", {})  # Any: the server's JSON
+    assert listed["total"] == len(listed["consumers"])
+    return all(info["num_pending"] == info["num_ack_pending"] == 0 for info in listed["consumers"])
+
+
+async def keep_value(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Put values into buckets; the other version reads them."""
+    async with (
+        writer.service.connect(url, options=IMPATIENT) as service,
+        reader.service.connect(url, options=IMPATIENT) as other,
+    ):
+
+        async def put(delivery: Delivery) -> None:
+            key = f"k{deliveries.index(delivery)}"
+            await member(service, "kv", delivery.name).put(key, delivery.read(writer))
+            assert await member(other, "kv", delivery.name).get(key) is not None
+            delivery.problem = None
+
+        await for_each(deliveries, put)
+
+
+async def keep_state(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Put values into state stores; another device of the same user, of the other version, reads them."""
+    rules = {delivery.name: StoreRules(is_map=False) for delivery in deliveries}
+    async with (
+        state_platform(url, rules),
+        writer.client.connect(url) as device,
+        reader.client.connect(url) as other,
+    ):
+
+        async def put(delivery: Delivery) -> None:
+            await member(device, "state", delivery.name).put(delivery.read(writer))
+            assert await member(other, "state", delivery.name).get() is not None
+            delivery.problem = None
+
+        for delivery in deliveries:  # a store has one value
+            await for_each([delivery], put)
