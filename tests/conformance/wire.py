@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -11,13 +12,16 @@ import pytest
 
 from tests.conformance.folders import SHARED
 
-__all__ = ["NEEDS_RECORDINGS", "WIRE", "Recorded", "cases_of", "frames_of"]
+__all__ = ["NEEDS_RECORDINGS", "WIRE", "Recorded", "cases_of", "frames_of", "without_extensions"]
 
 WIRE: Final = SHARED / "wire"
 
 NEEDS_RECORDINGS: Final = pytest.mark.skipif(
     not WIRE.is_dir(), reason="shared/conformance/wire is not next to the repository"
 )
+
+_EXTENSIONS: Final = {"trellis-contract-digest"}
+"""Headers that other runtimes neither send nor read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,11 @@ def frames_of(file: str, case: str) -> list[Recorded]:
         for frame in _read(file)
         if frame["case"] == case and "op" not in frame and "http" not in frame
     ]
+
+
+def without_extensions(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that other runtimes know, of a message that ours sent."""
+    return {name: text for name, text in headers.items() if name not in _EXTENSIONS}
 
 
 def cases_of(file: str) -> list[str]:

@@ -26,6 +26,7 @@ from trellis_nats import (
 from tests.support.orders import BusyError, NotFoundError
 
 __all__ = [
+    "CONTRACT",
     "LIVE",
     "Count",
     "CountFrom",

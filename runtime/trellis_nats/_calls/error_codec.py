@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from trellis_nats._calls.declared import DeclaredCodec, read_common
+from trellis_nats._calls.declared import Common, DeclaredCodec, read_common
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import (
     AuthError,
@@ -93,6 +93,9 @@ class ErrorCodec:
                 own = codec.fields(error, common)
             case ValidationError():
                 common |= {"type": "ValidationError", "message": str(error)}
+                if error.caller_digest is not None:
+                    context = {**call.context(), "callerContractDigest": error.caller_digest}  # ours
+                    common["context"] = context
                 own = {"issues": [{"path": path, "message": text} for path, text in error.issues]}
             case AuthError():
                 common |= {"type": "AuthError", "message": str(error)}
@@ -179,9 +182,14 @@ def _write_operation_error(
             return {}, {}
 
 
-def invalid_request(issues: Sequence[tuple[str, str]]) -> ValidationError:
-    """Return the error for a request that does not match its schema."""
-    return ValidationError(_lines("Validation failed.", issues), issues)
+def invalid_request(
+    issues: Sequence[tuple[str, str]], *, caller_digest: str | None = None, service_digest: str | None = None
+) -> ValidationError:
+    """Return the error for a request that does not match its schema, by a caller with another contract if that is known."""
+    text = _lines("Validation failed.", issues)
+    if caller_digest is not None and service_digest is not None:
+        text = f"{text}\nThe caller has contract version {caller_digest}, the service has {service_digest}."
+    return ValidationError(text, issues, caller_digest=caller_digest, service_digest=service_digest)
 
 
 def invalid_response(issues: Sequence[tuple[str, str]]) -> ValidationError:
@@ -199,9 +207,7 @@ def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
         case {"type": "UnexpectedError"}:
             return UnexpectedError(common.message or _UNEXPECTED, id=common.id)
         case {"type": "ValidationError"}:
-            validation = ValidationError(common.message, _read_issues(body.get("issues")))
-            validation.id = common.id
-            return validation
+            return _read_validation_error(common, _read_issues(body.get("issues")))
         case {"type": "AuthError", "reason": str(reason)}:
             auth = AuthError(reason)
             auth.id = common.id
@@ -237,6 +243,16 @@ def _read_operation_error(body: Mapping[str, JsonValue], message: str) -> Operat
             return OperationInterrupted(message)
         case _:
             return None
+
+
+def _read_validation_error(common: Common, issues: Sequence[tuple[str, str]]) -> ValidationError:
+    match common.context:
+        case {"callerContractDigest": str(caller), "contractDigest": str(service)}:
+            error = ValidationError(common.message, issues, caller_digest=caller, service_digest=service)
+        case _:
+            error = ValidationError(common.message, issues)
+    error.id = common.id
+    return error
 
 
 def _read_issues(issues: JsonValue) -> list[tuple[str, str]]:

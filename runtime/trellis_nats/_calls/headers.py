@@ -15,7 +15,7 @@ from trellis_nats.clock import from_milliseconds, to_milliseconds
 __all__ = ["ERROR_HEADERS", "is_error", "is_reply_subject", "read_timeout", "timeout_line"]
 
 ERROR_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"status": "error"})
-"""Of every error reply. A successful reply has no headers."""
+"""Of every error reply. A successful reply of another runtime has no headers."""
 
 _TIMEOUT: Final = "trellis-timeout-ms"
 _DIGITS_MAX: Final = 10

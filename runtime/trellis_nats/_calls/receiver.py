@@ -136,7 +136,9 @@ class CallReceiver:
         )
 
     def _send(self, call: IncomingCall, reply: Reply) -> None:
-        self._connection.send(call.reply_subject, reply.data, headers=reply.headers)
+        self._connection.send(
+            call.reply_subject, reply.data, headers=self._errors.version.mark(reply.headers)
+        )
 
     def _receive(self, message: Message) -> None:
         if not is_reply_subject(message.reply):

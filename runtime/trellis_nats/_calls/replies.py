@@ -14,6 +14,7 @@ from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats._versions import ContractVersion
 from trellis_nats.codec import decode_json
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
@@ -52,6 +53,8 @@ class ErrorReplies:
         self.name = name
         self.log_throttle: Final = LogThrottle(_log)
         """Writes the lines that a caller can cause, so that no caller floods the log."""
+        self.version: Final = ContractVersion(contract.digest)
+        """What writes the answers: each has its digest as a header."""
         self._contract = contract
         self._errors = errors
         self._codec = ErrorCodec(f'{surface} "{name}"', errors)
@@ -105,7 +108,7 @@ class ErrorReplies:
             decode_json(call.data)
         except ValueError:
             return self.refuse(call, "the request is not JSON")
-        error_id = new_id()
+        error_id, error = new_id(), self.version.explain(error, call.headers)
         self.log_throttle.write(
             logging.WARNING,
             "invalid",
@@ -117,7 +120,10 @@ class ErrorReplies:
             error,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
-        return self._write(call, invalid_request(error.issues), error_id)
+        invalid = invalid_request(
+            error.issues, caller_digest=error.writer_digest, service_digest=error.reader_digest
+        )
+        return self._write(call, invalid, error_id)
 
     def reply_to_exception(self, call: IncomingCall, error: BaseException) -> Reply:
         """Return the reply for what a handler raised: the error itself if it is for the caller, or else only an id.

@@ -20,12 +20,33 @@ class InvalidPayload(TrellisError):
     The text names the first ten places and rules, never the value, which may be secret.
     """
 
-    def __init__(self, what: str, issues: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        what: str,
+        issues: Sequence[tuple[str, str]],
+        *,
+        writer_digest: str | None = None,
+        reader_digest: str | None = None,
+    ) -> None:
         named = "; ".join(f"{place}: {text}" for place, text in issues[:_NAMED_MAX])
         more = f"; and {len(issues) - _NAMED_MAX} more" if len(issues) > _NAMED_MAX else ""
-        super().__init__(f"{what} does not match its schema: {named}{more}")
+        versions = f"; contract version {writer_digest} wrote it, this process has version {reader_digest}"
+        super().__init__(
+            f"{what} does not match its schema: {named}{more}{versions if writer_digest is not None else ''}"
+        )
+        self._what = what
         self.issues = tuple(issues)
         """Pairs of a place in the value and a sentence about it: at most 100, and then one that says how many more."""
+        self.writer_digest = writer_digest
+        """The digest of the contract that wrote the value, if it is known to be another one than this process has."""
+        self.reader_digest = reader_digest
+        """The digest of the contract that this process has, where `writer_digest` is known."""
+
+    def written_by(self, writer_digest: str, *, reader_digest: str) -> InvalidPayload:
+        """Return this error for a value that another version of the contract wrote: its text names both."""
+        return InvalidPayload(
+            self._what, self.issues, writer_digest=writer_digest, reader_digest=reader_digest
+        )
 
 
 class UpcastFailed(InvalidPayload):

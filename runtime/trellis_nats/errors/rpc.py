@@ -63,10 +63,21 @@ class UnexpectedError(RpcError):
 class ValidationError(RpcError):
     """The request or the response does not match its schema."""
 
-    def __init__(self, message: str, issues: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        issues: Sequence[tuple[str, str]] = (),
+        *,
+        caller_digest: str | None = None,
+        service_digest: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.issues = tuple(issues)
         """Pairs of a place in the value and a sentence about it."""
+        self.caller_digest = caller_digest
+        """The digest of the caller's contract, if the service is known to have another one; the text then names both."""
+        self.service_digest = service_digest
+        """The digest of the service's contract, where `caller_digest` is known."""
         self.id: str | None = None
         """The id that the service assigned; None before the error has crossed the wire."""
 

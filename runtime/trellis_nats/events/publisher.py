@@ -14,6 +14,7 @@ from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._tracing.descriptions import MESSAGE_ID, describe_publication
 from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.codec import Codec, encode_json
@@ -58,6 +59,7 @@ class EventOutlet(Generic[EventT]):
         self._runtime = runtime
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
         self._description = describe_publication(spec.name)
+        self._version = ContractVersion(runtime.contract.digest)
         runtime.register(_PublisherSurface(spec, self._at_start))
 
     def __repr__(self) -> str:
@@ -93,7 +95,7 @@ class EventOutlet(Generic[EventT]):
         return PublishedEvent(id=event_id, time=time, sequence=ack.sequence)
 
     async def _store(self, subject: str, data: bytes, event_id: str, context: Context) -> PubAck:
-        headers = context.headers()
+        headers = {**context.headers(), **self._version.headers}
         return await repeat_write(
             lambda: publish_acked(
                 self._runtime.connection,

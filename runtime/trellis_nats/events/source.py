@@ -15,6 +15,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._tracing.descriptions import MESSAGE_ID, SpanDescription, describe_reception
 from trellis_nats._tracing.tracer import carries_trace, start_received
+from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import InvalidPayload
@@ -45,7 +46,9 @@ class EventSubscription(Generic[EventT]):
         buffer: ReceiveBuffer,
         require_own_loop: Callable[[], None],
         description: SpanDescription,
+        version: ContractVersion,
     ) -> None:
+        self._version = version
         self._codec = codec
         self._description = description
         self._require_own_loop = require_own_loop
@@ -71,7 +74,7 @@ class EventSubscription(Generic[EventT]):
                     LogEvent.EVENT_SKIPPED,
                     'skipped an event on "%s": %s',
                     message.subject,
-                    error,
+                    self._version.explain(error, message.headers),
                     extra=log_fields(LogEvent.EVENT_SKIPPED, subject=message.subject),
                 )
         raise StopAsyncIteration
@@ -124,7 +127,13 @@ class EventSource(Generic[EventT]):
         subscription = connection.subscribe(self.spec.filter, buffer.put)
         try:
             await connection.flush()
-            yield EventSubscription(self._codec, buffer, connection.require_own_loop, self._description)
+            yield EventSubscription(
+                self._codec,
+                buffer,
+                connection.require_own_loop,
+                self._description,
+                ContractVersion(self._runtime.contract.digest),
+            )
         finally:
             buffer.close()
             await subscription.unsubscribe()

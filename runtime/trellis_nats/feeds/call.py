@@ -22,6 +22,7 @@ from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._tracing.descriptions import REQUEST_ID, describe_call
 from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
@@ -51,6 +52,7 @@ class FeedCall(Generic[RequestT, EventT]):
         self._event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
         self._errors = ErrorCodec(f'feed "{spec.name}"', spec.errors)
         self._description = describe_call("feed", spec.name)
+        self._version = ContractVersion(runtime.contract.digest)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -90,7 +92,7 @@ class FeedCall(Generic[RequestT, EventT]):
         with start_outgoing(self._description) as span:
             context = span.call_context
             span.set(REQUEST_ID, context.request_id)
-            headers = {**context.headers(), **SIGNALS_HEADERS}
+            headers = {**context.headers(), **SIGNALS_HEADERS, **self._version.headers}
             opening = _Opening(self._runtime.connection, self.spec)
             try:
                 first = await until_served(partial(opening.send, data, headers), limit)
@@ -102,6 +104,7 @@ class FeedCall(Generic[RequestT, EventT]):
                 yield FeedSubscription(
                     self._event,
                     self._errors,
+                    self._version,
                     opening.buffer,
                     self._runtime.connection.require_own_loop,
                     silent_after=silent_after,

@@ -145,7 +145,10 @@ class Session(Generic[RequestT, EventT]):
             await self._connection.wait_writable()
             try:
                 self._connection.send(
-                    self._call.reply_subject, data, headers=headers, reply=self._presence.inbox
+                    self._call.reply_subject,
+                    data,
+                    headers=self._feed.errors.version.mark(headers),
+                    reply=self._presence.inbox,
                 )
             except NotConnected:
                 continue
@@ -154,7 +157,8 @@ class Session(Generic[RequestT, EventT]):
 
     def _send_last(self, frame: Reply) -> None:
         try:
-            self._connection.send(self._call.reply_subject, frame.data, headers=frame.headers)
+            headers = self._feed.errors.version.mark(frame.headers)
+            self._connection.send(self._call.reply_subject, frame.data, headers=headers)
         except PayloadTooLarge as error:
             self._send_last(self._feed.errors.refuse(self._call, str(error), level=logging.ERROR))
         except NotConnected:

@@ -10,8 +10,9 @@ from typing import Final, Generic, Self, TypeVar
 
 from trellis_nats._calls.error_codec import ErrorCodec
 from trellis_nats._nats.wire.message import Message, memory_of
+from trellis_nats._versions import ContractVersion
 from trellis_nats.codec import Codec
-from trellis_nats.errors import FeedInterrupted
+from trellis_nats.errors import FeedInterrupted, InvalidPayload
 from trellis_nats.feeds.frames import Frame, interpret_frame
 
 __all__ = ["FeedBuffer", "FeedSubscription"]
@@ -86,6 +87,7 @@ class FeedSubscription(Generic[EventT]):
         self,
         events: Codec[EventT],
         errors: ErrorCodec,
+        version: ContractVersion,
         buffer: FeedBuffer,
         require_own_loop: Callable[[], None],
         *,
@@ -94,6 +96,7 @@ class FeedSubscription(Generic[EventT]):
         self._require_own_loop = require_own_loop
         self._events = events
         self._errors = errors
+        self._version = version
         self._buffer = buffer
         self._silent_after = silent_after
         self._ended = False
@@ -117,7 +120,7 @@ class FeedSubscription(Generic[EventT]):
             frame = await self._take()
             match interpret_frame(frame):
                 case Frame.EVENT:
-                    return self._events.decode(frame.data)
+                    return self._decode(frame)
                 case Frame.END:
                     self._ended = True
                 case Frame.ERROR:
@@ -126,6 +129,12 @@ class FeedSubscription(Generic[EventT]):
                 case Frame.READY | Frame.ALIVE | Frame.NO_SERVICE:
                     continue
         raise StopAsyncIteration
+
+    def _decode(self, frame: Message) -> EventT:
+        try:
+            return self._events.decode(frame.data)
+        except InvalidPayload as error:
+            raise self._version.explain(error, frame.headers) from None
 
     async def _take(self) -> Message:
         try:

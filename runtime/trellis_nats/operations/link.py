@@ -20,6 +20,7 @@ from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats._tracing.descriptions import REQUEST_ID, SpanDescription, describe_call
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats._versions import ContractVersion
 from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout, RpcError
 from trellis_nats.operations.frames import (
     ACTIONS,
@@ -57,6 +58,7 @@ class OperationLink:
         self.codecs = OperationCodecs(spec)
         self.signals = SignalCodecs(spec)
         self._runtime = runtime
+        self._version = ContractVersion(runtime.contract.digest)
         self._start_span = describe_call("operation", spec.name)
         self._control_spans = {
             action: describe_call("operation", spec.name, action=action) for action in ACTIONS
@@ -138,7 +140,7 @@ class OperationLink:
             due = connection.loop.time() + self.timeout.total_seconds()
             await wait_ready(connection, due, self.spec.control_subject)
             connection.send(
-                self.spec.control_subject, write_control(asked), headers=_headers(span), reply=inbox
+                self.spec.control_subject, write_control(asked), headers=self._headers(span), reply=inbox
             )
             await frames.wait_first(due)
             yield frames
@@ -166,12 +168,17 @@ class OperationLink:
     ) -> Frame:
         limit = self.timeout if timeout is None else timeout
         with start_outgoing(description) as span:
-            answer = await until_served(partial(self._send, subject, data, _headers(span)), limit)
+            answer = await until_served(partial(self._send, subject, data, self._headers(span)), limit)
             try:
                 return self.read(answer)
             except RpcError as error:
                 set_status(span, error)
                 raise
+
+    def _headers(self, span: Span) -> dict[str, str]:
+        context = span.call_context
+        span.set(REQUEST_ID, context.request_id)
+        return {**context.headers(), **self._version.headers}
 
     async def _send(self, subject: str, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
         return await request(self._runtime.connection, subject, data, headers=headers, timeout=limit)
@@ -264,9 +271,3 @@ class WatchFrames:
                 raise WatchLost(self._lost)
             self._changed.clear()
             await self._changed.wait()
-
-
-def _headers(span: Span) -> dict[str, str]:
-    context = span.call_context
-    span.set(REQUEST_ID, context.request_id)
-    return context.headers()

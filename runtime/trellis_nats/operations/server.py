@@ -215,7 +215,14 @@ class OperationServer:
                 return write_snapshot(ended.record.snapshot)
             case "watch":
                 if self._checks is not None:
-                    watch = Watch(self._connection, self._host.store, self._host.feed, self._checks, call)
+                    watch = Watch(
+                        self._connection,
+                        self._host.store,
+                        self._host.feed,
+                        self._checks,
+                        call,
+                        header_line=self._errors.version.header_line,
+                    )
                     await watch.run(stored, after=request.after)
                 return None
             case "cancel":

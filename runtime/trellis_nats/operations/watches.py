@@ -39,7 +39,11 @@ class Watch:
         feed: RecordFeed,
         checks: PresenceChecks,
         call: IncomingCall,
+        *,
+        header_line: bytes,
     ) -> None:
+        """Prepare; `header_line` says which version of the contract writes the frames."""
+        self._header_line = header_line
         self._connection = connection
         self._store = store
         self._feed = feed
@@ -88,14 +92,16 @@ class Watch:
             await self._connection.wait_connected()
             await self._connection.wait_writable()
             try:
-                self._connection.send(self._call.reply_subject, frame.data, reply=inbox)
+                self._connection.send(
+                    self._call.reply_subject, frame.data, headers=self._header_line, reply=inbox
+                )
             except NotConnected:
                 continue
             return
 
     def _send_now(self, frame: Reply) -> None:
         if self._connection.is_connected:
-            self._connection.send(self._call.reply_subject, frame.data)
+            self._connection.send(self._call.reply_subject, frame.data, headers=self._header_line)
 
 
 async def wait_ended(store: OperationStore, feed: RecordFeed, operation_id: str) -> Stored:

@@ -18,8 +18,10 @@ from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._tracing.descriptions import REQUEST_ID, describe_call
 from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.rpc.grants import call_grants
@@ -44,6 +46,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
         self._errors = ErrorCodec(f'rpc "{spec.name}"', spec.errors)
         self._description = describe_call("rpc", spec.name)
+        self._version = ContractVersion(runtime.contract.digest)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -74,12 +77,16 @@ class RpcCall(Generic[RequestT, ResponseT]):
         with start_outgoing(self._description) as span:
             context = span.call_context
             span.set(REQUEST_ID, context.request_id)
-            answer = await until_served(partial(self._send, data, context.header_lines()), limit)
+            header_lines = context.header_lines() + self._version.header_line
+            answer = await until_served(partial(self._send, data, header_lines), limit)
             if is_error(answer.headers):
                 error = self._errors.decode(answer.data)
                 set_status(span, error)
                 raise error
-            return self._response.decode(answer.data)
+            try:
+                return self._response.decode(answer.data)
+            except InvalidPayload as error:
+                raise self._version.explain(error, answer.headers) from None
 
     async def _send(self, data: bytes, header_lines: bytes, limit: timedelta) -> Message:
         return await request(

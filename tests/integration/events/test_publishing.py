@@ -15,7 +15,7 @@ from trellis_nats.clock import now
 from trellis_nats.context import Context, within
 from trellis_nats.testing import NatsServer
 
-from tests.support.orders import Moved, OrdersService, Shipped
+from tests.support.orders import CONTRACT, Moved, OrdersService, Shipped
 from tests.support.proxy import Proxy
 
 TRACED = Context(
@@ -54,6 +54,7 @@ async def test_an_event_is_stored_with_its_id_and_time(nats_server: NatsServer) 
         "request-id": "r1",
         "traceparent": TRACED.traceparent,
         "tracestate": "a=b",
+        "trellis-contract-digest": CONTRACT.digest,
     }
     assert message.data.decode() == (
         f'{{"orderId":"o1","header":{{"id":"{published.id}","time":"{milliseconds}"}}}}'

@@ -31,6 +31,7 @@ from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.live import (
+    CONTRACT,
     LIVE,
     Count,
     CountFrom,
@@ -124,9 +125,15 @@ async def test_the_frames_are_those_of_other_runtimes(nats_server: NatsServer) -
         await connection.flush()
 
     ready, event, error = frames
-    assert (dict(ready.headers), ready.data) == ({"feed-status": "ready"}, b"")
-    assert (dict(event.headers), event.data) == ({}, b'{"n":1,"customer":"c1"}')
-    assert dict(error.headers) == {"status": "error"}
+    assert (dict(ready.headers), ready.data) == (
+        {"feed-status": "ready", "trellis-contract-digest": CONTRACT.digest},
+        b"",
+    )
+    assert (dict(event.headers), event.data) == (
+        {"trellis-contract-digest": CONTRACT.digest},
+        b'{"n":1,"customer":"c1"}',
+    )
+    assert dict(error.headers) == {"status": "error", "trellis-contract-digest": CONTRACT.digest}
     body = cast("dict[str, object]", json.loads(error.data))
     assert (body["type"], body["resourceId"]) == ("NotFoundError", "c1")
     assert cast("dict[str, object]", body["context"])["feed"] == "Live.Count"
@@ -142,7 +149,9 @@ async def test_a_caller_without_signals_gets_no_end(nats_server: NatsServer) -> 
         await eventually(lambda: source.closed == 1)
         await connection.flush()
 
-    assert [dict(frame.headers) for frame in frames] == [{"feed-status": "ready"}]
+    assert [dict(frame.headers) for frame in frames] == [
+        {"feed-status": "ready", "trellis-contract-digest": CONTRACT.digest}
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"customer":5}', b'{"customer":"c1","first":-1}'])
@@ -152,7 +161,7 @@ async def test_a_bad_request_is_refused_before_the_feed_is_ready(
     async with running(nats_server.url) as (_, source, _), listening(nats_server, data) as (frames, _):
         await eventually(lambda: frames)
 
-    assert dict(frames[0].headers) == {"status": "error"}
+    assert dict(frames[0].headers) == {"status": "error", "trellis-contract-digest": CONTRACT.digest}
     assert json.loads(frames[0].data)["type"] in {"ValidationError", "UnexpectedError"}
     assert source.opened == []
 
@@ -205,7 +214,9 @@ async def test_an_event_that_the_caller_cannot_read_is_an_error_and_the_feed_goe
         service = await Connection.open(nats_server.url, settings=ConnectionSettings())
 
         def serve(call: Message) -> None:
-            service.send(call.reply, b"", headers={"feed-status": "ready"})
+            service.send(
+                call.reply, b"", headers={"feed-status": "ready", "trellis-contract-digest": CONTRACT.digest}
+            )
             service.send(call.reply, b'{"n":"one"}')
             service.send(call.reply, b'{"n":2,"customer":"c1"}')
 

@@ -13,7 +13,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
-from tests.support.live import LIVE, CountFrom, LiveClient, LiveService, Source
+from tests.support.live import CONTRACT, LIVE, CountFrom, LiveClient, LiveService, Source
 from tests.support.versions import VERSIONS, binary_of
 
 OFTEN = timedelta(milliseconds=50)
@@ -86,7 +86,10 @@ async def test_the_question_is_not_delivered_as_an_event(version: str | None) ->
             await eventually(lambda: len(subscriber.frames) == 2)
             await subscriber.leave()
 
-        assert [dict(frame.headers) for frame in subscriber.frames] == [{"feed-status": "ready"}, {}]
+        assert [dict(frame.headers) for frame in subscriber.frames] == [
+            {"feed-status": "ready", "trellis-contract-digest": CONTRACT.digest},
+            {"trellis-contract-digest": CONTRACT.digest},
+        ]
         await connection.close()
 
 

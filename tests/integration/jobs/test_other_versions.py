@@ -14,7 +14,7 @@ from trellis_nats import JobExpired, JobFailed, JobState, Maintenance, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_last_message, purge_stream
 from trellis_nats._support.log_events import LogEvent
-from trellis_nats.jobs.work.other_version import version_delay, waited_for
+from trellis_nats._versions import version_delay, waited_for
 from trellis_nats.testing import LogSignals, NatsServer
 
 from tests.support.eventually import eventually

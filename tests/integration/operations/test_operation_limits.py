@@ -102,7 +102,7 @@ async def test_a_result_that_does_not_fit_fails_the_operation(nats_server: NatsS
 async def test_an_input_that_does_not_fit_into_a_record_is_refused(nats_server: NatsServer) -> None:
     async with running(nats_server.url) as (_, process, client):
         with pytest.raises(UnexpectedError):
-            await client.process.start(ProcessInput(order_id="x" * (1024 * 1024 - 700)))
+            await client.process.start(ProcessInput(order_id="x" * (1024 * 1024 - 780)))
 
         assert process.operations == {}
 

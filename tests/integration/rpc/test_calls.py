@@ -17,6 +17,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
 from tests.support.orders import (
+    CONTRACT,
     REQUEST,
     CreateRequest,
     CreateResponse,
@@ -49,7 +50,7 @@ async def test_a_success_is_bare_json_without_a_header(nats_server: NatsServer) 
         answer = await raw_call(nats_server, b'{"customerId":"c1","items":[],"unknown":1}')
 
     assert answer.data == b'{"orderId":"c1-0"}'
-    assert dict(answer.headers) == {}
+    assert dict(answer.headers) == {"trellis-contract-digest": CONTRACT.digest}
 
 
 async def test_a_call_carries_its_request_trace_and_timeout(nats_server: NatsServer) -> None:
@@ -66,7 +67,13 @@ async def test_a_call_carries_its_request_trace_and_timeout(nats_server: NatsSer
     await connection.close()
 
     assert seen[0].data == b'{"customerId":"c1","items":[{"productId":"p1","quantity":2}]}'
-    assert set(seen[0].headers) == {"request-id", "traceparent", "trellis-timeout-ms"}
+    assert set(seen[0].headers) == {
+        "request-id",
+        "traceparent",
+        "trellis-contract-digest",
+        "trellis-timeout-ms",
+    }
+    assert seen[0].headers["trellis-contract-digest"] == CONTRACT.digest
     assert len(seen[0].headers["request-id"]) == 26
     assert 1000 < int(seen[0].headers["trellis-timeout-ms"]) <= 1500
     assert seen[0].reply.startswith("_INBOX_orders-service.")

@@ -20,6 +20,7 @@ from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.testing import NatsServer
 
 from tests.support.orders import (
+    CONTRACT,
     REQUEST,
     CreateRequest,
     CreateResponse,
@@ -95,7 +96,7 @@ async def test_a_declared_error_has_the_body_that_other_runtimes_send(nats_serve
         )
 
     body = cast("dict[str, JsonValue]", json.loads(answer.data))
-    assert dict(answer.headers) == {"status": "error"}
+    assert dict(answer.headers) == {"status": "error", "trellis-contract-digest": CONTRACT.digest}
     assert len(str(body.pop("id"))) == 26
     assert body == {
         "type": "NotFoundError",
@@ -221,7 +222,7 @@ async def test_a_request_that_is_not_json_is_answered(nats_server: NatsServer, d
         await service.start()
         answer = await raw_call(nats_server, data)
 
-    assert dict(answer.headers) == {"status": "error"}
+    assert dict(answer.headers) == {"status": "error", "trellis-contract-digest": CONTRACT.digest}
     assert json.loads(answer.data)["type"] == "UnexpectedError"
 
 

@@ -14,6 +14,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.testing import NatsServer
 
 from tests.support.orders import (
+    CONTRACT,
     REQUEST,
     CreateRequest,
     CreateResponse,
@@ -41,7 +42,7 @@ async def test_a_wrong_request_never_reaches_the_handler(nats_server: NatsServer
         await service.start()
         answer = await raw_call(nats_server, b'{"items":[{"productId":"p1","quantity":0}]}')
 
-    assert dict(answer.headers) == {"status": "error"}
+    assert dict(answer.headers) == {"status": "error", "trellis-contract-digest": CONTRACT.digest}
     assert b'"type":"ValidationError"' in answer.data
     assert b'"path":"#/items/0/quantity"' in answer.data
     assert b'"path":"#/customerId"' in answer.data

@@ -19,6 +19,7 @@ from trellis_nats._nats.jetstream.stream_scan import probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._versions import DIGEST_HEADER, digest_of
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
 from trellis_nats.ids import is_token
@@ -29,7 +30,6 @@ from trellis_nats.jobs.maintenance.work_index import MessageIndex, ParkedIndex
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import DELAYED_STREAM, STREAM, JobSubjects
-from trellis_nats.jobs.model.writer import DIGEST_HEADER, digest_of
 from trellis_nats.jobs.store.liveness import Liveness
 
 __all__ = ["JobRescuer"]

@@ -11,10 +11,10 @@ from typing import Any, Final, Generic, NamedTuple, cast
 
 from pydantic import JsonValue, ValidationError
 
+from trellis_nats._versions import is_digest
 from trellis_nats.codec import Codec, decode_json, encode_json, list_issues
 from trellis_nats.errors import ConfigurationError, HandlerConflict, InvalidPayload, UpcastFailed
 from trellis_nats.jobs.model.type_vars import PayloadT
-from trellis_nats.jobs.model.writer import is_digest
 from trellis_nats.json_types import JsonObject
 
 __all__ = ["PayloadReader", "ReadPayload", "Upcaster"]

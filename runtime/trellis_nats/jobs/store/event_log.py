@@ -27,6 +27,7 @@ from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._versions import digest_line, digest_of
 from trellis_nats.errors import (
     ApiError,
     JobError,
@@ -38,7 +39,6 @@ from trellis_nats.errors import (
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
-from trellis_nats.jobs.model.writer import digest_line, digest_of
 from trellis_nats.jobs.store.write_fate import WriteFate
 
 __all__ = ["EventLog", "Writable", "WriteConflict"]

@@ -12,22 +12,18 @@ from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats._versions import ContractVersion, version_delay, waited_for
 from trellis_nats.jobs.model.event import instant
 from trellis_nats.jobs.work.redelivery import spread
 from trellis_nats.jobs.work.work_item import WorkItem
 
-__all__ = ["VersionPatience", "version_delay", "waited_for"]
+__all__ = ["VersionPatience"]
 
 _log = logging.getLogger(__name__)
 
 _SOONEST: Final = timedelta(milliseconds=1)
-_STEP: Final = timedelta(seconds=1)
-_QUICK: Final = 10
-"""Deliveries that are delayed by one step only: where half of the workers can read a job, one of them has it by then."""
 _JITTER: Final = 0.5
 """By which part a delay varies: jobs that return in the order in which they were given back go to the same workers again."""
-_LONGEST: Final = 30
-"""Steps. Where no worker can read them, 10,000 jobs cost 333 redeliveries a second."""
 
 
 class VersionPatience:
@@ -41,14 +37,14 @@ class VersionPatience:
             patience: `Options.version_patience`.
             queue: the queue's name, for the log.
         """
-        self._digest = digest
+        self._version = ContractVersion(digest)
         self._patience = patience
         self._queue = queue
         self._log_throttle = LogThrottle(_log)
 
     def is_foreign(self, item: WorkItem) -> bool:
         """Return whether another version of the contract wrote the payload of a job."""
-        return item.digest not in {"", self._digest}
+        return self._version.is_other(item.digest)
 
     async def postpone(self, item: WorkItem, problem: str) -> bool:
         """Give a job back that this version cannot read. Return False when it has waited long enough, and fails."""
@@ -68,7 +64,7 @@ class VersionPatience:
             item.job_id,
             self._queue,
             item.digest,
-            self._digest,
+            self._version.digest,
             problem,
             extra=log_fields(LogEvent.JOB_OF_OTHER_VERSION, queue=self._queue, job_id=item.job_id),
         )
@@ -80,19 +76,6 @@ class VersionPatience:
         if not self.is_foreign(item):
             return problem
         return (
-            f"{problem}; contract version {item.digest} wrote it, this worker has version {self._digest}, and no worker that "
+            f"{problem}; contract version {item.digest} wrote it, this worker has version {self._version.digest}, and no worker that "
             f"can read it took it within {self._patience}"
         )
-
-
-def version_delay(delivered: int) -> timedelta:
-    """Return the delay before the next delivery of a message that this version cannot read."""
-    return _STEP * min(max(delivered - _QUICK + 1, 1), _LONGEST)
-
-
-def waited_for(delivered: int) -> timedelta:
-    """Return how long a message has waited that had this delay at each delivery before this one."""
-    before = delivered - 1
-    growing = min(max(before - _QUICK, 0), _LONGEST - 1)
-    steady = max(before - _QUICK - growing, 0)
-    return _STEP * (min(before, _QUICK) + growing * (growing + 3) // 2 + steady * _LONGEST)

@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats._versions import digest_of
 from trellis_nats.errors import InvalidPayload, MalformedJobEvent, UpcastFailed
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.malformed import malformed_reason
@@ -17,7 +18,7 @@ from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.jobs.model.work_event import WorkEventReader
-from trellis_nats.jobs.model.writer import digest_of, payload_writer
+from trellis_nats.jobs.model.writer import payload_writer
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.work.finish import reject_unknown
 from trellis_nats.jobs.work.work_item import WorkItem
