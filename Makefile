@@ -49,6 +49,9 @@ $(SUITE): $(STAMP) constraints/dev.txt
 	@tar -xzf $(@D)/jsonschema-*.tar.gz -C $(@D) --strip-components 3 --wildcards '*/json/tests/draft*'
 	@touch $@
 
+# Workers and the processes that tests start read compiled modules, also where the environment keeps Python from writing them.
+test faults: export PYTHONDONTWRITEBYTECODE =
+
 test: $(SERVERS) $(SUITE) ## run the tests in parallel: 5 to 6 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 

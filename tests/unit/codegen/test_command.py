@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.generator import run_generator
 from tests.unit.codegen.contracts import contract, job
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.guard import run_guarded
@@ -18,12 +19,11 @@ GENERATOR = [sys.executable, "-m", "trellis_codegen"]
 HEAVY = ["black", "datamodel_code_generator", "jinja2", "rich"]
 
 
-def command(
-    *arguments: object, folder: Path = ROOT, stdout: int = subprocess.PIPE
-) -> subprocess.CompletedProcess[str]:
+def command(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own: for what a process has and a function has not."""
     return subprocess.run(
         [*GENERATOR, *map(str, arguments)],
-        cwd=folder,
+        cwd=ROOT,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,9 +101,9 @@ def test_a_mistake_is_reported_in_a_sentence(
 ) -> None:
     written(tmp_path)
 
-    ended = command(*arguments, folder=tmp_path)
+    ended = run_generator(*arguments, folder=tmp_path)
 
-    assert ended.returncode == code, ended.stderr
+    assert ended.exit_code == code, ended.stderr
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
 
@@ -114,9 +114,9 @@ def test_missing_permissions_are_reported(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
 
-    assert "permission denied" in command("facade", manifest, "--out", locked).stderr
+    assert "permission denied" in run_generator("facade", manifest, "--out", locked).stderr
     manifest.chmod(0)
-    assert "permission denied" in command("facade", manifest).stderr
+    assert "permission denied" in run_generator("facade", manifest).stderr
 
 
 def test_a_full_disk_is_reported(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_bug_is_reported_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path: Path, flags: list[str]) -> None:
     manifest = written(tmp_path, jobs={"keep": job()}, future=1)
     arguments = ["facade", str(manifest), "--out", str(tmp_path)]
-    assert command(*arguments).returncode == ExitCode.OK
+    assert run_generator(*arguments).exit_code == ExitCode.OK
     code = (
         f"import sys; from trellis_codegen.cli import main; sys.argv[1:] = {[*arguments, *flags]!r}\n"
         f"try: main()\nfinally: print(sorted({{*{HEAVY!r}}} & sys.modules.keys()), file=sys.stderr)"
@@ -179,9 +179,9 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path: Path, flags: lis
 
 
 def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:
-    ended = command("facade", written(tmp_path), "--out", tmp_path, "--dry-run")
+    ended = run_generator("facade", written(tmp_path), "--out", tmp_path, "--dry-run")
 
-    assert ended.returncode == ExitCode.OK
+    assert ended.exit_code == ExitCode.OK
     assert f"write {tmp_path}/things_participant/service.py" in ended.stdout.splitlines()
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
@@ -216,16 +216,18 @@ def test_a_mistake_is_followed_by_the_help_to_ask_for() -> None:
 
 
 def test_json_may_be_asked_for_twice(tmp_path: Path) -> None:
-    ended = command("validate", written(tmp_path), "--json", "--format", "json")
+    ended = run_generator("validate", written(tmp_path), "--json", "--format", "json")
 
-    assert (ended.returncode, json.loads(ended.stdout)["problems"]) == (ExitCode.OK, [])
+    assert (ended.exit_code, json.loads(ended.stdout)["problems"]) == (ExitCode.OK, [])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
-def test_the_completion_of_every_shell_can_be_printed(shell: str) -> None:
-    ended = complete(_TRELLIS_GEN_COMPLETE=f"source_{shell}")
+def test_the_completion_of_every_shell_can_be_printed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TRELLIS_GEN_COMPLETE", f"source_{shell}")
 
-    assert ended.returncode == ExitCode.OK
+    ended = run_generator()
+
+    assert ended.exit_code == ExitCode.OK
     assert "trellis-gen" in ended.stdout
 
 
@@ -250,20 +252,24 @@ def test_the_completion_can_be_installed(tmp_path: Path) -> None:
         ("trellis-gen validate x.json --st", ["--strict"]),
     ],
 )
-def test_the_completion_knows_commands_options_and_choices(line: str, answers: list[str]) -> None:
-    ended = complete(
-        _TRELLIS_GEN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1)
-    )
+def test_the_completion_knows_commands_options_and_choices(
+    line: str, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_TRELLIS_GEN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
 
-    assert (ended.returncode, ended.stdout.split()) == (ExitCode.OK, answers)
+    ended = run_generator()
+
+    assert (ended.exit_code, ended.stdout.split()) == (ExitCode.OK, answers)
 
 
 def test_a_successful_run_is_reported_in_one_line(tmp_path: Path) -> None:
     written(tmp_path)
 
-    first = command("facade", "x.json", folder=tmp_path)
-    second = command("facade", tmp_path / "x.json", folder=tmp_path)
-    third = command("facade", "x.json", "--check", folder=tmp_path)
+    first = run_generator("facade", "x.json", folder=tmp_path)
+    second = run_generator("facade", tmp_path / "x.json", folder=tmp_path)
+    third = run_generator("facade", "x.json", "--check", folder=tmp_path)
 
     assert (first.stdout, second.stdout, third.stdout) == ("", "", "")
     assert first.stderr == (
@@ -277,15 +283,15 @@ def test_a_successful_run_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_a_successful_run_can_be_quiet(tmp_path: Path, flag: str) -> None:
     written(tmp_path)
 
-    assert command("facade", "x.json", flag, folder=tmp_path).stderr == ""
-    assert command("facade", "x.json", flag, folder=tmp_path).stderr == ""
+    assert run_generator("facade", "x.json", flag, folder=tmp_path).stderr == ""
+    assert run_generator("facade", "x.json", flag, folder=tmp_path).stderr == ""
 
 
 def test_paths_are_relative_to_the_current_folder(tmp_path: Path) -> None:
     manifest = written(tmp_path, jobs={"keep": job("None")})
-    broken = command("facade", manifest, folder=tmp_path).stderr
+    broken = run_generator("facade", manifest, folder=tmp_path).stderr
     written(tmp_path)
-    drift = command("facade", manifest, "--out", tmp_path / "src", "--check", folder=tmp_path)
+    drift = run_generator("facade", manifest, "--out", tmp_path / "src", "--check", folder=tmp_path)
 
     assert broken.startswith("x.json:1:")
     assert "+++ src/things_participant/service.py" in drift.stdout.splitlines()

@@ -1,38 +1,18 @@
 """The commands that read contracts and write nothing: `validate`, `digest`, `schema`."""
 
-import contextlib
-import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
+from tests.support.generator import run_generator
 from tests.support.judging import judge_of
 from tests.support.stub_contracts import write_stubs
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli.application import run_command
-from trellis_codegen.cli.guard import run_guarded
 
 MANIFESTS = Path(__file__).parents[3].parent / "shared" / "conformance" / "manifests"
 ROOT = Path(__file__).parents[3]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended, and what it printed."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str | Path) -> Ended:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_guarded(lambda: run_command([*map(str, arguments)]))
-    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def written(path: Path, **sections: JsonValue) -> Path:
@@ -43,7 +23,7 @@ def written(path: Path, **sections: JsonValue) -> Path:
 def test_a_contract_without_errors_is_valid_and_nothing_is_written(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job()})
 
-    ended = run("validate", manifest)
+    ended = run_generator("validate", manifest)
 
     assert (ended.exit_code, ended.stdout) == (0, "")
     assert ended.stderr == f"{manifest}: valid\n"
@@ -54,7 +34,7 @@ def test_every_contract_is_checked_and_the_greatest_code_is_returned(tmp_path: P
     good, bad = written(tmp_path / "good.json"), written(tmp_path / "bad.json", jobs={"a": job("None")})
     clash = written(tmp_path / "clash.json", jobs={"a-b": job(), "a_b": job()})
 
-    ended = run("validate", bad, clash, good, tmp_path / "none.json")
+    ended = run_generator("validate", bad, clash, good, tmp_path / "none.json")
 
     assert ended.exit_code == 3
     assert 'no schema named "None"' in ended.stderr
@@ -66,8 +46,8 @@ def test_every_contract_is_checked_and_the_greatest_code_is_returned(tmp_path: P
 def test_strict_refuses_unknown_fields(tmp_path: Path) -> None:
     manifest = written(tmp_path / "a.json", jobs={"keep": job(maxDelivers=3)})
 
-    assert run("validate", manifest).exit_code == 0
-    ended = run("validate", manifest, "--strict", "--json")
+    assert run_generator("validate", manifest).exit_code == 0
+    ended = run_generator("validate", manifest, "--strict", "--json")
     assert ended.exit_code == 3
     (problem,) = json.loads(ended.stdout)["problems"]
     assert (problem["place"], problem["hint"]) == ("jobs/keep/maxDelivers", 'did you mean "maxDeliver"?')
@@ -76,21 +56,23 @@ def test_strict_refuses_unknown_fields(tmp_path: Path) -> None:
 def test_a_digest_is_printed_alone_or_with_its_file(tmp_path: Path) -> None:
     one, two = written(tmp_path / "1.json"), written(tmp_path / "2.json", description="Other words.")
 
-    digest = run("digest", one).stdout.strip()
+    digest = run_generator("digest", one).stdout.strip()
 
     assert len(digest) == 43
-    assert run("digest", one, two).stdout == f"{digest}  {one}\n{digest}  {two}\n"
-    assert [each["digest"] for each in json.loads(run("digest", "--json", one).stdout)["digests"]] == [digest]
+    assert run_generator("digest", one, two).stdout == f"{digest}  {one}\n{digest}  {two}\n"
+    assert [
+        each["digest"] for each in json.loads(run_generator("digest", "--json", one).stdout)["digests"]
+    ] == [digest]
 
 
 def test_a_contract_with_errors_has_no_digest(tmp_path: Path) -> None:
-    ended = run("digest", written(tmp_path / "a.json", jobs={"keep": job("None")}))
+    ended = run_generator("digest", written(tmp_path / "a.json", jobs={"keep": job("None")}))
 
     assert (ended.exit_code, ended.stdout) == (3, "")
 
 
 def test_the_schema_accepts_valid_contracts_only() -> None:
-    judge = judge_of(json.loads(run("schema").stdout))
+    judge = judge_of(json.loads(run_generator("schema").stdout))
     example: JsonValue = json.loads((ROOT / "contracts" / "orders_service.manifest.json").read_text())
 
     assert judge.is_valid(example)
@@ -108,11 +90,11 @@ def test_the_schema_accepts_valid_contracts_only() -> None:
 
 @pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not next to the repository")
 def test_the_real_manifests_match_the_schema_and_are_valid(tmp_path: Path) -> None:
-    judge = judge_of(json.loads(run("schema").stdout))
+    judge = judge_of(json.loads(run_generator("schema").stdout))
     manifests = sorted(MANIFESTS.glob("*.json"))
 
     assert len(manifests) == 12
     assert [path.name for path in manifests if not judge.is_valid(json.loads(path.read_text()))] == []
     others = write_stubs(tmp_path / "others", manifests)
-    ended = run("validate", "--strict", *manifests, "--with", MANIFESTS, "--with", others)
+    ended = run_generator("validate", "--strict", *manifests, "--with", MANIFESTS, "--with", others)
     assert (ended.exit_code, ended.stderr.count(": valid")) == (0, 12)
