@@ -14,9 +14,9 @@ import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 from pydantic import JsonValue
 
+from tests.support.generator import Ended, run_generator
 from tests.unit.codegen.contracts import TEXT, JsonObject, contract, job
 from tests.unit.codegen.sarif_schema import SARIF
-from tests.unit.codegen.test_commands import Ended, run
 
 WHOLE: Final[JsonValue] = {"type": "integer"}
 OLD: Final[JsonObject] = {"type": "object", "properties": {"thingId": TEXT}, "required": ["thingId"]}
@@ -76,7 +76,7 @@ def rules(ended: Ended) -> list[str]:
 
 
 def test_a_break_is_shown_with_its_line_a_value_who_breaks_and_the_way_out(project: Path) -> None:
-    ended = run("breaking")
+    ended = run_generator("breaking")
 
     assert ended.exit_code == 1
     lines = ended.stdout.splitlines()
@@ -104,7 +104,7 @@ def test_a_break_is_shown_with_its_line_a_value_who_breaks_and_the_way_out(proje
     ],
 )
 def test_contracts_are_read_from_files_and_from_revisions(project: Path, sources: tuple[str, ...]) -> None:
-    ended = run("breaking", *sources, "--json")
+    ended = run_generator("breaking", *sources, "--json")
 
     assert ended.exit_code == 1
     assert rules(ended) == [RULE]
@@ -114,37 +114,39 @@ def test_a_revision_is_found_from_a_subfolder(project: Path, monkeypatch: pytest
     (project / "src").mkdir()
     monkeypatch.chdir(project / "src")
 
-    assert rules(run("breaking", "git:main", "../contracts/things.json", "--json")) == [RULE]
-    assert run("breaking").exit_code == 1
+    assert rules(run_generator("breaking", "git:main", "../contracts/things.json", "--json")) == [RULE]
+    assert run_generator("breaking").exit_code == 1
 
 
 def test_a_generated_package_is_a_contract(project: Path) -> None:
     manifest = project / "contracts/things.json"
-    assert run("facade", manifest, "--out", project, "--package", "things", "--quiet").exit_code == 0
+    assert (
+        run_generator("facade", manifest, "--out", project, "--package", "things", "--quiet").exit_code == 0
+    )
     manifest.write_text(keep(OLD))
 
-    assert rules(run("breaking", manifest, project / "things", "--json")) == [RULE]
+    assert rules(run_generator("breaking", manifest, project / "things", "--json")) == [RULE]
 
 
 def test_a_contract_that_is_new_has_nothing_to_break(project: Path) -> None:
     (project / "other.json").write_text(keep(NEW))
 
-    ended = run("breaking", "git:main", "other.json")
+    ended = run_generator("breaking", "git:main", "other.json")
 
     assert (ended.exit_code, ended.stdout) == (0, "")
     assert ended.stderr == "git:main:other.json does not exist, so that there is nothing to compare with\n"
 
 
 def test_what_does_not_exist_is_an_error_that_says_what_to_do(project: Path) -> None:
-    ended = run("breaking", "git:nowhere", "contracts/things.json")
+    ended = run_generator("breaking", "git:nowhere", "contracts/things.json")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr == 'error: git has no revision "nowhere"; run git fetch origin, or check its name\n'
 
-    ended = run("breaking", "none.json", "contracts/things.json")
+    ended = run_generator("breaking", "none.json", "contracts/things.json")
     assert ended.exit_code == 2
     assert ended.stderr == "error: none.json: cannot read the contract: no such file or directory\n"
 
-    ended = run("breaking", "git:--help", "contracts/things.json")
+    ended = run_generator("breaking", "git:--help", "contracts/things.json")
     assert ended.exit_code == 2
     assert 'no revision "--help"' in ended.stderr
 
@@ -175,28 +177,28 @@ def test_without_anything_to_compare_with_the_error_says_how_to_name_it(
     (tmp_path / "a.json").write_text(keep(OLD))
 
     for arguments in ((), ("a.json",)):
-        ended = run("breaking", *arguments)
+        ended = run_generator("breaking", *arguments)
         assert ended.exit_code == 2
         assert "error: nothing to compare with: name OLD and NEW" in ended.stderr
-    assert "name OLD and NEW" in run("breaking", "git:main").stderr
-    assert run("breaking", "a", "b", "c").exit_code == 2
+    assert "name OLD and NEW" in run_generator("breaking", "git:main").stderr
+    assert run_generator("breaking", "a", "b", "c").exit_code == 2
 
 
 def test_an_invalid_contract_is_named_and_compared_with_nothing(project: Path) -> None:
     (project / "contracts/things.json").write_text(keep(NEW, jobs={"keep": job("Thign")}))
-    ended = run("breaking")
+    ended = run_generator("breaking")
     assert (ended.exit_code, ended.stdout) == (3, "")
     assert ended.stderr.startswith("contracts/things.json:")
     assert 'no schema named "Thign"' in ended.stderr
 
     broken: JsonObject = {"type": "strng"}
     (project / "contracts/things.json").write_text(keep(broken))
-    ended = run("breaking", "contracts/things.json", "git:main")
+    ended = run_generator("breaking", "contracts/things.json", "git:main")
     assert ended.exit_code == 3
     assert '"strng" is not a JSON Schema type' in ended.stderr
     endless: JsonObject = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
     (project / "contracts/things.json").write_text(keep(endless))
-    ended = run("breaking", "--json")
+    ended = run_generator("breaking", "--json")
     assert ended.exit_code == 3
     assert json.loads(ended.stdout)["problems"][0]["file"] == "contracts/things.json"
 
@@ -216,15 +218,15 @@ def test_the_grade_decides_whether_the_run_fails(
 ) -> None:
     (project / "contracts/things.json").write_text(keep(thing))
 
-    assert run("breaking", "--fail-on", fail_on).exit_code == code
+    assert run_generator("breaking", "--fail-on", fail_on).exit_code == code
 
 
 def test_with_a_stop_between_what_needs_both_versions_is_safe(project: Path) -> None:
     wider: JsonObject = {**OLD, "required": []}
     (project / "contracts/things.json").write_text(keep(wider))
 
-    assert run("breaking", "--fail-on", "risky").exit_code == 1
-    ended = run("breaking", "--fail-on", "risky", "--deploy", "stop", "--show", "safe")
+    assert run_generator("breaking", "--fail-on", "risky").exit_code == 1
+    ended = run_generator("breaking", "--fail-on", "risky", "--deploy", "stop", "--show", "safe")
     assert ended.exit_code == 0
     assert ended.stdout.startswith("safe JOB_PAYLOAD_FIELD_BECAME_OPTIONAL ")
 
@@ -232,16 +234,16 @@ def test_with_a_stop_between_what_needs_both_versions_is_safe(project: Path) -> 
 def test_safe_changes_are_shown_on_request(project: Path) -> None:
     (project / "contracts/things.json").write_text(keep(OLD, jobs={"keep": job(maxDeliver=3)}))
 
-    assert run("breaking").stdout == ""
-    assert run("breaking", "--show", "safe").stdout.startswith("safe QUEUE_MAX_DELIVER_LOWERED ")
+    assert run_generator("breaking").stdout == ""
+    assert run_generator("breaking", "--show", "safe").stdout.startswith("safe QUEUE_MAX_DELIVER_LOWERED ")
 
 
 def test_what_is_gone_is_shown_where_it_was(project: Path) -> None:
     (project / "contracts/things.json").write_text(keep(OLD, jobs={}))
 
-    ended = run("breaking")
+    ended = run_generator("breaking")
     assert ended.stdout.startswith("break QUEUE_REMOVED git:main:contracts/things.json:")
-    ended = run("breaking", "--format", "github")
+    ended = run_generator("breaking", "--format", "github")
     assert ended.stdout.startswith("::error file=contracts/things.json,title=QUEUE_REMOVED::job queue keep: ")
 
 
@@ -253,7 +255,7 @@ def test_an_undecided_comparison_counts_as_a_break_and_says_so(project: Path) ->
     (project / "old.json").write_text(keep(patterns[0]))
     (project / "new.json").write_text(keep(patterns[1]))
 
-    ended = run("breaking", "old.json", "new.json", "--json")
+    ended = run_generator("breaking", "old.json", "new.json", "--json")
 
     assert ended.exit_code == 1
     (comparison,) = json.loads(ended.stdout)["comparisons"]
@@ -261,7 +263,10 @@ def test_an_undecided_comparison_counts_as_a_break_and_says_so(project: Path) ->
     assert (finding["rule"], finding["grade"]) == ("JOB_PAYLOAD_NOT_DECIDED", "break")
     assert finding["reason"] == "PATTERN: patterns are compared as text only"
     assert json.loads(ended.stdout)["summary"]["undecided"] == 1
-    assert "break (not decided) JOB_PAYLOAD_NOT_DECIDED" in run("breaking", "old.json", "new.json").stdout
+    assert (
+        "break (not decided) JOB_PAYLOAD_NOT_DECIDED"
+        in run_generator("breaking", "old.json", "new.json").stdout
+    )
 
 
 def test_a_break_is_ignored_until_its_date(project: Path) -> None:
@@ -274,31 +279,31 @@ def test_a_break_is_ignored_until_its_date(project: Path) -> None:
         path="/size",
     )
 
-    ended = run("breaking")
+    ended = run_generator("breaking")
     assert ended.exit_code == 0
     assert ended.stdout.startswith(f"break (ignored) {RULE} ")
     assert f"    ignored until {in_days(10)}: the queue is empty" in ended.stdout
     assert ended.stderr == "1 ignored\n"
-    assert run("breaking", "--format", "github").stdout == ""
-    (result,) = json.loads(run("breaking", "--format", "sarif").stdout)["runs"][0]["results"]
+    assert run_generator("breaking", "--format", "github").stdout == ""
+    (result,) = json.loads(run_generator("breaking", "--format", "sarif").stdout)["runs"][0]["results"]
     assert result["suppressions"] == [{"kind": "external", "justification": "the queue is empty"}]
 
 
 def test_an_ignore_that_has_expired_no_longer_counts(project: Path) -> None:
     ignore(project, rule=RULE, reason="the queue is empty", until=in_days(-1))
 
-    ended = run("breaking")
+    ended = run_generator("breaking")
 
     assert ended.exit_code == 1
     assert f"; the ignore expired on {in_days(-1)}" in ended.stdout
 
 
 def test_an_ignore_holds_for_its_rule_its_place_and_its_contract(project: Path) -> None:
-    digest = run("digest", "contracts/things.json").stdout.strip()
+    digest = run_generator("digest", "contracts/things.json").stdout.strip()
     for other in ({"path": "/thingId"}, {"surface": "job queue lose, payload"}, {"from": digest}):
         ignore(project, **{"rule": RULE, "reason": "the queue is empty", "until": in_days(10), **other})
 
-    ended = run("breaking")
+    ended = run_generator("breaking")
 
     assert ended.exit_code == 1
     assert ended.stderr.count(f"the ignore of {RULE} matches nothing; remove it") == 3
@@ -319,7 +324,7 @@ def test_a_mistake_in_an_ignore_is_an_error_with_its_position(
 ) -> None:
     ignore(project, **{"rule": RULE, "reason": "the queue is empty", "until": in_days(10), **entry})
 
-    ended = run("breaking")
+    ended = run_generator("breaking")
 
     assert ended.exit_code == 2
     assert ended.stderr.startswith("pyproject.toml:")
@@ -327,7 +332,7 @@ def test_a_mistake_in_an_ignore_is_an_error_with_its_position(
 
 
 def test_json_is_one_document(project: Path) -> None:
-    ended = run("breaking", "--json")
+    ended = run_generator("breaking", "--json")
 
     assert ended.stderr == ""
     document = json.loads(ended.stdout)
@@ -341,11 +346,11 @@ def test_json_is_one_document(project: Path) -> None:
     assert finding["pointer"] == "/schemas/Thing/properties/size"
     assert finding["witnesses"] == [{"direction": "old-to-new", "value": {"thingId": ""}}]
     assert len(finding["remedy"]) == 2
-    assert json.loads(run("breaking", "git:none", "x.json", "--json").stdout)["refusals"]
+    assert json.loads(run_generator("breaking", "git:none", "x.json", "--json").stdout)["refusals"]
 
 
 def test_sarif_keeps_its_standard_and_explains_each_rule(project: Path) -> None:
-    log = json.loads(run("breaking", "--format", "sarif").stdout)
+    log = json.loads(run_generator("breaking", "--format", "sarif").stdout)
 
     jsonschema.validate(log, SARIF)  # pyright: ignore[reportUnknownMemberType] - it has no types
     (run_of,) = log["runs"]
@@ -360,7 +365,7 @@ def test_sarif_keeps_its_standard_and_explains_each_rule(project: Path) -> None:
 def test_junit_has_a_case_for_each_surface(project: Path) -> None:
     (project / "contracts/things.json").write_text(keep(NEW, jobs={"keep": job(), "new": job()}))
 
-    root = ET.fromstring(run("breaking", "--format", "junit").stdout)  # noqa: S314 - our own output
+    root = ET.fromstring(run_generator("breaking", "--format", "junit").stdout)  # noqa: S314 - our own output
 
     (suite,) = root
     assert suite.attrib == {"name": "contracts/things.json", "tests": "1", "failures": "1", "errors": "0"}
@@ -368,7 +373,7 @@ def test_junit_has_a_case_for_each_surface(project: Path) -> None:
     assert case.attrib["name"] == "job queue keep, payload"
     assert [failure.attrib["type"] for failure in case] == [RULE]
     (project / "contracts/things.json").write_text(keep(OLD))
-    assert ET.fromstring(run("breaking", "--format", "junit").stdout)[0].attrib["failures"] == "0"  # noqa: S314 - likewise
+    assert ET.fromstring(run_generator("breaking", "--format", "junit").stdout)[0].attrib["failures"] == "0"  # noqa: S314 - likewise
 
 
 def test_the_same_contracts_give_the_same_bytes(project: Path) -> None:
@@ -391,13 +396,13 @@ def test_the_same_contracts_give_the_same_bytes(project: Path) -> None:
 
 
 def test_a_rule_is_explained_with_examples_and_the_way_out() -> None:
-    ended = run("breaking", "--explain", RULE)
+    ended = run_generator("breaking", "--explain", RULE)
     assert ended.exit_code == 0
     assert "old values, new model: break: old producers and callers, jobs already queued" in ended.stdout
     assert "reported:" in ended.stdout
     assert "in two steps:" in ended.stdout
-    assert run("breaking", "--explain", "FIELD_RENAMED").exit_code == 0
-    ended = run("breaking", "--explain", "QUEUE_REMOVD")
+    assert run_generator("breaking", "--explain", "FIELD_RENAMED").exit_code == 0
+    ended = run_generator("breaking", "--explain", "QUEUE_REMOVD")
     assert (ended.exit_code, ended.stderr) == (
         2,
         'error: there is no rule "QUEUE_REMOVD"; did you mean "QUEUE_REMOVED"?\n',
@@ -405,7 +410,7 @@ def test_a_rule_is_explained_with_examples_and_the_way_out() -> None:
 
 
 def test_every_rule_is_listed() -> None:
-    lines = run("breaking", "--list").stdout.splitlines()
+    lines = run_generator("breaking", "--list").stdout.splitlines()
 
     assert f"{RULE}: " in "\n".join(lines)
     assert len(lines) == len(set(lines)) > 600
@@ -435,7 +440,7 @@ def test_a_contract_of_165_schemas_takes_less_than_two_seconds(tmp_path: Path) -
         path.write_text(text)
 
     started = time.process_time()  # other processes do not count
-    ended = run("breaking", *paths, "--quiet")
+    ended = run_generator("breaking", *paths, "--quiet")
     taken = time.process_time() - started
 
     assert ended.exit_code == 1
