@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from trellis_codegen.naming import class_name
 from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
 from trellis_codegen.render.filters import docstring, expression, inline, literal, summary
 
-__all__ = ["make_environment"]
+__all__ = ["find_environment"]
 
 _PACKAGE = Path(__file__).parent.parent
 _TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 """In an installed wheel, in a checkout."""
 
 
-def make_environment() -> Environment:
-    """Return the environment that renders the templates."""
+@cache
+def find_environment() -> Environment:
+    """Return the environment that renders the templates. A template is compiled once in a process, for all packages."""
     result = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,

@@ -8,7 +8,7 @@ from jinja2 import Environment
 
 from trellis_codegen.plan.imports import Import
 from trellis_codegen.plan.package import PackagePlan, UsePlan
-from trellis_codegen.render.environment import make_environment
+from trellis_codegen.render.environment import find_environment
 from trellis_codegen.render.filters import comment
 from trellis_codegen.render.formatting import format_files
 from trellis_codegen.render.header import HEADER_START
@@ -124,7 +124,7 @@ class _Renderer:
     def __init__(self, plan: PackagePlan, use: UsePlan | None = None) -> None:
         self._plan = plan
         self._use = use
-        self._environment: Environment = make_environment()
+        self._environment: Environment = find_environment()
 
     def _sides(self) -> list[_Side]:
         """Return the sides that the contract has."""
