@@ -21,7 +21,7 @@ __all__ = ["Drain", "NotDrained"]
 
 _POLL_SECONDS: Final = 0.002
 _NEARLY: Final = timedelta(milliseconds=100)
-"""What is due so soon after the end of a drain is still worked: real time passes too."""
+"""What is due so soon after the end of a drain is still worked: clocks differ a little."""
 _LISTED_MAX: Final = 5
 
 
@@ -47,13 +47,19 @@ class Drain:
         """How many events of the history earlier drains have reported."""
 
     async def run(self, *, advance: timedelta | None, attempts_max: int, timeout: timedelta) -> DrainReport:
-        """Work until nothing is left; or for as long as `advance`, by the clock.
+        """Work until nothing is left; or for as long as `advance`, by the clock. The real time that work takes is added.
 
         Raises:
             NotDrained: `timeout` passed, or more than `attempts_max` attempts were made.
         """
         ahead = self._clock.ahead
-        until = None if advance is None else self._clock.now() + advance
+
+        def moved() -> timedelta:
+            return self._clock.ahead - ahead
+
+        def is_beyond(due: datetime) -> bool:
+            return advance is not None and due - self._clock.now() > advance - moved() + _NEARLY
+
         attempts_before = await self._count_attempts()
         outlook: _Outlook | None = None
         try:
@@ -61,21 +67,18 @@ class Drain:
                 while (outlook := await self._look()) is not None:
                     if not outlook.busy:
                         due = min(outlook.waits)
-                        if until is not None and due > until + _NEARLY:
+                        if is_beyond(due):
                             break
-                        self._move_to(due)
+                        self._clock.advance(max(timedelta(0), due - self._clock.now()))
                     elif await self._count_attempts() - attempts_before > attempts_max:
                         raise NotDrained(self._endless(attempts_max))
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise NotDrained(_unfinished(timeout, outlook)) from None
-        if until is not None:
-            self._move_to(until)
+        if advance is not None:
+            self._clock.advance(max(timedelta(0), advance - moved()))
         await self._runtime.connection.flush()  # what was published has arrived, for captured events
-        return self._report(self._clock.ahead - ahead)
-
-    def _move_to(self, instant: datetime) -> None:
-        self._clock.advance(max(timedelta(0), instant - self._clock.now()))
+        return self._report(moved())
 
     async def _count_attempts(self) -> int:
         events = await self._history.read()

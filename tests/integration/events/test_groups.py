@@ -14,6 +14,7 @@ from trellis_nats import (
     ProvisioningError,
     parse_binding,
 )
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer, get_consumer_info
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
@@ -303,10 +304,17 @@ async def test_a_process_may_leave_a_group_to_others(nats_server: NatsServer) ->
             service.audit.moved.handle(ignore)
         await service.start()
         await service.shipped.publish(Shipped(order_id="1"))
-        info = await get_consumer_info(service.runtime.connection, "trellis", "audit__audit")
+        # The stream tells its consumers of an event after it has acknowledged it.
+        info = await eventually(lambda: find_pending(service))
 
     assert info is not None
     assert (info.pending, info.waiting) == (1, 0)
+
+
+async def find_pending(service: AuditService) -> ConsumerInfo | None:
+    """Return the state of the group's consumer once it has pending events."""
+    info = await get_consumer_info(service.runtime.connection, "trellis", "audit__audit")
+    return info if info is not None and info.pending else None
 
 
 async def test_handlers_are_registered_once_and_before_the_start(nats_server: NatsServer) -> None:

@@ -152,6 +152,24 @@ async def test_a_move_does_not_count_for_later_waits(nats_server: NatsServer) ->
         assert attempts == [1, 2, 3]
 
 
+async def test_the_time_that_work_takes_does_not_shorten_a_move(orders: Orders) -> None:
+    """The retry is due an hour after a handler that took 0.3 s: on a loaded machine each takes that long."""
+    attempts = list[int]()
+
+    @orders.service.jobs.reserve_inventory.handle
+    async def reserve(job: ReserveInventoryJob) -> ReserveInventoryResult:
+        attempts.append(job.tries)
+        await asyncio.sleep(0.3)
+        raise JobRetry("the shop is closed", after=HOUR)
+
+    await orders.service.jobs.reserve_inventory.create(PAYLOAD)
+
+    report = await orders.drain(advance=HOUR)
+
+    assert attempts == [1, 2]
+    assert report.moved == HOUR
+
+
 async def test_a_job_of_years_ahead_is_worked_now(orders: Orders) -> None:
     queue = orders.service.jobs.reserve_inventory
 
