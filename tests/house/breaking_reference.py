@@ -106,6 +106,13 @@ def _write_lines() -> Iterator[str]:
     yield "| remedy | first | then |"
     yield "|---|---|---|"
     yield from (_write_row(remedy, *steps) for remedy, steps in REMEDIES.items() if steps)
+    yield ""
+    yield (
+        "Where old payloads of jobs fail with the new model (a `break` of `JOB_PAYLOAD`), there is another way than both steps: "
+        "register an [upcaster](../guides/jobs.md#jobs-of-an-earlier-version) in the new version, which then reads the jobs that wait, "
+        "those that old producers create, and those that are sent again. The finding names the digest of the old contract. Old "
+        "workers that refuse what the new version writes still need the steps."
+    )
 
 
 def _write_row(*cells: str) -> str:

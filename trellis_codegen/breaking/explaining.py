@@ -16,7 +16,14 @@ from trellis_codegen.breaking.rules.grades import (
     SurfaceKind,
     describe_columns,
 )
-from trellis_codegen.breaking.rules.rule import REMEDIES, ContractRule, Remedy, SchemaClass, SchemaRule
+from trellis_codegen.breaking.rules.rule import (
+    REMEDIES,
+    UPCAST,
+    ContractRule,
+    Remedy,
+    SchemaClass,
+    SchemaRule,
+)
 from trellis_codegen.breaking.rules.schema_examples import SCHEMA_EXAMPLES
 from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
 
@@ -83,6 +90,10 @@ def _explain_schema_rule(name: str, rule: SchemaRule, surface: SurfaceKind | Non
     example = SCHEMA_EXAMPLES[rule.id]
     yield from _show_examples(example.fails, example.passes)
     yield from _show_remedy(rule.remedy)
+    fails_old_values = rule.kind in (SchemaClass.NARROWER, SchemaClass.BOTH)
+    if fails_old_values and (surface is None or surface.has_upcasters):
+        yield ""
+        yield f"{UPCAST}." if surface else f"{UPCAST} (payloads of jobs only)."
 
 
 def _explain_contract_rule(rule: ContractRule) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Finding:
     reason: str | None = None
     """Why it is not decided."""
     remedy: tuple[str, ...]
+    has_upcast: bool = False
+    """Whether an upcaster of the new version is another remedy."""
     ignored: Ignored | None = None
 
 
@@ -123,6 +125,9 @@ def make_schema_finding(change: SchemaChange, usage: Usage, deploy: Deploy) -> F
         ),
         reason=None if decided else reason,
         remedy=_find_remedy(rule.remedy, usage, grade),
+        has_upcast=usage.kind.has_upcasters
+        and grade is Grade.BREAK
+        and any(direction is Direction.FORWARD for direction, _, _ in failing),
     )
 
 

@@ -99,6 +99,8 @@ class SurfaceKind:
     """What the values are, in words."""
     forward: Hit
     backward: Hit
+    has_upcasters: bool = False
+    """Whether the new version can read old values through a function that its author registers."""
 
 
 def _find_grade(name: str) -> Grade:
@@ -125,7 +127,7 @@ def _hit(letters: str) -> Hit:
 SURFACES: Final = {
     kind.prefix: kind
     for kind in (
-        SurfaceKind("JOB_PAYLOAD", "the payload of a job", _hit("PQD"), _hit("~W")),
+        SurfaceKind("JOB_PAYLOAD", "the payload of a job", _hit("PQD"), _hit("~W"), has_upcasters=True),
         SurfaceKind("JOB_RESULT", "the result of a job", _hit("C"), _hit("~C")),
         SurfaceKind("JOB_UPDATE", "a live update of a job", _hit("~C"), _hit("~C")),
         SurfaceKind("RPC_INPUT", "the input of an RPC", _hit("P"), _hit("~W")),

@@ -8,7 +8,7 @@ from typing import Final
 
 from trellis_codegen.breaking.rules.grades import Column, Grade
 
-__all__ = ["REMEDIES", "ContractRule", "Remedy", "SchemaClass", "SchemaRule"]
+__all__ = ["REMEDIES", "UPCAST", "ContractRule", "Remedy", "SchemaClass", "SchemaRule"]
 
 
 class Remedy(StrEnum):
@@ -106,6 +106,12 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
     Remedy.NOTHING: (),
 }
 """The two steps of each remedy."""
+
+UPCAST: Final = (
+    "Or register an upcaster in the new version, which reads the old payloads: "
+    "docs/guides/jobs.md, Jobs of an earlier version"
+)
+"""What to do instead of both steps where old payloads of jobs fail with the new model."""
 
 
 class SchemaClass(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trellis_codegen.breaking.findings import Finding
 from trellis_codegen.breaking.rules.grades import Column, Grade
+from trellis_codegen.breaking.rules.rule import UPCAST
 from trellis_codegen.cli.comparing.requests import FailOn
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.contract.positions import Positions
@@ -38,6 +39,13 @@ class Located:
     line: int
     column: int
     """Both count from 1."""
+    old_digest: str
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """The steps of the remedy, numbered, and what to do instead."""
+        steps = tuple(f"{number}. {step}" for number, step in enumerate(self.finding.remedy, start=1))
+        return (*steps, f'{UPCAST}; from_digest="{self.old_digest}"') if self.finding.has_upcast else steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +70,16 @@ def locate_findings(findings: Iterable[Finding], old: Side, new: Side) -> tuple[
             positions[is_old] = Positions(side.text)
         pointer = (finding.old_pointer if is_old else finding.pointer) or ()
         at = positions[is_old].of(pointer, on_key=True)
-        located.append(Located(finding=finding, side=side, is_old=is_old, line=at.line, column=at.column))
+        located.append(
+            Located(
+                finding=finding,
+                side=side,
+                is_old=is_old,
+                line=at.line,
+                column=at.column,
+                old_digest=old.digest,
+            )
+        )
     return tuple(located)
 
 

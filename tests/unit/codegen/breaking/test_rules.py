@@ -12,7 +12,7 @@ from trellis_codegen.breaking.comparison import compare_contracts
 from trellis_codegen.breaking.findings import Finding
 from trellis_codegen.breaking.rules.contract_examples import CONTRACT_EXAMPLES
 from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
-from trellis_codegen.breaking.rules.grades import SURFACES, Deploy, Grade
+from trellis_codegen.breaking.rules.grades import SURFACES, Column, Deploy, Grade
 from trellis_codegen.breaking.rules.rule import SchemaClass
 from trellis_codegen.breaking.rules.schema_examples import SCHEMA_EXAMPLES
 from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
@@ -89,6 +89,16 @@ def test_events_break_in_both_directions(rule: str) -> None:
         if kind in (SchemaClass.NARROWER, SchemaClass.WIDER, SchemaClass.BOTH):
             assert max(finding.grade.weight for finding in found.values()) == Grade.BREAK.weight
     assert compare_schemas("EVENT", old, old) == {}
+
+
+@pytest.mark.parametrize("rule", SCHEMA_RULES)
+def test_an_upcaster_helps_old_payloads_of_jobs_only(rule: str) -> None:
+    one, other = SCHEMA_EXAMPLES[rule].fails
+    for old, new in ((one, other), (other, one)):
+        for prefix in ("JOB_PAYLOAD", "JOB_RESULT", "OPERATION_INPUT"):
+            for finding in compare_schemas(prefix, old, new).values():
+                helps = Column.QUEUED in finding.columns and finding.grade is Grade.BREAK
+                assert finding.has_upcast is (prefix == "JOB_PAYLOAD" and helps)
 
 
 @pytest.mark.parametrize("rule", CONTRACT_RULES)

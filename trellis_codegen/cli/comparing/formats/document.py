@@ -62,6 +62,7 @@ def _render_finding(located: Located) -> Object:
         ],
         "reason": finding.reason,
         "remedy": [*finding.remedy],
+        "hasUpcast": finding.has_upcast,
         "ignored": None,
     }
     if finding.ignored is not None:

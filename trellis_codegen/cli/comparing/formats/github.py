@@ -31,5 +31,5 @@ def _annotate(located: Located, comparison: Comparison) -> str:
     properties["title"] = finding.rule
     lines = [f"{finding.surface}: {finding.message}"]
     lines += [f"for example {show_value(value)} ({direction})" for direction, value in finding.witnesses]
-    lines += [f"{number}. {step}" for number, step in enumerate(finding.remedy, start=1)]
+    lines += located.remedies
     return render_command(_COMMANDS[finding.grade], properties, "\n".join(lines))

@@ -62,5 +62,5 @@ def _describe(located: Located) -> str:
     lines = [f"{finding.grade} {finding.rule} {located.side.source}:{located.line}:{located.column}"]
     lines += [finding.message]
     lines += [f"for example {show_value(value)} ({direction})" for direction, value in finding.witnesses]
-    lines += [f"{number}. {step}" for number, step in enumerate(finding.remedy, start=1)]
+    lines += located.remedies
     return "\n".join(map(escape_unprintable, lines))

@@ -45,7 +45,7 @@ def _format_finding(located: Located, *, colour: bool) -> Iterator[str]:
         yield f"    ignored until {finding.ignored.until}: {escape_unprintable(finding.ignored.reason)}"
     elif finding.remedy:
         yield "    in two steps:"
-        yield from (f"      {number}. {step}" for number, step in enumerate(finding.remedy, start=1))
+        yield from (f"      {line}" for line in located.remedies)
 
 
 def format_summary(comparisons: Iterable[Comparison]) -> str:
