@@ -159,7 +159,8 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         async with aclosing(
             history_of(self._queue.connection, self._queue.subjects.job(self._id))
         ) as event_log:
-            async for sequence, event in event_log:
+            async for sequence, stored in event_log:
+                event = None if stored is None else stored.event
                 if event is not None and event.job_id == self._id:
                     if life is None and event.event_type == EventType.CREATED:
                         life = JobLife()

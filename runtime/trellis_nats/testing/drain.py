@@ -143,6 +143,7 @@ class Drain:
                 for job_id, history in histories.items()
                 if job_id in fresh or not history[-1].is_terminal
             ),
+            self._history.writers,
             moved,
         )
 

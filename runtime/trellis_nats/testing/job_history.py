@@ -21,6 +21,8 @@ class JobHistory:
     def __init__(self, connection: Connection, namespace: str) -> None:
         self.events: list[LifecycleEvent] = []
         """Every event that was read, oldest first."""
+        self.writers: dict[str, str] = {}
+        """The digests of the contracts that created the jobs, by job id."""
         self.sequence = 0
         """The sequence of the newest one."""
         self._connection = connection
@@ -49,10 +51,11 @@ class JobHistory:
     async def _follow(self) -> None:
         try:
             async with aclosing(history_of(self._connection, self._filter)) as events:
-                async for sequence, event in events:
+                async for sequence, stored in events:
                     self.sequence = sequence
-                    if event is not None:
-                        self.events.append(event)
+                    if stored is not None:
+                        self.events.append(stored.event)
+                        self.writers.setdefault(stored.event.job_id, stored.digest)
                     self._changed.set()
         finally:
             self._changed.set()

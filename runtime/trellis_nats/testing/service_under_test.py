@@ -122,7 +122,7 @@ class ServiceUnderTest(Generic[ServiceT]):
         Raises:
             InvalidPayload: a stored payload does not match its schema.
         """
-        return created_jobs(queue, await self._history.read())
+        return created_jobs(queue, await self._history.read(), self._history.writers)
 
     async def capture(self, event: EventPublisher[EventT] | EventSource[EventT]) -> CapturedEvents[EventT]:
         """Capture the events of one kind that are published from now on, until the end of the test.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic
@@ -55,8 +55,11 @@ class WorkedJob(Generic[PayloadT, ResultT]):
 class DrainReport:
     """What happened since the last drain, or since the service was created."""
 
-    def __init__(self, histories: Iterable[list[LifecycleEvent]], moved: timedelta) -> None:
+    def __init__(
+        self, histories: Iterable[list[LifecycleEvent]], writers: Mapping[str, str], moved: timedelta
+    ) -> None:
         self._histories = list(histories)
+        self._writers = writers
         self.moved = moved
         """How far the clock was moved."""
 
@@ -76,7 +79,7 @@ class DrainReport:
             InvalidPayload: a stored payload or result does not match its schema.
         """
         return [
-            _worked_job(queue, history)
+            _worked_job(queue, history, self._writers)
             for history in self._histories
             if history[0].job_type == queue.spec.name
         ]
@@ -94,14 +97,13 @@ class DrainReport:
 
 
 def created_jobs(
-    queue: JobQueue[PayloadT, ResultT, UpdateT], events: Iterable[LifecycleEvent]
+    queue: JobQueue[PayloadT, ResultT, UpdateT], events: Iterable[LifecycleEvent], writers: Mapping[str, str]
 ) -> list[CreatedJob[PayloadT]]:
-    """Return the jobs of a queue that were created, oldest first."""
-    codec = setup_of(queue).context.payload
+    """Return the jobs of a queue that were created, oldest first. `writers` are the digests of their contracts."""
     return [
         CreatedJob(
             id=event.job_id,
-            payload=codec.from_json(event.payload),
+            payload=queue.read_payload(event.payload, digest=writers[event.job_id]),
             not_before=instant(event.not_before),
             deadline=instant(event.deadline),
         )
@@ -111,13 +113,13 @@ def created_jobs(
 
 
 def _worked_job(
-    queue: JobQueue[PayloadT, ResultT, UpdateT], history: list[LifecycleEvent]
+    queue: JobQueue[PayloadT, ResultT, UpdateT], history: list[LifecycleEvent], writers: Mapping[str, str]
 ) -> WorkedJob[PayloadT, ResultT]:
     context, newest = setup_of(queue).context, history[-1]
     is_completed = newest.effective_state is JobState.COMPLETED
     return WorkedJob(
         id=newest.job_id,
-        payload=context.payload.from_json(history[0].payload),
+        payload=queue.read_payload(history[0].payload, digest=writers[newest.job_id]),
         state=newest.effective_state,
         result=context.result.from_json(newest.result)
         if is_completed and context.result is not None

@@ -25,7 +25,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.jobs.model.states import EventType
-from trellis_nats.testing import LogSignals, NatsServer, inspect_queue
+from trellis_nats.testing import LogSignals, NatsServer, inspect_queue, service_under_test
 
 from tests.support.delays import count_messages, narrow_consumer
 from tests.support.eventually import eventually
@@ -95,11 +95,17 @@ async def new_worker(url: str, options: Options | None = None) -> AsyncGenerator
 
 
 async def store_foreign(
-    connection: Connection, payload: JsonValue, *, job_id: str, headers: dict[str, str], event: EventType
+    connection: Connection,
+    payload: JsonValue,
+    *,
+    job_id: str,
+    headers: dict[str, str],
+    event: EventType,
+    queue: str = "notes",
 ) -> None:
     """Store the event that opens a job, as another writer does."""
-    body = foreign_body(event, job_id, {"service": "notes", "payload": payload}, queue="notes")
-    subject = f"trellis.jobs.notes.notes.{job_id}.{event}"
+    body = foreign_body(event, job_id, {"service": "notes", "payload": payload}, queue=queue)
+    subject = f"trellis.jobs.notes.{queue}.{job_id}.{event}"
     await publish_acked(connection, subject, json.dumps(body).encode(), headers=headers, timeout=SOON)
 
 
@@ -159,6 +165,23 @@ async def test_a_keyed_job_keeps_the_key_under_which_it_was_created(nats_server:
 
     assert results == ["new 1 ann under ann"] * 3
     assert (record.active, record.queued) == ((), ())
+
+
+async def test_a_keyed_job_whose_event_names_no_key_gets_that_of_the_new_payload(
+    nats_server: NatsServer,
+) -> None:
+    """As where an operator sends a job again, or where the old version of the queue had no keys."""
+    async with new_worker(nats_server.url) as worker:
+        await store_foreign(
+            worker.runtime.connection,
+            {"owner": "ann"},
+            job_id="J1",
+            headers={HEADER: OLD.digest},
+            event=EventType.CREATED,
+            queue="tasks",
+        )
+
+        assert await worker.jobs.tasks.ref("J1").result(timeout=SOON) == "new 1 ann under ann"
 
 
 async def test_a_new_version_cancels_a_keyed_job_of_an_old_one(nats_server: NatsServer) -> None:
@@ -333,6 +356,20 @@ async def test_a_job_that_is_sent_again_is_upcast(nats_server: NatsServer, heade
 
 def _refuse(old: JsonObject) -> NewNote:
     raise LookupError(str(sorted(old)))
+
+
+async def test_a_test_of_the_new_version_reads_jobs_of_the_old_one(nats_server: NatsServer) -> None:
+    async with (
+        OldService.connect(nats_server.url) as producer,
+        service_under_test(NewService, nats_server.url) as under_test,
+    ):
+        register(under_test.service)
+        await producer.jobs.tasks.create(OldTask(owner="ann"))
+        report = await under_test.drain()
+        tasks = under_test.service.jobs.tasks
+
+        assert report.one(tasks).payload == NewTask(assigned_to="ann")
+        assert [job.payload for job in await under_test.created(tasks)] == [NewTask(assigned_to="ann")]
 
 
 async def _is_completed(ref: JobRef[NewNote, str]) -> bool:

@@ -20,8 +20,14 @@ from trellis_nats import (
     UpcastFailed,
 )
 from trellis_nats.codec import Codec
+from trellis_nats.jobs.keys.model.event_fields import stored_key
+from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.payload_reader import PayloadReader, ReadPayload
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.writer import payload_writer
 
+from tests.support.foreign_events import foreign_body
 from tests.support.payload_readers import OWN
 from tests.support.renamed_versions import NEW, OLD, NewNote, NewService, from_text
 
@@ -263,6 +269,45 @@ def test_other_mistakes_are_refused() -> None:
 
 def cast_any(value: object) -> Any:
     return value
+
+
+def test_the_json_of_this_version_is_the_upcast_payload_or_the_stored_one() -> None:
+    payloads = reader()
+    payloads.register(from_v1, from_digest=V1)
+
+    assert payloads.upcast_json({"weight": 7}, V1) == {"grams": 7}
+    assert payloads.upcast_json({"grams": 7.0}, V2) == {"grams": 7.0}
+    assert payloads.upcast_json({"other": 7}, V1) == {"other": 7}
+
+
+def test_a_repeated_payload_has_the_writer_of_the_first_one() -> None:
+    def opened(kind: str, payload: int, digest: str) -> StoredEvent:
+        body = foreign_body(EventType(kind), "J1", {"payload": payload})
+        return StoredEvent(LifecycleEvent.model_validate(body), 1, None, digest=digest)
+
+    created = opened("created", 1, V1)
+    assert payload_writer(created, created) == V1
+    assert payload_writer(opened("retried", 1, ""), created) == V1
+    assert payload_writer(opened("retried", 1, V2), created) == V2
+    assert payload_writer(opened("retried", 2, ""), created) == ""
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "key"),
+    [
+        ({"key": "ann", "keyHash": "a" * 64}, JobKey("ann", "a" * 64)),
+        ({"key": "ann", "keyHash": "A" * 64}, None),
+        ({"key": "ann", "keyHash": "a.>"}, None),
+        ({"key": 1, "keyHash": "a" * 64}, None),
+        ({"keyHash": "a" * 64}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_key_of_an_event_is_read_if_it_is_one(concurrency: JsonValue, key: JobKey | None) -> None:
+    body = foreign_body(EventType.CREATED, "J1", {"concurrency": concurrency})
+
+    assert stored_key(LifecycleEvent.model_validate(body)) == key
 
 
 objects = st.dictionaries(

@@ -10,7 +10,8 @@ from datetime import datetime
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
-from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent
+from trellis_nats._versions import digest_of
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.model.subjects import STREAM
 
@@ -63,7 +64,7 @@ async def _parsed(
 
 async def history_of(
     connection: Connection, filter_subject: str
-) -> AsyncGenerator[tuple[int, LifecycleEvent | None], None]:
+) -> AsyncGenerator[tuple[int, StoredEvent | None], None]:
     """Yield every event under a filter, from the first one that is stored on, and its sequence. It does not end.
 
     An event that cannot be read is None.
@@ -74,7 +75,9 @@ async def history_of(
     """
     async with follow_stream(connection, STREAM, filter_subject, after=0) as messages:
         async for message in messages:
-            yield message.stream_sequence, LifecycleEvent.parse(message.data)
+            event, sequence = LifecycleEvent.parse(message.data), message.stream_sequence
+            digest = digest_of(message.headers)
+            yield sequence, None if event is None else StoredEvent(event, sequence, None, digest=digest)
 
 
 def _common(prefixes: Iterable[str]) -> str:
