@@ -14,7 +14,7 @@ from typing import Final
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType
 
-__all__ = ["JobLife", "counting_events", "endings_of"]
+__all__ = ["JobLife", "counting_events", "endings_of", "is_counted"]
 
 _AFTER_END: Final[dict[str, frozenset[str]]] = {
     EventType.FAILED: frozenset({EventType.RETRIED, EventType.DEAD}),
@@ -22,6 +22,23 @@ _AFTER_END: Final[dict[str, frozenset[str]]] = {
     EventType.DEAD: frozenset({EventType.RETRIED, EventType.DISMISSED}),
 }
 """The events that count after an ending."""
+
+
+def is_counted(kind: str, ended_by: str | None) -> bool:
+    """Return whether the next event of a job counts. An event of an unknown type does not.
+
+    A second `created` begins the job again, as its worker does: a runtime that does not fence its `created` events
+    may store one again.
+
+    Args:
+        kind: its type.
+        ended_by: the type of the event that ended the job; None while it has not ended.
+    """
+    if kind not in STATE_AFTER:
+        return False
+    if ended_by is None or kind == EventType.CREATED:
+        return True
+    return kind in _AFTER_END.get(ended_by, frozenset())
 
 
 class JobLife:
@@ -36,16 +53,9 @@ class JobLife:
         return self._ended_by is not None
 
     def take(self, event: LifecycleEvent) -> bool:
-        """Take the next event, and return whether it counts. An event of an unknown type does not.
-
-        A second `created` begins the job again, as its worker does: a runtime that does not fence its `created` events
-        may store one again.
-        """
+        """Take the next event, and return whether it counts: see `is_counted`."""
         kind = event.event_type
-        if kind not in STATE_AFTER:
-            return False
-        after_end = None if self._ended_by is None else _AFTER_END.get(self._ended_by, frozenset())
-        if kind != EventType.CREATED and after_end is not None and kind not in after_end:
+        if not is_counted(kind, self._ended_by):
             return False
         self._ended_by = kind if kind in TERMINAL_EVENTS else None
         return True
