@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
@@ -16,10 +17,11 @@ __all__ = [
     "api",
     "example",
     "publish",
+    "scan_grants",
     "subscribe",
 ]
 
-Role = Literal["worker", "producer", "operator", "provisioner", "client"]
+Role = Literal["worker", "producer", "operator", "provisioner", "auditor", "client"]
 """What a user of the server does for a service; `permissions` describes each role."""
 
 Operation = Literal["publish to", "subscribe to", "answer requests on"]
@@ -87,6 +89,12 @@ def subscribe(subject: str, purpose: str, *, at_start: StartCheck = StartCheck.R
 def api(request: str, purpose: str, *, at_start: StartCheck = StartCheck.REQUIRED) -> Grant:
     """Return the grant to send a request to the JetStream API; `request` is the subject after `$JS.API.`."""
     return Grant("publish to", f"$JS.API.{request}", purpose, at_start=at_start)
+
+
+def scan_grants(stream: str, purpose: str) -> Iterator[Grant]:
+    """To read a stream with consumers that last as long as the reading. NATS cannot confine them to some subjects."""
+    for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
+        yield api(f"CONSUMER.{request.format(stream)}", purpose)
 
 
 def answer(

@@ -24,14 +24,14 @@ from trellis_nats.events.envelope import with_header
 from trellis_nats.events.grants import publish_grants
 from trellis_nats.events.source import EventSource, EventSubscription
 from trellis_nats.events.subjects import EVENT_STREAM, event_subject
-from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.grants import Grant, Role, StartCheck, scan_grants
 from trellis_nats.ids import new_id
 from trellis_nats.provision.requirements import StreamRequirement
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["EventChannel", "EventOutlet", "EventPublisher", "PublishedEvent"]
+__all__ = ["EventChannel", "EventOutlet", "EventPublisher", "PublishedEvent", "PublisherSurface"]
 
 EventT = TypeVar("EventT")
 
@@ -60,7 +60,7 @@ class EventOutlet(Generic[EventT]):
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
         self._description = describe_publication(spec.name)
         self._version = ContractVersion(runtime.contract.digest)
-        runtime.register(_PublisherSurface(spec, self._at_start))
+        runtime.register(PublisherSurface(spec, self._at_start))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"
@@ -128,14 +128,20 @@ class EventPublisher(EventChannel[EventT]):
 
 
 @dataclass(frozen=True)
-class _PublisherSurface(Surface):
+class PublisherSurface(Surface):
+    """One event to publish: the stream, and the permission."""
+
     spec: EventSpec
     at_start: StartCheck
 
     @override
     def requirements(self, binding: Binding) -> Iterable[StreamRequirement]:
+        """Return the stream of events."""
         return (EVENT_STREAM,)
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
+        """Return the permission to publish; for an audit, those to read what the service has published."""
+        if role == "auditor" and self.at_start is StartCheck.REQUIRED:
+            return scan_grants(EVENT_STREAM.name, "read what events have stored")
         return publish_grants(self.spec, self.at_start) if role in {"worker", "client"} else ()

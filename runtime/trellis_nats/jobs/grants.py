@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.binding import JobsBinding, QueueBinding
-from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, subscribe
+from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, scan_grants, subscribe
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import (
@@ -22,6 +22,7 @@ from trellis_nats.jobs.model.subjects import (
 )
 
 __all__ = [
+    "audit_grants",
     "create_grants",
     "event_question_grants",
     "inspect_grants",
@@ -168,8 +169,7 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
     NATS cannot confine consumers on the stream of jobs, or a purge of it, to one service.
     """
     lease = kv_subject(jobs.keys_bucket, f"{LEASES_PREFIX}.*")
-    for request in ("CREATE.{}.>", "DELETE.{}.*", "MSG.NEXT.{}.*"):
-        yield api(f"CONSUMER.{request.format(STREAM)}", "list and follow jobs")
+    yield from scan_grants(STREAM, "list and follow jobs")
     yield publish(f"$JS.ACK.{STREAM}.*.>", "acknowledge what a follower read")
     yield publish(
         f"$JS.ACK.*.*.{STREAM}.*.>", "acknowledge what a follower read, where the server has js_ack_fc_v2"
@@ -182,6 +182,11 @@ def maintenance_grants(jobs: JobsBinding) -> Iterator[Grant]:
     yield _ask(jobs)
     yield publish(lease, "hold the lease of the leader")
     yield api(f"DIRECT.GET.{kv_stream(jobs.keys_bucket)}.{lease}", "read the lease of the leader")
+
+
+def audit_grants() -> Iterator[Grant]:
+    """To read the payloads and results of jobs, of any service."""
+    yield from scan_grants(STREAM, "read what jobs have stored")
 
 
 def _ask(jobs: JobsBinding) -> Grant:

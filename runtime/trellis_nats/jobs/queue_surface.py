@@ -11,6 +11,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, JobsBinding, QueueBinding
 from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.jobs.grants import (
+    audit_grants,
     create_grants,
     inspect_grants,
     key_record_grants,
@@ -88,9 +89,11 @@ class JobsSurface(Surface):
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
-        """Return what maintenance needs."""
+        """Return what maintenance needs, and what an audit needs."""
         if binding.jobs is not None and role == "operator":
             yield from maintenance_grants(binding.jobs)
+        if role == "auditor":
+            yield from audit_grants()
 
     @override
     async def start(self) -> None:

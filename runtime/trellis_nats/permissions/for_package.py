@@ -28,7 +28,8 @@ def permissions(
 
     `worker` works the queues, serves the RPCs, publishes the events and uses the buckets; `producer` creates jobs, and
     follows and cancels them; `operator` does the maintenance (`Options.maintenance`, `rescue_lost`, `purge_ended`, `follow`),
-    alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `client`, of a generated client
+    alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `auditor` reads
+    what jobs and events have stored, for `trellis audit`; `client`, of a generated client
     class, calls the RPCs and subscribes to the events. Two roles are joined with `|`.
 
     With a control plane, give its `binding`: its names are used. `inbox_prefix`, `jetstream_domain` and

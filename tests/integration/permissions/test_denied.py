@@ -14,7 +14,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.depot import accounts, role_accounts
 
-ROLES = ("worker", "producer", "operator", "provisioner", "client")
+ROLES = ("worker", "producer", "operator", "provisioner", "auditor", "client")
 INBOX = {role: "_INBOX_depot.client" if role == "client" else "_INBOX_depot" for role in ROLES}
 SOON = timedelta(seconds=5)
 
@@ -117,11 +117,26 @@ CREATING = ["trellis.jobs.depot.pack.J1.created"]
 KEEPING_KEYS = ["$KV.JOBS_KEYS_depot.depot.ship.key"]
 CLAIMING = ["trellis.job_claims.depot.I1", "trellis.jobs.depot.ship.J1.stale"]
 CALLING = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.x", "transfer.v1.upload.depot.x"]
+READING = [
+    "$JS.API.CONSUMER.CREATE.JOBS.mine",
+    "$JS.API.CONSUMER.CREATE.JOBS.mine.trellis.jobs.>",
+    "$JS.API.CONSUMER.DELETE.JOBS.mine",
+    "$JS.API.CONSUMER.MSG.NEXT.JOBS.mine",
+]
 PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
     "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
     "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *KEEPING_KEYS, *CALLING],
+    "auditor": [
+        *OTHERS,
+        *(subject for subject in DUTIES if subject not in READING),
+        *MAKING,
+        *WORKING,
+        *CREATING,
+        *KEEPING_KEYS,
+        *CALLING,
+    ],
     "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING, *KEEPING_KEYS],
 }
 
@@ -167,6 +182,7 @@ SUBSCRIBING = {
     "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
     "operator": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS],
     "provisioner": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
+    "auditor": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
     "client": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],
 }
 
