@@ -11,12 +11,14 @@ class ExitCode(IntEnum):
     """How a command ended."""
 
     OK = 0
-    """Nothing is left to do."""
+    """Nothing is left to do, or to be said against a contract."""
     LEFT = 1
-    """`plan`: something differs, or a removed queue holds jobs. `apply`: something could not be applied."""
+    """`plan`: something differs, or a removed queue holds jobs. `apply`: something could not be applied. `audit`: the contract refuses something that is stored, or lacks a queue that holds jobs."""
     USAGE = 2
     """An argument or an option is wrong, or a package cannot be read."""
     SERVER = 3
     """The server cannot be reached, or refuses what the command needs."""
+    INVALID = 3
+    """A manifest has errors: as for SERVER, the question could not be answered."""
     INTERRUPTED = 130
     """Ctrl-C."""

@@ -84,6 +84,7 @@ def test_the_command_for_operators_works_without_the_generator(
 
     assert installed(python) & (GENERATOR_ONLY - {"typer"}) == set()
     assert "MANIFEST" in run(tmp_path / "venv/bin/trellis", "provision", "plan", "--help")
+    assert "CONTRACT" in run(tmp_path / "venv/bin/trellis", "audit", "--help")
 
 
 def test_all_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:

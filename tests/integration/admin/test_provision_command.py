@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
-import os
 import shutil
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
-from trellis_admin.cli import main
 from trellis_nats import permissions
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.testing import NatsServer
@@ -25,18 +18,14 @@ from tests.integration.provision.test_removed_queues import work_of
 from tests.support.depot import accounts, login
 from tests.support.eventually import eventually
 from tests.support.shop_versions import Parcel, Version1, Version2
+from tests.support.trellis_command import Ended, run_trellis, run_trellis_here
 from tests.support.versions import binary_of
 
 PACKAGE = ROOT / "examples/orders_service/orders_participant"
-COMMAND = "import sys; from trellis_admin.cli import main; main()"
 
 
 @dataclass
-class Result:
-    code: int
-    out: str
-    error: str
-
+class Result(Ended):
     @property
     def contract(self) -> dict[str, Any]:  # Any: JSON
         contract: dict[str, Any] = json.loads(self.out)["contracts"][0]
@@ -44,36 +33,13 @@ class Result:
 
 
 async def trellis(*arguments: str | Path, cwd: Path = ROOT) -> Result:
-    paths = [ROOT, ROOT / "admin", ROOT / "runtime"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, "provision", *map(str, arguments)),
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "NO_COLOR": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, error = await process.communicate()
-    return Result(process.returncode or 0, out.decode(), error.decode())
+    ended = await run_trellis("provision", *arguments, cwd=cwd)
+    return Result(ended.code, ended.out, ended.error)
 
 
 async def trellis_here(*arguments: str | Path) -> Result:
-    """Run the command in a thread of this process, which has imported everything already."""
-    out, error = io.StringIO(), io.StringIO()
-
-    def run() -> int:
-        with (
-            mock.patch.object(sys, "argv", ["trellis", "provision", *map(str, arguments)]),
-            redirect_stdout(out),
-            redirect_stderr(error),
-        ):
-            try:
-                main()
-            except SystemExit as end:
-                return int(end.code or 0)
-        return 0
-
-    code = await asyncio.to_thread(run)
-    return Result(code, out.getvalue(), error.getvalue())
+    ended = await run_trellis_here("provision", *arguments)
+    return Result(ended.code, ended.out, ended.error)
 
 
 @pytest.fixture

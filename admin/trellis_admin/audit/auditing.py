@@ -1,0 +1,205 @@
+"""Audits a service: reads what its jobs, and if asked its results and events, have stored, with the types of a contract."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from trellis_nats import Options, Runtime, Service, TrellisError
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.bulk_reader import Stored
+from trellis_nats._versions import digest_of
+from trellis_nats.connect import open_connection
+from trellis_nats.errors import ApiError, PermissionDenied
+from trellis_nats.events.publisher import PublisherSurface
+from trellis_nats.events.subjects import EVENT_STREAM
+from trellis_nats.grants import StartCheck
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.subjects import STREAM
+from trellis_nats.jobs.queue_surface import QueueSurface
+from trellis_nats.specs import EventSpec, JobSpec
+
+from trellis_admin.audit.counts import Audit, Kind, Subject
+from trellis_admin.audit.open_jobs import OPENING, OpenJobs, parse_subject
+from trellis_admin.audit.readers import EventReader, PayloadReader, Reader, ResultReader
+from trellis_admin.audit.reading import Progress, find_jobs, find_newest, job_filters, read_chosen
+
+__all__ = ["AuditRequest", "CannotAudit", "audit_service"]
+
+_STEP: Final = "reading"
+_NO_STREAM: Final = 10059
+
+
+class CannotAudit(TrellisError):
+    """A stream cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditRequest:
+    """What is read in addition to the payloads of jobs."""
+
+    results: int = 0
+    """How many results of each queue, the newest ones."""
+    events: int = 0
+    """How many events of each kind, likewise."""
+    keep_values: bool = False
+    """Whether the examples of values that are refused have the values themselves."""
+
+
+def ignore_progress(_step: str, _done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+async def audit_service(
+    service: type[Service],
+    server: str,
+    options: Options,
+    request: AuditRequest | None = None,
+    *,
+    progress: Progress = ignore_progress,
+) -> Audit:
+    """Read everything that the jobs of a service have stored, and that a process of this contract may still read.
+
+    It reads only: nothing is acknowledged or written, and its consumers are removed. Memory grows with the jobs that have not
+    ended, failed or are dead: less than 200 bytes for each, and two pages of 8 MiB.
+
+    Raises:
+        CannotAudit: the account may not read a stream, or there is no such stream.
+        TrellisError: the server cannot be reached, or does not answer.
+    """
+    runtime = Runtime(service.contract, options)
+    service(runtime)
+    async with open_connection(runtime, server) as connection:
+        auditing = _Auditing(runtime, connection, request or AuditRequest(), progress)
+        with _explain(STREAM):
+            subjects = await auditing.audit_jobs()
+        with _explain(EVENT_STREAM.name):
+            subjects += await auditing.audit_events()
+    return Audit(contract_id=service.contract.id, digest=service.contract.digest, subjects=tuple(subjects))
+
+
+@contextmanager
+def _explain(stream: str) -> Generator[None]:
+    """Say what to do where a stream cannot be read."""
+    try:
+        yield
+    except PermissionDenied as error:
+        raise CannotAudit(f'{error}; permissions(…, "auditor") lists what an audit needs') from error
+    except ApiError as error:
+        if error.err_code != _NO_STREAM:
+            raise
+        raise CannotAudit(
+            f'stream "{stream}" does not exist on this server: no service has stored anything there, or it is in another '
+            "account or domain"
+        ) from error
+
+
+@dataclass(slots=True)
+class _Auditing:
+    """One run."""
+
+    runtime: Runtime
+    connection: Connection
+    request: AuditRequest
+    progress: Progress
+
+    async def audit_jobs(self) -> list[Subject]:
+        """Read payloads, and results if asked."""
+        binding = self.runtime.binding.jobs
+        namespace = self.runtime.contract.name if binding is None else binding.namespace
+        specs = {spec.name: spec for spec in self._job_specs()}
+        jobs = await find_jobs(
+            self.connection, namespace, results=self.request.results, progress=self.progress
+        )
+        payloads = await self._audit_payloads(specs, jobs, namespace)
+        return [*payloads, *await self._audit_results(specs, jobs.results(), namespace)]
+
+    async def _audit_payloads(
+        self, specs: dict[str, JobSpec], jobs: OpenJobs, namespace: str
+    ) -> list[Subject]:
+        subjects = {name: Subject(Kind.PAYLOAD, name) for name in specs}
+        expected = Counter[str]()
+        chosen: list[int] = []
+        dead: set[int] = set()
+        for name, job in jobs.audited():
+            if name not in specs:
+                subject = subjects.setdefault(name, Subject(Kind.PAYLOAD, name, is_declared=False))
+                subject.counted.add(is_dead=job.is_dead)
+                continue
+            expected[name] += 1
+            if job.sequence:
+                chosen.append(job.sequence)
+            if job.is_dead:
+                dead.add(job.sequence)
+        readers: dict[str, Reader] = {name: PayloadReader(spec) for name, spec in specs.items()}
+        chosen.sort()
+        await self._read_jobs(subjects, readers, chosen, job_filters(namespace, OPENING), dead=dead)
+        for name in specs:
+            subjects[name].gone = expected[name] - subjects[name].counted.total
+        return [subjects[name] for name in sorted(subjects)]
+
+    async def _audit_results(
+        self, specs: dict[str, JobSpec], chosen: Sequence[int], namespace: str
+    ) -> list[Subject]:
+        if not self.request.results:
+            return []
+        specs = {name: spec for name, spec in specs.items() if spec.result is not None}
+        subjects = {name: Subject(Kind.RESULT, name) for name in sorted(specs)}
+        readers: dict[str, Reader] = {name: ResultReader(spec) for name, spec in specs.items()}
+        await self._read_jobs(subjects, readers, chosen, job_filters(namespace, [EventType.COMPLETED]))
+        return [*subjects.values()]
+
+    async def _read_jobs(
+        self,
+        subjects: dict[str, Subject],
+        readers: dict[str, Reader],
+        chosen: Sequence[int],
+        filters: Sequence[str],
+        *,
+        dead: frozenset[int] | set[int] = frozenset(),
+    ) -> None:
+        done = 0
+        async for page in read_chosen(self.connection, STREAM, filters, chosen):
+            for stored in page:
+                place = parse_subject(stored.message.subject)
+                reader = readers.get(place.queue)
+                if reader is not None:
+                    is_dead = stored.sequence in dead
+                    self._count(subjects[place.queue], reader, stored, place.job_id, is_dead=is_dead)
+            done += len(page)
+            self.progress(_STEP, done, len(chosen))
+
+    async def audit_events(self) -> list[Subject]:
+        """Read the newest events, if asked."""
+        subjects: list[Subject] = []
+        for spec in self._event_specs() if self.request.events else ():
+            subject, reader = Subject(Kind.EVENT, spec.name), EventReader(spec)
+            chosen = await find_newest(self.connection, EVENT_STREAM.name, spec.filter, self.request.events)
+            async for page in read_chosen(self.connection, EVENT_STREAM.name, [spec.filter], chosen):
+                for stored in page:
+                    event_id = stored.message.headers.get("Nats-Msg-Id", str(stored.sequence))
+                    self._count(subject, reader, stored, event_id, is_dead=False)
+            subjects.append(subject)
+        return subjects
+
+    def _count(
+        self, subject: Subject, reader: Reader, stored: Stored, example_id: str, *, is_dead: bool
+    ) -> None:
+        refused = reader.read(stored.message)
+        if refused is not None and not self.request.keep_values:
+            refused = refused._replace(value=None)
+        subject.count(digest_of(stored.message.headers), refused, example_id, is_dead=is_dead)
+
+    def _job_specs(self) -> list[JobSpec]:
+        return [surface.spec for surface in self.runtime.surfaces if isinstance(surface, QueueSurface)]
+
+    def _event_specs(self) -> list[EventSpec]:
+        """Return the events of the contract itself."""
+        return [
+            surface.spec
+            for surface in self.runtime.surfaces
+            if isinstance(surface, PublisherSurface) and surface.at_start is StartCheck.REQUIRED
+        ]

@@ -1,0 +1,139 @@
+"""Shows what an audit found, for people and as JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from trellis_admin.audit.counts import Audit, Counted, Example, FailureCount, Kind, Subject, Writer
+
+__all__ = ["VERSION", "to_json", "to_text"]
+
+VERSION: Final = 1
+"""The version of the JSON. It changes when a member is removed or means something else; members may be added."""
+_INDENT: Final = "    "
+_IDS_SHOWN: Final = 3
+
+
+def to_text(audits: Iterable[Audit], *, show_values: bool = False) -> str:
+    """Return what was found, for people: a line for each queue and event, and lines for each reason."""
+    return "\n".join(line for audit in audits for line in _lines(audit, show_values=show_values))
+
+
+def to_json(audits: Iterable[Audit], *, show_values: bool = False) -> str:
+    """Return what was found as one JSON object (docs/reference/audit.md)."""
+    contracts = [_object(audit, show_values=show_values) for audit in audits]
+    return json.dumps({"version": VERSION, "contracts": contracts}, indent=2)
+
+
+def _lines(audit: Audit, *, show_values: bool) -> Iterator[str]:
+    yield f"{audit.contract_id} (digest {audit.digest})"
+    for subject in audit.subjects:
+        yield from _subject_lines(subject, show_values=show_values)
+    yield _summary(audit)
+
+
+def _subject_lines(subject: Subject, *, show_values: bool) -> Iterator[str]:
+    title = f"queue {subject.name}" if subject.kind is Kind.PAYLOAD else f"{subject.kind} {subject.name}"
+    counted = _describe(subject.kind, subject.counted)
+    if not subject.is_declared:
+        if subject.counted.total:
+            yield f"  ? {title} is not in the contract: {counted}, which no worker of this version takes"
+        return
+    gone = (
+        f"; {subject.gone:,} more have lost their payload to the limits of the stream" if subject.gone else ""
+    )
+    if not subject.refused.total:
+        yield f"  = {title}: {counted}{gone}"
+        return
+    yield f"  x {title}: {counted}; refused: {_describe(subject.kind, subject.refused)}{gone}"
+    for (kind, place), failure in sorted(subject.failures.items(), key=_most_first):
+        yield f"{_INDENT}{failure.counted.total:,} at {place or 'the whole'}: {failure.text} ({kind})"
+        yield f"{_INDENT}  {_name_examples(failure)}"
+        if show_values:
+            yield from (
+                f"{_INDENT}  {each.id}: {json.dumps(each.value, ensure_ascii=False)}"
+                for each in failure.examples
+            )
+    yield from (
+        f"{_INDENT}{_name_writer(digest)} wrote {writer.values:,}, of which {writer.refused:,} are refused"
+        for digest, writer in sorted(subject.writers.items())
+    )
+
+
+def _most_first(item: tuple[tuple[str, str], FailureCount]) -> tuple[int, tuple[str, str]]:
+    return -item[1].counted.total, item[0]
+
+
+def _describe(kind: Kind, counted: Counted) -> str:
+    if kind is not Kind.PAYLOAD:
+        return f"{counted.total:,}"
+    return f"{counted.waiting:,} waiting and {counted.dead:,} dead jobs"
+
+
+def _name_examples(failure: FailureCount) -> str:
+    ids = ", ".join(each.id for each in failure.examples[:_IDS_SHOWN])
+    more = failure.counted.total - min(len(failure.examples), _IDS_SHOWN)
+    return f"{ids} and {more:,} more" if more else ids
+
+
+def _name_writer(digest: str) -> str:
+    return f"contract version {digest}" if digest else "a runtime that names no version"
+
+
+def _summary(audit: Audit) -> str:
+    parts = [f"{audit.values:,} values"]
+    if audit.is_safe:
+        return f"  {parts[0]}: the contract reads all of them"
+    if audit.refused:
+        parts.append(f"{audit.refused:,} are refused")
+    if audit.unclaimed:
+        parts.append(f"{audit.unclaimed:,} jobs are in queues that the contract does not have")
+    return f"  {', '.join(parts)}"
+
+
+def _object(audit: Audit, *, show_values: bool) -> dict[str, object]:
+    return {
+        "id": audit.contract_id,
+        "digest": audit.digest,
+        "safe": audit.is_safe,
+        "values": audit.values,
+        "refused": audit.refused,
+        "unclaimed": audit.unclaimed,
+        "subjects": [_subject_object(subject, show_values=show_values) for subject in audit.subjects],
+    }
+
+
+def _subject_object(subject: Subject, *, show_values: bool) -> dict[str, object]:
+    return {
+        "kind": subject.kind.value,
+        "name": subject.name,
+        "declared": subject.is_declared,
+        "counted": _counted_object(subject.counted),
+        "refused": _counted_object(subject.refused),
+        "gone": subject.gone,
+        "failures": [
+            {
+                "type": kind,
+                "place": place,
+                "text": failure.text,
+                "counted": _counted_object(failure.counted),
+                "examples": [_example_object(each, show_values=show_values) for each in failure.examples],
+            }
+            for (kind, place), failure in sorted(subject.failures.items(), key=_most_first)
+        ],
+        "writers": [_writer_object(digest, writer) for digest, writer in sorted(subject.writers.items())],
+    }
+
+
+def _counted_object(counted: Counted) -> dict[str, int]:
+    return {"waiting": counted.waiting, "dead": counted.dead}
+
+
+def _example_object(example: Example, *, show_values: bool) -> dict[str, object]:
+    return {"id": example.id, **({"value": example.value} if show_values else {})}
+
+
+def _writer_object(digest: str, writer: Writer) -> dict[str, object]:
+    return {"digest": digest or None, "values": writer.values, "refused": writer.refused}

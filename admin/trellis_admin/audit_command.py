@@ -1,0 +1,125 @@
+"""`trellis audit`: reads what waits on a server with the types of a contract."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Annotated, Final, Self
+
+import typer
+
+from trellis_admin.arguments import (
+    SERVER,
+    ApiPrefix,
+    Creds,
+    Domain,
+    InboxPrefix,
+    Nkey,
+    Password,
+    Server,
+    TlsCa,
+    Token,
+    User,
+    make_credentials,
+    make_options,
+)
+from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
+from trellis_admin.exits import ExitCode
+from trellis_admin.manifests import open_contract
+
+__all__ = ["audit"]
+
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONTRACT",
+        help="What reads: a manifest, or a generated package (its folder, the contract.json in it, or its module name).",
+    ),
+]
+Others = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="CONTRACT",
+        help="Where contracts are that a manifest uses, as trellis-gen takes it.",
+    ),
+]
+
+_EVERY: Final = 0.2
+"""Seconds between two reports of progress."""
+
+audit = typer.Typer(invoke_without_command=True)
+
+
+@audit.callback()
+def audit_command(
+    context: typer.Context,
+    against: Against = None,
+    others: Others = None,
+    server: Server = SERVER,
+    creds: Creds = None,
+    nkey: Nkey = None,
+    user: User = None,
+    password: Password = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    domain: Domain = None,
+    api_prefix: ApiPrefix = None,
+    inbox_prefix: InboxPrefix = None,
+    results: Annotated[
+        int, typer.Option(min=0, help="Read the last N results of each queue too.", metavar="N")
+    ] = 0,
+    events: Annotated[
+        int, typer.Option(min=0, help="Read the last N events of each kind too.", metavar="N")
+    ] = 0,
+    show_payloads: Annotated[
+        bool, typer.Option("--show-payloads", help="Print the values that are refused. They may be secret.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Read every payload that waits, is delayed or is dead, as a worker of a contract would. Nothing is changed.
+
+    Exit code 0: all are read. 1: some are refused, or are in queues that the contract does not have. 2: wrong usage. 3: the
+    manifest is not valid, or the server cannot be asked.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if against is None:
+        raise typer.BadParameter("name a contract", param_hint="--against")
+    options = make_options(
+        make_credentials(creds, nkey, user, password, token),
+        tls_ca,
+        jetstream_domain=domain,
+        jetstream_api_prefix=api_prefix,
+        inbox_prefix=inbox_prefix,
+    )
+    request = AuditRequest(results=results, events=events, keep_values=show_payloads)
+    with open_contract(against, others or ()) as service, Progress() as progress:
+        found = asyncio.run(audit_service(service, server, options, request, progress=progress.show))
+    show = to_json if as_json else to_text
+    typer.echo(show([found], show_values=show_payloads))
+    raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
+
+
+class Progress:
+    """One line on stderr that is written again and again, if that is a terminal."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the line."""
+        if self._is_shown and self._next:
+            sys.stderr.write("\r\x1b[K")
+
+    def show(self, step: str, done: int, total: int) -> None:
+        """Show how far a step is."""
+        if self._is_shown and (now := time.monotonic()) >= self._next:
+            self._next = now + _EVERY
+            sys.stderr.write(f"\r\x1b[K{step}: {done:,} of {total:,}")
+            sys.stderr.flush()
