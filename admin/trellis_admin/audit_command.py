@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated, Final, Self
 
 import typer
+from trellis_nats import Service
 
 from trellis_admin.arguments import (
     SERVER,
@@ -27,6 +30,7 @@ from trellis_admin.arguments import (
 from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
 from trellis_admin.exits import ExitCode
 from trellis_admin.manifests import open_contract
+from trellis_admin.packages import UnreadablePackage, load_registered
 
 __all__ = ["audit"]
 
@@ -46,6 +50,15 @@ Others = Annotated[
     ),
 ]
 
+Registered = Annotated[
+    str | None,
+    typer.Option(
+        "--service",
+        metavar="MODULE:ATTRIBUTE",
+        help="Whose upcasters are used: a service, or a function that takes one and registers them.",
+    ),
+]
+
 _EVERY: Final = 0.2
 """Seconds between two reports of progress."""
 
@@ -57,6 +70,7 @@ def audit_command(
     context: typer.Context,
     against: Against = None,
     others: Others = None,
+    registered: Registered = None,
     server: Server = SERVER,
     creds: Creds = None,
     nkey: Nkey = None,
@@ -85,8 +99,6 @@ def audit_command(
     """
     if context.invoked_subcommand is not None:
         return
-    if against is None:
-        raise typer.BadParameter("name a contract", param_hint="--against")
     options = make_options(
         make_credentials(creds, nkey, user, password, token),
         tls_ca,
@@ -95,11 +107,38 @@ def audit_command(
         inbox_prefix=inbox_prefix,
     )
     request = AuditRequest(results=results, events=events, keep_values=show_payloads)
-    with open_contract(against, others or ()) as service, Progress() as progress:
+    with open_audited(against, others, registered) as service, Progress() as progress:
         found = asyncio.run(audit_service(service, server, options, request, progress=progress.show))
     show = to_json if as_json else to_text
     typer.echo(show([found], show_values=show_payloads))
     raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
+
+
+@contextmanager
+def open_audited(
+    against: str | None, others: list[str] | None, registered: str | None
+) -> Generator[type[Service] | Service]:
+    """Provide what reads: a contract's class, or a service with upcasters.
+
+    Raises:
+        UnreadablePackage: it cannot be loaded, or the service has another contract.
+        InvalidManifest: a manifest has errors.
+    """
+    if against is None:
+        if registered is None:
+            raise typer.BadParameter("name a contract", param_hint="--against")
+        yield load_registered(registered, None)
+        return
+    with open_contract(against, others or ()) as service:
+        if registered is None:
+            yield service
+            return
+        with_upcasters = load_registered(registered, service)
+        if with_upcasters.contract.digest != service.contract.digest:
+            raise UnreadablePackage(
+                f"{registered} has the contract {with_upcasters.contract.digest}, and {against} is {service.contract.digest}"
+            )
+        yield with_upcasters
 
 
 class Progress:

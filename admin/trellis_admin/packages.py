@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from trellis_nats import Service
+from trellis_nats import Options, Runtime, Service
 
-__all__ = ["UnreadablePackage", "load_service"]
+__all__ = ["UnreadablePackage", "load_registered", "load_service"]
 
 
 class UnreadablePackage(Exception):
@@ -44,6 +44,38 @@ def load_service(manifest: str) -> type[Service]:
             "folder, its contract.json or its module name"
         )
     return services[0]
+
+
+def load_registered(given: str, service: type[Service] | None) -> Service:
+    """Return a service on which a program has registered its upcasters.
+
+    Args:
+        given: `MODULE:ATTRIBUTE`: a service, or a function that takes one and registers them.
+        service: the class of the service that the function gets.
+
+    Raises:
+        UnreadablePackage: there is no such module or attribute, it is something else, or the function raised.
+    """
+    module, colon, name = given.partition(":")
+    if not (module and colon and name):
+        raise UnreadablePackage(
+            f"--service {given} must be a module and an attribute of it: orders.jobs:register"
+        )
+    found: object = getattr(_import_from(Path.cwd(), module, module), name, None)
+    if isinstance(found, Service):
+        return found
+    if not callable(found):
+        raise UnreadablePackage(f"{given} is neither a service nor a function that takes one")
+    if service is None:
+        raise UnreadablePackage(
+            f"{given} is a function: name the package of the service that it takes, with --against"
+        )
+    made = service(Runtime(service.contract, Options()))
+    try:
+        found(made)
+    except Exception as error:  # it is the user's function, which may raise anything
+        raise UnreadablePackage(f"{given} raised {type(error).__name__}: {error}") from error
+    return made
 
 
 def _import_folder(folder: Path, given: str) -> ModuleType:

@@ -21,7 +21,7 @@ from trellis_nats.options import Options
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.surface import Surface
 
-__all__ = ["Participant", "Runtime"]
+__all__ = ["Participant", "Runtime", "runtime_of"]
 
 
 class Runtime:
@@ -251,3 +251,8 @@ class Participant:
         """
         connection = self._runtime.connection
         return Blocking(connection.loop, connection.is_forked)
+
+
+def runtime_of(participant: Participant) -> Runtime:
+    """Return the runtime of a service or a client: for tools."""
+    return participant._runtime  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a service shows its users no runtime

@@ -23,7 +23,7 @@ from trellis_nats import (
     Service,
 )
 
-__all__ = ["ONCE", "Line", "NextTill", "Paid", "Payment", "Receipt", "Till"]
+__all__ = ["ONCE", "Line", "NextPayment", "NextTill", "Paid", "Payment", "Receipt", "Till"]
 
 ONCE: Final = Options(maintenance=Maintenance(rescue_every=None, purge_every=None))
 """Without the maintenance, which is not what these tests are about."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from trellis_nats import Options, Runtime, Service, TrellisError
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.bulk_reader import Stored
 from trellis_nats._versions import digest_of
 from trellis_nats.connect import open_connection
 from trellis_nats.errors import ApiError, PermissionDenied
@@ -20,12 +18,15 @@ from trellis_nats.grants import StartCheck
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM
 from trellis_nats.jobs.queue_surface import QueueSurface
-from trellis_nats.specs import EventSpec, JobSpec
+from trellis_nats.runtime import runtime_of
+from trellis_nats.specs import EventSpec
+from trellis_nats.surface import Surface
 
 from trellis_admin.audit.counts import Audit, Kind, Subject
-from trellis_admin.audit.open_jobs import OPENING, OpenJobs, parse_subject
-from trellis_admin.audit.readers import EventReader, PayloadReader, Reader, ResultReader
+from trellis_admin.audit.open_jobs import OpenJobs, parse_subject
+from trellis_admin.audit.readers import EventReader, PayloadReader, Refused, ResultReader, Upcast
 from trellis_admin.audit.reading import Progress, find_jobs, find_newest, job_filters, read_chosen
+from trellis_admin.audit.stored_jobs import list_queues, read_payloads, select_jobs
 
 __all__ = ["AuditRequest", "CannotAudit", "audit_service"]
 
@@ -54,7 +55,7 @@ def ignore_progress(_step: str, _done: int, _total: int) -> None:
 
 
 async def audit_service(
-    service: type[Service],
+    service: type[Service] | Service,
     server: str,
     options: Options,
     request: AuditRequest | None = None,
@@ -66,14 +67,22 @@ async def audit_service(
     It reads only: nothing is acknowledged or written, and its consumers are removed. Memory grows with the jobs that have not
     ended, failed or are dead: less than 200 bytes for each, and two pages of 8 MiB.
 
+    Args:
+        service: the class of a generated package; or a service on which upcasters are registered, which need not be connected.
+        server: the address of the server.
+        options: how to connect.
+        request: what is read in addition to payloads.
+        progress: called from time to time.
+
     Raises:
         CannotAudit: the account may not read a stream, or there is no such stream.
         TrellisError: the server cannot be reached, or does not answer.
     """
     runtime = Runtime(service.contract, options)
-    service(runtime)
+    own = (type(service) if isinstance(service, Service) else service)(runtime)
+    surfaces = runtime_of(service if isinstance(service, Service) else own).surfaces
     async with open_connection(runtime, server) as connection:
-        auditing = _Auditing(runtime, connection, request or AuditRequest(), progress)
+        auditing = _Auditing(runtime, surfaces, connection, request or AuditRequest(), progress)
         with _explain(STREAM):
             subjects = await auditing.audit_jobs()
         with _explain(EVENT_STREAM.name):
@@ -102,6 +111,8 @@ class _Auditing:
     """One run."""
 
     runtime: Runtime
+    surfaces: Sequence[Surface]
+    """Those of the service whose upcasters are used."""
     connection: Connection
     request: AuditRequest
     progress: Progress
@@ -110,67 +121,51 @@ class _Auditing:
         """Read payloads, and results if asked."""
         binding = self.runtime.binding.jobs
         namespace = self.runtime.contract.name if binding is None else binding.namespace
-        specs = {spec.name: spec for spec in self._job_specs()}
         jobs = await find_jobs(
             self.connection, namespace, results=self.request.results, progress=self.progress
         )
-        payloads = await self._audit_payloads(specs, jobs, namespace)
-        return [*payloads, *await self._audit_results(specs, jobs.results(), namespace)]
+        queues = list_queues(self.surfaces)
+        payloads = await self._audit_payloads(queues, jobs, namespace)
+        return [*payloads, *await self._audit_results(queues, jobs.results(), namespace)]
 
     async def _audit_payloads(
-        self, specs: dict[str, JobSpec], jobs: OpenJobs, namespace: str
+        self, queues: Mapping[str, QueueSurface], jobs: OpenJobs, namespace: str
     ) -> list[Subject]:
-        subjects = {name: Subject(Kind.PAYLOAD, name) for name in specs}
-        expected = Counter[str]()
-        chosen: list[int] = []
-        dead: set[int] = set()
-        for name, job in jobs.audited():
-            if name not in specs:
-                subject = subjects.setdefault(name, Subject(Kind.PAYLOAD, name, is_declared=False))
-                subject.counted.add(is_dead=job.is_dead)
-                continue
-            expected[name] += 1
-            if job.sequence:
-                chosen.append(job.sequence)
-            if job.is_dead:
-                dead.add(job.sequence)
-        readers: dict[str, Reader] = {name: PayloadReader(spec) for name, spec in specs.items()}
-        chosen.sort()
-        await self._read_jobs(subjects, readers, chosen, job_filters(namespace, OPENING), dead=dead)
-        for name in specs:
-            subjects[name].gone = expected[name] - subjects[name].counted.total
+        selection = select_jobs(jobs, queues)
+        subjects = {name: Subject(Kind.PAYLOAD, name) for name in queues}
+        readers = {name: PayloadReader(queue.spec, queue.payloads) for name, queue in queues.items()}
+        done = 0
+        async for page in read_payloads(self.connection, namespace, selection, readers):
+            for payload in page:
+                found = readers[payload.queue].read(payload.message, payload.digest)
+                self._count(
+                    subjects[payload.queue], found, payload.digest, payload.job_id, is_dead=payload.is_dead
+                )
+            done += len(page)
+            self.progress(_STEP, done, len(selection.sequences))
+        for name, subject in subjects.items():
+            subject.gone = selection.expected[name] - subject.counted.total
+        for name, counted in selection.removed.items():
+            subjects[name] = Subject(Kind.PAYLOAD, name, is_declared=False, counted=counted)
         return [subjects[name] for name in sorted(subjects)]
 
     async def _audit_results(
-        self, specs: dict[str, JobSpec], chosen: Sequence[int], namespace: str
+        self, queues: Mapping[str, QueueSurface], chosen: Sequence[int], namespace: str
     ) -> list[Subject]:
         if not self.request.results:
             return []
-        specs = {name: spec for name, spec in specs.items() if spec.result is not None}
+        specs = {name: queue.spec for name, queue in queues.items() if queue.spec.result is not None}
         subjects = {name: Subject(Kind.RESULT, name) for name in sorted(specs)}
-        readers: dict[str, Reader] = {name: ResultReader(spec) for name, spec in specs.items()}
-        await self._read_jobs(subjects, readers, chosen, job_filters(namespace, [EventType.COMPLETED]))
-        return [*subjects.values()]
-
-    async def _read_jobs(
-        self,
-        subjects: dict[str, Subject],
-        readers: dict[str, Reader],
-        chosen: Sequence[int],
-        filters: Sequence[str],
-        *,
-        dead: frozenset[int] | set[int] = frozenset(),
-    ) -> None:
-        done = 0
+        readers = {name: ResultReader(spec) for name, spec in specs.items()}
+        filters = job_filters(namespace, [EventType.COMPLETED])
         async for page in read_chosen(self.connection, STREAM, filters, chosen):
             for stored in page:
                 place = parse_subject(stored.message.subject)
-                reader = readers.get(place.queue)
-                if reader is not None:
-                    is_dead = stored.sequence in dead
-                    self._count(subjects[place.queue], reader, stored, place.job_id, is_dead=is_dead)
-            done += len(page)
-            self.progress(_STEP, done, len(chosen))
+                if place.queue in readers:
+                    found = readers[place.queue].read(stored.message)
+                    digest = digest_of(stored.message.headers)
+                    self._count(subjects[place.queue], found, digest, place.job_id, is_dead=False)
+        return [*subjects.values()]
 
     async def audit_events(self) -> list[Subject]:
         """Read the newest events, if asked."""
@@ -180,21 +175,25 @@ class _Auditing:
             chosen = await find_newest(self.connection, EVENT_STREAM.name, spec.filter, self.request.events)
             async for page in read_chosen(self.connection, EVENT_STREAM.name, [spec.filter], chosen):
                 for stored in page:
-                    event_id = stored.message.headers.get("Nats-Msg-Id", str(stored.sequence))
-                    self._count(subject, reader, stored, event_id, is_dead=False)
+                    headers = stored.message.headers
+                    event_id = headers.get("Nats-Msg-Id", str(stored.sequence))
+                    found = reader.read(stored.message)
+                    self._count(subject, found, digest_of(headers), event_id, is_dead=False)
             subjects.append(subject)
         return subjects
 
     def _count(
-        self, subject: Subject, reader: Reader, stored: Stored, example_id: str, *, is_dead: bool
+        self,
+        subject: Subject,
+        found: Refused | Upcast | None,
+        digest: str,
+        example_id: str,
+        *,
+        is_dead: bool,
     ) -> None:
-        refused = reader.read(stored.message)
-        if refused is not None and not self.request.keep_values:
-            refused = refused._replace(value=None)
-        subject.count(digest_of(stored.message.headers), refused, example_id, is_dead=is_dead)
-
-    def _job_specs(self) -> list[JobSpec]:
-        return [surface.spec for surface in self.runtime.surfaces if isinstance(surface, QueueSurface)]
+        if isinstance(found, Refused) and not self.request.keep_values:
+            found = found._replace(value=None)
+        subject.count(digest, found, example_id, is_dead=is_dead)
 
     def _event_specs(self) -> list[EventSpec]:
         """Return the events of the contract itself."""

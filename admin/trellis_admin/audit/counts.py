@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_admin.audit.failures import Failure
-from trellis_admin.audit.readers import Refused
+from trellis_admin.audit.readers import Refused, Upcast
 
 __all__ = ["Audit", "Counted", "Example", "FailureCount", "Kind", "Subject", "Writer"]
 
@@ -92,6 +92,8 @@ class Subject:
     """Whether the contract has it. Where it does not, no process reads its values."""
     counted: Counted = field(default_factory=Counted)
     refused: Counted = field(default_factory=Counted)
+    upcast: int = 0
+    """Values that an upcaster reads."""
     gone: int = 0
     """Values that the stream lost before they could be read: they were purged, or are too old."""
     failures: dict[tuple[str, str], FailureCount] = field(default_factory=dict[tuple[str, str], FailureCount])
@@ -104,20 +106,22 @@ class Subject:
         """Whether the contract reads every value."""
         return not self.refused.total and (self.is_declared or not self.counted.total)
 
-    def count(self, digest: str, refused: Refused | None, example_id: str, *, is_dead: bool) -> None:
+    def count(self, digest: str, found: Refused | Upcast | None, example_id: str, *, is_dead: bool) -> None:
         """Count one value."""
         self.counted.add(is_dead=is_dead)
         writer = self._writer(digest)
         writer.values += 1
-        if refused is None:
+        if isinstance(found, Upcast):
+            self.upcast += 1
+        if not isinstance(found, Refused):
             return
         self.refused.add(is_dead=is_dead)
         writer.refused += 1
-        for failure in refused.failures:
-            found = self._failure(failure)
-            found.counted.add(is_dead=is_dead)
-            if len(found.examples) < _EXAMPLES:
-                found.examples.append(Example(example_id, refused.value))
+        for failure in found.failures:
+            known = self._failure(failure)
+            known.counted.add(is_dead=is_dead)
+            if len(known.examples) < _EXAMPLES:
+                known.examples.append(Example(example_id, found.value))
 
     def _writer(self, digest: str) -> Writer:
         found = self.writers.get(digest)

@@ -23,7 +23,7 @@ class Failure(NamedTuple):
     """A reason why values are refused."""
 
     kind: str
-    """The type of pydantic's error, such as `missing`; or `malformed`, `not_json` or `concurrency_key`."""
+    """The type of pydantic's error, such as `missing`; or `malformed`, `not_json`, `concurrency_key` or `upcast_failed`."""
     place: str
     """A JSON pointer with `*` for indexes and for names that the schema does not declare; empty for the whole value."""
     text: str

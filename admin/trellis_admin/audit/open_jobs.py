@@ -38,6 +38,8 @@ class AuditedJob(NamedTuple):
     """Where the event with its payload is; 0 if the stream does not have it any more."""
     is_dead: bool
     """Whether it is dead, and may be retried by an operator; else it has not ended."""
+    created: int = 0
+    """Where the event is that created the job, if another one has its payload."""
 
 
 def parse_subject(subject: str) -> Place:
@@ -71,6 +73,7 @@ class OpenJobs:
         self._reopened = frozenset(reopened)
         self._results = results
         self._queues: dict[str, _Queue] = {}
+        self._created: dict[tuple[str, str], int] = {}
         self._completed: dict[str, deque[int]] = {}
 
     def add(self, place: Place, sequence: int) -> None:
@@ -85,6 +88,8 @@ class OpenJobs:
             return
         if kind in OPENING:
             queue.open[job_id] = sequence
+            if kind == EventType.CREATED and job_id in self._reopened:
+                self._created[name, job_id] = sequence
             if ended_by is not None:
                 del queue.ended[job_id]
             return
@@ -100,11 +105,17 @@ class OpenJobs:
         """Yield each job that waits or is dead, with its queue. Each is forgotten."""
         for name, queue in self._queues.items():
             while queue.open:
-                yield name, AuditedJob(queue.open.popitem()[1], is_dead=False)
+                job_id, sequence = queue.open.popitem()
+                yield name, AuditedJob(sequence, is_dead=False, created=self._origin(name, job_id, sequence))
             while queue.ended:
-                ended_by, sequence = queue.ended.popitem()[1]
+                job_id, (ended_by, sequence) = queue.ended.popitem()
                 if ended_by == EventType.DEAD:
-                    yield name, AuditedJob(sequence, is_dead=True)
+                    created = self._origin(name, job_id, sequence)
+                    yield name, AuditedJob(sequence, is_dead=True, created=created)
+
+    def _origin(self, queue: str, job_id: str, sequence: int) -> int:
+        created = self._created.get((queue, job_id), 0)
+        return 0 if created == sequence else created
 
     def results(self) -> list[int]:
         """Return where the newest results are, in order."""

@@ -5,22 +5,25 @@ Payloads are read as by its workers, results as by those that wait for them, eve
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 from trellis_nats._nats.wire.message import Message
+from trellis_nats._versions import digest_of
 from trellis_nats.codec import Codec, decode_json
-from trellis_nats.errors import InvalidPayload
+from trellis_nats.errors import InvalidPayload, UpcastFailed
 from trellis_nats.events.envelope import read_event
-from trellis_nats.jobs.keys.model.template import resolve
-from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.keys.model.event_fields import key_of_stored
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.malformed import malformed_reason
+from trellis_nats.jobs.model.payload_reader import PayloadReader as StoredPayloads
 from trellis_nats.jobs.model.work_event import WorkEventReader
+from trellis_nats.jobs.model.writer import payload_writer
 from trellis_nats.specs import EventSpec, JobSpec
 
 from trellis_admin.audit.failures import MALFORMED, Classifier, Failure
 
-__all__ = ["EventReader", "PayloadReader", "Reader", "Refused", "ResultReader"]
+__all__ = ["EventReader", "PayloadReader", "Refused", "ResultReader", "Upcast"]
 
 
 class Refused(NamedTuple):
@@ -31,43 +34,70 @@ class Refused(NamedTuple):
     """The value as it is stored; None if it cannot be read at all."""
 
 
-class Reader(Protocol):
-    """Reads the values of one queue or event."""
+class Upcast(NamedTuple):
+    """An upcaster of the contract reads the value."""
 
-    def read(self, message: Message) -> Refused | None:
-        """Read the value in a message. None: the contract reads it."""
-        ...
+    upcaster: str
+    """The name of its function."""
 
 
 class PayloadReader:
     """Reads payloads of jobs by what a worker does before it begins an attempt."""
 
-    def __init__(self, spec: JobSpec) -> None:
+    def __init__(self, spec: JobSpec, payloads: StoredPayloads[Any]) -> None:
         self._queue = spec.name
         self._template = None if spec.key is None else spec.key.template
-        codec = Codec[Any](spec.payload, what="the payload")  # Any: the type is data here
-        self._events = WorkEventReader(codec)
+        self._events = WorkEventReader(payloads)
         self._classifier = Classifier(spec.payload)
+        self._created: dict[str, StoredEvent] = {}
 
-    def read(self, message: Message) -> Refused | None:
+    def remember(self, message: Message, sequence: int, job_id: str) -> None:
+        """Remember who created a job, whose next event repeats the payload and may not name its writer."""
+        event = LifecycleEvent.parse(message.data)
+        if event is not None:
+            self._created[job_id] = StoredEvent(event, sequence, None, digest=digest_of(message.headers))
+
+    def find_writer(self, message: Message, job_id: str) -> str:
+        """Return the digest of the contract that wrote the payload in a message, as its worker finds it."""
+        digest, created = digest_of(message.headers), self._created.pop(job_id, None)
+        if digest or created is None:
+            return digest
+        event = LifecycleEvent.parse(message.data)
+        return "" if event is None else payload_writer(StoredEvent(event, 0, None), created)
+
+    def read(self, message: Message, digest: str) -> Refused | Upcast | None:
         """Read the payload of a `created` or `retried` event."""
-        event = self._events.read(message.data)
+        event = self._events.read(message.data, digest)
         if event is None or malformed_reason(event, self._queue) is not None:
             return Refused((MALFORMED,), None)
         try:
-            self._events.payload(event)
+            payload = self._events.payload(event, digest)
+        except UpcastFailed as error:
+            return Refused((_explain_upcast(error),), event.payload)
         except InvalidPayload as error:
-            value = self._events.payload_json(event, message.data)
-            return Refused(self._classifier.classify(error, value), value)
-        return None if self._template is None else self._read_key(self._template, event, message.data)
+            return Refused(self._classifier.classify(error, event.payload), event.payload)
+        if self._template is not None:
+            try:
+                key_of_stored(
+                    self._template,
+                    event,
+                    digest=digest,
+                    payload=lambda: self._events.payload_json(event, message.data, digest),
+                    what="the payload",
+                )
+            except InvalidPayload as error:
+                value = self._events.payload_json(event, message.data, digest)
+                return Refused(self._classifier.classify(error, value, otherwise="concurrency_key"), value)
+        return None if payload.upcaster is None else Upcast(payload.upcaster)
 
-    def _read_key(self, template: tuple[str, ...], event: LifecycleEvent, data: bytes) -> Refused | None:
-        value = self._events.payload_json(event, data)
-        try:
-            resolve(template, value, what="the payload")
-        except InvalidPayload as error:
-            return Refused(self._classifier.classify(error, value, otherwise="concurrency_key"), value)
-        return None
+
+def _explain_upcast(error: UpcastFailed) -> Failure:
+    """Return why an upcaster gave no payload, without the text of its exception, which may have values of the payload."""
+    cause = error.__cause__
+    problem = (
+        "did not return a payload of this version" if cause is None else f"raised {type(cause).__name__}"
+    )
+    return Failure("upcast_failed", "", f"the upcaster {error.upcaster} {problem}")
 
 
 class ResultReader:

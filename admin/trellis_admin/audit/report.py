@@ -41,13 +41,13 @@ def _subject_lines(subject: Subject, *, show_values: bool) -> Iterator[str]:
         if subject.counted.total:
             yield f"  ? {title} is not in the contract: {counted}, which no worker of this version takes"
         return
-    gone = (
-        f"; {subject.gone:,} more have lost their payload to the limits of the stream" if subject.gone else ""
-    )
+    notes = f"; an upcaster reads {subject.upcast:,} of them" if subject.upcast else ""
+    if subject.gone:
+        notes += f"; {subject.gone:,} more have lost their payload to the limits of the stream"
     if not subject.refused.total:
-        yield f"  = {title}: {counted}{gone}"
+        yield f"  = {title}: {counted}{notes}"
         return
-    yield f"  x {title}: {counted}; refused: {_describe(subject.kind, subject.refused)}{gone}"
+    yield f"  x {title}: {counted}; refused: {_describe(subject.kind, subject.refused)}{notes}"
     for (kind, place), failure in sorted(subject.failures.items(), key=_most_first):
         yield f"{_INDENT}{failure.counted.total:,} at {place or 'the whole'}: {failure.text} ({kind})"
         yield f"{_INDENT}  {_name_examples(failure)}"
@@ -112,6 +112,7 @@ def _subject_object(subject: Subject, *, show_values: bool) -> dict[str, object]
         "declared": subject.is_declared,
         "counted": _counted_object(subject.counted),
         "refused": _counted_object(subject.refused),
+        "upcast": subject.upcast,
         "gone": subject.gone,
         "failures": [
             {

@@ -53,6 +53,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
                 self.spec,
                 runtime.instance_id,
                 has_handler=lambda: self._setup.registration is not None,
+                payloads=self._setup.payloads,
             )
         )
         runtime.offer_job_results(self.spec.name, lambda job_id: self.ref(job_id).result())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from typing_extensions import override
 
@@ -21,6 +22,7 @@ from trellis_nats.jobs.grants import (
 )
 from trellis_nats.jobs.local_queue import local_queue
 from trellis_nats.jobs.model.job_streams import due_consumer, job_requirements, work_consumer
+from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.specs import JobSpec
 from trellis_nats.surface import Surface
@@ -35,6 +37,8 @@ class QueueSurface(Surface):
     spec: JobSpec
     instance_id: str
     has_handler: Callable[[], bool]
+    payloads: PayloadReader[Any]  # Any: a surface never looks at a payload
+    """Reads stored payloads, with the upcasters of the queue."""
 
     @override
     def local_binding(self, service: str) -> Binding:

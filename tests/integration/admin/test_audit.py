@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 from trellis_admin.audit import Audit, AuditRequest, Kind, Subject, audit_service, to_json
-from trellis_nats import ActiveJob, JobRetry
+from trellis_nats import ActiveJob, JobRetry, Runtime
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.json_types import JsonObject
 from trellis_nats.testing import NatsServer
 
-from tests.support.audited import ONCE, Line, NextTill, Paid, Payment, Receipt, Till
+from tests.support.audited import ONCE, Line, NextPayment, NextTill, Paid, Payment, Receipt, Till
 from tests.support.eventually import eventually
 from tests.support.foreign_events import foreign_body
 from tests.support.versions import binary_of
@@ -43,7 +44,7 @@ def handle_by_ending(till: Till) -> asyncio.Event:
                 pass
         return Receipt(number=job.payload.amount)
 
-    till.jobs.pay.handle(handle, concurrency=4)
+    till.jobs.pay.handle(concurrency=4)(handle)
     till.jobs.once.handle(handle)
     return go_on
 
@@ -144,21 +145,66 @@ async def test_jobs_of_every_state_that_a_worker_may_still_read_are_audited(
     assert counted(subject_of(other, "pay")) == (3, 0, 3, 0)
     assert counted(subject_of(other, "once")) == (0, 1, 0, 1)
     assert set(subject_of(other, "pay").failures) == {("string_type", "/amount")}
-    assert (other.refused, other.unclaimed) == (5, 1)
+    assert (other.refused, other.unclaimed) == (4, 1)
     assert after == before
 
 
 async def test_a_payload_without_the_key_that_the_contract_takes_is_refused(nats_server: NatsServer) -> None:
+    """A job of this runtime keeps the key under which it was created; other runtimes' have the key of the new contract."""
     async with Till.connect(nats_server.url, options=ONCE) as till:
-        await till.jobs.keyed.create(Payment(amount=7, customer="ann"))
-        ref = await till.jobs.keyed.create(Payment(amount=8))
+        await till.jobs.keyed.create(Payment(amount=7))
+        await store_created(till, "with", {"amount": 7, "customer": "ann"}, queue="keyed")
+        await store_created(till, "without", {"amount": 8}, queue="keyed")
         audit = await audit_service(NextTill, nats_server.url, ONCE)
 
     subject = subject_of(audit, "keyed")
     (failure,) = subject.failures.items()
-    assert counted(subject) == (2, 0, 1, 0)
+    assert counted(subject) == (3, 0, 1, 0)
     assert failure[0] == ("concurrency_key", "/customer")
-    assert [example.id for example in failure[1].examples] == [ref.id]
+    assert [example.id for example in failure[1].examples] == ["without"]
+
+
+def with_upcasters() -> NextTill:
+    service = NextTill(Runtime(NextTill.contract, ONCE))
+
+    @service.jobs.pay.upcast(from_digest=Till.contract.digest)
+    def from_numbers(old: JsonObject) -> NextPayment:
+        if old["amount"] == 13:
+            raise ValueError(f"unlucky {old}")
+        return NextPayment(amount=str(old["amount"]))
+
+    return service
+
+
+async def test_upcasters_read_what_another_version_wrote(nats_server: NatsServer) -> None:
+    async with Till.connect(nats_server.url, options=ONCE) as till:
+        for amount in (1, 13):
+            await till.jobs.pay.create(Payment(amount=amount))
+        await store_created(till, "foreign", {"amount": 2})
+        audit = await audit_service(with_upcasters(), nats_server.url, ONCE)
+
+    subject = subject_of(audit, "pay")
+    assert (counted(subject), subject.upcast) == ((3, 0, 2, 0), 1)
+    assert subject.failures["upcast_failed", ""].text == "the upcaster from_numbers raised ValueError"
+    assert subject.failures["string_type", "/amount"].examples[0].id == "foreign"
+
+
+async def test_a_retry_by_another_runtime_keeps_the_writer_of_its_payload(nats_server: NatsServer) -> None:
+    async with with_jobs_in_every_state(nats_server.url) as till:
+        service = with_upcasters()
+        refs = [await till.jobs.pay.create(Payment(amount=1, ending="later"), delay=HOUR) for _ in range(2)]
+        for ref, amount in zip(refs, (1, 2), strict=True):
+            fields: dict[str, JsonValue] = {
+                "payload": {"amount": amount, "ending": "later"},
+                "service": "till",
+            }
+            body = foreign_body(EventType.RETRIED, ref.id, fields, queue="pay")
+            await store_raw(till, ref.id, json.dumps(body).encode(), kind="retried")
+        audit = await audit_service(service, nats_server.url, ONCE)
+
+    subject = subject_of(audit, "pay")
+    assert {digest: writer.refused for digest, writer in subject.writers.items()} == {"1" * 43: 0, "": 1}
+    assert [example.id for example in subject.failures["string_type", "/amount"].examples] == [refs[1].id]
 
 
 async def test_the_jobs_of_a_queue_that_the_contract_lacks_are_claimed_by_no_worker(
@@ -221,7 +267,7 @@ async def test_what_is_not_a_job_is_counted_and_not_shown(nats_server: NatsServe
     subject = subject_of(audit, "pay")
     assert counted(subject) == (9, 0, 8, 0)
     assert subject.failures["malformed", ""].counted.total == 7
-    assert {example.value for example in subject.failures["malformed", ""].examples} == {None}
+    assert [example.value for example in subject.failures["malformed", ""].examples] == [None] * 7
 
 
 async def test_a_large_payload_is_audited(nats_server: NatsServer) -> None:

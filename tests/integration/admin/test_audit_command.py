@@ -91,6 +91,40 @@ async def test_a_bare_manifest_is_read_by_the_generator(nats_server: NatsServer,
     assert "Traceback" not in wrong.error
 
 
+async def test_upcasters_are_taken_from_a_service_or_a_function(
+    nats_server: NatsServer, package: Path, tmp_path: Path
+) -> None:
+    async with Till.connect(nats_server.url, options=ONCE) as till:
+        await till.jobs.pay.create(Payment(amount=1))
+    (tmp_path / "till_jobs.py").write_text(
+        "from tests.support.audited import NextPayment, NextTill\n"
+        "from trellis_nats import Options, Runtime\n"
+        "def register(service):\n"
+        f"    @service.jobs.pay.upcast(from_digest='{'1' * 43}')\n"
+        "    def from_numbers(old):\n"
+        "        return NextPayment(amount=str(old['amount']))\n"
+        "service = NextTill(Runtime(NextTill.contract, Options()))\n"
+        "register(service)\n"
+        "def broken(service):\n"
+        "    raise ValueError('no')\n"
+    )
+    against, options = ("--against", package), ("--server", nats_server.url)
+
+    for chosen in (("--service", "till_jobs:service"), (*against, "--service", "till_jobs:register")):
+        result = await run_trellis("audit", *chosen, *options, cwd=tmp_path)
+        assert (result.code, result.error) == (0, ""), result.out
+        assert "an upcaster reads 1 of them" in result.out
+    for wrong, words in (
+        ("till_jobs", "must be a module and an attribute"),
+        ("till_jobs:none", "neither a service nor a function"),
+        ("till_jobs:broken", "till_jobs:broken raised ValueError: no"),
+        ("nowhere:service", "nowhere cannot be imported"),
+    ):
+        result = await run_trellis("audit", *against, "--service", wrong, *options, cwd=tmp_path)
+        assert (result.code, result.out) == (2, "")
+        assert words in result.error
+
+
 async def test_the_auditors_account_is_enough_and_another_is_named(package: Path) -> None:
     users = {
         "root": None,

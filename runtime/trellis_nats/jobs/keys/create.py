@@ -101,21 +101,10 @@ class KeyedCreator:
     def key_of_stored(
         self, event: LifecycleEvent, *, digest: str, payload: Callable[[], JsonValue]
     ) -> JobKey:
-        """Return the key of a stored job.
-
-        If this runtime wrote the event, it names the key under which the job was admitted, and that one counts: by the
-        template of another version of the contract, the payload may have another key, or none.
-
-        Args:
-            event: the event with the payload.
-            digest: that of the contract that wrote it; empty where another runtime did.
-            payload: returns the payload, for an event that does not name the key.
-
-        Raises:
-            InvalidPayload: the payload has no key.
-        """
-        key = event_fields.stored_key(event) if digest else None
-        return self.key_of(payload()) if key is None else key
+        """Return the key of a stored job, as `event_fields.key_of_stored` does."""
+        template = self._reservations.policy.template
+        what = f'the payload of a job in queue "{self._queue}"'
+        return event_fields.key_of_stored(template, event, digest=digest, payload=payload, what=what)
 
     def _key_of_new(self, event: NewEvent) -> JobKey:
         return self.key_of(None if event.payload is None else event.payload.value)

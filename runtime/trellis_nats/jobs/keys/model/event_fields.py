@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats.jobs.keys.model.record import Slot
-from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.jobs.keys.model.template import JobKey, resolve
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType, JobState
@@ -18,6 +19,7 @@ from trellis_nats.jobs.model.states import EventType, JobState
 __all__ = [
     "add_fields",
     "created_fields",
+    "key_of_stored",
     "skipped_event",
     "slot_token",
     "stale_event",
@@ -67,6 +69,33 @@ def stored_key(event: LifecycleEvent) -> JobKey | None:
     if isinstance(text, str) and isinstance(hashed, str) and _HASH.fullmatch(hashed):
         return JobKey(text, hashed)
     return None
+
+
+def key_of_stored(
+    template: Sequence[str],
+    event: LifecycleEvent,
+    *,
+    digest: str,
+    payload: Callable[[], JsonValue],
+    what: str,
+) -> JobKey:
+    """Return the key of a stored job.
+
+    If this runtime wrote the event, it names the key under which the job was admitted, and that one counts: by the
+    template of another version of the contract, the payload may have another key, or none.
+
+    Args:
+        template: the template of this version.
+        event: the event with the payload.
+        digest: that of the contract that wrote it; empty where another runtime did.
+        payload: returns the payload, for an event that does not name the key.
+        what: what errors call the payload.
+
+    Raises:
+        InvalidPayload: the payload has no key.
+    """
+    key = stored_key(event) if digest else None
+    return resolve(template, payload(), what=what) if key is None else key
 
 
 def slot_token(started: LifecycleEvent) -> str | None:
