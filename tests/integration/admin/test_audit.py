@@ -190,7 +190,7 @@ async def test_upcasters_read_what_another_version_wrote(nats_server: NatsServer
 
 
 async def test_a_retry_by_another_runtime_keeps_the_writer_of_its_payload(nats_server: NatsServer) -> None:
-    async with with_jobs_in_every_state(nats_server.url) as till:
+    async with Till.connect(nats_server.url, options=ONCE) as till:
         service = with_upcasters()
         refs = [await till.jobs.pay.create(Payment(amount=1, ending="later"), delay=HOUR) for _ in range(2)]
         for ref, amount in zip(refs, (1, 2), strict=True):

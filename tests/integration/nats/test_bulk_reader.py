@@ -43,8 +43,12 @@ async def read_all(reader: BulkReader) -> list[Stored]:
     return found
 
 
-async def consumers(connection: Connection) -> object:
-    return (await call(connection, "CONSUMER.NAMES.S")).get("consumers") or []
+async def consumers(connection: Connection) -> list[str]:
+    match await call(connection, "CONSUMER.NAMES.S"):
+        case {"consumers": [*names]}:
+            return [str(name) for name in names]
+        case _:
+            return []
 
 
 @pytest.mark.parametrize("server_version", [None, "2.10.26", "2.12.8"])
@@ -87,7 +91,8 @@ async def test_reading_goes_on_with_another_consumer_and_after_a_restart(nats_se
     connection = await filled(nats_server)
     async with BulkReader(connection, "S", ["s.>"]) as reader:
         found = await reader.read()
-        await call(connection, f"CONSUMER.DELETE.S.{reader._consumer}")
+        (consumer,) = await consumers(connection)
+        await call(connection, f"CONSUMER.DELETE.S.{consumer}")
         found += await reader.read()
         found += await reader.read()
         nats_server.restart()
