@@ -13,7 +13,9 @@ pytest_plugins = ["trellis_nats.testing.plugin"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A property test is not a benchmark: a machine under load fails no test.
-settings.register_profile("trellis", deadline=None)
+settings.register_profile("trellis", deadline=None, max_examples=30)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+"""For `make faults`, with `--hypothesis-profile`."""
 settings.load_profile("trellis")
 
 

@@ -1,4 +1,7 @@
-"""Every real manifest becomes a complete package, with what it uses: it imports, type-checks, and its service starts."""
+"""Every real manifest becomes a complete package, with what it uses: it imports, and its service starts.
+
+tests/typecheck gives the packages to the type checkers.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,13 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Final
 
 import pytest
-from pydantic import JsonValue
-from pydantic_core import SchemaError
 from trellis_nats import Client, Service
 from trellis_nats.testing import NatsServer
 
-from tests.conformance.folders import SHARED
-from tests.support.build_once import build_once
 from tests.support.eventually import eventually
-from tests.support.generated import adapter, generated
-from tests.support.stub_contracts import stub_contracts
-from tests.support.type_checkers import run_mypy, run_pyright
-
-ROOT: Final = Path(__file__).parents[2]
-MANIFESTS: Final = SHARED / "manifests"
-NAMES: Final = sorted(path.name for path in MANIFESTS.glob("*.json"))
+from tests.support.real_manifests import MANIFESTS, NAMES, build_real_packages
 
 pytestmark = [
     pytest.mark.skipif(not MANIFESTS.is_dir(), reason="shared/conformance is not next to the repository"),
@@ -36,29 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    return build_once(tmp_path_factory, worker_id, "real_manifests", generate_packages)
-
-
-def generate_packages(folder: Path) -> None:
-    """Write a package for each real manifest, import it, build every model, and keep what was remarked.
-
-    Contracts that they use and that are not among them have stand-ins.
-    """
-    documents: dict[str, dict[str, JsonValue]] = {
-        name: json.loads((MANIFESTS / name).read_text()) for name in NAMES
-    }
-    others = [*documents.values(), *stub_contracts(documents.values()).values()]
-    written: dict[str, JsonValue] = {}
-    for name, document in documents.items():
-        package, remarks = generated(document, folder, *others)
-        written[name] = [package.__name__, [remark.what for remark in remarks]]
-        schemas = document.get("schemas", {})
-        for schema in schemas if isinstance(schemas, dict) else ():
-            try:
-                adapter(package, schema).rebuild()
-            except SchemaError as error:
-                pytest.fail(f"{name}: {schema}: {error}")
-    (folder / "written.json").write_text(json.dumps(written))
+    return build_real_packages(tmp_path_factory, worker_id)
 
 
 def import_package(packages: Path, manifest: str) -> ModuleType:
@@ -145,13 +115,3 @@ def test_no_name_has_a_number_that_tells_it_apart(packages: Path) -> None:
     numbers = {match for pair in written for name in pair for match in re.findall(r"[A-Za-z]+_?\d+$", name)}
 
     assert {each for each in numbers if each.lower() not in contracts.lower()} == set()
-
-
-def test_pyright_strict_has_nothing_to_say(packages: Path) -> None:
-    assert run_pyright(packages) == []
-
-
-def test_mypy_strict_has_nothing_to_say(packages: Path) -> None:
-    printed = run_mypy(packages)
-
-    assert printed.startswith("Success"), printed

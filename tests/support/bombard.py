@@ -30,7 +30,7 @@ _BATCH: Final = 500
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 _GOOD: Final = 3
 """Honest messages in each batch."""
-_ANSWERED_WITHIN: Final = timedelta(seconds=60)
+_ANSWERED_WITHIN: Final = timedelta(seconds=100)
 _NEVER: Final = (
     LogEvent.CALLBACK_RAISED,
     LogEvent.CONNECTION_LOST,

@@ -51,7 +51,7 @@ async def test_a_key_with_a_full_record_can_still_start_its_jobs(narrow_server: 
             return Stowed(number=1)
 
         await ferry.jobs.start_workers()
-        await asyncio.gather(*(ref.result(timeout=SOON) for ref in refs))
+        await asyncio.gather(*(ref.result(timeout=6 * SOON) for ref in refs))
 
 
 async def test_a_submission_that_cannot_join_one_active_job_joins_another(nats_server: NatsServer) -> None:
