@@ -123,9 +123,10 @@ class Options:
     `delay` do not vary. Reconnects vary always, and more.
     """
     version_patience: timedelta = timedelta(hours=1)
-    """How long a job waits whose payload this version of the contract cannot read, and another version wrote.
+    """How long a job, or an event of a group, waits that this version of the contract cannot read, and another version wrote.
 
-    It uses no attempt meanwhile, so that a worker of that version can take it. Then it fails. Zero: it fails at once.
+    It uses no attempt meanwhile, so that a process of that version can take it. Then the job fails, and the event is removed;
+    zero: at once. The later events of a group that handles events in order wait with it.
     """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""

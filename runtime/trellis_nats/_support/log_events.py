@@ -101,6 +101,9 @@ class LogEvent(StrEnum):
     """The handler of an event group raised in every attempt; the group goes on without the event."""
     EVENT_REMOVED = "event_removed"
     """An event of a group does not match its schema and was removed from the group."""
+    EVENT_OF_OTHER_VERSION = "event_of_other_version"
+    """An event of a group that this version of the contract cannot read, and that another version wrote, waits for an instance
+    that can read it."""
     EVENT_POSTPONED = "event_postponed"
     """An event of a group has a subject that no handler is for; it is delivered again later."""
     EVENTS_DROPPED = "events_dropped"

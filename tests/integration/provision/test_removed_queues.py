@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 from trellis_nats import RUNTIME_API, Contract, Runtime, Service
-from trellis_nats._nats.jetstream.streams import count_by_subject, purge_stream
+from trellis_nats._nats.jetstream.streams import count_by_subject, get_consumer_info, purge_stream
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.jobs.maintenance.removed_queues import find_removed_queues
 from trellis_nats.testing import LogSignals, NatsServer
@@ -64,6 +64,35 @@ async def test_a_version_without_the_queue_says_how_many_jobs_wait(server_versio
         with LogSignals() as signals:
             await start(old)
             assert signals.of(LogEvent.QUEUE_REMOVED) == []
+
+
+async def test_a_worker_without_the_queue_takes_none_of_its_jobs(nats_server: NatsServer) -> None:
+    weighed: list[int] = []
+    async with Version1.connect(nats_server.url) as old:
+        jobs = [await old.jobs.weigh.create(Parcel(number=number)) for number in range(3)]
+        async with Version2.connect(nats_server.url) as new:
+
+            @new.jobs.pack.handle
+            async def pack(job: ParcelJob) -> None:
+                return None
+
+            await start(new)
+            packed = await new.jobs.pack.create(Parcel(number=0))
+            await packed.result(timeout=timedelta(seconds=30))
+            info = await get_consumer_info(old.runtime.connection, "JOBS_WORK", "parcels__weigh")
+            assert info is not None
+            assert (info.pending, info.delivered) == (3, 0)
+
+        @old.jobs.weigh.handle
+        async def weigh(job: ParcelJob) -> None:
+            weighed.append(job.payload.number)
+            assert job.tries == 1
+
+        await start(old)
+        for job in jobs:
+            await job.result(timeout=timedelta(seconds=30))
+
+    assert sorted(weighed) == [0, 1, 2]
 
 
 async def test_a_removed_queue_whose_jobs_are_all_parked_is_found(nats_server: NatsServer) -> None:

@@ -151,6 +151,7 @@ def test_the_permissions_are_those_for_what_is_listed() -> None:
     assert {subject for subject in worker.publish if not subject.startswith("$JS")} == {
         *used,
         "trellis.probes.desk",
+        "trellis.groups.desk__shipped",
     }
     assert used <= {*client.publish}
     assert {*client.subscribe} == {

@@ -29,7 +29,10 @@ class DeliveredEvent(ReceivedEvent[EventT], Generic[EventT]):
     sequence: int
     """Its place in the stream of events: the same in every attempt."""
     attempt: int
-    """Which delivery this is, counted from 1. An earlier one failed, or its process ended."""
+    """Which attempt this is, counted from 1: an earlier one failed, or its process ended.
+
+    An instance of another version of the contract, which cannot read the event, gives it back without an attempt.
+    """
 
 
 EventHandler = Callable[[DeliveredEvent[EventT]], Awaitable[None]]
@@ -45,7 +48,7 @@ class EventRegistration(Generic[EventT]):
         self._handler = handler
         self._codec = Codec[EventT](spec.event, what=f'event "{spec.name}"')
 
-    def read(self, delivery: Delivery) -> DeliveredEvent[EventT]:
+    def read(self, delivery: Delivery, attempt: int) -> DeliveredEvent[EventT]:
         """Read an event.
 
         Raises:
@@ -60,7 +63,7 @@ class EventRegistration(Generic[EventT]):
             subject=received.subject,
             context=received.context,
             sequence=delivery.stream_sequence,
-            attempt=delivery.delivered,
+            attempt=attempt,
         )
 
     def start_span(

@@ -9,14 +9,16 @@ from typing import Any, Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding, GroupBinding
 from trellis_nats.clock import to_milliseconds
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.events.groups.consumer import group_consumer
 from trellis_nats.events.groups.event_handler import EventHandler, EventRegistration
 from trellis_nats.events.groups.group_worker import GroupWorker
+from trellis_nats.events.groups.other_version import EventPatience, notice_subject
 from trellis_nats.events.subjects import EVENT_STREAM
-from trellis_nats.grants import Grant, Role, StartCheck, api, publish
+from trellis_nats.grants import Grant, Role, StartCheck, api, publish, subscribe
 from trellis_nats.ids import require_token
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.runtime import Runtime
@@ -149,6 +151,9 @@ class _GroupSurface(Surface):
             at_start=at_start,
         )
         yield api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", f"pull events of group {name}", at_start=at_start)
+        yield from _notice_grants(
+            group, at_start=StartCheck.SKIPPED if self._is_left else StartCheck.OPTIONAL
+        )
         yield publish(
             f"$JS.ACK.{stream}.{consumer}.>", f"acknowledge events of group {name}", at_start=at_start
         )
@@ -186,9 +191,23 @@ class _GroupSurface(Surface):
             [*self._registrations.values()],
             self._runtime.health,
             self._runtime.clock,
+            self._patience(group),
         )
         await worker.start(self._runtime.contract, may_create=self._runtime.may_create)
         self._worker = worker
+
+    def _patience(self, group: GroupBinding) -> EventPatience:
+        runtime = self._runtime
+        publishing, receiving = _notice_grants(group, at_start=StartCheck.OPTIONAL)
+        return EventPatience(
+            runtime.connection,
+            group,
+            ContractVersion(runtime.contract.digest),
+            runtime.options.version_patience,
+            runtime.clock,
+            may_publish=not runtime.lacks(publishing),
+            may_subscribe=not runtime.lacks(receiving),
+        )
 
     @property
     def worked_group(self) -> GroupBinding | None:
@@ -200,6 +219,15 @@ class _GroupSurface(Surface):
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop(grace)
+
+
+def _notice_grants(group: GroupBinding, *, at_start: StartCheck) -> tuple[Grant, Grant]:
+    """To tell other instances which deliveries were postponed for another version, and to receive that."""
+    subject, name = notice_subject(group), group.alias
+    return (
+        publish(subject, f"tell which events of group {name} wait for another version", at_start=at_start),
+        subscribe(subject, f"learn which events of group {name} wait for another version", at_start=at_start),
+    )
 
 
 def surface_of(group: ConsumerGroup) -> _GroupSurface:

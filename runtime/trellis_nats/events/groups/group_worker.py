@@ -25,6 +25,7 @@ from trellis_nats.contract import Contract
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
 from trellis_nats.events.groups.consumer import group_consumer, problem_of
 from trellis_nats.events.groups.event_handler import DeliveredEvent, EventRegistration, find_registration
+from trellis_nats.events.groups.other_version import EventPatience
 from trellis_nats.events.groups.verdict import retry_delay
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
@@ -52,7 +53,9 @@ class GroupWorker:
         registrations: Sequence[EventRegistration[Any]],  # Any: each has an event type of its own
         health: Health,
         clock: Clock,
+        patience: EventPatience,
     ) -> None:
+        self._patience = patience
         self._connection = connection
         self._clock = clock
         self._group = group
@@ -97,6 +100,7 @@ class GroupWorker:
                 [f"{group_consumer(group).title} of event group {group.alias}: {problem}"]
             )
         await self._heartbeats.start()
+        self._patience.start()
         self._pull.start()
         self._pull.set_capacity(group.concurrency)
         self._unwatch = self._health.watch(self._consumer_health)
@@ -119,6 +123,7 @@ class GroupWorker:
             )
         if self._unwatch is not None:
             self._unwatch()
+        await self._patience.stop()
         await self._heartbeats.stop()
 
     def _accept(self, info: ConsumerInfo) -> str | None:
@@ -158,7 +163,7 @@ class GroupWorker:
             raise
         except PermissionDenied as error:
             text = "event group %s: an event cannot be acknowledged and will be redelivered: %s"
-            extra = self._log_fields(LogEvent.ACK_DENIED, delivery)
+            extra = self._log_fields(LogEvent.ACK_DENIED, delivery, delivery.delivered)
             _log.error(text, self._group.alias, error, extra=extra)
         finally:
             hold.release()
@@ -169,9 +174,11 @@ class GroupWorker:
             await self._postpone_unknown(delivery)
             return
         try:
-            event = registration.read(delivery)
+            event = registration.read(delivery, self._patience.count_attempt(delivery))
         except InvalidPayload as error:
-            await self._remove_invalid(delivery, error)
+            unreadable = self._patience.explain(error, delivery)
+            if not await self._patience.postpone(delivery, unreadable, stopping=self._stopping):
+                await self._remove_invalid(delivery, unreadable)
             return
         span, event = registration.start_span(event, delivery)
         with span:
@@ -209,7 +216,7 @@ class GroupWorker:
     ) -> None:
         span.record(error)
         trace_id = event.context.trace_id
-        delay = retry_delay(self._group, delivery.delivered)
+        delay = retry_delay(self._group, event.attempt)
         span.set(OUTCOME, "dead" if delay is None else "retry")
         if delay is None:
             log_exception(
@@ -218,22 +225,22 @@ class GroupWorker:
                 "event group %s: gave up on event %s after %d attempts",
                 self._group.alias,
                 delivery.subject,
-                delivery.delivered,
+                event.attempt,
                 error=error,
-                extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery, trace_id),
+                extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery, event.attempt, trace_id),
             )
-            await delivery.term(f"its handler raised {delivery.delivered} times")
+            await delivery.term(f"its handler raised {event.attempt} times")
             return
         log_exception(
             _log,
             logging.WARNING,
             "event group %s: attempt %d of event %s failed; the next one follows in %s",
             self._group.alias,
-            delivery.delivered,
+            event.attempt,
             delivery.subject,
             delay,
             error=error,
-            extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery, trace_id),
+            extra=self._log_fields(LogEvent.EVENT_RETRIED, delivery, event.attempt, trace_id),
         )
         if self._clock.waits_here:
             await self._clock.wait(self._stopping, delay, what=_name(self._group, delivery))
@@ -248,8 +255,8 @@ class GroupWorker:
             'event group %s: removed an event on "%s" that cannot be read: %s',
             self._group.alias,
             delivery.subject,
-            error,
-            extra=self._log_fields(LogEvent.EVENT_REMOVED, delivery),
+            self._patience.reason(error),
+            extra=self._log_fields(LogEvent.EVENT_REMOVED, delivery, delivery.delivered),
         )
         await delivery.term("it does not match its schema")
 
@@ -261,18 +268,18 @@ class GroupWorker:
             self._group.alias,
             delivery.subject,
             _UNKNOWN_AGAIN_AFTER,
-            extra=self._log_fields(LogEvent.EVENT_POSTPONED, delivery),
+            extra=self._log_fields(LogEvent.EVENT_POSTPONED, delivery, delivery.delivered),
         )
         await delivery.nak(_UNKNOWN_AGAIN_AFTER)
 
     def _log_fields(
-        self, event: LogEvent, delivery: Delivery, trace_id: str | None = None
+        self, event: LogEvent, delivery: Delivery, attempt: int, trace_id: str | None = None
     ) -> dict[str, object]:
         return log_fields(
             event,
             group=self._group.alias,
             subject=delivery.subject,
-            attempt=delivery.delivered,
+            attempt=attempt,
             trace_id=trace_id,
         )
 
