@@ -69,9 +69,8 @@ class Fleet:
     def __init__(self, history: HistoryFile, folder: Path) -> None:
         self._history = history
         self._folder = folder
-        self._all: list[Ship] = []
-        self.working: list[Ship] = []
-        """Those that said that they work, and were not ended by their owner yet."""
+        self.ships: list[Ship] = []
+        """All that were started, also those that have ended, and those that do not work yet: a key waits for them too."""
 
     async def launch(
         self, program: str, settings: BaseModel, environment: Mapping[str, str] | None = None
@@ -81,7 +80,7 @@ class Fleet:
         Raises:
             RuntimeError: it ended before.
         """
-        log = self._folder / f"{program}{len(self._all)}.log"
+        log = self._folder / f"{program}{len(self.ships)}.log"
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", f"tests.faults.keys.{program}", settings.model_dump_json()),
@@ -91,17 +90,16 @@ class Fleet:
                 stderr=errors.fileno(),
             )
         ship = Ship(process, self._history, log)
-        self._all.append(ship)
+        self.ships.append(ship)
         await ship.wait_for("works")
-        self.working.append(ship)
         return ship
 
     def logs(self) -> str:
         """Return what all of them wrote to stderr."""
-        return "".join(f"--- {each.log.name}\n{each.log.read_text()}" for each in self._all)
+        return "".join(f"--- {each.log.name}\n{each.log.read_text()}" for each in self.ships)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(ship.end() for ship in self._all))
+        await asyncio.gather(*(ship.end() for ship in self.ships))

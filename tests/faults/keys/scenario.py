@@ -200,7 +200,7 @@ async def keyed_scenario(
 def _pids(server: NatsServer, fleet: Fleet) -> list[int]:
     """Return the processes of which a key may have to wait for one."""
     servers = [server.pid] if server.is_running else []
-    return [*servers, *(each.pid for each in fleet.working if each.process.returncode is None)]
+    return [*servers, *(each.pid for each in fleet.ships if each.process.returncode is None)]
 
 
 def _newest(stored: list[Revision]) -> list[Revision]:
