@@ -7,11 +7,14 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import JsonValue
 from trellis_nats import (
+    ActiveJob,
     HandlerConflict,
     InvalidPayload,
     JobFailed,
@@ -30,6 +33,7 @@ from trellis_nats.testing import LogSignals, NatsServer, inspect_queue, service_
 from tests.support.delays import count_messages, narrow_consumer
 from tests.support.eventually import eventually
 from tests.support.foreign_events import foreign_body
+from tests.support.generated import generated
 from tests.support.renamed_versions import (
     NEW,
     OLD,
@@ -47,6 +51,7 @@ from tests.support.renamed_versions import (
     from_text,
 )
 from tests.support.versions import VERSIONS, binary_of
+from tests.unit.codegen.contracts import contract, job
 
 SOON = timedelta(seconds=30)
 HEADER = "trellis-contract-digest"
@@ -380,3 +385,42 @@ async def test_upcasters_are_registered_before_the_start(nats_server: NatsServer
     async with new_worker(nats_server.url) as worker:
         with pytest.raises(HandlerConflict, match="register upcasters before the workers start"):
             worker.jobs.notes.upcast(from_text)
+
+
+async def test_two_generated_versions_of_one_contract(nats_server: NatsServer, tmp_path: Path) -> None:
+    old, new = (_generate(member, tmp_path) for member in ("day", "dueDay"))
+    seen: list[Any] = []
+
+    def from_day(stored: JsonObject) -> Any:
+        stored["dueDay"] = stored.pop("day")
+        return new.Thing.model_validate_json(json.dumps(stored))
+
+    async def keep(handled: ActiveJob[Any, None]) -> None:
+        seen.append(handled.payload)
+
+    async with (
+        old.ThingsService.connect(nats_server.url) as producer,
+        new.ThingsService.connect(nats_server.url) as worker,
+    ):
+        worker.jobs.keep.upcast(from_digest=old.ThingsService.contract.digest)(from_day)
+        worker.jobs.keep.handle(keep)
+        await worker.start()
+        ref = await producer.jobs.keep.create(old.Thing(day=date(2026, 12, 1)))
+        await ref.result(timeout=SOON)
+        own = await worker.jobs.keep.create(new.Thing(due_day=date(2026, 12, 2)))
+        await own.result(timeout=SOON)
+
+    assert seen == [new.Thing(due_day=date(2026, 12, day)) for day in (1, 2)]
+
+
+def _generate(member: str, folder: Path) -> Any:
+    """Generate the package of a contract whose only schema has this member, a date."""
+    members: JsonObject = {member: {"type": "string", "format": "date"}}
+    thing: JsonObject = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": members,
+        "required": [member],
+    }
+    package, _ = generated(contract(schemas={"Thing": thing}, jobs={"keep": job()}, exports={}), folder)
+    return package
