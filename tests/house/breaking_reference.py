@@ -108,10 +108,10 @@ def _write_lines() -> Iterator[str]:
     yield from (_write_row(remedy, *steps) for remedy, steps in REMEDIES.items() if steps)
     yield ""
     yield (
-        "Where old payloads of jobs fail with the new model (a `break` of `JOB_PAYLOAD`), there is another way than both steps: "
-        "register an [upcaster](../guides/jobs.md#jobs-of-an-earlier-version) in the new version, which then reads the jobs that wait, "
-        "those that old producers create, and those that are sent again. The finding names the digest of the old contract. Old "
-        "workers that refuse what the new version writes still need the steps."
+        "[Changing a contract](../guides/changing-a-contract.md) shows the steps with a small contract. Where old payloads of jobs fail "
+        "with the new model (a `break` of `JOB_PAYLOAD`), an [upcaster](../guides/changing-a-contract.md#rename) in the new version replaces "
+        "both steps: it reads the jobs that wait, those that old producers create, and those that are sent again. The finding names the "
+        "digest of the old contract. Old workers give new jobs that they cannot read back, without an attempt, until a new worker takes them."
     )
 
 

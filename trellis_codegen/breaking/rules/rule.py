@@ -31,6 +31,7 @@ class Remedy(StrEnum):
     SHORTER_INTERVAL = "R15"
     SECOND_ALIAS = "R16"
     KEEP_NAME = "R17"
+    FREE_NAME = "R18"
     NOTHING = "none"
 
 
@@ -103,13 +104,17 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
         "Keep the name: it identifies the durable consumer.",
         "If it must change, handle the backlog first, then provision the new one.",
     ),
+    Remedy.FREE_NAME: (
+        "See whether a writer sends a member of this name, although the old contract does not declare it.",
+        "If none does, add it; nothing else is needed. Else choose another name.",
+    ),
     Remedy.NOTHING: (),
 }
 """The two steps of each remedy."""
 
 UPCAST: Final = (
     "Or register an upcaster in the new version, which reads the old payloads: "
-    "docs/guides/jobs.md, Jobs of an earlier version"
+    "docs/guides/changing-a-contract.md, Rename"
 )
 """What to do instead of both steps where old payloads of jobs fail with the new model."""
 

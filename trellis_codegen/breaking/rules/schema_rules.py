@@ -72,7 +72,7 @@ _RULES: Final = (
         "{path} is open now; old readers still refuse the members that you may add next: deploy readers first",
     ),
     _rule(
-        "UNDECLARED_MEMBER", "M", Remedy.READERS_FIRST,
+        "UNDECLARED_MEMBER", "M", Remedy.FREE_NAME,
         "an open object declares a member that writers may have sent with another type",
         "{path} was free before; a writer that sent it with another type is refused",
     ),
