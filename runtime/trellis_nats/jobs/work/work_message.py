@@ -64,27 +64,30 @@ class WorkMessageReader(Generic[PayloadT]):
         """Return the payload of a job, or why this version cannot work it."""
         try:
             payload = self.events.payload(item.event, item.digest)
+        except UpcastFailed as error:
+            self._log_throttle.write(
+                logging.WARNING,
+                LogEvent.UPCAST_FAILED,
+                "job %s of queue %s, which contract version %s wrote: %s",
+                item.job_id,
+                self._queue,
+                item.digest or "(unknown)",
+                error,
+                extra=log_fields(LogEvent.UPCAST_FAILED, queue=self._queue, job_id=item.job_id),
+            )
+            return error
         except InvalidPayload as error:
-            if isinstance(error, UpcastFailed):
-                self._log_upcast(logging.WARNING, item, LogEvent.UPCAST_FAILED, "was not upcast: %s", error)
             return error
         if payload.upcaster is not None:
-            self._log_upcast(
-                logging.DEBUG, item, LogEvent.PAYLOAD_UPCAST, "was upcast by %s", payload.upcaster
+            _log.debug(
+                "job %s of queue %s, which contract version %s wrote, was upcast by %s",
+                item.job_id,
+                self._queue,
+                item.digest or "(unknown)",
+                payload.upcaster,
+                extra=log_fields(LogEvent.PAYLOAD_UPCAST, queue=self._queue, job_id=item.job_id),
             )
         return item.key if isinstance(item.key, InvalidPayload) else payload.value
-
-    def _log_upcast(self, level: int, item: WorkItem, event: LogEvent, text: str, cause: object) -> None:
-        self._log_throttle.write(
-            level,
-            event,
-            f"the payload of job %s of queue %s, which contract version %s wrote, {text}",
-            item.job_id,
-            self._queue,
-            item.digest or "(unknown)",
-            cause,
-            extra=log_fields(event, queue=self._queue, job_id=item.job_id),
-        )
 
     def is_due(self, message: Delivery) -> bool:
         """Return whether a message is about a parked job that is due."""
