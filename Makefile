@@ -74,6 +74,7 @@ generate: $(STAMP) ## regenerate the example, the golden packages and the refere
 	@$(BIN)/python -m tests.golden.refresh
 	@$(BIN)/python -m tests.house.log_reference
 	@$(BIN)/python -m tests.house.breaking_reference
+	@$(BIN)/python -m tests.house.proof_reference
 
 verify: $(STAMP) ## check that the generated example is up to date
 	@$(BIN)/trellis-gen facade --check

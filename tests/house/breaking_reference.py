@@ -27,6 +27,7 @@ _INTRODUCTION: Final = """\
 
 [`trellis-gen breaking OLD NEW`](../guides/ci.md#changes-of-contracts) compares two versions of a contract. A change breaks when a value that one version may write
 is refused by the model of the other. `make generate` writes this page from the rules; `trellis-gen breaking --explain RULE` prints one of them.
+[How they are proved](breaking-proof.md) is a page of its own.
 
 ## Grades
 

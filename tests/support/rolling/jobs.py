@@ -15,7 +15,7 @@ from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.testing import inspect_queue
 
 from tests.support.rolling.deliveries import IMPATIENT, PATIENT, SOON, Delivery, for_each
-from tests.support.rolling.versions import Version, member
+from tests.support.rolling.versions import Version, has, member, runtime_of
 
 __all__ = [
     "await_result",
@@ -39,16 +39,27 @@ class _Work:
         self.service = service
         self.runs: dict[str, list[int]] = defaultdict(list)
         for name in {delivery.name for delivery in deliveries}:
-            member(service, "jobs", name).handle(self._run)
+            if has(service, "jobs", name):
+                member(service, "jobs", name).handle(self._run)
 
-    async def _run(self, job: Any) -> None:  # Any: each queue has its own types
+    async def _run(self, job: Any) -> Any:  # Any: each queue has its own types
         self.runs[job.id].append(job.tries)
+        return job.payload if member(self.service, "jobs", job.queue).spec.result is not None else None
 
     async def judge(self, delivery: Delivery, job_id: str) -> None:
-        """Wait for the end of a job, and note how it ended."""
+        """Wait for the end of a job, and note how it ended; or that these workers do not take it."""
+        if not has(self.service, "jobs", delivery.name):
+            await self._judge_unknown(delivery)
+            return
         end = await member(self.service, "jobs", delivery.name).ref(job_id).wait(timeout=SOON)
         is_well = end.state is JobState.COMPLETED and self.runs[job_id] == [1]
         delivery.problem = None if is_well else f"{end.state}, attempts {self.runs[job_id]}: {end.last_error}"
+
+    async def _judge_unknown(self, delivery: Delivery) -> None:
+        runtime = runtime_of(self.service)
+        subject = f"trellis.work.{runtime.contract.name}.{delivery.name}"
+        if await get_last_message(runtime.connection, "JOBS_WORK", subject) is not None:
+            delivery.problem = "it waits, and no worker has its queue"
 
 
 async def create_before(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:

@@ -14,7 +14,7 @@ from tests.support.rolling.deliveries import IMPATIENT, SOON, Delivery, for_each
 from tests.support.rolling.versions import Version, member, runtime_of
 from tests.support.state_service import StoreRules, state_platform
 
-__all__ = ["handle_backlog", "handle_new", "keep_state", "keep_value", "receive"]
+__all__ = ["handle_backlog", "handle_new", "is_quiet", "keep_state", "keep_value", "receive"]
 
 _STREAM: Final = "trellis"
 
@@ -84,14 +84,15 @@ class _Groups:
     async def judge(self, ids: dict[str, Delivery]) -> None:
         """Wait until the groups have dealt with all events, and note those that were not handled at once."""
         connection = runtime_of(self.service).connection
-        await eventually(lambda: _is_quiet(connection), within=SOON)
+        await eventually(lambda: is_quiet(connection), within=SOON)
         for event_id, delivery in ids.items():
             attempt = self.attempts.get(event_id)
             if attempt is not None:
                 delivery.problem = None if attempt == 1 else f"attempt {attempt}"
 
 
-async def _is_quiet(connection: Connection) -> bool:
+async def is_quiet(connection: Connection) -> bool:
+    """Return whether no group has an event to deal with."""
     listed: Any = await call(connection, f"CONSUMER.LIST.{_STREAM}", {})  # Any: the server's JSON
     assert listed["total"] == len(listed["consumers"])
     return all(info["num_pending"] == info["num_ack_pending"] == 0 for info in listed["consumers"])

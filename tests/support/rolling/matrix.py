@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from trellis_nats.testing import NatsServer
 
 from tests.support.rolling.deliveries import Delivery, Exchange
-from tests.support.rolling.schema_cases import SchemaVersions
+from tests.support.rolling.schema_cases import SchemaCase, SchemaVersions
 from tests.support.rolling.surfaces import SPARED, WAYS
 from trellis_codegen.breaking.rules.grades import Direction
 
@@ -27,30 +26,41 @@ async def find_contradictions(it: SchemaVersions) -> list[str]:
     found: list[str] = []
     for (direction, column), exchanges in WAYS[it.prefix].items():
         for exchange in exchanges:
-            deliveries = await _deliver(it, direction, exchange)
             what = f"{it.prefix} {direction} {column}, {exchange.__name__}"
-            found += [f"{what}: {problem}" for problem in _compare(deliveries, direction)]
+            for case, delivery in await _deliver(it, direction, exchange):
+                breaks = case.breaks(direction)
+                if breaks is not None and not _is_as_said(delivery.problem, breaks=breaks):
+                    found.append(f"{what}: {_describe(case, delivery)}")
     for direction, exchange in SPARED.get(it.prefix, ()):
+        what = f"{it.prefix} {direction}, {exchange.__name__}"
         found += [
-            f"{it.prefix} {direction}, {exchange.__name__}: {delivery.describe()}"
-            for delivery in await _deliver(it, direction, exchange)
+            f"{what}: {_describe(case, delivery)}"
+            for case, delivery in await _deliver(it, direction, exchange)
             if delivery.problem is not None
         ]
     return found
 
 
-async def _deliver(it: SchemaVersions, direction: Direction, exchange: Exchange) -> list[Delivery]:
-    deliveries = [Delivery(case, value) for case in it.cases for value in case.list_values(direction)]
+async def _deliver(
+    it: SchemaVersions, direction: Direction, exchange: Exchange
+) -> list[tuple[SchemaCase, Delivery]]:
+    deliveries = [
+        (case, Delivery(case.name, case.name, value))
+        for case in it.cases
+        for value in case.list_values(direction)
+    ]
     old, new = it.versions.old, it.versions.new
     writer, reader = (old, new) if direction is Direction.FORWARD else (new, old)
     async with NatsServer() as server:
-        await exchange(server.url, writer, reader, deliveries)
+        await exchange(server.url, writer, reader, [delivery for _, delivery in deliveries])
     return deliveries
 
 
-def _compare(deliveries: list[Delivery], direction: Direction) -> Iterator[str]:
-    for delivery in deliveries:
-        breaks, problem = delivery.case.breaks(direction), delivery.problem
-        is_expected = problem is None if breaks is False else problem is not None
-        if breaks is not None and not (is_expected and (problem is None or _REFUSED.search(problem))):
-            yield delivery.describe()
+def _is_as_said(problem: str | None, *, breaks: bool) -> bool:
+    return problem is None if not breaks else problem is not None and bool(_REFUSED.search(problem))
+
+
+def _describe(case: SchemaCase, delivery: Delivery) -> str:
+    """Return what was sent, what the rules say about it, and what was seen."""
+    rules = ", ".join(finding.rule for finding in case.findings) or "no rule"
+    return f"{case.name} ({rules}), value {delivery.value!r}: {delivery.problem or 'it arrived'}"

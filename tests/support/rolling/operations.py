@@ -12,6 +12,7 @@ from tests.support.rolling.deliveries import IMPATIENT, SOON, Delivery, for_each
 from tests.support.rolling.versions import Version, member
 
 __all__ = [
+    "leave_signal_to_others",
     "leave_to_others",
     "read_kept_output",
     "read_kept_progress",
@@ -157,6 +158,37 @@ async def send_signal(url: str, writer: Version, reader: Version, deliveries: li
     ):
         await _serve(service, deliveries, take)
         await for_each(deliveries, lambda delivery: ask(client, delivery))
+
+
+async def leave_signal_to_others(
+    url: str, writer: Version, reader: Version, deliveries: list[Delivery]
+) -> None:
+    """Send signals to operations; their process stops, and one of the other version goes on with them."""
+    runs: dict[Delivery, Any] = {}  # Any: each operation has its own types
+
+    async def wait(operation: Any) -> Any:  # Any: likewise
+        await operation.cancelled.wait()
+
+    async def take(operation: Any) -> Any:  # Any: likewise
+        await anext(operation.signals())
+        return True
+
+    async with writer.client.connect(url) as client:
+
+        async def send(delivery: Delivery) -> None:
+            runs[delivery] = await member(client, "operations", delivery.name).start(True)
+            await runs[delivery].signal.go(delivery.read(writer))
+
+        async def look(delivery: Delivery) -> None:
+            await runs[delivery].result(timeout=SOON)
+            delivery.problem = None
+
+        async with writer.service.connect(url, options=IMPATIENT) as service:
+            await _serve(service, deliveries, wait, resume="run-again")
+            await for_each(deliveries, send)
+        async with reader.service.connect(url, options=IMPATIENT) as service:
+            await _serve(service, deliveries, take, resume="run-again")
+            await for_each(runs, look)
 
 
 async def _run_all(

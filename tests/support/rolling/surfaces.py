@@ -18,6 +18,7 @@ from tests.support.rolling.jobs import (
 )
 from tests.support.rolling.kept import handle_backlog, handle_new, keep_state, keep_value, receive
 from tests.support.rolling.operations import (
+    leave_signal_to_others,
     leave_to_others,
     read_kept_output,
     read_kept_progress,
@@ -76,6 +77,7 @@ WAYS: Final[dict[str, dict[Way, tuple[Exchange, ...]]]] = {
     },
     "SIGNAL_INPUT": {
         (_FORWARD, Column.PRODUCERS): (send_signal,),
+        (_FORWARD, Column.STORED): (leave_signal_to_others,),
         (_BACKWARD, Column.OLD_WORKERS): (send_signal,),
     },
     "EVENT": {

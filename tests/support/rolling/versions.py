@@ -19,7 +19,7 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.reading import read_manifest
 from trellis_codegen.naming import attribute
 
-__all__ = ["Version", "Versions", "member", "runtime_of"]
+__all__ = ["Version", "Versions", "has", "member", "runtime_of"]
 
 ParticipantT = TypeVar("ParticipantT", Service, Client)
 
@@ -89,6 +89,15 @@ def member(
     for name in names:
         root = getattr(root, attribute(name))
     return root
+
+
+def has(root: object, *names: str) -> bool:
+    """Return whether a service or client has a member."""
+    try:
+        member(root, *names)
+    except AttributeError:
+        return False
+    return True
 
 
 def runtime_of(participant: Service | Client) -> Runtime:

@@ -136,7 +136,7 @@ SURFACES: Final = {
         SurfaceKind("OPERATION_INPUT", "the input of an operation", _hit("PS"), _hit("~W")),
         SurfaceKind("OPERATION_OUTPUT", "the output of an operation", _hit("S"), _hit("C")),
         SurfaceKind("OPERATION_PROGRESS", "the progress of an operation", _hit("S"), _hit("C")),
-        SurfaceKind("SIGNAL_INPUT", "the input of a signal", _hit("P"), _hit("~W")),
+        SurfaceKind("SIGNAL_INPUT", "the input of a signal", _hit("PS"), _hit("~W")),
         SurfaceKind("EVENT", "an event", _hit("L"), _hit("L")),
         SurfaceKind("FEED_INPUT", "the input of a feed", _hit("P"), _hit("~W")),
         SurfaceKind("FEED_EVENT", "an event of a feed", _hit("~L"), _hit("L")),

@@ -28,7 +28,7 @@ class Remedy(StrEnum):
     COMPARABLE = "R12"
     WRITE_DEFAULT = "R13"
     ALIAS = "R14"
-    SHORTER_INTERVAL = "R15"
+    APPLY_FIRST = "R15"
     SECOND_ALIAS = "R16"
     KEEP_NAME = "R17"
     FREE_NAME = "R18"
@@ -92,9 +92,9 @@ REMEDIES: Final[dict[Remedy, tuple[str, ...]]] = {
         "Keep the old name of the class as an alias for one release.",
         "Remove the alias.",
     ),
-    Remedy.SHORTER_INTERVAL: (
-        "Release a shorter heartbeat interval.",
-        "When every instance has it, lower the time to live.",
+    Remedy.APPLY_FIRST: (
+        "`trellis provision apply PACKAGE`: the durable consumer gets the event; old instances give it back.",
+        'Deploy the new version; one with `Options(provision="update")` does both.',
     ),
     Remedy.SECOND_ALIAS: (
         "Add a second alias for the other contract, and move the code to it.",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
-from trellis_codegen.breaking.rules.grades import Grade
+from trellis_codegen.breaking.rules.grades import Column, Grade
 from trellis_codegen.breaking.surfaces.changes import (
     ContractChange,
     find_added,
@@ -150,43 +151,51 @@ def _find_transfer_changes(
     old: Operation, new: Operation, place: Pointer, surface: str
 ) -> Iterator[ContractChange]:
     before, after = old.transfer, new.transfer
-    inner = (*place, "transfer")
+    change = partial(_change_transfer, (*place, "transfer"), surface)
     if before is None or after is None:
         if before is not after:
             what = "is gone" if after is None else "is new"
-            words = {"name": "the transfer", "new": what}
-            there = inner if after is not None else None
-            yield ContractChange(
-                rule="OPERATION_TRANSFER_CHANGED", surface=surface, old=inner, new=there, words=words
-            )
+            # What was uploaded is not read any more; where nothing was, callers alone break.
+            columns = (Column.PRODUCERS, Column.STORED) if after is None else (Column.PRODUCERS,)
+            yield change((), {"name": "the transfer", "new": what}, columns, is_gone=after is None)
         return
-    for field, one, other in (
-        ("store", before.store, after.store),
-        ("key", before.key, after.key),
-        ("contentType", before.content_type, after.content_type),
-        ("metadata", before.metadata, after.metadata),
+    for field, one, other, grade in (
+        ("store", before.store, after.store, Grade.BREAK),
+        ("key", before.key, after.key, Grade.BREAK),
+        ("contentType", before.content_type, after.content_type, Grade.RISKY),
+        ("metadata", before.metadata, after.metadata, Grade.RISKY),
     ):
         if one != other:
             words = {"name": f'"{field}"', "new": f"was {one}, and is {other}"}
-            there = (*inner, field)
-            yield ContractChange(
-                rule="OPERATION_TRANSFER_CHANGED", surface=surface, old=there, new=there, words=words
-            )
+            yield change((field,), words, (Column.STORED,), grade)
     for field, limit, other_limit in (
         ("maxBytes", before.max_bytes, after.max_bytes),
         ("expiresInMs", before.expires_in_ms, after.expires_in_ms),
     ):
         if other_limit is not None and (limit is None or other_limit < limit):
             words = {"name": f'"{field}"', "new": f"is {other_limit} now"}
-            there = (*inner, field)
-            yield ContractChange(
-                rule="OPERATION_TRANSFER_CHANGED",
-                surface=surface,
-                old=there,
-                new=there,
-                words=words,
-                grade=Grade.RISKY,
-            )
+            yield change((field,), words, (Column.PRODUCERS,), Grade.RISKY)
+
+
+def _change_transfer(
+    place: Pointer,
+    surface: str,
+    way: Pointer,
+    words: Mapping[str, str],
+    columns: tuple[Column, ...],
+    grade: Grade = Grade.BREAK,
+    *,
+    is_gone: bool = False,
+) -> ContractChange:
+    return ContractChange(
+        rule="OPERATION_TRANSFER_CHANGED",
+        surface=surface,
+        old=(*place, *way),
+        new=None if is_gone else (*place, *way),
+        words={**words},
+        grade=grade,
+        columns=columns,
+    )
 
 
 def find_feed_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:

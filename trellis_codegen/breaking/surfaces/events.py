@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from trellis_codegen.breaking.rules.grades import Column
 from trellis_codegen.breaking.surfaces.calls import find_subject_change
 from trellis_codegen.breaking.surfaces.changes import (
     ContractChange,
@@ -29,12 +31,21 @@ def find_event_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]
     yield from find_added(old.events, new.events, ("events",), "event")
     for name, before, after in list_common(old.events, new.events):
         surface, place = f"event {name}", ("events", name)
-        yield from find_subject_change("EVENT_SUBJECT_CHANGED", before, after, place, surface)
+        # The consumer of a group listens at the old subject: a group of the new version does not start with it.
+        is_grouped = any(name in (group.self_events or []) for group in (new.event_consumers or {}).values())
+        columns = (Column.LISTENERS, Column.OPERATORS) if is_grouped else (Column.LISTENERS,)
+        for change in find_subject_change("EVENT_SUBJECT_CHANGED", before, after, place, surface):
+            yield replace(change, columns=columns)
         if (before.params or []) != (after.params or []):
             words = {"old": " ".join(before.params or []), "new": " ".join(after.params or [])}
             inner = (*place, "params")
             yield ContractChange(
-                rule="EVENT_PARAMS_CHANGED", surface=surface, old=inner, new=inner, words=words
+                rule="EVENT_PARAMS_CHANGED",
+                surface=surface,
+                old=inner,
+                new=inner,
+                words=words,
+                columns=columns,
             )
         one = before.capabilities.model_dump() if before.capabilities else {}
         other = after.capabilities.model_dump() if after.capabilities else {}

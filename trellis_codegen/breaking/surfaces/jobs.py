@@ -208,7 +208,7 @@ class _Queue:
                 "whenFull",
                 words=words,
                 grade=Grade.RISKY,
-                columns=(Column.PRODUCERS,),
+                columns=(),
             )
 
 

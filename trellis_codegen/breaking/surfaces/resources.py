@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from trellis_codegen.breaking.rules.grades import Column
 from trellis_codegen.breaking.surfaces.changes import ContractChange, find_added, list_common
 from trellis_codegen.contract.manifest import KvResource, Manifest, State, StoreResource
 from trellis_codegen.problems import Pointer
@@ -70,7 +72,11 @@ def find_store_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]
         ):
             if _is_lower(limit, other_limit):
                 words = {"name": field, "new": str(other_limit)}
-                yield _change("STORE_LIMIT_LOWERED", surface, (*place, field), words)
+                change = _change("STORE_LIMIT_LOWERED", surface, (*place, field), words)
+                # The server limits the store for every process, and each process the objects that it writes.
+                is_shared = field == "maxTotalBytes"
+                columns = (Column.PRODUCERS, Column.STORED) if is_shared else (Column.STORED,)
+                yield replace(change, columns=columns)
         yield from _find_required(one, other, place, surface)
 
 
