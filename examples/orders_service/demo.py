@@ -1,4 +1,4 @@
-"""Sends one order through the service and follows it live, on a separate nats-server; cancels another; shows concurrency keys.
+"""Sends one order through the service and follows it live, on a separate nats-server; cancels another; shows keys, and a deploy.
 
 `make demo` runs this. It leaves no process and no file behind.
 """
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from change_demo import show_change
 from keyed_demo import show_keys
 from orders_participant import (
     CreateOrderRequest,
@@ -63,12 +64,14 @@ async def main() -> int:
 
 
 async def run(console: Console) -> None:
-    """Start a server and the service, place an order, and follow it until it has shipped."""
-    async with asyncio.timeout(TIMEOUT.total_seconds()), NatsServer() as server:
-        console.print(f"nats-server, process {server.pid}, on {server.url}")
-        async with service_process(server.url) as process:
-            console.print(f"orders service, process {process.pid}\n")
-            await follow_one_order(console, server.url, process)
+    """Start a server and the service, place an order, and follow it until it has shipped; then show a deploy."""
+    async with asyncio.timeout(TIMEOUT.total_seconds()):
+        async with NatsServer() as server:
+            console.print(f"nats-server, process {server.pid}, on {server.url}")
+            async with service_process(server.url) as process:
+                console.print(f"orders service, process {process.pid}\n")
+                await follow_one_order(console, server.url, process)
+        await show_change(console)
 
 
 @asynccontextmanager

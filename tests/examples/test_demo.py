@@ -60,6 +60,19 @@ def test_the_demo_follows_one_order_until_it_has_shipped(tmp_path: Path) -> None
     ]
     assert answers[-1][2].startswith(" in place of job")
     assert "7 jobs were stored: 6 completed, 1 skipped" in run.stdout
+    deploy = run.stdout.partition("A deploy:")[2]
+    assert "break JOB_PAYLOAD_FIELD_RENAMED" in deploy
+    assert (
+        "3 jobs of the first version wait: the next one refuses 3 of them, /totalCents: Field required"
+        in deploy
+    )
+    assert "3 jobs of the first version wait: the next one reads all of them" in deploy
+    ends = re.findall(
+        r"of the (first|next) +version +completed +attempt 1 +the (first|next) version charged", deploy
+    )
+    assert [writer for writer, _ in ends] == ["first"] * 3 + ["next"] * 3
+    assert {worker for writer, worker in ends if writer == "next"} == {"next"}
+    assert "6 jobs of two versions: 6 completed at their first attempt" in deploy
     assert list(tmp_path.iterdir()) == [], "it leaves a file behind"
     assert ended([int(pid) for pid in re.findall(r"process (\d+)", run.stdout)]), "it leaves a process behind"
 
