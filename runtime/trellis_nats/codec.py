@@ -110,8 +110,8 @@ class Codec(Generic[T]):
         """Encode a value as JSON text; fields that were never set are left out. Raises as `to_json`."""
         adapter = self._adapter
         try:
-            text = adapter.serializer.to_json(value, by_alias=True, exclude_unset=True, warnings="none")
-            if b"null" not in text and not may_contain_nan(text):
+            text = adapter.serializer.to_json(value, by_alias=True, exclude_unset=True, warnings=False)
+            if text.find(b"null") < 0 and not may_contain_nan(text):
                 adapter.validator.validate_json(text, strict=True)
                 return text
         except Exception:  # noqa: BLE001 - `write` raises an error whose text does not have the invalid value
@@ -127,7 +127,7 @@ class Codec(Generic[T]):
         adapter = self._adapter
         try:
             written: JsonValue = adapter.serializer.to_python(
-                value, mode="json", by_alias=True, exclude_unset=True, warnings="none"
+                value, mode="json", by_alias=True, exclude_unset=True, warnings=False
             )
             # The text is validated, as its reader will: `model_construct` validates nothing, a float may be NaN, and a
             # value does not show whether a member is absent or None.

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_nats._support.ambient_trace import ambient_trace
-from trellis_nats.ids import new_id
+from trellis_nats.ids import new_id, random_bytes
 
 __all__ = ["Context", "current_context", "enter", "new_call_context", "new_context", "within"]
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,512}")
-"""What is valid in a header: printable ASCII. tracestate is at most 512 characters (W3C Trace Context, 3.3.1.5)."""
+_HEADER_MAX: Final = 512
+"""Of a value, in characters: a tracestate is not longer (W3C Trace Context, 3.3.1.5)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """The request and the trace that a job, a call or an event belongs to. Immutable; it travels in message headers."""
 
     request_id: str
@@ -33,19 +30,22 @@ class Context:
 
     def headers(self) -> dict[str, str]:
         """Return the context as message headers; a value that is not valid in a header is left out."""
-        return dict(self._headers())
+        return {name: text for name, text in self._texts() if text is not None and _is_header_text(text)}
 
     def header_lines(self) -> bytes:
         """Return the headers as they are encoded, a line each."""
-        return "".join([f"{name}: {text}\r\n" for name, text in self._headers()]).encode()
+        lines = ""
+        for name, text in self._texts():
+            if text is not None and _is_header_text(text):
+                lines += f"{name}: {text}\r\n"
+        return lines.encode()
 
-    def _headers(self) -> list[tuple[str, str]]:
-        texts = (
+    def _texts(self) -> tuple[tuple[str, str | None], ...]:
+        return (
             ("request-id", self.request_id),
             ("traceparent", self.traceparent),
             ("tracestate", self.tracestate),
         )
-        return [(name, text) for name, text in texts if text is not None and _HEADER_TEXT.fullmatch(text)]
 
     @classmethod
     def of_headers(cls, headers: Mapping[str, str]) -> Context:
@@ -86,7 +86,7 @@ def new_context() -> Context:
     if inherited is not None:
         if ambient is None or ambient.trace_id != inherited.trace_id:
             return inherited
-        return replace(inherited, traceparent=ambient.traceparent, tracestate=ambient.tracestate)
+        return inherited._replace(traceparent=ambient.traceparent, tracestate=ambient.tracestate)
     if ambient is None:
         return _context(None, None, None)
     return _context(None, ambient.traceparent, ambient.tracestate)
@@ -94,18 +94,22 @@ def new_context() -> Context:
 
 def new_call_context() -> Context:
     """Return the context for a new call: as `new_context`, but each call has a request id of its own on the wire."""
-    context = new_context()
-    return context if _current.get() is None else replace(context, request_id=new_id())
+    return new_context() if _current.get() is None else new_context()._replace(request_id=new_id())
 
 
 def _context(request_id: str | None, traceparent: str | None, tracestate: str | None) -> Context:
-    if request_id is None or not _HEADER_TEXT.fullmatch(request_id):
+    if request_id is None or not _is_header_text(request_id):
         request_id = new_id()
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
     if match is None:
-        random = os.urandom(16 + 8).hex()  # one system call for both ids
+        random = random_bytes().hex()  # 16 bytes and 8
         trace_id, span_id = random[:32], random[32:]
-        return Context(request_id=request_id, trace_id=trace_id, traceparent=f"00-{trace_id}-{span_id}-01")
-    if tracestate is not None and not _HEADER_TEXT.fullmatch(tracestate):
+        return Context(request_id, trace_id, f"00-{trace_id}-{span_id}-01")
+    if tracestate is not None and not _is_header_text(tracestate):
         tracestate = None
-    return Context(request_id=request_id, trace_id=match[1], traceparent=match[0], tracestate=tracestate)
+    return Context(request_id, match[1], match[0], tracestate)
+
+
+def _is_header_text(text: str) -> bool:
+    """Return whether a text is valid as the value of a header: printable ASCII."""
+    return 0 < len(text) <= _HEADER_MAX and text.isascii() and text.isprintable()

@@ -11,13 +11,19 @@ from typing import Final
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
-__all__ = ["is_token", "new_id", "require_token"]
+__all__ = ["is_token", "new_id", "random_bytes", "require_token"]
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of Crockford's base 32, five bits each."""
 _DIGIT_OF_BYTE: Final = bytes(ord(_DIGITS[byte % 32]) for byte in range(256))
 """A digit for each byte, all of them equally often."""
 _RANDOM_DIGITS: Final = 16
+_RANDOM_BYTES: Final = 24
+_RANDOM_PIECES: Final = 128
+_random: Final[list[bytes]] = []
+"""Randomness that was not used yet."""
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_random.clear)  # a child would draw the ids of its parent
 _TIME_SHIFTS: Final = tuple(range(45, -1, -5))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -25,8 +31,21 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def new_id() -> str:
     """Return a new ULID: 26 characters that sort by time."""
     # Not from python-ulid, because each job takes two, and a ULID of that costs as much as encoding the job.
-    random = os.urandom(_RANDOM_DIGITS).translate(_DIGIT_OF_BYTE).decode()
+    random = random_bytes()[:_RANDOM_DIGITS].translate(_DIGIT_OF_BYTE).decode()
     return _time_digits(time.time_ns() // 1_000_000) + random
+
+
+def random_bytes() -> bytes:
+    """Return 24 bytes of the system's randomness. A system call for each would cost as much as encoding a message."""
+    try:
+        return _random.pop()
+    except IndexError:
+        block = os.urandom(_RANDOM_PIECES * _RANDOM_BYTES)
+        # Another thread may do the same at this moment; each of these operations is atomic.
+        _random.extend(
+            [block[at : at + _RANDOM_BYTES] for at in range(_RANDOM_BYTES, len(block), _RANDOM_BYTES)]
+        )
+        return block[:_RANDOM_BYTES]
 
 
 @lru_cache(maxsize=16)  # a busy process asks several times in a millisecond

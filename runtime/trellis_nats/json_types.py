@@ -54,7 +54,8 @@ ClockT = TypeVar("ClockT", datetime, time)
 
 def may_contain_nan(written: bytes) -> bool:
     """Return whether JSON text may contain a NaN or an infinity. It may also be a word inside a string."""
-    return b"NaN" in written or b"Infinity" in written
+    # Not `in`: before it searches, that tries the word as an integer, and formats the error.
+    return written.find(b"NaN") >= 0 or written.find(b"Infinity") >= 0
 
 
 def _finite(value: pydantic.JsonValue) -> pydantic.JsonValue:

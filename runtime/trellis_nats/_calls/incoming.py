@@ -59,12 +59,7 @@ class IncomingCall(NamedTuple):
 
 def read_call(message: Message, *, at: datetime) -> IncomingCall:
     """Read a call that arrived at an instant."""
-    timeout = read_timeout(message.headers)
-    return IncomingCall(
-        data=message.data,
-        headers=message.headers,
-        reply_subject=message.reply,
-        carried=Context.of_headers(message.headers),
-        timeout=timeout,
-        deadline=None if timeout is None else at + timeout,
-    )
+    headers = message.headers
+    timeout = read_timeout(headers)
+    deadline = None if timeout is None else at + timeout
+    return IncomingCall(message.data, headers, message.reply, Context.of_headers(headers), timeout, deadline)

@@ -58,6 +58,7 @@ class CallReceiver:
         self._errors = errors
         self._accept = accept
         self._on_cancelled = on_cancelled
+        self._task_prefix = f"{errors.surface} {errors.name} "
         self._subscription: Subscription | None = None
         self.tasks: set[asyncio.Task[Any]] = set()  # Any: the result is not used
         """What serves the calls that have arrived."""
@@ -76,9 +77,7 @@ class CallReceiver:
 
     def serve(self, call: IncomingCall, serving: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run what serves a call in a task of its own, and keep the task."""
-        task = self._connection.loop.create_task(
-            serving, name=f"{self._errors.surface} {self._errors.name} {call.request_id}"
-        )
+        task = self._connection.loop.create_task(serving, name=self._task_prefix + call.request_id)
         self.keep(call, task)
         return task
 

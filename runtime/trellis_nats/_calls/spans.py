@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._support.ambient_trace import is_api_loaded
 from trellis_nats._tracing.descriptions import REQUEST_ID, STATUS_CODE, SpanDescription
 from trellis_nats._tracing.span import UNTRACED, Span
 from trellis_nats._tracing.tracer import carries_trace, start_incoming
@@ -20,6 +21,8 @@ def trace_call(call: IncomingCall, description: SpanDescription) -> IncomingCall
 
     What the handler makes belongs to the span. A caller that sends no trace gets a new one.
     """
+    if not is_api_loaded():
+        return call
     is_received = carries_trace(call.headers, call.carried)
     span = start_incoming(description, call.carried, is_received=is_received)
     if span is UNTRACED:

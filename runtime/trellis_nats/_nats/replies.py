@@ -43,6 +43,7 @@ class PendingReplies:
         self.subject = f"{inbox}.*"
         """The subject that the connection subscribes to."""
         self._prefix = f"{inbox}."
+        self._prefix_length = len(self._prefix)
         self._numbers = count()
         self._waiting: dict[str, tuple[float, str, ReplyHandler]] = {}
         # One timer for all: a timer per publish would cost more than the publish.
@@ -63,11 +64,11 @@ class PendingReplies:
 
     def discard(self, reply: str) -> None:
         """Stop waiting for the reply to this reply subject."""
-        self._waiting.pop(reply[len(self._prefix) :], None)
+        self._waiting.pop(reply[self._prefix_length :], None)
 
     def on_message(self, message: Message) -> None:
         """Pass a reply to its handler; a late one is dropped."""
-        entry = self._waiting.pop(message.subject[len(self._prefix) :], None)
+        entry = self._waiting.pop(message.subject[self._prefix_length :], None)
         if entry is not None:
             entry[2].on_reply(message)
 

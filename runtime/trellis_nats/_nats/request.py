@@ -80,21 +80,21 @@ async def request(
     loop = connection.loop
     budget = None if answer is None else connection.reads[answer]
     due = loop.time() + timeout.total_seconds()
-    left = timeout
-    absent_since = 0.0
+    left, absent_since = timeout, 0.0
     while True:
         if not connection.is_ready:
             await wait_ready(connection, due, subject)
             left = _left(due, loop)
-        asked = loop.time()
-        reserved = 0 if budget is None else await budget.acquire(connection.max_payload)
-        due += loop.time() - asked
+        reserved = 0
+        if budget is not None:
+            asked = loop.time()
+            reserved = await budget.acquire(connection.max_payload)
+            due += loop.time() - asked
         pending = _PendingRequest(loop.create_future(), subject, timeout, repeat=repeat)
         inbox = ""
         try:
-            if (
-                budget is not None and not connection.is_ready
-            ):  # the link ended while this read waited for its turn
+            # The link may have ended while this read waited for its turn.
+            if budget is not None and not connection.is_ready:
                 continue
             inbox = connection.send_request(pending, subject, data, headers, left)
             message = await pending.reply

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -139,7 +138,7 @@ class OperationExecution:
         execution = self.record.execution
         if execution is None or execution.traceparent is None:
             return None
-        return replace(self.context, traceparent=execution.traceparent, tracestate=None)
+        return self.context._replace(traceparent=execution.traceparent, tracestate=None)
 
     def trace(self, span: Span) -> None:
         """Let what the handler makes belong to the span of its attempt."""

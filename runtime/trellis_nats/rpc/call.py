@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -88,8 +88,8 @@ class RpcCall(Generic[RequestT, ResponseT]):
             except InvalidPayload as error:
                 raise self._version.explain(error, answer.headers) from None
 
-    async def _send(self, data: bytes, header_lines: bytes, limit: timedelta) -> Message:
-        return await request(
+    def _send(self, data: bytes, header_lines: bytes, limit: timedelta) -> Awaitable[Message]:
+        return request(
             self._runtime.connection,
             self.spec.subject,
             data,

@@ -15,6 +15,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._support.deadlines import Deadlines
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
+from trellis_nats._support.turns import Turns
 from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.errors import NotConnected
 from trellis_nats.rpc.responder import Responder
@@ -44,7 +45,7 @@ class RpcServer:
         self._responder = responder
         self._reply_timeout = reply_timeout
         self._description = describe_serving("rpc", spec.name)
-        self._slots = asyncio.Semaphore(_RUNNING_MAX)
+        self._turns = Turns(_RUNNING_MAX)
         self._deadlines = Deadlines(connection.loop)
         self._calls = CallReceiver(
             connection, spec.subject, responder.errors, self._accept, on_cancelled=self._on_cancelled
@@ -75,30 +76,33 @@ class RpcServer:
     async def _serve(self, call: IncomingCall, due: float | None) -> None:
         call = trace_call(call, self._description)
         with call.span:
-            await self._answer(call, due)
+            try:
+                with self._deadlines.limit(due):
+                    if not self._turns.take():
+                        await self._turns.wait()
+                    try:
+                        reply = await self._responder.answer(call)
+                    finally:
+                        self._turns.end()
+                    if not (self._connection.is_ready and self._calls.is_sent(call, reply)):
+                        await self._reply_later(call, reply)
+            except TimeoutError:
+                self._log_timeout(call)
 
-    async def _answer(self, call: IncomingCall, due: float | None) -> None:
-        try:
-            with self._deadlines.limit(due):
-                async with self._slots:
-                    reply = await self._responder.answer(call)
-                await self._reply(call, reply)
-        except TimeoutError:
-            call.span.fail("timeout")
-            self._responder.errors.log_throttle.write(
-                logging.WARNING,
-                LogEvent.CALL_TIMED_OUT,
-                'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
-                self._spec.name,
-                call.request_id,
-                call.timeout,
-                extra=self._responder.errors.log_fields(LogEvent.CALL_TIMED_OUT, call),
-            )
+    def _log_timeout(self, call: IncomingCall) -> None:
+        call.span.fail("timeout")
+        self._responder.errors.log_throttle.write(
+            logging.WARNING,
+            LogEvent.CALL_TIMED_OUT,
+            'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
+            self._spec.name,
+            call.request_id,
+            call.timeout,
+            extra=self._responder.errors.log_fields(LogEvent.CALL_TIMED_OUT, call),
+        )
 
-    async def _reply(self, call: IncomingCall, reply: Reply) -> None:
-        """Send a reply. During a short outage wait for the connection: the caller waits for its own too."""
-        if self._connection.is_ready and self._calls.is_sent(call, reply):
-            return
+    async def _reply_later(self, call: IncomingCall, reply: Reply) -> None:
+        """Send a reply during a short outage: wait for the connection, because the caller waits for its own too."""
         try:
             async with asyncio.timeout(self._reply_timeout.total_seconds()):
                 await self._connection.wait_writable()

@@ -1,6 +1,9 @@
 """Instants in the wire format, and names that are valid in a subject."""
 
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -75,6 +78,34 @@ def test_durations_are_whole_units_on_the_wire() -> None:
 def test_a_new_id_is_a_token() -> None:
     assert is_token(new_id())
     assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_threads_do_not_create_the_same_id() -> None:
+    def create_ids(count: int) -> list[str]:
+        return [new_id() for _ in range(count)]
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = [new for batch in threads.map(create_ids, [2_000] * 10) for new in batch]
+
+    assert len(set(ids)) == 20_000
+
+
+FORK = """
+import os
+from trellis_nats.ids import new_id
+
+new_id()  # leaves randomness that is not used yet
+child = os.fork()
+print(new_id()[10:], flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_does_not_create_the_ids_of_its_parent() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
+
+    assert len(set(printed.stdout.split())) == 2
 
 
 def test_a_new_id_is_a_ulid_of_now() -> None:

@@ -69,6 +69,8 @@ class Link(Client):
         super().__init__()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the link has ended; the result is the reason."""
+        self.is_usable = True
+        """Whether the link has not ended."""
         self._routes = routes
         self._settings = settings
         self._on_permission_error = on_permission_error
@@ -78,6 +80,8 @@ class Link(Client):
         self._keep_in_children: Callable[[], None] | None = None
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
+        self._is_backed_up = False
+        """Whether the socket did not take all of the last write. Asking for the rest costs as much as encoding a message."""
         self._awaited_pongs: deque[asyncio.Future[bool]] = deque()
         self._silent_pings = 0
 
@@ -85,11 +89,6 @@ class Link(Client):
     def info(self) -> ServerInfo:
         """What the server reports about itself."""
         return parse_info(cast("Mapping[str, object]", self._server_info))
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the link has not ended."""
-        return not self.lost.done()
 
     async def open(self, address: str, options: Mapping[str, object]) -> None:
         """Connect and authenticate; `options` are those of nats-py.
@@ -110,8 +109,9 @@ class Link(Client):
 
     def shut(self, reason: str) -> None:
         """End the link immediately, without sending what is queued. Safe to call twice."""
-        if self.lost.done():
+        if not self.is_usable:
             return
+        self.is_usable = False
         self.lost.set_result(reason)
         self._status = Client.CLOSED
         for task in self._tasks():
@@ -142,7 +142,8 @@ class Link(Client):
     @property
     def is_writable(self) -> bool:
         """Whether less than 1 MiB waits for the socket."""
-        return self._outgoing_bytes + self._wire.unsent_bytes < _HIGH_WATER_BYTES
+        unsent_bytes = self._wire.unsent_bytes if self._is_backed_up else 0
+        return self._outgoing_bytes + unsent_bytes < _HIGH_WATER_BYTES
 
     async def wait_writable(self) -> None:
         """Wait until the socket has taken most of what was sent, or the link ends."""
@@ -157,6 +158,7 @@ class Link(Client):
     def _write_out(self) -> None:
         if self._outgoing and self.is_usable:
             self._wire.send(b"".join(self._outgoing))
+            self._is_backed_up = self._wire.unsent_bytes > 0
         self._outgoing.clear()
         self._outgoing_bytes = 0
 
