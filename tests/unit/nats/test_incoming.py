@@ -127,3 +127,12 @@ def test_the_status_of_a_server_is_read(status: bytes) -> None:
     recorder = read([b"HMSG a 1 %d %d\r\n%b\r\n" % (len(block), len(block), block)])
 
     assert [message.status for _, message in recorder.messages] == [int(status[:3])]
+
+
+def test_messages_with_the_same_headers_do_not_share_them() -> None:
+    block = b"NATS/1.0\r\na: 1\r\n\r\n"
+    recorder = read([b"HMSG a 1 %d %d\r\n%b\r\n" % (len(block), len(block), block)] * 3)
+
+    headers = [message.headers for _, message in recorder.messages]
+    assert headers == [{"a": "1"}] * 3
+    assert len({id(mapping) for mapping in headers}) == 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from trellis_nats._nats.wire.headers import parse_headers
+from trellis_nats._nats.wire.headers import ParsedHeaders, parse_headers
 from trellis_nats._nats.wire.message import NO_HEADERS, Message
 
 __all__ = ["CommandHandler", "IncomingCommands"]
@@ -43,6 +43,9 @@ class IncomingCommands:
         self._kept_bytes = 0
         self._needed_bytes = _ANY
         """The size of the command whose first bytes are kept, as far as it is known."""
+        self._block = b""
+        self._parsed: ParsedHeaders = (0, "", {})
+        """The header block of the last message: the answers of a service, and the frames of a feed, have the same one."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, and handle the commands that they complete.
@@ -79,19 +82,21 @@ class IncomingCommands:
                 self._needed_bytes = last + 2 - at
                 break
             at = last + 2
-            self._handler.on_message(int(words[2]), _build_message(words, data, first, last))
+            self._handler.on_message(int(words[2]), self._build_message(words, data, first, last))
         return at
 
-
-def _build_message(words: list[bytes], data: bytes, first: int, last: int) -> Message:
-    """Build a message from the words of its line, and the bytes between two places."""
-    subject = words[1].decode("utf-8", "replace")
-    if words[0] == b"MSG":
-        reply = words[3].decode("utf-8", "replace") if len(words) == _MESSAGES[b"MSG"] else ""
-        return Message(subject, data[first:last], NO_HEADERS, reply)
-    reply = words[3].decode("utf-8", "replace") if len(words) == _MESSAGES[b"HMSG"] else ""
-    middle = first + int(words[-2])
-    status, description, headers = parse_headers(data[first:middle])
-    if status and (reply.startswith(_ACK) or _STORED in headers):
-        status, description = 0, ""
-    return Message(subject, data[middle:last], headers, reply, status, description)
+    def _build_message(self, words: list[bytes], data: bytes, first: int, last: int) -> Message:
+        """Build a message from the words of its line, and the bytes between two places."""
+        subject = words[1].decode("utf-8", "replace")
+        if words[0] == b"MSG":
+            reply = words[3].decode("utf-8", "replace") if len(words) == _MESSAGES[b"MSG"] else ""
+            return Message(subject, data[first:last], NO_HEADERS, reply)
+        reply = words[3].decode("utf-8", "replace") if len(words) == _MESSAGES[b"HMSG"] else ""
+        middle = first + int(words[-2])
+        block = data[first:middle]
+        if block != self._block:
+            self._block, self._parsed = block, parse_headers(block)
+        status, description, headers = self._parsed
+        if status and (reply.startswith(_ACK) or _STORED in headers):
+            status, description = 0, ""
+        return Message(subject, data[middle:last], headers.copy(), reply, status, description)
