@@ -65,9 +65,11 @@ DESCRIPTIVE = frozenset(
         "readOnly",
         "title",
         "writeOnly",
+        "x-sensitive",
     ]
 )
-"""Keywords that do not constrain values. `description` becomes a docstring; `default` of a plain value becomes the field's."""
+"""Keywords that do not constrain values. `description` becomes a docstring; `default` of a plain value becomes the field's.
+`writeOnly` and `x-sensitive` say that a value is redacted in exported samples (`trellis audit export`)."""
 
 ENFORCED_FORMATS = frozenset(["date", "date-time", "time", "uuid"])
 """Formats with a Python type of their own; the others describe."""

@@ -53,6 +53,18 @@ def test_an_object_is_defined_where_it_first_occurs_and_named_by_its_path_elsewh
     assert found == {"B": "b.B", "BLine": "b.BLine", "A": "a.A", "AItem": "b.BLine", "AMain": "b.BLine"}
 
 
+@pytest.mark.parametrize("mark", ["writeOnly", "x-sensitive"])
+def test_marks_of_secrets_are_words_and_change_no_type(mark: str) -> None:
+    secret: JsonValue = {"type": "string", mark: True}
+    schemas: JsonObject = {"A": record(line=record(note=TEXT)), "B": record(line=record(note=secret))}
+    planned, warnings = plan_models(manifest(contract(schemas=schemas)))
+
+    assert warnings == []
+    assert {name: home.schema for module in planned.modules for name, home in module.homes.items()}[
+        "BLine"
+    ] == "A"
+
+
 def test_an_object_that_equals_a_named_schema_is_its_class() -> None:
     found = homes(A=record(event=record(inner=LINE)), Shipped=record(inner=LINE))
 
