@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Final, Self
 
 import typer
@@ -31,6 +32,14 @@ from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
 from trellis_admin.exits import ExitCode
 from trellis_admin.manifests import open_contract
 from trellis_admin.packages import UnreadablePackage, load_registered
+from trellis_admin.samples import (
+    Exported,
+    ExportRequest,
+    export_samples,
+    load_manifest,
+    parse_pointer,
+    write_samples,
+)
 
 __all__ = ["audit"]
 
@@ -112,6 +121,81 @@ def audit_command(
     show = to_json if as_json else to_text
     typer.echo(show([found], show_values=show_payloads))
     raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
+
+
+@audit.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where the samples go.")],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="CONTRACT", help="Whose schemas say what is secret: a manifest or a generated package."
+        ),
+    ],
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="How many samples of each queue, at most.")],
+    redact: Annotated[
+        bool, typer.Option("--redact/--no-redact", help="Replace what may be secret by constants.")
+    ] = True,
+    redact_pointer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="POINTER",
+            help="Replace this too: /card/number, or /lines/*/note for every item; repeatable.",
+        ),
+    ] = None,
+    others: Others = None,
+    server: Server = SERVER,
+    creds: Creds = None,
+    nkey: Nkey = None,
+    user: User = None,
+    password: Password = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    domain: Domain = None,
+    api_prefix: ApiPrefix = None,
+    inbox_prefix: InboxPrefix = None,
+) -> None:
+    """Write samples of what waits or is dead, redacted, for `trellis-gen breaking --samples DIR`.
+
+    The samples cover what differs: queues, states, versions that wrote them, and shapes. Files that are there are kept. Exit
+    code 0: they are written. 2: wrong usage. 3: the manifest is not valid, or the server cannot be asked.
+    """
+    options = make_options(
+        make_credentials(creds, nkey, user, password, token),
+        tls_ca,
+        jetstream_domain=domain,
+        jetstream_api_prefix=api_prefix,
+        inbox_prefix=inbox_prefix,
+    )
+    try:
+        pointers = tuple(map(parse_pointer, redact_pointer or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--redact-pointer") from None
+    request = ExportRequest(sample=sample, redact=redact, pointers=pointers)
+    with open_contract(against, others or ()) as service, Progress() as progress:
+        manifest = load_manifest(service)
+        exporting = export_samples(service, manifest, server, options, request, progress=progress.show)
+        exported = asyncio.run(exporting)
+    try:
+        written = write_samples(folder, exported.samples)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint="DIR") from None
+    typer.echo(describe_export(exported, written, folder))
+
+
+def describe_export(exported: Exported, written: list[str], folder: Path) -> str:
+    """Return what was exported, for people."""
+    lines = [f"{len(written)} samples of {exported.jobs:,} jobs written to {folder}"]
+    if known := len(exported.samples) - len(written):
+        lines.append(f"  {known} were there already, or are equal once they are redacted")
+    if exported.unreadable:
+        lines.append(f"  {exported.unreadable:,} jobs have no payload that can be exported")
+    invalid = [sample for sample in exported.samples if sample.was_valid and not sample.valid]
+    lines += [
+        f"  {sample.file}: redacted, the contract does not read it; a placeholder does not fit the schema"
+        for sample in invalid
+    ]
+    return "\n".join(lines)
 
 
 @contextmanager

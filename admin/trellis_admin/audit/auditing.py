@@ -28,7 +28,7 @@ from trellis_admin.audit.readers import EventReader, PayloadReader, Refused, Res
 from trellis_admin.audit.reading import Progress, find_jobs, find_newest, job_filters, read_chosen
 from trellis_admin.audit.stored_jobs import list_queues, read_payloads, select_jobs
 
-__all__ = ["AuditRequest", "CannotAudit", "audit_service"]
+__all__ = ["AuditRequest", "CannotAudit", "audit_service", "explain_stream", "ignore_progress"]
 
 _STEP: Final = "reading"
 _NO_STREAM: Final = 10059
@@ -83,15 +83,15 @@ async def audit_service(
     surfaces = runtime_of(service if isinstance(service, Service) else own).surfaces
     async with open_connection(runtime, server) as connection:
         auditing = _Auditing(runtime, surfaces, connection, request or AuditRequest(), progress)
-        with _explain(STREAM):
+        with explain_stream(STREAM):
             subjects = await auditing.audit_jobs()
-        with _explain(EVENT_STREAM.name):
+        with explain_stream(EVENT_STREAM.name):
             subjects += await auditing.audit_events()
     return Audit(contract_id=service.contract.id, digest=service.contract.digest, subjects=tuple(subjects))
 
 
 @contextmanager
-def _explain(stream: str) -> Generator[None]:
+def explain_stream(stream: str) -> Generator[None]:
     """Say what to do where a stream cannot be read."""
     try:
         yield

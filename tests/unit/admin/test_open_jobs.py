@@ -34,7 +34,11 @@ def expected(events: list[tuple[int, LifecycleEvent]]) -> AuditedJob | None:
     opened = [each.sequence for each in counting if each.event.event_type in ("created", "retried")]
     if ended and counting[-1].event.event_type != EventType.DEAD:
         return None
-    return AuditedJob(opened[-1] if opened else 0, is_dead=ended)
+    sequence = opened[-1] if opened else 0
+    created = [number for number, event in events if event.event_type == EventType.CREATED]
+    return AuditedJob(
+        sequence, is_dead=ended, created=created[-1] if created and created[-1] != sequence else 0
+    )
 
 
 @given(HISTORIES)
