@@ -17,6 +17,7 @@ from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Grant
 from trellis_nats.health.service_health import Health, Phase
 from trellis_nats.ids import new_id, require_token
+from trellis_nats.metrics.registry import MetricsRegistry
 from trellis_nats.options import Options
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.surface import Surface
@@ -48,6 +49,7 @@ class Runtime:
         self.may_look_up = True
         """Whether the account may look up streams, as far as provisioning has found out."""
         self.health = Health(is_client=is_client)
+        self.metrics = MetricsRegistry()
         self._surfaces: list[Surface] = []
         self._optional_uses: set[str] = set()
         self._given_binding = binding

@@ -16,6 +16,8 @@ from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
 from trellis_nats.jobs.maintenance.removed_queues import warn_of_removed_queues
+from trellis_nats.metrics.families import REMOVED_QUEUE_JOBS
+from trellis_nats.metrics.snapshot import MetricsSnapshot
 from trellis_nats.options import Options
 from trellis_nats.runtime import Participant, Runtime
 
@@ -83,6 +85,16 @@ class Service(Participant):
         connecting = cls.connect(url, options=options, binding=binding)
         return enter_in_thread(connecting, name=f"{cls.contract.id} connection")
 
+    def metrics(self) -> MetricsSnapshot:
+        """Return what this process has counted for the service: attempts, events and calls by outcome, waits and run times.
+
+        `trellis_nats.metrics.FAMILIES` lists the names, and `trellis_nats.metrics.prometheus` exports them. Any thread may
+        call it; nothing is sent.
+
+            print(service.metrics().value("trellis_job_attempts_total", queue="charge-payment", outcome="completed"))
+        """
+        return self._runtime.metrics.snapshot()
+
     async def start(self) -> None:
         """Serve the RPCs and feeds, work the queues and event groups that have handlers. Return once all have started.
 
@@ -94,7 +106,11 @@ class Service(Participant):
         runtime = self._runtime
         runtime.connection.require_own_loop()
         if runtime.may_look_up:
-            await warn_of_removed_queues(runtime.connection, runtime.contract.name, runtime.binding.jobs)
+            removed = await warn_of_removed_queues(
+                runtime.connection, runtime.contract.name, runtime.binding.jobs
+            )
+            for queue in removed:
+                runtime.metrics.number(REMOVED_QUEUE_JOBS, queue.name).value = queue.waiting
         await runtime.start()
 
     async def stop(self, *, grace: timedelta | None = None) -> None:

@@ -20,7 +20,7 @@ PUBLIC_MODULES = {
     # surfaces
     *("events", "feeds", "jobs", "kv", "operations", "rpc", "state", "stores", "transfers"),
     # what surfaces declare, and what is done with it
-    *("grants", "health", "permissions", "provision"),
+    *("grants", "health", "metrics", "permissions", "provision"),
     # values that generated code and users exchange
     *("binding", "blocking", "clock", "codec", "context", "contract", "errors", "ids"),
     *("json_types", "model", "options", "specs"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, TypeGuard
 
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
 from trellis_nats._calls.incoming import IncomingCall
-from trellis_nats._calls.spans import set_status
+from trellis_nats._calls.spans import name_error, set_status
 from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
@@ -47,8 +47,16 @@ class ErrorReplies:
     """Writes the error replies of one procedure, feed or operation."""
 
     def __init__(
-        self, surface: SurfaceKind, name: str, contract: Contract, errors: tuple[type[DeclaredError], ...]
+        self,
+        surface: SurfaceKind,
+        name: str,
+        contract: Contract,
+        errors: tuple[type[DeclaredError], ...],
+        *,
+        on_error: Callable[[str], None] | None = None,
     ) -> None:
+        """Prepare; `on_error` is called with the type of each error with which a call is answered."""
+        self._on_error = on_error
         self.surface: SurfaceKind = surface
         self.name = name
         self.log_throttle: Final = LogThrottle(_log)
@@ -176,4 +184,6 @@ class ErrorReplies:
             trace_id=call.carried.trace_id,
         )
         set_status(call.span, error)
+        if self._on_error is not None:
+            self._on_error(name_error(error))
         return Reply(self._codec.encode(error, facts, error_id=error_id), ERROR_HEADERS)

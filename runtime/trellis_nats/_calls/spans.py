@@ -9,7 +9,7 @@ from trellis_nats._tracing.span import UNTRACED, Span
 from trellis_nats._tracing.tracer import carries_trace, start_incoming
 from trellis_nats.errors import DeclaredError, RemoteError, RpcError
 
-__all__ = ["set_status", "trace_call"]
+__all__ = ["name_error", "set_status", "trace_call"]
 
 
 def trace_call(call: IncomingCall, description: SpanDescription) -> IncomingCall:
@@ -34,10 +34,11 @@ def trace_call(call: IncomingCall, description: SpanDescription) -> IncomingCall
 
 def set_status(span: Span, error: RpcError) -> None:
     """Set the type of the error with which a call is answered."""
-    span.set(STATUS_CODE, _wire_type(error))
+    span.set(STATUS_CODE, name_error(error))
 
 
-def _wire_type(error: RpcError) -> str:
+def name_error(error: RpcError) -> str:
+    """Return the type of an error on the wire."""
     if isinstance(error, DeclaredError):
         return error.error_type
     return str(error.error.get("type")) if isinstance(error, RemoteError) else type(error).__name__

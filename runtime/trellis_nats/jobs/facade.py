@@ -31,12 +31,14 @@ from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import JobsSurface
 from trellis_nats.jobs.store.event_stream import JobEvent, follow_events
 from trellis_nats.jobs.store.liveness import Liveness
+from trellis_nats.jobs.work.attempt_counts import AttemptCounts
 from trellis_nats.jobs.work.clock_skew import ClockSkew
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.worker import Worker
+from trellis_nats.metrics.families import JOBS_POSTPONED
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
@@ -336,8 +338,12 @@ class Jobs:
             parking=parking,
             jitter=options.jitter,
             versions=VersionPatience(
-                self.runtime.contract.digest, options.version_patience, queue=context.queue
+                self.runtime.contract.digest,
+                options.version_patience,
+                queue=context.queue,
+                postponed=self.runtime.metrics.number(JOBS_POSTPONED, context.queue),
             ),
+            counts=AttemptCounts(context.queue, self.runtime.metrics),
             shutdown=self._shutdown,
         )
         return Worker(

@@ -17,6 +17,8 @@ from trellis_nats.errors import (
     InvalidPayload,
     UnexpectedError,
 )
+from trellis_nats.metrics.families import RPC_CALLS
+from trellis_nats.metrics.registry import MetricsRegistry
 from trellis_nats.rpc.context import RpcContext
 from trellis_nats.specs import RpcSpec
 
@@ -34,9 +36,13 @@ class Responder(Generic[RequestT, ResponseT]):
         spec: RpcSpec,
         contract: Contract,
         handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]],
+        metrics: MetricsRegistry,
     ) -> None:
         self._handler = handler
-        self.errors = ErrorReplies("rpc", spec.name, contract, spec.errors)
+        self._name = spec.name
+        self._metrics = metrics
+        self._answered = metrics.number(RPC_CALLS, spec.name, "ok")
+        self.errors = ErrorReplies("rpc", spec.name, contract, spec.errors, on_error=self.count)
         """Writes the replies to calls that the handler does not answer."""
         self._request = Codec[RequestT](spec.input, what=f'the request of rpc "{spec.name}"')
         self._response = Codec[ResponseT](spec.output, what=f'the response of rpc "{spec.name}"')
@@ -63,6 +69,12 @@ class Responder(Generic[RequestT, ResponseT]):
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is a reply
             return self.errors.reply_to_exception(call, error)
         try:
-            return Reply(self._response.encode(response))
+            reply = Reply(self._response.encode(response))
         except InvalidPayload as error:
             return self.errors.reply_to_failure(call, invalid_response(error.issues), cause=error)
+        self._answered.add()
+        return reply
+
+    def count(self, outcome: str) -> None:
+        """Count a call that ends otherwise than with a response."""
+        self._metrics.number(RPC_CALLS, self._name, outcome).add()

@@ -91,6 +91,7 @@ class RpcServer:
 
     def _log_timeout(self, call: IncomingCall) -> None:
         call.span.fail("timeout")
+        self._responder.count("timeout")
         self._responder.errors.log_throttle.write(
             logging.WARNING,
             LogEvent.CALL_TIMED_OUT,

@@ -20,6 +20,7 @@ from trellis_nats.events.groups.other_version import EventPatience, notice_subje
 from trellis_nats.events.subjects import EVENT_STREAM
 from trellis_nats.grants import Grant, Role, StartCheck, api, publish, subscribe
 from trellis_nats.ids import require_token
+from trellis_nats.metrics.families import EVENTS_POSTPONED
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import EventSpec, GroupSpec
@@ -192,6 +193,7 @@ class _GroupSurface(Surface):
             self._runtime.health,
             self._runtime.clock,
             self._patience(group),
+            self._runtime.metrics,
         )
         await worker.start(self._runtime.contract, may_create=self._runtime.may_create)
         self._worker = worker
@@ -205,6 +207,7 @@ class _GroupSurface(Surface):
             ContractVersion(runtime.contract.digest),
             runtime.options.version_patience,
             runtime.clock,
+            postponed=runtime.metrics.number(EVENTS_POSTPONED, group.alias),
             may_publish=not runtime.lacks(publishing),
             may_subscribe=not runtime.lacks(receiving),
         )

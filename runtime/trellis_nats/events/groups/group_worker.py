@@ -29,6 +29,8 @@ from trellis_nats.events.groups.other_version import EventPatience
 from trellis_nats.events.groups.verdict import retry_delay
 from trellis_nats.health.consumer_health import ConsumerHealth
 from trellis_nats.health.service_health import Health
+from trellis_nats.metrics.families import EVENTS_HANDLED
+from trellis_nats.metrics.registry import MetricsRegistry
 from trellis_nats.provision import require_consumer
 
 __all__ = ["GroupWorker"]
@@ -54,7 +56,9 @@ class GroupWorker:
         health: Health,
         clock: Clock,
         patience: EventPatience,
+        metrics: MetricsRegistry,
     ) -> None:
+        self._metrics = metrics
         self._patience = patience
         self._connection = connection
         self._clock = clock
@@ -195,7 +199,7 @@ class GroupWorker:
             await registration.handle(event)
         except asyncio.CancelledError as error:
             if is_cancelled():
-                span.set(OUTCOME, "released")
+                self._settle(span, "released")
                 raise
             await self._retry(event, delivery, error, span)
         except KeyboardInterrupt:
@@ -203,7 +207,7 @@ class GroupWorker:
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is retried
             await self._retry(event, delivery, error, span)
         else:
-            span.set(OUTCOME, "completed")
+            self._settle(span, "completed")
             # Without a confirmation the event is redelivered: it is handled at least once.
             await delivery.ack_confirmed()
 
@@ -217,7 +221,7 @@ class GroupWorker:
         span.record(error)
         trace_id = event.context.trace_id
         delay = retry_delay(self._group, event.attempt)
-        span.set(OUTCOME, "dead" if delay is None else "retry")
+        self._settle(span, "dead" if delay is None else "retry")
         if delay is None:
             log_exception(
                 _log,
@@ -247,8 +251,16 @@ class GroupWorker:
             delay = timedelta(0)
         await delivery.nak(delay)
 
+    def _settle(self, span: Span, outcome: str) -> None:
+        span.set(OUTCOME, outcome)
+        self._count(outcome)
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.number(EVENTS_HANDLED, self._group.alias, outcome).add()
+
     async def _remove_invalid(self, delivery: Delivery, error: InvalidPayload) -> None:
         """Remove an event that no attempt could read."""
+        self._count("removed")
         self._log_throttle.write(
             logging.ERROR,
             LogEvent.EVENT_REMOVED,

@@ -23,6 +23,7 @@ from trellis_nats.clock import Clock
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import InvalidPayload, NotConnected
 from trellis_nats.events.groups.attempts import AttemptCounter
+from trellis_nats.metrics.registry import Number
 
 __all__ = ["EventPatience", "notice_subject"]
 
@@ -47,6 +48,7 @@ class EventPatience:
         patience: timedelta,
         clock: Clock,
         *,
+        postponed: Number,
         may_publish: bool = True,
         may_subscribe: bool = True,
     ) -> None:
@@ -58,6 +60,7 @@ class EventPatience:
             version: that of this process.
             patience: `Options.version_patience`.
             clock: the clock by which events wait.
+            postponed: counts what is postponed.
             may_publish: whether the account may tell the other instances what it postpones.
             may_subscribe: whether it may receive that.
         """
@@ -66,6 +69,7 @@ class EventPatience:
         self._version = version
         self._patience = patience
         self._clock = clock
+        self._postponed = postponed
         self._may_publish = may_publish
         self._may_subscribe = may_subscribe
         self._attempts = AttemptCounter(group.max_deliver)
@@ -124,6 +128,7 @@ class EventPatience:
                 LogEvent.EVENT_OF_OTHER_VERSION, group=self._group.alias, subject=delivery.subject
             ),
         )
+        self._postponed.add()
         self._announce(delivery)
         if self._group.concurrency > 1:
             await delivery.nak(delay)

@@ -50,14 +50,16 @@ class RemovedQueue:
         )
 
 
-async def warn_of_removed_queues(connection: Connection, service: str, jobs: JobsBinding | None) -> None:
-    """Log each queue that holds jobs and that the contract does not have. What cannot be looked up is left out."""
+async def warn_of_removed_queues(
+    connection: Connection, service: str, jobs: JobsBinding | None
+) -> list[RemovedQueue]:
+    """Log, and return, each queue that holds jobs and that the contract does not have. What cannot be looked up is left out."""
     try:
         removed = await find_removed_queues(connection, service, jobs)
     except TransportError as error:
         fields = log_fields(LogEvent.QUEUES_UNKNOWN)
         _log.debug("it is not known whether removed queues hold jobs: %s", error, extra=fields)
-        return
+        return []
     for queue in removed:
         _log.warning(
             "queue %s is not in this version of the contract and holds %d waiting jobs, which no worker of this version "
@@ -67,6 +69,7 @@ async def warn_of_removed_queues(connection: Connection, service: str, jobs: Job
             queue.remedy,
             extra=log_fields(LogEvent.QUEUE_REMOVED, queue=queue.name, stream=queue.work_stream),
         )
+    return removed
 
 
 async def find_removed_queues(

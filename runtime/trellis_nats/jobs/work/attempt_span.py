@@ -1,4 +1,4 @@
-"""The span of an attempt: what it says, and the previous attempts that it links to."""
+"""The span of an attempt: what it says, and the previous attempts that it links to. It is counted at the same time."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from trellis_nats._tracing.tracer import start_incoming
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.outcome import RELEASED, Acknowledgement, Settlement
 from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.work.attempt_counts import AttemptCounts
 from trellis_nats.jobs.work.work_item import WorkItem
 
 __all__ = ["AttemptSpans", "describe_outcome"]
@@ -27,14 +28,16 @@ _FAILURES: Final = frozenset({"failed", "dead", "retry", "slot_lost", "supersede
 
 
 class AttemptSpans:
-    """Starts and completes the spans of one queue's attempts."""
+    """Starts and completes the spans of one queue's attempts, and counts them."""
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, counts: AttemptCounts) -> None:
+        self._counts = counts
         self._description = describe_attempt(queue)
         self._previous: OrderedDict[str, Context] = OrderedDict()
 
     def start(self, item: WorkItem, tries: int) -> Span:
         """Start the span of an attempt that has begun. If the previous attempt ran in this process, it links to it."""
+        item.began_at = self._counts.begin(item.event, item.message.stored_nanoseconds, tries)
         previous = self._previous.pop(item.job_id, None)
         span = start_incoming(self._description, item.identity.context, previous=previous)
         span.set(MESSAGE_ID, item.job_id)
@@ -44,9 +47,10 @@ class AttemptSpans:
 
     def settle(self, span: Span, item: WorkItem, settlement: Settlement) -> None:
         """Write how the attempt ended into its span."""
+        outcome = describe_outcome(settlement)
+        self._counts.settle(outcome, item.began_at)
         if not span.is_recorded:
             return
-        outcome = describe_outcome(settlement)
         span.set(OUTCOME, outcome)
         if outcome in _FAILURES:
             span.fail(outcome)

@@ -35,6 +35,7 @@ from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.attempt_counts import AttemptCounts
 from trellis_nats.jobs.work.attempt_span import AttemptSpans
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
@@ -69,6 +70,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         parking: Parking,
         jitter: float,
         versions: VersionPatience,
+        counts: AttemptCounts,
         shutdown: Shutdown,
     ) -> None:
         """Prepare.
@@ -81,6 +83,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             parking: where jobs wait for long.
             jitter: by which part the waits of the queue's backoff vary.
             versions: postpones payloads of other versions of the contract.
+            counts: counts the attempts.
             shutdown: the steps of the worker's stop.
         """
         self.attempts: dict[str, Attempt] = {}
@@ -97,9 +100,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._backoff = context.binding.backoff
         self._registration = registration
         self._liveness = liveness
-        self._slots, self._spans = slots, AttemptSpans(context.queue)
+        self._slots, self._spans = slots, AttemptSpans(context.queue, counts)
         self._parking = parking
-        self._jitter, self._versions = jitter, versions
+        self._jitter, self._versions, self._counts = jitter, versions, counts
         self._shutdown = shutdown
         self._stopping, self._grace_over = shutdown.stopping, shutdown.grace_over
 
@@ -306,6 +309,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
         await self._event_log.append(ended, after=newest.sequence)
+        self._counts.end(ended.event_type)
         fields = log_fields(LogEvent.JOB_FAILED, queue=self._queue, job_id=item.job_id)
         error = ended.tail["error"]
         _log.warning(

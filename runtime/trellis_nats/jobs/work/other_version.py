@@ -16,6 +16,7 @@ from trellis_nats._versions import ContractVersion, version_delay, waited_for
 from trellis_nats.jobs.model.event import instant
 from trellis_nats.jobs.work.redelivery import spread
 from trellis_nats.jobs.work.work_item import WorkItem
+from trellis_nats.metrics.registry import Number
 
 __all__ = ["VersionPatience"]
 
@@ -29,17 +30,19 @@ _JITTER: Final = 0.5
 class VersionPatience:
     """How long jobs of one queue wait for a worker that can read their payloads."""
 
-    def __init__(self, digest: str, patience: timedelta, *, queue: str) -> None:
+    def __init__(self, digest: str, patience: timedelta, *, queue: str, postponed: Number) -> None:
         """Prepare.
 
         Args:
             digest: that of this process's contract.
             patience: `Options.version_patience`.
             queue: the queue's name, for the log.
+            postponed: counts what is postponed.
         """
         self._version = ContractVersion(digest)
         self._patience = patience
         self._queue = queue
+        self._postponed = postponed
         self._log_throttle = LogThrottle(_log)
 
     def is_foreign(self, item: WorkItem) -> bool:
@@ -68,6 +71,7 @@ class VersionPatience:
             problem,
             extra=log_fields(LogEvent.JOB_OF_OTHER_VERSION, queue=self._queue, job_id=item.job_id),
         )
+        self._postponed.add()
         await item.message.nak(redelivery.nak_delay(delay, delivered=delivered))
         return True
 

@@ -27,6 +27,7 @@ class WorkItem:
     """A delivery on its way from the worker to a stored outcome. Each delivery of a job has its own."""
 
     __slots__ = (
+        "began_at",
         "digest",
         "event",
         "identity",
@@ -55,6 +56,8 @@ class WorkItem:
         redelivery: RedeliveryPolicy,
         max_deliver: int,
     ) -> None:
+        self.began_at = 0.0
+        """The monotonic time at which its attempt began."""
         self.message = message
         self.event = event
         """The `created` or `retried` event that the message carries, or names if the job was parked."""
