@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orders_participant as first
 import pytest
@@ -13,6 +14,10 @@ from trellis_nats.testing import ServiceUnderTest, service_under_test
 
 CONTRACTS = Path(__file__).parents[3] / "contracts"
 MANIFEST = "orders_service.manifest.json"
+SAMPLES: list[dict[str, Any]] = [
+    json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "samples").iterdir())
+]
+"""What `trellis audit export` wrote before the change."""
 
 
 @pytest.fixture
@@ -33,7 +38,16 @@ def test_the_upcaster_is_for_the_first_version() -> None:
     assert first.OrdersService.contract.digest == WITH_AMOUNT != OrdersService.contract.digest
 
 
-async def test_payments_of_the_first_version_are_read(orders: ServiceUnderTest[OrdersService]) -> None:
+@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["name"] for sample in SAMPLES])
+async def test_what_the_first_version_stored_is_read(
+    orders: ServiceUnderTest[OrdersService], sample: dict[str, Any]
+) -> None:
+    queue = getattr(orders.service.jobs, sample["name"].replace("-", "_"))
+
+    assert queue.read_payload(sample["payload"], digest=sample["digest"]).order_id == "o-9"
+
+
+async def test_the_amount_of_a_payment_is_kept(orders: ServiceUnderTest[OrdersService]) -> None:
     stored: JsonObject = {"orderId": "o-1", "customerId": "c-1", "amountCents": 3998}
 
     payload = orders.service.jobs.charge_payment.read_payload(stored, digest=WITH_AMOUNT)
