@@ -19,7 +19,7 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.reading import read_manifest
 from trellis_codegen.naming import attribute
 
-__all__ = ["Version", "Versions", "has", "member", "runtime_of"]
+__all__ = ["Version", "Versions", "find_participant", "has", "member", "runtime_of"]
 
 ParticipantT = TypeVar("ParticipantT", Service, Client)
 
@@ -39,24 +39,16 @@ class Version:
     @cached_property
     def service(self) -> type[Service]:
         """The generated class of the service, or of the app."""
-        return self._find(Service)
+        return find_participant(self.package, Service)
 
     @cached_property
     def client(self) -> type[Client]:
         """The generated class of its client; of an app, the app itself."""
-        return self._find(Client)
+        return find_participant(self.package, Client)
 
     def read(self, schema: str, value: JsonValue) -> Any:  # Any: each schema has its own type
         """Return a value as this version's model, as the code of a user has it."""
         return adapter(self.package, schema).validate_json(json.dumps(value), strict=True)
-
-    def _find(self, base: type[ParticipantT]) -> type[ParticipantT]:
-        (found,) = {
-            each
-            for each in vars(self.package).values()
-            if isinstance(each, type) and issubclass(each, base) and each is not base
-        }
-        return found
 
 
 @dataclass(frozen=True)
@@ -80,6 +72,16 @@ class Versions:
     def findings(self) -> list[Finding]:
         """What `trellis-gen breaking` reports."""
         return compare_contracts(self.old.manifest, self.new.manifest)
+
+
+def find_participant(package: ModuleType, base: type[ParticipantT]) -> type[ParticipantT]:
+    """Return the class of the service, or of the client, of a generated package."""
+    (found,) = {
+        each
+        for each in vars(package).values()
+        if isinstance(each, type) and issubclass(each, base) and each is not base
+    }
+    return found
 
 
 def member(
