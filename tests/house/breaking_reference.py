@@ -49,6 +49,11 @@ What its own generated model accepts, as that model writes it, without members t
 optional member of an open object breaks nothing. What undeclared members would break is `risky`: `UNDECLARED_MEMBER`, `OBJECT_CLOSED`.
 `additionalProperties: true` means the same as an object without it.
 
+## Samples
+
+`SAMPLE_REFUSED` is the one rule that is not about the contracts alone: with `--samples DIR`, a [sample of real payloads](../guides/ci.md#samples-of-real-payloads)
+that the old contract reads and the new one refuses is a `break`, whatever the comparison says.
+
 """
 
 

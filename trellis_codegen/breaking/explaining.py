@@ -26,9 +26,15 @@ from trellis_codegen.breaking.rules.rule import (
 )
 from trellis_codegen.breaking.rules.schema_examples import SCHEMA_EXAMPLES
 from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
+from trellis_codegen.breaking.samples import SAMPLE_RULE
 
 __all__ = ["describe_hit", "explain_rule", "list_rules", "show_example", "summarize_rule"]
 
+_SAMPLE = "a sample of real payloads (`--samples`) that only the old contract reads"
+_SAMPLE_MEANING = (
+    "`trellis audit export` wrote it from what was stored; the proof of the comparison may be about declared members only, and "
+    "the sample may have others. It counts whatever the comparison says"
+)
 _CLASSES = {
     SchemaClass.NARROWER: "old values fail with the new model",
     SchemaClass.WIDER: "new values fail with the old model",
@@ -40,7 +46,11 @@ _CLASSES = {
 
 def list_rules() -> list[str]:
     """Return every id that a finding may have."""
-    return [*CONTRACT_RULES, *(f"{prefix}_{suffix}" for prefix in SURFACES for suffix in SCHEMA_RULES)]
+    return [
+        SAMPLE_RULE,
+        *CONTRACT_RULES,
+        *(f"{prefix}_{suffix}" for prefix in SURFACES for suffix in SCHEMA_RULES),
+    ]
 
 
 def summarize_rule(rule: str) -> str | None:
@@ -49,6 +59,8 @@ def summarize_rule(rule: str) -> str | None:
     if schema_rule is not None:
         where = f" ({surface.what})" if surface else ""
         return f"{schema_rule.what}{where}"
+    if rule == SAMPLE_RULE:
+        return _SAMPLE
     found = CONTRACT_RULES.get(rule)
     return found.what if found else None
 
@@ -58,6 +70,8 @@ def explain_rule(rule: str) -> str | None:
     surface, schema_rule = _find_schema_rule(rule)
     if schema_rule is not None:
         return "\n".join(_explain_schema_rule(rule, schema_rule, surface))
+    if rule == SAMPLE_RULE:
+        return f"{rule}: {_SAMPLE}\n\n{describe_hit(SURFACES['JOB_PAYLOAD'].forward)}\n  {_SAMPLE_MEANING}"
     found = CONTRACT_RULES.get(rule)
     return "\n".join(_explain_contract_rule(found)) if found else None
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from trellis_codegen.breaking.comparison import ModelFailed, compare_contracts
 from trellis_codegen.breaking.explaining import explain_rule, list_rules, summarize_rule
+from trellis_codegen.breaking.findings import Finding
 from trellis_codegen.breaking.rules.grades import Grade
+from trellis_codegen.breaking.samples import Sample, find_refused_samples
 from trellis_codegen.breaking.surfaces.usages import list_usages
 from trellis_codegen.cli.comparing.formats import document, github, junit, sarif, text
 from trellis_codegen.cli.comparing.ignores import apply_ignores
 from trellis_codegen.cli.comparing.report import Comparison, Side, fails, locate_findings
 from trellis_codegen.cli.comparing.requests import ComparisonFormat, ComparisonRequest, Show
+from trellis_codegen.cli.comparing.sample_files import SamplesRefused, read_samples
 from trellis_codegen.cli.comparing.settings import Ignore, Settings
 from trellis_codegen.cli.comparing.sources import GIT, Source, SourceMissing, SourceRefused, read_source
 from trellis_codegen.cli.configuration import Configuration, ConfigurationInvalid, find_configuration
@@ -26,6 +29,7 @@ from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.reporter import Reporter, has_colour
 from trellis_codegen.cli.requests import Format
 from trellis_codegen.contract.digest import compute_digest
+from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.reading import Reading
 from trellis_codegen.problems import Problem, did_you_mean
@@ -108,6 +112,7 @@ class _Run:
     comparisons: list[Comparison] = field(default_factory=list[Comparison])
     refusals: list[str] = field(default_factory=list[str])
     used: set[Ignore] = field(default_factory=set[Ignore])
+    samples: list[Sample] = field(default_factory=list[Sample])
     is_invalid: bool = False
 
     def compare_all(self, pairs: list[tuple[str, str]] | str) -> ExitCode:
@@ -115,9 +120,18 @@ class _Run:
         if isinstance(pairs, str):
             self._refuse(pairs)
             return ExitCode.USAGE
+        if self.request.samples is not None:
+            try:
+                self.samples = read_samples(self.request.samples)
+            except SamplesRefused as error:
+                self._refuse(str(error))
+                return ExitCode.USAGE
         code = max([self._compare(old, new) for old, new in pairs], default=ExitCode.OK)
-        if code < ExitCode.USAGE:
-            self._warn_about_unused()
+        if code >= ExitCode.USAGE:
+            return code
+        if self.request.prune_ignores:
+            return self._list_unused()
+        self._warn_about_unused()
         return code
 
     def _compare(self, old: str, new: str) -> ExitCode:
@@ -164,9 +178,11 @@ class _Run:
             self._report(*(old if error.is_old else new), error.problems)
             self.is_invalid = True
             return ExitCode.INVALID
+        findings += self._read_samples(*manifests)
         today = datetime.now(UTC).date()
         findings, used = apply_ignores(findings, self.settings.ignores, digest=before.digest, today=today)
         self.used |= used
+        findings = [finding for finding in findings if self._is_chosen(finding)]
         shown = [
             finding
             for finding in findings
@@ -177,6 +193,40 @@ class _Run:
         self.comparisons.append(Comparison(old=before, new=after, findings=located, surfaces=surfaces))
         is_broken = any(fails(finding, self.request.fail_on) for finding in findings)
         return ExitCode.DRIFT if is_broken else ExitCode.OK
+
+    def _list_unused(self) -> ExitCode:
+        """Print the ignores that match nothing, each as it stands in the configuration."""
+        unused = [ignore for ignore in self.settings.ignores if ignore not in self.used]
+        for ignore in unused:
+            parts = {
+                "rule": ignore.rule,
+                "surface": ignore.surface,
+                "path": ignore.path,
+                "from": ignore.digest,
+                "until": ignore.until.isoformat(),
+            }
+            shown = ", ".join(f"{name} = {text}" for name, text in parts.items() if text is not None)
+            sys.stdout.write(f"{shown}\n")
+        self.comparisons.clear()
+        return ExitCode.DRIFT if unused else ExitCode.OK
+
+    def _read_samples(self, old: Manifest, new: Manifest) -> list[Finding]:
+        """Return what the new contract refuses of the samples, and note what became of the others."""
+        if not self.samples:
+            return []
+        findings, counts = find_refused_samples(old, new, self.samples)
+        notes = {
+            f"{new.id} reads": counts.read,
+            "only the old contract reads": counts.refused,
+            "the old contract does not read either, so that they do not count": counts.refused_before,
+            "belong to other contracts or queues": counts.without_queue,
+        }
+        shown = ", ".join(f"{count} {what}" for what, count in notes.items() if count)
+        self._note(f"{len(self.samples)} samples: {shown}")
+        return findings
+
+    def _is_chosen(self, finding: Finding) -> bool:
+        return not self.request.only or bool(self.request.only.intersection(finding.columns))
 
     def _warn_about_unused(self) -> None:
         for ignore in self.settings.ignores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.audited import ONCE, Till
 from tests.support.foreign_events import foreign_body
+from tests.support.generator import run_generator
 from tests.support.trellis_command import Ended, run_trellis_here
 
 SECRET = "s3cr3t"  # noqa: S105 - what must not be seen
@@ -132,6 +134,34 @@ async def test_samples_cover_what_differs_and_have_no_secrets(
     carded = [sample for sample in samples if sample["digest"] == "a" * 43]
     assert [sample["payload"]["card"] for sample in carded] == [{"number": "0" * 16, "kind": "visa"}] * 2
     assert carded[0]["redacted"] == ["/card/number", "/note"]
+
+
+async def test_exported_samples_are_read_with_a_later_contract(
+    nats_server: NatsServer, manifest: Path, tmp_path: Path
+) -> None:
+    """The comparison says that a new optional member breaks nothing. The samples know that it is sent already."""
+    async with Till.connect(nats_server.url, options=ONCE) as till:
+        for number in range(9):
+            await store(till, f"j{number}", {"amount": 1, "discount": f"{SECRET} {number}"})
+    await export(nats_server, manifest, tmp_path / "samples", "--sample", "3")
+    later = json.loads(json.dumps(MANIFEST))
+    later["schemas"]["Charge"]["properties"]["discount"] = {"type": "integer"}
+    write(tmp_path / "later.json", later)
+    both = (manifest, tmp_path / "later.json")
+
+    without = await asyncio.to_thread(run_generator, "breaking", *both)
+    result = await asyncio.to_thread(run_generator, "breaking", *both, "--samples", tmp_path / "samples")
+    same = await asyncio.to_thread(
+        run_generator, "breaking", manifest, manifest, "--samples", tmp_path / "samples"
+    )
+
+    assert (without.exit_code, result.exit_code, same.exit_code) == (0, 1, 0)
+    assert "SAMPLE_REFUSED" in result.stdout
+    assert '"discount": "redacted"' in result.stdout
+
+
+def write(path: Path, contract: dict[str, Any]) -> None:
+    path.write_text(json.dumps(contract))
 
 
 async def test_nothing_is_replaced_if_that_is_asked(

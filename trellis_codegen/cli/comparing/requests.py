@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
-from trellis_codegen.breaking.rules.grades import Deploy
+from trellis_codegen.breaking.rules.grades import Column, Deploy
 
 __all__ = ["ComparisonFormat", "ComparisonRequest", "FailOn", "Show"]
 
@@ -52,5 +53,11 @@ class ComparisonRequest:
     fail_on: FailOn = FailOn.BREAK
     deploy: Deploy = Deploy.ROLLING
     show: Show = Show.RISKY
+    only: frozenset[Column] = frozenset()
+    """The parties whose findings count; empty: all."""
+    samples: Path | None = None
+    """The folder of samples that the new contract must read."""
+    prune_ignores: bool = False
+    """Whether the ignores that match nothing are listed, in place of the findings."""
     quiet: bool = False
     """Print results and errors only."""
