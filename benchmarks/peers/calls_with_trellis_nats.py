@@ -72,9 +72,9 @@ async def rates(url: str, calls: int, concurrency: int) -> CallRates:
             return request
 
         await service.start()
-        request = Order.model_validate(BODY)
+        request, timeout = Order.model_validate(BODY), timedelta(seconds=30)
         return await measure_calls(
-            lambda: client.echo(request, timeout=timedelta(seconds=30)), calls=calls, concurrency=concurrency
+            lambda: client.echo(request, timeout=timeout), calls=calls, concurrency=concurrency
         )
 
 
