@@ -25,7 +25,7 @@ async def call(url: str, writer: Version, reader: Version, deliveries: list[Deli
 
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        writer.client.connect(url) as client,
+        writer.client.connect(url, options=IMPATIENT) as client,
     ):
         for name in {delivery.name for delivery in deliveries}:
             member(service, "rpc", name).handle(serve)
@@ -45,7 +45,7 @@ async def answer(url: str, writer: Version, reader: Version, deliveries: list[De
 
     async with (
         writer.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         for name in {delivery.name for delivery in deliveries}:
             member(service, "rpc", name).handle(serve)
@@ -68,7 +68,7 @@ async def raise_error(url: str, writer: Version, reader: Version, deliveries: li
 
     async with (
         writer.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         for name in {delivery.name for delivery in deliveries}:
             member(service, "rpc", name).handle(serve)
@@ -96,7 +96,7 @@ async def open_feed(url: str, writer: Version, reader: Version, deliveries: list
 
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        writer.client.connect(url) as client,
+        writer.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve_feeds(service, deliveries, serve)
         await for_each(deliveries, lambda delivery: listen(client, delivery))
@@ -117,7 +117,7 @@ async def send_feed_event(url: str, writer: Version, reader: Version, deliveries
 
     async with (
         writer.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve_feeds(service, deliveries, serve)
         await for_each(deliveries, lambda delivery: listen(client, delivery))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -28,11 +27,10 @@ from tests.support.rolling.versions import Version, Versions, has, member
 from tests.support.rule_contracts import JsonObject
 from trellis_codegen.breaking.rules.grades import Column
 
-__all__ = ["CALL_CASES", "HASTY", "problem_of"]
+__all__ = ["CALL_CASES", "problem_of"]
 
 _RPC: Final = "Get"
 _FEED: Final = "Live"
-HASTY: Final = replace(IMPATIENT, request_timeout=timedelta(seconds=3))
 
 
 async def problem_of(asking: Awaitable[object]) -> str | None:
@@ -62,7 +60,7 @@ async def _call(caller: Version, serving: Version) -> str | None:
     async with (
         NatsServer() as server,
         serving.service.connect(server.url, options=IMPATIENT) as service,
-        caller.client.connect(server.url, options=HASTY) as client,
+        caller.client.connect(server.url, options=IMPATIENT) as client,
     ):
         if has(service, "rpc", _RPC):
             member(service, "rpc", _RPC).handle(_handler_of(service))
@@ -85,7 +83,7 @@ def _handler_of(service: Service) -> object:
 async def call_with_rights(it: Versions) -> Seen:
     """Let old callers call the new service, with the rights that its package gives to a client; and import it."""
     rights = permissions(it.new.client, "client")
-    options = replace(HASTY, credentials=Credentials(user="client", password="client"))  # noqa: S106
+    options = replace(IMPATIENT, credentials=Credentials(user="client", password="client"))  # noqa: S106
     root = replace(IMPATIENT, credentials=Credentials(user="root", password="root"))  # noqa: S106
     async with (
         NatsServer(config=accounts({"root": None, "client": rights})) as server,
@@ -126,7 +124,7 @@ async def _catch(caller: Version, serving: Version) -> str | None:
     async with (
         NatsServer() as server,
         serving.service.connect(server.url, options=IMPATIENT) as service,
-        caller.client.connect(server.url, options=HASTY) as client,
+        caller.client.connect(server.url, options=IMPATIENT) as client,
     ):
         member(service, "rpc", _RPC).handle(refuse)
         await service.start()
@@ -177,7 +175,7 @@ async def open_feed(it: Versions) -> Seen:
     async with (
         NatsServer() as server,
         it.new.service.connect(server.url, options=IMPATIENT) as service,
-        it.old.client.connect(server.url, options=HASTY) as client,
+        it.old.client.connect(server.url, options=IMPATIENT) as client,
     ):
         if has(service, "feeds", _FEED):
             member(service, "feeds", _FEED).handle(serve)

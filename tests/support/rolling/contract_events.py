@@ -13,7 +13,7 @@ from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 from tests.support.eventually import eventually
 from tests.support.rolling.contract_calls import problem_of
 from tests.support.rolling.contract_cases import RECORD, ContractCase, Seen
-from tests.support.rolling.deliveries import IMPATIENT
+from tests.support.rolling.deliveries import IMPATIENT, SOON
 from tests.support.rolling.kept import is_quiet
 from tests.support.rolling.versions import Version, Versions, has, member, runtime_of
 from tests.support.rule_contracts import JsonObject
@@ -41,7 +41,7 @@ async def _start(version: Version, url: str) -> None:
 async def _subscribe(it: Versions) -> str | None:
     async with (
         NatsServer() as server,
-        it.old.client.connect(server.url) as client,
+        it.old.client.connect(server.url, options=IMPATIENT) as client,
         it.new.service.connect(server.url, options=IMPATIENT) as publisher,
     ):
         async with member(client, "events", "A").subscribe() as events:
@@ -91,9 +91,9 @@ async def leave_backlog(it: Versions) -> Seen:
                     Column.OPERATORS: "its consumer is there, with the backlog" if left else None,
                 }
             if it.old.manifest.event_consumers and _is_renamed(it):
-                await eventually(lambda: _is_started(service))
+                await eventually(lambda: _is_started(service), within=SOON)
                 return {Column.STORED: None if handled else "no process handles the backlog"}
-            await eventually(lambda: "A" in handled)
+            await eventually(lambda: "A" in handled, within=SOON)
     return {Column.STORED: None if sorted(handled) == _list_events(it.old) else "B has no handler"}
 
 

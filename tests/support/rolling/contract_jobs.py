@@ -120,7 +120,7 @@ async def _overlap_of(it: Versions, before: JsonValue, later: JsonValue, *, is_a
             old = await stack.enter_async_context(_working(it.old, server.url, begun))
         first = await member(old, "jobs", _QUEUE).create(it.old.read("R", before))
         if is_active:
-            await eventually(lambda: begun == {first.id})
+            await eventually(lambda: begun == {first.id}, within=SOON)
         new = await stack.enter_async_context(it.new.service.connect(server.url, options=IMPATIENT))
         submission: object = await member(new, "jobs", _QUEUE).submit(it.new.read("R", later))
         if isinstance(submission, Rejected):
@@ -151,7 +151,7 @@ async def outlive_lease(it: Versions) -> Seen:
     begun: set[str] = set()
     async with NatsServer() as server, _working(it.old, server.url, begun) as old:
         first = await member(old, "jobs", _QUEUE).create(it.old.read("R", RECORD))
-        await eventually(lambda: begun == {first.id})
+        await eventually(lambda: begun == {first.id}, within=SOON)
         async with _working(it.new, server.url, begun) as new:
             until = asyncio.get_running_loop().time() + _OUTLIVED
             while asyncio.get_running_loop().time() < until:
@@ -168,7 +168,7 @@ async def replace_waiting(it: Versions) -> Seen:
     async with NatsServer() as server, _working(it.old, server.url, begun) as old:
         queue = member(old, "jobs", _QUEUE)
         first = await queue.create(it.old.read("R", RECORD))
-        await eventually(lambda: begun == {first.id})
+        await eventually(lambda: begun == {first.id}, within=SOON)
         waiting = await queue.create(it.old.read("R", RECORD))
         async with it.new.service.connect(server.url, options=IMPATIENT) as new:
             submission = await member(new, "jobs", _QUEUE).submit(it.new.read("R", RECORD))

@@ -13,7 +13,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.eventually import eventually
 from tests.support.rolling.contract_calls import problem_of
 from tests.support.rolling.contract_cases import RECORD, ContractCase, Seen
-from tests.support.rolling.deliveries import IMPATIENT
+from tests.support.rolling.deliveries import IMPATIENT, SOON
 from tests.support.rolling.versions import Version, Versions, has, member
 from tests.support.rule_contracts import JsonObject
 from tests.support.state_service import StoreRules, state_platform
@@ -55,7 +55,7 @@ async def keep(it: Versions) -> Seen:
         assert (await apply_service(it.new.service, server.url, IMPATIENT, allow_destroy=True)).is_done
         written = await problem_of(_write(old, it.old, "other"))
         if _is_brief(it.new):
-            await eventually(lambda: _is_gone(new))
+            await eventually(lambda: _is_gone(new), within=SOON)
         stored = await _find(new) or await problem_of(_write(new, it.new))
     return {Column.PRODUCERS: written, Column.STORED: stored}
 
@@ -99,8 +99,8 @@ async def _read_state(writer: Version, reader: Version) -> str | None:
     async with (
         NatsServer() as server,
         state_platform(server.url, _rules_of(writer)) as platform,
-        writer.client.connect(server.url) as device,
-        reader.client.connect(server.url) as other,
+        writer.client.connect(server.url, options=IMPATIENT) as device,
+        reader.client.connect(server.url, options=IMPATIENT) as other,
     ):
         for version in _versions_of(writer):
             platform.declare({"view": StoreRules(is_map=_is_map(writer), version=version)})

@@ -12,7 +12,7 @@ from trellis_nats import Client, Service
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
-from tests.support.rolling.contract_calls import HASTY, problem_of
+from tests.support.rolling.contract_calls import problem_of
 from tests.support.rolling.contract_cases import RECORD, ContractCase, Seen
 from tests.support.rolling.deliveries import IMPATIENT, SOON
 from tests.support.rolling.versions import Version, Versions, has, member
@@ -54,11 +54,11 @@ class _Blocked:
 
 async def move(it: Versions) -> Seen:
     """Let old callers start and look at operations, and the new service go on with what an old instance leaves."""
-    async with NatsServer() as server, it.old.client.connect(server.url, options=HASTY) as client:
+    async with NatsServer() as server, it.old.client.connect(server.url, options=IMPATIENT) as client:
         blocked = _Blocked()
         async with _serving(it.old, server.url, blocked.run):
             run = await member(client, "operations", _RUN).start(it.old.read("R", RECORD))
-            await eventually(lambda: run.id in blocked.begun)
+            await eventually(lambda: run.id in blocked.begun, within=SOON)
         taken: list[str] = []
 
         async def take(operation: Any) -> Any:  # Any: likewise
@@ -82,7 +82,7 @@ async def cancel(it: Versions) -> Seen:
     blocked = _Blocked()
     async with (
         NatsServer() as server,
-        it.old.client.connect(server.url, options=HASTY) as client,
+        it.old.client.connect(server.url, options=IMPATIENT) as client,
         _serving(it.new, server.url, blocked.run),
     ):
         run = await member(client, "operations", _RUN).start(it.old.read("R", RECORD))
@@ -93,10 +93,10 @@ async def signal(it: Versions) -> Seen:
     """Let an old caller send a signal to the new service, and the new service go on with one that was accepted."""
     record = it.old.read("R", RECORD)
     blocked = _Blocked()
-    async with NatsServer() as server, it.old.client.connect(server.url, options=HASTY) as client:
+    async with NatsServer() as server, it.old.client.connect(server.url, options=IMPATIENT) as client:
         async with _serving(it.old, server.url, blocked.run):
             run = await member(client, "operations", _RUN).start(record)
-            await eventually(lambda: run.id in blocked.begun)
+            await eventually(lambda: run.id in blocked.begun, within=SOON)
             await run.signal.pause(record)
         received: list[object] = []
 
@@ -127,7 +127,7 @@ async def watch(it: Versions) -> Seen:
 
     async with (
         NatsServer() as server,
-        it.old.client.connect(server.url, options=HASTY) as client,
+        it.old.client.connect(server.url, options=IMPATIENT) as client,
         _serving(it.new, server.url, report),
     ):
         run = await member(client, "operations", _RUN).start(it.old.read("R", RECORD))
@@ -143,7 +143,7 @@ async def upload(it: Versions) -> Seen:
         return operation.input
 
     async with NatsServer() as server, AsyncExitStack() as stack:
-        client = await stack.enter_async_context(it.old.client.connect(server.url, options=HASTY))
+        client = await stack.enter_async_context(it.old.client.connect(server.url, options=IMPATIENT))
         async with _serving(it.old, server.url, keep if _uploads(it.old) else _answer):
             await _upload(client, it.old)
         service = await stack.enter_async_context(

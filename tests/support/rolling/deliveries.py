@@ -17,6 +17,8 @@ __all__ = ["IMPATIENT", "PATIENT", "SOON", "Delivery", "Exchange", "for_each"]
 
 SOON: Final = timedelta(seconds=30)
 IMPATIENT: Final = Options(
+    connect_timeout=SOON,
+    request_timeout=SOON,
     version_patience=timedelta(0),
     shutdown_grace=timedelta(0),
     maintenance=Maintenance(rescue_every=None, purge_every=None, lease=timedelta(seconds=1.5)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -10,11 +11,19 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 
 from tests.support.eventually import eventually
-from tests.support.rolling.deliveries import IMPATIENT, SOON, Delivery, for_each
+from tests.support.rolling.deliveries import IMPATIENT, PATIENT, SOON, Delivery, for_each
 from tests.support.rolling.versions import Version, member, runtime_of
 from tests.support.state_service import StoreRules, state_platform
 
-__all__ = ["handle_backlog", "handle_new", "is_quiet", "keep_state", "keep_value", "receive"]
+__all__ = [
+    "handle_backlog",
+    "handle_new",
+    "handle_side_by_side",
+    "is_quiet",
+    "keep_state",
+    "keep_value",
+    "receive",
+]
 
 _STREAM: Final = "trellis"
 
@@ -40,11 +49,24 @@ async def handle_new(url: str, writer: Version, reader: Version, deliveries: lis
         await groups.judge(await _publish(publisher, writer, deliveries))
 
 
+async def handle_side_by_side(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
+    """Publish events while groups of both versions work: an instance that cannot read one leaves it to the others."""
+    async with (
+        reader.service.connect(url, options=PATIENT) as other,
+        writer.service.connect(url, options=PATIENT) as service,
+    ):
+        groups = [_Groups(each, deliveries) for each in (other, service)]
+        groups[0].attempts = groups[1].attempts
+        for group in groups:
+            await group.service.start()
+        await groups[1].judge(await _publish(service, writer, deliveries))
+
+
 async def receive(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
     """Publish events to subscribers of the other version."""
     subscriptions: dict[str, EventSubscription[object]] = {}
     async with (
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
         writer.service.connect(url, options=IMPATIENT) as publisher,
     ):
         async with AsyncExitStack() as stack:
@@ -73,22 +95,22 @@ class _Groups:
 
     def __init__(self, service: Service, deliveries: list[Delivery]) -> None:
         self.service = service
-        self.attempts: dict[str, int] = {}
+        self.attempts: dict[str, list[int]] = defaultdict(list)
         for name in {delivery.name for delivery in deliveries}:
             member(service, "consumers", name, name).handle(self._handle)
 
     async def _handle(self, event: DeliveredEvent[Any]) -> None:  # Any: each event has its own type
         assert event.id is not None
-        self.attempts[event.id] = event.attempt
+        self.attempts[event.id].append(event.attempt)
 
     async def judge(self, ids: dict[str, Delivery]) -> None:
         """Wait until the groups have dealt with all events, and note those that were not handled at once."""
         connection = runtime_of(self.service).connection
         await eventually(lambda: is_quiet(connection), within=SOON)
         for event_id, delivery in ids.items():
-            attempt = self.attempts.get(event_id)
-            if attempt is not None:
-                delivery.problem = None if attempt == 1 else f"attempt {attempt}"
+            attempts = self.attempts.get(event_id)
+            if attempts is not None:
+                delivery.problem = None if attempts == [1] else f"attempts {attempts}"
 
 
 async def is_quiet(connection: Connection) -> bool:
@@ -119,8 +141,8 @@ async def keep_state(url: str, writer: Version, reader: Version, deliveries: lis
     rules = {delivery.name: StoreRules(is_map=False) for delivery in deliveries}
     async with (
         state_platform(url, rules),
-        writer.client.connect(url) as device,
-        reader.client.connect(url) as other,
+        writer.client.connect(url, options=IMPATIENT) as device,
+        reader.client.connect(url, options=IMPATIENT) as other,
     ):
 
         async def put(delivery: Delivery) -> None:

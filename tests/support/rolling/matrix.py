@@ -49,6 +49,7 @@ async def _deliver(
         for case in it.cases
         for value in case.list_values(direction)
     ]
+    assert {case.name for case, _ in deliveries} == {case.name for case in it.cases}, "no value was drawn"
     old, new = it.versions.old, it.versions.new
     writer, reader = (old, new) if direction is Direction.FORWARD else (new, old)
     async with NatsServer() as server:

@@ -36,7 +36,7 @@ async def start(url: str, writer: Version, reader: Version, deliveries: list[Del
 
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        writer.client.connect(url) as client,
+        writer.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, run)
         await for_each(deliveries, lambda delivery: ask(client, delivery))
@@ -54,11 +54,11 @@ async def leave_to_others(url: str, writer: Version, reader: Version, deliveries
     async def finish(operation: Any) -> Any:  # Any: likewise
         return True
 
-    async with writer.client.connect(url) as client:
+    async with writer.client.connect(url, options=IMPATIENT) as client:
 
         async def ask(delivery: Delivery) -> None:
             runs[delivery] = await member(client, "operations", delivery.name).start(delivery.read(writer))
-            await eventually(lambda: runs[delivery].id in begun)
+            await eventually(lambda: runs[delivery].id in begun, within=SOON)
 
         async def wait(delivery: Delivery) -> None:
             await runs[delivery].result(timeout=SOON)
@@ -82,7 +82,7 @@ async def wait_for_output(url: str, writer: Version, reader: Version, deliveries
 
     async with (
         writer.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, _return_value(writer, deliveries))
         await for_each(deliveries, lambda delivery: ask(client, delivery))
@@ -98,7 +98,7 @@ async def read_kept_output(url: str, writer: Version, reader: Version, deliverie
     ids = await _run_all(url, writer, deliveries, _return_value(writer, deliveries))
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, _refuse)
         await for_each(ids, lambda delivery: look(client, delivery, ids[delivery]))
@@ -116,7 +116,7 @@ async def watch_progress(url: str, writer: Version, reader: Version, deliveries:
 
     async with (
         writer.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, _report_value(writer, deliveries))
         await for_each(deliveries, lambda delivery: ask(client, delivery))
@@ -133,7 +133,7 @@ async def read_kept_progress(url: str, writer: Version, reader: Version, deliver
     ids = await _run_all(url, writer, deliveries, _report_value(writer, deliveries))
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        reader.client.connect(url) as client,
+        reader.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, _refuse)
         await for_each(ids, lambda delivery: look(client, delivery, ids[delivery]))
@@ -154,7 +154,7 @@ async def send_signal(url: str, writer: Version, reader: Version, deliveries: li
 
     async with (
         reader.service.connect(url, options=IMPATIENT) as service,
-        writer.client.connect(url) as client,
+        writer.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, take)
         await for_each(deliveries, lambda delivery: ask(client, delivery))
@@ -173,7 +173,7 @@ async def leave_signal_to_others(
         await anext(operation.signals())
         return True
 
-    async with writer.client.connect(url) as client:
+    async with writer.client.connect(url, options=IMPATIENT) as client:
 
         async def send(delivery: Delivery) -> None:
             runs[delivery] = await member(client, "operations", delivery.name).start(True)
@@ -198,7 +198,7 @@ async def _run_all(
     ids: dict[Delivery, str] = {}
     async with (
         version.service.connect(url, options=IMPATIENT) as service,
-        version.client.connect(url) as client,
+        version.client.connect(url, options=IMPATIENT) as client,
     ):
         await _serve(service, deliveries, handler)
 

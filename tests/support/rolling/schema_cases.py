@@ -29,7 +29,7 @@ Example: TypeAlias = tuple[str, Literal["fails", "passes"]]
 
 _WRAPPED: Final = frozenset({"ERROR_DATA", "EVENT"})
 """Surfaces whose values are objects, because others stand next to their members."""
-_DRAWN: Final = 12
+_DRAWN: Final = 60
 """How many values are drawn for a direction in which nothing breaks."""
 _SENT: Final = 3
 """How many of them are sent."""

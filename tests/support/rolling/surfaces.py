@@ -16,7 +16,14 @@ from tests.support.rolling.jobs import (
     replay_dead,
     work_side_by_side,
 )
-from tests.support.rolling.kept import handle_backlog, handle_new, keep_state, keep_value, receive
+from tests.support.rolling.kept import (
+    handle_backlog,
+    handle_new,
+    handle_side_by_side,
+    keep_state,
+    keep_value,
+    receive,
+)
 from tests.support.rolling.operations import (
     leave_signal_to_others,
     leave_to_others,
@@ -109,6 +116,10 @@ SPARED: Final[dict[str, tuple[tuple[Direction, Exchange], ...]]] = {
         (_BACKWARD, look_at_jobs),
         (_FORWARD, work_side_by_side),
         (_BACKWARD, work_side_by_side),
+    ),
+    "EVENT": (
+        (_FORWARD, handle_side_by_side),
+        (_BACKWARD, handle_side_by_side),
     ),
 }
 """What no change of a schema breaks, not even with the values that break other ways."""
