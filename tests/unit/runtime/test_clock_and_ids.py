@@ -96,9 +96,9 @@ from trellis_nats.ids import new_id
 
 new_id()  # leaves randomness that is not used yet
 child = os.fork()
-print(new_id()[10:], flush=True)
 if child:
-    os.waitpid(child, 0)
+    os.waitpid(child, 0)  # what two processes print at the same time may be mixed
+print(new_id()[10:], flush=True)
 """
 
 
