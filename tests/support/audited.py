@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from trellis_nats import (
     RUNTIME_API,
     Contract,
@@ -153,7 +153,9 @@ class Till(Service):
 
 
 class NextPaid(Model):
-    """The event of the next version."""
+    """The event of the next version: a closed schema, which forbids the header that every event has."""
+
+    model_config = ConfigDict(extra="forbid")
 
     amount: Annotated[int, Field(ge=0)]
 

@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final, NamedTuple, cast
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from trellis_nats._support.union_labels import LABEL_UNIONS
-from trellis_nats.codec import encode_json
+from trellis_nats.codec import encode_json, list_issues
 from trellis_nats.errors import InvalidPayload
 
 __all__ = ["MALFORMED", "Classifier", "Failure"]
 
 _REASONS: Final = 5
 """How many reasons of one value count."""
+_LISTED: Final = 10_000
+"""A value that is wrong in more places has one issue, without a type."""
 _KNOWN: Final = 10_000
 """How many combinations of reasons are remembered, so that a value like an earlier one is not validated again."""
 
@@ -55,26 +57,26 @@ class Classifier:
         found = self._known.get(issues)
         if found is None:
             kinds = self._find_kinds(value)
-            kinds += [otherwise] * (len(issues) - len(kinds))
             failures = (
-                Failure(kind, self._normalize(place), text)
-                for (place, text), kind in zip(issues, kinds, strict=False)
+                Failure(kinds.get(issue, otherwise), self._normalize(issue[0]), issue[1]) for issue in issues
             )
             found = tuple({(failure.kind, failure.place): failure for failure in failures}.values())
             if len(self._known) < _KNOWN:
                 self._known[issues] = found
         return found
 
-    def _find_kinds(self, value: JsonValue) -> list[str]:
-        """Return pydantic's type of each error, in the order of the issues of `InvalidPayload`."""
+    def _find_kinds(self, value: JsonValue) -> dict[tuple[str, str], str]:
+        """Return pydantic's type of each error, by the issue of `InvalidPayload` that it becomes."""
         try:
             self._adapter.validator.validate_json(encode_json(value), strict=True)
         except ValidationError as error:
+            if error.error_count() > _LISTED:
+                return {}
             details = error.errors(include_url=False, include_context=False, include_input=False)
-            return [detail["type"] for detail in details[:_REASONS]]
+            return dict(zip(list_issues(error), (detail["type"] for detail in details), strict=False))
         except ValueError:
             pass
-        return []
+        return {}
 
     def _normalize(self, place: str) -> str:
         steps = place.removeprefix("#").split("/")[1:]
