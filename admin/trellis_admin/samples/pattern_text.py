@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
 
-__all__ = ["matches_pattern", "write_text"]
+__all__ = ["matches_pattern", "may_match", "write_text"]
 
 _REPEAT: Final = re.compile(r"([*+?])\??|\{([0-9]+)(?:,([0-9]*))?\}\??")
 _CLASSES: Final = {"d": "0", "w": "a", "s": " ", "D": "a", "W": "-", "S": "a", "n": "\n", "t": "\t"}
@@ -24,11 +25,27 @@ def write_text(pattern: str) -> str:
 
 def matches_pattern(pattern: str, text: str) -> bool:
     """Return whether a generated model finds the pattern in a text."""
+    return _compile(pattern) is not None and may_match(pattern, text)
+
+
+def may_match(pattern: str, text: str) -> bool:
+    """Return whether the pattern is found in a text; True for a pattern that cannot be compiled."""
+    compiled = _compile(pattern)
+    if compiled is None:
+        return True
     try:
-        SchemaValidator(core_schema.str_schema(pattern=pattern)).validate_python(text)
-    except (SchemaError, ValidationError):
+        compiled.validate_python(text)
+    except ValidationError:
         return False
     return True
+
+
+@lru_cache(maxsize=1_000)
+def _compile(pattern: str) -> SchemaValidator | None:
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern))
+    except SchemaError:
+        return None
 
 
 class _Writer:

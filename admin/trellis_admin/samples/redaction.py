@@ -14,7 +14,14 @@ from typing import Final, NamedTuple
 from pydantic import JsonValue
 
 from trellis_admin.samples.placeholders import blank, make_placeholder, type_of
-from trellis_admin.samples.schema_parts import Part, describe_item, describe_member, expand, is_record
+from trellis_admin.samples.schema_parts import (
+    Part,
+    describe_item,
+    describe_member,
+    expand,
+    is_described,
+    is_record,
+)
 
 __all__ = ["Redacted", "Redaction", "parse_pointer"]
 
@@ -80,8 +87,11 @@ class _Run:
                 return self._walk_object(value, parts, place)
             case list():
                 return [self._walk_item(item, parts, place, index) for index, item in enumerate(value)]
-            case _:
+            case _ if is_described(parts):
                 return value
+            case _:
+                self._note(place)
+                return blank(type_of(value))
 
     def _walk_object(self, value: dict[str, JsonValue], parts: Sequence[Part], place: Place) -> JsonValue:
         kept: dict[str, JsonValue] = {}

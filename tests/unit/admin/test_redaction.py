@@ -119,6 +119,11 @@ ANY_SCHEMA: st.SearchStrategy[Any] = st.sampled_from(  # Any: JSON Schema
             ]
         },
         {"allOf": [{"$ref": "#"}, {"$ref": "#/nowhere"}]},
+        {"type": "object", "additionalProperties": {}},
+        {"type": "object", "additionalProperties": {"description": "anything"}},
+        {"properties": {"x": {}, "list": {"items": {}}}},
+        {"properties": {"x": True, "list": {"$ref": "#/$defs/any"}}, "$defs": {"any": {"title": "Any"}}},
+        {"properties": {"x": {"anyOf": [{}, True]}}},
     ]
 )
 
@@ -129,6 +134,36 @@ def test_what_no_schema_declares_is_redacted(schema: Any, value: Any) -> None:
 
     assert SECRET not in json.dumps(redacted.value)
     assert "a@b.c" not in json.dumps(redacted)
+
+
+TEXT: JsonValue = {"type": "string"}
+HIDDEN: JsonValue = {"type": "string", "x-sensitive": True}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"properties": {"abc": TEXT}}, {"additionalProperties": HIDDEN}]},
+        {"anyOf": [{"patternProperties": {"^a": TEXT}}, {"additionalProperties": HIDDEN}]},
+        {"patternProperties": {r"^\p{L}+$": HIDDEN}, "additionalProperties": TEXT},
+        {"patternProperties": {r"^(?!x)": HIDDEN}, "additionalProperties": TEXT},
+        {"properties": {"abc": {"$ref": "#/$defs/a%20b"}}, "$defs": {"a b": HIDDEN}},
+        {"properties": {"abc": {"$ref": "#/$defs/a%20b"}}, "$defs": {"a%20b": HIDDEN}},
+        {
+            "properties": {"abc": {"$ref": "#abc"}, "x": {"$anchor": "abc", "x-sensitive": True}},
+            "type": "object",
+        },
+        {"properties": {"abc": TEXT}, "dependentSchemas": {"abc": {"properties": {"abc": HIDDEN}}}},
+    ],
+)
+def test_one_schema_of_several_that_marks_a_member_is_enough(schema: JsonValue) -> None:
+    assert Redaction(schema).redact({"abc": SECRET}) == ({"abc": "redacted"}, ("/abc",))
+
+
+def test_names_in_an_object_without_declared_members_are_data() -> None:
+    schema: JsonValue = {"type": "object", "properties": {}}
+
+    assert Redaction(schema).redact({"ann": SECRET}) == ({}, ("/*",))
 
 
 def test_members_that_are_not_declared_keep_their_names_and_types() -> None:
