@@ -19,6 +19,8 @@ _SHAPES: Final = 1_000
 _DEEPEST: Final = 32
 _ITEMS: Final = 100
 """How many items of a list make up its shape."""
+_LONGEST: Final = 200
+"""A longer place is replaced by its hash: each member repeats the place that it is in."""
 
 
 class Candidate(NamedTuple):
@@ -79,6 +81,8 @@ def shape_of(payload: JsonValue) -> bytes:
         places.add(f"{place} {type_of(value)}")
         if depth >= _DEEPEST:
             continue
+        if len(place) > _LONGEST:
+            place = _hash(place).hex()  # noqa: PLW2901 - what follows is about the members
         if isinstance(value, dict):
             pending += [(f"{place}/{name}", member, depth + 1) for name, member in value.items()]
         elif isinstance(value, list):
