@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from pydantic import JsonValue
+
 from trellis_admin.audit.counts import Audit, Counted, Example, FailureCount, Kind, Subject, Writer
 
 __all__ = ["VERSION", "to_json", "to_text"]
@@ -18,13 +20,20 @@ _IDS_SHOWN: Final = 3
 
 def to_text(audits: Iterable[Audit], *, show_values: bool = False) -> str:
     """Return what was found, for people: a line for each queue and event, and lines for each reason."""
-    return "\n".join(line for audit in audits for line in _lines(audit, show_values=show_values))
+    return "\n".join(_printable(line) for audit in audits for line in _lines(audit, show_values=show_values))
 
 
 def to_json(audits: Iterable[Audit], *, show_values: bool = False) -> str:
     """Return what was found as one JSON object (docs/reference/audit.md)."""
     contracts = [_object(audit, show_values=show_values) for audit in audits]
     return json.dumps({"version": VERSION, "contracts": contracts}, indent=2)
+
+
+def _printable(line: str) -> str:
+    """Return a line without what steers a terminal, or what it cannot write: ids, names and values are those of senders."""
+    if line.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
 
 
 def _lines(audit: Audit, *, show_values: bool) -> Iterator[str]:
@@ -133,7 +142,13 @@ def _counted_object(counted: Counted) -> dict[str, int]:
 
 
 def _example_object(example: Example, *, show_values: bool) -> dict[str, object]:
-    return {"id": example.id, **({"value": example.value} if show_values else {})}
+    return {"id": example.id, **({"value": _without_nan(example.value)} if show_values else {})}
+
+
+def _without_nan(value: JsonValue) -> JsonValue:
+    """Return a value with NaN and the infinities, which JSON does not have, as texts."""
+    copied: JsonValue = json.loads(json.dumps(value), parse_constant=str)
+    return copied
 
 
 def _writer_object(digest: str, writer: Writer) -> dict[str, object]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 
+from pydantic import JsonValue
 from trellis_admin.samples.sampling import shape_of
 
 
 def test_a_long_name_is_not_held_once_for_each_of_its_members() -> None:
-    payload = {"k" * 100_000: {f"a{number}": 1 for number in range(2_000)}}
+    members: dict[str, JsonValue] = {f"a{number}": 1 for number in range(2_000)}
+    payload: JsonValue = {"k" * 100_000: members}
     tracemalloc.start()
     try:
         shape_of(payload)
