@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from trellis_nats.testing import NatsServer
 
+from tests.support.generated import generated
 from tests.support.guide_sections import Block, Workspace, normalize, read_sections
 
 ROOT = Path(__file__).parents[2]
@@ -19,18 +21,6 @@ SECTIONS = read_sections(GUIDE)
 CONTRACT = SECTIONS["The contract of this page"]
 PROJECT = '[tool.pytest.ini_options]\nasyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"\naddopts = "-p no:cacheprovider"\n'
 """What the guide presupposes."""
-CREATE = """
-import asyncio, os
-from receipts_participant import ReceiptsService, SendReceipt
-
-async def main():
-    async with ReceiptsService.connect(os.environ["NATS_URL"]) as service:
-        for number in range(3):
-            await service.jobs.send_receipt.create(SendReceipt(order_id=f"o-{number}", mail="ann@example.org"))
-
-asyncio.run(main())
-"""
-"""Three jobs wait in production, of the version that is merged."""
 
 
 def start(folder: Path, variables: dict[str, str]) -> Workspace:
@@ -38,8 +28,18 @@ def start(folder: Path, variables: dict[str, str]) -> Workspace:
     manifest, project = (
         next(block.text for block in CONTRACT if block.language == language) for language in ("json", "toml")
     )
-    files = {MANIFEST: manifest, "pyproject.toml": project + PROJECT, "create.py": CREATE}
+    files = {MANIFEST: manifest, "pyproject.toml": project + PROJECT}
     return Workspace(folder / "repository", MANIFEST, files, variables)
+
+
+async def create_jobs(folder: Path, url: str) -> None:
+    """Let three jobs of the contract of the page wait."""
+    (manifest,) = (block.text for block in CONTRACT if block.language == "json")
+    package, _ = generated(json.loads(manifest), folder)
+    async with package.ReceiptsService.connect(url) as service:
+        for number in range(3):
+            payload = package.SendReceipt(order_id=f"o-{number}", mail="ann@example.org")
+            await service.jobs.send_receipt.create(payload)
 
 
 @asynccontextmanager
@@ -49,10 +49,8 @@ async def prepare(folder: Path, blocks: Sequence[Block]) -> AsyncGenerator[Works
         yield start(folder, {})
         return
     async with NatsServer() as server:
-        workspace = start(folder, {"NATS_URL": server.url})
-        await workspace.execute("trellis-gen facade")
-        await workspace.execute("python create.py")
-        yield workspace
+        await create_jobs(folder, server.url)
+        yield start(folder, {"NATS_URL": server.url})
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -114,6 +114,8 @@ class Workspace:
             (self.folder / (named[1] if named else "script.py")).write_text(block.text)
             if not named:
                 await self.execute("python script.py")
+        elif block.language not in {"json", "yaml"}:
+            raise AssertionError(f"no test runs blocks of {block.language}")
         return None
 
     async def execute(self, command: str, *, fails: bool = False) -> str:
