@@ -41,17 +41,16 @@ async def show_change(console: Console) -> None:
         report(console, "with an upcaster", await audit_service(new, server.url, Options()))
 
         console.print(
-            "\nBoth versions run now. A worker gives back what it cannot read, without an attempt:\n",
+            "\nBoth versions run, then the next one alone. A worker gives back what it cannot read, without an attempt:\n",
             soft_wrap=True,
         )
         register_first(old)
         register_next(new)
         await asyncio.gather(old.start(), new.start())
         refs_of_next = [await new.jobs.charge_payment.create(payload) for payload in next_payments()]
-        ends = [
-            *await asyncio.gather(*(print_end(console, ref, "first") for ref in refs)),
-            *await asyncio.gather(*(print_end(console, ref, "next") for ref in refs_of_next)),
-        ]
+        ends = await asyncio.gather(*(print_end(console, ref, "first") for ref in refs))
+        await old.stop()
+        ends += await asyncio.gather(*(print_end(console, ref, "next") for ref in refs_of_next))
     completed = ends.count((JobState.COMPLETED, 1))
     console.print(f"\n{len(ends)} jobs of two versions: {completed} completed at their first attempt")
 
