@@ -216,10 +216,10 @@ class _Run:
             return []
         findings, counts = find_refused_samples(old, new, self.samples)
         notes = {
-            f"{new.id} reads": counts.read,
-            "only the old contract reads": counts.refused,
-            "the old contract does not read either, so that they do not count": counts.refused_before,
-            "belong to other contracts or queues": counts.without_queue,
+            "read": counts.read,
+            "read by the old contract only": counts.refused,
+            "not read by the old contract either, and not counted": counts.refused_before,
+            "of other contracts or queues": counts.without_queue,
         }
         shown = ", ".join(f"{count} {what}" for what, count in notes.items() if count)
         self._note(f"{len(self.samples)} samples: {shown}")
