@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -10,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from trellis_nats.metrics.families import FAMILIES, MetricFamily
-from trellis_nats.metrics.snapshot import MetricsSnapshot, MetricValues
+from trellis_nats.metrics.families import BUCKETS, FAMILIES, MetricFamily
+from trellis_nats.metrics.snapshot import HistogramSample, MetricsSnapshot, MetricValues
 
 __all__ = ["TrellisCollector"]
 
@@ -21,47 +23,60 @@ class _Counting(Protocol):
 
 
 class TrellisCollector(Collector):
-    """Reads the counters of a service each time that Prometheus asks. Register it once for each service of the process.
+    """Reads the counters of services each time that Prometheus asks. Register one, for all services of the process.
 
         REGISTRY.register(TrellisCollector(service))
 
-    The names, units and labels are those of `trellis_nats.metrics.FAMILIES`.
+    The names, units and labels are those of `trellis_nats.metrics.FAMILIES`. Where two services have a queue, a group or a
+    procedure of the same name, the sum of both is exported.
     """
 
-    def __init__(self, service: _Counting) -> None:
-        """Prepare; `service` is a generated service, or anything with its `metrics()`."""
-        self._service = service
+    def __init__(self, *services: _Counting) -> None:
+        """Prepare; `services` are generated services, or anything with their `metrics()`."""
+        self._services = services
 
     @override
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its values."""
-        for values in self._service.metrics().values:
-            yield _exported(values)
+        snapshots = [service.metrics().values for service in self._services]
+        for family in FAMILIES:
+            yield _exported(
+                family, [values for snapshot in snapshots for values in snapshot if values.family is family]
+            )
 
     def describe(self) -> Iterable[Metric]:
         """Yield every family without values, so that registering the collector reads none."""
-        return [_exported(MetricValues(family=family)) for family in FAMILIES]
+        return [_exported(family, []) for family in FAMILIES]
 
 
-def _exported(values: MetricValues) -> Metric:
-    family = values.family
+def _exported(family: MetricFamily, counted: Sequence[MetricValues]) -> Metric:
     match family.kind:
         case "histogram":
-            return _exported_histogram(family, values)
+            return _exported_histogram(family, counted)
         case "counter":
             metric: CounterMetricFamily | GaugeMetricFamily = CounterMetricFamily(
                 family.name, family.help, labels=family.labels
             )
         case "gauge":
             metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-    for sample in values.samples:
-        metric.add_metric([*sample.labels.values()], sample.value)
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for sample in chain.from_iterable(values.samples for values in counted):
+        sums[*sample.labels.values()] += sample.value
+    for labels, value in sums.items():
+        metric.add_metric(labels, value)
     return metric
 
 
-def _exported_histogram(family: MetricFamily, values: MetricValues) -> Metric:
+def _exported_histogram(family: MetricFamily, counted: Sequence[MetricValues]) -> Metric:
     metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for sample in values.histograms:
-        bounds = [(str(bound), float(count)) for bound, count in sample.buckets]
-        metric.add_metric([*sample.labels.values()], [*bounds, ("+Inf", float(sample.count))], sample.sum)
+    by_labels: dict[tuple[str, ...], list[HistogramSample]] = defaultdict(list)
+    for sample in chain.from_iterable(values.histograms for values in counted):
+        by_labels[*sample.labels.values()].append(sample)
+    for labels, samples in by_labels.items():
+        below = Counter[float]()
+        for sample in samples:
+            below.update(dict(sample.buckets))
+        bounds = [(str(bound), float(below[bound])) for bound in BUCKETS]
+        count = float(sum(sample.count for sample in samples))
+        metric.add_metric(labels, [*bounds, ("+Inf", count)], sum(sample.sum for sample in samples))
     return metric

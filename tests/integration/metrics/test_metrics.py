@@ -229,6 +229,25 @@ def test_prometheus_reads_what_is_counted() -> None:
     assert re.search(r"^trellis_job_run_seconds_sum\{.*\} 0\.3$", text, re.MULTILINE)
 
 
+def test_two_services_of_a_process_are_one_export() -> None:
+    first, second, registry = Counted(), Counted(), CollectorRegistry()
+    registry.register(TrellisCollector(first, second))
+    for counted, seconds in ((first, 0.3), (second, 40.0)):
+        counted.registry.number(RPC_CALLS, "Health.Check", "ok").add()
+        counted.registry.histogram(JOB_RUN, "notify").observe(seconds)
+    second.registry.number(RPC_CALLS, "Orders.Create", "ok").add()
+    text = generate_latest(registry).decode()
+
+    assert {family.name for family in text_string_to_metric_families(text)} == {
+        family.name.removesuffix("_total") for family in FAMILIES
+    }
+    assert 'trellis_rpc_calls_total{outcome="ok",rpc="Health.Check"} 2.0' in text
+    assert 'trellis_rpc_calls_total{outcome="ok",rpc="Orders.Create"} 1.0' in text
+    assert 'trellis_job_run_seconds_bucket{le="1.0",queue="notify"} 1.0' in text
+    assert 'trellis_job_run_seconds_count{queue="notify"} 2.0' in text
+    assert 'trellis_job_run_seconds_sum{queue="notify"} 40.3' in text
+
+
 async def test_the_code_of_the_guide_exports(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
