@@ -15,7 +15,13 @@ from trellis_nats import (
     parse_binding,
 )
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer, get_consumer_info
+from trellis_nats._nats.jetstream.streams import (
+    create_consumer,
+    delete_consumer,
+    get_consumer_info,
+    update_consumer,
+)
+from trellis_nats.codec import decode_json
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.audit import AuditService
@@ -358,6 +364,31 @@ async def test_an_event_that_no_handler_is_for_is_kept(nats_server: NatsServer) 
 
     assert info is not None
     assert info.ack_pending == 1
+
+
+async def test_an_event_that_no_handler_is_for_uses_no_attempt(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance of a newer version, which has the handler, learns that these deliveries are not attempts."""
+    monkeypatch.setattr(
+        "trellis_nats.events.groups.group_worker._UNKNOWN_AGAIN_AFTER", timedelta(milliseconds=10)
+    )
+    notices: list[JsonValue] = []
+    async with AuditService.connect(nats_server.url) as service:
+        register(service, ignore_shipped)
+        await service.start()
+        connection = service.runtime.connection
+        connection.subscribe(
+            "trellis.groups.audit__audit", lambda message: notices.append(decode_json(message.data))
+        )
+        info = await get_consumer_info(connection, "trellis", "audit__audit")
+        assert info is not None
+        wider: dict[str, JsonValue] = {**info.config, "filter_subjects": ["events.v1.Orders.>"]}
+        await update_consumer(connection, "trellis", wider)
+        connection.send("events.v1.Orders.Archived", b"{}")
+        await eventually(lambda: len(notices) >= 3)
+
+    assert notices[:3] == [{"sequence": 1, "postponed": count} for count in (1, 2, 3)]
 
 
 async def test_a_consumer_that_would_break_the_order_is_refused(nats_server: NatsServer) -> None:

@@ -282,6 +282,7 @@ class GroupWorker:
             _UNKNOWN_AGAIN_AFTER,
             extra=self._log_fields(LogEvent.EVENT_POSTPONED, delivery, delivery.delivered),
         )
+        self._patience.announce(delivery)
         await delivery.nak(_UNKNOWN_AGAIN_AFTER)
 
     def _log_fields(

@@ -129,7 +129,7 @@ class EventPatience:
             ),
         )
         self._postponed.add()
-        self._announce(delivery)
+        self.announce(delivery)
         if self._group.concurrency > 1:
             await delivery.nak(delay)
             return True
@@ -139,12 +139,8 @@ class EventPatience:
         await self._clock.wait(stopping, delay, what=f"event group {self._group.alias}")
         return True
 
-    def _waited(self, delivery: Delivery) -> timedelta:
-        now = self._clock.now()
-        return min(now - self._clock.at(delivery.stored_at), now - self._began)
-
-    def _announce(self, delivery: Delivery) -> None:
-        """Tell the other instances, before the event can reach one of them, that this delivery is not an attempt."""
+    def announce(self, delivery: Delivery) -> None:
+        """Tell the other instances that a delivery is not an attempt: before it is given back, and can reach one of them."""
         sequence = delivery.stream_sequence
         postponed = self._attempts.postpone(sequence, delivery.delivered)
         if self._may_publish:
@@ -153,6 +149,10 @@ class EventPatience:
                 self._connection.send(notice_subject(self._group), notice)
             except NotConnected:
                 return  # the delivery cannot be given back either: it is redelivered after the ack wait
+
+    def _waited(self, delivery: Delivery) -> timedelta:
+        now = self._clock.now()
+        return min(now - self._clock.at(delivery.stored_at), now - self._began)
 
     def _on_notice(self, message: Message) -> None:
         try:
