@@ -31,7 +31,7 @@ _WRAPPED: Final = frozenset({"ERROR_DATA", "EVENT"})
 """Surfaces whose values are objects, because others stand next to their members."""
 _DRAWN: Final = 60
 """How many values are drawn for a direction in which nothing breaks."""
-_SENT: Final = 3
+_SENT: Final = 2
 """How many of them are sent."""
 
 
