@@ -171,6 +171,8 @@ def export_command(
         pointers = tuple(map(parse_pointer, redact_pointer or ()))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--redact-pointer") from None
+    if pointers and not redact:
+        raise typer.BadParameter("nothing is replaced with --no-redact", param_hint="--redact-pointer")
     request = ExportRequest(sample=sample, redact=redact, pointers=pointers)
     with open_contract(against, others or ()) as service, Progress() as progress:
         manifest = load_manifest(service)
@@ -180,16 +182,20 @@ def export_command(
         written = write_samples(folder, exported.samples)
     except OSError as error:
         raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint="DIR") from None
-    typer.echo(describe_export(exported, written, folder))
+    unmatched = [(redact_pointer or ())[index] for index in exported.unmatched]
+    typer.echo(describe_export(exported, written, folder, unmatched))
 
 
-def describe_export(exported: Exported, written: list[str], folder: Path) -> str:
+def describe_export(exported: Exported, written: list[str], folder: Path, unmatched: list[str]) -> str:
     """Return what was exported, for people."""
     lines = [f"{len(written)} samples of {exported.jobs:,} jobs written to {folder}"]
     if known := len(exported.samples) - len(written):
         lines.append(f"  {known} were there already, or are equal once they are redacted")
     if exported.unreadable:
         lines.append(f"  {exported.unreadable:,} jobs have no payload that can be exported")
+    lines += [
+        f"  --redact-pointer {pointer} names nothing in these samples; is it right?" for pointer in unmatched
+    ]
     invalid = [sample for sample in exported.samples if sample.was_valid and not sample.valid]
     lines += [
         f"  {sample.file}: redacted, the contract does not read it; a placeholder does not fit the schema"

@@ -31,7 +31,7 @@ from trellis_admin.audit.stored_jobs import (
 )
 from trellis_admin.packages import UnreadablePackage
 from trellis_admin.samples.folder import Sample
-from trellis_admin.samples.redaction import Redaction
+from trellis_admin.samples.redaction import Redaction, is_replaced
 from trellis_admin.samples.sampling import Sampling
 
 __all__ = ["ExportRequest", "Exported", "export_samples", "load_manifest"]
@@ -60,6 +60,8 @@ class Exported:
     """How many jobs they were chosen from."""
     unreadable: int
     """How many of these have no payload that could be exported."""
+    unmatched: tuple[int, ...] = ()
+    """Which pointers of the request, by their index, name nothing in any of the samples."""
 
 
 def load_manifest(service: type[Service]) -> Mapping[str, JsonValue]:
@@ -124,7 +126,16 @@ async def export_samples(
         _make_sample(service.contract.id, payload, export.readers[payload.queue], redactions[payload.queue])
         for payload in payloads
     ]
-    return Exported(samples=tuple(samples), jobs=selection.expected.total(), unreadable=export.unreadable)
+    return Exported(
+        samples=tuple(samples),
+        jobs=selection.expected.total(),
+        unreadable=export.unreadable,
+        unmatched=tuple(
+            index
+            for index, pointer in enumerate(request.pointers)
+            if not any(is_replaced(pointer, sample.redacted) for sample in samples)
+        ),
+    )
 
 
 class _Export:

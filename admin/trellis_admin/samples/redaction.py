@@ -7,7 +7,7 @@ declare: a member of that kind may hold anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from trellis_admin.samples.schema_parts import (
     is_record,
 )
 
-__all__ = ["Redacted", "Redaction", "parse_pointer"]
+__all__ = ["Redacted", "Redaction", "is_replaced", "parse_pointer"]
 
 _MARKS: Final = ("writeOnly", "x-sensitive")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -51,6 +51,12 @@ def parse_pointer(text: str) -> Place:
             f'"{text}" is not a JSON pointer; it begins with "/", as in /card/number or /lines/*/note'
         )
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:])
+
+
+def is_replaced(pointer: Place, places: Collection[str]) -> bool:
+    """Return whether one of the places that were replaced is what a pointer names, or what that is in."""
+    found = map(parse_pointer, filter(None, places))
+    return "" in places or any(_matches(pointer[: len(place)], place) for place in found)
 
 
 @dataclass(frozen=True, slots=True)

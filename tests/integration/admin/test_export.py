@@ -176,6 +176,23 @@ async def test_nothing_is_replaced_if_that_is_asked(
     assert sample["redacted"] == []
 
 
+async def test_a_pointer_that_names_nothing_is_said(
+    nats_server: NatsServer, manifest: Path, tmp_path: Path
+) -> None:
+    await fill(nats_server)
+    pointers = ("/note", "/nota", "/card/number/0", "/card/kid", "/a~1b")
+    options = [part for pointer in pointers for part in ("--redact-pointer", pointer)]
+
+    result = await export(nats_server, manifest, tmp_path / "out", "--sample", "5", *options)
+
+    assert result.code == 0
+    assert [line.split()[1] for line in result.out.splitlines() if "names nothing" in line] == [
+        "/nota",
+        "/card/kid",
+        "/a~1b",
+    ]
+
+
 async def test_a_placeholder_that_does_not_fit_is_said(
     nats_server: NatsServer, manifest: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +213,10 @@ async def test_a_placeholder_that_does_not_fit_is_said(
         (("--sample", "0"), "--sample"),
         ((), "--sample"),
         (("--sample", "1", "--redact-pointer", "card"), "is not a JSON pointer"),
+        (
+            ("--sample", "1", "--redact-pointer", "/note", "--no-redact"),
+            "nothing is replaced with --no-redact",
+        ),
     ],
 )
 async def test_mistakes_are_explained(
