@@ -105,7 +105,7 @@ def _explain_schema_rule(name: str, rule: SchemaRule, surface: SurfaceKind | Non
     yield from _show_examples(example.fails, example.passes)
     yield from _show_remedy(rule.remedy)
     fails_old_values = rule.kind in (SchemaClass.NARROWER, SchemaClass.BOTH)
-    if fails_old_values and (surface is None or surface.has_upcasters):
+    if (fails_old_values or rule.loses_values) and (surface is None or surface.has_upcasters):
         yield ""
         yield f"{UPCAST}." if surface else f"{UPCAST} (payloads of jobs only)."
 

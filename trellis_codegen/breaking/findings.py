@@ -126,8 +126,10 @@ def make_schema_finding(change: SchemaChange, usage: Usage, deploy: Deploy) -> F
         reason=None if decided else reason,
         remedy=_find_remedy(rule.remedy, usage, grade),
         has_upcast=usage.kind.has_upcasters
-        and grade is Grade.BREAK
-        and any(direction is Direction.FORWARD for direction, _, _ in failing),
+        and (
+            (grade is Grade.BREAK and any(direction is Direction.FORWARD for direction, _, _ in failing))
+            or rule.loses_values
+        ),
     )
 
 

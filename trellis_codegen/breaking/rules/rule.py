@@ -142,6 +142,11 @@ class SchemaRule:
     """What it does, with placeholders in braces."""
     remedy: Remedy
 
+    @property
+    def loses_values(self) -> bool:
+        """Whether no value is refused, and part of it is lost all the same."""
+        return self.kind is SchemaClass.MEANING and self.remedy is Remedy.BOTH_NAMES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContractRule:

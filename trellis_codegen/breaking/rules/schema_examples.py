@@ -111,6 +111,11 @@ _MEMBERS: Final[dict[str, SchemaExample]] = {
         _closed("a", a=_TEXT), _closed("b", b=_TEXT),
         _open(a=_TEXT), _open(a=_TEXT, b=_TEXT),
     ),
+    "FIELD_OPTIONAL_RENAMED": _payload(
+        _open(a=_TEXT), _open(b=_TEXT),
+        _open(a=_TEXT), _open(b=_WHOLE),
+        "FIELD_OPTIONAL_REMOVED", "UNDECLARED_MEMBER",
+    ),
     "FIELD_BECAME_NULLABLE": _answer(
         _open(a=_TEXT), _open(a=_NULLABLE),
         _open(a=_NULLABLE), _open(a=_any_of(_TEXT, _NULL)),

@@ -52,6 +52,11 @@ _RULES: Final = (
         '"{old}" is called "{new}" now (it looks like a renaming), which {who} do not know',
     ),
     _rule(
+        "FIELD_OPTIONAL_RENAMED", "M", Remedy.BOTH_NAMES,
+        "one name for another, of the same kind; both are optional and the objects are open",
+        '"{old}" seems to be called "{new}" now: each version ignores the name that it does not know, so the value is lost',
+    ),
+    _rule(
         "FIELD_BECAME_NULLABLE", "W", Remedy.READERS_FIRST,
         "null is allowed",
         "{path} may be null now; {who} refuse null",

@@ -151,6 +151,7 @@ class _Changes:
         """Report defaults, and members that come and go without harm."""
         for pair in list_object_pairs(self.old.root, self.new.root):
             self.found += _compare_defaults(pair)
+            self.found += _find_lost(pair)
             for name in pair.new.members.keys() - pair.old.members.keys() - pair.new.required:
                 self.found.append(_make_safe(pair, "FIELD_OPTIONAL_ADDED", name))
             for name in pair.old.members.keys() - pair.new.members.keys() - pair.old.required:
@@ -262,6 +263,14 @@ def _compare_defaults(pair: ObjectPair) -> Iterator[SchemaChange]:
             yield replace(_make_safe(pair, "DEFAULT_CHANGED", name), words=shown, is_risky=True)
 
 
+def _find_lost(pair: ObjectPair) -> Iterator[SchemaChange]:
+    """Yield optional members that seem to have another name: no value is refused, and what the old name held is lost."""
+    for before, after in _find_renamed(pair.old, pair.new):
+        if before not in pair.old.required and after not in pair.new.required:
+            change = _make_safe(pair, "FIELD_OPTIONAL_RENAMED", after)
+            yield replace(change, words={"old": before, "new": after}, is_risky=True)
+
+
 def _make_safe(pair: ObjectPair, rule: str, name: str) -> SchemaChange:
     way: Way = (*pair.way, Step("member", name))
     places = [
@@ -294,6 +303,8 @@ def _without_echoes(merged: dict[tuple[str, str], SchemaChange]) -> Iterable[Sch
             continue
         is_safe = change.forward is change.backward is None
         if rule.startswith("FIELD_OPTIONAL") and is_safe and "FIELD_RENAMED" in others:
+            continue
+        if rule == "FIELD_OPTIONAL_ADDED" and is_safe and "FIELD_OPTIONAL_RENAMED" in others:
             continue
         if rule == "PATTERN_WIDENED" and "PATTERN_NARROWED" in others:
             continue
