@@ -43,7 +43,7 @@ class Format(StrEnum):
 Manifests = Annotated[
     list[str],
     typer.Argument(
-        metavar="MANIFEST...",
+        metavar="PACKAGE...",
         help="A generated package: its folder, the contract.json in it, or its module name.",
         show_default=False,
     ),

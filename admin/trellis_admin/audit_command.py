@@ -30,7 +30,7 @@ from trellis_admin.arguments import (
 )
 from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
 from trellis_admin.exits import ExitCode
-from trellis_admin.manifests import open_contract
+from trellis_admin.manifests import is_manifest, open_contract
 from trellis_admin.packages import UnreadablePackage, load_registered
 from trellis_admin.samples import (
     Exported,
@@ -64,7 +64,8 @@ Registered = Annotated[
     typer.Option(
         "--service",
         metavar="MODULE:ATTRIBUTE",
-        help="Whose upcasters are used: a service, or a function that takes one and registers them.",
+        help="Whose upcasters are used: a service, or a function that takes one and registers them. A function needs "
+        "--against with the generated package that its module imports.",
     ),
 ]
 
@@ -97,7 +98,11 @@ def audit_command(
         int, typer.Option(min=0, help="Read the last N events of each kind too.", metavar="N")
     ] = 0,
     show_payloads: Annotated[
-        bool, typer.Option("--show-payloads", help="Print the values that are refused. They may be secret.")
+        bool,
+        typer.Option(
+            "--show-payloads",
+            help="Print the values that are refused, and what upcasters raise. They may be secret.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -192,7 +197,8 @@ def describe_export(exported: Exported, written: list[str], folder: Path, unmatc
     if known := len(exported.samples) - len(written):
         lines.append(f"  {known} were there already, or are equal once they are redacted")
     if exported.unreadable:
-        lines.append(f"  {exported.unreadable:,} jobs have no payload that can be exported")
+        has = "job has" if exported.unreadable == 1 else "jobs have"
+        lines.append(f"  {exported.unreadable:,} {has} no payload that can be exported")
     lines += [
         f"  --redact-pointer {pointer} names nothing in these samples; is it right?" for pointer in unmatched
     ]
@@ -216,14 +222,16 @@ def open_audited(
     """
     if against is None:
         if registered is None:
-            raise typer.BadParameter("name a contract", param_hint="--against")
+            raise typer.BadParameter(
+                "pass --against CONTRACT, or --service with a service object", param_hint="--against"
+            )
         yield load_registered(registered, None)
         return
     with open_contract(against, others or ()) as service:
         if registered is None:
             yield service
             return
-        with_upcasters = load_registered(registered, service)
+        with_upcasters = load_registered(registered, service, is_generated_now=is_manifest(against))
         if with_upcasters.contract.digest != service.contract.digest:
             raise UnreadablePackage(
                 f"{registered} has the contract {with_upcasters.contract.digest}, and {against} is {service.contract.digest}"

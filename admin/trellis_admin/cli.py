@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from trellis_nats import ConfigurationError, TrellisError
@@ -15,13 +17,29 @@ from trellis_admin.provision_command import provision
 
 __all__ = ["main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(provision, name="provision")
 app.add_typer(audit, name="audit")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trellis {version('trellis-admin')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _describe() -> None:
+def _describe(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
     """Operate services whose packages trellis-gen generates."""
 
 

@@ -16,7 +16,7 @@ from trellis_nats.ids import new_id
 
 from trellis_admin.packages import UnreadablePackage, load_service
 
-__all__ = ["InvalidManifest", "open_contract"]
+__all__ = ["InvalidManifest", "is_manifest", "open_contract"]
 
 _INVALID: Final = 3
 """The exit code of `trellis-gen` for a contract with errors."""
@@ -24,6 +24,12 @@ _INVALID: Final = 3
 
 class InvalidManifest(Exception):
     """The generator refuses a manifest. The text is the generator's report."""
+
+
+def is_manifest(given: str) -> bool:
+    """Return whether a path is a manifest, from which a package must be generated."""
+    path = Path(given)
+    return path.is_file() and not (path.parent / "__init__.py").is_file()
 
 
 @contextmanager
@@ -40,8 +46,7 @@ def open_contract(given: str, others: Sequence[str] = ()) -> Generator[type[Serv
         UnreadablePackage: there is no such file or package, or a manifest is given and trellis-codegen is not installed.
         InvalidManifest: the manifest has errors.
     """
-    manifest = Path(given)
-    if not manifest.is_file() or (manifest.parent / "__init__.py").is_file():
+    if not is_manifest(given):
         yield load_service(given)
         return
     if find_spec("trellis_codegen") is None:
@@ -51,7 +56,7 @@ def open_contract(given: str, others: Sequence[str] = ()) -> Generator[type[Serv
         )
     with tempfile.TemporaryDirectory(prefix="trellis-audit-") as folder:
         name = f"audited_{new_id().lower()}"  # never the name of a package that is imported already
-        _generate(manifest, Path(folder), name, others)
+        _generate(Path(given), Path(folder), name, others)
         yield load_service(str(Path(folder) / name))
 
 

@@ -46,21 +46,26 @@ def load_service(manifest: str) -> type[Service]:
     return services[0]
 
 
-def load_registered(given: str, service: type[Service] | None) -> Service:
+def load_registered(given: str, service: type[Service] | None, *, is_generated_now: bool = False) -> Service:
     """Return a service on which a program has registered its upcasters.
 
     Args:
         given: `MODULE:ATTRIBUTE`: a service, or a function that takes one and registers them.
         service: the class of the service that the function gets.
+        is_generated_now: whether that class is of a package which no module imports.
 
     Raises:
-        UnreadablePackage: there is no such module or attribute, it is something else, or the function raised.
+        UnreadablePackage: there is no such module or attribute, it is something else, or the function raised or cannot know
+            the package.
     """
     module, colon, name = given.partition(":")
     if not (module and colon and name):
         raise UnreadablePackage(
             f"--service {given} must be a module and an attribute of it: orders.jobs:register"
         )
+    if not all(map(str.isidentifier, module.split("."))):
+        steps = [step for step in module.removesuffix(".py").split("/") if step not in {"", "."}]
+        raise UnreadablePackage(f"--service {given} is a path; pass a module name: {'.'.join(steps)}:{name}")
     found: object = getattr(_import_from(Path.cwd(), module, module), name, None)
     if isinstance(found, Service):
         return found
@@ -69,6 +74,11 @@ def load_registered(given: str, service: type[Service] | None) -> Service:
     if service is None:
         raise UnreadablePackage(
             f"{given} is a function: name the package of the service that it takes, with --against"
+        )
+    if is_generated_now:
+        raise UnreadablePackage(
+            f"{given} is a function, whose upcasters return models of a package: pass the generated package that {module} "
+            "imports with --against, not a manifest"
         )
     made = service(Runtime(service.contract, Options()))
     try:

@@ -132,8 +132,14 @@ class _Auditing:
         self, queues: Mapping[str, QueueSurface], jobs: OpenJobs, namespace: str
     ) -> list[Subject]:
         selection = select_jobs(jobs, queues)
-        subjects = {name: Subject(Kind.PAYLOAD, name) for name in queues}
-        readers = {name: PayloadReader(queue.spec, queue.payloads) for name, queue in queues.items()}
+        subjects = {
+            name: Subject(Kind.PAYLOAD, name, upcast_versions=queue.payloads.upcast_versions)
+            for name, queue in queues.items()
+        }
+        readers = {
+            name: PayloadReader(queue.spec, queue.payloads, show_raised=self.request.keep_values)
+            for name, queue in queues.items()
+        }
         done = 0
         async for page in read_payloads(self.connection, namespace, selection, readers):
             for payload in page:

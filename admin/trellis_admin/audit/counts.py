@@ -94,6 +94,8 @@ class Subject:
     refused: Counted = field(default_factory=Counted)
     upcast: int = 0
     """Values that an upcaster reads."""
+    upcast_versions: frozenset[str] = frozenset()
+    """The digests for which an upcaster is registered."""
     gone: int = 0
     """Values that the stream lost before they could be read: they were purged, or are too old."""
     failures: dict[tuple[str, str], FailureCount] = field(default_factory=dict[tuple[str, str], FailureCount])

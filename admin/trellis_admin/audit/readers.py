@@ -44,7 +44,15 @@ class Upcast(NamedTuple):
 class PayloadReader:
     """Reads payloads of jobs by what a worker does before it begins an attempt."""
 
-    def __init__(self, spec: JobSpec, payloads: StoredPayloads[Any]) -> None:
+    def __init__(self, spec: JobSpec, payloads: StoredPayloads[Any], *, show_raised: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            spec: the queue.
+            payloads: reads its payloads.
+            show_raised: whether the texts of exceptions that upcasters raise are kept. They may have values of payloads.
+        """
+        self._show_raised = show_raised
         self._queue = spec.name
         self._template = None if spec.key is None else spec.key.template
         self._events = WorkEventReader(payloads)
@@ -73,7 +81,7 @@ class PayloadReader:
         try:
             payload = self._events.payload(event, digest)
         except UpcastFailed as error:
-            return Refused((_explain_upcast(error),), event.payload)
+            return Refused((self._explain_upcast(error),), event.payload)
         except InvalidPayload as error:
             return Refused(self._classifier.classify(error, event.payload), event.payload)
         if self._template is not None:
@@ -90,14 +98,13 @@ class PayloadReader:
                 return Refused(self._classifier.classify(error, value, otherwise="concurrency_key"), value)
         return None if payload.upcaster is None else Upcast(payload.upcaster)
 
-
-def _explain_upcast(error: UpcastFailed) -> Failure:
-    """Return why an upcaster gave no payload, without the text of its exception, which may have values of the payload."""
-    cause = error.__cause__
-    problem = (
-        "did not return a payload of this version" if cause is None else f"raised {type(cause).__name__}"
-    )
-    return Failure("upcast_failed", "", f"the upcaster {error.upcaster} {problem}")
+    def _explain_upcast(self, error: UpcastFailed) -> Failure:
+        cause = error.__cause__
+        problem = (
+            "did not return a payload of this version" if cause is None else f"raised {type(cause).__name__}"
+        )
+        text = error.issues[-1][1] if self._show_raised else f"the upcaster {error.upcaster} {problem}"
+        return Failure("upcast_failed", "", text)
 
 
 class ResultReader:

@@ -58,17 +58,15 @@ def _subject_lines(subject: Subject, *, show_values: bool) -> Iterator[str]:
         return
     yield f"  x {title}: {counted}; refused: {_describe(subject.kind, subject.refused)}{notes}"
     for (kind, place), failure in sorted(subject.failures.items(), key=_most_first):
-        yield f"{_INDENT}{failure.counted.total:,} at {place or 'the whole'}: {failure.text} ({kind})"
+        yield f"{_INDENT}{failure.counted.total:,} at {place or 'the root'}: {failure.text} ({kind})"
         yield f"{_INDENT}  {_name_examples(failure)}"
         if show_values:
             yield from (
                 f"{_INDENT}  {each.id}: {json.dumps(each.value, ensure_ascii=False)}"
                 for each in failure.examples
             )
-    yield from (
-        f"{_INDENT}{_name_writer(digest)} wrote {writer.values:,}, of which {writer.refused:,} are refused"
-        for digest, writer in sorted(subject.writers.items())
-    )
+    for digest, writer in sorted(subject.writers.items()):
+        yield f"{_INDENT}{_name_writer(digest)} {_describe_writer(writer)}{_hint_at_upcasters(subject, digest)}"
 
 
 def _most_first(item: tuple[tuple[str, str], FailureCount]) -> tuple[int, tuple[str, str]]:
@@ -91,14 +89,25 @@ def _name_writer(digest: str) -> str:
     return f"contract version {digest}" if digest else "a runtime that names no version"
 
 
+def _describe_writer(writer: Writer) -> str:
+    return f"wrote {writer.values:,}, of which {writer.refused:,} {'is' if writer.refused == 1 else 'are'} refused"
+
+
+def _hint_at_upcasters(subject: Subject, digest: str) -> str:
+    """Return a hint where upcasters are registered, but none for a version that is refused: its digest may be misspelt."""
+    is_missing = digest and subject.upcast_versions and digest not in subject.upcast_versions
+    return "; no upcaster has this digest" if is_missing and subject.writers[digest].refused else ""
+
+
 def _summary(audit: Audit) -> str:
-    parts = [f"{audit.values:,} values"]
+    parts = [f"{audit.values:,} {'value' if audit.values == 1 else 'values'}"]
     if audit.is_safe:
         return f"  {parts[0]}: the contract reads all of them"
     if audit.refused:
-        parts.append(f"{audit.refused:,} are refused")
+        parts.append(f"{audit.refused:,} {'is' if audit.refused == 1 else 'are'} refused")
     if audit.unclaimed:
-        parts.append(f"{audit.unclaimed:,} jobs are in queues that the contract does not have")
+        where = "job is in a queue" if audit.unclaimed == 1 else "jobs are in queues"
+        parts.append(f"{audit.unclaimed:,} {where} that the contract does not have")
     return f"  {', '.join(parts)}"
 
 

@@ -51,7 +51,7 @@ async def test_what_is_refused_is_counted_and_the_values_are_shown_if_asked(
         "    5 at /amount: Input should be a valid string (string_type)",
         f"      {', '.join(ref.id for ref in refs[:3])} and 2 more",
         f"    contract version {'1' * 43} wrote 5, of which 5 are refused",
-        "  6 values, 6 are refused, 1 jobs are in queues that the contract does not have",
+        "  6 values, 6 are refused, 1 job is in a queue that the contract does not have",
     ]
     assert "Ann" not in text.out + as_json.out
     assert f'{refs[0].id}: {{"amount": 0, "customer": "Ann"}}' in shown.out
@@ -119,10 +119,63 @@ async def test_upcasters_are_taken_from_a_service_or_a_function(
         ("till_jobs:none", "neither a service nor a function"),
         ("till_jobs:broken", "till_jobs:broken raised ValueError: no"),
         ("nowhere:service", "nowhere cannot be imported"),
+        ("./till_jobs.py:register", "pass a module name: till_jobs:register"),
+        ("jobs/till_jobs:register", "pass a module name: jobs.till_jobs:register"),
     ):
         result = await run_trellis("audit", *against, "--service", wrong, *options, cwd=tmp_path)
         assert (result.code, result.out) == (2, "")
         assert words in result.error
+
+
+async def test_a_function_is_not_run_with_a_package_that_its_module_does_not_know(tmp_path: Path) -> None:
+    """Its upcasters would return models of another package, and each payload would count as refused."""
+    (tmp_path / "till_jobs.py").write_text("def register(service): ...")
+    against = ("--against", ORDERS, "--with", ROOT / "contracts")
+
+    result = await run_trellis("audit", *against, "--service", "till_jobs:register", cwd=tmp_path)
+
+    assert (result.code, result.out) == (2, "")
+    assert "pass the generated package that till_jobs imports with --against, not a manifest" in result.error
+
+
+async def test_a_version_without_an_upcaster_and_what_an_upcaster_raised_are_shown(
+    nats_server: NatsServer, package: Path, tmp_path: Path
+) -> None:
+    async with Till.connect(nats_server.url, options=ONCE) as till:
+        await till.jobs.pay.create(Payment(amount=1))
+    (tmp_path / "till_jobs.py").write_text(
+        "def elsewhere(service):\n"
+        f"    service.jobs.pay.upcast(lambda old: old, from_digest='{'7' * 43}')\n"
+        "def misspelt(service):\n"
+        f"    @service.jobs.pay.upcast(from_digest='{'1' * 43}')\n"
+        "    def from_numbers(old):\n"
+        "        return old['amuont']\n"
+    )
+    options = ("--against", package, "--server", nats_server.url)
+
+    elsewhere = await run_trellis("audit", *options, "--service", "till_jobs:elsewhere", cwd=tmp_path)
+    misspelt = ("--service", "till_jobs:misspelt")
+    without = await run_trellis("audit", *options, *misspelt, cwd=tmp_path)
+    shown = await run_trellis("audit", *options, *misspelt, "--show-payloads", cwd=tmp_path)
+
+    assert (elsewhere.code, without.code, shown.code) == (1, 1, 1)
+    wrote = f"contract version {'1' * 43} wrote 1, of which 1 is refused"
+    assert f"    {wrote}; no upcaster has this digest\n" in elsewhere.out
+    assert f"    {wrote}\n" in without.out
+    assert "1 at the root: the upcaster from_numbers raised KeyError (upcast_failed)" in without.out
+    assert "the upcaster from_numbers raised KeyError: 'amuont' (upcast_failed)" in shown.out
+
+
+async def test_the_version_and_the_help_are_printed() -> None:
+    for arguments, words in (
+        (("--version",), "trellis "),
+        (("-h",), "provision"),
+        (("audit", "-h"), "--against"),
+        (("provision", "plan", "-h"), "PACKAGE"),
+    ):
+        result = await run_trellis_here(*arguments)
+        assert (result.code, result.error) == (0, "")
+        assert words in result.out
 
 
 async def test_the_auditors_account_is_enough_and_another_is_named(package: Path) -> None:
@@ -174,7 +227,7 @@ async def test_a_server_that_cannot_be_reached_is_named(package: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "--against"),
+        ((), "--against CONTRACT, or --service"),
         (("--against", "missing.json"), "missing.json does not exist"),
         (("--against", "not_a_module"), "not_a_module cannot be imported"),
         (("--against", "text.json"), "text.json"),

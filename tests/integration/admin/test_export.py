@@ -102,7 +102,7 @@ async def test_samples_cover_what_differs_and_have_no_secrets(
 
     assert (first.code, first.error) == (0, ""), first.out
     assert "5 samples of 44 jobs written to" in first.out
-    assert "1 jobs have no payload that can be exported" in first.out
+    assert "1 job has no payload that can be exported" in first.out
     samples = samples_of(tmp_path / "one")
     texts = {path.name: path.read_text() for path in (tmp_path / "one").iterdir()}
     assert texts == {path.name: path.read_text() for path in (tmp_path / "two").iterdir()}

@@ -61,6 +61,11 @@ class PayloadReader(Generic[PayloadT]):
         """The type of the payloads, as an expression that pydantic understands."""
         return self._codec.shape
 
+    @property
+    def upcast_versions(self) -> frozenset[str]:
+        """The digests for which an upcaster is registered."""
+        return frozenset(self._by_digest)
+
     def register(self, function: Upcaster[PayloadT], *, from_digest: str | None) -> None:
         """Register an upcaster: for one version, or, without a digest, for the payloads that do not match the schema.
 
@@ -91,7 +96,8 @@ class PayloadReader(Generic[PayloadT]):
         if from_digest == self._digest:
             raise ConfigurationError(
                 f"{what}: from_digest is the digest of this version of the contract, whose payloads need no upcaster; pass "
-                "the digest of the version before, for example `git show main:contract.json | trellis-gen digest -`"
+                "the digest of the version before, for example `git show main:contract.json | trellis-gen digest -`; if you did, "
+                "run `trellis-gen facade`: the package is still of that version"
             )
         if from_digest in self._by_digest:
             other = self._by_digest[from_digest].name
