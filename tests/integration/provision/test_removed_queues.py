@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 from trellis_nats import RUNTIME_API, Contract, Runtime, Service
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import count_by_subject, get_consumer_info, purge_stream
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats.jobs.maintenance.removed_queues import find_removed_queues
@@ -64,6 +65,24 @@ async def test_a_version_without_the_queue_says_how_many_jobs_wait(server_versio
         with LogSignals() as signals:
             await start(old)
             assert signals.of(LogEvent.QUEUE_REMOVED) == []
+
+
+async def test_the_commands_that_drop_jobs_run_nothing_that_the_name_of_a_queue_says(
+    nats_server: NatsServer,
+) -> None:
+    async with Version1.connect(nats_server.url) as service:
+        connection = service.runtime.connection
+        await publish_acked(connection, "trellis.jobs.parcels.$(id)`id`;id.J1.created", b"{}")
+
+        async def has_come() -> bool:
+            return bool(await find_removed_queues(connection, "parcels", service.runtime.binding.jobs))
+
+        await eventually(has_come)
+        (removed,) = await find_removed_queues(connection, "parcels", service.runtime.binding.jobs)
+
+    work, parked = "trellis.work.parcels.$(id)`id`;id", "trellis.delayed.at.parcels.$(id)`id`;id.*"
+    assert f"--subject '{work}' and " in removed.remedy
+    assert removed.remedy.endswith(f"--subject '{parked}'")
 
 
 async def test_a_worker_without_the_queue_takes_none_of_its_jobs(nats_server: NatsServer) -> None:

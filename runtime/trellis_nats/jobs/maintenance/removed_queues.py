@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from shlex import quote
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import (
@@ -42,11 +43,11 @@ class RemovedQueue:
 
     @property
     def remedy(self) -> str:
-        """What an operator can do."""
+        """What an operator can do. The commands are quoted for a shell: who stores a job chooses the name of its queue."""
         return (
             "run a version that has the queue until it is empty, or drop the jobs: "
-            f"nats stream purge {self.work_stream} --subject {self.work_subject} and "
-            f'nats stream purge {DELAYED_STREAM} --subject "{self.parked_filter}"'
+            f"nats stream purge {self.work_stream} --subject {quote(self.work_subject)} and "
+            f"nats stream purge {DELAYED_STREAM} --subject {quote(self.parked_filter)}"
         )
 
 
