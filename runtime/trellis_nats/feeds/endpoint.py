@@ -52,7 +52,8 @@ class FeedEndpoint(Generic[RequestT, EventT]):
                     async for received in events:
                         yield OrdersLiveEvent(order_id=received.event.order_id)
 
-        Each event is validated, then sent; while the socket is full the generator waits. It is cancelled when the
+        Each event is validated, then sent; while the socket is full the generator waits. Other tasks get a turn after
+        each millisecond in which events follow each other at once. The generator is cancelled when the
         caller is gone, which the service notices at the second event without a receiver, or within 22 s while there are
         none. When it returns, the feed ends. An error that the contract declares reaches the caller as it is; so
         does a `ValidationError` or `AuthError` that the handler raises. Of any other exception the caller gets only an

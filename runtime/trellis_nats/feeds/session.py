@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Generic, TypeVar
 
 from trellis_nats._calls.error_codec import invalid_response
@@ -15,6 +16,7 @@ from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.loop_shares import LoopShares
 from trellis_nats._tracing.descriptions import describe_serving
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
@@ -50,6 +52,8 @@ class ServedFeed(Generic[RequestT, EventT]):
         self.event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
         self.errors = ErrorReplies("feed", spec.name, contract, spec.errors)
         self.description = describe_serving("feed", spec.name)
+        self.shares = LoopShares()
+        """Of the event loop, which a generator that waits for nothing would stop."""
 
 
 class Session(Generic[RequestT, EventT]):
@@ -71,6 +75,7 @@ class Session(Generic[RequestT, EventT]):
             alive=Reply(b"", ALIVE_HEADERS) if self._signals else None,
             on_gone=self._on_gone,
         )
+        self._pause_at = 0.0  # at the first frame
         self._is_gone = False
         self._interruption: str | None = None
         self._task = asyncio.create_task(self._answer(), name=f"feed {feed.spec.name} {call.request_id}")
@@ -139,10 +144,12 @@ class Session(Generic[RequestT, EventT]):
 
     async def _send(self, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a frame; wait for the connection, and for space in its socket, first."""
-        await asyncio.sleep(0)  # a generator that waits for nothing would stop the event loop
+        if monotonic() >= self._pause_at:
+            self._pause_at = await self._feed.shares.pause()
         while True:
-            await self._connection.wait_connected()
-            await self._connection.wait_writable()
+            if not self._connection.is_ready:
+                await self._connection.wait_connected()
+                await self._connection.wait_writable()
             try:
                 self._connection.send(
                     self._call.reply_subject,

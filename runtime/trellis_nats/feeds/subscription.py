@@ -29,7 +29,7 @@ class FeedBuffer:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._last_arrival = self._loop.time()
-        self._frames: deque[Message] = deque()
+        self._frames: deque[tuple[Message, int]] = deque()  # with the memory that they take
         self._bytes = 0
         self._end: str | None = None
         self._changed = asyncio.Event()
@@ -43,7 +43,7 @@ class FeedBuffer:
         if len(self._frames) >= _FRAMES_MAX or self._bytes + size_bytes > _BYTES_MAX:
             self.end("the reader is too slow; events are missing")
             return
-        self._frames.append(frame)
+        self._frames.append((frame, size_bytes))
         self._bytes += size_bytes
         self._changed.set()
 
@@ -63,8 +63,8 @@ class FeedBuffer:
                 raise FeedInterrupted(self._end)
             self._changed.clear()
             await self._wait(silent_after)
-        frame = self._frames.popleft()
-        self._bytes -= memory_of(frame.data, frame.headers)
+        frame, size_bytes = self._frames.popleft()
+        self._bytes -= size_bytes
         return frame
 
     async def _wait(self, silent_after: timedelta | None) -> None:

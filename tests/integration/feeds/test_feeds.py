@@ -1,6 +1,7 @@
 """Feeds that are opened, read, and ended by either side."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -335,24 +336,47 @@ async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(nats_
 
 async def test_a_handler_that_waits_for_nothing_leaves_turns_to_others(nats_server: NatsServer) -> None:
     async with LiveService.connect(nats_server.url) as service, LiveClient.connect(nats_server.url) as client:
-        yielded, ended = 0, asyncio.Event()
+        ended = asyncio.Event()
 
         @service.count.handle
         async def count(context: FeedContext, request: CountFrom) -> AsyncIterator[Count]:
-            nonlocal yielded
             try:
-                while yielded < 100_000:
-                    yielded += 1
-                    yield Count(n=yielded, customer="c1")
+                for n in itertools.count(1):
+                    yield Count(n=n, customer="c1")
             finally:
                 ended.set()
 
         await service.start()
         async with client.count(REQUEST) as events:
             assert [(await anext(events)).n for _ in range(3)] == [1, 2, 3]
-        await ended.wait()
+        await ended.wait()  # it noticed that its subscriber is gone
 
-    assert yielded < 100_000  # it noticed that its subscriber is gone
+
+async def test_frames_that_follow_each_other_at_once_share_the_turns_of_the_loop(
+    nats_server: NatsServer,
+) -> None:
+    async with LiveService.connect(nats_server.url) as service, LiveClient.connect(nats_server.url) as client:
+        loop, turns, ended = asyncio.get_running_loop(), 0, asyncio.Event()
+
+        def on_turn() -> None:
+            nonlocal turns
+            turns += 1
+            if not ended.is_set():
+                loop.call_soon(on_turn)
+
+        @service.count.handle
+        async def count(context: FeedContext, request: CountFrom) -> AsyncIterator[Count]:
+            on_turn()
+            for n in range(4000):
+                yield Count(n=n, customer="c1")
+            ended.set()
+
+        await service.start()
+        async with client.count(REQUEST) as events:
+            received = [event.n async for event in events]
+
+    assert received == list(range(4000))
+    assert 1 < turns < 2000
 
 
 async def test_a_feed_that_is_interrupted_before_it_began_tells_its_caller(nats_server: NatsServer) -> None:
