@@ -8,11 +8,13 @@ from time import monotonic
 from typing import Final
 
 import pytest
+from pydantic import JsonValue
 from trellis_nats import ConfigurationError, JobRetry, JobState, Maintenance, Options, RescueReport
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_consumer_info
-from trellis_nats.jobs.model.event import LifecycleEvent, instant
+from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.parked_job import ParkedJob
+from trellis_nats.jobs.work.redelivery import RedeliveryPolicy
 from trellis_nats.testing import NatsServer, inspect_queue
 
 from tests.support.delays import (
@@ -310,6 +312,40 @@ async def test_the_event_of_a_job_that_waits_very_long_is_stored_again(
         assert stored_again.event == created.event
         assert stored_again.sequence > created.sequence
         assert len(began[ref.id]) == 1
+
+
+def soon(policy: RedeliveryPolicy, wanted: timedelta, *, delivered: int) -> timedelta:
+    """Stand for `nak_delay`: a message comes back before it is due."""
+    return timedelta(milliseconds=10)
+
+
+async def test_an_event_that_is_stored_again_keeps_what_this_version_does_not_declare(
+    any_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job waited for 30 days, and the worker has another version now than the one that wrote it."""
+    monkeypatch.setattr("trellis_nats.jobs.work.executor._STORED_AGAIN_AFTER", timedelta(0))
+    monkeypatch.setattr(RedeliveryPolicy, "nak_delay", soon)
+    async with Shop.connect(any_server.url, options=AT_ONCE) as shop:
+        counting(shop)
+        await shop.jobs.start_workers()
+        pending = await shop.jobs.pack.create(Parcel(number=1), delay=timedelta(seconds=30))
+        event_log = inspect_queue(shop.jobs.pack).event_log
+        created = await event_log.newest_of(pending.id, "created")
+        assert created is not None
+        payload: JsonValue = {"number": 1, "undeclared": "kept"}
+        other = created.event.model_copy(update={"job_id": "J1", "payload": payload})
+        await publish_acked(connection_of(shop), "trellis.jobs.shop.pack.J1.created", other.encode())
+
+        async def is_stored_again() -> bool:
+            return (await stored()).sequence > created.sequence + 3
+
+        async def stored() -> StoredEvent:
+            found = await event_log.newest_of("J1", "created")
+            assert found is not None
+            return found
+
+        await eventually(is_stored_again)
+        assert (await stored()).event.payload == payload
 
 
 async def come_due(shop: Shop, event: LifecycleEvent, sequence: int) -> None:

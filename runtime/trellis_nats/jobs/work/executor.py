@@ -252,7 +252,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             await item.retry_after(delay)
             return True
         # Stream JOBS drops old events, and with them the job. The copy gets a work message of its own.
-        await self._event_log.append(item.event, after=newest.sequence, writer=item.digest)
+        await self._event_log.append(newest.event, after=newest.sequence, writer=item.digest)
         await item.message.ack()
         return True
 
