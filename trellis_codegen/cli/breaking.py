@@ -126,6 +126,8 @@ class _Run:
             except SamplesRefused as error:
                 self._refuse(str(error))
                 return ExitCode.USAGE
+            if not self.samples:
+                self._note(f"{self.request.samples} has no samples")
         code = max([self._compare(old, new) for old, new in pairs], default=ExitCode.OK)
         if code >= ExitCode.USAGE:
             return code
@@ -231,7 +233,7 @@ class _Run:
     def _warn_about_unused(self) -> None:
         for ignore in self.settings.ignores:
             if ignore not in self.used:
-                self._note(f"the ignore of {ignore.rule} matches nothing; remove it")
+                self._note(f"the ignore of {ignore.rule} matches nothing: remove it, or correct it")
 
     def _refuse(self, message: str) -> None:
         self.refusals.append(message)

@@ -99,10 +99,16 @@ def _hint_at_upcasters(subject: Subject, digest: str) -> str:
     return "; no upcaster has this digest" if is_missing and subject.writers[digest].refused else ""
 
 
+def _wrote_all(audit: Audit) -> bool:
+    """Return whether the contract wrote all values itself, as in an audit of a package that is not generated again yet."""
+    return {digest for subject in audit.subjects for digest in subject.writers} == {audit.digest}
+
+
 def _summary(audit: Audit) -> str:
     parts = [f"{audit.values:,} {'value' if audit.values == 1 else 'values'}"]
     if audit.is_safe:
-        return f"  {parts[0]}: the contract reads all of them"
+        itself = "; this version wrote them" if _wrote_all(audit) else ""
+        return f"  {parts[0]}: the contract reads all of them{itself}"
     if audit.refused:
         parts.append(f"{audit.refused:,} {'is' if audit.refused == 1 else 'are'} refused")
     if audit.unclaimed:

@@ -34,3 +34,20 @@ def test_a_value_that_json_does_not_have_is_a_text() -> None:
 
     (example,) = contract["subjects"][0]["failures"][0]["examples"]
     assert example["value"] == {"n": "NaN", "i": ["-Infinity"], "x": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("writers", "itself"), [("1", "; this version wrote them"), ("12", ""), ("2", ""), ("", "")]
+)
+def test_an_audit_of_what_the_contract_itself_wrote_says_so(writers: str, itself: str) -> None:
+    """Perhaps the package of the next version is not generated yet."""
+    subject = Subject(Kind.PAYLOAD, "pay")
+    for number in range(2):
+        for writer in writers:
+            subject.count(writer * 43, None, str(number), is_dead=False)
+    audit = Audit(contract_id="till@v1", digest="1" * 43, subjects=(subject,))
+
+    assert (
+        to_text([audit]).splitlines()[-1]
+        == f"  {len(writers) * 2} values: the contract reads all of them{itself}"
+    )

@@ -241,6 +241,7 @@ def test_safe_changes_are_shown_on_request(project: Path) -> None:
 
     assert run_generator("breaking").stdout == ""
     assert run_generator("breaking", "--show", "safe").stdout.startswith("safe QUEUE_MAX_DELIVER_LOWERED ")
+    assert run_generator("breaking").stderr == "nothing breaks; --show safe lists what changed\n"
 
 
 def test_what_is_gone_is_shown_where_it_was(project: Path) -> None:
@@ -311,7 +312,7 @@ def test_an_ignore_holds_for_its_rule_its_place_and_its_contract(project: Path) 
     ended = run_generator("breaking")
 
     assert ended.exit_code == 1
-    assert ended.stderr.count(f"the ignore of {RULE} matches nothing; remove it") == 3
+    assert ended.stderr.count(f"the ignore of {RULE} matches nothing: remove it, or correct it") == 3
 
 
 @pytest.mark.parametrize(

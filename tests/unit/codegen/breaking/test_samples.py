@@ -66,6 +66,14 @@ def test_a_sample_that_only_the_old_contract_reads_is_a_break(folder: Path) -> N
     assert "1 read by the old contract only" in result.stderr
 
 
+def test_a_folder_without_samples_is_noted(folder: Path) -> None:
+    """In CI it means that nothing is checked: the folder's name is misspelt, or its files are not committed."""
+    result = compare(folder, OPEN, "--samples", "samples")
+
+    assert result.exit_code == 0
+    assert result.stderr == "samples has no samples\nnothing changed\n"
+
+
 def test_samples_that_are_read_turn_no_break_into_anything_else(folder: Path) -> None:
     sample(folder, "a", {"id": "1", "size": 2})
     required: JsonObject = {**TYPED, "required": ["id", "size"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trellis_codegen.breaking.rules.grades import Direction, Grade
@@ -48,9 +48,12 @@ def _format_finding(located: Located, *, colour: bool) -> Iterator[str]:
         yield from (f"      {line}" for line in located.remedies)
 
 
-def format_summary(comparisons: Iterable[Comparison]) -> str:
+def format_summary(comparisons: Sequence[Comparison]) -> str:
     """Return the counts in one line."""
     grades, columns = count_findings(comparisons)
     counts = ", ".join(f"{count} {name}" for name, count in grades.items() if count)
     who = ", ".join(f"{column} {count}" for column, count in columns.items())
-    return f"{counts or 'nothing changed'}{f'; breaks: {who}' if who else ''}"
+    if not counts:
+        is_changed = any(each.old.digest != each.new.digest for each in comparisons)
+        return "nothing breaks; --show safe lists what changed" if is_changed else "nothing changed"
+    return f"{counts}{f'; breaks: {who}' if who else ''}"
