@@ -13,22 +13,8 @@ from typing import Annotated, Final, Self
 import typer
 from trellis_nats import Service
 
-from trellis_admin.arguments import (
-    SERVER,
-    ApiPrefix,
-    Creds,
-    Domain,
-    InboxPrefix,
-    Nkey,
-    Password,
-    Server,
-    TlsCa,
-    Token,
-    User,
-    make_credentials,
-    make_options,
-)
 from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
+from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
 from trellis_admin.manifests import is_manifest, open_contract
 from trellis_admin.packages import UnreadablePackage, load_registered
@@ -76,21 +62,13 @@ audit = typer.Typer(invoke_without_command=True)
 
 
 @audit.callback()
+@connected
 def audit_command(
+    connection: Connection,
     context: typer.Context,
     against: Against = None,
     others: Others = None,
     registered: Registered = None,
-    server: Server = SERVER,
-    creds: Creds = None,
-    nkey: Nkey = None,
-    user: User = None,
-    password: Password = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    domain: Domain = None,
-    api_prefix: ApiPrefix = None,
-    inbox_prefix: InboxPrefix = None,
     results: Annotated[
         int, typer.Option(min=0, help="Read the last N results of each queue too.", metavar="N")
     ] = 0,
@@ -113,23 +91,20 @@ def audit_command(
     """
     if context.invoked_subcommand is not None:
         return
-    options = make_options(
-        make_credentials(creds, nkey, user, password, token),
-        tls_ca,
-        jetstream_domain=domain,
-        jetstream_api_prefix=api_prefix,
-        inbox_prefix=inbox_prefix,
-    )
     request = AuditRequest(results=results, events=events, keep_values=show_payloads)
     with open_audited(against, others, registered) as service, Progress() as progress:
-        found = asyncio.run(audit_service(service, server, options, request, progress=progress.show))
+        found = asyncio.run(
+            audit_service(service, connection.server, connection.options, request, progress=progress.show)
+        )
     show = to_json if as_json else to_text
     typer.echo(show([found], show_values=show_payloads))
     raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
 
 
 @audit.command("export")
+@connected
 def export_command(
+    connection: Connection,
     folder: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Where the samples go.")],
     against: Annotated[
         str,
@@ -149,29 +124,12 @@ def export_command(
         ),
     ] = None,
     others: Others = None,
-    server: Server = SERVER,
-    creds: Creds = None,
-    nkey: Nkey = None,
-    user: User = None,
-    password: Password = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    domain: Domain = None,
-    api_prefix: ApiPrefix = None,
-    inbox_prefix: InboxPrefix = None,
 ) -> None:
     """Write samples of what waits or is dead, redacted, for `trellis-gen breaking --samples DIR`.
 
     The samples cover what differs: queues, states, versions that wrote them, and shapes. Files that are there are kept. Exit
     code 0: they are written. 2: wrong usage. 3: the manifest is not valid, or the server cannot be asked.
     """
-    options = make_options(
-        make_credentials(creds, nkey, user, password, token),
-        tls_ca,
-        jetstream_domain=domain,
-        jetstream_api_prefix=api_prefix,
-        inbox_prefix=inbox_prefix,
-    )
     try:
         pointers = tuple(map(parse_pointer, redact_pointer or ()))
     except ValueError as error:
@@ -181,7 +139,9 @@ def export_command(
     request = ExportRequest(sample=sample, redact=redact, pointers=pointers)
     with open_contract(against, others or ()) as service, Progress() as progress:
         manifest = load_manifest(service)
-        exporting = export_samples(service, manifest, server, options, request, progress=progress.show)
+        exporting = export_samples(
+            service, manifest, connection.server, connection.options, request, progress=progress.show
+        )
         exported = asyncio.run(exporting)
     try:
         written = write_samples(folder, exported.samples)

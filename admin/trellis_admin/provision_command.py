@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
-from trellis_admin.arguments import (
-    SERVER,
-    AllowDestroy,
-    ApiPrefix,
-    Creds,
-    Domain,
-    Format,
-    InboxPrefix,
-    Manifests,
-    MaxBytes,
-    Nkey,
-    OutputFormat,
-    Password,
-    Replicas,
-    Server,
-    TlsCa,
-    Token,
-    User,
-    make_credentials,
-    make_options,
-)
+from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
 from trellis_admin.packages import load_service
 from trellis_admin.provisioning import ServicePlan, apply_service, plan_service
@@ -35,22 +17,40 @@ from trellis_admin.report import to_json, to_text
 
 __all__ = ["provision"]
 
+
+class Format(StrEnum):
+    """How output is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Manifests = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PACKAGE...",
+        help="A generated package: its folder, the contract.json in it, or its module name.",
+        show_default=False,
+    ),
+]
+Replicas = Annotated[
+    int | None, typer.Option(min=1, help="Replicas of what is created. Default: 3 in a cluster.")
+]
+MaxBytes = Annotated[int | None, typer.Option(min=1, help="The limit of each stream that is created.")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="How the plan is written.")]
+AllowDestroy = Annotated[
+    bool,
+    typer.Option("--allow-destroy", help="Also apply what deletes or limits stored values or waiting work."),
+]
+
 provision = typer.Typer(no_args_is_help=True, help="Plan and apply what contracts change on a server.")
 
 
 @provision.command("plan")
+@connected
 def plan_command(
+    connection: Connection,
     manifests: Manifests,
-    server: Server = SERVER,
-    creds: Creds = None,
-    nkey: Nkey = None,
-    user: User = None,
-    password: Password = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    domain: Domain = None,
-    api_prefix: ApiPrefix = None,
-    inbox_prefix: InboxPrefix = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Print what is, what should be, and what each change does to waiting work. Nothing is changed.
@@ -58,30 +58,18 @@ def plan_command(
     Exit code 0: the server has what the contracts state. 1: something differs, or a removed queue holds jobs. 2: wrong usage. 3: the
     server cannot be asked.
     """
-    options = make_options(
-        make_credentials(creds, nkey, user, password, token),
-        tls_ca,
-        jetstream_domain=domain,
-        jetstream_api_prefix=api_prefix,
-        inbox_prefix=inbox_prefix,
-    )
     services = [load_service(manifest) for manifest in manifests]
-    _finish([asyncio.run(plan_service(service, server, options)) for service in services], output_format)
+    _finish(
+        [asyncio.run(plan_service(service, connection.server, connection.options)) for service in services],
+        output_format,
+    )
 
 
 @provision.command("apply")
+@connected
 def apply_command(
+    connection: Connection,
     manifests: Manifests,
-    server: Server = SERVER,
-    creds: Creds = None,
-    nkey: Nkey = None,
-    user: User = None,
-    password: Password = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    domain: Domain = None,
-    api_prefix: ApiPrefix = None,
-    inbox_prefix: InboxPrefix = None,
     replicas: Replicas = None,
     max_bytes: MaxBytes = None,
     allow_destroy: AllowDestroy = False,
@@ -91,21 +79,11 @@ def apply_command(
 
     Exit code 0: everything is applied. 1: something is not. 2: wrong usage. 3: the server cannot be asked.
     """
-    options = replace(
-        make_options(
-            make_credentials(creds, nkey, user, password, token),
-            tls_ca,
-            jetstream_domain=domain,
-            jetstream_api_prefix=api_prefix,
-            inbox_prefix=inbox_prefix,
-        ),
-        replicas=replicas,
-        max_bytes=max_bytes,
-    )
+    options = replace(connection.options, replicas=replicas, max_bytes=max_bytes)
     services = [load_service(manifest) for manifest in manifests]
     _finish(
         [
-            asyncio.run(apply_service(service, server, options, allow_destroy=allow_destroy))
+            asyncio.run(apply_service(service, connection.server, options, allow_destroy=allow_destroy))
             for service in services
         ],
         output_format,
