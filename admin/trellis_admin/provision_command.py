@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -16,13 +15,6 @@ from trellis_admin.provisioning import ServicePlan, apply_service, plan_service
 from trellis_admin.report import to_json, to_text
 
 __all__ = ["provision"]
-
-
-class Format(StrEnum):
-    """How output is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 Manifests = Annotated[
@@ -37,7 +29,7 @@ Replicas = Annotated[
     int | None, typer.Option(min=1, help="Replicas of what is created. Default: 3 in a cluster.")
 ]
 MaxBytes = Annotated[int | None, typer.Option(min=1, help="The limit of each stream that is created.")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="How the plan is written.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AllowDestroy = Annotated[
     bool,
     typer.Option("--allow-destroy", help="Also apply what deletes or limits stored values or waiting work."),
@@ -51,7 +43,7 @@ provision = typer.Typer(no_args_is_help=True, help="Plan and apply what contract
 def plan_command(
     connection: Connection,
     manifests: Manifests,
-    output_format: OutputFormat = Format.TEXT,
+    as_json: AsJson = False,
 ) -> None:
     """Print what is, what should be, and what each change does to waiting work. Nothing is changed.
 
@@ -61,7 +53,7 @@ def plan_command(
     services = [load_service(manifest) for manifest in manifests]
     _finish(
         [asyncio.run(plan_service(service, connection.server, connection.options)) for service in services],
-        output_format,
+        as_json=as_json,
     )
 
 
@@ -73,7 +65,7 @@ def apply_command(
     replicas: Replicas = None,
     max_bytes: MaxBytes = None,
     allow_destroy: AllowDestroy = False,
-    output_format: OutputFormat = Format.TEXT,
+    as_json: AsJson = False,
 ) -> None:
     """Apply what `plan` prints, each change on its own. Nothing is deleted or limited without --allow-destroy.
 
@@ -86,10 +78,10 @@ def apply_command(
             asyncio.run(apply_service(service, connection.server, options, allow_destroy=allow_destroy))
             for service in services
         ],
-        output_format,
+        as_json=as_json,
     )
 
 
-def _finish(plans: list[ServicePlan], output_format: Format) -> None:
-    typer.echo(to_json(plans) if output_format is Format.JSON else to_text(plans))
+def _finish(plans: list[ServicePlan], *, as_json: bool) -> None:
+    typer.echo(to_json(plans) if as_json else to_text(plans))
     raise typer.Exit(ExitCode.OK if all(planned.is_done for planned in plans) else ExitCode.LEFT)

@@ -83,12 +83,12 @@ async def test_what_differs_is_said_with_its_effect_and_applied_on_purpose(
 
         planned = await trellis_here("plan", package_of(versions, "Version2"), *options)
         as_json = await trellis_here(
-            "plan", package_of(versions, "Version2") / "contract.json", *options, "--format", "json"
+            "plan", package_of(versions, "Version2") / "contract.json", *options, "--json"
         )
         careful = await trellis_here("apply", package_of(versions, "Version2"), *options)
         full = await trellis_here("apply", package_of(versions, "Version2"), *options, "--allow-destroy")
         info = await get_consumer_info(old.runtime.connection, "JOBS_WORK", "parcels__pack")
-        back = await trellis_here("plan", package_of(versions, "Version1"), *options, "--format", "json")
+        back = await trellis_here("plan", package_of(versions, "Version1"), *options, "--json")
 
     assert planned.code == 1
     assert '  ~ consumer "parcels__pack" of stream "JOBS_WORK"\n    ack_wait: 1 s → 60 s\n' in planned.out
@@ -160,7 +160,7 @@ async def test_what_is_not_a_generated_package_is_explained(
 
 
 async def test_wrong_usage_has_an_exit_code_of_its_own() -> None:
-    result = await trellis_here("plan", PACKAGE, "--format", "yaml")
+    result = await trellis_here("plan", PACKAGE, "--yaml")
 
     assert result.code == 2
 
