@@ -56,8 +56,12 @@ class MetricsSnapshot:
             KeyError: there is no family of this name, or it does not have one of the labels.
         """
         found = next((each for each in self.values if each.family.name == name), None)
-        if found is None or not labels.keys() <= {*found.family.labels}:
-            raise KeyError(f"no metric {name} with the labels {', '.join(labels) or 'none'}")
+        if found is None:
+            raise KeyError(f"there is no metric {name}; trellis_nats.metrics.FAMILIES has all of them")
+        if unknown := labels.keys() - {*found.family.labels}:
+            raise KeyError(
+                f"{name} has the labels {', '.join(found.family.labels)}, not {', '.join(sorted(unknown))}"
+            )
         numbers = sum(sample.value for sample in found.samples if labels.items() <= sample.labels.items())
         return numbers + sum(
             sample.count for sample in found.histograms if labels.items() <= sample.labels.items()
