@@ -43,7 +43,7 @@ class RemovedQueue:
 
     @property
     def remedy(self) -> str:
-        """What an operator can do. The commands are quoted for a shell: who stores a job chooses the name of its queue."""
+        """What an operator can do. The commands are quoted for a shell, because the name of a queue comes from a stored job."""
         return (
             "run a version that has the queue until it is empty, or drop the jobs: "
             f"nats stream purge {self.work_stream} --subject {quote(self.work_subject)} and "
