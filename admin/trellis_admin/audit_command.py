@@ -33,7 +33,7 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="CONTRACT",
-        help="What reads: a manifest, or a generated package (its folder, the contract.json in it, or its module name).",
+        help="The contract: a manifest, or a generated package (its folder, the contract.json in it, or its module name).",
     ),
 ]
 Others = Annotated[
@@ -41,7 +41,7 @@ Others = Annotated[
     typer.Option(
         "--with",
         metavar="CONTRACT",
-        help="Where contracts are that a manifest uses, as trellis-gen takes it.",
+        help="A contract that the manifest uses, or a folder of them, as trellis-gen facade takes it; repeatable.",
     ),
 ]
 
@@ -50,7 +50,7 @@ Registered = Annotated[
     typer.Option(
         "--service",
         metavar="MODULE:ATTRIBUTE",
-        help="Whose upcasters are used: a service, or a function that takes one and registers them. A function needs "
+        help="Use the upcasters of a service, or those that a function registers on the service that it gets. A function needs "
         "--against with the generated package that its module imports.",
     ),
 ]
@@ -84,10 +84,13 @@ def audit_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Read every payload that waits, is delayed or is dead, as a worker of a contract would. Nothing is changed.
+    """Read the payload of every job that waits or is dead, as a worker of a contract would. Nothing is changed.
 
-    Exit code 0: all are read. 1: some are refused, or are in queues that the contract does not have. 2: wrong usage. 3: the
-    manifest is not valid, or the server cannot be asked.
+    Exit codes:
+    0: all are read.
+    1: some are refused, or are in queues that the contract does not have.
+    2: wrong usage.
+    3: the manifest is not valid, or the server cannot be asked.
     """
     if context.invoked_subcommand is not None:
         return
@@ -127,8 +130,12 @@ def export_command(
 ) -> None:
     """Write samples of what waits or is dead, redacted, for `trellis-gen breaking --samples DIR`.
 
-    The samples cover what differs: queues, states, versions that wrote them, and shapes. Files that are there are kept. Exit
-    code 0: they are written. 2: wrong usage. 3: the manifest is not valid, or the server cannot be asked.
+    The samples cover what differs: queues, states, versions that wrote them, and shapes. Files that are there are kept.
+
+    Exit codes:
+    0: they are written.
+    2: wrong usage.
+    3: the manifest is not valid, or the server cannot be asked.
     """
     try:
         pointers = tuple(map(parse_pointer, redact_pointer or ()))

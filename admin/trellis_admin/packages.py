@@ -63,7 +63,7 @@ def load_registered(given: str, service: type[Service] | None, *, is_generated_n
         raise UnreadablePackage(
             f"--service {given} must be a module and an attribute of it: orders.jobs:register"
         )
-    if not all(map(str.isidentifier, module.split("."))):
+    if module.endswith(".py") or not all(map(str.isidentifier, module.split("."))):
         steps = [step for step in module.removesuffix(".py").split("/") if step not in {"", "."}]
         raise UnreadablePackage(f"--service {given} is a path; pass a module name: {'.'.join(steps)}:{name}")
     found: object = getattr(_import_from(Path.cwd(), module, module), name, None)

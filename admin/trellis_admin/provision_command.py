@@ -20,7 +20,7 @@ __all__ = ["provision"]
 Manifests = Annotated[
     list[str],
     typer.Argument(
-        metavar="PACKAGE...",
+        metavar="PACKAGE",
         help="A generated package: its folder, the contract.json in it, or its module name.",
         show_default=False,
     ),
@@ -47,8 +47,11 @@ def plan_command(
 ) -> None:
     """Print what is, what should be, and what each change does to waiting work. Nothing is changed.
 
-    Exit code 0: the server has what the contracts state. 1: something differs, or a removed queue holds jobs. 2: wrong usage. 3: the
-    server cannot be asked.
+    Exit codes:
+    0: the server has what the contracts state.
+    1: something differs, or a removed queue holds jobs.
+    2: wrong usage.
+    3: the server cannot be asked.
     """
     services = [load_service(manifest) for manifest in manifests]
     _finish(
@@ -69,7 +72,11 @@ def apply_command(
 ) -> None:
     """Apply what `plan` prints, each change on its own. Nothing is deleted or limited without --allow-destroy.
 
-    Exit code 0: everything is applied. 1: something is not. 2: wrong usage. 3: the server cannot be asked.
+    Exit codes:
+    0: everything is applied.
+    1: something is not applied.
+    2: wrong usage.
+    3: the server cannot be asked.
     """
     options = replace(connection.options, replicas=replicas, max_bytes=max_bytes)
     services = [load_service(manifest) for manifest in manifests]

@@ -120,6 +120,7 @@ async def test_upcasters_are_taken_from_a_service_or_a_function(
         ("till_jobs:broken", "till_jobs:broken raised ValueError: no"),
         ("nowhere:service", "nowhere cannot be imported"),
         ("./till_jobs.py:register", "pass a module name: till_jobs:register"),
+        ("till_jobs.py:register", "pass a module name: till_jobs:register"),
         ("jobs/till_jobs:register", "pass a module name: jobs.till_jobs:register"),
     ):
         result = await run_trellis("audit", *against, "--service", wrong, *options, cwd=tmp_path)
