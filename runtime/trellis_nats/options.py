@@ -123,10 +123,10 @@ class Options:
     `delay` do not vary. Reconnects vary always, and more.
     """
     version_patience: timedelta = timedelta(hours=1)
-    """How long a job, or an event of a group, waits that this version of the contract cannot read, and another version wrote.
+    """How long a job, or an event of a group, waits if another version of the contract wrote it and this one cannot read it.
 
-    It uses no attempt meanwhile, so that a process of that version can take it. Then the job fails, and the event is removed;
-    zero: at once. The later events of a group that handles events in order wait with it.
+    It uses no attempt meanwhile, and a process of that version can take it. After this time the job fails, and the event is
+    removed; with zero, at once. In a group that handles events in order, the later events wait too.
     """
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long a running handler may continue after a stop began. Then it is cancelled, and its job released."""

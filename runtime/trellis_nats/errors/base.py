@@ -52,7 +52,8 @@ class InvalidPayload(TrellisError):
 class UpcastFailed(InvalidPayload):
     """An upcaster gave no payload of this version: it raised, or did not return what it declares.
 
-    The exception that it raised is the `__cause__`. The text has that exception's text.
+    The exception that it raised is the `__cause__`, and the text has that exception's text. Of pydantic's `ValidationError`,
+    which holds the payload, the text has the places and rules, and there is no `__cause__`.
     """
 
     def __init__(

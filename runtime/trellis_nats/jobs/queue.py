@@ -237,19 +237,19 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             return ChargePaymentPayload.model_validate({"orderId": old["orderId"], "amount": old["cents"]})
         ```
 
-        With `from_digest`, it builds every payload that this version wrote, also one that matches the new schema:
-        a renamed optional member would else be lost. Without, it builds the payloads of other and of unknown
-        versions that do not match the new schema, for example those of other runtimes; a queue has one such upcaster.
-        Each upcaster leads to this version: they are not chained. Payloads of this version are never upcast.
+        With `from_digest`, it builds every payload that the contract with this digest wrote, even one that matches the
+        new schema: a renamed optional member would be lost otherwise. Without, it builds payloads of other and of unknown
+        versions that do not match the new schema, such as those of other runtimes; a queue has one such upcaster.
+        Upcasters are not chained: each one returns a payload of this version. Payloads of this version are never upcast.
 
-        It applies wherever this process reads payloads: for handlers, at every attempt, and in snapshots. What is stored
-        does not change. Where it raises, the job is one that this version cannot read: it waits for a worker of its
-        version for `Options.version_patience`, without an attempt, and then fails with the upcaster's error; at once,
-        if its version is unknown.
+        It applies wherever this process reads payloads: for handlers, at every attempt, and in snapshots. The stored payload
+        does not change. If it raises, this version cannot read the job: the job waits for a worker of its version, for
+        `Options.version_patience` and without an attempt, and then fails with the upcaster's error. A job of an unknown
+        version fails at once.
 
         Args:
-            upcaster: a plain function without effects. It gets the old payload as it is stored, and returns a new one; it
-                raises for one that it cannot convert, rather than invent what is missing.
+            upcaster: a plain function without side effects. It gets a copy of the stored payload, and returns a new one. It
+                raises if it cannot convert the payload, and does not invent what is missing.
             from_digest: the whole digest of the old contract: `trellis-gen digest` prints it, and the log and the error
                 of a job of another version name it. Use the decorator twice for two old versions with the same payload.
 
@@ -267,7 +267,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
         Args:
             stored: the payload as parsed JSON. It is not changed.
-            digest: that of the contract that wrote it; empty where that is not known.
+            digest: the digest of the contract that wrote it; empty if it is unknown.
 
         Raises:
             UpcastFailed: its upcaster raised, or did not return a payload of this version.
