@@ -143,9 +143,14 @@ def leaving(old: JsonObject) -> Parcel:
     raise SystemExit(2)
 
 
+def hostile(old: JsonObject) -> Parcel:
+    raise ValueError("\ud800\x1b[2J")
+
+
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
+        (hostile, "the upcaster hostile raised ValueError: \ufffd\ufffd[2J"),
         (broken, "the upcaster broken raised LookupError: no weight in ['weight']"),
         (
             invalid,

@@ -14,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 from trellis_nats._versions import is_digest
 from trellis_nats.codec import Codec, decode_json, encode_json, list_issues
 from trellis_nats.errors import ConfigurationError, HandlerConflict, InvalidPayload, UpcastFailed
+from trellis_nats.jobs.model.event_factory import shorten
 from trellis_nats.jobs.model.type_vars import PayloadT
 from trellis_nats.json_types import JsonObject
 
@@ -185,6 +186,6 @@ class _NotUpcastError(Exception):
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)[:_TEXT_MAX]
+        return shorten(str(error)[:_TEXT_MAX])
     except Exception:  # noqa: BLE001 - its class may be one whose `__str__` raises
         return "the error's text cannot be read"
