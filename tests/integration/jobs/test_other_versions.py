@@ -13,6 +13,7 @@ import pytest
 from trellis_nats import JobExpired, JobFailed, JobState, Maintenance, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_last_message, purge_stream
+from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats._versions import version_delay, waited_for
 from trellis_nats.testing import LogSignals, NatsServer
@@ -124,6 +125,31 @@ async def test_a_job_that_waited_long_enough_fails_and_names_both_versions(nats_
     assert f"this worker has version {OLD.digest}" in str(failure.value)
     assert "within 0:00:01" in str(failure.value)
     assert runs == []
+
+
+async def test_a_job_that_was_delivered_often_for_other_reasons_has_not_waited(
+    nats_server: NatsServer,
+) -> None:
+    """Processes that stop give their messages back at once: 300 such deliveries counted as more than an hour."""
+    async with NewService.connect(nats_server.url) as producer:
+        ref = await producer.jobs.pack.create(NewParcel(number=1, grams=2))
+        connection = producer.runtime.connection
+        subject, inbox = "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.parcels__pack", connection.new_inbox()
+        given_back: list[str] = []
+
+        def give_back(message: Message) -> None:
+            connection.send(message.reply, b"-NAK")
+            given_back.append(message.reply)
+            if len(given_back) < 300:
+                connection.send(subject, b'{"batch":1}', reply=inbox)
+
+        connection.subscribe(inbox, give_back)
+        connection.send(subject, b'{"batch":1}', reply=inbox)
+        await eventually(lambda: len(given_back) == 300, within=SOON)
+        with LogSignals() as signals:
+            async with old_worker(nats_server.url, []):
+                await signals.wait_for(LogEvent.JOB_OF_OTHER_VERSION, job_id=ref.id)
+            assert (await ref.get()).state is JobState.PENDING
 
 
 @pytest.mark.parametrize("digest", [OLD.digest, "", "not a digest"])

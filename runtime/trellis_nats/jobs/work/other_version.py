@@ -53,7 +53,7 @@ class VersionPatience:
         """Give a job back that this version cannot read. Return False when it has waited long enough, and fails."""
         delivered, redelivery = item.message.delivered, item.redelivery
         is_last = 0 < redelivery.max_deliver <= delivered
-        if is_last or waited_for(delivered) >= self._patience:
+        if is_last or min(waited_for(delivered), _age(item)) >= self._patience:
             return False
         (delay,) = spread((version_delay(delivered),), _JITTER)
         deadline = instant(item.event.deadline)
@@ -83,3 +83,8 @@ class VersionPatience:
             f"{problem}; contract version {item.digest} wrote it, this worker has version {self._version.digest}, and no worker that "
             f"can read it took it within {self._patience}"
         )
+
+
+def _age(item: WorkItem) -> timedelta:
+    """Return how long the server has had the message: deliveries for other reasons, such as processes that stop, take no time."""
+    return max(item.parking.server_clock.now() - item.message.stored_at, timedelta(0))
