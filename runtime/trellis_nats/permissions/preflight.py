@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 _TRACE_SINCE: Final = (2, 11, 0)
 """Older servers do not know traced messages, and would deliver them."""
+_TRACE_GARBLED: Final = (((2, 12, 6), (2, 12, 8)), ((2, 14, 0), (2, 14, 2)))
+"""From and to which version servers send the report on a traced message to a subject from a buffer into which they read
+already, so that a client that subscribes to everything receives any bytes as a subject, and may be cut off by them. Tried on
+2.11.0, 2.11.11, 2.12.0, 2.12.5 to 2.12.8, 2.14.0 to 2.14.3, 2.14.6, 2.15.0 and 2.15.1."""
 _MALFORMED: Final = b"{"
 """JetStream refuses it as a request, and sends no answer where there is no reply subject."""
 
@@ -83,12 +87,15 @@ async def find_denied(connection: Connection, grants: Sequence[Grant], *, trace_
         RequestTimeout: the server did not answer.
         NotConnected: the connection was closed.
     """
-    can_trace = connection.server_version >= _TRACE_SINCE
-    impossible = {Probe.NONE} if can_trace else {Probe.NONE, Probe.TRACE_ONLY}
+    impossible = {Probe.NONE} if _can_trace(connection.server_version) else {Probe.NONE, Probe.TRACE_ONLY}
     probed = [grant for grant in grants if grant.probe not in impossible]
     expected = {*map(_violation_of, probed), PermissionViolation("publish to", trace_to.lower())}
     violations = await _probe(connection, probed, expected, trace_to)
     return [grant for grant in probed if _violation_of(grant) in violations]
+
+
+def _can_trace(version: tuple[int, int, int]) -> bool:
+    return version >= _TRACE_SINCE and not any(first <= version <= last for first, last in _TRACE_GARBLED)
 
 
 async def _probe(
