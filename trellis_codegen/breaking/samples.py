@@ -24,8 +24,7 @@ SAMPLE_RULE: Final = "SAMPLE_REFUSED"
 """The id of the only rule that is not about the contracts alone."""
 _NAMED: Final = 3
 _REMEDY: Final = (
-    "Keep the new contract able to read what is stored, or register an upcaster for the version that wrote it.",
-    "When `trellis audit` finds no such payload any more, make the change, and delete the samples.",
+    "When `trellis audit` finds no such payload any more, make the change, and delete the samples."
 )
 
 
@@ -38,6 +37,8 @@ class Sample:
     contract: str
     """The id of the contract."""
     queue: str
+    digest: str | None
+    """That of the contract that wrote it; None if it is unknown."""
     payload: JsonValue
 
 
@@ -93,8 +94,19 @@ def _make_finding(queue: str, samples: list[Sample], old: Manifest, new: Manifes
         old_pointer=_find_schema(old, queue),
         message=f"{count} cannot be read any longer: {files}{more}",
         witnesses=((Direction.FORWARD, samples[0].payload),),
-        remedy=_REMEDY,
-        has_upcast=True,
+        remedy=(f"Keep the new contract able to read what is stored, or {_name_upcaster(samples)}.", _REMEDY),
+    )
+
+
+def _name_upcaster(samples: list[Sample]) -> str:
+    """Return which upcaster reads the samples. They may be of versions before the old contract."""
+    digests = sorted({sample.digest for sample in samples if sample.digest})
+    named = ", ".join(f'"{digest}"' for digest in digests[:_NAMED])
+    more = f" and {len(digests) - _NAMED} more" if len(digests) > _NAMED else ""
+    return (
+        f"register an upcaster: from_digest={named}{more}"
+        if named
+        else "register an upcaster without from_digest"
     )
 
 

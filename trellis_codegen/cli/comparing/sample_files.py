@@ -63,6 +63,7 @@ def _read_sample(path: Path) -> Sample | None:
         file=path.as_posix(),
         contract=str(members["contract"]),
         queue=str(members["name"]),
+        digest=str(members["digest"]) if members.get("digest") else None,
         payload=members["payload"],
     )
 

@@ -66,6 +66,27 @@ def test_a_sample_that_only_the_old_contract_reads_is_a_break(folder: Path) -> N
     assert "1 read by the old contract only" in result.stderr
 
 
+def test_the_remedy_names_the_versions_that_wrote_the_samples(folder: Path) -> None:
+    """They may be older than OLD: an upcaster with the digest of OLD would not read them."""
+    for number, digest in enumerate(("A" * 43, "B" * 43, "A" * 43, None)):
+        sample(folder, str(number), {"id": "1", "size": "large"}, digest=digest)
+
+    result = compare(folder, TYPED, "--samples", "samples")
+
+    _, _, remedy = result.stdout.partition("break SAMPLE_REFUSED")
+    assert f'or register an upcaster: from_digest="{"A" * 43}", "{"B" * 43}"' in remedy
+    assert remedy.count("from_digest=") == 1
+
+
+def test_samples_of_unknown_versions_need_an_upcaster_without_a_digest(folder: Path) -> None:
+    sample(folder, "a", {"id": "1", "size": "large"})
+
+    result = compare(folder, TYPED, "--samples", "samples")
+
+    assert "or register an upcaster without from_digest" in result.stdout
+    assert "from_digest=" not in result.stdout.partition("break SAMPLE_REFUSED")[2]
+
+
 def test_a_folder_without_samples_is_noted(folder: Path) -> None:
     """In CI it means that nothing is checked: the folder's name is misspelt, or its files are not committed."""
     result = compare(folder, OPEN, "--samples", "samples")
