@@ -58,6 +58,9 @@ Registered = Annotated[
 _EVERY: Final = 0.2
 """Seconds between two reports of progress."""
 
+_MOST: Final = 1_000_000
+"""How many results or events are read at most: the place of each is held in memory."""
+
 audit = typer.Typer(invoke_without_command=True)
 
 
@@ -70,10 +73,10 @@ def audit_command(
     others: Others = None,
     registered: Registered = None,
     results: Annotated[
-        int, typer.Option(min=0, help="Read the last N results of each queue too.", metavar="N")
+        int, typer.Option(min=0, max=_MOST, help="Read the last N results of each queue too.", metavar="N")
     ] = 0,
     events: Annotated[
-        int, typer.Option(min=0, help="Read the last N events of each kind too.", metavar="N")
+        int, typer.Option(min=0, max=_MOST, help="Read the last N events of each kind too.", metavar="N")
     ] = 0,
     show_payloads: Annotated[
         bool,

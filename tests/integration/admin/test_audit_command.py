@@ -234,6 +234,7 @@ async def test_a_server_that_cannot_be_reached_is_named(package: Path) -> None:
         (("--against", "text.json"), "text.json"),
         (("--against", str(ORDERS), "--with", "nowhere"), "nowhere"),
         (("--against", str(ORDERS), "--results", "-1"), "--results"),
+        (("--against", str(ORDERS), "--results", "1" + 30 * "0"), "--results"),
     ],
 )
 async def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -35,6 +35,8 @@ def read_samples(folder: Path) -> list[Sample]:
 
 
 def _read_sample(path: Path) -> Sample | None:
+    if not path.is_file():  # opening a pipe would wait
+        raise SamplesRefused(f"{path} is not a file")
     try:
         with path.open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)

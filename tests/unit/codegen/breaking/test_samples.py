@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 
@@ -158,6 +159,16 @@ def test_a_file_that_is_not_a_sample_is_named(folder: Path, text: str, words: st
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_samples_is_not_opened(folder: Path) -> None:
+    os.mkfifo(folder / "samples/a.json")
+
+    result = compare(folder, CLOSED, "--samples", "samples")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "samples/a.json is not a file" in result.stderr
 
 
 def test_a_folder_that_does_not_exist_is_named(folder: Path) -> None:
