@@ -97,7 +97,7 @@ def claimed_once_begun(patch: pytest.MonkeyPatch) -> None:
     async def begun(*_: object, **__: object) -> None:
         """It has begun already."""
 
-    async def mutated(self: Any, item: Any, attempt: Any, start: Any) -> Any:
+    async def mutated(self: Any, item: Any, payload: Any, attempt: Any, start: Any) -> Any:
         started = item.identity.started(
             previous=start.previous,
             tries=start.tries,
@@ -107,7 +107,7 @@ def claimed_once_begun(patch: pytest.MonkeyPatch) -> None:
         )
         await attempt.begin(started, grace_over=self._grace_over)
         attempt.begin = begun
-        return await run(self, item, attempt, start)
+        return await run(self, item, payload, attempt, start)
 
     patch.setattr(executor.Executor, "_run", mutated)
 
