@@ -92,7 +92,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
 
         attempt.begin = begun
         try:
-            settlement = await run(self, item, attempt, start)
+            settlement = await run(self, item, None, attempt, start)
         finally:
             await self._slots.release(lease, retry_after=None, began=True)
         await acknowledge(item, settlement)
