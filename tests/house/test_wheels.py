@@ -83,7 +83,7 @@ def test_the_command_for_operators_works_without_the_generator(
     install(python, wheels["trellis_nats"], wheels["trellis_admin"])
 
     assert installed(python) & (GENERATOR_ONLY - {"typer"}) == set()
-    assert "PACKAGE..." in run(tmp_path / "venv/bin/trellis", "provision", "plan", "--help")
+    assert "PACKAGE" in run(tmp_path / "venv/bin/trellis", "provision", "plan", "--help")
     assert "CONTRACT" in run(tmp_path / "venv/bin/trellis", "audit", "--help")
 
 
