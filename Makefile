@@ -52,7 +52,7 @@ $(SUITE): $(STAMP) constraints/dev.txt
 # Workers and the processes that tests start read compiled modules, also where the environment keeps Python from writing them.
 test faults: export PYTHONDONTWRITEBYTECODE =
 
-test: $(SERVERS) $(SUITE) ## run the tests in parallel: under 5 minutes on 2 cores
+test: $(SERVERS) $(SUITE) ## run the tests in parallel: about 5 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 
 check: $(STAMP) ## check format, lint, types and layers; changes nothing

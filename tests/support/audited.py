@@ -25,7 +25,9 @@ from trellis_nats import (
 
 __all__ = ["ONCE", "Line", "NextPayment", "NextTill", "Paid", "Payment", "Receipt", "Till"]
 
-ONCE: Final = Options(maintenance=Maintenance(rescue_every=None, purge_every=None))
+ONCE: Final = Options(
+    shutdown_grace=timedelta(seconds=1), maintenance=Maintenance(rescue_every=None, purge_every=None)
+)
 """Without the maintenance, which is not what these tests are about."""
 _V1: Final = Contract(id="till@v1", digest="1" * 43, generator="0.1.0", runtime_api=RUNTIME_API)
 

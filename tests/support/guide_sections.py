@@ -82,6 +82,7 @@ class Workspace:
             **os.environ,
             **people,
             "GIT_CONFIG_GLOBAL": os.devnull,
+            "PYTEST_ADDOPTS": "",
             "PATH": path,
             **variables,
         }
