@@ -10,6 +10,8 @@ from typing import Final, Generic, TypeVar
 
 from trellis_nats.client import Client
 from trellis_nats.connect import open_runtime
+from trellis_nats.errors import ConfigurationError
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events import EventPublisher, EventSource
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue
@@ -111,8 +113,10 @@ class ServiceUnderTest(Generic[ServiceT]):
 
         Raises:
             NotDrained: a handler does not return in time, or jobs create jobs without end.
-            ConfigurationError: an event group lacks a handler.
+            ConfigurationError: an event group lacks a handler, or a duration is not a `timedelta`.
         """
+        require_timedelta("advance", advance)
+        require_timedelta("timeout", timeout)
         await self.start()
         return await self._drain.run(advance=advance, attempts_max=attempts_max, timeout=timeout)
 
@@ -121,7 +125,10 @@ class ServiceUnderTest(Generic[ServiceT]):
 
         Raises:
             InvalidPayload: a stored payload does not match its schema.
+            ConfigurationError: `queue` is not a job queue.
         """
+        if not isinstance(queue, JobQueue):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise ConfigurationError(f"expected a job queue, got {queue!r}")
         return created_jobs(queue, await self._history.read(), self._history.writers)
 
     async def capture(self, event: EventPublisher[EventT] | EventSource[EventT]) -> CapturedEvents[EventT]:
@@ -129,7 +136,14 @@ class ServiceUnderTest(Generic[ServiceT]):
 
         Args:
             event: of the service, for example `service.events.orders.shipped`, or of a client.
+
+        Raises:
+            ConfigurationError: `event` is not an event.
         """
+        if not isinstance(event, (EventPublisher, EventSource)):  # pyright: ignore[reportUnnecessaryIsInstance] - likewise
+            raise ConfigurationError(
+                f"expected an event of a service or a client, got {event!r}; jobs are returned by `created`"
+            )
         captured = CapturedEvents[EventT](self._runtime.connection, event.spec)
         self._stack.push_async_callback(captured.close)
         await self._runtime.connection.flush()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from orders_participant import (
@@ -276,3 +277,19 @@ async def test_a_service_is_tested_without_an_optional_use() -> None:
 
     async with service_under_test(ShopWithAudit, options=options) as shop, shop.client(ShopClient) as client:
         assert client.contract == shop.service.contract
+
+
+async def test_what_cannot_be_drained_or_looked_at_is_named(orders: ServiceUnderTest[OrdersService]) -> None:
+    anything: Any = orders  # as a user writes it without a type checker
+    rpc = orders.service.rpc.orders.create
+
+    with pytest.raises(
+        ConfigurationError, match=r"timeout: a timedelta is expected, got 3: write timedelta\(seconds=3\)"
+    ):
+        await anything.drain(timeout=3)
+    with pytest.raises(ConfigurationError, match=r"expected a job queue, got <RpcEndpoint"):
+        await anything.created(rpc)
+    with pytest.raises(
+        ConfigurationError, match=r"expected an event of a service or a client, got <RpcEndpoint"
+    ):
+        await anything.capture(rpc)
