@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Generic, TypeVar
 
 from trellis_nats._calls.replies import SurfaceKind
+from trellis_nats._support.callables import find_parameter_problem
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.grants import StartCheck
 
-__all__ = ["Registration", "is_coroutine_function"]
+__all__ = ["Registration"]
 
 HandlerT = TypeVar("HandlerT")
 
@@ -38,14 +38,28 @@ class Registration(Generic[HandlerT]):
         if self._has_started:
             raise HandlerConflict(f"{self._what}: register its handler before the service starts")
 
-    def register(self, handler: HandlerT, *, shown: object = None, is_usable: bool, expected: str) -> None:
+    def register(
+        self,
+        handler: HandlerT,
+        *,
+        shown: object = None,
+        is_usable: bool,
+        expected: str,
+        parameters: tuple[str, ...],
+    ) -> None:
         """Register a handler that `require_open` allows.
 
         Raises:
-            ConfigurationError: it is not usable; the message says what is expected.
+            ConfigurationError: it is not usable, or does not take the parameters; the message says what is expected.
         """
+        function: object = shown or handler
         if not is_usable:
-            raise ConfigurationError(f"{self._what}: the handler {shown or handler!r} must be {expected}")
+            raise ConfigurationError(f"{self._what}: the handler {function!r} must be {expected}")
+        problem = find_parameter_problem(function, len(parameters))
+        if problem is not None:
+            raise ConfigurationError(
+                f"{self._what}: the handler {function!r} must take ({', '.join(parameters)}): {problem}"
+            )
         self._handler = handler
 
     def begin(self, *, is_served: bool) -> HandlerT | None:
@@ -58,8 +72,3 @@ class Registration(Generic[HandlerT]):
             raise ConfigurationError(f"{self._what} is already served")
         self._has_started = True
         return self._handler
-
-
-def is_coroutine_function(handler: object) -> bool:
-    """Return whether a handler is an `async def`, or an object that is called as one."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)

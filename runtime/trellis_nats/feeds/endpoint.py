@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from typing_extensions import override
 
-from trellis_nats._calls.registration import Registration, is_coroutine_function
+from trellis_nats._calls.registration import Registration
+from trellis_nats._support.callables import is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.feeds.grants import serve_grants
@@ -68,6 +69,7 @@ class FeedEndpoint(Generic[RequestT, EventT]):
             handler,
             is_usable=_may_be_async_generator(handler),
             expected="an async generator: an `async def` that yields",
+            parameters=("context", "request"),
         )
         return handler
 

@@ -7,7 +7,8 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from typing_extensions import override
 
-from trellis_nats._calls.registration import Registration, is_coroutine_function
+from trellis_nats._calls.registration import Registration
+from trellis_nats._support.callables import is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.errors import ConfigurationError
@@ -166,6 +167,7 @@ class EndpointSurface(Surface):
             shown=handler,
             is_usable=is_coroutine_function(handler),
             expected="an `async def`",
+            parameters=("operation",),
         )
         self._host.serves.add(self._spec.name)
 

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 
 from typing_extensions import override
 
-from trellis_nats._calls.registration import Registration, is_coroutine_function
+from trellis_nats._calls.registration import Registration
+from trellis_nats._support.callables import is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.grants import Grant, Role
@@ -60,6 +61,7 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
             handler,
             is_usable=is_coroutine_function(handler),
             expected="an `async def`",
+            parameters=("context", "request"),
         )
         return handler
 

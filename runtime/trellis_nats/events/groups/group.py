@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
+from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding, GroupBinding
@@ -85,8 +85,11 @@ class GroupEvent(Generic[EventT]):
             ConfigurationError: the handler is not an `async def`.
         """
         what = f'event "{self.spec.name}" of group "{self._surface.spec.name}"'
-        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
+        if not is_coroutine_function(handler):
             raise ConfigurationError(f"{what}: the handler {handler!r} must be an `async def`")
+        problem = find_parameter_problem(handler, 1)
+        if problem is not None:
+            raise ConfigurationError(f"{what}: the handler {handler!r} must take (event): {problem}")
         self._surface.register(what, EventRegistration(self.spec, handler, group=self._surface.spec.name))
         return handler
 

@@ -152,7 +152,8 @@ class EventPatience:
 
     def _waited(self, delivery: Delivery) -> timedelta:
         now = self._clock.now()
-        return min(now - self._clock.at(delivery.stored_at), now - self._began)
+        # Our clock is cut to milliseconds, and may be behind the server's: no event has waited less than nothing.
+        return max(min(now - self._clock.at(delivery.stored_at), now - self._began), timedelta(0))
 
     def _on_notice(self, message: Message) -> None:
         try:

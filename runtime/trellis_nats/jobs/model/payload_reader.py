@@ -5,12 +5,12 @@ Workers, snapshots, tests and audits read payloads through `PayloadReader.read`,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, cast
 
 from pydantic import JsonValue, ValidationError
 
+from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
 from trellis_nats._versions import is_digest
 from trellis_nats.codec import Codec, decode_json, encode_json, list_issues
 from trellis_nats.errors import ConfigurationError, HandlerConflict, InvalidPayload, UpcastFailed
@@ -78,10 +78,13 @@ class PayloadReader(Generic[PayloadT]):
         what = f'queue "{self._queue}": the upcaster {named.name}'
         if not callable(function):
             raise ConfigurationError(f"{what} cannot be called")
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        if is_coroutine_function(function):
             raise ConfigurationError(
                 f"{what} must be a plain `def`: it only builds the new payload from the old one, and cannot await"
             )
+        problem = find_parameter_problem(function, 1)
+        if problem is not None:
+            raise ConfigurationError(f"{what} must take (old), the stored payload: {problem}")
         if from_digest is None:
             if self._by_shape is not None:
                 raise HandlerConflict(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, cast
 
+from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
@@ -51,6 +52,9 @@ def register(
     """
     if not callable(handler):
         raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
+    problem = find_parameter_problem(handler, 1)
+    if problem is not None:
+        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} must take (job): {problem}')
     is_whole = isinstance(concurrency, int)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
     if concurrency is not None and (not is_whole or concurrency < 1):
         raise ConfigurationError(
@@ -59,7 +63,7 @@ def register(
     require_timedelta(f'queue "{queue}": timeout', timeout)
     if timeout is not None and timeout <= timedelta(0):
         raise ConfigurationError(f'queue "{queue}": a timeout must be positive, got {timeout}')
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
+    if is_coroutine_function(handler):
         return HandlerRegistration(
             cast("AsyncHandler[PayloadT, ResultT, UpdateT]", handler), concurrency, timeout
         )

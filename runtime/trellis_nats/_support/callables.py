@@ -1,0 +1,27 @@
+"""What is known about a user's function before it is called."""
+
+from __future__ import annotations
+
+import inspect
+
+__all__ = ["find_parameter_problem", "is_coroutine_function"]
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Return whether a function is an `async def`, or an object that is called as one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def find_parameter_problem(function: object, count: int) -> str | None:
+    """Return why a function cannot be called with so many positional arguments; None if it can, or if that is not known."""
+    if not callable(function):
+        return None
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions that are written in C do not say
+        return None
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        return str(error)
+    return None
