@@ -91,6 +91,7 @@ def simulate(scenario: Callable[[], Coroutine[None, None, T]]) -> T:
         for module in (acquire, lease, clock):
             patch.setattr(module, "now", now)
         patch.setattr(acquire, "write_stale", write_stale)
+        patch.setattr("random.uniform", random.Random(0).uniform)  # noqa: S311 - to be repeatable
         return runner.run(asyncio.wait_for(scenario(), _LIMIT))
 
 
