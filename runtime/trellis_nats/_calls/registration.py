@@ -55,11 +55,9 @@ class Registration(Generic[HandlerT]):
         function: object = shown or handler
         if not is_usable:
             raise ConfigurationError(f"{self._what}: the handler {function!r} must be {expected}")
-        problem = find_parameter_problem(function, len(parameters))
+        problem = find_parameter_problem(function, *parameters)
         if problem is not None:
-            raise ConfigurationError(
-                f"{self._what}: the handler {function!r} must take ({', '.join(parameters)}): {problem}"
-            )
+            raise ConfigurationError(f"{self._what}: the handler {function!r} {problem}")
         self._handler = handler
 
     def begin(self, *, is_served: bool) -> HandlerT | None:

@@ -12,8 +12,8 @@ def is_coroutine_function(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def find_parameter_problem(function: object, count: int) -> str | None:
-    """Return why a function cannot be called with so many positional arguments; None if it can, or if that is not known."""
+def find_parameter_problem(function: object, *names: str) -> str | None:
+    """Return what a function must take, and why it does not; None if it does, or if that is not known."""
     if not callable(function):
         return None
     try:
@@ -21,7 +21,7 @@ def find_parameter_problem(function: object, count: int) -> str | None:
     except (TypeError, ValueError):  # some functions that are written in C do not say
         return None
     try:
-        signature.bind(*[None] * count)
+        signature.bind(*names)
     except TypeError as error:
-        return str(error)
+        return f"must take ({', '.join(names)}): {error}"
     return None

@@ -74,11 +74,9 @@ class DownloadEndpoint(Generic[RequestT]):
             raise ConfigurationError(
                 f'rpc "{self.spec.name}": the handler {handler!r} must be an `async def`'
             )
-        problem = find_parameter_problem(handler, 2)
+        problem = find_parameter_problem(handler, "context", "request")
         if problem is not None:
-            raise ConfigurationError(
-                f'rpc "{self.spec.name}": the handler {handler!r} must take (context, request): {problem}'
-            )
+            raise ConfigurationError(f'rpc "{self.spec.name}": the handler {handler!r} {problem}')
 
         async def grant(context: RpcContext, request: RequestT) -> TransferGrant:
             return self._downloads.grant_download(

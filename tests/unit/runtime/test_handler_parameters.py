@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from orders_participant import OrdersService
-from trellis_nats import ConfigurationError, Options, Runtime
+from trellis_nats import ConfigurationError, DownloadEndpoint, Options, Runtime
+
+from tests.support.downloads import DOWNLOAD, FileRequest
 
 Register = Callable[[OrdersService], Callable[[Any], object]]
 
@@ -65,6 +67,14 @@ def test_a_feed_that_does_not_take_what_it_gets_is_refused(service: OrdersServic
         ConfigurationError, match=r"must take \(context, request\): too many positional arguments"
     ):
         handle(live)
+
+
+@pytest.mark.parametrize("handler", [without, three, named])
+def test_a_download_that_does_not_take_what_it_gets_is_refused(handler: Any) -> None:
+    download = DownloadEndpoint[FileRequest](Runtime(OrdersService.contract, Options()), DOWNLOAD)
+
+    with pytest.raises(ConfigurationError, match=r"must take \(context, request\): "):
+        download.handle(handler)
 
 
 def takes_any(*_: object) -> None:

@@ -87,9 +87,9 @@ class GroupEvent(Generic[EventT]):
         what = f'event "{self.spec.name}" of group "{self._surface.spec.name}"'
         if not is_coroutine_function(handler):
             raise ConfigurationError(f"{what}: the handler {handler!r} must be an `async def`")
-        problem = find_parameter_problem(handler, 1)
+        problem = find_parameter_problem(handler, "event")
         if problem is not None:
-            raise ConfigurationError(f"{what}: the handler {handler!r} must take (event): {problem}")
+            raise ConfigurationError(f"{what}: the handler {handler!r} {problem}")
         self._surface.register(what, EventRegistration(self.spec, handler, group=self._surface.spec.name))
         return handler
 

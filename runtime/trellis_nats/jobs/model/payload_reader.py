@@ -82,9 +82,9 @@ class PayloadReader(Generic[PayloadT]):
             raise ConfigurationError(
                 f"{what} must be a plain `def`: it only builds the new payload from the old one, and cannot await"
             )
-        problem = find_parameter_problem(function, 1)
+        problem = find_parameter_problem(function, "old")
         if problem is not None:
-            raise ConfigurationError(f"{what} must take (old), the stored payload: {problem}")
+            raise ConfigurationError(f"{what} {problem}")
         if from_digest is None:
             if self._by_shape is not None:
                 raise HandlerConflict(

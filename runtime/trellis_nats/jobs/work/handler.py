@@ -52,9 +52,9 @@ def register(
     """
     if not callable(handler):
         raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
-    problem = find_parameter_problem(handler, 1)
+    problem = find_parameter_problem(handler, "job")
     if problem is not None:
-        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} must take (job): {problem}')
+        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} {problem}')
     is_whole = isinstance(concurrency, int)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
     if concurrency is not None and (not is_whole or concurrency < 1):
         raise ConfigurationError(
