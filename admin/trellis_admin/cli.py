@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from trellis_nats import ConfigurationError, TrellisError
 
-from trellis_admin.audit_command import audit
+from trellis_admin.commands.audit import audit
+from trellis_admin.commands.provision import provision
 from trellis_admin.exits import ExitCode
 from trellis_admin.manifests import InvalidManifest
 from trellis_admin.packages import UnreadablePackage
-from trellis_admin.provision_command import provision
 
 __all__ = ["main"]
 
