@@ -9,7 +9,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup peers demo test check rooms format generate verify bench faults build clean
+.PHONY: help setup browser peers demo test check rooms format generate verify bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ $(STAMP): pyproject.toml runtime/pyproject.toml admin/pyproject.toml constraints
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable ./admin --editable .
 	@touch $@
+
+# Debian's package: a browser that another package downloads may not be had where registries are all that is reached.
+browser: ## install Chromium for the browser tests, where there is none and apt-get may; they are skipped without it
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
+		|| echo "no Chromium: 'make test' will skip the browser tests"
 
 peers: $(PEERS_READY) ## build .venv/peers with the packages that bench_peers.py and faults compare with
 
