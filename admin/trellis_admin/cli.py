@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from trellis_nats import ConfigurationError, TrellisError
 
-from trellis_admin.commands.audit import audit
-from trellis_admin.commands.provision import provision
+from trellis_admin.commands.lazy import LazyGroup
 from trellis_admin.exits import ExitCode
-from trellis_admin.manifests import InvalidManifest
-from trellis_admin.packages import UnreadablePackage
 
 __all__ = ["main"]
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(provision, name="provision")
-app.add_typer(audit, name="audit")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - a third of the time of `--help`
+
         typer.echo(f"trellis {version('trellis-admin')}")
         raise typer.Exit
 
@@ -46,18 +41,15 @@ def _describe(
 def main() -> None:
     """Run `trellis`."""
     try:
-        app()
-    except (UnreadablePackage, ConfigurationError) as error:
-        _fail(str(error), ExitCode.USAGE)
-    except InvalidManifest as error:
-        typer.echo(str(error), err=True)
-        sys.exit(ExitCode.INVALID)
-    except TrellisError as error:
-        _fail(str(error), ExitCode.SERVER)
+        app(prog_name="trellis")
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        from trellis_admin.failures import describe_failure  # noqa: PLC0415 - it imports the runtime
 
-
-def _fail(text: str, code: ExitCode) -> None:
-    typer.echo(f"trellis: {text}", err=True)
-    sys.exit(code)
+        described = describe_failure(error)
+        if described is None:
+            raise
+        text, code = described
+        typer.echo(text, err=True)
+        sys.exit(code)

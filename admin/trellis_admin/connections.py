@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, cast
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, cast
 
 import typer
-from trellis_nats import ConfigurationError, Credentials, Options
+
+if TYPE_CHECKING:
+    import ssl
+
+    from trellis_nats import Options
 
 __all__ = ["Connection", "connected"]
 
@@ -114,6 +117,8 @@ def _describe_connection(
     api_prefix: _ApiPrefix = None,
     inbox_prefix: _InboxPrefix = None,
 ) -> Connection:
+    from trellis_nats import Credentials, Options  # noqa: PLC0415 - `--help` needs the signature, not the runtime
+
     options = Options(
         open=True,  # it serves and calls nothing
         credentials=Credentials(file=creds, nkey_seed_file=nkey, token=token, user=user, password=password),
@@ -127,6 +132,10 @@ def _describe_connection(
 
 
 def _trust(authority: Path) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - likewise
+
+    from trellis_nats import ConfigurationError  # noqa: PLC0415 - likewise
+
     try:
         return ssl.create_default_context(cafile=str(authority))
     except OSError as error:  # also what OpenSSL raises

@@ -27,7 +27,7 @@ from trellis_admin.samples import (
     write_samples,
 )
 
-__all__ = ["audit"]
+__all__ = ["app"]
 
 Against = Annotated[
     str | None,
@@ -61,10 +61,10 @@ _EVERY: Final = 0.2
 _MOST: Final = 1_000_000
 """How many results or events are read at most: the place of each is held in memory."""
 
-audit = typer.Typer(invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
-@audit.callback()
+@app.callback()
 @connected
 def audit_command(
     connection: Connection,
@@ -107,7 +107,7 @@ def audit_command(
     raise typer.Exit(ExitCode.OK if found.is_safe else ExitCode.LEFT)
 
 
-@audit.command("export")
+@app.command("export")
 @connected
 def export_command(
     connection: Connection,

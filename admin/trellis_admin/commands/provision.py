@@ -14,7 +14,7 @@ from trellis_admin.packages import load_service
 from trellis_admin.provisioning import ServicePlan, apply_service, plan_service
 from trellis_admin.report import to_json, to_text
 
-__all__ = ["provision"]
+__all__ = ["app"]
 
 
 Manifests = Annotated[
@@ -35,10 +35,10 @@ AllowDestroy = Annotated[
     typer.Option("--allow-destroy", help="Also apply what deletes or limits stored values or waiting work."),
 ]
 
-provision = typer.Typer(no_args_is_help=True, help="Plan and apply what contracts change on a server.")
+app = typer.Typer(no_args_is_help=True, help="Plan and apply what contracts change on a server.")
 
 
-@provision.command("plan")
+@app.command("plan")
 @connected
 def plan_command(
     connection: Connection,
@@ -60,7 +60,7 @@ def plan_command(
     )
 
 
-@provision.command("apply")
+@app.command("apply")
 @connected
 def apply_command(
     connection: Connection,
