@@ -233,6 +233,8 @@ class LogEvent(StrEnum):
     """The lease of the leader could not be taken or renewed."""
     LEADER_LEASE_NOT_RELEASED = "leader_lease_not_released"
     """A stopping leader could not release its lease, which now has to expire."""
+    AUDIT_OUTCOME_NOT_STORED = "audit_outcome_not_stored"
+    """An operator's action has ended, and NATS did not take the record of its outcome: the audit log has only its begin."""
     MAINTENANCE_OFF = "maintenance_off"
     """The account lacks a permission for a maintenance task, which is off in this process."""
     MAINTENANCE_FAILED = "maintenance_failed"
