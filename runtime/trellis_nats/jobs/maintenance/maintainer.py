@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import KvBucket
-from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
-from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
 from trellis_nats.jobs.maintenance.job_rescuer import JobRescuer
 from trellis_nats.jobs.maintenance.leader import Leadership
 from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
+from trellis_nats.jobs.maintenance.leader_tasks import LeaderTask, log_crash, run_leader_tasks
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeat
 from trellis_nats.jobs.store.liveness import Liveness
@@ -25,24 +21,8 @@ from trellis_nats.options import Maintenance, Retention
 
 __all__ = ["Maintainer"]
 
-_log = logging.getLogger(__name__)
-
 _PURGED_MAX: Final = 10_000
 """How many jobs one run of the cleaner purges at most."""
-_PROBE_INTERVAL: Final = timedelta(seconds=5)
-"""The pause between two probes while NATS does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _MaintenanceTask:
-    """What the leader repeats."""
-
-    name: str
-    interval: timedelta
-    probe: Callable[[], Awaitable[None]]
-    """Raises `PermissionDenied` when the account may not run the task."""
-    run: Callable[[Callable[[], bool]], Awaitable[None]]
-    """Runs the task once, for as long as the function that it gets returns True."""
 
 
 class Maintainer:
@@ -83,7 +63,7 @@ class Maintainer:
             self._start_task(heartbeat.run(), f"heartbeats of queue {queue.queue}")
         tasks = self._maintenance_tasks()
         if tasks:
-            self._start_task(self._run(tasks), "maintenance")
+            self._start_task(run_leader_tasks(self._leadership, tasks), "maintenance")
 
     async def stop(self) -> None:
         """End every task, and release the lease. Safe to call twice."""
@@ -107,10 +87,10 @@ class Maintainer:
     def _start_task(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(_log_crash)
+        task.add_done_callback(log_crash)
 
-    def _maintenance_tasks(self) -> list[_MaintenanceTask]:
-        options, tasks = self._options, list[_MaintenanceTask]()
+    def _maintenance_tasks(self) -> list[LeaderTask]:
+        options, tasks = self._options, list[LeaderTask]()
         if options.rescue_every is not None:
             rescuer = self._rescuer()
 
@@ -118,7 +98,7 @@ class Maintainer:
                 self.last_report = await rescuer.run(may_continue)
 
             name = "the search for lost jobs"
-            tasks.append(_MaintenanceTask(name, options.rescue_every, rescuer.probe, rescue))
+            tasks.append(LeaderTask(name, options.rescue_every, rescuer.probe, rescue))
         if options.purge_every is not None:
             cleaner = JobCleaner(self._connection, self._jobs)
 
@@ -127,69 +107,8 @@ class Maintainer:
                 await cleaner.purge_heartbeats()
 
             name = "the purge of ended jobs"
-            tasks.append(_MaintenanceTask(name, options.purge_every, cleaner.probe, purge))
+            tasks.append(LeaderTask(name, options.purge_every, cleaner.probe, purge))
         return tasks
 
     def _rescuer(self) -> JobRescuer:
         return JobRescuer(self._connection, self._jobs, self._liveness, lost_after=self._options.lost_after)
-
-    async def _run(self, tasks: list[_MaintenanceTask]) -> None:
-        """Run the tasks that the account permits, whenever this instance is the leader."""
-        allowed = [task for task in tasks if await _is_allowed(task)]
-        if not allowed:
-            return
-        leading = asyncio.create_task(self._leadership.run(), name="leader lease")
-        repeating = asyncio.create_task(self._repeat_all(allowed), name="maintenance tasks")
-        try:
-            done, _ = await asyncio.wait({leading, repeating}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        except PermissionDenied as denial:
-            fields = log_fields(LogEvent.MAINTENANCE_OFF)
-            _log.warning("this instance cannot become the leader: %s", denial, extra=fields)
-        finally:
-            leading.cancel()
-            repeating.cancel()
-            await asyncio.wait({leading, repeating})
-
-    async def _repeat_all(self, tasks: list[_MaintenanceTask]) -> None:
-        await asyncio.gather(*(self._repeat(task) for task in tasks))
-
-    async def _repeat(self, task: _MaintenanceTask) -> None:
-        while True:
-            await self._leadership.wait_until_held()
-            try:
-                await task.run(self._may_continue)
-            except PermissionDenied as denial:
-                fields = log_fields(LogEvent.MAINTENANCE_OFF)
-                _log.warning("%s is off in this process: %s", task.name, denial, extra=fields)
-                return
-            except TransportError as error:
-                fields = log_fields(LogEvent.MAINTENANCE_FAILED)
-                _log.warning("%s failed, next run in %s: %s", task.name, task.interval, error, extra=fields)
-            await asyncio.sleep(task.interval.total_seconds())
-
-    def _may_continue(self) -> bool:
-        return self._leadership.is_held
-
-
-async def _is_allowed(task: _MaintenanceTask) -> bool:
-    while True:
-        try:
-            await task.probe()
-        except PermissionDenied as denial:
-            fields = log_fields(LogEvent.MAINTENANCE_OFF)
-            _log.info("%s is off in this process: %s", task.name, denial, extra=fields)
-            return False
-        except TransportError as error:
-            fields = log_fields(LogEvent.MAINTENANCE_FAILED)
-            _log.debug("%s cannot start yet: %s", task.name, error, extra=fields)
-            await asyncio.sleep(_PROBE_INTERVAL.total_seconds())
-        else:
-            return True
-
-
-def _log_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        fields = log_fields(LogEvent.INTERNAL_ERROR)
-        _log.error("task %s ended in an internal error", task.get_name(), exc_info=error, extra=fields)
