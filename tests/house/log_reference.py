@@ -18,10 +18,11 @@ from trellis_nats._support.log_events import LogEvent
 
 from tests.house.sources import ROOT
 
-__all__ = ["PAGE", "RUNTIME", "log_calls", "members", "reference_page"]
+__all__ = ["PAGE", "log_calls", "members", "reference_page", "sources"]
 
 PAGE: Final = ROOT / "docs/reference/logs.md"
-RUNTIME: Final = ROOT / "runtime/trellis_nats"
+PACKAGES: Final = (ROOT / "runtime/trellis_nats", ROOT / "admin/trellis_admin")
+"""Those that log these events."""
 
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _VARIABLE: Final = ""
@@ -48,6 +49,11 @@ DEBUG.
 class _Uses:
     levels: set[str] = field(default_factory=set[str])
     fields: set[str] = field(default_factory=set[str])
+
+
+def sources() -> list[Path]:
+    """Return the modules that may log."""
+    return sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 
 
 def members() -> dict[str, tuple[str, str]]:
@@ -112,7 +118,7 @@ def reference_page() -> str:
 
 def _uses() -> defaultdict[str, _Uses]:
     uses: defaultdict[str, _Uses] = defaultdict(_Uses)
-    for path in sorted(RUNTIME.rglob("*.py")):
+    for path in sources():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         helpers = _helpers(tree)
         own: defaultdict[str, _Uses] = defaultdict(_Uses)

@@ -4,13 +4,14 @@ import ast
 
 from trellis_nats._support.log_events import LogEvent
 
-from tests.house.log_reference import PAGE, RUNTIME, log_calls, members, reference_page
+from tests.house.log_reference import PAGE, log_calls, members, reference_page, sources
+from tests.house.sources import ROOT
 
 
 def test_every_log_call_names_its_event() -> None:
     calls = [
-        (path.relative_to(RUNTIME).as_posix(), call)
-        for path in sorted(RUNTIME.rglob("*.py"))
+        (path.relative_to(ROOT).as_posix(), call)
+        for path in sources()
         for call in log_calls(ast.parse(path.read_text()))
     ]
 
@@ -23,10 +24,10 @@ def test_every_log_call_names_its_event() -> None:
 
 
 def test_every_log_event_is_used_and_has_a_meaning() -> None:
-    sources = [path.read_text() for path in RUNTIME.rglob("*.py") if path.name != "log_events.py"]
+    texts = [path.read_text() for path in sources() if path.name != "log_events.py"]
 
     assert [
-        event.name for event in LogEvent if not any(f"LogEvent.{event.name}" in text for text in sources)
+        event.name for event in LogEvent if not any(f"LogEvent.{event.name}" in text for text in texts)
     ] == []
     assert members().keys() == {event.name for event in LogEvent}
 
