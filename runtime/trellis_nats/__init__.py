@@ -11,6 +11,7 @@ from trellis_nats.client import Client
 from trellis_nats.context import Context
 from trellis_nats.contract import RUNTIME_API, Contract
 from trellis_nats.errors import (
+    ActionRefused,
     ApiError,
     AuthError,
     CannotConnect,
@@ -161,6 +162,7 @@ from trellis_nats.transfers import (
 __all__ = [
     "RUNTIME_API",
     "Accepted",
+    "ActionRefused",
     "ActiveJob",
     "ActiveOperation",
     "ActiveUpload",

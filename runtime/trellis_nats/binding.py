@@ -41,6 +41,7 @@ __all__ = [
     "OperationsBinding",
     "QueueBinding",
     "StoreBinding",
+    "keys_bucket_of",
     "merge_bindings",
     "parse_binding",
 ]
@@ -123,7 +124,7 @@ class JobsBinding(_Wire):
     @property
     def keys_bucket(self) -> str:
         """The bucket for the records that instances share: concurrency keys, and the lease of the leader."""
-        return f"JOBS_KEYS_{self.namespace}"
+        return keys_bucket_of(self.namespace)
 
 
 class BucketBinding(_Wire):
@@ -187,6 +188,11 @@ class Binding(_Wire):
     uses: frozenset[str] | None = None
     """The aliases of the optional uses that are granted. None: not stated, so each counts as granted."""
     operations: OperationsBinding | None = None
+
+
+def keys_bucket_of(namespace: str) -> str:
+    """Return the bucket for the records that the instances of a service share."""
+    return f"JOBS_KEYS_{namespace}"
 
 
 def merge_bindings(bindings: Iterable[Binding]) -> Binding:

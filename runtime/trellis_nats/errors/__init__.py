@@ -24,6 +24,7 @@ TrellisError
 ├── InvalidPayload                a value does not match its schema
 │   └── UpcastFailed              the upcaster of a queue gave no payload of this version
 ├── JobError
+│   ├── ActionRefused             an action on a job was not done: the job has changed, or does not allow it
 │   ├── JobFailed                 raise it in a handler to fail without a retry; raised by `result()`
 │   ├── JobRetry                  raise it in a handler to run again after a given time
 │   ├── JobCancelled              raise it in a handler that stops early; raised by `result()`
@@ -67,6 +68,7 @@ from trellis_nats.errors.configuration import (
     WrongEventLoop,
 )
 from trellis_nats.errors.job import (
+    ActionRefused,
     JobCancelled,
     JobError,
     JobExpired,
@@ -124,6 +126,7 @@ from trellis_nats.errors.transport import (
 )
 
 __all__ = [
+    "ActionRefused",
     "ApiError",
     "AuthError",
     "CannotConnect",

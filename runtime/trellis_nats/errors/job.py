@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from trellis_nats.errors.base import TrellisError
 from trellis_nats.errors.configuration import require_timedelta
 
 __all__ = [
+    "ActionRefused",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -19,6 +20,7 @@ __all__ = [
     "JobSkipped",
     "JobStale",
     "Refusal",
+    "RefusedAction",
 ]
 
 _AFTER_LONGEST: Final = timedelta(days=30)
@@ -29,8 +31,47 @@ Refusal = Literal["active-limit", "queue-depth", "stale-blocked"]
 expired is blocked until its owner or an operator releases it."""
 
 
+RefusedAction = Literal["state", "changed", "deadline", "payload", "key"]
+"""Why an action on a job was refused: the job is in a state that does not allow it; it has changed since the caller saw it;
+its deadline has passed; its payload is not stored any longer; or its queue has a concurrency key, and the action needs the
+contract."""
+
+
 class JobError(TrellisError):
     """The root of the job errors."""
+
+
+class ActionRefused(JobError):
+    """An action on a job was not done, because of what the job has become. Nothing was stored.
+
+    The text says what happened to the job, and when: "it had completed 0.2 s earlier".
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str,
+        action: str,
+        why: RefusedAction,
+        state: str,
+        event: str,
+        sequence: int,
+        at: datetime,
+    ) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.action = action
+        """What was asked for: `cancel`, `retry`, `replay` or `dismiss`."""
+        self.why: RefusedAction = why
+        self.state = state
+        """The state of the job now."""
+        self.event = event
+        """The event that made this state."""
+        self.sequence = sequence
+        """The sequence of that event in stream JOBS."""
+        self.at = at
+        """When it was stored, by the server's clock."""
 
 
 class JobFailed(JobError):

@@ -42,6 +42,9 @@ the machine is: a renewal gets through between them."""
 _REMEMBERED: Final = 8192
 """How many keys' newest records a process remembers, to write without a read. About 1.3 KB each with one job."""
 
+_DEFAULTS: Final = KeyPolicy(template=())
+"""The limits in the record of a key that has none yet, where no contract says more."""
+
 
 class _Stored(NamedTuple):
     record: KeyRecord
@@ -94,9 +97,10 @@ class KeyStore:
         bucket: str,
         namespace: str,
         queue: str,
-        policy: KeyPolicy,
+        policy: KeyPolicy | None,
         timeout: timedelta,
     ) -> None:
+        """Prepare. `policy` is that of the contract; None: records keep the limits that they state."""
         self._bucket = KvBucket(connection, bucket)
         self._namespace = namespace
         self.queue = queue
@@ -228,9 +232,9 @@ class KeyStore:
             self._remembered.popitem(last=False)
 
     def _stamp(self, record: KeyRecord) -> KeyRecord:
-        policy = self._policy
+        stated = record if self._policy is None else self._policy
         return record.with_stamp(
-            max_active=policy.max_active, max_queued=policy.max_queued, at=timestamp(now())
+            max_active=stated.max_active, max_queued=stated.max_queued, at=timestamp(now())
         )
 
     async def _read(self, key: JobKey, name: str, *, leader: bool) -> _Stored:
@@ -249,13 +253,14 @@ class KeyStore:
         return _Stored(record, found.revision, is_certain=leader)
 
     def _empty(self, key: JobKey) -> KeyRecord:
+        policy = self._policy or _DEFAULTS
         return KeyRecord(
             service=self._namespace,
             queue=self.queue,
             display=key.text,
             hash=key.hash,
-            max_active=self._policy.max_active,
-            max_queued=self._policy.max_queued,
+            max_active=policy.max_active,
+            max_queued=policy.max_queued,
         )
 
     def _name(self, key: JobKey) -> str:

@@ -87,6 +87,8 @@ class LifecycleEvent(_Wire):
     """How a keyed job was admitted."""
     worker: JsonValue = None
     """The process that began the attempt: `{"instanceId": …}`. Only this runtime writes it; others ignore it."""
+    admin_action: JsonValue = None
+    """The person or program that acted on the job from outside, and why."""
     timestamp: str
 
     @classmethod

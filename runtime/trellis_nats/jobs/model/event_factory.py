@@ -12,16 +12,18 @@ from pydantic import JsonValue
 from trellis_nats.clock import later, timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
+from trellis_nats.jobs.model.copied_event import CopiedEvent, CopiedMembers
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, wire_context
 from trellis_nats.jobs.model.outcome import Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
 
-__all__ = ["NOT_KEYED", "JobIdentity"]
+__all__ = ["NOT_KEYED", "NO_FIELDS", "JobIdentity"]
 
 ERROR_BYTES_MAX = 8 * 1024
 """How much of an error's text is stored: the stream keeps it as long as the job (faults.md, E.3)."""
 
-NOT_KEYED: Final[Mapping[str, JsonValue]] = MappingProxyType({})
+NO_FIELDS: Final[Mapping[str, JsonValue]] = MappingProxyType({})
+NOT_KEYED: Final = NO_FIELDS
 """The key fields of a job without a key: none."""
 
 
@@ -109,10 +111,48 @@ class JobIdentity:
         return settled
 
     def ended(
-        self, event: EventType, *, previous: JobState, tries: int, error: str, at: datetime
+        self,
+        event: EventType,
+        *,
+        previous: JobState,
+        tries: int,
+        error: str,
+        at: datetime,
+        admin: Mapping[str, JsonValue] = NO_FIELDS,
     ) -> NewEvent:
-        """Make the event that ends a job without a handler: cancelled, expired, dead, or failed before it began."""
-        return self._event(event, JobState(event.value), previous, tries, at, {"error": shorten(error)})
+        """Make the event that ends a job without a handler: cancelled, expired, dead, dismissed, or failed before it began.
+
+        `admin` names the person or program that acts from outside, and its reason.
+        """
+        fields: dict[str, JsonValue] = {"error": shorten(error)}
+        if admin:
+            fields["adminAction"] = dict(admin)
+        return self._event(event, JobState(event.value), previous, tries, at, fields)
+
+    def retried(
+        self,
+        copied: CopiedMembers,
+        *,
+        previous: JobState,
+        deadline: datetime | None,
+        trigger: JsonValue,
+        admin: Mapping[str, JsonValue],
+        at: datetime,
+    ) -> CopiedEvent:
+        """Make the event by which a job that ended begins again, with the payload that is stored."""
+        fields: dict[str, JsonValue] = {}
+        if deadline is not None:
+            fields["deadline"] = timestamp(deadline)
+        if trigger is not None:
+            fields["trigger"] = trigger
+        if copied.concurrency is not None:
+            fields["concurrency"] = dict(copied.concurrency)
+        if admin:
+            fields["adminAction"] = dict(admin)
+        event = self._event(
+            EventType.RETRIED, JobState.PENDING, previous, 0, at, fields, max_tries=copied.max_tries
+        )
+        return CopiedEvent.of(event, copied)
 
     def _event(
         self,

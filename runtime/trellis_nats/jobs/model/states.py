@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["STATE_AFTER", "TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
+__all__ = ["STATE_AFTER", "STATE_EVENTS", "TERMINAL_EVENTS", "TERMINAL_STATES", "EventType", "JobState"]
 
 
 class JobState(StrEnum):
@@ -92,3 +92,11 @@ STATE_AFTER: Final[dict[str, JobState]] = {
     **{event: JobState(event.value) for event in TERMINAL_EVENTS},
 }
 """The state of a job after each event. The event's own `state` says the same, except where another runtime differs."""
+
+STATE_EVENTS: Final = TERMINAL_EVENTS | {
+    EventType.CREATED,
+    EventType.RETRIED,
+    EventType.STARTED,
+    EventType.RETRY,
+}
+"""The events that make a state, the same one again included: a new attempt of an active job is one. The others report."""

@@ -22,7 +22,11 @@ from trellis_nats._nats.jetstream.batch import (
 )
 from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
-from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
+from trellis_nats._nats.jetstream.streams import (
+    StoredMessage,
+    get_last_message,
+    get_last_message_from_leader,
+)
 from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.outgoing import encode_publish
@@ -36,6 +40,7 @@ from trellis_nats.errors import (
     WriteUnknown,
     WrongLastSequence,
 )
+from trellis_nats.jobs.model.copied_event import StoredText
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
@@ -124,6 +129,28 @@ class EventLog:
             TransportError: NATS did not answer.
         """
         return _checked(await self._read(self.subjects.job(job_id)))
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether a replica may answer a read, which may lag behind the leader."""
+        return self._connection.server_count > 1
+
+    async def newest_from_leader(self, job_id: str) -> StoredEvent | None:
+        """Return the newest event of a job as the stream's leader has it; None when there is none. Raises as `newest`."""
+        subject = self.subjects.job(job_id)
+        return _checked(
+            await get_last_message_from_leader(self._connection, STREAM, subject, timeout=self._timeout)
+        )
+
+    async def openings(self, job_id: str) -> tuple[StoredText | None, StoredText | None]:
+        """Return the newest `created` and the newest `retried` event of a job, with their texts. Raises as `newest`."""
+        created, retried = await asyncio.gather(
+            *(
+                self._read(self.subjects.event(job_id, event))
+                for event in (EventType.CREATED, EventType.RETRIED)
+            )
+        )
+        return _with_text(created), _with_text(retried)
 
     async def newest_of(self, job_id: str, event: str) -> StoredEvent | None:
         """Return the newest event of one type of a job; None when there is none. Raises as `newest`."""
@@ -353,6 +380,11 @@ def _stored(message: StoredMessage) -> StoredEvent | None:
         return None
     digest = digest_of(message.headers)
     return StoredEvent(event, message.sequence, message.headers.get(_MESSAGE_ID), message.time, digest)
+
+
+def _with_text(message: StoredMessage | None) -> StoredText | None:
+    stored = _checked(message)
+    return None if message is None or stored is None else StoredText(stored, message.data)
 
 
 def _checked(message: StoredMessage | None) -> StoredEvent | None:
