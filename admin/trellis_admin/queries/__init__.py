@@ -1,0 +1,105 @@
+"""Questions about jobs, answered from the projection; and one job's history, from the stream.
+
+Every function but `read_history` takes a connection of `projection.connect_reader`, and answers from one state of the file.
+None of them waits for the server: how old the answers are is in `read_status`.
+"""
+
+from trellis_admin.queries.filters import FilterProblem, JobFilter, Term, Word, parse_filter
+from trellis_admin.queries.groups import list_error_groups
+from trellis_admin.queries.history import (
+    Attempt,
+    AttemptEnd,
+    HistoryEvent,
+    JobHistory,
+    LogLine,
+    StoredCheckpoint,
+    Wait,
+    WaitReason,
+    read_history,
+)
+from trellis_admin.queries.jobs import (
+    COUNTED_MAX,
+    Sort,
+    count_jobs,
+    count_states,
+    find_jobs,
+    list_jobs,
+    list_overdue,
+    select_targets,
+    snapshot,
+)
+from trellis_admin.queries.keys import list_keys
+from trellis_admin.queries.lineage import Family, FamilyMember, read_family
+from trellis_admin.queries.overview import list_attention, read_overview
+from trellis_admin.queries.queues import list_queues
+from trellis_admin.queries.rows import (
+    Attention,
+    AttentionKind,
+    Count,
+    ErrorGroup,
+    JobPage,
+    JobRow,
+    KeyRow,
+    Overview,
+    ProjectionStatus,
+    QueueRow,
+    Series,
+    Target,
+    WorkedQueueRow,
+    WorkerRow,
+)
+from trellis_admin.queries.selection import Selection
+from trellis_admin.queries.status import read_status
+from trellis_admin.queries.workers import SILENT_AFTER, list_workers
+
+__all__ = [
+    "COUNTED_MAX",
+    "SILENT_AFTER",
+    "Attempt",
+    "AttemptEnd",
+    "Attention",
+    "AttentionKind",
+    "Count",
+    "ErrorGroup",
+    "Family",
+    "FamilyMember",
+    "FilterProblem",
+    "HistoryEvent",
+    "JobFilter",
+    "JobHistory",
+    "JobPage",
+    "JobRow",
+    "KeyRow",
+    "LogLine",
+    "Overview",
+    "ProjectionStatus",
+    "QueueRow",
+    "Selection",
+    "Series",
+    "Sort",
+    "StoredCheckpoint",
+    "Target",
+    "Term",
+    "Wait",
+    "WaitReason",
+    "Word",
+    "WorkedQueueRow",
+    "WorkerRow",
+    "count_jobs",
+    "count_states",
+    "find_jobs",
+    "list_attention",
+    "list_error_groups",
+    "list_jobs",
+    "list_keys",
+    "list_overdue",
+    "list_queues",
+    "list_workers",
+    "parse_filter",
+    "read_family",
+    "read_history",
+    "read_overview",
+    "read_status",
+    "select_targets",
+    "snapshot",
+]
