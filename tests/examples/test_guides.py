@@ -45,6 +45,7 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
         "UTC",
         "TimeoutError",
         *imported,
+        *(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)),
         *orders_participant.__all__,
         *everything_participant.__all__,
         *trellis_nats.__all__,

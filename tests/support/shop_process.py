@@ -1,7 +1,8 @@
 """A worker of the shop in a process of its own, to be killed.
 
 It prints `working` when it pulls, then `began <job> <attempt>` for each handler, which then takes as many seconds as the
-payload's number says; a negative number blocks the event loop.
+payload's number says; a negative number blocks the event loop. With the note "checkpoint", the handler stores one first, and
+the process prints `stored <job>`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from trellis_nats import Maintenance, Options
 
-from tests.support.shop import ParcelJob, Receipt, Shop
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 ROOT = Path(__file__).parents[2]
 LEASE = Maintenance().lease
@@ -36,6 +37,9 @@ async def main(url: str, lease: timedelta) -> None:
         @shop.jobs.pack.handle
         async def pack(job: ParcelJob) -> Receipt:
             say("began", job.id, job.tries)
+            if job.payload.note == "checkpoint":
+                await job.checkpoint(Parcel(number=job.tries))
+                say("stored", job.id)
             if job.payload.number < 0:
                 time.sleep(-job.payload.number)  # noqa: ASYNC251 - it blocks on purpose
             await asyncio.sleep(max(0, job.payload.number))

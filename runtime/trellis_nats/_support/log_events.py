@@ -55,6 +55,8 @@ class LogEvent(StrEnum):
     """A handler did not end when its worker stopped, or after it was cancelled."""
     REPORT_DROPPED = "report_dropped"
     """A handler's progress report, log line or live update was dropped, or one of its numbers was left out."""
+    CHECKPOINT_NOT_FOUND = "checkpoint_not_found"
+    """A checkpoint that an earlier attempt stored is not in the stream; the next attempt goes on with an older one, or none."""
     START_NOT_CONFIRMED = "start_not_confirmed"
     """It is not known whether the start of an attempt is stored; the write is repeated."""
     OUTCOME_NOT_STORED = "outcome_not_stored"

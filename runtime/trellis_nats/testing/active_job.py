@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Literal
 
+from pydantic import BaseModel, JsonValue
 from typing_extensions import override
 
 from trellis_nats.clock import later, now, timestamp
@@ -16,11 +17,12 @@ from trellis_nats.errors.configuration import require_text
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.keys.model.template import resolve
+from trellis_nats.jobs.model.checkpoint import parse_checkpoint, read_checkpoint, write_checkpoint
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.lineage import Origin, work_on
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue import JobQueue, setup_of
-from trellis_nats.jobs.work.active_job import ActiveJob
+from trellis_nats.jobs.work.active_job import ActiveJob, CheckpointT
 from trellis_nats.jobs.work.blocking import BlockingReports
 from trellis_nats.jobs.work.invoke import in_time
 
@@ -37,6 +39,7 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         *,
         attempt: int,
         deadline: datetime | None,
+        last_checkpoint: BaseModel | JsonValue,
     ) -> None:
         spec = queue.spec
         codec = Codec[PayloadT](spec.payload, what=f'the payload of a job in queue "{spec.name}"')
@@ -45,6 +48,8 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         """What the handler reported with `progress`, oldest first."""
         self.log_lines: list[JobLogEntry] = []
         """What the handler wrote with `log`, oldest first."""
+        self.checkpoints: list[JsonValue] = []
+        """What the handler stored with `checkpoint`, oldest first, as JSON."""
         self.updates: list[UpdateT] = []
         """What the handler sent with `emit_update`, oldest first."""
         self.heartbeats = 0
@@ -53,6 +58,7 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         self._spec = spec
         self._value = codec.decode(written.text)
         self._number = attempt
+        self._stored = None if last_checkpoint is None else self._written(last_checkpoint)
         self._deadline = deadline
         self._job_id = new_id()
         self._context = new_context()
@@ -102,7 +108,13 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         """Reports for a plain `def` handler."""
         if self._running_loop is None:
             raise ConfigurationError(f"{self!r} reports to a thread only while `run()` calls its handler")
-        return BlockingReports(self._running_loop, lambda: False, progress=self.progress, log=self.log)
+        return BlockingReports(
+            self._running_loop,
+            lambda: False,
+            progress=self.progress,
+            log=self.log,
+            checkpoint=self.checkpoint,
+        )
 
     @property
     @override
@@ -206,6 +218,26 @@ class RecordedJob(ActiveJob[PayloadT, ResultT, UpdateT]):
         self.log_lines.append(JobLogEntry(timestamp=timestamp(now()), level=level, message=message))
 
     @override
+    async def checkpoint(self, value: BaseModel | JsonValue, /) -> None:
+        """Record a value in `checkpoints`; `last_checkpoint` is the newest. Raises as that of an active job."""
+        self._stored = self._written(value)
+        self.checkpoints.append(parse_checkpoint(self._stored))
+
+    def _written(self, value: BaseModel | JsonValue) -> bytes:
+        return write_checkpoint(value, what=self._checkpoint_name)
+
+    @property
+    @override
+    def last_checkpoint(self) -> JsonValue:
+        """What the test gave, or what the handler stored last."""
+        return parse_checkpoint(self._stored)
+
+    @override
+    def last_checkpoint_as(self, shape: type[CheckpointT], /) -> CheckpointT | None:
+        """Return `last_checkpoint` as a type. Raises as that of an active job."""
+        return read_checkpoint(self._stored, shape, what=self._checkpoint_name)
+
+    @override
     async def emit_update(self, value: UpdateT) -> None:
         """Record an update in `updates`. Raises as that of an active job."""
         if self._spec.update is None:
@@ -225,6 +257,7 @@ def active_job(
     *,
     attempt: int = 1,
     deadline: datetime | None = None,
+    last_checkpoint: BaseModel | JsonValue = None,
 ) -> RecordedJob[PayloadT, ResultT, UpdateT]:
     """Return a job as a handler receives it. `await job.run()` calls the handler; or pass the job to a function.
 
@@ -233,13 +266,14 @@ def active_job(
         payload: what the job carries. It is written and read again, as on the wire.
         attempt: the number of the attempt, `job.tries`.
         deadline: `job.deadline`. The queue's default is not applied.
+        last_checkpoint: what an earlier attempt stored. It is written and read again.
 
     Raises:
-        InvalidPayload: the payload does not match its schema, or has no concurrency key.
+        InvalidPayload: the payload does not match its schema, or has no concurrency key; or the checkpoint is not valid.
         ConfigurationError: it is not a queue.
     """
     _require_queue(queue)
-    return RecordedJob(queue, payload, attempt=attempt, deadline=deadline)
+    return RecordedJob(queue, payload, attempt=attempt, deadline=deadline, last_checkpoint=last_checkpoint)
 
 
 async def call(
@@ -248,12 +282,14 @@ async def call(
     *,
     attempt: int = 1,
     deadline: datetime | None = None,
+    last_checkpoint: BaseModel | JsonValue = None,
 ) -> ResultT:
     """Call the handler of a queue, without the queue: no job is stored, and nothing is retried.
 
     The arguments and errors are those of `active_job` and `RecordedJob.run`.
     """
-    return await active_job(queue, payload, attempt=attempt, deadline=deadline).run()
+    job = active_job(queue, payload, attempt=attempt, deadline=deadline, last_checkpoint=last_checkpoint)
+    return await job.run()
 
 
 def _require_queue(queue: object) -> None:

@@ -55,6 +55,23 @@ async def test_a_job_retries_and_completes(server: NatsServer) -> None:
         ]
 
 
+async def test_the_next_attempt_has_the_checkpoint(server: NatsServer) -> None:
+    async with Shop.connect(server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.tries == 1:
+                await job.checkpoint({"row": 7})
+                raise ConnectionError("the belt stands still")
+            assert job.last_checkpoint == {"row": 7}
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        assert await ref.result(timeout=SOON) == Receipt(total=1)
+
+
 async def test_many_jobs_and_one_key(server: NatsServer) -> None:
     async with Shop.connect(server.url) as shop:
         refs = await shop.jobs.pack.create_many([Parcel(number=n) for n in range(1_200)])

@@ -218,3 +218,21 @@ def test_a_recorded_job_needs_no_server_for_any_member() -> None:
         mine, theirs = getattr(RecordedJob, name), getattr(ActiveJob, name)
         if not isinstance(theirs, property):
             assert inspect.signature(mine) == inspect.signature(theirs)
+
+
+async def test_checkpoints_are_given_and_recorded(shop: Shop) -> None:
+    @shop.jobs.pack.handle
+    async def pack(job: ParcelJob) -> Receipt:
+        stored = job.last_checkpoint_as(Receipt) or Receipt(total=0)
+        await job.checkpoint(Receipt(total=stored.total + 1))
+        await job.checkpoint({"total": stored.total + 2})
+        assert job.last_checkpoint == {"total": stored.total + 2}
+        with pytest.raises(InvalidPayload, match="65536 are allowed"):
+            await job.checkpoint("x" * 70_000)
+        return Receipt(total=stored.total)
+
+    job = active_job(shop.jobs.pack, PARCEL, attempt=2, last_checkpoint=Receipt(total=5))
+
+    assert await job.run() == Receipt(total=5)
+    assert job.checkpoints == [{"total": 6}, {"total": 7}]
+    assert await call(shop.jobs.pack, PARCEL) == Receipt(total=0)

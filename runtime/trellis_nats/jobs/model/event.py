@@ -73,6 +73,8 @@ class LifecycleEvent(_Wire):
     error: str | None = None
     progress: JobProgress | None = None
     logs: tuple[JobLogEntry, ...] | None = None
+    checkpoint: JsonValue = None
+    """What the handler stored for the next attempt. Only this runtime writes it; others ignore it."""
     payload: JsonValue = None
     result: JsonValue = None
     deadline: str | None = None
@@ -90,12 +92,14 @@ class LifecycleEvent(_Wire):
     admin_action: JsonValue = None
     """The person or program that acted on the job from outside, and why."""
     timestamp: str
+    checkpoint_at: int | None = None
+    """The sequence of the newest checkpoint of the job, as far as the attempt that wrote the event knew."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """Read an event; None for bytes that are not one.
 
-        A payload or a result that pydantic cannot parse hides neither the job nor its state: text with lone surrogates, for
+        A payload, a result or a checkpoint that pydantic cannot parse hides neither the job nor its state: text with lone surrogates, for
         example, which JavaScript writes. It is read, but not written again.
         """
         try:
@@ -108,7 +112,7 @@ class LifecycleEvent(_Wire):
                 return None
             members = cast("dict[str, JsonValue]", body)
             values: dict[str, JsonValue] = {
-                name: members.pop(name) for name in ("payload", "result") if name in members
+                name: members.pop(name) for name in ("payload", "result", "checkpoint") if name in members
             }
             return cls.model_validate(members).model_copy(update=values) if values else None
         except (ValueError, RecursionError):
@@ -151,6 +155,11 @@ class LifecycleEvent(_Wire):
     def has_payload(self) -> bool:
         """Whether the event has a payload, which may be null: another runtime may create a job with null."""
         return "payload" in self.model_fields_set
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the event stores a checkpoint, which may be null."""
+        return "checkpoint" in self.model_fields_set
 
     @property
     def wait(self) -> timedelta:

@@ -90,6 +90,16 @@ class JobIdentity:
         body: JsonValue = [entry.model_dump(mode="json", by_alias=True)]
         return self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, {"logs": body})
 
+    def checkpoint(self, value: JsonValue, *, tries: int, at: datetime) -> NewEvent:
+        """Make the event of a checkpoint. Its body is that of a log without lines.
+
+        Some runtimes read the newest event of a job whatever its subject is, and stop at a type that they do not know.
+        """
+        fields: dict[str, JsonValue] = {"logs": [], "checkpoint": value}
+        event = self._event(EventType.LOGGED, JobState.ACTIVE, JobState.ACTIVE, tries, at, fields)
+        event.event_type = EventType.CHECKPOINT
+        return event
+
     def settled(
         self,
         settlement: Settlement,

@@ -27,6 +27,7 @@ SNAPSHOT_EVENTS: Final = (
     EventType.RETRIED,
     EventType.STARTED,
     EventType.PROGRESS,
+    EventType.CHECKPOINT,
     EventType.RETRY,
     EventType.STALE_COMPLETION_IGNORED,
     EventType.COMPLETED,
@@ -62,6 +63,9 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     max_tries: int
     last_error: str | None
     progress: JobProgress | None
+    last_checkpoint: JsonValue
+    """What a handler of the job stored last with `job.checkpoint`, as JSON; None where none did. A retry by an operator
+    keeps it."""
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None
@@ -125,6 +129,9 @@ def snapshot_of(
     by_type = {event.event_type: event for event in counting}
     created, seed, newest = first.event, counting[0], counting[-1]
     started, retry = by_type.get(EventType.STARTED), by_type.get(EventType.RETRY)
+    checkpoints = [
+        stored.event for stored in events if stored.event.has_checkpoint and stored.sequence > first.sequence
+    ]
     progress, completed = by_type.get(EventType.PROGRESS), by_type.get(EventType.COMPLETED)
     state = newest.effective_state
     ended = state in TERMINAL_STATES
@@ -139,6 +146,7 @@ def snapshot_of(
         max_tries=seed.max_tries or created.max_tries or 1,
         last_error=newest.error if ended or retry is None else retry.error,
         progress=None if progress is None else progress.progress,
+        last_checkpoint=checkpoints[-1].checkpoint if checkpoints else None,
         created_at=created.at,
         updated_at=newest.at,
         started_at=None if started is None else started.at,

@@ -40,6 +40,8 @@ class EventType(StrEnum):
     STARTED = "started"
     PROGRESS = "progress"
     LOGGED = "logged"
+    CHECKPOINT = "checkpoint"
+    """The last token of the subject only: to other runtimes its body is a `logged` without lines, which they all know."""
     RETRY = "retry"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -82,6 +84,7 @@ STATE_AFTER: Final[dict[str, JobState]] = {
             EventType.STARTED,
             EventType.PROGRESS,
             EventType.LOGGED,
+            EventType.CHECKPOINT,
             EventType.HEARTBEAT,
             EventType.STALE_COMPLETION_IGNORED,
             EventType.WAITING,

@@ -62,8 +62,10 @@ _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Seconds between reads after a refusal. In a cluster, the replica that answers may receive an event a moment later."""
 
 
-_WITH_VALUE: Final = frozenset({EventType.CREATED, EventType.RETRIED, EventType.COMPLETED})
-"""The events that hold a payload or a result."""
+_WITH_VALUE: Final = frozenset(
+    {EventType.CREATED, EventType.RETRIED, EventType.COMPLETED, EventType.CHECKPOINT}
+)
+"""The events that hold a payload, a result or a checkpoint."""
 
 
 class Writable(Protocol):

@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats._versions import digest_of
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, StoredEvent
-from trellis_nats.jobs.model.states import JobState
+from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.subjects import STREAM
 
 __all__ = ["JobEvent", "follow_events", "history_of", "job_event"]
@@ -32,6 +34,8 @@ class JobEvent:
     error: str | None
     progress: JobProgress | None
     logs: tuple[JobLogEntry, ...]
+    checkpoint: JsonValue
+    """What the handler stored for the next attempt, in the event `checkpoint`."""
     at: datetime
 
 
@@ -96,11 +100,12 @@ def job_event(event: LifecycleEvent) -> JobEvent:
     return JobEvent(
         job_id=event.job_id,
         queue=event.job_type,
-        event=event.event_type,
+        event=EventType.CHECKPOINT.value if event.has_checkpoint else event.event_type,
         state=event.effective_state,
         tries=event.tries,
         error=event.error,
         progress=event.progress,
         logs=event.logs or (),
+        checkpoint=event.checkpoint,
         at=event.at,
     )

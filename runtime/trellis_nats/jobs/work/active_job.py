@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
-from typing import Final, Generic, Literal
+from typing import Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, JsonValue
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import timestamp
@@ -13,6 +15,7 @@ from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, JobCancelled
 from trellis_nats.errors.configuration import require_text
 from trellis_nats.jobs.keys.lease import JobLease
+from trellis_nats.jobs.model.checkpoint import parse_checkpoint, read_checkpoint, write_checkpoint
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, instant
 from trellis_nats.jobs.model.event_factory import shorten
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -21,9 +24,11 @@ from trellis_nats.jobs.work.blocking import BlockingReports
 from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.work_item import WorkItem
 
-__all__ = ["ActiveJob"]
+__all__ = ["ActiveJob", "CheckpointT"]
 
 _log = logging.getLogger(__name__)
+
+CheckpointT = TypeVar("CheckpointT")
 
 _SAFE_INTEGER_MAX: Final = 2**53 - 1
 """JavaScript's `Number.MAX_SAFE_INTEGER`: larger numbers lose digits there."""
@@ -58,7 +63,13 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
     def blocking(self) -> BlockingReports:
         """Reports for a plain `def` handler, which cannot `await`: `job.blocking.progress(step="…")`."""
         connection = self._queue.connection
-        return BlockingReports(connection.loop, connection.is_forked, progress=self.progress, log=self.log)
+        return BlockingReports(
+            connection.loop,
+            connection.is_forked,
+            progress=self.progress,
+            log=self.log,
+            checkpoint=self.checkpoint,
+        )
 
     @property
     def id(self) -> str:
@@ -210,6 +221,45 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
             timestamp=timestamp(self._queue.clock.now()), level=level, message=shorten(message)
         )
         await self._attempt.log(entry)
+
+    @property
+    def last_checkpoint(self) -> JsonValue:
+        """What this attempt or an earlier one stored last with `checkpoint`, as JSON; None where none did.
+
+        A retry or a replay by an operator keeps it. A replay with another payload is a new job, without a checkpoint.
+        """
+        return parse_checkpoint(self._attempt.checkpoint)
+
+    def last_checkpoint_as(self, shape: type[CheckpointT], /) -> CheckpointT | None:
+        """Return `last_checkpoint` as a model, or as another type that pydantic reads; None where there is none.
+
+        Raises:
+            InvalidPayload: it does not match the type, for instance because an earlier version of the handler wrote it.
+        """
+        return read_checkpoint(self._attempt.checkpoint, shape, what=self._checkpoint_name)
+
+    async def checkpoint(self, value: BaseModel | JsonValue, /) -> None:
+        """Store what the next attempt needs to continue where this one ends, in place of what was stored before.
+
+        It returns once it is stored: then the next attempt has it as `last_checkpoint`, whichever way this one ends. The
+        stream keeps every checkpoint as long as the job, so store one now and then, not for each row.
+
+        Args:
+            value: a pydantic model, or JSON: up to 64 KiB as text. Do not store secrets.
+
+        Raises:
+            InvalidPayload: it is neither, contains NaN or an infinity, or is too long; nothing was stored.
+            JobCancelled: the job is cancelled; nothing was stored.
+            JobError: this attempt is over, because another worker runs the job or its handler has ended; nothing was stored.
+            WriteUnknown: no answer came; it may be stored.
+            TransportError: NATS did not store it.
+        """
+        self._queue.connection.require_own_loop()
+        await self._attempt.store_checkpoint(write_checkpoint(value, what=self._checkpoint_name))
+
+    @property
+    def _checkpoint_name(self) -> str:
+        return f'a checkpoint of a job in queue "{self.queue}"'
 
     async def emit_update(self, value: UpdateT) -> None:
         """Send a live update to every process that iterates over `ref.updates()`. It is not stored.

@@ -10,7 +10,8 @@ from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import Clock
-from trellis_nats.errors import TransportError, WriteUnknown
+from trellis_nats.codec import decode_json
+from trellis_nats.errors import JobCancelled, JobError, TransportError, WriteUnknown
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.states import EventType
@@ -56,6 +57,10 @@ class Attempt:
         """The message ids of `started` and the outcome, by event type: under the same id, an event is stored once."""
         self._reported: tuple[str, ...] = ()
         """The message ids of reports that may be stored."""
+        self.checkpoint: bytes | None = None
+        """The text of the newest checkpoint of the job; None where there is none."""
+        self.checkpoint_at: int | None = None
+        """Its sequence. Every event of the attempt carries it: the next attempt knows what it has to find."""
         self._cancelled: asyncio.Event | None = None  # created on demand: most handlers never use it
 
     @property
@@ -75,6 +80,33 @@ class Attempt:
     async def log(self, entry: JobLogEntry) -> None:
         """Write a log line of the handler."""
         await self._report(self.identity.logged(entry, tries=self.tries, at=self.clock.now()))
+
+    async def store_checkpoint(self, text: bytes) -> None:
+        """Write a checkpoint of the handler. Return only after it is stored.
+
+        Raises:
+            JobCancelled: the job is cancelled; nothing was stored.
+            JobError: the attempt is over: another worker runs the job, or its handler has ended; nothing was stored.
+            TransportError: NATS did not take it.
+        """
+        event = self.identity.checkpoint(decode_json(text), tries=self.tries, at=self.clock.now())
+        message_id = self._event_log.new_message_id(event)
+        async with self._writing:
+            self._require_running()
+            self._reported = (*self._reported, message_id)
+            try:
+                await self._write(event, message_id)
+            except WriteConflict:
+                self._require_running()
+                raise
+            self.checkpoint, self.checkpoint_at = text, self._sequence
+
+    def _require_running(self) -> None:
+        what = f"job {self.identity.job_id}: its checkpoint is not stored"
+        if self.is_cancelled:
+            raise JobCancelled(f"{what}: it was cancelled")
+        if self._is_over or self.superseded or self.slot_lost:
+            raise JobError(f"{what}: attempt {self.tries} is over, and another worker may run the job")
 
     async def begin(self, started: NewEvent, *, grace_over: asyncio.Event) -> None:
         """Write `started`, and repeat the write while its outcome is unknown: giving up now could consume the attempt.
@@ -127,6 +159,8 @@ class Attempt:
 
     async def _write(self, event: NewEvent, message_id: str) -> None:
         """Store an event after those that are known."""
+        if self.checkpoint_at is not None:
+            event.tail["checkpointAt"] = self.checkpoint_at
         while True:
             try:
                 self._sequence = await self._event_log.append(

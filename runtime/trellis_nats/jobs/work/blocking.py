@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
+from pydantic import BaseModel, JsonValue
+
 from trellis_nats.blocking import Blocking
 
 __all__ = ["BlockingReports"]
@@ -21,8 +23,10 @@ class BlockingReports(Blocking):
         *,
         progress: Callable[..., Coroutine[Any, Any, None]],  # Any: what a coroutine sends and takes
         log: Callable[..., Coroutine[Any, Any, None]],  # likewise
+        checkpoint: Callable[[BaseModel | JsonValue], Coroutine[Any, Any, None]],  # likewise
     ) -> None:
         super().__init__(loop, is_forked)
+        self._checkpoint = checkpoint
         self._progress = progress
         self._log = log
 
@@ -40,3 +44,7 @@ class BlockingReports(Blocking):
     def log(self, message: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Write a line into the job's history, as `ActiveJob.log` does."""
         self.run(self._log(message, level=level))
+
+    def checkpoint(self, value: BaseModel | JsonValue) -> None:
+        """Store what the next attempt needs to continue, as `ActiveJob.checkpoint` does."""
+        self.run(self._checkpoint(value))

@@ -40,6 +40,7 @@ from trellis_nats.jobs.work.attempt_span import AttemptSpans
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
+from trellis_nats.jobs.work.last_checkpoint import restore_checkpoint
 from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, spread
@@ -96,10 +97,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._reader = WorkMessageReader(
             context.payloads, context.event_log, queue=self._queue, due_subject=context.subjects.due
         )
-        self._max_deliver = context.binding.max_deliver
-        self._backoff = context.binding.backoff
-        self._registration = registration
-        self._liveness = liveness
+        self._max_deliver, self._backoff = context.binding.max_deliver, context.binding.backoff
+        self._registration, self._liveness = registration, liveness
         self._slots, self._spans = slots, AttemptSpans(context.queue, counts)
         self._parking = parking
         self._jitter, self._versions, self._counts = jitter, versions, counts
@@ -397,6 +396,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 at=self._clock.now(),
                 keyed=item.key_fields,
             )
+            await restore_checkpoint(attempt, item, self._event_log)
             await attempt.begin(started, grace_over=self._grace_over)
             if self._grace_over.is_set():
                 attempt.interrupt()
