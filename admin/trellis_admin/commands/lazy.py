@@ -23,6 +23,7 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command(name="up", module="up", help="Run a nats-server for development on this machine."),
     Command(
         name="provision",
         module="provision",

@@ -60,3 +60,11 @@ def test_each_command_of_the_table_exists(command: Command) -> None:
     app = import_module(f"trellis_admin.commands.{command.module}").app
 
     assert isinstance(app, typer.Typer)
+
+
+@pytest.mark.parametrize(
+    "command", [command.name for command in COMMANDS if command.name not in {"audit", "provision"}]
+)
+def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    # typer converts the options of a command with pydantic.
+    assert (HEAVY - {"pydantic"}) & imported_by(command, "--help") == set()
