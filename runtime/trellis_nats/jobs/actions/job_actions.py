@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.clock import Clock, later
-from trellis_nats.errors import InvalidPayload, JobNotFound, PermissionDenied, TransportError
-from trellis_nats.errors.configuration import ConfigurationError, TimedeltaExpected
+from trellis_nats.clock import Clock
+from trellis_nats.errors import InvalidPayload, TransportError
 from trellis_nats.errors.job import RefusedAction
 from trellis_nats.ids import require_token
+from trellis_nats.jobs.actions.new_deadline import deadline_at
+from trellis_nats.jobs.actions.seen_job import SeenJob, SeenJobs
 from trellis_nats.jobs.actions.wording import Action, refuse
 from trellis_nats.jobs.keys.leave_key import leave_stored_key
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.copied_event import CopiedEvent, CopiedMembers
 from trellis_nats.jobs.model.event import NewEvent, StoredEvent, instant
-from trellis_nats.jobs.model.event_factory import JobIdentity
-from trellis_nats.jobs.model.lifecycle import counting_events
-from trellis_nats.jobs.model.states import STATE_EVENTS, EventType, JobState
+from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 from trellis_nats.jobs.store.job_reader import JobReader
 
-__all__ = ["ActionDone", "JobActions", "job_actions"]
+__all__ = ["REQUEST_TIMEOUT", "ActionDone", "JobActions", "job_actions"]
 
 _log = logging.getLogger(__name__)
 
-_TIMEOUT: Final = timedelta(seconds=5)
+REQUEST_TIMEOUT: Final = timedelta(seconds=5)
+"""How long a request of a program without the contract waits for its answer."""
 _CANCELLABLE: Final = (JobState.PENDING, JobState.RETRY, JobState.ACTIVE)
 _MANUAL_REPLAY: Final[JsonValue] = {"kind": "manualReplay"}
 
@@ -60,26 +59,6 @@ class ActionDone(NamedTuple):
     """The events that were read, oldest first, and the new one. Without `seen`, they are all that a snapshot needs."""
 
 
-class _Seen(NamedTuple):
-    """A job as it is now."""
-
-    newest: StoredEvent
-    decided: StoredEvent
-    """The event that made its state."""
-    events: Sequence[StoredEvent]
-
-    @property
-    def state(self) -> JobState:
-        return self.decided.event.effective_state
-
-    @property
-    def identity(self) -> JobIdentity:
-        event = self.newest.event
-        return JobIdentity(
-            job_id=event.job_id, service=event.service, queue=event.job_type, context=event.job_context()
-        )
-
-
 class JobActions:
     """Acts on the jobs of one queue.
 
@@ -91,7 +70,7 @@ class JobActions:
         self, event_log: EventLog, reader: JobReader, leave_key: LeaveKey, *, clock: Clock | None = None
     ) -> None:
         self._event_log = event_log
-        self._reader = reader
+        self._seen_jobs = SeenJobs(event_log, reader)
         self._leave_key = leave_key
         self._clock = clock or Clock()
 
@@ -106,7 +85,7 @@ class JobActions:
             TransportError: NATS did not answer or refused; nothing was stored.
         """
 
-        async def make(found: _Seen) -> _Made:
+        async def make(found: SeenJob) -> _Made:
             cancelled = found.identity.ended(
                 EventType.CANCELLED,
                 previous=found.state,
@@ -183,7 +162,7 @@ class JobActions:
             TransportError: NATS did not answer or refused; nothing was stored.
         """
 
-        async def make(found: _Seen) -> _Made:
+        async def make(found: SeenJob) -> _Made:
             dismissed = found.identity.ended(
                 EventType.DISMISSED,
                 previous=found.state,
@@ -205,9 +184,9 @@ class JobActions:
         seen: int | None,
         deadline: timedelta | datetime | None,
     ) -> ActionDone:
-        new_deadline = None if deadline is None else self._deadline(deadline)
+        new_deadline = None if deadline is None else deadline_at(deadline, self._clock.now())
 
-        async def make(found: _Seen) -> _Made:
+        async def make(found: SeenJob) -> _Made:
             copied = CopiedMembers.of(*await self._event_log.openings(job_id))
             now = self._clock.now()
             if copied is None:
@@ -239,12 +218,12 @@ class JobActions:
         job_id: str,
         allowed: Sequence[JobState],
         seen: int | None,
-        make: Callable[[_Seen], Awaitable[_Made]],
+        make: Callable[[SeenJob], Awaitable[_Made]],
     ) -> ActionDone:
         """Store the event that `make` returns, and the digest of its payload's writer, if the job's state is allowed."""
         require_token("job id", job_id)
         while True:
-            found = await self._read(job_id, seen)
+            found = await self._seen_jobs.read(job_id, seen)
             why: RefusedAction = "changed" if seen is not None and found.decided.sequence > seen else "state"
             if why == "changed" or found.state not in allowed:
                 at = self._clock.now()
@@ -266,30 +245,6 @@ class JobActions:
                 events=(*found.events, stored),
             )
 
-    async def _read(self, job_id: str, seen: int | None) -> _Seen:
-        newest = await self._newest(job_id, seen)
-        if newest.sequence == seen and newest.event.event_type in STATE_EVENTS:
-            return _Seen(newest, newest, (newest,))  # its caller knows that this event counts
-        events = await self._reader.snapshot_events(newest)
-        decided = [stored for stored in counting_events(events) if stored.event.event_type in STATE_EVENTS]
-        return _Seen(newest, decided[-1] if decided else newest, events)
-
-    async def _newest(self, job_id: str, seen: int | None) -> StoredEvent:
-        """Read the newest event of a job. A replica may lag behind what the caller has seen; the leader does not.
-
-        Raises:
-            JobNotFound: there is none.
-        """
-        if seen is None:
-            return await self._reader.newest(job_id)
-        newest = await self._event_log.newest(job_id)
-        if (newest is None or newest.sequence < seen) and self._event_log.is_replicated:
-            with suppress(PermissionDenied):
-                newest = await self._event_log.newest_from_leader(job_id)
-        if newest is None:
-            raise JobNotFound(f'no job "{job_id}" is stored any longer: its history was purged')
-        return newest
-
     async def _try_to_leave_key(self, cancelled: StoredEvent) -> None:
         """Remove a job that will never begin from its key's record. If that fails, the next job that needs room does."""
         event = cancelled.event
@@ -303,23 +258,9 @@ class JobActions:
                 extra=log_fields(LogEvent.KEY_NOT_RELEASED, queue=event.job_type, job_id=event.job_id),
             )
 
-    def _deadline(self, asked: timedelta | datetime) -> datetime:
-        now = self._clock.now()
-        if isinstance(asked, timedelta):
-            deadline = later(now, asked)
-        elif not isinstance(asked, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise TimedeltaExpected("deadline, if it is not a datetime", asked)
-        elif asked.tzinfo is None:
-            raise ConfigurationError(f"the deadline {asked} has no time zone")
-        else:
-            deadline = asked.astimezone(UTC)
-        if deadline <= now:
-            raise ConfigurationError(f"the deadline {deadline} has passed")
-        return deadline
-
 
 def job_actions(
-    connection: Connection, prefix: str, *, timeout: timedelta = _TIMEOUT, clock: Clock | None = None
+    connection: Connection, prefix: str, *, timeout: timedelta = REQUEST_TIMEOUT, clock: Clock | None = None
 ) -> JobActions:
     """Return the actions on the jobs of a queue, for a program that does not have its contract.
 

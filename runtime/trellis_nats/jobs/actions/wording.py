@@ -91,14 +91,14 @@ def refuse(
     event, done = decided.event, _DONE[action]
     happened_at = decided.stored_at or event.at
     happened = _HAPPENED.get(event.event_type, f"it had become {state}")
-    detail = detail or _REMEDIES.get((action, state), "")
-    if why == "state" and not detail:
-        detail = f"a job that is {state} cannot be {done}, only one that is {' or '.join(allowed)}"
-    elif why == "changed":
-        detail = "that was after it was looked at"
+    if why == "changed":
+        detail = detail or "that was after it was looked at"
+    elif not detail:
+        only = f"a job that is {state} cannot be {done}, only one that is {' or '.join(allowed)}"
+        detail = _REMEDIES.get((action, state), only)
     said = f"job {event.job_id} was not {done}: {happened} {describe_age(at - happened_at)} earlier"
     return ActionRefused(
-        f"{said} ({timestamp(happened_at)}){'; ' if detail else ''}{detail}",
+        f"{said} ({timestamp(happened_at)}); {detail}",
         job_id=event.job_id,
         action=action.value,
         why=why,

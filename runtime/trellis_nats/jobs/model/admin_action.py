@@ -32,8 +32,11 @@ class AdminAction:
     bulk_id: str | None = None
     """The bulk action that this action is a part of."""
 
+    replaced_by: str | None = None
+    """The id of the job that runs instead, with an edited payload."""
+
     def __post_init__(self) -> None:
-        for name in ("actor", "reason", "source", "bulk_id"):
+        for name in ("actor", "reason", "source", "bulk_id", "replaced_by"):
             value: object = getattr(self, name)
             if value is not None:
                 require_text(name, value)
@@ -45,5 +48,6 @@ class AdminAction:
             "actor": self.actor and self.actor[:_NAME_MAX],
             "bulkId": self.bulk_id and self.bulk_id[:_NAME_MAX],
             "source": self.source and self.source[:_NAME_MAX],
+            "replacedBy": self.replaced_by,
         }
         return {name: shorten(value) for name, value in members.items() if value}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +20,7 @@ from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lineage import current_origin
 
-__all__ = ["Creation", "derive_id", "draft"]
+__all__ = ["Creation", "derive_id", "derive_replacement_id", "draft"]
 
 _ULID_BYTES: Final = 16
 
@@ -50,6 +51,23 @@ def derive_id(service: str, queue: str, key: str) -> str:
         raise ConfigurationError(
             f'queue "{queue}": the idempotency key {key!r} is not valid Unicode: {error.reason}'
         ) from None
+    return _hash_to_id(parts)
+
+
+def derive_replacement_id(service: str, queue: str, job_id: str, sequence: int) -> str:
+    """Return the id of the one job that replaces a dead job: a ULID made of a hash.
+
+    Args:
+        service: the service in the events of the job.
+        queue: the queue in them.
+        job_id: the dead job.
+        sequence: the sequence of the event by which it died; a job that is replayed may die again.
+    """
+    # One part more than an idempotency key has, so that no key leads to this id.
+    return _hash_to_id([part.encode() for part in (service, queue, job_id, str(sequence))])
+
+
+def _hash_to_id(parts: Iterable[bytes]) -> str:
     framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return str(ULID(hashlib.sha256(framed).digest()[:_ULID_BYTES]))
 

@@ -44,7 +44,7 @@ class JobIdentity:
         self,
         payload: JsonText,
         *,
-        max_tries: int,
+        max_tries: int | None,
         deadline: datetime | None,
         trigger: JsonValue,
         lineage: JsonValue,

@@ -174,8 +174,10 @@ class EventLog:
             raise _malformed(messages[0])
         return sorted(readable, key=lambda event: event.sequence)
 
-    async def create(self, event: Writable) -> None:
+    async def create(self, event: Writable, *, writer: str | None = None) -> None:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
+
+        `writer` is the digest of the contract that wrote the payload; None: that of this process.
 
         Raises:
             WriteConflict: the job exists.
@@ -184,11 +186,12 @@ class EventLog:
         """
         subject = self.subjects.event(event.job_id, event.event_type)
         expected = ExpectedLast(sequence=0, subject=subject)
-        _, is_repeated = await self._publish(event, subject, f"{event.job_id}.created", expected=expected)
+        message_id = f"{event.job_id}.created"
+        _, is_repeated = await self._publish(event, subject, message_id, expected=expected, writer=writer)
         if is_repeated and not await self._is_stored(event):
             # A job with this idempotency key was created and purged a moment ago: the stream remembers only its id.
             message_id = f"{event.job_id}.created.{next(self._tokens)}"
-            await self._publish(event, subject, message_id, expected=expected)
+            await self._publish(event, subject, message_id, expected=expected, writer=writer)
 
     def check_size(self, event: Writable) -> None:
         """Check that an event is not too large for the server, before anything else is done for it.
