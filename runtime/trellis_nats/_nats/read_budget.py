@@ -16,7 +16,7 @@ __all__ = ["AnswerSize", "ReadBudget"]
 _BUDGET_BYTES: Final = 4 * 1024 * 1024
 """How much may be expected at a time, for each size of answers: a line of 10 Mbit/s takes four seconds for it, less than a request waits."""
 _SMALL_BYTES: Final = 32 * 1024
-"""What is reserved for an answer without a payload or a result: its largest part is an error text of 8 KiB."""
+"""What is reserved for an answer without a payload or a result: its largest parts are an error text and a stack of 8 KiB each."""
 _LARGE_SHARE: Final = 8
 """At least the eighth part of the largest message is reserved for an answer that may be large. So when answers suddenly
 get large, the excess stays below 32 MiB."""

@@ -3,6 +3,7 @@
 from trellis_nats.jobs.facade import Jobs, WorkerHost
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
+from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
 from trellis_nats.jobs.model.snapshot import JobSnapshot
 from trellis_nats.jobs.model.states import JobState
@@ -16,6 +17,7 @@ __all__ = [
     "Accepted",
     "ActiveJob",
     "Coalesced",
+    "ErrorDetail",
     "JobEvent",
     "JobLease",
     "JobLogEntry",

@@ -71,6 +71,8 @@ class LifecycleEvent(_Wire):
     max_tries: int | None = Field(default=None, ge=1)
     context: _WireContext
     error: str | None = None
+    error_detail: JsonValue = None
+    """More about the exception: see `ErrorDetail.read`."""
     progress: JobProgress | None = None
     logs: tuple[JobLogEntry, ...] | None = None
     checkpoint: JsonValue = None

@@ -113,6 +113,8 @@ class JobIdentity:
         fields: dict[str, JsonValue] = {}
         if settlement.error is not None:
             fields["error"] = shorten(settlement.error)
+        if settlement.detail is not None:
+            fields["errorDetail"] = settlement.detail.to_json(self.service, self.queue)
         if event is EventType.RETRY and settlement.delay > timedelta(0):
             fields["notBefore"] = timestamp(later(at, settlement.delay))
         fields |= keyed

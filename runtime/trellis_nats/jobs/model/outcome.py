@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
 from typing import NamedTuple, assert_never
 
+from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.states import STATE_AFTER, EventType, JobState
 
 __all__ = [
@@ -42,6 +43,7 @@ class Failed:
     """The handler raised `JobFailed`, or its result does not match the schema: another attempt would not help."""
 
     error: str
+    detail: ErrorDetail | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Raised:
 
     error: str
     after: timedelta | None = None
+    detail: ErrorDetail | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class Settlement(NamedTuple):
     tries: int = 0
     error: str | None = None
     delay: timedelta = timedelta(0)
+    detail: ErrorDetail | None = None
 
 
 def backoff_delay(backoff: Sequence[timedelta], tries: int) -> timedelta:
@@ -125,11 +129,11 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
     match ending:
         case Completed():
             return _final(EventType.COMPLETED, tries, None)
-        case Failed(error):
-            return _final(EventType.FAILED, tries, error)
-        case Raised(error) if tries >= max_deliver:
-            return _final(EventType.DEAD, tries, error)
-        case Raised(error, after):
+        case Failed(error, detail):
+            return _final(EventType.FAILED, tries, error, detail)
+        case Raised(error, _, detail) if tries >= max_deliver:
+            return _final(EventType.DEAD, tries, error, detail)
+        case Raised(error, after, detail):
             return Settlement(
                 event=EventType.RETRY,
                 state=JobState.RETRY,
@@ -137,6 +141,7 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
                 error=error,
                 acknowledgement=Acknowledgement.AGAIN,
                 delay=backoff_delay(backoff, tries) if after is None else after,
+                detail=detail,
             )
         case Cancelled():
             return Settlement(event=None, tries=tries, acknowledgement=Acknowledgement.CONFIRMED)
@@ -164,11 +169,12 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             assert_never(ending)
 
 
-def _final(event: EventType, tries: int, error: str | None) -> Settlement:
+def _final(event: EventType, tries: int, error: str | None, detail: ErrorDetail | None = None) -> Settlement:
     return Settlement(
         event=event,
         state=STATE_AFTER[event],
         tries=tries,
         error=error,
         acknowledgement=Acknowledgement.CONFIRMED,
+        detail=detail,
     )

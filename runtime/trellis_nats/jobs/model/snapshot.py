@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from trellis_nats.codec import Codec
 from trellis_nats.context import Context
+from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.lifecycle import counting_events
 from trellis_nats.jobs.model.payload_reader import PayloadReader
@@ -62,6 +63,8 @@ class JobSnapshot(Generic[PayloadT, ResultT]):
     """How many attempts were started, except those that a stopping worker released."""
     max_tries: int
     last_error: str | None
+    last_error_detail: ErrorDetail | None
+    """The class and the stack of the exception behind `last_error`; None where no exception is, or no runtime stored it."""
     progress: JobProgress | None
     last_checkpoint: JsonValue
     """What a handler of the job stored last with `job.checkpoint`, as JSON; None where none did. A retry by an operator
@@ -135,6 +138,7 @@ def snapshot_of(
     progress, completed = by_type.get(EventType.PROGRESS), by_type.get(EventType.COMPLETED)
     state = newest.effective_state
     ended = state in TERMINAL_STATES
+    failed = newest if ended or retry is None else retry
     return JobSnapshot(
         id=newest.job_id,
         queue=newest.job_type,
@@ -144,7 +148,8 @@ def snapshot_of(
         context=newest.job_context(),
         tries=newest.tries,
         max_tries=seed.max_tries or created.max_tries or 1,
-        last_error=newest.error if ended or retry is None else retry.error,
+        last_error=failed.error,
+        last_error_detail=ErrorDetail.read(failed.error_detail),
         progress=None if progress is None else progress.progress,
         last_checkpoint=checkpoints[-1].checkpoint if checkpoints else None,
         created_at=created.at,

@@ -13,6 +13,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats._versions import digest_of
+from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.subjects import STREAM
@@ -32,6 +33,8 @@ class JobEvent:
     """The job's state after it."""
     tries: int
     error: str | None
+    error_detail: ErrorDetail | None
+    """The class and the stack of the exception that failed an attempt."""
     progress: JobProgress | None
     logs: tuple[JobLogEntry, ...]
     checkpoint: JsonValue
@@ -104,6 +107,7 @@ def job_event(event: LifecycleEvent) -> JobEvent:
         state=event.effective_state,
         tries=event.tries,
         error=event.error,
+        error_detail=ErrorDetail.read(event.error_detail),
         progress=event.progress,
         logs=event.logs or (),
         checkpoint=event.checkpoint,

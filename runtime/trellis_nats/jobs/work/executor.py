@@ -37,6 +37,7 @@ from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.attempt_counts import AttemptCounts
 from trellis_nats.jobs.work.attempt_span import AttemptSpans
+from trellis_nats.jobs.work.failure_detail import describe_failure
 from trellis_nats.jobs.work.finish import acknowledge, reject_unknown, write_ending
 from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.invoke import invoke_handler
@@ -427,7 +428,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
     ) -> Ending:
         payload = self._reader.payload(item) if payload is None else payload
         if isinstance(payload, InvalidPayload):
-            return Failed(self._versions.reason(item, str(payload)))
+            return Failed(self._versions.reason(item, str(payload)), describe_failure(payload))
         job = ActiveJob(payload, item, attempt, self._context)
         return await invoke_handler(
             self._registration,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -77,9 +78,7 @@ async def write_ending(
         except WriteConflict:
             continue
         except PayloadTooLarge as error:
-            if isinstance(ending, Failed):
-                raise
-            ending = Failed(str(error))  # the result is too large, and another attempt's would be
+            ending = _shorten(ending, error)
         except TransportError as error:
             if grace_over.is_set():
                 raise
@@ -96,6 +95,19 @@ async def write_ending(
             if not isinstance(ending, Completed):
                 _log_ending(settlement, ending, attempt, item)
             return settlement
+
+
+def _shorten(ending: Ending, error: PayloadTooLarge) -> Ending:
+    """Return a shorter outcome instead of one that is too large for the server.
+
+    Raises:
+        PayloadTooLarge: the server does not accept an event that has only an error.
+    """
+    if isinstance(ending, Failed | Raised) and ending.detail is not None:
+        return replace(ending, detail=None)
+    if isinstance(ending, Failed):
+        raise error
+    return Failed(str(error))  # the result is too large, and another attempt's would be
 
 
 def _log_ending(settlement: Settlement, ending: Ending, attempt: Attempt, item: WorkItem) -> None:

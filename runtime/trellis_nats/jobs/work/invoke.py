@@ -31,6 +31,7 @@ from trellis_nats.jobs.model.outcome import (
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.active_job import ActiveJob
 from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.failure_detail import describe_failure
 from trellis_nats.jobs.work.handler import HandlerRegistration, task_name
 from trellis_nats.jobs.work.raised import is_deliberate, raised_ending
 from trellis_nats.jobs.work.shutdown import Shutdown
@@ -145,7 +146,7 @@ async def _call(
     try:
         return Completed(result.encode(value))
     except InvalidPayload as error:
-        return Failed(str(error))
+        return Failed(str(error), describe_failure(error))
 
 
 def _undeclared(job: ActiveJob[PayloadT, ResultT, UpdateT], value: object) -> str:

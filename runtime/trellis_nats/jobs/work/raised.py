@@ -13,6 +13,7 @@ from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats.errors import JobCancelled, JobFailed, JobRetry
 from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX
 from trellis_nats.jobs.model.outcome import Ending, Failed, Raised, Withdrawn
+from trellis_nats.jobs.work.failure_detail import describe_failure
 
 __all__ = ["is_deliberate", "raised_ending"]
 
@@ -29,11 +30,11 @@ def raised_ending(error: BaseException) -> Ending:
     leaves = error_leaves(error)
     text = _text(error, leaves)
     if any(isinstance(leaf, JobFailed) for leaf in leaves):
-        return Failed(text or "failed")
+        return Failed(text or "failed", describe_failure(error))
     if any(isinstance(leaf, JobCancelled) for leaf in leaves):
         return Withdrawn(text or "cancelled")
     retries = [leaf.after for leaf in leaves if isinstance(leaf, JobRetry)]
-    return Raised(text, after=_longest(retries))
+    return Raised(text, after=_longest(retries), detail=describe_failure(error))
 
 
 def is_deliberate(error: BaseException) -> bool:
