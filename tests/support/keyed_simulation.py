@@ -33,6 +33,7 @@ from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.orphans import OrphanFinder
 from trellis_nats.jobs.keys.reservations import Reservations
+from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Answer, Liveness
 
@@ -299,7 +300,7 @@ class Process:
             event_log,
             liveness,
             cast("ProgressThread", _Thread()),
-            stopping=asyncio.Event(),
+            intake=Intake(asyncio.Event()),
             clock=Clock(),
         )
 

@@ -57,8 +57,12 @@ class Capacity:
             raise
 
     def close(self) -> None:
-        """Grant a permit to every job that waits, free or not, so that it notices that the worker stops."""
+        """Grant a permit to every job that waits or will wait, free or not, so that it notices that the worker stops."""
         self._closed = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Grant a permit to every job that waits, free or not, so that it notices that it may not begin."""
         while self._waiting:
             self._grant()
 

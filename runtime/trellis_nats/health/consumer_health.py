@@ -41,6 +41,7 @@ class ConsumerHealth:
         has_free_capacity: Callable[[], bool],
         on_report: Callable[[ConsumerInfo], object] | None = None,
         find_write_problem: Callable[[], Awaitable[str | None]] | None = None,
+        describe_pause: Callable[[], str | None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -52,6 +53,8 @@ class ConsumerHealth:
             on_report: called with each report of the server: an operator may change a consumer at any time.
             find_write_problem: returns why what is done with messages cannot be stored, None when it can. Without it,
                 nothing is stored.
+            describe_pause: returns why nothing is delivered on purpose, None while there is no such reason. It is the
+                summary of a check that passes.
         """
         self.name = name
         self._stream = stream
@@ -59,6 +62,7 @@ class ConsumerHealth:
         self._has_free_capacity = has_free_capacity
         self._on_report = on_report
         self._find_write_problem = find_write_problem
+        self._describe_pause = describe_pause
         self._state = PullState(consuming=False, reason="not started")
         self._has_report = False
         self._info: ConsumerInfo | None = None
@@ -77,6 +81,11 @@ class ConsumerHealth:
         self._confirmed_at = monotonic()
         self._discard_reports()
 
+    def on_pause_change(self) -> None:
+        """Take note that deliveries were paused or resumed on purpose. Older reports of the server no longer count."""
+        self._confirmed_at = None
+        self._discard_reports()
+
     async def check(self, connection: Connection) -> CheckResult:
         """Return whether messages would be delivered, and their outcome stored; ask the server when its last report is too old."""
         began = monotonic()
@@ -91,6 +100,7 @@ class ConsumerHealth:
             ok=problem is None,
             latency=timedelta(seconds=monotonic() - began),
             error=None if problem is None else problem.reason,
+            summary=self._paused_because,
             critical=problem is None or problem.critical,
             needed=problem is None or problem.needed,
         )
@@ -126,7 +136,13 @@ class ConsumerHealth:
             return Problem(self._state.reason or "not consuming")
         if not self._has_report:
             return None
+        if self._paused_because is not None and self._info is not None:
+            return None
         return find_problem(self._info, self._previous, has_free_capacity=self._has_free_capacity())
+
+    @property
+    def _paused_because(self) -> str | None:
+        return None if self._describe_pause is None else self._describe_pause()
 
     def _needs_refresh(self, now: float) -> bool:
         return self._confirmed_at is None or (

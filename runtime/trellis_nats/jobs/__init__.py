@@ -5,6 +5,7 @@ from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress
+from trellis_nats.jobs.model.queue_pause import QueuePause
 from trellis_nats.jobs.model.snapshot import JobSnapshot
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.queue import JobQueue
@@ -27,6 +28,7 @@ __all__ = [
     "JobSnapshot",
     "JobState",
     "Jobs",
+    "QueuePause",
     "Rejected",
     "Replaced",
     "RescueReport",

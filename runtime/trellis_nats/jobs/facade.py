@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,15 +16,17 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.grants import Grant
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.delay.server_clock import ServerClock
-from trellis_nats.jobs.grants import parking_grants
+from trellis_nats.jobs.grants import parking_grants, pause_grants
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
 from trellis_nats.jobs.maintenance.write_health import WriteHealth
+from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.questions import answer_questions, build_liveness
 from trellis_nats.jobs.queue import JobQueue, setup_of
 from trellis_nats.jobs.queue_setup import QueueSetup
@@ -38,7 +40,7 @@ from trellis_nats.jobs.work.handler import HandlerRegistration
 from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.shutdown import Shutdown
 from trellis_nats.jobs.work.worker import Worker
-from trellis_nats.metrics.families import JOBS_POSTPONED
+from trellis_nats.metrics.families import JOBS_POSTPONED, QUEUE_PAUSED
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
@@ -214,11 +216,11 @@ class Jobs:
             write_health = self._write_health(handled)
             for setup, registration in handled:
                 worker = self._worker(setup, registration, self._heartbeats, liveness, write_health)
-                lacking = filter(self.runtime.lacks, parking_grants(setup.binding))
                 await worker.start(
                     self.runtime.contract,
                     may_create=self.runtime.may_create,
-                    may_park=next(lacking, None) is None,
+                    may_park=self._has_all(parking_grants(setup.binding)),
+                    may_pause=self._has_all(pause_grants(jobs, setup.binding)),
                 )
                 self._workers.append(worker)
             clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
@@ -259,6 +261,9 @@ class Jobs:
             value for value in vars(self).values() if isinstance(value, JobQueue)
         ]
         return [setup_of(queue) for queue in queues]
+
+    def _has_all(self, grants: Iterable[Grant]) -> bool:
+        return not any(map(self.runtime.lacks, grants))
 
     def _handled(self) -> list[_Handled]:
         return [(setup, setup.registration) for setup in self._setups() if setup.registration is not None]
@@ -321,6 +326,7 @@ class Jobs:
         context, options = setup.context, self.runtime.options
         concurrency = registration.concurrency or context.binding.concurrency
         context.reader.nested_waits.concurrency = concurrency
+        intake = Intake(self._shutdown.stopping)
         parking = Parking(
             self.runtime.connection,
             context.subjects,
@@ -334,7 +340,9 @@ class Jobs:
             context,
             registration,
             liveness=liveness,
-            slots=None if context.keys is None else self._slot_acquirer(context.keys, heartbeats, liveness),
+            slots=None
+            if context.keys is None
+            else self._slot_acquirer(context.keys, heartbeats, liveness, intake),
             parking=parking,
             jitter=options.jitter,
             versions=VersionPatience(
@@ -345,6 +353,7 @@ class Jobs:
             ),
             counts=AttemptCounts(context.queue, self.runtime.metrics),
             shutdown=self._shutdown,
+            intake=intake,
         )
         return Worker(
             self.runtime.connection,
@@ -355,11 +364,15 @@ class Jobs:
             parking,
             find_write_problem=write_health.find_problem,
             concurrency=concurrency,
-            work_stream=self._binding().work_stream,
+            jobs=self._binding(),
             shutdown=self._shutdown,
+            intake=intake,
+            paused=self.runtime.metrics.number(QUEUE_PAUSED, context.queue),
         )
 
-    def _slot_acquirer(self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness) -> SlotAcquirer:
+    def _slot_acquirer(
+        self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness, intake: Intake
+    ) -> SlotAcquirer:
         return SlotAcquirer(
             self.runtime.connection,
             keys.stores,
@@ -367,6 +380,6 @@ class Jobs:
             keys.event_log,
             liveness,
             heartbeats,
-            stopping=self._shutdown.stopping,
+            intake=intake,
             clock=self.runtime.clock,
         )

@@ -11,6 +11,7 @@ from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Grant, Probe, StartCheck, answer, api, publish, scan_grants, subscribe
 from trellis_nats.ids import is_token
+from trellis_nats.jobs.model.queue_pause import pause_key
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import (
     DELAYED_STREAM,
@@ -30,6 +31,8 @@ __all__ = [
     "maintenance_grants",
     "own_question_grants",
     "parking_grants",
+    "pause_grants",
+    "pausing_grants",
     "work_grants",
 ]
 
@@ -152,6 +155,30 @@ def parking_grants(queue: QueueBinding) -> Iterator[Grant]:
     yield publish(
         f"$JS.ACK.{DELAYED_STREAM}.{consumer}.>", f"acknowledge due jobs of queue {name}", at_start=optional
     )
+
+
+def pause_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To notice that a queue is paused. Without one of these, a worker goes on, unless the server holds its consumers."""
+    subject = kv_subject(jobs.keys_bucket, pause_key(queue.queue_type))
+    purpose = f"notice that queue {queue.queue_type} is paused"
+    yield subscribe(subject, purpose, at_start=StartCheck.OPTIONAL)
+    yield api(f"DIRECT.GET.{kv_stream(jobs.keys_bucket)}.{subject}", purpose, at_start=StartCheck.OPTIONAL)
+
+
+def pausing_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To pause and resume a queue."""
+    purpose = f"pause and resume queue {queue.queue_type}"
+    subject = kv_subject(jobs.keys_bucket, pause_key(queue.queue_type))
+    yield publish(subject, purpose, probe=Probe.WRONG_STREAM)
+    yield api(
+        f"STREAM.MSG.GET.{kv_stream(jobs.keys_bucket)}", f"read whether queue {queue.queue_type} is paused"
+    )
+    yield from scan_grants(kv_stream(jobs.keys_bucket), "list the paused queues")
+    for stream in (jobs.work_stream, DELAYED_STREAM):
+        yield api(f"CONSUMER.PAUSE.{stream}.{queue.consumer_name}", purpose)
+        yield api(
+            f"CONSUMER.INFO.{stream}.{queue.consumer_name}", f"see whether queue {queue.queue_type} is held"
+        )
 
 
 def key_record_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:

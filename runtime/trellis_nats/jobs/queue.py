@@ -19,7 +19,10 @@ from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.creation import Creation, draft
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.payload_reader import Upcaster
+from trellis_nats.jobs.model.queue_pause import QueuePause
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.pause.consumer_hold import consumers_of
+from trellis_nats.jobs.pause.control import pause_queue, read_pause, resume_queue
 from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import QueueSurface
 from trellis_nats.jobs.ref import JobRef
@@ -274,6 +277,60 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             InvalidPayload: it does not match the schema, and there is no upcaster for it.
         """
         return self._setup.payloads.read(stored, digest).value
+
+    # --- pausing ---------------------------------------------------------------------------------------------------
+
+    async def pause(self, *, reason: str | None = None, actor: str | None = None) -> QueuePause:
+        """Pause the queue for all its workers: within a second they begin no job of it any longer.
+
+        Handlers that run end normally. Jobs are still accepted; they wait, and so do retries and delayed jobs. The pause
+        survives restarts, until `resume`. If the queue is paused already, it stays as it is.
+
+        Args:
+            reason: why: it is shown wherever the queue shows as paused.
+            actor: the person or program that pauses it; by default the service.
+
+        Returns:
+            The record that pauses the queue now.
+
+        Raises:
+            PermissionDenied: the account may not; it needs the role `operator`.
+            ProvisioningError: the service has no bucket for the record.
+            TransportError: NATS did not answer; the queue may be paused.
+        """
+        connection, jobs = self._setup.connected_jobs()
+        result = await pause_queue(
+            connection,
+            jobs.namespace,
+            self._setup.binding.queue_type,
+            by=self._setup.service if actor is None else actor,
+            reason=reason,
+            source="Python API",
+            consumers=consumers_of(jobs, self._setup.binding),
+        )
+        return result.pause
+
+    async def resume(self) -> QueuePause | None:
+        """Let the paused queue go on, within a second. Return the record that paused it; None if it was not paused.
+
+        Raises:
+            PermissionDenied: the account may not; it needs the role `operator`.
+            TransportError: NATS did not answer; the queue may be resumed.
+        """
+        connection, jobs = self._setup.connected_jobs()
+        consumers = consumers_of(jobs, self._setup.binding)
+        queue = self._setup.binding.queue_type
+        return (await resume_queue(connection, jobs.namespace, queue, consumers=consumers)).removed
+
+    async def paused(self) -> QueuePause | None:
+        """Return the record that pauses the queue, with its actor and reason; None while it is not paused.
+
+        Raises:
+            PermissionDenied: the account may not read it.
+            TransportError: NATS did not answer.
+        """
+        connection, jobs = self._setup.connected_jobs()
+        return await read_pause(connection, jobs.namespace, self._setup.binding.queue_type)
 
     # --- creating --------------------------------------------------------------------------------------------------
 

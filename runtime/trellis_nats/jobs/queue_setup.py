@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Generic
 
-from trellis_nats.binding import QueueBinding
+from trellis_nats._nats.connection import Connection
+from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.jobs.keys.queue_keys import build_queue_keys
@@ -95,6 +96,19 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         if binding is None:
             raise ConfigurationError(f'the binding has no queue "{self._spec.name}"')
         return binding
+
+    def connected_jobs(self) -> tuple[Connection, JobsBinding]:
+        """Return the connection, and the binding of the service's queues.
+
+        Raises:
+            ConfigurationError: the runtime is not connected, or the binding has no queues.
+            WrongEventLoop: the call does not run on the event loop that connected.
+        """
+        connection, jobs = self._runtime.connection, self._runtime.binding.jobs
+        connection.require_own_loop()
+        if jobs is None:
+            raise ConfigurationError(f'the binding has no queue "{self._spec.name}"')
+        return connection, jobs
 
     @cached_property
     def context(self) -> QueueContext[PayloadT, ResultT, UpdateT]:

@@ -18,6 +18,8 @@ from trellis_nats.jobs.grants import (
     key_record_grants,
     maintenance_grants,
     parking_grants,
+    pause_grants,
+    pausing_grants,
     work_grants,
 )
 from trellis_nats.jobs.local_queue import local_queue
@@ -64,10 +66,13 @@ class QueueSurface(Surface):
                 for grant in (
                     *work_grants(jobs, queue, has_keys=has_keys, instance_id=self.instance_id),
                     *parking_grants(queue),
+                    *pause_grants(jobs, queue),
                 ):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
             if role == "operator":
                 yield from inspect_grants(queue)
+                yield from pause_grants(jobs, queue)
+                yield from pausing_grants(jobs, queue)
                 if has_keys:
                     yield from key_record_grants(jobs, queue)
 

@@ -18,6 +18,7 @@ __all__ = [
     "JOB_ATTEMPTS",
     "JOB_RUN",
     "JOB_WAIT",
+    "QUEUE_PAUSED",
     "REMOVED_QUEUE_JOBS",
     "RPC_CALLS",
     "MetricFamily",
@@ -88,6 +89,12 @@ JOBS_POSTPONED: Final = MetricFamily(
     labels=("queue",),
     help="Deliveries of jobs that another version of the contract wrote, and that this one cannot read.",
 )
+QUEUE_PAUSED: Final = MetricFamily(
+    name="trellis_queue_paused",
+    kind="gauge",
+    labels=("queue",),
+    help="1 while the queue is paused for the workers of this process, else 0.",
+)
 REMOVED_QUEUE_JOBS: Final = MetricFamily(
     name="trellis_removed_queue_jobs",
     kind="gauge",
@@ -119,6 +126,7 @@ FAMILIES: Final = (
     JOB_WAIT,
     JOBS_DEAD,
     JOBS_POSTPONED,
+    QUEUE_PAUSED,
     REMOVED_QUEUE_JOBS,
     EVENTS_HANDLED,
     EVENTS_POSTPONED,

@@ -37,6 +37,7 @@ OTHERS = [
     "$KV.other_orders.key",
     "$KV.JOBS_KEYS_other.other.pack.key",
     "$KV.JOBS_KEYS_other.duty.jobs",
+    "$KV.JOBS_KEYS_other.pause.pack",
     "$JS.API.STREAM.MSG.GET.KV_other_orders",
     "$JS.API.DIRECT.GET.KV_other_orders.$KV.other_orders.key",
     "events.v1.Other.Happened",
@@ -74,7 +75,7 @@ OTHERS = [
     "$JS.API.CONSUMER.DURABLE.CREATE.JOBS.mine",
     "$JS.API.CONSUMER.DURABLE.CREATE.JOBS_WORK.mine",
     "$JS.API.CONSUMER.DELETE.JOBS_WORK.depot__pack",
-    "$JS.API.CONSUMER.PAUSE.JOBS_WORK.depot__pack",
+    "$JS.API.CONSUMER.PAUSE.JOBS_WORK.other__pack",
     "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS_WORK.depot__pack",
     "$SYS.REQ.SERVER.PING",
 ]
@@ -91,7 +92,11 @@ DUTIES = [
     "$JS.ACK.JOBS.mine.1.1.1.1.0",
     "trellis.work.depot.pack",
     "$KV.JOBS_KEYS_depot.duty.jobs",
+    "$KV.JOBS_KEYS_depot.pause.pack",
+    "$JS.API.CONSUMER.PAUSE.JOBS_WORK.depot__pack",
+    "$JS.API.CONSUMER.PAUSE.JOBS_DELAYED.depot__pack",
 ]
+PAUSING = [subject for subject in DUTIES if "pause" in subject.lower()]
 MAKING = [
     "$JS.API.STREAM.CREATE.JOBS",
     "$JS.API.STREAM.CREATE.KV_depot_orders",
@@ -127,7 +132,15 @@ PUBLISHING = {
     "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
     "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
     "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
-    "provisioner": [*OTHERS, "$JS.API.STREAM.PURGE.JOBS", *WORKING, *CREATING, *KEEPING_KEYS, *CALLING],
+    "provisioner": [
+        *OTHERS,
+        "$JS.API.STREAM.PURGE.JOBS",
+        *PAUSING,
+        *WORKING,
+        *CREATING,
+        *KEEPING_KEYS,
+        *CALLING,
+    ],
     "auditor": [
         *OTHERS,
         *(subject for subject in DUTIES if subject not in READING),

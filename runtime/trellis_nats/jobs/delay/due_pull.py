@@ -43,6 +43,7 @@ class DuePull:
         *,
         count: int,
         deliver: Callable[[Delivery], None],
+        describe_pause: Callable[[], str | None],
     ) -> None:
         """Prepare; nothing is pulled before `start`.
 
@@ -53,6 +54,7 @@ class DuePull:
             health: shows whether due jobs arrive.
             count: how many due jobs are held at a time; `free` returns one.
             deliver: called with each message.
+            describe_pause: returns why the queue is paused; None while it is not.
         """
         self.ack_wait = binding.ack_wait
         """The ack wait of the consumer of due jobs."""
@@ -61,6 +63,7 @@ class DuePull:
         self._parking = parking
         self._health = health
         self._free = count
+        self._is_held = False
         self._deliver = deliver
         self._pull: Pull | None = None
         self._unwatch: Callable[[], None] | None = None
@@ -68,8 +71,9 @@ class DuePull:
             f"jobs.{binding.queue_type}.due",
             stream=DELAYED_STREAM,
             consumer=binding.consumer_name,
-            has_free_capacity=lambda: self._free > 0,
+            has_free_capacity=lambda: self._free > 0 and not self._is_held,
             on_report=self._accept,
+            describe_pause=describe_pause,
         )
 
     async def start(self, *, is_allowed: bool) -> None:
@@ -96,7 +100,7 @@ class DuePull:
             accept=self._accept,
         )
         self._pull.start()
-        self._pull.set_capacity(self._free)
+        self._request()
         self._unwatch = self._health.watch(self._consumer_health)
 
     async def stop(self) -> None:
@@ -113,8 +117,17 @@ class DuePull:
     def free(self) -> None:
         """Note that a due job is answered: another one may be pulled."""
         self._free += 1
+        self._request()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Pull nothing while the queue is paused."""
+        self._is_held = is_held
+        self._consumer_health.on_pause_change()
+        self._request()
+
+    def _request(self) -> None:
         if self._pull is not None:
-            self._pull.set_capacity(self._free)
+            self._pull.set_capacity(0 if self._is_held else self._free)
 
     async def _find_obstacle(self, *, is_allowed: bool) -> str | None:
         """Return why due jobs cannot be pulled; None when they can."""

@@ -29,6 +29,7 @@ from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.reservations import Reservations, write_stale
 from trellis_nats.jobs.keys.slowdown import Slowdown
 from trellis_nats.jobs.keys.wait_queue import Waiter, WaitQueue, WaitQueues
+from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Liveness
 
@@ -93,7 +94,7 @@ class SlotAcquirer:
         liveness: Liveness,
         thread: ProgressThread,
         *,
-        stopping: asyncio.Event,
+        intake: Intake,
         clock: Clock,
     ) -> None:
         self._loop = connection.loop
@@ -104,7 +105,7 @@ class SlotAcquirer:
         self._event_log = event_log
         self._liveness = liveness
         self._thread = thread
-        self._stopping = stopping
+        self._intake, self._stopping = intake, intake.stopping
         self._slowdown = Slowdown(self._policy.lease)
         self._unlisted: dict[str, float] = {}
         """Since when a job had no entry in the record of its key, by the monotonic clock."""
@@ -114,7 +115,7 @@ class SlotAcquirer:
         """Wait until the job has a slot of its key, or until its history should be read again.
 
         A job that waits releases its permit, and acquires a permit again before it gets its slot. When the worker
-        stops, the wait ends at once.
+        stops, or the queue is paused, the wait ends at once.
 
         Raises:
             TransportError: NATS did not answer, or the stored record cannot be read.
@@ -228,7 +229,7 @@ class SlotAcquirer:
             return False
 
     def wake_all(self) -> None:
-        """Wake every job that waits, because the worker stops."""
+        """Wake every job that waits, because the worker stops or is paused."""
         self._queues.wake_all()
 
     # --- waiting ---------------------------------------------------------------------------------------------------
@@ -263,14 +264,14 @@ class SlotAcquirer:
             waiter.wakeup.set()  # changes before the subscription were not received
         while True:
             await queue.wait(waiter, until)
-            if self._stopping.is_set() or monotonic() >= until:
+            if not self._intake.is_open or monotonic() >= until:
                 return NoSlot.REREAD_HISTORY
             began = monotonic()
             blocked = await self._check(key, request, queue, waiter)
             queue.check_took = monotonic() - began
             if blocked is None:
-                await permit.reacquire()
-                if self._stopping.is_set() or monotonic() >= until:
+                await self._intake.reacquire(permit)
+                if not self._intake.is_open or monotonic() >= until:
                     return NoSlot.REREAD_HISTORY
                 found = await self._try_acquire(key, request, queue)
                 if isinstance(found, _StoredSlot):

@@ -194,7 +194,7 @@ class WaitQueues:
                 self._close(key, queue)
 
     def wake_all(self) -> None:
-        """Wake every waiter, because the worker stops."""
+        """Wake every waiter, because the worker stops or is paused."""
         for queue, _ in self._open.values():
             for waiter in queue.waiters:
                 waiter.wakeup.set()

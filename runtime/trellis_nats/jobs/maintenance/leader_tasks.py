@@ -31,12 +31,14 @@ class LeaderTask:
     """Raises `PermissionDenied` when the account may not run the task."""
     run: Callable[[Callable[[], bool]], Awaitable[None]]
     """Runs the task once, for as long as the function that it gets returns True."""
+    is_extra: bool = False
+    """Whether it is not probed, and alone is no reason to become the leader."""
 
 
 async def run_leader_tasks(leadership: Leadership, tasks: Sequence[LeaderTask]) -> None:
     """Run the tasks that the account permits, whenever this process is the leader, until cancelled."""
-    allowed = [task for task in tasks if await _is_allowed(task)]
-    if not allowed:
+    allowed = [task for task in tasks if task.is_extra or await _is_allowed(task)]
+    if all(task.is_extra for task in allowed):
         return
     leading = asyncio.create_task(leadership.run(), name="leader lease")
     repeating = asyncio.create_task(_repeat_all(leadership, allowed), name="leader tasks")

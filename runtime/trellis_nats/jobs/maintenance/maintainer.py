@@ -14,6 +14,7 @@ from trellis_nats.jobs.maintenance.job_rescuer import JobRescuer
 from trellis_nats.jobs.maintenance.leader import Leadership
 from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
 from trellis_nats.jobs.maintenance.leader_tasks import LeaderTask, log_crash, run_leader_tasks
+from trellis_nats.jobs.maintenance.pause_holder import HOLD_EVERY, PauseHolder
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeat
 from trellis_nats.jobs.store.liveness import Liveness
@@ -108,6 +109,10 @@ class Maintainer:
 
             name = "the purge of ended jobs"
             tasks.append(LeaderTask(name, options.purge_every, cleaner.probe, purge))
+        if tasks:
+            holder = PauseHolder(self._connection, self._jobs)
+            name = "the hold of paused queues"
+            tasks.append(LeaderTask(name, HOLD_EVERY, tasks[0].probe, holder.run, is_extra=True))
         return tasks
 
     def _rescuer(self) -> JobRescuer:

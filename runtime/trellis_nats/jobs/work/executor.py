@@ -11,7 +11,7 @@ from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._tracing.span import Span
-from trellis_nats.errors import InvalidPayload, PermissionDenied
+from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer
 from trellis_nats.jobs.keys.model.template import JobKey
@@ -31,6 +31,7 @@ from trellis_nats.jobs.model.triage import (
     time_to_retry,
 )
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.store.event_log import WriteConflict
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.active_job import ActiveJob
@@ -46,6 +47,7 @@ from trellis_nats.jobs.work.other_version import VersionPatience
 from trellis_nats.jobs.work.queue_context import QueueContext
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, spread
 from trellis_nats.jobs.work.shutdown import Shutdown
+from trellis_nats.jobs.work.takeover import Takeover, log_still_running
 from trellis_nats.jobs.work.work_item import WorkItem, slot_request
 from trellis_nats.jobs.work.work_message import Work, WorkMessageReader
 
@@ -74,6 +76,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         versions: VersionPatience,
         counts: AttemptCounts,
         shutdown: Shutdown,
+        intake: Intake,
     ) -> None:
         """Prepare.
 
@@ -87,6 +90,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             versions: postpones payloads of other versions of the contract.
             counts: counts the attempts.
             shutdown: the steps of the worker's stop.
+            intake: whether jobs may begin.
         """
         self.attempts: dict[str, Attempt] = {}
         """The attempts that run now, by job id."""
@@ -100,16 +104,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
         self._max_deliver, self._backoff = context.binding.max_deliver, context.binding.backoff
         self._registration, self._liveness = registration, liveness
+        self._takeover = Takeover(context.event_log, liveness, queue=self._queue)
         self._slots, self._spans = slots, AttemptSpans(context.queue, counts)
         self._parking = parking
         self._jitter, self._versions, self._counts = jitter, versions, counts
-        self._shutdown = shutdown
-        self._stopping, self._grace_over = shutdown.stopping, shutdown.grace_over
+        self._shutdown, self._grace_over = shutdown, shutdown.grace_over
+        self._intake = intake
 
     async def execute(self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy) -> None:
         """Work one message until its job's outcome is stored or the message goes back to the server.
 
-        The permit is released as soon as the handler has ended, so that another handler may run.
+        It goes back at once, without an attempt, when the job may not begin: the worker stops, or the queue is paused. The permit is released as soon as the handler has ended, so that another handler may run.
 
         Raises:
             MalformedJobEvent: the job's newest event cannot be read; the message is still unanswered.
@@ -120,7 +125,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return
         item = self._item(message, work, permit, redelivery)
         item.newest = self._assumed(item)
-        while not self._stopping.is_set():
+        while self._intake.is_open:
             if item.newest is None:
                 item.newest = await self._event_log.newest(item.job_id)
             try:
@@ -137,8 +142,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         event = self._reader.events.read(message.data, digest="")
         return None if event is None else event.job_id
 
-    def close(self) -> None:
-        """Wake the messages that wait for a slot of their key, so that they go back to the server: the worker stops."""
+    def return_waiting(self) -> None:
+        """Wake the messages that wait for a slot of their key, so that they go back to the server."""
         if self._slots is not None:
             self._slots.wake_all()
 
@@ -190,11 +195,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             case Start(previous):
                 if previous is not JobState.PENDING and await self._was_retried(item):
                     await item.message.ack()
-                elif previous is not JobState.ACTIVE or not await self._runs_elsewhere(item):
+                elif previous is not JobState.ACTIVE or not await self._takeover.runs_elsewhere(item):
                     return await self._attempt(item, newest, admission)
             case Finished():
                 return await self._acknowledge_finished(item, newest)
-            case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._runs_elsewhere(item):
+            case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._takeover.runs_elsewhere(
+                item
+            ):
                 return True
             case Overdue(previous, tries):
                 late = "job exceeded deadline"
@@ -236,7 +243,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         async with self._parking.room:
             item.permit.release()
             await self._parking.wait_here(delay, item.job_id)
-        await item.permit.reacquire()
+        await self._intake.reacquire(item.permit)
 
     async def _wait(self, item: WorkItem, newest: StoredEvent, delay: timedelta) -> bool:
         """Let a job wait that may not begin yet. Return False to read the history again."""
@@ -260,51 +267,6 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """Return whether an operator retried the job after this message, so that the job has a newer message."""
         retried = await self._event_log.newest_of(item.job_id, EventType.RETRIED)
         return retried is not None and is_outdated(item.event, retried.event)
-
-    async def _runs_elsewhere(self, item: WorkItem) -> bool:
-        """Ask the process that began the newest attempt whether it still works on the job.
-
-        If it does, the message is left unanswered: that process keeps it from being redelivered.
-        """
-        started = await self._event_log.newest_of(item.job_id, EventType.STARTED)
-        try:
-            is_held = started is not None and await self._liveness.is_held(
-                item.job_id, started.event.instance_id, self._event_log.subjects
-            )
-        except PermissionDenied as denial:
-            if self._must_wait(item, denial):
-                return True
-            is_held = False
-        if is_held:
-            self._log_still_running(item, "in another worker")
-            return True
-        # Once for each delivery: the history is read again every few seconds while the job waits for its key.
-        _log.log(
-            logging.DEBUG if item.is_reported_lost else logging.WARNING,
-            "job %s of queue %s was redelivered: its worker no longer holds it",
-            item.job_id,
-            self._queue,
-            extra=log_fields(LogEvent.JOB_REDELIVERED_LOST, queue=self._queue, job_id=item.job_id),
-        )
-        item.is_reported_lost = True
-        return False
-
-    def _must_wait(self, item: WorkItem, denial: PermissionDenied) -> bool:
-        """Return whether to leave the message unanswered for an ack wait, where no worker can be asked.
-
-        If the worker is alive, its progress acks keep the server from delivering the message again.
-        """
-        delivered, connected_for = item.message.delivered, self._liveness.connected_for
-        if item.redelivery.is_silence_proven(delivered, connected_for=connected_for):
-            return False
-        _log.info(
-            "job %s of queue %s may still run in another worker: it waits until the server delivers it again: %s",
-            item.job_id,
-            self._queue,
-            denial,
-            extra=log_fields(LogEvent.JOB_POSTPONED, queue=self._queue, job_id=item.job_id),
-        )
-        return True
 
     async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
@@ -340,18 +302,9 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         payload = self._reader.payload(item) if self._versions.is_foreign(item) else None
         if isinstance(payload, InvalidPayload) and await self._versions.postpone(item, str(payload)):
             return True
-        if self._slots is not None and isinstance(item.key, JobKey) and item.job_id not in self.attempts:
-            found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
-            if found is NoSlot.TOO_MANY_WAITERS:
-                await item.postpone()
-                return True
-            if found is NoSlot.TOO_SLOW:
-                await item.postpone()
-                await self._slots.slow_down(item.key, item.job_id)
-                return True
-            if found is NoSlot.REREAD_HISTORY:
-                return False
-            item.lease = found
+        without_slot = await self._acquire_slot(item, newest, start)
+        if without_slot is not None:
+            return without_slot
         retry_after: timedelta | None = None
         slot_returned = True
         attempt = Attempt(
@@ -359,8 +312,10 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         )
         try:
             if item.job_id in self.attempts:  # that attempt continues, as one in another process would
-                self._log_still_running(item, "in this worker")
+                log_still_running(item, "in this worker")
                 return True
+            if not self._intake.is_open:
+                return False
             settlement = await self._run(item, payload, attempt, start)
             if settlement.acknowledgement is Acknowledgement.AGAIN:
                 retry_after = settlement.delay
@@ -373,6 +328,21 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if slot_returned:  # else the message is redelivered, and then removes the job from its key's record
             await acknowledge(item, settlement)
         return True
+
+    async def _acquire_slot(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool | None:
+        """Acquire a slot of the job's key, if it needs one. None: it may begin; else as `_attempt`."""
+        if self._slots is None or not isinstance(item.key, JobKey) or item.job_id in self.attempts:
+            return None
+        found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
+        if found is NoSlot.REREAD_HISTORY:
+            return False
+        if isinstance(found, NoSlot):
+            await item.postpone()
+            if found is NoSlot.TOO_SLOW:
+                await self._slots.slow_down(item.key, item.job_id)
+            return True
+        item.lease = found
+        return None
 
     async def _run(
         self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt, start: Start
@@ -438,13 +408,4 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             origin=origin_of(item.event),
             result=self._context.result,
             span=span,
-        )
-
-    def _log_still_running(self, item: WorkItem, where: str) -> None:
-        _log.info(
-            "job %s of queue %s was redelivered while it runs %s",
-            item.job_id,
-            self._queue,
-            where,
-            extra=log_fields(LogEvent.JOB_REDELIVERED_LIVE, queue=self._queue, job_id=item.job_id),
         )

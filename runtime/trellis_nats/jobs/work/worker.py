@@ -20,7 +20,7 @@ from trellis_nats._support.capacity import Capacity, Permit
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
-from trellis_nats.binding import QueueBinding
+from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     MalformedJobEvent,
@@ -34,11 +34,15 @@ from trellis_nats.health.service_health import Health
 from trellis_nats.jobs.delay.due_pull import DuePull
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.model.job_streams import work_consumer
+from trellis_nats.jobs.model.queue_pause import QueuePause
 from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.pause.intake import Intake
+from trellis_nats.jobs.pause.pause_watch import PauseWatch
 from trellis_nats.jobs.work.attempt import Attempt
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.jobs.work.shutdown import Shutdown
+from trellis_nats.metrics.registry import Number
 from trellis_nats.provision import compare_consumer, log_oddities, require_consumer
 
 __all__ = ["Worker"]
@@ -77,8 +81,10 @@ class Worker:
         *,
         find_write_problem: Callable[[], Awaitable[str | None]],
         concurrency: int,
-        work_stream: str,
+        jobs: JobsBinding,
         shutdown: Shutdown,
+        intake: Intake,
+        paused: Number,
     ) -> None:
         """Prepare; nothing is pulled before `start`.
 
@@ -91,13 +97,16 @@ class Worker:
             parking: where the queue's jobs wait for long.
             find_write_problem: returns why what the worker writes cannot be stored; None when it can.
             concurrency: how many handlers may run at a time.
-            work_stream: the stream with the queue's work messages.
+            jobs: names the stream with the queue's work messages, and the bucket with the record that pauses it.
             shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
+            intake: whether jobs may begin, which the worker decides and the executor reads.
+            paused: the metric that is 1 while the queue is paused.
         """
         self._connection, self._binding = connection, binding
         self._executor, self._server_clock = executor, parking.server_clock
         self._heartbeats, self._health = heartbeats, health
-        self._stream, self._concurrency = work_stream, concurrency
+        self._stream, self._concurrency = jobs.work_stream, concurrency
+        self._intake, self._paused = intake, paused
         self._shutdown = shutdown
         self._stopping = shutdown.stopping
         self._subjects, self._task_name = JobSubjects(binding.publish_prefix), f"work {binding.queue_type}"
@@ -114,33 +123,52 @@ class Worker:
         self._cancellations: Subscription | None = None
         self._unwatch: Callable[[], None] | None = None
         self._consumer_health = self._new_check(find_write_problem)
-        self._pull = Pull(
-            connection,
-            stream=work_stream,
-            consumer=binding.consumer_name,
+        self._pull = self._new_pull()
+        self._due = self._new_due_pull(parking)
+        self._pause_watch = PauseWatch(
+            connection, bucket=jobs.keys_bucket, queue=binding.queue_type, on_change=self._on_pause_change
+        )
+
+    def _new_pull(self) -> Pull:
+        return Pull(
+            self._connection,
+            stream=self._stream,
+            consumer=self._binding.consumer_name,
             deliver=self._take,
             on_state=self._consumer_health.on_state,
             accept=self._accept,
         )
-        self._due = DuePull(connection, binding, parking, health, count=concurrency, deliver=self._take_due)
+
+    def _new_due_pull(self, parking: Parking) -> DuePull:
+        return DuePull(
+            self._connection,
+            self._binding,
+            parking,
+            self._health,
+            count=self._concurrency,
+            deliver=self._take_due,
+            describe_pause=self._describe_pause,
+        )
 
     def _new_check(self, find_write_problem: Callable[[], Awaitable[str | None]]) -> ConsumerHealth:
         return ConsumerHealth(
             f"jobs.{self._binding.queue_type}",
             stream=self._stream,
             consumer=self._binding.consumer_name,
-            has_free_capacity=lambda: self._capacity.free > 0,
+            has_free_capacity=lambda: self._intake.is_open and self._capacity.free > 0,
             on_report=self._read_policy,
             find_write_problem=find_write_problem,
+            describe_pause=self._describe_pause,
         )
 
-    async def start(self, contract: Contract, *, may_create: bool, may_park: bool) -> None:
-        """Begin to pull.
+    async def start(self, contract: Contract, *, may_create: bool, may_park: bool, may_pause: bool) -> None:
+        """Begin to pull, unless the queue is paused.
 
         Args:
             contract: marks the consumer if it is created.
             may_create: whether to create the queue's consumer if it is missing.
             may_park: whether the account has the permissions to park jobs.
+            may_pause: whether it has those to notice that the queue is paused.
 
         Raises:
             ProvisioningError: the queue's consumer does not exist, or cannot be used.
@@ -151,8 +179,11 @@ class Worker:
         self._cancellations = self._connection.subscribe(
             self._subjects.cancellations(), self._on_cancellation
         )
+        if may_pause:
+            self._intake.is_unknown = True
+            await self._pause_watch.start()
         self._pull.start()
-        self._pull.set_capacity(self._concurrency)
+        self._request_more()
         self._unwatch = self._health.watch(self._consumer_health)
         await self._due.start(is_allowed=may_park)
 
@@ -181,9 +212,9 @@ class Worker:
         Returns while handlers that cannot be stopped still run; `release` gives their jobs back.
         """
         self._stopping.set()
-        self._executor.close()
+        self._executor.return_waiting()
         self._capacity.close()
-        await asyncio.gather(self._pull.stop(), self._due.stop())
+        await asyncio.gather(self._pause_watch.stop(), self._pull.stop(), self._due.stop())
         await grace.wait(self._running)
         self._shutdown.grace_over.set()
         self._interrupt()
@@ -260,7 +291,7 @@ class Worker:
     ) -> None:
         message.hold = hold
         try:
-            await permit.reacquire()
+            await self._intake.reacquire(permit)
             await self._executor.execute(message, permit, redelivery)
         except (MalformedJobEvent, MalformedKeyRecord, PayloadTooLarge) as error:
             # Another version may read it, or an operator repair it: no job is lost, and no other job waits for it.
@@ -277,7 +308,28 @@ class Worker:
 
     def _request_more(self) -> None:
         if not self._stopping.is_set():
-            self._pull.set_capacity(self._capacity.free)
+            self._pull.set_capacity(0 if self._intake.is_paused else self._capacity.free)
+
+    def _on_pause_change(self, pause: QueuePause | None) -> None:
+        """Obey the record. Handlers that run end normally; what has not begun goes back to the server."""
+        was_paused, is_paused = self._intake.pause is not None, pause is not None
+        self._intake.is_unknown, self._intake.pause = False, pause
+        self._paused.value = int(is_paused)
+        self._request_more()
+        self._due.hold(is_held=is_paused)
+        if was_paused == is_paused:
+            return
+        self._consumer_health.on_pause_change()
+        queue = self._binding.queue_type
+        if pause is None:
+            _log.info("queue %s: resumed", queue, extra=log_fields(LogEvent.QUEUE_RESUMED, queue=queue))
+            return
+        self._executor.return_waiting()
+        self._capacity.wake_all()
+        _log.info("queue %s: %s", queue, pause, extra=log_fields(LogEvent.QUEUE_PAUSED, queue=queue))
+
+    def _describe_pause(self) -> str | None:
+        return None if self._intake.pause is None else str(self._intake.pause)
 
     async def _return(self, message: Delivery, error: TransportError) -> None:
         """Give a message back to the server that could not begin, because NATS failed."""

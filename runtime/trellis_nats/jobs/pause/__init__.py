@@ -1,0 +1,24 @@
+"""Pauses a queue for all its workers, and lets it go on. The functions need a connection only."""
+
+from trellis_nats.jobs.model.queue_pause import QueuePause
+from trellis_nats.jobs.pause.consumer_hold import ConsumerHold, QueueConsumer
+from trellis_nats.jobs.pause.control import (
+    PauseResult,
+    ResumeResult,
+    list_pauses,
+    pause_queue,
+    read_pause,
+    resume_queue,
+)
+
+__all__ = [
+    "ConsumerHold",
+    "PauseResult",
+    "QueueConsumer",
+    "QueuePause",
+    "ResumeResult",
+    "list_pauses",
+    "pause_queue",
+    "read_pause",
+    "resume_queue",
+]
