@@ -1,4 +1,4 @@
-"""The audit log: who changed or saw what, and why. Stream TRELLIS_AUDIT keeps it for 400 days, and nothing can be edited.
+"""The audit log has who changed or saw what, and why. Stream TRELLIS_AUDIT keeps it for 400 days, and nothing can be edited.
 
 `records` is what is stored, `writer` stores it around an action, `reading` reads it newest first, `filters` is what `q` means
 there, and `resources` creates what the admin tools store on first use.
@@ -20,6 +20,7 @@ from trellis_admin.audit_log.resources import (
     ADMIN_BUCKET,
     AdminResourceMissing,
     CannotRead,
+    explain_missing,
     open_admin_bucket,
     requirements,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Phase",
     "clean_text",
     "count_audit",
+    "explain_missing",
     "open_admin_bucket",
     "parse_audit_filter",
     "read_audit",

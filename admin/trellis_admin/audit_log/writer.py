@@ -85,7 +85,7 @@ class AuditLog:
 
         Args:
             connection: where the log is.
-            actor: who acts.
+            actor: the person or program that acts.
             source: from where: `console`, `command line`, `Python API`, or `token <name>`.
         """
         self.actor = clean_text(actor, _ACTOR_MAX) or "unknown"

@@ -30,6 +30,7 @@ from trellis_admin.queries.jobs import (
 )
 from trellis_admin.queries.keys import list_keys
 from trellis_admin.queries.lineage import Family, FamilyMember, read_family
+from trellis_admin.queries.lookups import QueuePlace, count_bulk_states, count_targets, find_queues
 from trellis_admin.queries.overview import list_attention, read_overview
 from trellis_admin.queries.queues import list_queues
 from trellis_admin.queries.rows import (
@@ -73,6 +74,7 @@ __all__ = [
     "LogLine",
     "Overview",
     "ProjectionStatus",
+    "QueuePlace",
     "QueueRow",
     "Selection",
     "Series",
@@ -85,9 +87,12 @@ __all__ = [
     "Word",
     "WorkedQueueRow",
     "WorkerRow",
+    "count_bulk_states",
     "count_jobs",
     "count_states",
+    "count_targets",
     "find_jobs",
+    "find_queues",
     "list_attention",
     "list_error_groups",
     "list_jobs",

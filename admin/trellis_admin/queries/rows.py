@@ -306,7 +306,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
-    """A concurrency key with jobs that have not ended. Who holds its slots, and until when, is in the bucket of the service."""
+    """A concurrency key with jobs that have not ended. The holders of its slots, and until when, are in the bucket of the service."""
 
     service: str
     queue: str

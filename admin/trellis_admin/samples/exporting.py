@@ -34,7 +34,7 @@ from trellis_admin.samples.folder import Sample
 from trellis_admin.samples.redaction import Redaction, is_replaced
 from trellis_admin.samples.sampling import Sampling
 
-__all__ = ["ExportRequest", "Exported", "export_samples", "load_manifest"]
+__all__ = ["ExportRequest", "Exported", "export_samples", "load_manifest", "schema_of"]
 
 _STEP: Final = "choosing samples"
 
@@ -119,7 +119,7 @@ async def export_samples(
             chosen = await export.choose(selection, Sampling(request.sample))
             payloads = await export.read(replace(selection, sequences=chosen))
     redactions = {
-        name: Redaction(_schema_of(manifest, name), request.pointers) if request.redact else None
+        name: Redaction(schema_of(manifest, name), request.pointers) if request.redact else None
         for name in queues
     }
     samples = [
@@ -212,7 +212,7 @@ def _is_json(value: JsonValue) -> bool:
     return True
 
 
-def _schema_of(manifest: Mapping[str, JsonValue], queue: str) -> JsonValue:
+def schema_of(manifest: Mapping[str, JsonValue], queue: str) -> JsonValue:
     """Return the schema of the payloads of a queue. Without one, nothing is declared, and everything is redacted."""
     jobs, schemas = _object(manifest.get("jobs")), _object(manifest.get("schemas"))
     reference = _object(_object(jobs.get(queue)).get("payload")).get("schema")

@@ -245,6 +245,8 @@ class LogEvent(StrEnum):
     """A stopping leader could not release its lease, which now has to expire."""
     AUDIT_OUTCOME_NOT_STORED = "audit_outcome_not_stored"
     """An operator's action has ended, and NATS did not take the record of its outcome: the audit log has only its begin."""
+    BULK_NOT_RUN = "bulk_not_run"
+    """A process that serves cannot run a bulk action of an operator."""
     MAINTENANCE_OFF = "maintenance_off"
     """The account lacks a permission for a maintenance task, which is off in this process."""
     MAINTENANCE_FAILED = "maintenance_failed"

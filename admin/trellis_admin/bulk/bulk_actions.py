@@ -1,0 +1,327 @@
+"""Begins, steers and runs bulk actions, for an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from pydantic import JsonValue
+from trellis_nats import TrellisError
+from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.clock import now
+from trellis_nats.errors import TransportError
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.maintenance.leader import Leadership
+
+from trellis_admin.audit_log import Action, Kind, Outcome, Phase, clean_text
+from trellis_admin.bulk import changes
+from trellis_admin.bulk.changes import BulkProblem
+from trellis_admin.bulk.planning import BulkPlan, plan_bulk
+from trellis_admin.bulk.record import BEGIN_WITH, RATE, BulkAction, BulkRecord
+from trellis_admin.bulk.runner import BulkRunner
+from trellis_admin.bulk.store import BulkStore, lease_key
+from trellis_admin.bulk.world import JobsWorld, audit_record
+from trellis_admin.payloads import PayloadContract
+from trellis_admin.queries import JobFilter
+from trellis_admin.session import Session
+
+__all__ = ["BulkActions", "CountDiffers"]
+
+_log = logging.getLogger(__name__)
+
+LEASE: Final = timedelta(seconds=15)
+"""How long after the death of its process a bulk action continues in another one."""
+_DONE: Final = {
+    BulkAction.CANCEL: "cancelled",
+    BulkAction.RETRY: "retried",
+    BulkAction.REPLAY: "replayed",
+    BulkAction.DISMISS: "dismissed",
+}
+_WATCH_AGAIN: Final = 2.0
+"""Seconds until the records are watched again after an error."""
+
+
+class CountDiffers(BulkProblem):
+    """The confirmed number of jobs is not that of the selection. Nothing was changed."""
+
+    def __init__(self, action: BulkAction, *, confirmed: int, count: int) -> None:
+        super().__init__(
+            f"nothing was {_DONE[action]}: you confirmed {confirmed:,}, and the filter has {count:,} jobs now"
+        )
+        self.confirmed = confirmed
+        self.count = count
+
+
+def _ignore(_record: BulkRecord) -> None:
+    """Show nothing."""
+
+
+@dataclass(slots=True)
+class BulkActions:
+    """Acts on many jobs at once. A bulk action is a record that survives the process which runs it.
+
+    `plan` counts, `start` stores the record, and `run` runs it; so does a process that serves (`trellis web`), which also
+    continues what a process that died had begun.
+    """
+
+    session: Session
+    contract: PayloadContract | None = None
+    lease: timedelta = LEASE
+
+    async def plan(
+        self,
+        action: BulkAction | str,
+        query: str | JobFilter,
+        *,
+        at: int | None = None,
+        seen_count: int | None = None,
+    ) -> BulkPlan:
+        """Count what a bulk action would do, without doing it.
+
+        Args:
+            action: `cancel`, `retry`, `replay` or `dismiss`.
+            query: which jobs; those whose state the action does not take are left out.
+            at: the sequence at which the caller has looked at them; None for now. Later changes are not selected.
+            seen_count: how many the caller saw then: the dry run says how many have changed since.
+
+        Raises:
+            FilterProblem: the filter cannot be read.
+            BulkProblem: it asks only for states that the action does not take.
+            TransportError: the server did not answer.
+        """
+        return await plan_bulk(
+            self.session, BulkAction(action), query, at=at, seen_count=seen_count, contract=self.contract
+        )
+
+    async def start(
+        self,
+        plan: BulkPlan,
+        *,
+        confirm: int,
+        reason: str | None = None,
+        begin_with: int | None = BEGIN_WITH,
+        rate: float | None = RATE,
+    ) -> BulkRecord:
+        """Store a bulk action, after its selection was counted again. It begins when a process runs it.
+
+        Args:
+            plan: as `plan` returned it; with `replace(plan, …)` from an address.
+            confirm: how many jobs the operator confirmed.
+            reason: why, for each job's history and the audit log.
+            begin_with: after so many jobs it waits for `go_on`; None to do all without waiting.
+            rate: jobs a second; None for as fast as possible.
+
+        Raises:
+            CountDiffers: the selection has another number of jobs.
+            BulkProblem: it has none, or a number is out of range.
+            AdminResourceMissing: the account may not store the audit log or the record.
+            TransportError: the server did not answer.
+        """
+        changes.check_rate(rate)
+        if begin_with is not None and begin_with < 1:
+            raise BulkProblem(f"a bulk action begins with at least one job, not {begin_with}")
+        now_selected = await plan_bulk(self.session, plan.action, plan.filter, at=plan.at)
+        if confirm != now_selected.count:
+            raise CountDiffers(plan.action, confirmed=confirm, count=now_selected.count)
+        if confirm == 0:
+            raise BulkProblem(
+                f"no job matches {plan.filter.text or 'the filter'}: there is nothing to {plan.action}"
+            )
+        audit = self.session.audit
+        record = BulkRecord(
+            id=new_id(),
+            action=plan.action,
+            filter=now_selected.filter.text,
+            at=plan.at,
+            count=confirm,
+            actor=audit.actor,
+            source=audit.source,
+            reason=clean_text(reason or ""),
+            created_at=now(),
+            begin_with=begin_with if begin_with is not None and begin_with < confirm else None,
+            rate=rate,
+            dry_run=plan.dry_run.counts,
+            limit=begin_with if begin_with is not None and begin_with < confirm else None,
+            counted_to=plan.at,
+        )
+        await audit.store(audit_record(record))
+        try:
+            await (await BulkStore.open(self.session.connection)).create(record)
+        except Exception as error:
+            await audit.store_outcome(audit_record(record), Outcome(Phase.FAILED, str(error), now()))
+            raise
+        return record
+
+    async def read(self, bulk_id: str) -> BulkRecord:
+        """Return a bulk action as it is now.
+
+        Raises:
+            BulkNotFound: there is none of this id.
+            TransportError: the server did not answer.
+        """
+        return await BulkStore(self.session.connection).read(bulk_id)
+
+    async def list_all(self) -> list[BulkRecord]:
+        """Return all bulk actions, newest first. Raises as `read`."""
+        return await BulkStore(self.session.connection).list_all()
+
+    async def refusals(self, bulk_id: str) -> dict[str, str]:
+        """Return why jobs were refused, by `<prefix>.<id>`: the first 1,000. Raises as `read`."""
+        return await BulkStore(self.session.connection).read_refusals(bulk_id)
+
+    async def pause(self, bulk_id: str, *, reason: str | None = None) -> BulkRecord:
+        """Pause it, within half a second.
+
+        Raises:
+            BulkProblem: there is no such action, or it does not run.
+            AdminResourceMissing: the account may not store the audit log.
+            TransportError: the server did not answer.
+        """
+        return await self._command(Action.PAUSE, bulk_id, reason, changes.pause)
+
+    async def go_on(self, bulk_id: str, *, reason: str | None = None) -> BulkRecord:
+        """Let it go on, after it waited, was paused, or stopped because jobs died again. Raises as `pause`."""
+        record = await self.read(bulk_id)
+        outcomes = await JobsWorld(self.session, None).count_outcomes(record)
+        return await self._command(
+            Action.RESUME, bulk_id, reason, partial(changes.go_on, outcomes=outcomes, at=now())
+        )
+
+    async def change_rate(self, bulk_id: str, rate: float | None, *, reason: str | None = None) -> BulkRecord:
+        """Change how many jobs it sends a second; None for as fast as possible. Raises as `pause`."""
+        changes.check_rate(rate)
+        reduce = partial(changes.change_rate, rate=rate)
+        return await self._command(Action.RATE, bulk_id, reason, reduce, rate=rate)
+
+    async def abort(self, bulk_id: str, *, reason: str | None = None) -> BulkRecord:
+        """End it: no further job is sent. What was sent stays sent. Raises as `pause`.
+
+        If no process runs it, call `run` to have what was sent counted for the last time.
+        """
+        note = clean_text(f"{self.session.audit.actor}: {reason}" if reason else self.session.audit.actor)
+        return await self._command(Action.ABORT, bulk_id, reason, partial(changes.abort, note=note, at=now()))
+
+    async def run(self, bulk_id: str, *, on_progress: Callable[[BulkRecord], None] = _ignore) -> BulkRecord:
+        """Run it until it is done, waits, or was paused, stopped or aborted, and return it as it is then.
+
+        While another process runs it, this one waits, and continues if that one dies.
+
+        Args:
+            bulk_id: its id.
+            on_progress: called with the record about twice a second.
+
+        Raises:
+            BulkProblem: there is no such action.
+            AdminResourceMissing: the account may not write its record.
+            TransportError: the server refused what is needed to go on.
+        """
+        store = await BulkStore.open(self.session.connection)
+        record = await store.read(bulk_id)
+        world = JobsWorld(self.session, self.contract)
+        while record.needs_runner:
+            me = new_id()
+            async with self._held_lease(store, bulk_id, me) as leadership:
+                record = await store.read(bulk_id)
+                if record.needs_runner:
+                    runner = BulkRunner(bulk_id, me, store, world, lambda: leadership.is_held, on_progress)
+                    record = await runner.run()
+        return record
+
+    async def serve(self) -> None:
+        """Run every bulk action that needs a process, those that begin later too, until cancelled.
+
+        Several processes may do so: one of them runs each action, and another one continues if that one dies.
+
+        Raises:
+            AdminResourceMissing: the bucket does not exist, and the account may not create it.
+        """
+        store = await BulkStore.open(self.session.connection)
+        serving = _Serving(self)
+        try:
+            while True:
+                with suppress(TransportError):
+                    async for stored in store.bucket.watch("bulk.*"):
+                        record = BulkRecord.parse(stored.value)
+                        if record is not None and record.needs_runner:
+                            serving.wake(record.id)
+                await asyncio.sleep(_WATCH_AGAIN)
+        finally:
+            await serving.stop()
+
+    async def _command(
+        self,
+        action: Action,
+        bulk_id: str,
+        reason: str | None,
+        reduce: Callable[[BulkRecord], BulkRecord],
+        **detail: JsonValue,
+    ) -> BulkRecord:
+        store = BulkStore(self.session.connection)
+        await store.read(bulk_id)
+        target: dict[str, JsonValue] = {"bulk": bulk_id, **detail}
+        async with self.session.audit.action(Kind.BULK, action, target, reason=reason) as audited:
+            record = await store.change(bulk_id, reduce)
+            audited.done(f"it is {record.state}", sent=record.sent, count=record.count)
+        return record
+
+    @asynccontextmanager
+    async def _held_lease(self, store: BulkStore, bulk_id: str, me: str) -> AsyncGenerator[Leadership]:
+        """Hold the lease of a bulk action for the length of the block."""
+        leadership = Leadership(store.bucket, lease_key(bulk_id), me=me, length=self.lease)
+        renewing = asyncio.create_task(leadership.run())
+        held = asyncio.create_task(leadership.wait_until_held())
+        try:
+            await asyncio.wait([renewing, held], return_when=asyncio.FIRST_COMPLETED)
+            if renewing.done():
+                renewing.result()
+            yield leadership
+        finally:
+            for task in (renewing, held):
+                task.cancel()
+            await asyncio.gather(renewing, held, return_exceptions=True)
+            await leadership.release()
+
+
+class _Serving:
+    """The bulk actions that a process runs or waits for."""
+
+    def __init__(self, bulk: BulkActions) -> None:
+        self._bulk = bulk
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._woken: set[str] = set()
+        """Those whose records changed since a process began to run them: they may need one again."""
+
+    def wake(self, bulk_id: str) -> None:
+        """Run a bulk action, if it is not run by this process already."""
+        self._woken.add(bulk_id)
+        if bulk_id not in self._tasks:
+            self._tasks[bulk_id] = asyncio.create_task(self._run(bulk_id))
+
+    async def stop(self) -> None:
+        """Stop what runs. Other processes, or this one later, continue it."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, bulk_id: str) -> None:
+        try:
+            while bulk_id in self._woken:
+                self._woken.discard(bulk_id)
+                try:
+                    await self._bulk.run(bulk_id)
+                except TrellisError as error:
+                    _log.warning(
+                        "bulk action %s is not run: %s",
+                        bulk_id,
+                        error,
+                        extra=log_fields(LogEvent.BULK_NOT_RUN),
+                    )
+        finally:
+            del self._tasks[bulk_id]

@@ -1,0 +1,212 @@
+"""What a bulk action would do: the selection, how many jobs it has, and what would become of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
+
+from trellis_nats._support.bounded_gather import bounded_gather
+from trellis_nats.clock import now
+from trellis_nats.errors import MalformedJobEvent
+from trellis_nats.jobs.model.event import instant
+
+from trellis_admin.bulk.changes import BulkProblem
+from trellis_admin.bulk.record import BulkAction, DryCounts
+from trellis_admin.bulk.runner import Selected
+from trellis_admin.bulk.world import ALLOWED, read_opening
+from trellis_admin.payloads import PayloadContract
+from trellis_admin.queries import (
+    JobFilter,
+    Selection,
+    count_targets,
+    parse_filter,
+    read_status,
+    select_targets,
+)
+from trellis_admin.queries.filters import Word
+from trellis_admin.session import Session
+
+__all__ = ["BulkPlan", "DryRun", "Refusal", "plan_bulk", "select_jobs"]
+
+_CHECKED_MAX: Final = 2_000
+_SECONDS: Final = 10.0
+_PAGE: Final = 256
+_EXAMPLES: Final = 5
+_REASONS: Final = 20
+
+
+class Refusal(NamedTuple):
+    """A reason why jobs would be refused."""
+
+    reason: str
+    number: int
+    examples: tuple[str, ...]
+    """Ids of the first of these jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What would become of the selected jobs."""
+
+    accepted: int
+    """How many would be acted upon, of those that were checked."""
+    refused: int
+    expired: int
+    """How many would be refused because their deadline has passed; of all selected jobs."""
+    changed: int
+    """How many of the jobs that the caller saw have changed since."""
+    checked: int
+    """How many payloads were read, of all selected jobs at most 2,000 within 10 s; all jobs where no payload has to be read."""
+    is_complete: bool
+    """Whether every job was checked."""
+    reasons: tuple[Refusal, ...] = ()
+    """The most frequent first, at most 20."""
+
+    @property
+    def counts(self) -> DryCounts:
+        """The numbers alone, for the record of the bulk action."""
+        return DryCounts(
+            accepted=self.accepted, refused=self.refused, expired=self.expired, checked=self.checked
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkPlan:
+    """A bulk action that has not begun. Nothing has been changed."""
+
+    action: BulkAction
+    filter: JobFilter
+    """With absolute times, and with the states that the action takes."""
+    at: int
+    """The sequence of stream JOBS at which the jobs were looked at."""
+    count: int
+    """How many jobs are selected."""
+    dry_run: DryRun
+
+
+def select_jobs(action: BulkAction, text: str | JobFilter, at: datetime) -> JobFilter:
+    """Return the filter of a bulk action: only jobs in states that the action takes match.
+
+    Raises:
+        FilterProblem: the filter cannot be read.
+        BulkProblem: it asks for other states only.
+    """
+    wanted = parse_filter(text, at) if isinstance(text, str) else text
+    allowed = ALLOWED[action]
+    states = [state for state in allowed if state in wanted.states]
+    if not states:
+        asked = ", ".join(sorted(wanted.states))
+        raise BulkProblem(
+            f"{action} takes jobs that are {' or '.join(allowed)}, and the filter asks for {asked}"
+        )
+    return wanted if wanted.states <= set(states) else wanted.with_term(Word.STATE, *states)
+
+
+async def plan_bulk(
+    session: Session,
+    action: BulkAction,
+    text: str | JobFilter,
+    *,
+    at: int | None = None,
+    seen_count: int | None = None,
+    contract: PayloadContract | None = None,
+) -> BulkPlan:
+    """Count what a bulk action would do, without doing it.
+
+    Args:
+        session: of the operator.
+        action: what it would do.
+        text: which jobs.
+        at: the sequence at which the caller has looked at them; None for now.
+        seen_count: how many the caller saw at that sequence.
+        contract: whose workers have to read the payloads; None where it is not known.
+
+    Raises:
+        FilterProblem: the filter cannot be read.
+        BulkProblem: it asks for states that the action does not take.
+        TransportError: the server did not answer.
+    """
+    began = now()
+    wanted = select_jobs(action, text, began)
+    await session.catch_up()
+    selection = Selection(wanted, (await session.ask(read_status)).at if at is None else at)
+    count = await session.ask(count_targets, selection)
+    expired = await session.ask(count_targets, selection, overdue_at=began) if action.sends else 0
+    changed = 0 if seen_count is None else max(0, seen_count - count)
+    if contract is None or not action.sends:
+        dry_run = DryRun(
+            accepted=count - expired,
+            refused=0,
+            expired=expired,
+            changed=changed,
+            checked=count,
+            is_complete=True,
+        )
+    else:
+        dry_run = await _check_payloads(session, selection, contract, count, expired, changed)
+    return BulkPlan(action=action, filter=wanted, at=selection.at, count=count, dry_run=dry_run)
+
+
+async def _check_payloads(
+    session: Session,
+    selection: Selection,
+    contract: PayloadContract,
+    count: int,
+    expired: int,
+    changed: int,
+) -> DryRun:
+    """Read the payloads of the selected jobs, as many as is bounded, and count why they would be refused."""
+    due, after, checked, late = monotonic() + _SECONDS, 0, 0, 0
+    reasons: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
+    while checked < _CHECKED_MAX and monotonic() < due:
+        limit = min(_PAGE, _CHECKED_MAX - checked)
+        targets = await session.ask(select_targets, selection, after=after, limit=limit)
+        if not targets:
+            break
+        jobs = [Selected(target.prefix, target.id, target.state_sequence) for target in targets]
+        judged = await bounded_gather(jobs, partial(_judge, session, contract))
+        for job, why in zip(jobs, judged, strict=True):
+            if why is _Expired.PASSED:
+                late += 1
+            elif why is not None:
+                reasons[why] += 1
+                named = examples.setdefault(why, [])
+                named += [job.job_id] if len(named) < _EXAMPLES else []
+        checked += len(jobs)
+        after = jobs[-1].state_sequence
+    refused = reasons.total()
+    return DryRun(
+        accepted=checked - refused - late,
+        refused=refused,
+        expired=expired,
+        changed=changed,
+        checked=checked,
+        is_complete=checked >= count,
+        reasons=tuple(
+            Refusal(why, number, tuple(examples[why])) for why, number in reasons.most_common(_REASONS)
+        ),
+    )
+
+
+class _Expired(Enum):
+    PASSED = auto()
+
+
+async def _judge(session: Session, contract: PayloadContract, job: Selected) -> str | _Expired | None:
+    """Return why a job would be refused; None if it would not."""
+    try:
+        opened = await read_opening(session, job)
+    except MalformedJobEvent as problem:
+        return str(problem)
+    if opened is None:
+        return "its payload is not stored any longer"
+    deadline = instant(opened.stored.event.deadline)
+    if deadline is not None and deadline <= now():
+        return _Expired.PASSED
+    return contract.refuse(job.prefix, opened.text, opened.stored.digest)

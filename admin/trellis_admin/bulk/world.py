@@ -1,0 +1,184 @@
+"""What a bulk action does to the stream and asks the projection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats._nats.jetstream.bulk_reader import BulkReader
+from trellis_nats._nats.jetstream.streams import get_last_message
+from trellis_nats.clock import now
+from trellis_nats.errors import (
+    ActionRefused,
+    JobNotFound,
+    MalformedJobEvent,
+    PayloadTooLarge,
+)
+from trellis_nats.jobs.actions.job_actions import ActionDone, JobActions, job_actions
+from trellis_nats.jobs.model.admin_action import AdminAction
+from trellis_nats.jobs.model.copied_event import StoredText
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM, JobSubjects
+from trellis_nats.jobs.store.event_log import EventLog
+
+from trellis_admin.audit_log import Action, AuditRecord, Kind, Outcome, Phase
+from trellis_admin.bulk.record import BulkAction, BulkRecord, BulkState, Outcomes
+from trellis_admin.bulk.runner import Acted, Fate, Selected
+from trellis_admin.payloads import PayloadContract
+from trellis_admin.queries import Selection, count_bulk_states, parse_filter, select_targets
+from trellis_admin.session import Session
+
+__all__ = ["AGAIN", "ALLOWED", "JobsWorld", "audit_record", "read_opening"]
+
+ALLOWED: Final = {
+    BulkAction.CANCEL: (JobState.PENDING, JobState.RETRY, JobState.ACTIVE),
+    BulkAction.RETRY: (JobState.FAILED,),
+    BulkAction.REPLAY: (JobState.DEAD,),
+    BulkAction.DISMISS: (JobState.DEAD,),
+}
+"""The states of the jobs that each action takes."""
+AGAIN: Final = frozenset({JobState.DEAD, JobState.FAILED})
+"""A job that was sent and is in one of these died again."""
+_OPEN: Final = frozenset({JobState.PENDING, JobState.ACTIVE, JobState.RETRY})
+_EVENTS: Final = {
+    BulkAction.CANCEL: EventType.CANCELLED,
+    BulkAction.RETRY: EventType.RETRIED,
+    BulkAction.REPLAY: EventType.RETRIED,
+    BulkAction.DISMISS: EventType.DISMISSED,
+}
+_CHANGED: Final = ("changed", "state")
+_TIMEOUT: Final = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class JobsWorld:
+    """The jobs of stream JOBS."""
+
+    session: Session
+    contract: PayloadContract | None
+    """Payloads that its workers would refuse are not sent; None where it is not known."""
+    _actions: dict[str, JobActions] = field(default_factory=dict[str, JobActions])
+
+    async def select(self, record: BulkRecord, *, limit: int) -> Sequence[Selected]:
+        """Return the next jobs of the selection, by the projection as of now."""
+        await self.session.catch_up()
+        selection = Selection(parse_filter(record.filter, record.created_at), record.at)
+        targets = await self.session.ask(select_targets, selection, after=record.cursor, limit=limit)
+        return [Selected(target.prefix, target.id, target.state_sequence) for target in targets]
+
+    async def act(self, record: BulkRecord, job: Selected) -> Acted:
+        """Act on a job as it was seen."""
+        try:
+            why = await self._refuse(record, job)
+            if why is not None:
+                return Acted(Fate.REFUSED, reason=why)
+            done = await self._act(record, job)
+        except ActionRefused as refused:
+            own = await self._find_own(record, job)
+            if own is not None:
+                return Acted(Fate.OURS, own)
+            return Acted(Fate.CHANGED if refused.why in _CHANGED else Fate.REFUSED, reason=str(refused))
+        except JobNotFound as missing:
+            return Acted(Fate.CHANGED, reason=str(missing))
+        except (MalformedJobEvent, PayloadTooLarge) as problem:
+            return Acted(Fate.REFUSED, reason=str(problem))
+        return Acted(Fate.SENT, done.sequence)
+
+    async def count_events(self, record: BulkRecord, *, after: int) -> tuple[int, int]:
+        """Count the events of the bulk action that follow a sequence."""
+        found = last = 0
+        filters = [f"{EVENTS_PREFIX}.*.*.*.{_EVENTS[record.action]}"]
+        async with BulkReader(self.session.connection, STREAM, filters, after=after) as reader:
+            while page := await reader.read():
+                for stored in page:
+                    if _is_own(record, stored.message.data):
+                        found, last = found + 1, stored.sequence
+        return found, last
+
+    async def count_outcomes(self, record: BulkRecord) -> Outcomes:
+        """Return what has become of the jobs that were sent, by the projection as of now."""
+        await self.session.catch_up()
+        states = await self.session.ask(count_bulk_states, record.id)
+        return Outcomes(
+            ended=sum(number for state, number in states.items() if state not in _OPEN),
+            again=sum(number for state, number in states.items() if state in AGAIN),
+        )
+
+    async def report_end(self, record: BulkRecord) -> None:
+        """Store in the audit log how the action ended."""
+        text = f"{record.sent:,} sent, {record.refused:,} refused, {record.changed:,} had changed"
+        if record.state is BulkState.ABORTED:
+            text = f"aborted after {record.sent:,} of {record.count:,}; {text}"
+        detail = {"sent": record.sent, "refused": record.refused, "changed": record.changed}
+        await self.session.audit.store_outcome(
+            audit_record(record), Outcome(Phase.DONE, text, record.ended_at or now(), dict(detail))
+        )
+
+    async def _refuse(self, record: BulkRecord, job: Selected) -> str | None:
+        """Return why the workers of the contract would refuse the payload of a job."""
+        if self.contract is None or not record.action.sends or not self.contract.has_queue(job.prefix):
+            return None
+        opened = await read_opening(self.session, job)
+        return None if opened is None else self.contract.refuse(job.prefix, opened.text, opened.stored.digest)
+
+    async def _act(self, record: BulkRecord, job: Selected) -> ActionDone:
+        actions = self._actions.get(job.prefix)
+        if actions is None:
+            actions = self._actions[job.prefix] = job_actions(self.session.connection, job.prefix)
+        by = AdminAction(
+            actor=record.actor, reason=record.reason or None, source=record.source, bulk_id=record.id
+        )
+        match record.action:
+            case BulkAction.CANCEL:
+                return await actions.cancel(job.job_id, by, seen=job.state_sequence)
+            case BulkAction.RETRY:
+                return await actions.retry(job.job_id, by, seen=job.state_sequence)
+            case BulkAction.REPLAY:
+                return await actions.replay(job.job_id, by, seen=job.state_sequence)
+            case BulkAction.DISMISS:
+                return await actions.dismiss(job.job_id, by, seen=job.state_sequence)
+
+    async def _find_own(self, record: BulkRecord, job: Selected) -> int | None:
+        """Return the sequence of the event by which this bulk action acted upon a job before."""
+        subject = JobSubjects(job.prefix).event(job.job_id, _EVENTS[record.action])
+        stored = await get_last_message(self.session.connection, STREAM, subject)
+        return stored.sequence if stored is not None and _is_own(record, stored.data) else None
+
+
+async def read_opening(session: Session, job: Selected) -> StoredText | None:
+    """Return the newest event that has the payload of a job; None if there is none any longer.
+
+    Raises:
+        MalformedJobEvent: it cannot be read.
+        TransportError: the server did not answer.
+    """
+    event_log = EventLog(session.connection, JobSubjects(job.prefix), digest="", timeout=_TIMEOUT)
+    created, retried = await event_log.openings(job.job_id)
+    openings = [opening for opening in (retried, created) if opening is not None]
+    return next((opening for opening in openings if opening.stored.event.has_payload), None)
+
+
+def audit_record(record: BulkRecord) -> AuditRecord:
+    """Return the record that the audit log has of a bulk action."""
+    return AuditRecord(
+        id=record.id,
+        kind=Kind.BULK,
+        action=Action(record.action),
+        actor=record.actor,
+        source=record.source,
+        target={"filter": record.filter, "at": record.at, "count": record.count},
+        reason=record.reason,
+        at=record.created_at,
+    )
+
+
+def _is_own(record: BulkRecord, data: bytes) -> bool:
+    """Return whether an event was written by a bulk action."""
+    if record.id.encode() not in data:  # almost every other event: it need not be parsed
+        return False
+    event = LifecycleEvent.parse(data)
+    admin = None if event is None else event.admin_action
+    return isinstance(admin, dict) and admin.get("bulkId") == record.id

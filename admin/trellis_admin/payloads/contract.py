@@ -1,0 +1,113 @@
+"""The payloads of one contract: read as its workers read them, and redacted by its schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import JsonValue
+from trellis_nats import Options, Runtime, Service
+from trellis_nats._nats.wire.message import Message
+from trellis_nats.codec import JsonText, decode_json
+from trellis_nats.errors import ConfigurationError, InvalidPayload
+from trellis_nats.jobs.model.payload_reader import PayloadReader as StoredPayloads
+from trellis_nats.runtime import runtime_of
+
+from trellis_admin.audit.readers import PayloadReader, Refused
+from trellis_admin.audit.stored_jobs import list_queues
+from trellis_admin.samples import load_manifest
+from trellis_admin.samples.exporting import schema_of
+from trellis_admin.samples.redaction import Redacted, Redaction
+
+__all__ = ["PayloadContract"]
+
+
+class PayloadContract:
+    """A contract, by a generated package. Queues are named by their publish prefix."""
+
+    def __init__(
+        self,
+        digest: str,
+        readers: Mapping[str, PayloadReader],
+        payloads: Mapping[str, StoredPayloads[Any]],
+        redactions: Mapping[str, Redaction],
+    ) -> None:
+        self.digest = digest
+        """The digest of the contract."""
+        self._readers = readers
+        self._payloads = payloads
+        self._redactions = redactions
+
+    @classmethod
+    def of(cls, service: type[Service] | Service) -> Self:
+        """Read the contract of a generated package. A service may have upcasters registered.
+
+        Raises:
+            UnreadablePackage: the package has no `contract.json`.
+        """
+        own_type = type(service) if isinstance(service, Service) else service
+        runtime = Runtime(service.contract, Options())
+        own = own_type(runtime)
+        surfaces = runtime_of(service if isinstance(service, Service) else own).surfaces
+        jobs = runtime.binding.jobs
+        if jobs is None:
+            return cls(service.contract.digest, {}, {}, {})
+        manifest = load_manifest(own_type)
+        queues = list_queues(surfaces)
+        prefixes = {name: jobs.queues[name].publish_prefix for name in queues if name in jobs.queues}
+        return cls(
+            service.contract.digest,
+            {
+                prefix: PayloadReader(queues[name].spec, queues[name].payloads)
+                for name, prefix in prefixes.items()
+            },
+            {prefix: queues[name].payloads for name, prefix in prefixes.items()},
+            {prefix: Redaction(schema_of(manifest, name)) for name, prefix in prefixes.items()},
+        )
+
+    def has_queue(self, prefix: str) -> bool:
+        """Return whether the contract has the queue."""
+        return prefix in self._readers
+
+    def refuse(self, prefix: str, data: bytes, digest: str) -> str | None:
+        """Return why a worker of the contract would refuse the payload of an event; None if it reads it.
+
+        Args:
+            prefix: the queue's. One that the contract does not have refuses nothing.
+            data: the text of a `created` or `retried` event.
+            digest: of the contract that wrote it; empty where that is not known.
+        """
+        reader = self._readers.get(prefix)
+        if reader is None:
+            return None
+        found = reader.read(Message("", data, {}), digest)
+        if not isinstance(found, Refused):
+            return None
+        named = "; ".join(f"{failure.place or '/'}: {failure.text}" for failure in found.failures[:3])
+        return f"contract {self.digest[:8]} does not read it: {named}"
+
+    def redact(self, prefix: str, value: JsonValue) -> Redacted | None:
+        """Return a payload without what the schema calls secret; None where the contract does not have the queue."""
+        redaction = self._redactions.get(prefix)
+        return None if redaction is None else redaction.redact(value)
+
+    def validate(self, prefix: str, text: bytes) -> JsonText:
+        """Return a new payload, with its text as it is, once it is known that workers read it.
+
+        Args:
+            prefix: the queue's.
+            text: the payload as JSON.
+
+        Raises:
+            InvalidPayload: it is not JSON, or does not match its schema.
+            ConfigurationError: the contract does not have the queue.
+        """
+        payloads = self._payloads.get(prefix)
+        if payloads is None:
+            raise ConfigurationError(f"the contract {self.digest[:8]} does not have the queue of {prefix}")
+        try:
+            value = decode_json(text)
+        except ValueError as error:
+            raise InvalidPayload("the edited payload", [("#", f"it is not JSON: {error}")]) from None
+        payloads.read(value, self.digest)
+        return JsonText(value, text)
