@@ -23,6 +23,11 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command(
+        name="doctor",
+        module="doctor",
+        help="Look for what keeps jobs from running, and print the remedy of each fault.",
+    ),
     Command(name="up", module="up", help="Run a nats-server for development on this machine."),
     Command(
         name="provision",

@@ -1,0 +1,310 @@
+"""Checks of queues: their consumers, their workers and what a contract states about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, WORK_PREFIX
+from trellis_nats.provision import Creation, Refusal, Update
+from trellis_nats.provision.compare import filters_of
+
+from trellis_admin.doctor.facts import Facts, HeartbeatFacts, QueueFacts
+from trellis_admin.doctor.findings import Finding, Severity
+
+__all__ = [
+    "check_advisories",
+    "check_backoff",
+    "check_consumer_filters",
+    "check_contracts",
+    "check_dead",
+    "check_exhausted",
+    "check_max_ack_pending",
+    "check_max_deliver",
+    "check_pauses",
+    "check_removed_queues",
+    "check_two_ack_waits",
+    "check_unknown_consumers",
+    "check_unworked",
+    "check_workers",
+]
+
+_PAUSE_SINCE: Final = (2, 11, 0)
+_ROOM: Final = 1_000
+_SILENT: Final = timedelta(seconds=75)
+"""A worker sends a heartbeat every 30 s: it has missed two."""
+_FORGOTTEN: Final = timedelta(days=1)
+"""A heartbeat that is older says nothing about today."""
+_LONG_PAUSE: Final = timedelta(days=1)
+_DIED_MANY: Final = 10
+_STEPS_SHOWN: Final = 3
+
+
+def _durable(queue: QueueFacts) -> str:
+    return f"{queue.service}__{queue.queue}"
+
+
+def check_backoff(facts: Facts) -> Iterator[Finding]:
+    """A consumer delays retries itself, which replaces its ack wait."""
+    for queue in facts.queues:
+        if queue.work.backoff:
+            steps = ", ".join(f"{step.total_seconds():g} s" for step in queue.work.backoff[:_STEPS_SHOWN])
+            yield Finding(
+                check="consumer-backoff",
+                severity=Severity.FAULT,
+                subject=queue.name,
+                text=f"the consumer has a backoff ({steps}), which replaces the ack wait: a job that runs longer is delivered to a "
+                "second worker. Another runtime or a person created it",
+                remedy="stop the workers of the queue, delete the consumer with "
+                f"`nats consumer rm {queue.work_stream} {_durable(queue)}`, and run `trellis provision apply PACKAGE`",
+            )
+
+
+def check_max_deliver(facts: Facts) -> Iterator[Finding]:
+    """A consumer stops delivering a job after some deliveries."""
+    for queue in facts.queues:
+        if queue.work.max_deliver > 0:
+            yield Finding(
+                check="consumer-max-deliver",
+                severity=Severity.FAULT,
+                subject=queue.name,
+                text=f"the consumer has max_deliver {queue.work.max_deliver}: after so many deliveries the server delivers a job no "
+                "more, and it never ends. Here the worker counts attempts",
+                remedy=f"run `nats consumer edit {queue.work_stream} {_durable(queue)} --max-deliver=-1`",
+            )
+
+
+def check_consumer_filters(facts: Facts) -> Iterator[Finding]:
+    """A consumer takes other messages than those of its queue, or does not wait for acknowledgements."""
+    for queue in facts.queues:
+        wanted = f"{WORK_PREFIX}.{queue.service}.{queue.queue}"
+        filters = filters_of(queue.work.config)
+        problems: list[str] = []
+        if filters != [wanted]:
+            problems.append(f"filters {', '.join(filters) or 'nothing'}, not {wanted}")
+        policy = queue.work.config.get("ack_policy")
+        if policy != "explicit":
+            problems.append(f"has the ack policy {policy}, not explicit")
+        if problems:
+            yield Finding(
+                check="consumer-differs",
+                severity=Severity.FAULT,
+                subject=queue.name,
+                text=f"the consumer {' and '.join(problems)}",
+                remedy=f"delete it with `nats consumer rm {queue.work_stream} {_durable(queue)}`, and start a worker of the queue: "
+                "jobs that have not ended stay in the stream",
+            )
+
+
+def check_two_ack_waits(facts: Facts) -> Iterator[Finding]:
+    """The two consumers of a queue have different ack waits: one of them was changed."""
+    for queue in facts.queues:
+        due = queue.due
+        if due is not None and due.ack_wait != queue.work.ack_wait and not queue.work.backoff:
+            yield Finding(
+                check="ack-wait-drifted",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"its two consumers have different ack waits: {_seconds(queue.work.ack_wait)} in {queue.work_stream} and "
+                f"{_seconds(due.ack_wait)} in JOBS_DELAYED",
+                remedy="run `trellis provision apply PACKAGE`, which sets both as the contract states",
+            )
+
+
+def _seconds(length: timedelta | None) -> str:
+    return "none" if length is None else f"{length.total_seconds():g} s"
+
+
+def check_max_ack_pending(facts: Facts) -> Iterator[Finding]:
+    """A consumer delivers few messages at a time, and jobs that wait count among them."""
+    for queue in facts.queues:
+        if 0 < queue.work.max_ack_pending < _ROOM:
+            yield Finding(
+                check="max-ack-pending-low",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"max_ack_pending is {queue.work.max_ack_pending}: while as many jobs run, or wait without being parked, no "
+                "other is delivered",
+                remedy=f"unless that is intended, run `nats consumer edit {queue.work_stream} {_durable(queue)} --max-pending 100000`",
+            )
+
+
+def check_exhausted(facts: Facts) -> Iterator[Finding]:
+    """A consumer delivers nothing more, because too many deliveries are not acknowledged."""
+    for queue in facts.queues:
+        if queue.work.is_exhausted:
+            yield Finding(
+                check="consumer-exhausted",
+                severity=Severity.FAULT,
+                subject=queue.name,
+                text=f"{queue.work.ack_pending:,} deliveries are not acknowledged, as many as max_ack_pending allows: "
+                f"{queue.work.pending:,} jobs behind them are not delivered",
+                remedy=f"raise it with `nats consumer edit {queue.work_stream} {_durable(queue)} --max-pending 100000`: it applies "
+                "at once",
+            )
+
+
+def check_unknown_consumers(facts: Facts) -> Iterator[Finding]:
+    """A consumer of the work stream belongs to no queue, and takes jobs away from one."""
+    for stream, consumer in facts.unknown_consumers:
+        yield Finding(
+            check="consumer-unknown",
+            severity=Severity.WARNING,
+            subject=f"{stream}/{consumer}",
+            text=f'consumer "{consumer}" of stream "{stream}" belongs to no queue: what it takes no worker runs',
+            remedy=f"if no program needs it, run `nats consumer rm {stream} {consumer}`",
+        )
+
+
+def check_pauses(facts: Facts) -> Iterator[Finding]:
+    """The pause of a consumer and the record that workers obey disagree, or a queue is paused for long."""
+    for queue in facts.queues:
+        is_held = queue.work.is_paused
+        if is_held and queue.pause_since is None:
+            yield Finding(
+                check="pause-without-record",
+                severity=Severity.FAULT,
+                subject=queue.name,
+                text="its consumer is paused on the server, and no record says who paused the queue and why: no job is delivered, "
+                "and no view shows a pause",
+                remedy=f"run `trellis queues resume {queue.name}`, or `trellis queues pause {queue.name} --reason …` to keep it paused",
+            )
+        elif queue.pause_since is not None and facts.at - queue.pause_since > _LONG_PAUSE:
+            days = (facts.at - queue.pause_since) / timedelta(days=1)
+            yield Finding(
+                check="pause-long",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"{queue.pause_by or 'an operator'} paused the queue {days:.0f} days ago",
+                remedy=f"run `trellis queues resume {queue.name}` if the reason is gone",
+            )
+
+
+def check_unworked(facts: Facts) -> Iterator[Finding]:
+    """Jobs wait in a queue from which no worker pulls."""
+    for queue in facts.queues:
+        work = queue.work
+        is_alive = any(_is_fresh(facts, beat) for beat in facts.heartbeats if _is_of(beat, queue))
+        if work.pending and not work.waiting and not is_alive and queue.pause_since is None:
+            yield Finding(
+                check="queue-without-workers",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"{work.pending:,} jobs wait, and no worker pulls from the queue",
+                remedy="start a worker of the service; if the queue was removed from the contract, see `trellis doctor PACKAGE`",
+            )
+
+
+def _is_of(beat: HeartbeatFacts, queue: QueueFacts) -> bool:
+    return (beat.service, beat.queue) == (queue.service, queue.queue)
+
+
+def _is_fresh(facts: Facts, beat: HeartbeatFacts) -> bool:
+    return facts.at - beat.at <= _SILENT
+
+
+def check_workers(facts: Facts) -> Iterator[Finding]:
+    """A worker stopped sending heartbeats without having said that it stops."""
+    silent: dict[str, list[HeartbeatFacts]] = {}
+    for beat in facts.heartbeats:
+        if not beat.is_stopping and _SILENT < facts.at - beat.at < _FORGOTTEN:
+            silent.setdefault(beat.service, []).append(beat)
+    for service, beats in sorted(silent.items()):
+        instances = sorted({beat.instance for beat in beats})
+        newest = min((facts.at - beat.at).total_seconds() for beat in beats)
+        yield Finding(
+            check="heartbeats-silent",
+            severity=Severity.WARNING,
+            subject=service,
+            text=f"{len(instances)} processes of {service} are silent, the last one for {newest:.0f} s: {', '.join(instances[:3])}"
+            f"{' …' if len(instances) > _STEPS_SHOWN else ''}. They were killed, lost the network, or are frozen",
+            remedy="`trellis workers` lists them; their jobs run again within twice the ack wait where another worker is alive",
+        )
+
+
+def check_dead(facts: Facts) -> Iterator[Finding]:
+    """Jobs die in numbers."""
+    if facts.died_lately >= _DIED_MANY:
+        yield Finding(
+            check="dead-growing",
+            severity=Severity.WARNING,
+            subject="jobs",
+            text=f"{facts.died_lately:,} jobs died within the last hour",
+            remedy="`trellis dead groups` shows their errors; fix the cause, then `trellis dead replay`",
+        )
+    elif facts.died:
+        yield Finding(
+            check="dead-jobs",
+            severity=Severity.HINT,
+            subject="jobs",
+            text=f"{facts.died:,} jobs died in the time that the stream remembers",
+            remedy="`trellis dead groups` shows those that are still dead",
+        )
+
+
+def check_advisories(facts: Facts) -> Iterator[Finding]:
+    """The server stopped delivering jobs, because a consumer of another runtime limits deliveries."""
+    if facts.undelivered:
+        yield Finding(
+            check="deliveries-exhausted",
+            severity=Severity.WARNING,
+            subject=ADVISORIES_STREAM,
+            text=f"the server reported {facts.undelivered:,} deliveries that reached a consumer's max_deliver in the last 7 days: "
+            "it delivers these jobs no more",
+            remedy="`trellis admin serve` marks them as dead, so that they can be replayed; remove max_deliver from the consumer",
+        )
+
+
+def check_removed_queues(facts: Facts) -> Iterator[Finding]:
+    """A queue that the contract does not have holds jobs."""
+    for contract in facts.contracts:
+        for queue in contract.removed:
+            yield Finding(
+                check="queue-removed",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"the queue is not in {contract.contract.id} and holds {queue.waiting:,} waiting jobs, which no worker of this "
+                "version takes",
+                remedy=queue.remedy,
+            )
+
+
+def check_contracts(facts: Facts) -> Iterator[Finding]:
+    """The server has not what a contract states."""
+    for contract in facts.contracts:
+        apply = "run `trellis provision apply PACKAGE`"
+        for change in contract.changes:
+            match change:
+                case Creation():
+                    yield Finding(
+                        check="resource-missing",
+                        severity=Severity.WARNING if change.requirement.is_optional else Severity.FAULT,
+                        subject=change.title,
+                        text=f"{contract.contract.id} needs {change.title}, which does not exist",
+                        remedy=apply,
+                    )
+                case Refusal():
+                    yield Finding(
+                        check="resource-unusable",
+                        severity=Severity.FAULT,
+                        subject=change.title,
+                        text="; ".join(change.problems),
+                        remedy="a service does not start with it: delete it when it is empty, then " + apply,
+                    )
+                case Update(settings=settings) if settings:
+                    listed = ", ".join(
+                        f"{setting.name} {setting.have}, not {setting.want}" for setting in settings
+                    )
+                    has_ack_wait = any(setting.name == "ack_wait" for setting in settings)
+                    yield Finding(
+                        check="ack-wait-drifted" if has_ack_wait else "settings-drifted",
+                        severity=Severity.HINT if change.relation == "older" else Severity.WARNING,
+                        subject=change.title,
+                        text=f"it is not as {contract.contract.id} states: {listed}",
+                        remedy="a newer version of the contract set it"
+                        if change.relation == "older"
+                        else apply,
+                    )
+                case Update():
+                    pass

@@ -1,0 +1,81 @@
+"""The checks of `trellis doctor` on facts that are hard to seed on a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from trellis_admin.doctor import CHECKS, Facts, Severity, examine, to_text
+from trellis_admin.doctor.facts import HeartbeatFacts, ServerFacts, StreamFacts
+
+AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
+SERVER = ServerFacts(version=(2, 15, 1))
+FACTS = Facts(at=AT, server=SERVER)
+
+
+def found(facts: Facts) -> dict[str, Severity]:
+    return {finding.check: finding.severity for finding in examine(facts)}
+
+
+def beat(age: timedelta, *, is_stopping: bool = False) -> HeartbeatFacts:
+    return HeartbeatFacts(service="shop", queue="pack", instance="01A", at=AT - age, is_stopping=is_stopping)
+
+
+def test_a_clock_is_wrong_beyond_what_was_measured() -> None:
+    skewed = replace(SERVER, clock_offset=timedelta(seconds=-3), clock_error=timedelta(milliseconds=2))
+    unsure = replace(skewed, clock_error=timedelta(seconds=3))
+
+    assert "clock-skew" in found(replace(FACTS, server=skewed))
+    assert "clock-skew" not in found(replace(FACTS, server=unsure))
+
+
+def test_a_worker_is_silent_after_two_missed_heartbeats() -> None:
+    assert "heartbeats-silent" in found(replace(FACTS, heartbeats=(beat(timedelta(seconds=80)),)))
+    assert "heartbeats-silent" not in found(replace(FACTS, heartbeats=(beat(timedelta(seconds=60)),)))
+
+
+def test_a_worker_that_said_that_it_stops_is_not_silent() -> None:
+    assert "heartbeats-silent" not in found(
+        replace(FACTS, heartbeats=(beat(timedelta(seconds=80), is_stopping=True),))
+    )
+
+
+def test_a_stream_without_a_leader_is_a_fault() -> None:
+    stream = StreamFacts(config={}, is_clustered=True)
+
+    assert found(replace(FACTS, streams={"JOBS": stream}))["no-leader"] is Severity.FAULT
+
+
+def test_a_replica_that_is_behind_is_named() -> None:
+    stream = StreamFacts(config={}, is_clustered=True, leader="n1", replicas_behind=("n2",))
+
+    assert found(replace(FACTS, streams={"JOBS": stream}))["replica-behind"] is Severity.WARNING
+
+
+def test_a_full_account_is_a_fault_and_a_nearly_full_one_a_warning() -> None:
+    nearly = replace(SERVER, storage_used=85, storage_limit=100)
+
+    assert found(replace(FACTS, server=nearly))["storage-nearly-full"] is Severity.WARNING
+    full = replace(nearly, storage_used=100)
+    assert found(replace(FACTS, server=full))["storage-nearly-full"] is Severity.FAULT
+
+
+def test_a_replicated_stream_on_a_version_that_one_header_ends_is_a_hint() -> None:
+    stream = StreamFacts(config={"num_replicas": 3}, leader="n1")
+
+    assert found(replace(FACTS, streams={"JOBS": stream}))["expected-last-msg-id"] is Severity.HINT
+
+
+def test_findings_are_listed_the_worst_first_and_counted() -> None:
+    facts = replace(FACTS, died=3, streams={"JOBS": StreamFacts(config={}, is_clustered=True)})
+    findings = examine(facts)
+    order = list(Severity)
+
+    assert [finding.severity for finding in findings] == sorted(
+        (finding.severity for finding in findings), key=order.index
+    )
+    assert f"{len(CHECKS)} checks: " in to_text(facts, findings)
+
+
+def test_nothing_found_is_said() -> None:
+    assert to_text(FACTS, []).endswith(f"{len(CHECKS)} checks, nothing found")
