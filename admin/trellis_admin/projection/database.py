@@ -51,9 +51,11 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = _connect(path, _CACHE_KIB)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
+            raise ProjectionProblem(_explain(path, error)) from error
+        except OSError as error:
             raise ProjectionProblem(
-                f"{path} cannot be opened: {error}; choose another file with --db"
+                f"{path} cannot be created: {error}; choose another file with --db"
             ) from error
         database = cls(path, connection)
         try:

@@ -14,20 +14,16 @@ CREATE TABLE checkpoint (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     stream_created TEXT NOT NULL DEFAULT '',   -- a stream that was deleted and made again has another one
     sequence INTEGER NOT NULL DEFAULT 0,       -- every event up to this one is in the rows
-    stored_at INTEGER NOT NULL DEFAULT 0,      -- when the server stored that event
+    stored_at INTEGER NOT NULL DEFAULT 0,      -- when the server stored that event: a stream that was rolled back has
+    subject TEXT NOT NULL DEFAULT '',          -- another event in its place
     first_sequence INTEGER NOT NULL DEFAULT 0,
     last_sequence INTEGER NOT NULL DEFAULT 0,  -- the end of the stream when it was last looked at
     looked_at INTEGER NOT NULL DEFAULT 0,      -- when that was, by the clock of this machine
     is_complete INTEGER NOT NULL DEFAULT 0,    -- whether the end was reached since the file was emptied
     malformed INTEGER NOT NULL DEFAULT 0,      -- messages that are not events, or that name another job
+    orphans INTEGER NOT NULL DEFAULT 0,        -- jobs that were dropped, whose arguments are still here
+    purges_at INTEGER NOT NULL DEFAULT 0,      -- when purged jobs were last looked for
     salt BLOB NOT NULL
-) STRICT
-
--- The newest places up to which the stream was read: they show that it was rolled back.
-CREATE TABLE mark (
-    sequence INTEGER PRIMARY KEY,
-    stored_at INTEGER NOT NULL,
-    subject TEXT NOT NULL
 ) STRICT
 
 CREATE TABLE queue (
@@ -101,6 +97,8 @@ CREATE INDEX job_key_open ON job (queue, key_hash, state) WHERE key_hash IS NOT 
 CREATE INDEX job_worker ON job (worker) WHERE worker IS NOT NULL
 
 CREATE INDEX job_digest ON job (digest) WHERE digest IS NOT NULL
+
+CREATE INDEX job_open_digest ON job (queue, state, digest) WHERE digest IS NOT NULL AND state < 3
 
 CREATE INDEX job_trace ON job (trace_id) WHERE trace_id IS NOT NULL
 

@@ -1,0 +1,142 @@
+"""What needs an operator, as far as the projection knows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from trellis_nats.jobs.model.states import JobState
+
+from trellis_admin.projection.codes import STATE_CODES, from_milliseconds, to_milliseconds
+from trellis_admin.queries.groups import list_error_groups
+from trellis_admin.queries.jobs import COUNTED_MAX
+from trellis_admin.queries.rows import Attention, AttentionKind, QueueRow, WorkerRow
+
+__all__ = ["find_attention"]
+
+_LATELY: Final = timedelta(hours=24)
+_DEAD_MOST: Final = 5
+"""How many groups of dead jobs are named."""
+_OVERDUE_SINCE: Final = timedelta(minutes=1)
+_STUCK_SINCE: Final = timedelta(minutes=5)
+_WAITING: Final = (STATE_CODES[JobState.PENDING], STATE_CODES[JobState.RETRY])
+_ORDER: Final = {kind: number for number, kind in enumerate(AttentionKind)}
+
+
+def find_attention(
+    db: sqlite3.Connection, now: datetime, queues: Sequence[QueueRow], workers: Sequence[WorkerRow]
+) -> list[Attention]:
+    """Return what needs an operator, the worst first, given the queues and their workers."""
+    found = [*_find_dead(db, now), *_find_silent(workers)]
+    for queue in queues:
+        found += _find_in_queue(db, now, queue, workers)
+    return sorted(found, key=lambda item: (_ORDER[item.kind], -item.number))
+
+
+def _find_dead(db: sqlite3.Connection, now: datetime) -> Iterator[Attention]:
+    groups = [group for group in list_error_groups(db, now) if now - group.last_seen < _LATELY]
+    for group in groups[:_DEAD_MOST]:
+        yield Attention(
+            kind=AttentionKind.DEAD,
+            service=group.service,
+            queue=group.queue,
+            subject=group.error_type or group.pattern,
+            fingerprint=group.fingerprint,
+            number=group.jobs,
+            since=group.last_seen,
+        )
+
+
+def _find_silent(workers: Sequence[WorkerRow]) -> Iterator[Attention]:
+    for worker in workers:
+        if worker.is_silent and worker.running:
+            yield Attention(
+                kind=AttentionKind.SILENT,
+                service=worker.service,
+                queue=None,
+                subject=worker.instance_id,
+                fingerprint=None,
+                number=worker.running,
+                since=worker.heartbeat_at,
+            )
+
+
+def _find_in_queue(
+    db: sqlite3.Connection, now: datetime, queue: QueueRow, workers: Sequence[WorkerRow]
+) -> Iterator[Attention]:
+    def item(kind: AttentionKind, number: int, since: datetime | None, subject: str = "") -> Attention:
+        return Attention(
+            kind=kind,
+            service=queue.service,
+            queue=queue.queue,
+            subject=subject or queue.queue,
+            fingerprint=None,
+            number=number,
+            since=since,
+        )
+
+    number = db.execute("SELECT number FROM queue WHERE prefix = ?", (queue.prefix,)).fetchone()
+    if number is None:
+        return
+    if queue.paused_workers:
+        yield item(AttentionKind.PAUSED, queue.waiting, queue.oldest)
+    elif queue.oldest is not None and not queue.workers:
+        yield item(AttentionKind.NO_WORKER, queue.waiting, queue.oldest)
+    elif queue.oldest is not None and _is_stuck(db, number[0], queue, now):
+        yield item(AttentionKind.STUCK, queue.waiting, queue.oldest)
+    overdue, deadline = _count_overdue(db, number[0], now)
+    if overdue:
+        yield item(AttentionKind.OVERDUE, overdue, deadline)
+    for digest, jobs, since in _find_other_versions(db, number[0], queue, workers):
+        yield item(AttentionKind.OTHER_VERSION, jobs, since, digest)
+
+
+def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetime) -> bool:
+    """Return whether a job without a key has waited for long while slots are free."""
+    if queue.running >= queue.slots:
+        return False
+    row = db.execute(
+        "SELECT state_at, key_hash FROM job WHERE queue = ? AND state = 0 AND next_at IS NULL ORDER BY state_seq LIMIT 1",
+        (number,),
+    ).fetchone()
+    return row is not None and row[1] is None and row[0] < to_milliseconds(now - _STUCK_SINCE)
+
+
+def _count_overdue(db: sqlite3.Connection, number: int, now: datetime) -> tuple[int, datetime | None]:
+    jobs, first = db.execute(
+        "SELECT count(*), min(deadline) FROM (SELECT deadline FROM job WHERE deadline < ? AND state < 3 AND +queue = ? "
+        "LIMIT ?)",
+        (to_milliseconds(now - _OVERDUE_SINCE), number, COUNTED_MAX),
+    ).fetchone()
+    return jobs, None if first is None else from_milliseconds(first)
+
+
+def _find_other_versions(
+    db: sqlite3.Connection, number: int, queue: QueueRow, workers: Sequence[WorkerRow]
+) -> Iterator[tuple[str, int, datetime]]:
+    """Yield the digests that wrote waiting jobs and that no worker of the queue has, if its workers say what they have."""
+    live = [
+        worker.digest
+        for worker in workers
+        if not worker.is_silent and any(worked.prefix == queue.prefix for worked in worker.queues)
+    ]
+    if not live or None in live:
+        return
+    for state in _WAITING:
+        digest = 0
+        # From digest to digest through the index: there are few, and many jobs of each.
+        while row := db.execute(
+            "SELECT digest FROM job WHERE queue = ? AND state = ? AND digest > ? ORDER BY digest LIMIT 1",
+            (number, state, digest),
+        ).fetchone():
+            digest = row[0]
+            text = db.execute("SELECT text FROM word WHERE number = ?", (digest,)).fetchone()[0]
+            if text not in live:
+                jobs, since = db.execute(
+                    "SELECT count(*), min(state_at) FROM (SELECT state_at FROM job WHERE queue = ? AND state = ? "
+                    "AND digest = ? LIMIT ?)",
+                    (number, state, digest, COUNTED_MAX),
+                ).fetchone()
+                yield text, jobs, from_milliseconds(since)
