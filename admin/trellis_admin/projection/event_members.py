@@ -6,12 +6,15 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.states import EventType
+
+from trellis_admin.projection.incoming import JobPlace
 
 __all__ = [
     "Action",
     "clean_text",
-    "error_detail_of",
     "error_type_of",
+    "is_of",
     "read_action",
     "read_lineage",
     "read_trigger",
@@ -34,6 +37,12 @@ def clean_text(text: str, longest: int = _TEXT_MAX) -> str:
     """Return the beginning of a text without lone surrogates, which SQLite cannot store."""
     cut = text[:longest]
     return cut if cut.isascii() else cut.encode(errors="replace").decode()
+
+
+def is_of(event: LifecycleEvent, place: JobPlace) -> bool:
+    """Return whether an event is of the job, and of the type, that its subject says."""
+    is_checkpoint = place.kind == EventType.CHECKPOINT and event.event_type == EventType.LOGGED
+    return event.job_id == place.id and (event.event_type == place.kind or is_checkpoint)
 
 
 def read_action(event: LifecycleEvent) -> Action | None:
@@ -67,14 +76,9 @@ def read_worker(event: LifecycleEvent) -> str | None:
     return clean_text(event.instance_id or "") or _text(event.concurrency, "instanceId")
 
 
-def error_detail_of(event: LifecycleEvent) -> JsonValue:
-    """Return what is stored about an error in addition to its text."""
-    return (event.model_extra or {}).get("errorDetail")
-
-
 def error_type_of(event: LifecycleEvent) -> str | None:
     """Return the type of an error where its detail names it."""
-    return _text(error_detail_of(event), "type")
+    return _text(event.error_detail, "type")
 
 
 def _text(value: JsonValue, name: str) -> str | None:

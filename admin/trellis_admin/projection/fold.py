@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from trellis_nats.jobs.keys.model.event_fields import stored_key
@@ -16,7 +15,7 @@ from trellis_nats.jobs.model.event import LifecycleEvent, instant
 from trellis_nats.jobs.model.lifecycle import is_counted
 from trellis_nats.jobs.model.outcome import RELEASED as RELEASED_TEXT
 from trellis_nats.jobs.model.raw_members import raw_members
-from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.model.states import STATE_EVENTS, EventType, JobState
 
 from trellis_admin.projection.arguments import list_arguments
 from trellis_admin.projection.codes import (
@@ -36,6 +35,7 @@ from trellis_admin.projection.codes import (
 from trellis_admin.projection.event_members import (
     clean_text,
     error_type_of,
+    is_of,
     read_action,
     read_lineage,
     read_trigger,
@@ -46,7 +46,7 @@ from trellis_admin.projection.heartbeats import read_heartbeat
 from trellis_admin.projection.incoming import Incoming, JobPlace, heartbeat_place, job_place
 from trellis_admin.projection.rows import Job, Pattern, Worker
 
-__all__ = ["Changes", "JobId", "fold"]
+__all__ = ["Changes", "JobId", "fold", "happened_at"]
 
 JobId = tuple[str, str]
 """A publish prefix and an id."""
@@ -58,8 +58,6 @@ _PROGRESS_MAX: Final = 2_000
 _NUMBER_MAX: Final = 2**31
 _PENDING: Final = STATE_CODES[JobState.PENDING]
 _ACTIVE: Final = STATE_CODES[JobState.ACTIVE]
-_REPORTS: Final = frozenset({*EventType} - {*EVENT_KINDS} | {EventType.STALE_COMPLETION_IGNORED})
-"""Events of a running attempt: they do not make a state, unless the job was in another one."""
 
 
 @dataclass(slots=True)
@@ -95,12 +93,12 @@ def fold(changes: Changes, message: Incoming, salt: bytes) -> None:
         return
     job = changes.jobs.get((place.prefix, place.id))
     event = LifecycleEvent.parse(message.data)
-    if event is None or event.job_id != place.id or event.event_type != place.kind:
+    if event is None or not is_of(event, place):
         changes.malformed += 1
         if job is not None:
             job.last_seq = message.sequence
         return
-    at = _clamp(instant(event.timestamp), message.stored_at)
+    at = happened_at(event, message.stored_at)
     if job is None and event.event_type != EventType.CREATED:
         return
     ended_by = None if job is None or job.state < FIRST_ENDED else STATES[job.state].value
@@ -114,6 +112,22 @@ def fold(changes: Changes, message: Incoming, salt: bytes) -> None:
         _create(changes, place, event, message, at, salt)
     elif job is not None:
         _advance(changes, job, event, message, at)
+
+
+def happened_at(event: LifecycleEvent, stored_at: int) -> int:
+    """Return when an event happened: as its writer says, unless that cannot be.
+
+    Both are milliseconds since 1970.
+
+    Args:
+        event: the event.
+        stored_at: when the server stored it.
+    """
+    written = instant(event.timestamp)
+    if written is None:
+        return stored_at
+    at = to_milliseconds(written)
+    return at if 0 <= at <= stored_at + _DAY else stored_at
 
 
 def _create(
@@ -186,8 +200,8 @@ def _advance(changes: Changes, job: Job, event: LifecycleEvent, message: Incomin
         progress = event.progress.model_dump_json(by_alias=True, exclude_none=True)
         job.progress = progress if len(progress) <= _PROGRESS_MAX else None
     job.tries = min(event.tries, _NUMBER_MAX)
-    if kind in _REPORTS and state == job.state:
-        return
+    if kind not in STATE_EVENTS and state == job.state:
+        return  # a report of an attempt that is known to run
     job.state, job.state_seq, job.state_at = state, message.sequence, at
     job.ended_at = at if state >= FIRST_ENDED else None
     job.next_at = None
@@ -263,14 +277,6 @@ def _read_payload(data: bytes, salt: bytes) -> tuple[int, list[int]]:
     except (ValueError, RecursionError):
         return 0, []
     return len(text), list_arguments(value, salt)
-
-
-def _clamp(written: datetime | None, stored_at: int) -> int:
-    """Return when an event happened: as its writer says, unless that cannot be."""
-    if written is None:
-        return stored_at
-    at = to_milliseconds(written)
-    return at if 0 <= at <= stored_at + _DAY else stored_at
 
 
 def _stored(text: str | None) -> int | None:

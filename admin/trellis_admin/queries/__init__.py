@@ -6,7 +6,8 @@ None of them waits for the server: how old the answers are is in `read_status`.
 
 from trellis_admin.queries.filters import FilterProblem, JobFilter, Term, Word, parse_filter
 from trellis_admin.queries.groups import list_error_groups
-from trellis_admin.queries.history import (
+from trellis_admin.queries.history import read_history
+from trellis_admin.queries.history_rows import (
     Attempt,
     AttemptEnd,
     HistoryEvent,
@@ -15,7 +16,6 @@ from trellis_admin.queries.history import (
     StoredCheckpoint,
     Wait,
     WaitReason,
-    read_history,
 )
 from trellis_admin.queries.jobs import (
     COUNTED_MAX,

@@ -2,185 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections import deque
+from typing import Final
 
-from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
-from trellis_nats.jobs.model.event import JobProgress
-from trellis_nats.jobs.model.states import JobState
+from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
+from trellis_nats._nats.jetstream.bulk_reader import BulkReader
+from trellis_nats._versions import digest_of
+from trellis_nats.errors import ApiError, JobNotFound
+from trellis_nats.ids import is_token
+from trellis_nats.jobs.model.states import STATE_EVENTS
+from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 
-__all__ = [
-    "Attempt",
-    "AttemptEnd",
-    "HistoryEvent",
-    "JobHistory",
-    "LogLine",
-    "StoredCheckpoint",
-    "Wait",
-    "WaitReason",
-    "read_history",
-]
+from trellis_admin.projection.incoming import Incoming
+from trellis_admin.queries.history_rows import JobHistory
+from trellis_admin.queries.timeline import build_history
 
+__all__ = ["read_history"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEvent:
-    """One event of a job. Its payload and its result are in `JobHistory`."""
-
-    sequence: int
-    kind: str
-    """Its type, as on the wire."""
-    is_counted: bool
-    """Whether readers count it: what is stored behind an ending, for example, does not count."""
-    state: JobState
-    """The state of the job after it, if it counts."""
-    tries: int
-    stored_at: datetime
-    """When the server stored it."""
-    written_at: datetime | None
-    """When its writer wrote it; None for a time that cannot be read."""
-    error: str | None = None
-    error_type: str | None = None
-    error_detail: JsonValue = None
-    worker: str | None = None
-    progress: JobProgress | None = None
-    not_before: datetime | None = None
-    actor: str | None = None
-    reason: str | None = None
-    source: str | None = None
-    """Where the action was taken: the console, the command line …"""
-    bulk: str | None = None
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that a handler logged."""
-
-    at: datetime
-    level: str
-    message: str
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCheckpoint:
-    """A value that a handler stored for the next attempt."""
-
-    at: datetime
-    sequence: int
-    value: bytes
-    """As JSON, as it is stored."""
-
-
-class AttemptEnd(StrEnum):
-    """How an attempt ended."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    """The handler gave up, or the payload or the result is not valid: no further attempt."""
-    RETRY = "retry"
-    """It failed, and another attempt follows."""
-    DEAD = "dead"
-    """It failed, and was the last one."""
-    RELEASED = "released"
-    """Its worker stopped and gave the attempt back."""
-    LOST = "lost"
-    """Its worker stopped answering: the attempt counts."""
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    STALE = "stale"
-    """It lost its slot of the key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt to run the job."""
-
-    number: int
-    """As its `started` event says: an attempt after one that was given back has the same number."""
-    worker: str | None
-    started_at: datetime
-    ended_at: datetime | None
-    waited: timedelta
-    """From when the job could begin until it did."""
-    end: AttemptEnd
-    error: str | None
-    error_type: str | None
-    stack: str | None
-    logs: tuple[LogLine, ...]
-    progress: JobProgress | None
-    """The last report."""
-    checkpoints: tuple[StoredCheckpoint, ...]
-    next_at: datetime | None
-    """When the next attempt may begin at the earliest, where it says."""
-
-
-class WaitReason(StrEnum):
-    """Why a job did not run."""
-
-    QUEUED = "queued"
-    """It could begin, and waited for a worker, or for its key."""
-    DELAY = "delay"
-    """It was created with a delay."""
-    BACKOFF = "backoff"
-    """A retry whose time had not come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A part of the life of a job in which it did not run."""
-
-    reason: WaitReason
-    since: datetime
-    until: datetime | None
-    """None: it still waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobHistory:
-    """A job with everything that the stream has of it."""
-
-    id: str
-    prefix: str
-    service: str
-    queue: str
-    state: JobState
-    state_sequence: int
-    last_sequence: int
-    tries: int
-    max_tries: int
-    error: str | None
-    created_at: datetime
-    ended_at: datetime | None
-    deadline: datetime | None
-    events: tuple[HistoryEvent, ...]
-    """The oldest first."""
-    attempts: tuple[Attempt, ...]
-    waits: tuple[Wait, ...]
-    logs: tuple[LogLine, ...]
-    """Of all attempts."""
-    payload: bytes | None
-    """The text of the payload as it is stored; None where the stream does not have it any more."""
-    payload_sequence: int | None
-    """The event that it is in."""
-    result: bytes | None
-    checkpoint: StoredCheckpoint | None
-    """The newest one, which the next attempt reads."""
-    key: str | None
-    key_hash: str | None
-    trigger: JsonValue
-    lineage: JsonValue
-    digest: str | None
-    """Of the contract that wrote the payload."""
-    trace_id: str
-    request_id: str
-    context: Mapping[str, JsonValue]
-    is_cut: bool
-    """Whether there are more events than are read: reports in the middle are left out then."""
+_STATES_MAX: Final = 2_000
+"""How many events that make states are kept, the newest ones."""
+_REPORTS_MAX: Final = 5_000
+"""Likewise, reports and logs."""
+_NANOSECONDS: Final = 1_000_000
+_NO_STREAM: Final = 10059
 
 
 async def read_history(connection: Connection, prefix: str, job_id: str) -> JobHistory:
@@ -196,4 +41,33 @@ async def read_history(connection: Connection, prefix: str, job_id: str) -> JobH
         PermissionDenied: the account may not read the stream.
         TransportError: the server does not answer.
     """
-    raise NotImplementedError
+    subjects = JobSubjects(prefix)
+    not_found = JobNotFound(f'no job "{job_id}" is stored under {prefix}')
+    if not all(map(is_token, (*prefix.split("."), job_id))):
+        raise not_found
+    states: deque[Incoming] = deque(maxlen=_STATES_MAX)
+    reports: deque[Incoming] = deque(maxlen=_REPORTS_MAX)
+    read = 0
+    try:
+        async with BulkReader(connection, STREAM, [subjects.job(job_id)]) as reader:
+            while page := await reader.read():
+                read += len(page)
+                for sequence, message in page:
+                    stored_at = int(split_ack_subject(message.reply)[3]) // _NANOSECONDS
+                    digest = digest_of(message.headers)
+                    incoming = Incoming(sequence, stored_at, message.subject, message.data, digest)
+                    kept = states if message.subject.rpartition(".")[2] in STATE_EVENTS else reports
+                    kept.append(incoming)
+    except ApiError as error:
+        if error.err_code != _NO_STREAM:
+            raise
+        raise not_found from None
+    messages = sorted((*states, *reports), key=_sequence)
+    history = build_history(prefix, job_id, messages, is_cut=read > len(messages))
+    if history is None:
+        raise not_found
+    return history
+
+
+def _sequence(message: Incoming) -> int:
+    return message.sequence

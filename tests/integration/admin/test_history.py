@@ -1,0 +1,57 @@
+"""One job's history, read from a real stream."""
+
+from __future__ import annotations
+
+import pytest
+from trellis_admin.queries import AttemptEnd, read_history
+from trellis_nats import JobFailed
+from trellis_nats.errors import JobNotFound
+from trellis_nats.jobs.model.states import JobState
+from trellis_nats.testing import NatsServer
+
+from tests.support.operating import operator_connection
+from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+
+PACK = "trellis.jobs.shop.pack"
+
+
+async def test_a_job_of_a_service_is_read_with_its_attempts(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            await job.log("packing")
+            if job.payload.number == 2:
+                raise JobFailed("it does not fit")
+            return Receipt(total=job.payload.number)
+
+        await shop.jobs.start_workers()
+        packed, refused = await shop.jobs.pack.create_many([Parcel(number=1), Parcel(number=2)])
+        await packed.wait()
+        await refused.wait()
+        async with operator_connection(nats_server.url) as connection:
+            good = await read_history(connection, PACK, packed.id)
+            bad = await read_history(connection, PACK, refused.id)
+
+    assert (good.state, good.queue, good.payload, good.result) == (
+        JobState.COMPLETED,
+        "pack",
+        b'{"number":1}',
+        b'{"total":1}',
+    )
+    assert [(attempt.number, attempt.end) for attempt in good.attempts] == [(1, AttemptEnd.COMPLETED)]
+    assert [line.message for line in good.logs] == ["packing"]
+    assert good.attempts[0].worker is not None
+    assert (bad.state, bad.error, bad.attempts[0].end) == (
+        JobState.FAILED,
+        "it does not fit",
+        AttemptEnd.FAILED,
+    )
+    assert bad.events[-1].sequence == bad.last_sequence == bad.state_sequence
+
+
+@pytest.mark.parametrize("job_id", ["01M8KT1SQRNGY82PMCC50CW60P", "*", "a.b", ""])
+async def test_a_job_that_does_not_exist_is_not_found(nats_server: NatsServer, job_id: str) -> None:
+    async with operator_connection(nats_server.url) as connection:
+        with pytest.raises(JobNotFound, match=r"is stored under trellis\.jobs\.shop\.pack"):
+            await read_history(connection, PACK, job_id)
