@@ -35,7 +35,10 @@ def default_folder() -> Path:
 
 @dataclass(slots=True)
 class Database:
-    """The file of a projection, open for writing. Several processes may have the same file open."""
+    """The file of a projection, open for writing. Several processes may have the same file open.
+
+    One thread at a time may use it, not always the same one.
+    """
 
     path: Path
     connection: sqlite3.Connection
@@ -50,7 +53,7 @@ class Database:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = _connect(path, _CACHE_KIB)
+            connection = _connect(path, _CACHE_KIB, one_thread=False)
         except sqlite3.Error as error:
             raise ProjectionProblem(_explain(path, error)) from error
         except OSError as error:
@@ -138,8 +141,10 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+def _connect(path: Path, cache_kib: int, *, one_thread: bool = True) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=one_thread
+    )
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection

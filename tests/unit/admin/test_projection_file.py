@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -172,3 +173,9 @@ def test_jobs_that_are_gone_leave_no_arguments(tmp_path: Path) -> None:
 
         assert database.connection.execute("SELECT count(*) FROM argument").fetchone() == (0,)
         assert dump(database)["counter"] == []
+
+
+async def test_a_file_that_one_thread_opened_may_be_closed_by_another(tmp_path: Path) -> None:
+    database = await asyncio.to_thread(Database.open, tmp_path / "p")
+
+    database.close()
