@@ -24,12 +24,13 @@ from trellis_admin.audit_log import AuditLog, explain_missing
 from trellis_admin.projection import CaughtUp, Database, catch_up, connect_reader
 from trellis_admin.projection.database import default_folder
 from trellis_admin.projection.follower import Progress, ignore_progress
-from trellis_admin.queries import JobRow, Target, find_jobs
+from trellis_admin.queries import JobRow, QueuePlace, Target, find_jobs, find_queues
 
 __all__ = [
     "AmbiguousJob",
     "JobPlace",
     "JobTarget",
+    "QueueProblem",
     "Session",
     "default_actor",
     "default_database",
@@ -48,6 +49,10 @@ JobTarget = str | JobRow | Target
 
 class AmbiguousJob(TrellisError):
     """More than one queue has a job of this id. Nothing was done."""
+
+
+class QueueProblem(TrellisError):
+    """A name is not that of one queue. Nothing was done."""
 
 
 class JobPlace(NamedTuple):
@@ -131,7 +136,7 @@ class Session:
             PermissionDenied: the account may not read the stream.
             TransportError: the server did not answer.
         """
-        database = await asyncio.to_thread(Database.open, self.database)
+        database = Database.open(self.database)
         try:
             return await catch_up(self.connection, database, progress=progress)
         finally:
@@ -179,5 +184,24 @@ class Session:
             case [row]:
                 return JobPlace(row.prefix, row.id, None)
             case _:
-                named = ", ".join(f"{row.prefix}.{row.id}" for row in rows)
+                named = ", ".join(sorted(f"{row.prefix}.{row.id}" for row in rows))
                 raise AmbiguousJob(f'several queues have a job "{job}": name one of {named}')
+
+    async def find_queue(self, name: str) -> QueuePlace:
+        """Return a queue by its name, `<service>/<queue>` or publish prefix.
+
+        Raises:
+            QueueProblem: there is no such queue, or several.
+        """
+        found = await self.ask(find_queues, name)
+        if not found:
+            await self.catch_up()
+            found = await self.ask(find_queues, name)
+        match found:
+            case [one]:
+                return one
+            case []:
+                raise QueueProblem(f'no queue "{name:.200}" has had a job; `trellis queues` lists them')
+            case _:
+                named = ", ".join(f"{place.service}/{place.name}" for place in found)
+                raise QueueProblem(f'several services have a queue "{name:.200}": name one of {named}')

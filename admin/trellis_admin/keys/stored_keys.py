@@ -19,7 +19,7 @@ from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord, QueueE
 
 from trellis_admin.audit_log import Action, Kind, explain_missing
 from trellis_admin.keys.releasing import KeyProblem, Released, release_slot
-from trellis_admin.queries import QueuePlace, find_queues
+from trellis_admin.queries import QueuePlace
 from trellis_admin.session import Session
 
 __all__ = ["Holder", "KeyActions", "KeyList", "KeyState", "StoredKey", "Waiting"]
@@ -127,11 +127,11 @@ class KeyActions:
             limit: how many keys at most; they are counted up to 100,000 records.
 
         Raises:
-            KeyProblem: there is no such queue, or several.
+            QueueProblem: there is no such queue, or several.
             CannotRead: the account may not read the bucket.
             TransportError: the server did not answer.
         """
-        place = await self.find_queue(queue)
+        place = await self.session.find_queue(queue)
         found, is_cut = await self._scan(place, f"{place.namespace}.{place.name}.*")
         busy = [key for key in found if key.state is not KeyState.FREE]
         order = list(KeyState)
@@ -148,11 +148,12 @@ class KeyActions:
         """Return a key by its hash, the beginning of its hash, or its text.
 
         Raises:
-            KeyProblem: there is no such queue or key, or several.
+            QueueProblem: there is no such queue, or several.
+            KeyProblem: there is no such key, or several.
             CannotRead: the account may not read the bucket.
             TransportError: the server did not answer.
         """
-        place = await self.find_queue(queue)
+        place = await self.session.find_queue(queue)
         found, _ = await self._scan(place, f"{place.namespace}.{place.name}.*")
         exact = [stored for stored in found if key in {stored.key_hash, stored.key}]
         alike = exact or [stored for stored in found if key and stored.key_hash.startswith(key)]
@@ -209,22 +210,6 @@ class KeyActions:
             state = "is stale" if released.is_stale else f"is {released.job_state}"
             audited.done(f"job {released.job_id} {state}", job=released.job_id, revision=released.revision)
         return released
-
-    async def find_queue(self, name: str) -> QueuePlace:
-        """Return a queue by its name, `<service>/<queue>` or publish prefix.
-
-        Raises:
-            KeyProblem: there is no such queue, or several.
-        """
-        found = await self.session.ask(find_queues, name)
-        match found:
-            case [one]:
-                return one
-            case []:
-                raise KeyProblem(f'no queue "{name:.200}" has had a job; `trellis queues` lists them')
-            case _:
-                named = ", ".join(f"{place.service}/{place.name}" for place in found)
-                raise KeyProblem(f'several services have a queue "{name:.200}": name one of {named}')
 
     async def _scan(self, place: QueuePlace, pattern: str) -> tuple[list[StoredKey], bool]:
         bucket = keys_bucket_of(place.namespace)
