@@ -3,7 +3,18 @@
 `schema` is the file's layout, `database` opens it, `fold` turns events into changes of rows, `follower` reads the stream.
 """
 
+from trellis_admin.projection.check import Checked, Difference, check_projection
 from trellis_admin.projection.database import Database, ProjectionProblem, connect_reader
 from trellis_admin.projection.follower import CaughtUp, catch_up, follow
 
-__all__ = ["CaughtUp", "Database", "ProjectionProblem", "catch_up", "connect_reader", "follow"]
+__all__ = [
+    "CaughtUp",
+    "Checked",
+    "Database",
+    "Difference",
+    "ProjectionProblem",
+    "catch_up",
+    "check_projection",
+    "connect_reader",
+    "follow",
+]

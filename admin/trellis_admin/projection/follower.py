@@ -14,8 +14,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
-from trellis_nats._nats.jetstream.bulk_reader import BulkReader, Stored
+from trellis_nats._nats.jetstream.bulk_reader import BulkReader
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats._nats.jetstream.streams import count_by_subject, get_stream_info
@@ -27,9 +26,10 @@ from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 
 from trellis_admin.projection.database import Database
 from trellis_admin.projection.incoming import Incoming
+from trellis_admin.projection.job_events import read_incoming
 from trellis_admin.projection.pages import PageBuffer
 from trellis_admin.projection.store import Checkpoint
-from trellis_admin.projection.writer import JobEvents, OtherStream, Writer
+from trellis_admin.projection.writer import EndedJob, OtherStream, Writer
 
 __all__ = ["CaughtUp", "Progress", "catch_up", "follow", "ignore_progress"]
 
@@ -217,7 +217,7 @@ class _Reading:
         ) as reader:
             total, is_first = reader.left, True
             while stored := await reader.read():
-                page = [_read_stored(one) for one in stored]
+                page = [read_incoming(one) for one in stored]
                 if is_first and page[0].sequence == known.sequence:
                     first = page.pop(0)
                     if (first.subject, first.stored_at) != (known.subject, known.stored_at):
@@ -257,7 +257,7 @@ class _Reading:
             at_once = _PURGED_AT_ONCE
         await self._in_thread(self._writer.tidy)
 
-    async def _has_events(self, job: JobEvents) -> bool:
+    async def _has_events(self, job: EndedJob) -> bool:
         return bool(await count_by_subject(self._connection, STREAM, job.filter))
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
@@ -268,12 +268,6 @@ class _Reading:
         except asyncio.CancelledError:
             await asyncio.wait([future])
             raise
-
-
-def _read_stored(stored: Stored) -> Incoming:
-    message = stored.message
-    stored_at = int(split_ack_subject(message.reply)[3]) // _NANOSECONDS
-    return Incoming(stored.sequence, stored_at, message.subject, message.data, digest_of(message.headers))
 
 
 def _read_delivery(delivery: Delivery) -> Incoming:

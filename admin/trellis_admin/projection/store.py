@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from trellis_admin.projection.codes import DELTA, MINUTE, STEPS
@@ -128,6 +128,14 @@ class Store:
                 job.created_seq, queue, job.state, _error_text(job), _seldom(job)
             )
         return Changes(jobs), before
+
+    def all_jobs(self) -> Iterator[Job]:
+        """Yield every row, in the order of creation."""
+        cursor = self._connection.execute(
+            f"SELECT prefix, service, name, {', '.join(_FIELDS)} FROM job JOIN queue ON number = queue ORDER BY created_seq"
+        )
+        for prefix, *row in cursor:
+            yield self._read(prefix, tuple(row))
 
     def load_workers(self, changes: Changes, keys: Iterable[tuple[str, str]]) -> None:
         """Add the heartbeats of some processes, by process and prefix."""

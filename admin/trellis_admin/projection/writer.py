@@ -14,7 +14,7 @@ from trellis_admin.projection.fold import fold
 from trellis_admin.projection.incoming import Incoming, heartbeat_place, job_place
 from trellis_admin.projection.store import Checkpoint, Store
 
-__all__ = ["JobEvents", "OtherStream", "Writer"]
+__all__ = ["EndedJob", "OtherStream", "Writer"]
 
 _HEARTBEATS_KEPT: Final = 24 * 60 * MINUTE
 _ORPHANS: Final = 4
@@ -27,8 +27,8 @@ class OtherStream(TrellisError):
     """The projection is not of the stream that is being read, or another process has emptied it. Begin again."""
 
 
-class JobEvents(NamedTuple):
-    """Where the events of a job are."""
+class EndedJob(NamedTuple):
+    """A job that ended."""
 
     created_seq: int
     filter: str
@@ -139,7 +139,7 @@ class Writer:
         """Remove jobs by the sequences of their creation. Return how many."""
         return self._drop(f"created_seq IN ({', '.join('?' * len(created))})", created)
 
-    def oldest_ended(self, limit: int) -> dict[tuple[int, int], list[JobEvents]]:
+    def oldest_ended(self, limit: int) -> dict[tuple[int, int], list[EndedJob]]:
         """Return for each queue and state the jobs that ended first: what a service purges, it purges in that order."""
         connection = self._database.connection
         pairs = connection.execute(
@@ -147,7 +147,7 @@ class Writer:
         ).fetchall()
         return {
             (queue, state): [
-                JobEvents(created, f"{prefix}.{job_id}.>")
+                EndedJob(created, f"{prefix}.{job_id}.>")
                 for created, job_id in connection.execute(
                     "SELECT created_seq, id FROM job WHERE queue = ? AND state = ? ORDER BY state_seq LIMIT ?",
                     (queue, state, limit),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_admin.projection import CaughtUp, Database, catch_up, follow
+from trellis_admin.projection import CaughtUp, Checked, Database, catch_up, check_projection, follow
 from trellis_admin.projection.incoming import Incoming
 from trellis_admin.projection.writer import Writer
 from trellis_admin.queries import JobFilter, Selection, list_jobs, read_status
@@ -255,3 +255,43 @@ async def test_a_job_that_is_replayed_is_found_again_as_waiting(
             states = {row.id: row.state for row in list_jobs(database.connection, ALL).rows}
             assert states == {"JOB0": JobState.COMPLETED, "JOB1": JobState.PENDING, "JOB2": JobState.ACTIVE}
             assert Writer(database).checkpoint().sequence == len(jobs(0, 3)) + 1
+
+
+@pytest.mark.parametrize("sample", [None, 40])
+async def test_a_check_finds_every_kind_of_difference(
+    nats_server: NatsServer, tmp_path: Path, sample: int | None
+) -> None:
+    path = tmp_path / "p"
+    expected = {
+        ("JOB2", "state is 3, and by the stream 1"),
+        ("JOB2", "tries is 7, and by the stream 1"),
+        ("JOB3", "the projection does not have it"),
+        ("JOB5", "the stream does not have it"),
+        ("pack", "the counter of active jobs is 2, and 1 rows are in that state"),
+    }
+    async with jobs_stream(nats_server) as connection:
+        await store(connection, jobs(0, 8))
+        with closing(Database.open(path)) as database:
+            await catch_up(connection, database)
+            clean = await check_projection(connection, path, sample=sample)
+            database.connection.execute("UPDATE job SET state = 3, tries = 7 WHERE id = 'JOB2'")
+            database.connection.execute("DELETE FROM job WHERE id = 'JOB3'")
+            await purge_stream(connection, "JOBS", "trellis.jobs.shop.pack.JOB5.>")
+
+            found: set[tuple[str, str]] = set()
+            while not expected <= found:  # a sample need not have each of the jobs
+                checked = await check_projection(connection, path, sample=sample)
+                found |= {
+                    (difference.job.rpartition(".")[2], difference.text) for difference in checked.differences
+                }
+
+    assert clean.differences == ()
+    assert clean.jobs == 8 if sample is None else clean.jobs <= 8
+
+
+async def test_a_check_of_nothing_finds_nothing(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with jobs_stream(nats_server) as connection:
+        Database.open(tmp_path / "p").close()
+
+        for sample in (None, 10):
+            assert await check_projection(connection, tmp_path / "p", sample=sample) == Checked(0, 0, (), 0)
