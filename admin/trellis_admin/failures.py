@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from trellis_nats import ConfigurationError, TrellisError
+import sqlite3
 
+from trellis_nats import ConfigurationError, TrellisError
+from trellis_nats.errors import ActionRefused, JobNotFound
+
+from trellis_admin.audit_log import AuditFilterProblem
+from trellis_admin.bulk import BulkNotFound, BulkProblem
 from trellis_admin.exits import ExitCode
+from trellis_admin.keys import KeyProblem
 from trellis_admin.manifests import InvalidManifest
 from trellis_admin.packages import UnreadablePackage
+from trellis_admin.session import AmbiguousJob
+from trellis_admin.terminal.asking import Declined
 
-__all__ = ["describe_failure"]
+__all__ = ["describe_failure", "exit_code_of"]
 
 
 def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     """Return the text for stderr and the exit code; None for an error that is a fault of the program."""
+    if isinstance(error, InvalidManifest):
+        return str(error), ExitCode.INVALID
+    code = exit_code_of(error)
+    return None if code is None else (f"trellis: {error}", code)
+
+
+def exit_code_of(error: Exception) -> ExitCode | None:
+    """Return the exit code for an error; None for a fault of the program."""
     match error:
-        case UnreadablePackage() | ConfigurationError():
-            return f"trellis: {error}", ExitCode.USAGE
-        case InvalidManifest():
-            return str(error), ExitCode.INVALID
-        case TrellisError():
-            return f"trellis: {error}", ExitCode.SERVER
+        case UnreadablePackage() | ConfigurationError() | AuditFilterProblem() | AmbiguousJob():
+            return ExitCode.USAGE
+        case JobNotFound() | BulkNotFound():
+            return ExitCode.NOT_FOUND
+        case ActionRefused() | BulkProblem() | KeyProblem() | Declined():
+            return ExitCode.REFUSED
+        case TrellisError() | sqlite3.OperationalError():
+            return ExitCode.SERVER
         case _:
             return None

@@ -29,6 +29,14 @@ COMMANDS: Final = (
         help="Look for what keeps jobs from running, and print the remedy of each fault.",
     ),
     Command(name="up", module="up", help="Run a nats-server for development on this machine."),
+    Command(name="jobs", module="jobs", help="List, show, watch and steer jobs."),
+    Command(name="dead", module="dead", help="List dead jobs, group them by error, replay or dismiss them."),
+    Command(name="bulk", module="bulk", help="List, show, watch and steer actions on many jobs."),
+    Command(name="keys", module="keys", help="List, show and release concurrency keys."),
+    Command(
+        name="workers", module="workers", help="List the processes that work queues, those in trouble first."
+    ),
+    Command(name="audit-log", module="audit_log", help="Print who changed or saw what, and why."),
     Command(
         name="provision",
         module="provision",

@@ -1,0 +1,185 @@
+"""Acts on jobs for the commands `jobs` and `dead`: single ones by their ids, many by a filter, a count and a confirmation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from trellis_admin.commands.choosing import choose
+from trellis_admin.exits import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trellis_admin.bulk import BulkRecord
+    from trellis_admin.operator import Operator
+
+__all__ = [
+    "Action",
+    "AllAtOnce",
+    "BeginWith",
+    "Confirmed",
+    "DryRun",
+    "Ids",
+    "Matching",
+    "Rate",
+    "Reason",
+    "act_on_jobs",
+    "act_on_many",
+    "run_bulk",
+]
+
+Action = Literal["cancel", "retry", "replay", "dismiss"]
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...",
+        show_default=False,
+        help="Jobs by id, or as <prefix>.<id> where several queues have one.",
+    ),
+]
+Matching = Annotated[
+    str | None,
+    typer.Option(
+        "--matching",
+        "-m",
+        metavar="FILTER",
+        help="All jobs that match, as of now: a bulk action with a count to confirm.",
+    ),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", "-r", metavar="TEXT", help="Why: for the history of the jobs and the audit log."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would happen, and change nothing.")]
+Confirmed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for the count.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="N", help="Jobs a second. Default: that of the library; 0.1 to 1,000."),
+]
+BeginWith = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Begin with N jobs, then wait for `trellis bulk go-on`. Default: 10 where jobs begin again.",
+    ),
+]
+AllAtOnce = Annotated[bool, typer.Option("--all-at-once", help="Do not wait after the first jobs.")]
+
+_PAST = {"cancel": "cancelled", "retry": "retried", "replay": "replayed", "dismiss": "dismissed"}
+
+
+async def act_on_jobs(
+    operator: Operator, action: Action, ids: Sequence[str], *, reason: str | None, as_json: bool
+) -> None:
+    """Act on each of some jobs. One that is refused does not keep the others from being tried."""
+    from trellis_nats import TrellisError
+
+    from trellis_admin.failures import exit_code_of
+    from trellis_admin.terminal import print_json, print_text
+
+    act = {
+        "cancel": operator.cancel,
+        "retry": operator.retry,
+        "replay": operator.replay,
+        "dismiss": operator.dismiss,
+    }[action]
+    results: list[dict[str, object]] = []
+    worst = ExitCode.OK
+    for job in dict.fromkeys(ids):
+        try:
+            done = await act(job, reason=reason)
+        except TrellisError as error:
+            results.append({"id": job, "done": False, "why": str(error)})
+            worst = max(worst, exit_code_of(error) or ExitCode.SERVER)
+            if not as_json:
+                typer.echo(f"trellis: {error}", err=True)
+        else:
+            results.append(
+                {
+                    "id": job,
+                    "done": True,
+                    "previous": done.previous,
+                    "state": done.state,
+                    "sequence": done.sequence,
+                }
+            )
+            if not as_json:
+                print_text(f"{job} {_PAST[action]}; it was {done.previous}, and is {done.state}")
+    if as_json:
+        print_json(f"{action}-result", {"jobs": results})
+    raise typer.Exit(worst)
+
+
+async def act_on_many(
+    operator: Operator,
+    action: Action,
+    query: str,
+    *,
+    reason: str | None,
+    dry_run: bool,
+    is_agreed: bool,
+    rate: float | None,
+    begin_with: int | None,
+    all_at_once: bool,
+    as_json: bool,
+) -> None:
+    """Count, ask, begin, and run until it is done or waits."""
+    from trellis_admin.bulk import BEGIN_WITH, RATE
+    from trellis_admin.terminal import confirm_count, print_json, print_text
+    from trellis_admin.texts.bulk_actions import describe_plan
+
+    plan = await operator.bulk.plan(action, await choose(operator, [query]))
+    if dry_run or not plan.count:
+        if as_json:
+            print_json("bulk-plan", {"plan": {**_plan(plan), "dryRun": plan.dry_run}})
+        else:
+            print_text(describe_plan(plan))
+        return
+    if not as_json:
+        print_text(describe_plan(plan))
+    confirm_count(f"{plan.count:,} jobs will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
+    waits = action in {"retry", "replay"}
+    first = None if all_at_once else begin_with or (BEGIN_WITH if waits else None)
+    record = await operator.bulk.start(
+        plan, confirm=plan.count, reason=reason, begin_with=first, rate=RATE if rate is None else rate
+    )
+    await run_bulk(operator, record, as_json=as_json)
+
+
+def _plan(plan: object) -> dict[str, object]:
+    return {
+        "action": getattr(plan, "action", None),
+        "filter": getattr(getattr(plan, "filter", None), "text", None),
+        "at": getattr(plan, "at", None),
+        "count": getattr(plan, "count", None),
+    }
+
+
+async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> None:
+    """Run a bulk action in this process until it is done or waits, and print what became of it."""
+    from trellis_nats.clock import now
+
+    from trellis_admin.bulk import BulkState
+    from trellis_admin.terminal import ProgressLine, print_json, print_text
+    from trellis_admin.texts.bulk_actions import describe_bulk, describe_progress
+
+    if not as_json:
+        print_text(
+            f"bulk action {record.id}: it survives this process; `trellis bulk show {record.id}` shows it"
+        )
+    with ProgressLine(record.action) as line:
+        ended = await operator.bulk.run(record.id, on_progress=lambda now_: line.say(describe_progress(now_)))
+    refusals = await operator.bulk.refusals(record.id) if ended.refused else {}
+    if as_json:
+        print_json("bulk", {"bulk": ended, "refusals": refusals})
+    else:
+        print_text(describe_bulk(ended, refusals, now()))
+    raise typer.Exit(
+        ExitCode.REFUSED if ended.state in {BulkState.STOPPED, BulkState.ABORTED} or refusals else ExitCode.OK
+    )

@@ -1,0 +1,173 @@
+"""The options of commands that choose jobs: words of the filter language, with shortcuts for the commonest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from sqlite3 import Connection
+
+    from trellis_nats import ConfigurationError
+
+    from trellis_admin.operator import Operator
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "At",
+    "Before",
+    "Filter",
+    "Limit",
+    "QueueName",
+    "QueueOption",
+    "StateOption",
+    "choose",
+    "complete_queue",
+    "find_prefix",
+]
+
+DEFAULT_LIMIT: Final = 50
+_STATES: Final = [
+    "pending",
+    "active",
+    "retry",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "skipped",
+    "stale",
+    "dead",
+    "dismissed",
+]
+
+
+def complete_queue(incomplete: str) -> list[str]:
+    """Return the queues that the newest index on this machine knows, for a shell. The server is not asked."""
+    from contextlib import closing, suppress
+
+    from trellis_admin.projection.database import connect_reader, default_folder
+
+    with suppress(Exception):  # a shell that completes must not print an error
+        newest = max(default_folder().glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
+        with closing(connect_reader(newest)) as db:
+            rows: list[tuple[str]] = db.execute("SELECT name FROM queue ORDER BY name").fetchall()
+        return [name for (name,) in rows if name.startswith(incomplete)]
+    return []
+
+
+def _complete_state(incomplete: str) -> list[str]:
+    return [state for state in _STATES if state.startswith(incomplete)]
+
+
+Filter = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILTER]...",
+        show_default=False,
+        help="Which jobs: word:value pairs, as in state:dead queue:charge-payment created:>-1h error:Timeout arg:order_id=o-1. Words: "
+        "id queue service state key error worker contract trace created since actor bulk parent arg. Commas mean or, spaces and.",
+    ),
+]
+QueueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queue", "-q", metavar="QUEUE", autocompletion=complete_queue, help="Only this queue; repeatable."
+    ),
+]
+StateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", "-s", metavar="STATE", autocompletion=_complete_state, help="Only this state; repeatable."
+    ),
+]
+QueueName = Annotated[
+    str,
+    typer.Argument(
+        metavar="QUEUE",
+        autocompletion=complete_queue,
+        help="The queue, as queue or service/queue.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=10_000, metavar="N", help="How many at most.")
+]
+At = Annotated[
+    int | None,
+    typer.Option(
+        "--at", min=0, metavar="SEQUENCE", help="As it was at this sequence: what changed later is left out."
+    ),
+]
+Before = Annotated[
+    int | None,
+    typer.Option(
+        "--before", min=0, metavar="CURSOR", help="The next page: the command that lists prints it."
+    ),
+]
+
+
+async def choose(
+    operator: Operator,
+    words: Sequence[str] | None = None,
+    queues: Sequence[str] | None = None,
+    states: Sequence[str] | None = None,
+) -> str:
+    """Return the filter that arguments and options name together.
+
+    Raises:
+        ConfigurationError: a queue has had no job: an empty list would look like good news. The text suggests others.
+        FilterProblem: the filter cannot be read.
+    """
+    from trellis_nats.clock import now
+
+    from trellis_admin.queries import Word, find_queues, parse_filter
+
+    parts = list(words or ())
+    if queues:
+        # `service/queue` is not a word of filters: the prefixes of its subjects are.
+        found = [await find_prefix(operator, name) if "/" in name else name for name in queues]
+        parts.append(f"queue:{','.join(found)}")
+    if states:
+        parts.append(f"state:{','.join(states)}")
+    query = " ".join(parts)
+    for name in parse_filter(query, now()).values(Word.QUEUE):
+        if not await operator.ask(find_queues, name):
+            raise await _unknown_queue(operator, name)
+    return query
+
+
+async def find_prefix(operator: Operator, name: str) -> str:
+    """Return the publish prefix of a queue. Raises as `choose`, also where several services have a queue of this name."""
+    from trellis_nats import ConfigurationError
+
+    from trellis_admin.queries import find_queues
+
+    found = await operator.ask(find_queues, name)
+    if not found:
+        raise await _unknown_queue(operator, name)
+    if len(found) > 1:
+        named = ", ".join(f"{place.service}/{place.name}" for place in found)
+        raise ConfigurationError(f'several services have a queue "{name:.200}": name one of {named}')
+    return found[0].prefix
+
+
+async def _unknown_queue(operator: Operator, name: str) -> ConfigurationError:
+    from difflib import get_close_matches
+
+    from trellis_nats import ConfigurationError
+
+    known = await operator.ask(_list_names)
+    near = get_close_matches(name.rpartition("/")[2], known, n=1)
+    if near:
+        advice = f"did you mean {near[0]}?"
+    else:
+        advice = f"queues are {', '.join(known[:20])}" if known else "no queue has had one yet"
+    return ConfigurationError(f'no queue "{name:.200}" has had a job; {advice}')
+
+
+def _list_names(db: Connection) -> list[str]:
+    rows = db.execute("SELECT DISTINCT name FROM queue ORDER BY name").fetchall()
+    return [str(row[0]) for row in rows]

@@ -1,0 +1,235 @@
+"""`trellis jobs`: lists, shows and watches jobs, and steers single ones or all that match."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from trellis_admin.commands.acting import (
+    AllAtOnce,
+    BeginWith,
+    Confirmed,
+    DryRun,
+    Ids,
+    Matching,
+    Rate,
+    Reason,
+    act_on_jobs,
+    act_on_many,
+)
+from trellis_admin.commands.choosing import (
+    DEFAULT_LIMIT,
+    At,
+    Before,
+    Filter,
+    Limit,
+    QueueOption,
+    StateOption,
+    choose,
+)
+from trellis_admin.commands.listing import AsCsv, AsIds, SortOption, list_matching
+from trellis_admin.commands.operating import AsJson, operated
+from trellis_admin.exits import ExitCode
+
+if TYPE_CHECKING:
+    from trellis_admin.operator import Operator
+
+__all__ = ["app", "show", "watch"]
+
+app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs.")
+
+_POLL: Final = timedelta(seconds=1)
+JobId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", show_default=False, help="The job's id, or <prefix>.<id> where several queues have it."
+    ),
+]
+
+
+@app.command("list")
+@operated
+async def list_command(
+    operator: Operator,
+    words: Filter = None,
+    queues: QueueOption = None,
+    states: StateOption = None,
+    limit: Limit = DEFAULT_LIMIT,
+    at: At = None,
+    before: Before = None,
+    sort: SortOption = "newest",
+    as_ids: AsIds = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs that match a filter, and say how many there are."""
+    query = await choose(operator, words, queues, states)
+    await list_matching(
+        operator,
+        query,
+        command="trellis jobs list",
+        limit=limit,
+        at=at,
+        before=before,
+        sort=sort,
+        as_ids=as_ids,
+        as_csv=as_csv,
+        as_json=as_json,
+    )
+
+
+@app.command("show")
+@operated
+async def show(
+    operator: Operator,
+    job: JobId,
+    payload: Annotated[
+        bool,
+        typer.Option(
+            "--payload", help="Show the payload and the result. The audit log records who saw them."
+        ),
+    ] = False,
+    events: Annotated[bool, typer.Option("--events", help="List every event.")] = False,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one job: its timeline, attempts with errors and logs, progress, checkpoint, lineage and trace."""
+    from trellis_nats.clock import now
+
+    from trellis_admin.queries import find_jobs, read_family
+    from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.texts.history import describe_event, describe_history, history_to_wire, show_json_text
+
+    history = await operator.history(job)
+    found = [row for row in await operator.ask(find_jobs, history.id) if row.prefix == history.prefix]
+    family = await operator.ask(read_family, found[0]) if found else None
+    revealed = await operator.reveal(f"{history.prefix}.{history.id}", reason=reason) if payload else None
+    if as_json:
+        print_json("job", {"job": history_to_wire(history, revealed), "family": family})
+        return
+    parts = [describe_history(history, family, now())]
+    if events:
+        parts.append("\n".join(["Events", *(describe_event(event) for event in history.events)]))
+    if revealed is not None:
+        note = f" (hidden: {', '.join(revealed.hidden)})" if revealed.hidden else ""
+        parts.append(f"Payload{note}\n{show_json_text(revealed.text)}")
+        if history.result is not None:
+            parts.append(f"Result\n{show_json_text(history.result)}")
+        if history.checkpoint is not None:
+            parts.append(f"Checkpoint\n{show_json_text(history.checkpoint.value)}")
+    print_text("\n\n".join(parts))
+
+
+@app.command("watch")
+@operated
+async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None:
+    """Print the events of a job as they are stored, until it has ended.
+
+    Exit codes:
+    0: it completed.
+    1: it ended otherwise.
+    4: there is no such job.
+    """
+    import asyncio
+
+    from trellis_nats.clock import now
+    from trellis_nats.jobs.model.states import TERMINAL_STATES, JobState
+
+    from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.texts.history import describe_event
+
+    place = await operator.session.find(job)
+    target = f"{place.prefix}.{place.id}"
+    printed = 0
+    while True:
+        history = await operator.history(target)
+        for event in history.events:
+            if event.sequence > printed:
+                printed = event.sequence
+                if as_json:
+                    print_json(
+                        "event", {"id": history.id, "queue": history.queue, "event": event}, indent=None
+                    )
+                else:
+                    print_text(describe_event(event, now()))
+        if history.state in TERMINAL_STATES:
+            raise typer.Exit(ExitCode.OK if history.state is JobState.COMPLETED else ExitCode.LEFT)
+        await asyncio.sleep(_POLL.total_seconds())
+
+
+@app.command("cancel")
+@operated
+async def cancel(
+    operator: Operator,
+    ids: Ids = None,
+    matching: Matching = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    is_agreed: Confirmed = False,
+    rate: Rate = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel jobs that wait or run. A handler that runs sees it.
+
+    Exit codes:
+    0: done.
+    4: there is no such job.
+    5: refused: it has ended, or was not confirmed.
+    """
+    if bool(ids) == bool(matching):
+        raise typer.BadParameter("name jobs by their ids, or all that match with --matching", param_hint="ID")
+    if ids:
+        await act_on_jobs(operator, "cancel", ids, reason=reason, as_json=as_json)
+    await act_on_many(
+        operator,
+        "cancel",
+        matching or "",
+        reason=reason,
+        dry_run=dry_run,
+        is_agreed=is_agreed,
+        rate=rate,
+        begin_with=None,
+        all_at_once=True,
+        as_json=as_json,
+    )
+
+
+@app.command("retry")
+@operated
+async def retry(
+    operator: Operator,
+    ids: Ids = None,
+    matching: Matching = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    is_agreed: Confirmed = False,
+    rate: Rate = None,
+    begin_with: BeginWith = None,
+    all_at_once: AllAtOnce = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let failed jobs begin again, with all their attempts. For dead ones: trellis dead replay.
+
+    Exit codes:
+    0: done.
+    4: there is no such job.
+    5: refused: its state does not allow it, or it was not confirmed.
+    """
+    if bool(ids) == bool(matching):
+        raise typer.BadParameter("name jobs by their ids, or all that match with --matching", param_hint="ID")
+    if ids:
+        await act_on_jobs(operator, "retry", ids, reason=reason, as_json=as_json)
+    await act_on_many(
+        operator,
+        "retry",
+        matching or "",
+        reason=reason,
+        dry_run=dry_run,
+        is_agreed=is_agreed,
+        rate=rate,
+        begin_with=begin_with,
+        all_at_once=all_at_once,
+        as_json=as_json,
+    )

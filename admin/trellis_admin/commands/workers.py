@@ -1,0 +1,51 @@
+"""`trellis workers`: the processes that work queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trellis_admin.commands.operating import AsJson, operated
+
+if TYPE_CHECKING:
+    from trellis_admin.operator import Operator
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+@operated
+async def workers(
+    operator: Operator,
+    service: Annotated[
+        str | None, typer.Option("--service", metavar="SERVICE", help="Only the processes of this service.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the processes that work queues, those in trouble first: heartbeat, load, host, contract, version.
+
+    Exit codes:
+    0: every worker is alive, or none has sent a heartbeat within a day.
+    1: one is silent.
+    """
+    from trellis_nats.clock import now
+
+    from trellis_admin.exits import ExitCode
+    from trellis_admin.queries import list_workers
+    from trellis_admin.terminal import print_json, print_table
+    from trellis_admin.texts.fleet import tabulate_workers
+
+    at = now()
+    rows = [row for row in await operator.ask(list_workers, at) if service in {None, row.service}]
+    silent = sum(row.is_silent for row in rows)
+    if as_json:
+        print_json("workers", {"workers": rows})
+    elif rows:
+        print_table(tabulate_workers(rows, at))
+        typer.echo(f"{len(rows)} workers, {silent} of them silent", err=True)
+    else:
+        typer.echo("no worker has sent a heartbeat within a day", err=True)
+    raise typer.Exit(ExitCode.LEFT if silent else ExitCode.OK)

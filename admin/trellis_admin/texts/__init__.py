@@ -1,0 +1,3 @@
+"""What jobs, queues, keys and actions look like as text. Pure."""
+
+__all__: list[str] = []

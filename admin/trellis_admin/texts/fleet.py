@@ -1,0 +1,172 @@
+"""Queues, workers and keys. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from trellis_nats.jobs.model.queue_pause import QueuePause
+
+from trellis_admin.keys import KeyList, StoredKey
+from trellis_admin.queries import QueueRow, WorkerRow
+from trellis_admin.terminal import Column, Table, show_age, show_length
+from trellis_admin.terminal.tables import clean
+
+__all__ = [
+    "describe_key",
+    "describe_keys",
+    "describe_pauses",
+    "tabulate_keys",
+    "tabulate_queues",
+    "tabulate_workers",
+]
+
+Pauses = Mapping[str, QueuePause]
+"""By `<service>/<queue>`."""
+
+
+def tabulate_queues(rows: Sequence[QueueRow], pauses: Pauses, now: datetime) -> Table:
+    """Return queues as a table."""
+    table = Table(
+        (
+            Column("queue", is_wide=True),
+            Column("waiting", "right"),
+            Column("oldest", "right"),
+            Column("running", "right"),
+            Column("retrying", "right"),
+            Column("dead", "right"),
+            Column("ended/min", "right"),
+            Column("success", "right"),
+            Column("run p95", "right"),
+            Column("workers", "right"),
+            Column("is"),
+        )
+    )
+    for row in rows:
+        name = f"{row.service}/{row.queue}"
+        table.add(
+            name,
+            f"{row.waiting:,}",
+            _length(None if row.oldest is None else now - row.oldest),
+            f"{row.running} of {row.slots}",
+            f"{row.retrying:,}",
+            f"{row.dead:,}",
+            f"{row.ended_per_minute:,.1f}",
+            "-" if row.success is None else f"{row.success:.1%}",
+            _length(row.run_p95),
+            row.workers,
+            "paused" if name in pauses else "no worker" if row.waiting and not row.workers else "open",
+        )
+    return table
+
+
+def _length(length: timedelta | None) -> str:
+    return "-" if length is None else show_length(max(length, timedelta(0)))
+
+
+def describe_pauses(pauses: Pauses, now: datetime) -> list[str]:
+    """Return who paused which queue, when and why."""
+    return [
+        f"{name} is paused by {clean(pause.by)} since {show_age(pause.since, now)}"
+        + (f": {clean(pause.reason)}" if pause.reason else "")
+        for name, pause in sorted(pauses.items())
+    ]
+
+
+def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
+    """Return processes as a table."""
+    table = Table(
+        (
+            Column("worker"),
+            Column("service"),
+            Column("is"),
+            Column("heartbeat"),
+            Column("running", "right"),
+            Column("up", "right"),
+            Column("loop lag", "right"),
+            Column("memory", "right"),
+            Column("host"),
+            Column("contract"),
+            Column("version"),
+            Column("queues", is_wide=True),
+        )
+    )
+    for row in rows:
+        paused = all(queue.is_paused for queue in row.queues) and bool(row.queues)
+        table.add(
+            row.instance_id,
+            row.service,
+            "silent" if row.is_silent else "stopping" if row.is_stopping else "paused" if paused else "alive",
+            show_age(row.heartbeat_at, now),
+            f"{row.running} of {row.slots}",
+            _length(None if row.started_at is None else now - row.started_at),
+            "-" if row.loop_lag is None else f"{row.loop_lag / timedelta(milliseconds=1):.0f} ms",
+            "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MiB",
+            "-" if row.host is None else f"{row.host}:{row.pid}",
+            (row.digest or "-")[:8],
+            row.version or "-",
+            ", ".join(queue.queue for queue in row.queues),
+        )
+    return table
+
+
+def tabulate_keys(keys: KeyList, now: datetime) -> Table:
+    """Return concurrency keys as a table."""
+    table = Table(
+        (
+            Column("key", is_wide=True),
+            Column("hash"),
+            Column("is"),
+            Column("held", "right"),
+            Column("waiting", "right"),
+            Column("holder"),
+            Column("since"),
+            Column("lease ends"),
+        )
+    )
+    for key in keys.keys:
+        holder = key.holders[0] if key.holders else None
+        table.add(
+            key.key,
+            key.key_hash[:12],
+            key.state,
+            f"{len(key.holders)} of {key.max_active}",
+            len(key.waiting),
+            holder.job_id if holder else "-",
+            show_age(holder.since, now) if holder else "-",
+            show_age(holder.expires_at, now) if holder else "-",
+        )
+    return table
+
+
+def describe_keys(keys: KeyList) -> str:
+    """Return how many keys there are, and how many of them are listed."""
+    text = f"{len(keys.keys):,} of {keys.total:,} keys that jobs hold or wait for: {keys.blocked:,} blocked, {keys.held:,} held"
+    if keys.is_cut:
+        text += "; there are more records than were read"
+    elif len(keys.keys) < keys.total:
+        text += "; --limit shows more"
+    return text
+
+
+def describe_key(key: StoredKey, now: datetime) -> str:
+    """Return one key: who holds it and who waits for it."""
+    return "\n".join(_key(key, now))
+
+
+def _key(key: StoredKey, now: datetime) -> Iterator[str]:
+    yield f"{clean(key.key)}  {key.state}, {len(key.holders)} of {key.max_active} slots"
+    yield f"  queue        {key.namespace}/{key.queue}"
+    yield f"  hash         {key.key_hash}"
+    yield f"  takeovers    {key.takeovers}"
+    for holder in key.holders:
+        lease = "ran out" if holder.is_expired else "ends"
+        yield (
+            f"  held by      {holder.job_id}, attempt {holder.attempt}, on {clean(holder.worker)}, since "
+            f"{show_age(holder.since, now)}; its lease {lease} {show_age(holder.expires_at, now)}"
+        )
+    for waiting in key.waiting:
+        due = f", due {show_age(waiting.not_before, now)}" if waiting.not_before else ""
+        yield f"  waits        {waiting.job_id}, since {show_age(waiting.since, now)}{due}"
+    if key.state == "blocked":
+        yield f"next: trellis keys release {key.namespace}/{key.queue} {key.key_hash[:12]}"

@@ -1,0 +1,251 @@
+"""One job: its facts, its timeline, its attempts with errors and logs. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Final, cast
+
+from trellis_nats.jobs.model.event import JobProgress
+
+from trellis_admin.payloads import Revealed
+from trellis_admin.queries import Attempt, AttemptEnd, Family, FamilyMember, HistoryEvent, JobHistory, Wait
+from trellis_admin.terminal import show_age, show_instant, show_length
+from trellis_admin.terminal.tables import clean
+from trellis_admin.terminal.wire_json import members_to_wire
+
+__all__ = ["describe_event", "describe_history", "history_to_wire", "show_json_text", "show_progress"]
+
+_LOGS_SHOWN: Final = 20
+_WIDTH: Final = 13
+_BAR: Final = 40
+"""Characters of the timeline's lanes."""
+
+
+def describe_history(history: JobHistory, family: Family | None, now: datetime) -> str:
+    """Return everything about a job but its payload."""
+    parts = ["\n".join(_facts(history, now))]
+    lanes = _timeline(history, now)
+    if lanes:
+        parts.append("\n".join(["Timeline", *lanes]))
+    parts += ["\n".join(_attempt(attempt, now)) for attempt in reversed(history.attempts)]
+    steps = _operator_steps(history.events)
+    if steps:
+        parts.append("\n".join(["Operators", *steps]))
+    if family is not None and any(member.children for member in family.roots):
+        parts.append("\n".join(["Lineage", *_family(family.roots, history.id, "  ")]))
+    return "\n\n".join(parts)
+
+
+def _facts(history: JobHistory, now: datetime) -> Iterator[str]:
+    attempts = f"attempt {history.tries} of {history.max_tries}" if history.tries else "not begun"
+    yield f"{history.id}  {history.state}, {attempts}"
+
+    def when(instant: datetime | None) -> str | None:
+        return None if instant is None else f"{show_instant(instant)} UTC, {show_age(instant, now)}"
+
+    checkpoint = history.checkpoint
+    facts: list[tuple[str, str | None]] = [
+        ("queue", f"{history.service}/{history.queue}"),
+        ("created", when(history.created_at)),
+        ("ended", when(history.ended_at)),
+        ("deadline", when(history.deadline)),
+        ("error", history.error),
+        ("key", history.key),
+        ("payload", _size(history.payload) or "no longer stored"),
+        ("result", _size(history.result)),
+        (
+            "checkpoint",
+            None if checkpoint is None else f"{show_age(checkpoint.at, now)}, {_size(checkpoint.value)}",
+        ),
+        ("contract", history.digest),
+        ("trace", history.trace_id or None),
+        ("request", history.request_id or None),
+        ("trigger", _trigger(history.trigger)),
+        ("sequence", f"{history.last_sequence:,}"),
+    ]
+    for name, value in facts:
+        if value:
+            yield f"  {name:<{_WIDTH}}{clean(value)}"
+    if history.is_cut:
+        yield "  there are more events than are read: reports in the middle are left out"
+
+
+def _size(stored: bytes | None) -> str | None:
+    return None if stored is None else f"{len(stored):,} bytes; --payload shows it"
+
+
+def _trigger(trigger: object) -> str | None:
+    kind = cast("dict[str, object]", trigger).get("kind") if isinstance(trigger, dict) else None
+    return str(kind) if kind else None
+
+
+def _timeline(history: JobHistory, now: datetime) -> list[str]:
+    """Return a lane for each wait and each attempt, in order, to scale."""
+    end = history.ended_at or now
+    whole = max((end - history.created_at).total_seconds(), 0.001)
+
+    def lane(begin: datetime, until: datetime | None, mark: str) -> str:
+        first = int((begin - history.created_at).total_seconds() / whole * _BAR)
+        last = int(((until or end) - history.created_at).total_seconds() / whole * _BAR)
+        first = min(max(first, 0), _BAR - 1)
+        return f"{' ' * first}{mark * max(1, min(last, _BAR) - first)}".ljust(_BAR)
+
+    spans: list[tuple[datetime, str]] = [
+        (wait.since, f"  {lane(wait.since, wait.until, '·')}  {_wait(wait, end)}") for wait in history.waits
+    ]
+    spans += [
+        (
+            attempt.started_at,
+            f"  {lane(attempt.started_at, attempt.ended_at, '━')}  {_ran(attempt, end)}",
+        )
+        for attempt in history.attempts
+    ]
+    return [text for _, text in sorted(spans, key=lambda span: span[0])]
+
+
+def _ran(attempt: Attempt, end: datetime) -> str:
+    length = show_length((attempt.ended_at or end) - attempt.started_at)
+    return f"attempt {attempt.number}, {length}, {_end(attempt)}"
+
+
+def _wait(wait: Wait, end: datetime) -> str:
+    length = show_length((wait.until or end) - wait.since)
+    return f"{wait.reason}, {length}{'' if wait.until else ' so far'}"
+
+
+def _end(attempt: Attempt) -> str:
+    if attempt.end is AttemptEnd.RELEASED:
+        return "given back by a stopping worker: it does not count"
+    if attempt.end is AttemptEnd.LOST:
+        return "worker lost"
+    return attempt.end
+
+
+def _attempt(attempt: Attempt, now: datetime) -> Iterator[str]:
+    until = attempt.ended_at or now
+    yield f"Attempt {attempt.number}, {_end(attempt)}"
+    yield (
+        f"  started {show_instant(attempt.started_at)} on {attempt.worker or 'an unknown worker'}, waited "
+        f"{show_length(attempt.waited)}, ran {show_length(until - attempt.started_at)}"
+    )
+    if attempt.error:
+        yield f"  {_error_title(attempt)}"
+    if attempt.stack:
+        yield from (f"    {_printable(line)}" for line in attempt.stack.rstrip().split("\n"))
+    if attempt.progress is not None:
+        yield f"  progress: {show_progress(attempt.progress)}"
+    for checkpoint in attempt.checkpoints[-1:]:
+        yield f"  checkpoint at {show_instant(checkpoint.at)}, {len(checkpoint.value):,} bytes"
+    hidden = len(attempt.logs) - _LOGS_SHOWN
+    if hidden > 0:
+        yield f"  {hidden:,} earlier log lines; --logs shows all"
+    for line in attempt.logs[-_LOGS_SHOWN:]:
+        yield f"  {line.at:%H:%M:%S}.{line.at.microsecond // 1000:03} {line.level:<5} {clean(line.message)}"
+    if attempt.next_at is not None:
+        yield f"  the next attempt begins {show_age(attempt.next_at, now)}, at {show_instant(attempt.next_at)}"
+
+
+def _error_title(attempt: Attempt) -> str:
+    text = clean(attempt.error or "")
+    kind = attempt.error_type
+    return text if not kind or text.startswith(kind) else f"{kind}: {text}"
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line).rstrip()
+
+
+def show_progress(progress: JobProgress) -> str:
+    """Return a progress report on one line."""
+    parts = [part for part in (progress.step, progress.message) if part]
+    text = ": ".join(map(clean, parts))
+    if progress.current is not None and progress.total:
+        share = f"{progress.current:g} of {progress.total:g}, {progress.current / progress.total:.0%}"
+        return f"{text} ({share})" if text else share
+    if progress.current is not None:
+        return f"{text} ({progress.current:g})" if text else f"{progress.current:g}"
+    return text or "-"
+
+
+def _operator_steps(events: Sequence[HistoryEvent]) -> list[str]:
+    return [
+        f"  {show_instant(event.stored_at)}  {event.kind} by {clean(event.actor)}"
+        + (f" ({clean(event.source)})" if event.source else "")
+        + (f": {clean(event.reason)}" if event.reason else "")
+        + (f"  [bulk {event.bulk}]" if event.bulk else "")
+        for event in events
+        if event.actor
+    ]
+
+
+def _family(members: Sequence[FamilyMember], own_id: str, indent: str) -> Iterator[str]:
+    for member in members:
+        mark = "  <- this job" if member.job.id == own_id else ""
+        yield f"{indent}{member.job.queue} {member.job.id} {member.job.state}{mark}"
+        yield from _family(member.children, own_id, indent + "  ")
+
+
+def describe_event(event: HistoryEvent, now: datetime | None = None) -> str:
+    """Return one event on one line: for lists of events, and for watching."""
+    parts = [f"{event.sequence:>10,}", show_instant(event.stored_at), event.kind]
+    if event.kind in {"started", "retry", "dead", "failed"}:
+        parts.append(f"attempt {event.tries}")
+    if event.progress is not None:
+        parts.append(show_progress(event.progress))
+    if event.error:
+        text = clean(event.error)
+        parts.append(
+            text
+            if not event.error_type or text.startswith(event.error_type)
+            else f"{event.error_type}: {text}"
+        )
+    if event.not_before is not None and now is not None:
+        parts.append(f"next {show_age(event.not_before, now)}")
+    if event.actor:
+        parts.append(f"by {clean(event.actor)}" + (f": {clean(event.reason)}" if event.reason else ""))
+    if not event.is_counted:
+        parts.append("(does not count)")
+    return "  ".join(parts)
+
+
+def history_to_wire(history: JobHistory, revealed: Revealed | None) -> dict[str, object]:
+    """Return a job as JSON. Its payload, result and checkpoints are in it only if they were revealed."""
+    shown = {part.name: getattr(history, part.name) for part in fields(history)}
+    if revealed is None:
+        shown |= {"payload": None, "result": None, "checkpoint": None}
+        shown["attempts"] = [replace(attempt, checkpoints=()) for attempt in history.attempts]
+    else:
+        shown |= {"payload": revealed.text, "hidden": revealed.hidden}
+    return members_to_wire(shown)
+
+
+def show_json_text(data: bytes) -> str:
+    """Return stored JSON as it is stored, indented where every number stays exactly as it is written."""
+    try:
+        parsed = json.loads(data, parse_float=_Literal, parse_int=_Literal)
+    except ValueError:
+        return data.decode(errors="replace")
+    return _indent(parsed, "")
+
+
+class _Literal(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+def _indent(value: object, margin: str) -> str:
+    deeper = margin + "  "
+    if isinstance(value, _Literal):
+        return str(value)
+    if isinstance(value, dict) and value:
+        members = cast("dict[str, object]", value)
+        lines = [f"{deeper}{json.dumps(name)}: {_indent(item, deeper)}" for name, item in members.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list) and value:
+        lines = [f"{deeper}{_indent(item, deeper)}" for item in cast("list[object]", value)]
+        return "[\n" + ",\n".join(lines) + f"\n{margin}]"
+    return json.dumps(value)
