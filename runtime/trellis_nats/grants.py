@@ -21,7 +21,7 @@ __all__ = [
     "subscribe",
 ]
 
-Role = Literal["worker", "producer", "operator", "provisioner", "auditor", "client"]
+Role = Literal["worker", "producer", "operator", "viewer", "provisioner", "auditor", "client"]
 """What a user of the server does for a service; `permissions` describes each role."""
 
 Operation = Literal["publish to", "subscribe to", "answer requests on"]

@@ -77,3 +77,14 @@ async def test_the_server_of_the_guide_runs_the_orders_service(config: str) -> N
                 await call(producer.jobs.runtime.connection, "STREAM.DELETE.JOBS")
             with pytest.raises(NoResponders):
                 await client.rpc.orders.get(GetOrderRequest(order_id="7"))
+
+
+def test_the_operators_of_the_guide_have_both_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(block("from functools"), {})  # noqa: S102 - the guide's own code
+
+    operators, viewers = ((tmp_path / f"all-{role}s.conf").read_text() for role in ("operator", "viewer"))
+    retried = '"trellis.jobs.orders-service.charge-payment.*.retried"'
+    assert retried in operators
+    assert retried not in viewers
+    assert '"$JS.API.CONSUMER.CREATE.TRELLIS_AUDIT.>"' in viewers

@@ -138,6 +138,7 @@ def role_accounts() -> dict[str, Permissions | None]:
         "producer": permissions(Depot, "producer"),
         "operator": permissions(Depot, "operator"),
         "maintainer": permissions(Depot, "worker") | permissions(Depot, "operator"),
+        "viewer": permissions(Depot, "viewer"),
         "auditor": permissions(Depot, "auditor"),
         "client": permissions(DepotClient, "client"),
     }

@@ -14,11 +14,12 @@ from typing import Final, Self, cast
 
 from pydantic import JsonValue
 from trellis_nats.clock import parse_timestamp, timestamp
+from trellis_nats.jobs.model.subjects import AUDIT_PREFIX, AUDIT_STREAM
 
 __all__ = [
+    "AUDIT_PREFIX",
     "AUDIT_STREAM",
     "KEPT_FOR",
-    "PREFIX",
     "TEXT_MAX",
     "Action",
     "AuditEntry",
@@ -30,10 +31,6 @@ __all__ = [
     "subject_filter",
 ]
 
-AUDIT_STREAM: Final = "TRELLIS_AUDIT"
-"""The stream that keeps the records."""
-PREFIX: Final = "trellis.audit"
-"""Records are published below it."""
 KEPT_FOR: Final = timedelta(days=400)
 """How long a record is kept: a year, and time to look back from its end."""
 TEXT_MAX: Final = 1_000
@@ -129,7 +126,7 @@ class AuditRecord:
     @property
     def subject(self) -> str:
         """Where it is published."""
-        return f"{PREFIX}.{self.kind}.{self.action}.{self.id}.{self.phase}"
+        return f"{AUDIT_PREFIX}.{self.kind}.{self.action}.{self.id}.{self.phase}"
 
     def ended(self, outcome: Outcome) -> AuditRecord:
         """Return the record for after the action."""
@@ -191,7 +188,7 @@ class AuditEntry:
 
 def subject_filter(kind: str = _ANY, action: str = _ANY, audit_id: str = _ANY, phase: str = _ANY) -> str:
     """Return a filter for the subjects of records; `*` stands for any."""
-    return f"{PREFIX}.{kind}.{action}.{audit_id}.{phase}"
+    return f"{AUDIT_PREFIX}.{kind}.{action}.{audit_id}.{phase}"
 
 
 def clean_text(text: str, limit: int = TEXT_MAX) -> str:

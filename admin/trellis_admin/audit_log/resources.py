@@ -15,10 +15,11 @@ from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
+from trellis_nats.jobs.model.subjects import ADMIN_BUCKET
 from trellis_nats.provision import BucketRequirement, Requirement, StreamRequirement
 from trellis_nats.provision.plan import stream_config
 
-from trellis_admin.audit_log.records import AUDIT_STREAM, KEPT_FOR, PREFIX
+from trellis_admin.audit_log.records import AUDIT_PREFIX, AUDIT_STREAM, KEPT_FOR
 
 __all__ = [
     "ADMIN_BUCKET",
@@ -31,9 +32,6 @@ __all__ = [
     "stream_bounds",
 ]
 
-ADMIN_BUCKET: Final = "TRELLIS_ADMIN"
-"""The bucket of bulk actions and of the leases of admin processes."""
-
 _CLUSTER: Final = 3
 """From so many servers on, what is created has three replicas."""
 _EXISTS: Final = 10058
@@ -42,7 +40,7 @@ _EXISTS: Final = 10058
 _AUDIT: Final = StreamRequirement(
     name=AUDIT_STREAM,
     config={
-        "subjects": [f"{PREFIX}.>"],
+        "subjects": [f"{AUDIT_PREFIX}.>"],
         "retention": "limits",
         "storage": "file",
         "discard": "old",
@@ -131,14 +129,14 @@ async def _create(connection: Connection, wanted: StreamRequirement, purpose: st
 
 
 async def stream_bounds(connection: Connection, stream: str) -> tuple[int, int] | None:
-    """Return the first and the last sequence of a stream; None when it does not exist.
+    """Return the first and the last sequence of a stream; None when it does not exist, or nothing was stored in it yet.
 
     Raises:
         TransportError: the server did not answer.
     """
     info = await get_stream_info(connection, stream)
     match info:
-        case {"state": {"first_seq": int(first), "last_seq": int(last)}}:
+        case {"state": {"first_seq": int(first), "last_seq": int(last)}} if last > 0:
             return first, last
         case _:
             return None

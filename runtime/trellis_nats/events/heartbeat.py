@@ -57,7 +57,9 @@ class HealthHeartbeat(Surface):
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
-        """Return the same for every role: each process that connects publishes heartbeats."""
+        """Return the same for every role of a process that connects as the service: a viewer does not."""
+        if role == "viewer":
+            return
         yield publish(
             _SUBJECT,
             "publish heartbeats of the service",

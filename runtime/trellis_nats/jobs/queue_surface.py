@@ -11,6 +11,12 @@ from typing_extensions import override
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding, JobsBinding, QueueBinding
 from trellis_nats.grants import Grant, Role, StartCheck
+from trellis_nats.jobs.admin_grants import (
+    act_grants,
+    act_on_queue_grants,
+    view_grants,
+    view_queue_grants,
+)
 from trellis_nats.jobs.grants import (
     audit_grants,
     create_grants,
@@ -69,10 +75,13 @@ class QueueSurface(Surface):
                     *pause_grants(jobs, queue),
                 ):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
+            if role in {"operator", "viewer"}:
+                yield from view_queue_grants(jobs, queue)
             if role == "operator":
                 yield from inspect_grants(queue)
                 yield from pause_grants(jobs, queue)
                 yield from pausing_grants(jobs, queue)
+                yield from act_on_queue_grants(queue)
                 if has_keys:
                     yield from key_record_grants(jobs, queue)
 
@@ -98,8 +107,11 @@ class JobsSurface(Surface):
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
-        """Return what maintenance needs, and what an audit needs."""
+        """Return what maintenance needs, and what operators, viewers and an audit need."""
+        if binding.jobs is not None and role in {"operator", "viewer"}:
+            yield from view_grants(binding.jobs)
         if binding.jobs is not None and role == "operator":
+            yield from act_grants(binding.jobs)
             yield from maintenance_grants(binding.jobs)
         if role == "auditor":
             yield from audit_grants()

@@ -28,7 +28,8 @@ def permissions(
 
     `worker` works the queues, serves the RPCs, publishes the events and uses the buckets; `producer` creates jobs, and
     follows and cancels them; `operator` does the maintenance (`Options.maintenance`, `rescue_lost`, `purge_ended`, `follow`),
-    alone or joined with a worker; `provisioner` creates streams, consumers and buckets; `auditor` reads
+    alone or joined with a worker, and everything that the command `trellis` and the console do with the jobs of the service;
+    `viewer` looks at all that they show, and changes nothing; `provisioner` creates streams, consumers and buckets; `auditor` reads
     what jobs and events have stored, for `trellis audit`; `client`, of a generated client
     class, calls the RPCs and subscribes to the events. Two roles are joined with `|`.
 

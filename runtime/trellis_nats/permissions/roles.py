@@ -19,6 +19,8 @@ __all__ = ["grants_of", "inbox_prefix", "permissions_for", "trace_subject"]
 
 _ANSWER_WITHIN: Final = timedelta(minutes=10)
 """How long after a call its answer is allowed. The server's own default, 2 minutes, is short for a handler."""
+_ADMIN_INBOX: Final = "_INBOX_trellis-admin"
+"""The prefix of the inboxes of the admin tools: that of a contract `trellis-admin@v1`."""
 _API: Final = "$JS.API."
 _KV: Final = "$KV."
 _INBOX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -30,9 +32,9 @@ def permissions_for(runtime: Runtime, role: Role) -> Permissions:
     Raises:
         ConfigurationError: a name in the contract, or the inbox prefix, is not valid in a subject.
     """
-    inbox = subscribe(f"{inbox_prefix(runtime)}.>", "receive answers")
+    inboxes = (subscribe(f"{prefix}.>", "receive answers") for prefix in _inbox_prefixes(runtime, role))
     # A server that maps a domain or prefix checks what it mapped; a leaf node without JetStream checks what was sent.
-    grants = dict.fromkeys((inbox, *grants_of(runtime, role), *_declared_grants(runtime, role)))
+    grants = dict.fromkeys((*inboxes, *grants_of(runtime, role), *_declared_grants(runtime, role)))
     return Permissions.of(grants, allow_responses=_ANSWER_WITHIN)
 
 
@@ -82,6 +84,19 @@ def inbox_prefix(runtime: Runtime) -> str:
             f'inbox_prefix "{chosen}" must be tokens of A-Z a-z 0-9 _ - with dots between them'
         )
     return chosen
+
+
+def _inbox_prefixes(runtime: Runtime, role: Role) -> tuple[str, ...]:
+    """Return the inboxes of a role. A viewer has no part in those of the service, where answers to its workers arrive."""
+    own = inbox_prefix(runtime)
+    of_tools = own if runtime.options.inbox_prefix is not None else _ADMIN_INBOX
+    match role:
+        case "viewer":
+            return (of_tools,)
+        case "operator":
+            return (own, of_tools)
+        case _:
+            return (own,)
 
 
 def _with_prefix(grant: Grant, prefix: str) -> Grant:

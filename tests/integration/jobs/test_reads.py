@@ -82,7 +82,7 @@ async def test_a_running_job_is_cancelled_with_the_reads_of_what_came_before(nat
         # Its worker reads once when it receives the cancellation.
         counts = await traffic.taken()
         assert counts["writes"] == 1
-        assert counts["reads"] in {14, 15}, "the newest event, and thirteen other types"
+        assert counts["reads"] in {15, 16}, "the newest event, and fourteen other types"
         stop.set()
         assert snapshot == await ref.get()
         assert snapshot.progress is not None

@@ -14,8 +14,12 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.depot import accounts, role_accounts
 
-ROLES = ("worker", "producer", "operator", "provisioner", "auditor", "client")
-INBOX = {role: "_INBOX_depot.client" if role == "client" else "_INBOX_depot" for role in ROLES}
+ROLES = ("worker", "producer", "operator", "viewer", "provisioner", "auditor", "client")
+INBOX = {
+    **dict.fromkeys(ROLES, "_INBOX_depot"),
+    "client": "_INBOX_depot.client",
+    "viewer": "_INBOX_trellis-admin",
+}
 SOON = timedelta(seconds=5)
 
 OTHERS = [
@@ -60,10 +64,13 @@ OTHERS = [
     "$O.other_labels.M.x",
     "$JS.API.STREAM.PURGE.JOBS_WORK",
     "$JS.API.STREAM.PURGE.KV_depot_orders",
-    "$JS.API.STREAM.MSG.GET.JOBS",
-    "$JS.API.STREAM.MSG.GET.JOBS_WORK",
     "$JS.API.STREAM.MSG.DELETE.JOBS",
     "$JS.API.STREAM.MSG.DELETE.JOBS_WORK",
+    "$JS.API.STREAM.DELETE.TRELLIS_AUDIT",
+    "$JS.API.STREAM.UPDATE.TRELLIS_AUDIT",
+    "$JS.API.STREAM.PURGE.TRELLIS_AUDIT",
+    "$JS.API.STREAM.MSG.DELETE.TRELLIS_AUDIT",
+    "$JS.API.STREAM.DELETE.KV_TRELLIS_ADMIN",
     "$JS.API.STREAM.SNAPSHOT.JOBS",
     "$JS.API.STREAM.LEADER.STEPDOWN.JOBS",
     "$JS.API.DIRECT.GET.JOBS",
@@ -97,6 +104,23 @@ DUTIES = [
     "$JS.API.CONSUMER.PAUSE.JOBS_DELAYED.depot__pack",
 ]
 PAUSING = [subject for subject in DUTIES if "pause" in subject.lower()]
+OPERATING = [
+    "trellis.audit.job.cancel.A1.began",
+    "$KV.TRELLIS_ADMIN.bulk.A1",
+    "$JS.API.STREAM.CREATE.TRELLIS_AUDIT",
+    "$JS.API.STREAM.CREATE.KV_TRELLIS_ADMIN",
+    "$JS.API.STREAM.MSG.GET.JOBS",
+    "$JS.API.STREAM.MSG.GET.JOBS_WORK",
+    "$JS.API.CONSUMER.CREATE.JOBS_ADVISORIES.mine",
+]
+LOOKING = [
+    "$JS.API.STREAM.INFO.TRELLIS_AUDIT",
+    "$JS.API.CONSUMER.CREATE.TRELLIS_AUDIT.mine",
+    "$JS.API.DIRECT.GET.TRELLIS_AUDIT.trellis.audit.>",
+    "$JS.API.DIRECT.GET.KV_TRELLIS_ADMIN.$KV.TRELLIS_ADMIN.bulk.A1",
+    "$JS.API.CONSUMER.CREATE.KV_JOBS_KEYS_depot.mine",
+]
+STEERING = [f"trellis.jobs.depot.pack.J1.{event}" for event in ("retried", "dismissed", "expired", "dead")]
 MAKING = [
     "$JS.API.STREAM.CREATE.JOBS",
     "$JS.API.STREAM.CREATE.KV_depot_orders",
@@ -104,8 +128,8 @@ MAKING = [
     "$JS.API.CONSUMER.CREATE.JOBS_WORK.depot__pack.trellis.work.depot.pack",
 ]
 WORKING = [
+    "trellis.jobs.depot.pack.J1.started",
     "trellis.jobs.depot.pack.J1.completed",
-    "trellis.jobs.depot.pack.J1.retried",
     "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.depot__pack",
     "$JS.ACK.JOBS_WORK.depot__pack.1.1.1.1.0",
     "trellis.job_updates.depot.weigh.J1",
@@ -129,11 +153,29 @@ READING = [
     "$JS.API.CONSUMER.MSG.NEXT.JOBS.mine",
 ]
 PUBLISHING = {
-    "worker": [*OTHERS, *DUTIES, *MAKING, *CALLING],
-    "producer": [*OTHERS, *DUTIES, *MAKING, *WORKING, *CALLING],
-    "operator": [*OTHERS, *MAKING, *WORKING, *CREATING, *CALLING],
+    "worker": [*OTHERS, *DUTIES, *OPERATING, *LOOKING, *MAKING, *CALLING],
+    "producer": [*OTHERS, *DUTIES, *OPERATING, *LOOKING, *STEERING, *MAKING, *WORKING, *CALLING],
+    "operator": [*OTHERS, *MAKING, *WORKING, *CALLING],
+    "viewer": [
+        *OTHERS,
+        *(subject for subject in DUTIES if subject not in READING and ".STREAM.INFO." not in subject),
+        *OPERATING,
+        *STEERING,
+        *MAKING,
+        *WORKING,
+        *CREATING,
+        *KEEPING_KEYS,
+        *CLAIMING,
+        *CALLING,
+        "trellis.jobs.depot.pack.J1.cancelled",
+        "trellis.jobs.depot.pack.I1.claim",
+        "events.v1.Health.Heartbeat",
+    ],
     "provisioner": [
         *OTHERS,
+        *OPERATING,
+        *LOOKING,
+        *STEERING,
         "$JS.API.STREAM.PURGE.JOBS",
         *PAUSING,
         *WORKING,
@@ -143,6 +185,9 @@ PUBLISHING = {
     ],
     "auditor": [
         *OTHERS,
+        *OPERATING,
+        *LOOKING,
+        *STEERING,
         *(subject for subject in DUTIES if subject not in READING),
         *MAKING,
         *WORKING,
@@ -150,7 +195,18 @@ PUBLISHING = {
         *KEEPING_KEYS,
         *CALLING,
     ],
-    "client": [*CLAIMING, *OTHERS, *DUTIES, *MAKING, *WORKING, *CREATING, *KEEPING_KEYS],
+    "client": [
+        *CLAIMING,
+        *OTHERS,
+        *OPERATING,
+        *LOOKING,
+        *STEERING,
+        *DUTIES,
+        *MAKING,
+        *WORKING,
+        *CREATING,
+        *KEEPING_KEYS,
+    ],
 }
 
 NEVER_RECEIVED = [
@@ -194,6 +250,7 @@ SUBSCRIBING = {
     "worker": NEVER_RECEIVED,
     "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
     "operator": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS],
+    "viewer": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS, "_INBOX_depot.>"],
     "provisioner": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
     "auditor": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
     "client": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],

@@ -150,6 +150,10 @@ class BulkReader:
         size = min(_PAGE, self.left)
         return size if self._until is None else min(size, self._until - self._sequence)
 
+    @property
+    def _request_subject(self) -> str:
+        return api_subject(self._connection, f"CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}")
+
     def _request(self) -> None:
         size = self._next_size
         max_bytes = max(_PAGE_BYTES, 2 * self._connection.max_payload)
@@ -159,8 +163,8 @@ class BulkReader:
             limits = {"batch": 1}
         self._size = size
         self._ended = asyncio.get_running_loop().create_future()
-        subject = api_subject(self._connection, f"CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}")
-        self._connection.send(subject, json.dumps({**limits, "no_wait": True}).encode(), reply=self._inbox)
+        body = json.dumps({**limits, "no_wait": True}).encode()
+        self._connection.send(self._request_subject, body, reply=self._inbox)
 
     async def _wait(self) -> Message | None:
         """Wait for the end of the request, as long as messages arrive.
@@ -221,7 +225,7 @@ class BulkReader:
     def _on_violation(self, violation: PermissionViolation) -> bool:
         is_ours = violation.subject.endswith(self._consumer.lower()) if self._consumer else False
         if is_ours:
-            self._fail(PermissionDenied(violation.operation, violation.subject))
+            self._fail(PermissionDenied(violation.operation, self._request_subject))
         return is_ours
 
     async def _open(self) -> int:

@@ -11,8 +11,9 @@ from typing import Final
 from pydantic import JsonValue
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
-from trellis_nats.errors import RequestTimeout
+from trellis_nats.errors import PermissionDenied, RequestTimeout
 
 __all__ = ["request_many"]
 
@@ -31,11 +32,19 @@ async def request_many(
     `is_last` gets the answer and how many there are so far, this one included.
 
     Raises:
-        RequestTimeout: there was no connection, or no further answer arrived, for 5 s: the link ended, or the account
-            may not send this request.
+        PermissionDenied: the account may not send this request.
+        RequestTimeout: there was no connection, or no further answer arrived, for 5 s: the link ended.
         NotConnected: the connection was lost while sending, or was closed.
     """
-    arrived: asyncio.Queue[Message] = asyncio.Queue()
+    arrived: asyncio.Queue[Message | PermissionDenied] = asyncio.Queue()
+    denied = PermissionViolation("publish to", subject.lower())
+
+    def on_violation(violation: PermissionViolation) -> bool:
+        if violation == denied:
+            arrived.put_nowait(PermissionDenied("publish to", subject))
+        return violation == denied
+
+    forget = connection.on_permission_error(on_violation)
     inbox = connection.new_inbox()
     subscription = connection.subscribe(inbox, arrived.put_nowait)
     collected: list[Message] = []
@@ -46,9 +55,13 @@ async def request_many(
         connection.send(subject, json.dumps(body).encode(), reply=inbox)
         while not collected or not is_last(collected[-1], len(collected)):
             async with asyncio.timeout(_SILENCE.total_seconds()):
-                collected.append(await arrived.get())
+                answer = await arrived.get()
+            if isinstance(answer, PermissionDenied):
+                raise answer
+            collected.append(answer)
     except TimeoutError:
         raise RequestTimeout(f'no more answers on "{subject}" after {len(collected)}') from None
     finally:
+        forget()
         await subscription.unsubscribe()
     return collected

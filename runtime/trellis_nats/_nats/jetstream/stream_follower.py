@@ -9,13 +9,21 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.api import JsonObject
+from trellis_nats._nats.jetstream.api import JsonObject, api_subject
 from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.pull import Pull
 from trellis_nats._nats.jetstream.streams import create_consumer, delete_consumer
 from trellis_nats._nats.outages import through_outages
+from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats.clock import to_nanoseconds
-from trellis_nats.errors import ApiError, NoResponders, NotConnected, RequestTimeout, TransportError
+from trellis_nats.errors import (
+    ApiError,
+    NoResponders,
+    NotConnected,
+    PermissionDenied,
+    RequestTimeout,
+    TransportError,
+)
 from trellis_nats.ids import new_id
 
 __all__ = ["follow_stream"]
@@ -39,7 +47,8 @@ async def follow_stream(
     With `latest`, and no sequence, begin with the newest message of each subject. Outages delay it, also the first one.
 
     Raises:
-        PermissionDenied: the account may not create a consumer on the stream.
+        PermissionDenied: the account may not create a consumer on the stream, or may not pull from it; in the second case
+            the messages raise it. Rights that are taken away later delay the messages, until they are given back.
         ApiError: JetStream refused the consumer.
         NotConnected: the connection was closed.
     """
@@ -63,10 +72,14 @@ class _StreamFollower:
         self._latest = latest
         self._sequence = after
         """The last message that was read; None until the first consumer reports where "new" begins."""
-        self._buffer: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._buffer: asyncio.Queue[Delivery | PermissionDenied | None] = asyncio.Queue()
+        self._has_received = False
         self._pull: Pull | None = None
         self._consumer = ""
-        self._remove_callback = connection.on_reconnect(self._mark_gap)
+        self._removers = [
+            connection.on_reconnect(self._mark_gap),
+            connection.on_permission_error(self._on_violation),
+        ]
 
     async def open(self) -> None:
         """Create a consumer that begins after the last message that was read, and pull from it."""
@@ -107,6 +120,9 @@ class _StreamFollower:
             if message is None:
                 await self._reopen()
                 continue
+            if isinstance(message, PermissionDenied):
+                raise message
+            self._has_received = True
             self._sequence = message.stream_sequence
             yield message
             if self._pull is not None:
@@ -120,8 +136,16 @@ class _StreamFollower:
 
     async def close(self) -> None:
         """Stop reading. The consumer is removed now, or by the server some time after the last pull request."""
-        self._remove_callback()
+        for remove in self._removers:
+            remove()
         await self._end()
+
+    def _on_violation(self, violation: PermissionViolation) -> bool:
+        subject = api_subject(self._connection, f"CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}")
+        if self._has_received or violation != PermissionViolation("publish to", subject.lower()):
+            return False
+        self._buffer.put_nowait(PermissionDenied("publish to", subject))
+        return False  # the pull wants to know too
 
     def _mark_gap(self) -> None:
         # What was under way when the link ended is lost: a consumer without acks does not redeliver it. A consumer is

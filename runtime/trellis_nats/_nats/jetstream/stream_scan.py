@@ -79,6 +79,7 @@ class StreamScan:
         """Yield what the stream held when the scan began, up to 1,000 entries at a time.
 
         Raises:
+            PermissionDenied: the account may not request messages.
             RequestTimeout: messages of the scan were lost on the way.
             ApiError: JetStream ended the scan.
             NotConnected: there was no connection.

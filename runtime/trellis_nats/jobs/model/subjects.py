@@ -8,7 +8,10 @@ from typing import Final
 from trellis_nats.jobs.model.states import EventType
 
 __all__ = [
+    "ADMIN_BUCKET",
     "ADVISORIES_STREAM",
+    "AUDIT_PREFIX",
+    "AUDIT_STREAM",
     "DELAYED_PREFIX",
     "DELAYED_STREAM",
     "EVENTS_PREFIX",
@@ -32,6 +35,13 @@ ADVISORIES_STREAM: Final = "JOBS_ADVISORIES"
 DELAYED_STREAM: Final = "JOBS_DELAYED"
 """The stream that parks jobs which wait for long, where the server has schedules."""
 
+AUDIT_STREAM: Final = "TRELLIS_AUDIT"
+"""The stream that keeps what operators did, and why."""
+ADMIN_BUCKET: Final = "TRELLIS_ADMIN"
+"""The bucket of bulk actions, and of the leases of admin processes."""
+
+AUDIT_PREFIX: Final = "trellis.audit"
+"""The records of what operators did are published below it."""
 EVENTS_PREFIX: Final = "trellis.jobs"
 """Lifecycle events are published below it."""
 WORK_PREFIX: Final = "trellis.work"
