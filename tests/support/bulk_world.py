@@ -206,6 +206,11 @@ class _Process:
         await self.world.effect(self.me, lambda: None)
         assert refusals
 
+    async def find_roll_back(self, record: BulkRecord) -> str | None:
+        await self.world.effect(self.me, lambda: None)
+        assert record.id == BULK
+        return None
+
     async def select(self, record: BulkRecord, *, limit: int) -> list[Selected]:
         await self.world.effect(self.me, lambda: None)
         return [

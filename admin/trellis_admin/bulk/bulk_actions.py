@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats import TrellisError
+from trellis_nats._nats.jetstream.streams import get_next_message_from_leader
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now
-from trellis_nats.errors import TransportError
+from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.maintenance.leader import Leadership
+from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 
-from trellis_admin.audit_log import Action, Kind, Outcome, Phase, clean_text
+from trellis_admin.audit_log import Action, AdminResourceMissing, Kind, Outcome, Phase, clean_text
 from trellis_admin.bulk import changes
 from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.planning import BulkPlan, plan_bulk
@@ -139,6 +141,7 @@ class BulkActions:
             action=plan.action,
             filter=now_selected.filter.text,
             at=plan.at,
+            at_stored=await self._when_stored(plan.at),
             count=confirm,
             actor=audit.actor,
             source=audit.source,
@@ -245,14 +248,25 @@ class BulkActions:
         serving = _Serving(self)
         try:
             while True:
-                with suppress(TransportError):
+                try:
                     async for stored in store.bucket.watch("bulk.*"):
                         record = BulkRecord.parse(stored.value)
                         if record is not None and record.needs_runner:
                             serving.wake(record.id)
+                except TransportError as error:
+                    _log.warning(
+                        "bulk actions are not watched: %s", error, extra=log_fields(LogEvent.BULK_NOT_RUN)
+                    )
                 await asyncio.sleep(_WATCH_AGAIN)
         finally:
             await serving.stop()
+
+    async def _when_stored(self, sequence: int) -> datetime | None:
+        """Return when a message of stream JOBS was stored; None if the stream does not have it any longer."""
+        found = await get_next_message_from_leader(
+            self.session.connection, STREAM, f"{EVENTS_PREFIX}.>", sequence
+        )
+        return found.time if found is not None and found.sequence == sequence else None
 
     async def _command(
         self,
@@ -281,6 +295,11 @@ class BulkActions:
             if renewing.done():
                 renewing.result()
             yield leadership
+        except PermissionDenied as denial:
+            raise AdminResourceMissing(
+                f"the bulk action cannot be run: {denial}; connect with an account that has the role operator: "
+                'permissions(…, "operator") lists what it needs'
+            ) from denial
         finally:
             for task in (renewing, held):
                 task.cancel()

@@ -134,7 +134,8 @@ async def plan_bulk(
     began = now()
     wanted = select_jobs(action, text, began)
     await session.catch_up()
-    selection = Selection(wanted, (await session.ask(read_status)).at if at is None else at)
+    newest = (await session.ask(read_status)).at
+    selection = Selection(wanted, newest if at is None else min(at, newest))
     count = await session.ask(count_targets, selection)
     expired = await session.ask(count_targets, selection, overdue_at=began) if action.sends else 0
     changed = 0 if seen_count is None else max(0, seen_count - count)

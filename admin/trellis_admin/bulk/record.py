@@ -99,6 +99,8 @@ class BulkRecord:
     """The selection's filter, with absolute times."""
     at: int
     """The selection's sequence of stream JOBS: later changes are not in it."""
+    at_stored: datetime | None = None
+    """When the message with that sequence was stored: a stream that was rolled back or made again has another one there."""
     count: int
     """How many jobs were selected and confirmed."""
     actor: str

@@ -30,6 +30,8 @@ _CHUNK_SECONDS: Final = 0.5
 _CHUNK_MAX: Final = 256
 _SLICE: Final = 1.0
 """Seconds after which a slow bulk action looks at its record while it waits for its rate."""
+_CATCH_UP: Final = 1.0
+"""Seconds that a step which took too long is made up for by the next ones."""
 _PAUSE: Final = 0.5
 """Seconds before what NATS did not answer is repeated."""
 T = TypeVar("T")
@@ -91,6 +93,10 @@ class Records(Protocol):
 class BulkWorld(Protocol):
     """What a runner needs of the stream and of its projection."""
 
+    async def find_roll_back(self, record: BulkRecord) -> str | None:
+        """Return why the selection means other jobs than it did; None if the stream is still the same."""
+        ...
+
     async def select(self, record: BulkRecord, *, limit: int) -> Sequence[Selected]:
         """Return the next jobs of the selection after the record's cursor, by the projection as of now."""
         ...
@@ -127,6 +133,7 @@ class BulkRunner:
     _is_counted: bool = True
     """Whether the record counts every event that is stored, as far as this process knows."""
     _free_at: float = 0.0
+    """When the next jobs may be sent, by the clock of the event loop."""
 
     async def run(self) -> BulkRecord:
         """Run until it is done, waits, is paused, stopped or aborted, or the lease is lost. Return its record then.
@@ -137,6 +144,9 @@ class BulkRunner:
         """
         record = await self._change(self._take_over)
         self._is_counted = not record.restarts
+        other = await self._until_answered(partial(self.world.find_roll_back, record))
+        if other is not None:
+            record = await self._change(partial(changes.stop, runner=self.me, note=other))
         while record.runner == self.me and self.is_held():
             try:
                 if not self._is_counted:
@@ -208,7 +218,8 @@ class BulkRunner:
     async def _keep_rate(self, record: BulkRecord, began: float, done: int) -> BulkRecord:
         """Wait until the next jobs may be sent, or until the record has changed. Return the newest record."""
         loop = asyncio.get_running_loop()
-        self._free_at = max(self._free_at, began) + (0 if record.rate is None else done / record.rate)
+        free_at = max(self._free_at or began, began - _CATCH_UP)
+        self._free_at = free_at + (0 if record.rate is None else done / record.rate)
         newest = await self.records.read(self.bulk_id)
         while (wait := self._free_at - loop.time()) > 0 and self.is_held():
             if newest.state is not BulkState.RUNNING or newest.rate != record.rate:

@@ -8,8 +8,12 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.jetstream.bulk_reader import BulkReader
-from trellis_nats._nats.jetstream.streams import get_last_message
-from trellis_nats.clock import now
+from trellis_nats._nats.jetstream.streams import (
+    get_last_message,
+    get_next_message_from_leader,
+    get_stream_info,
+)
+from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import (
     ActionRefused,
     JobNotFound,
@@ -61,6 +65,29 @@ class JobsWorld:
     contract: PayloadContract | None
     """Payloads that its workers would refuse are not sent; None where it is not known."""
     _actions: dict[str, JobActions] = field(default_factory=dict[str, JobActions])
+
+    async def find_roll_back(self, record: BulkRecord) -> str | None:
+        """Return why the selection means other jobs than it did: sequences were used again for other messages."""
+        if record.at_stored is None:
+            return None
+        info = await get_stream_info(self.session.connection, STREAM)
+        match info:
+            case {"state": {"last_seq": int(last)}} if last >= record.at:
+                found = await get_next_message_from_leader(
+                    self.session.connection, STREAM, f"{EVENTS_PREFIX}.>", record.at
+                )
+                is_other = (
+                    found is not None
+                    and found.sequence == record.at
+                    and timestamp(found.time) != timestamp(record.at_stored)  # the record has milliseconds
+                )
+            case _:
+                is_other = True
+        return (
+            "stream JOBS was rolled back or made again since the jobs were selected: begin another bulk action"
+            if is_other
+            else None
+        )
 
     async def select(self, record: BulkRecord, *, limit: int) -> Sequence[Selected]:
         """Return the next jobs of the selection, by the projection as of now."""

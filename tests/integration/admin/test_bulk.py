@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from trellis_admin.bulk import (
 from trellis_admin.operator import Operator
 from trellis_admin.queries import FilterProblem
 from trellis_nats import Options
+from trellis_nats._nats.jetstream.api import call
 from trellis_nats.testing import NatsServer
 
 from tests.support.bulk_process import LEASE, bulk_process, until_sent
@@ -118,6 +120,44 @@ async def test_a_killed_process_is_continued_and_every_job_is_sent_once(
         assert len(actions) == count
         assert set(actions.values()) == {1}
         assert {bulk_id for _, bulk_id in actions} == {bulk.id}
+
+
+async def test_a_frozen_process_and_its_successor_send_every_job_once(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    count = 1_500
+    async with shop_with(nats_server.url, count) as shop, operating(nats_server.url, tmp_path) as operator:
+        bulk = await replay(operator)
+        async with bulk_process(nats_server.url, tmp_path / "second.sqlite", bulk.id) as process:
+            await until_sent(process, 250)
+            process.send_signal(signal.SIGSTOP)
+            done = await operator.bulk.run(bulk.id)
+            process.send_signal(signal.SIGCONT)
+            await process.wait()
+
+        actions = await actions_of(shop.jobs.runtime.connection)
+        again = await operator.bulk.read(bulk.id)
+        assert again.sent == done.sent == len(actions) == count
+        assert set(actions.values()) == {1}
+
+
+async def test_a_selection_of_a_stream_that_was_made_again_is_not_used(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """Sequences begin again: the jobs at these places are others, which the operator has not seen."""
+    async with shop_with(nats_server.url, 30) as shop, operating(nats_server.url, tmp_path) as operator:
+        bulk = await replay(operator, begin_with=10)
+        await operator.bulk.run(bulk.id)
+        for stream in ("JOBS_WORK", "JOBS"):
+            await call(shop.jobs.runtime.connection, f"STREAM.DELETE.{stream}")
+        async with shop_with(nats_server.url, 60):
+            await operator.bulk.go_on(bulk.id)
+
+            stopped = await operator.bulk.run(bulk.id)
+
+            assert (stopped.state, stopped.sent) == (BulkState.STOPPED, 10)
+            assert "rolled back or made again" in stopped.note
+            assert not await actions_of(shop.jobs.runtime.connection)
 
 
 async def test_overlapping_replays_have_one_winner_for_each_job(
