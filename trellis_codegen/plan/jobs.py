@@ -29,6 +29,7 @@ __all__ = ["FACADE_NAMES", "QueuePlan", "claim_queue_names", "describe_retries",
 
 FACADE_NAMES = frozenset(
     [
+        "dead",
         "follow",
         "is_leader",
         "last_rescue",

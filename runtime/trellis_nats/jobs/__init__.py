@@ -1,5 +1,7 @@
 """Jobs: create, submit, handle, follow."""
 
+from trellis_nats.jobs.actions.queue_stats import QueueStats
+from trellis_nats.jobs.dead_job import DeadJob
 from trellis_nats.jobs.facade import Jobs, WorkerHost
 from trellis_nats.jobs.keys.lease import JobLease
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
@@ -18,6 +20,7 @@ __all__ = [
     "Accepted",
     "ActiveJob",
     "Coalesced",
+    "DeadJob",
     "ErrorDetail",
     "JobEvent",
     "JobLease",
@@ -29,6 +32,7 @@ __all__ = [
     "JobState",
     "Jobs",
     "QueuePause",
+    "QueueStats",
     "Rejected",
     "Replaced",
     "RescueReport",

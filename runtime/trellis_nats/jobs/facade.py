@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant
+from trellis_nats.jobs.dead_job import DeadJob, dead_jobs
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.delay.server_clock import ServerClock
 from trellis_nats.jobs.grants import parking_grants, pause_grants
@@ -155,6 +156,24 @@ class Jobs:
         """
         self.runtime.connection.require_own_loop()
         return await self._get_maintainer().purge_ended(retention, limit=limit)
+
+    async def dead(self) -> AsyncGenerator[DeadJob[Any, Any, Any], None]:
+        """Iterate over the jobs of every queue that are dead when the iteration begins, queue by queue: see `JobQueue.dead`.
+
+        ```python
+        async for job in service.jobs.dead():
+            print(job.ref.queue, job.ref.id, job.snapshot.last_error)
+        ```
+
+        Raises:
+            PermissionDenied: the account may not list stream JOBS (role `operator`). Workers do not need that.
+            TransportError: NATS did not answer.
+        """
+        self.runtime.connection.require_own_loop()
+        for setup in self._setups():
+            async with aclosing(dead_jobs(setup.context)) as jobs:
+                async for job in jobs:
+                    yield job
 
     @property
     def last_rescue(self) -> RescueReport | None:

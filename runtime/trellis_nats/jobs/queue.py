@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar, Generic, overload
@@ -13,6 +14,8 @@ from trellis_nats._tracing.descriptions import BATCH_SIZE, MESSAGE_ID, OUTCOME, 
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats.ids import require_token
+from trellis_nats.jobs.actions.queue_stats import QueueStats, read_stats
+from trellis_nats.jobs.dead_job import DeadJob, dead_jobs
 from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
@@ -331,6 +334,38 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         connection, jobs = self._setup.connected_jobs()
         return await read_pause(connection, jobs.namespace, self._setup.binding.queue_type)
+
+    # --- operating -------------------------------------------------------------------------------------------------
+
+    async def dead(self) -> AsyncGenerator[DeadJob[PayloadT, ResultT, UpdateT], None]:
+        """Iterate over the jobs that are dead when the iteration begins, the oldest death first.
+
+        ```python
+        async for job in service.jobs.charge_payment.dead():
+            if job.snapshot.last_error == "card service unavailable":
+                await job.replay(reason="the card service works again", actor="anna")
+        ```
+
+        Jobs that are replayed or dismissed meanwhile are left out, and so is one whose events cannot be read, with a warning.
+
+        Raises:
+            PermissionDenied: the account may not list stream JOBS (role `operator`). Workers do not need that.
+            TransportError: NATS did not answer.
+        """
+        async with aclosing(dead_jobs(self._context)) as jobs:
+            async for job in jobs:
+                yield job
+
+    async def stats(self) -> QueueStats:
+        """Count the jobs of the queue: those that wait, that workers have, that are parked, and that are dead.
+
+        Raises:
+            ProvisioningError: the queue has no consumer.
+            PermissionDenied: the account may not read the report of the queue's consumer (role `worker` or `operator`).
+            TransportError: NATS did not answer.
+        """
+        connection, jobs = self._setup.connected_jobs()
+        return await read_stats(connection, self._setup.binding, jobs.work_stream)
 
     # --- creating --------------------------------------------------------------------------------------------------
 

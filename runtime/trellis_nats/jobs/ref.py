@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from trellis_nats._nats.outages import through_outages
-from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.errors import (
+    ActionRefused,
     ConfigurationError,
-    InvalidPayload,
     JobCancelled,
     JobError,
     JobExpired,
@@ -22,23 +20,22 @@ from trellis_nats.errors import (
     JobSkipped,
     JobStale,
     MalformedJobEvent,
-    TransportError,
 )
 from trellis_nats.errors.configuration import require_text, require_timedelta
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.actions.edited_replay import EditedPayload
+from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import StoredEvent
-from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lifecycle import JobLife
 from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.store.event_log import WriteConflict
+from trellis_nats.jobs.queue_actions import actions_of, edited_replays_of, from_service
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
 from trellis_nats.jobs.store.live_updates import UpdateInbox
 from trellis_nats.jobs.work.queue_context import QueueContext
 
 __all__ = ["JobRef"]
-
-_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -203,7 +200,9 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             ended.cancel()
             await subscription.unsubscribe()
 
-    async def cancel(self, reason: str = "cancelled") -> JobSnapshot[PayloadT, ResultT]:
+    async def cancel(
+        self, reason: str = "cancelled", *, actor: str | None = None
+    ) -> JobSnapshot[PayloadT, ResultT]:
         """Cancel the job, unless it has ended, and return it as it stands now.
 
         A job that waits never starts. A running handler sees `job.is_cancelled`, and what it returns no longer matters.
@@ -211,9 +210,10 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
 
         Args:
             reason: stored as the job's last error.
+            actor: the person or program that acts, where that is not the service itself.
 
         Raises:
-            ConfigurationError: the reason is not a text.
+            ConfigurationError: the reason or the actor is not a text.
             JobNotFound: no job with this id is stored.
             MalformedJobEvent: the job's newest event cannot be read.
             WriteUnknown: no answer came; the cancellation may be stored.
@@ -221,33 +221,107 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         """
         self._queue.connection.require_own_loop()
         require_text("reason", reason)
-        newest: StoredEvent | None = await self._reader.newest(self._id)
-        while newest is not None:
-            # Read before it is written: a cancellation that was stored returns, whatever fails then.
-            events = await self._reader.snapshot_events(newest)
-            snapshot = self._snapshot(events)
-            if snapshot.is_terminal:
-                return snapshot
-            event = newest.event
-            identity = JobIdentity(
-                job_id=self._id, service=event.service, queue=event.job_type, context=event.job_context()
-            )
-            cancelled = identity.ended(
-                EventType.CANCELLED,
-                previous=snapshot.state,
-                tries=snapshot.tries,
-                error=reason,
-                at=self._queue.clock.now(),
-            )
-            try:
-                sequence = await self._event_log.append(cancelled, after=newest.sequence)
-            except WriteConflict as conflict:
-                newest = conflict.newest
-            else:
-                if snapshot.state is not JobState.ACTIVE:
-                    await self._leave_key()
-                return self._snapshot((*events, StoredEvent(cancelled.read(), sequence, None)))
-        return await self.get()
+        by = AdminAction() if actor is None else from_service(actor=actor, reason=reason)
+        try:
+            done = await actions_of(self._queue).cancel(self._id, by, error=reason)
+        except ActionRefused:  # it has ended
+            return await self.get()
+        return self._snapshot(done.events)
+
+    async def retry(
+        self,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        deadline: timedelta | datetime | None = None,
+    ) -> JobSnapshot[PayloadT, ResultT]:
+        """Let the job begin again, if it failed or is dead, and return it as it stands now.
+
+        It keeps its id, its payload and its idempotency key, and has all its attempts. In a queue with a concurrency key it
+        waits for a slot of its key, before new jobs.
+
+        Args:
+            reason: why, for the job's history.
+            actor: the person or program that acts.
+            deadline: a new deadline: an instant, or a time from now. The default is the job's own.
+
+        Raises:
+            ActionRefused: the job has neither failed nor died; its deadline has passed; or its payload is not stored any
+                longer. The text says what happened to the job, and when.
+            ConfigurationError: the reason or the actor is not a text, or the new deadline has passed.
+            JobNotFound: no job with this id is stored.
+            MalformedJobEvent: the job's newest event cannot be read.
+            WriteUnknown: no answer came; the job may begin again.
+            PermissionDenied: the account may not store `retried` events: the roles `worker` and `operator` may.
+            TransportError: NATS did not answer or refused; nothing was stored.
+        """
+        self._queue.connection.require_own_loop()
+        by = from_service(actor=actor, reason=reason)
+        done = await actions_of(self._queue).retry_or_replay(self._id, by, deadline=deadline)
+        return self._snapshot(done.events)
+
+    async def dismiss(
+        self, *, reason: str | None = None, actor: str | None = None
+    ) -> JobSnapshot[PayloadT, ResultT]:
+        """Put the job aside, if it is dead, and return it as it stands now. It cannot be replayed any longer.
+
+        Args:
+            reason: why; it becomes the job's last error.
+            actor: the person or program that acts.
+
+        Raises:
+            ActionRefused: the job is not dead.
+            ConfigurationError: the reason or the actor is not a text.
+            JobNotFound: no job with this id is stored.
+            MalformedJobEvent: the job's newest event cannot be read.
+            WriteUnknown: no answer came; the dismissal may be stored.
+            PermissionDenied: the account may not store `dismissed` events: the roles `worker` and `operator` may.
+            TransportError: NATS did not answer or refused; nothing was stored.
+        """
+        self._queue.connection.require_own_loop()
+        done = await actions_of(self._queue).dismiss(self._id, from_service(actor=actor, reason=reason))
+        return self._snapshot(done.events)
+
+    async def replay_edited(
+        self,
+        payload: PayloadT,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        request_id: str | None = None,
+        deadline: timedelta | datetime | None = None,
+    ) -> JobRef[PayloadT, ResultT, UpdateT]:
+        """Create a job with another payload instead of this one, if it is dead, and dismiss this one. Return the new one.
+
+        There is at most one new job, also when this call is repeated or two processes make it.
+
+        Args:
+            payload: of the new job.
+            reason: why, for the history of both.
+            actor: the person or program that acts.
+            request_id: names this request. If the call fails on the way, a call with the same one continues.
+            deadline: of the new job: an instant, or a time from now. The default is that of this job.
+
+        Raises:
+            InvalidPayload: the payload does not match its schema, or has no concurrency key; nothing was sent.
+            ActionRefused: the job is not dead, was replaced by another request, or its deadline has passed.
+            JobNotEnqueued: the concurrency key of the new payload has no room; nothing was stored.
+            ConfigurationError: an argument is not a text, or the new deadline has passed.
+            JobNotFound: no job with this id is stored.
+            WriteUnknown: no answer came; the new job may be stored.
+            PermissionDenied: the account may not store `dismissed` events: the roles `worker` and `operator` may.
+            TransportError: NATS did not answer or refused.
+        """
+        queue, digest = self._queue, self._queue.payloads.digest
+        queue.connection.require_own_loop()
+        replacement = await edited_replays_of(queue).replay(
+            self._id,
+            EditedPayload(queue.payload.write(payload), digest),
+            from_service(actor=actor, reason=reason),
+            request_id=new_id() if request_id is None else request_id,
+            deadline=deadline,
+        )
+        return JobRef(queue, replacement, is_stored=True)
 
     async def release_key(self) -> bool:
         """Remove the job from the record of its concurrency key, and return whether it was there.
@@ -269,20 +343,6 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         with suppress(MalformedJobEvent):  # the key is in the event that created it
             await self._reader.newest(self._id)
         return await keys.remove(self._id)
-
-    async def _leave_key(self) -> None:
-        """Remove a job that will never begin from its key's record. If that fails, the next job that needs room does."""
-        keys = self._queue.keys
-        try:
-            if keys is not None:
-                await keys.withdraw(self._id)
-        except (TransportError, InvalidPayload) as error:
-            _log.warning(
-                "job %s is cancelled, but still in the record of its key: %s",
-                self._id,
-                error,
-                extra=log_fields(LogEvent.KEY_NOT_RELEASED, queue=self.queue, job_id=self._id),
-            )
 
     def _snapshot(self, events: Sequence[StoredEvent]) -> JobSnapshot[PayloadT, ResultT]:
         snapshot = snapshot_of(events, payloads=self._queue.payloads, result=self._queue.result)

@@ -20,6 +20,7 @@ from trellis_nats import (
     WrongEventLoop,
 )
 from trellis_nats._nats.link.link import Link
+from trellis_nats.jobs.queue import setup_of
 from trellis_nats.testing import NatsServer
 
 from tests.support.downloads import FileRequest, WireClient, WireService, serve_files
@@ -108,25 +109,43 @@ def sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return commands
 
 
-def calls_of_jobs(shop: Shop, job: WeighJob, host: trellis_nats.WorkerHost) -> Calls:
+def calls_of_jobs(
+    shop: Shop,
+    job: WeighJob,
+    host: trellis_nats.WorkerHost,
+    ended: trellis_nats.JobSnapshot[Parcel, Receipt],
+) -> Calls:
     ref = shop.jobs.weigh.ref(job.id)
+    dead = trellis_nats.DeadJob(setup_of(shop.jobs.pack).context, ended, sequence=1)
     return {
+        "ActiveJob.checkpoint": lambda: job.checkpoint({"page": 1}),
         "ActiveJob.emit_update": lambda: job.emit_update(Weight(grams=1)),
         "ActiveJob.heartbeat": job.heartbeat,
         "ActiveJob.log": lambda: job.log("a line"),
         "ActiveJob.progress": lambda: job.progress(current=1),
+        "DeadJob.dismiss": dead.dismiss,
+        "DeadJob.replay": dead.replay,
         "Health.report": shop.health.report,
         "Health.report_connected": shop.health.report_connected,
         "JobQueue.create": lambda: shop.jobs.pack.create(Parcel(number=1)),
         "JobQueue.create_many": lambda: shop.jobs.pack.create_many([Parcel(number=1)]),
+        "JobQueue.dead": lambda: anext(shop.jobs.pack.dead()),
+        "JobQueue.pause": shop.jobs.pack.pause,
+        "JobQueue.paused": shop.jobs.pack.paused,
+        "JobQueue.resume": shop.jobs.pack.resume,
+        "JobQueue.stats": shop.jobs.pack.stats,
         "JobQueue.submit": lambda: shop.jobs.pack.submit(Parcel(number=1)),
         "JobRef.cancel": ref.cancel,
+        "JobRef.dismiss": ref.dismiss,
         "JobRef.events": lambda: anext(ref.events()),
         "JobRef.get": ref.get,
         "JobRef.release_key": ref.release_key,
+        "JobRef.replay_edited": lambda: ref.replay_edited(Parcel(number=1)),
         "JobRef.result": ref.result,
+        "JobRef.retry": ref.retry,
         "JobRef.updates": lambda: anext(ref.updates()),
         "JobRef.wait": ref.wait,
+        "Jobs.dead": lambda: anext(shop.jobs.dead()),
         "Jobs.follow": lambda: shop.jobs.follow().__aenter__(),
         "Jobs.purge_ended": shop.jobs.purge_ended,
         "Jobs.rescue_lost": shop.jobs.rescue_lost,
@@ -283,7 +302,8 @@ async def test_every_call_from_another_event_loop_is_refused_and_sends_nothing(
 
         host = await shop.jobs.start_workers()
         ref = await shop.jobs.weigh.create(Parcel(number=1))
-        calls = calls_of_jobs(shop, await began, host) | calls_of_orders(service, client, events)
+        ended = await (await shop.jobs.pack.create(Parcel(number=1))).cancel()
+        calls = calls_of_jobs(shop, await began, host, ended) | calls_of_orders(service, client, events)
         calls |= calls_of_state(gadget)
         calls |= calls_of_files(
             wire, wire_client, uploader, stored, await wire_client.download(FileRequest(key="a"))

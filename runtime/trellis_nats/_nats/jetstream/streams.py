@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ __all__ = [
     "get_consumer_info",
     "get_last_message",
     "get_last_message_from_leader",
+    "get_next_message",
     "get_next_message_from_leader",
     "get_stream_info",
     "purge_stream",
@@ -90,11 +92,7 @@ async def get_last_message(
     message = await request(
         connection, api_subject(connection, operation), timeout=timeout, repeat=True, answer=answer
     )
-    if message.status == _NOT_FOUND:
-        return None
-    if message.status:
-        raise ApiError(request=operation, code=message.status, err_code=0, description=message.description)
-    return _read_direct(message)
+    return _direct_answer(message, operation)
 
 
 async def get_last_message_from_leader(
@@ -114,6 +112,26 @@ async def get_last_message_from_leader(
         PermissionDenied: the account may not read this.
     """
     return await _read_from_leader(connection, stream, {"last_by_subj": subject}, timeout, answer)
+
+
+async def get_next_message(
+    connection: Connection, stream: str, subject: str, start: int, *, timeout: timedelta = API_TIMEOUT
+) -> StoredMessage | None:
+    """Read the oldest message of a subject from sequence `start` on; None when there is none.
+
+    Any replica may answer. Raises as `get_last_message`.
+    """
+    operation = f"DIRECT.GET.{stream}"
+    body = json.dumps({"seq": start, "next_by_subj": subject}).encode()
+    message = await request(
+        connection,
+        api_subject(connection, operation),
+        body,
+        timeout=timeout,
+        repeat=True,
+        answer=AnswerSize.LARGE,
+    )
+    return _direct_answer(message, operation)
 
 
 async def get_next_message_from_leader(
@@ -286,6 +304,14 @@ async def _found(
         if error.code == _NOT_FOUND:
             return None
         raise
+
+
+def _direct_answer(message: Message, operation: str) -> StoredMessage | None:
+    if message.status == _NOT_FOUND:
+        return None
+    if message.status:
+        raise ApiError(request=operation, code=message.status, err_code=0, description=message.description)
+    return _read_direct(message)
 
 
 def _read_direct(answer: Message) -> StoredMessage:

@@ -74,8 +74,12 @@ class JobActions:
         self._leave_key = leave_key
         self._clock = clock or Clock()
 
-    async def cancel(self, job_id: str, by: AdminAction, *, seen: int | None = None) -> ActionDone:
+    async def cancel(
+        self, job_id: str, by: AdminAction, *, seen: int | None = None, error: str | None = None
+    ) -> ActionDone:
         """Cancel a job that waits or runs. A handler that runs sees it, and what it returns no longer matters.
+
+        `error` is stored as the job's last error; by default it is the reason.
 
         Raises:
             ActionRefused: the job has ended, or has changed since `seen`.
@@ -90,7 +94,7 @@ class JobActions:
                 EventType.CANCELLED,
                 previous=found.state,
                 tries=found.newest.event.tries,
-                error=by.reason or "cancelled",
+                error=error or by.reason or "cancelled",
                 at=self._clock.now(),
                 admin=by.to_json(),
             )

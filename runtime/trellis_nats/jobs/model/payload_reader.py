@@ -58,6 +58,11 @@ class PayloadReader(Generic[PayloadT]):
         self._by_shape: _Registered[PayloadT] | None = None
 
     @property
+    def digest(self) -> str:
+        """The digest of this version of the contract."""
+        return self._digest
+
+    @property
     def shape(self) -> object:
         """The type of the payloads, as an expression that pydantic understands."""
         return self._codec.shape
