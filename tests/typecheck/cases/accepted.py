@@ -1,6 +1,6 @@
 """What users write, as the guide has it: both checkers must accept every line."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_type
 
 from orders_participant import (
@@ -28,7 +28,7 @@ from orders_participant import (
 )
 from orders_participant.uses import NotificationsUse
 from orders_participant.uses.notifications import NoChannelError, Notification, NotificationSent
-from trellis_nats import DeliveredEvent, JsonObject, RpcContext, testing
+from trellis_nats import DeliveredEvent, ErrorDetail, JsonObject, RpcContext, testing
 from trellis_nats.testing import ServiceUnderTest
 from uses_package import ThingsService
 from uses_package.uses.shop import Sale, Thing
@@ -85,6 +85,26 @@ async def call(url: str) -> float:
             assert_type(error.resource_id, str)
             raise
         return order.items[0].quantity
+
+
+async def operate(service: OrdersService) -> None:
+    async for job in service.jobs.charge_payment.dead():
+        assert_type(job.snapshot.payload, ChargePaymentPayload)
+        assert_type(job.snapshot.last_error_detail, ErrorDetail | None)
+        ref = await job.replay(reason="the gateway is back", actor="anna")
+        assert_type(await ref.result(), ChargePaymentResult)
+        await job.dismiss(reason="no")
+    async for job in service.jobs.dead():
+        await job.replay(deadline=timedelta(hours=1))
+    ref = service.jobs.charge_payment.ref("1")
+    assert_type((await ref.retry(reason="again", actor="anna")).payload, ChargePaymentPayload)
+    await ref.dismiss()
+    await ref.cancel("no", actor="anna")
+    new = await ref.replay_edited(
+        ChargePaymentPayload(order_id="1", customer_id="1", amount_cents=1), request_id="r"
+    )
+    assert_type(await new.result(), ChargePaymentResult)
+    assert_type((await service.jobs.charge_payment.stats()).dead, int | None)
 
 
 def path_names_of_one_shape(item: ReserveInventoryPayloadItem) -> NotifyWarehousePayload:

@@ -36,6 +36,15 @@ async def wrong_types(service: OrdersService, client: OrdersClient, order: Order
     raise NotFoundError("no such order", resource="order")  # refused
 
 
+async def wrong_operations(service: OrdersService) -> None:
+    ref = service.jobs.charge_payment.ref("1")
+    await ref.retry("again")  # refused
+    await ref.retry(actor=7)  # refused
+    await ref.replay_edited(ReserveInventoryPayload(order_id="1", items=[]))  # refused
+    async for job in service.jobs.charge_payment.dead():
+        assert job.snapshot.payload.items  # refused
+
+
 def other_shape(items: list[GetOrderResponseItem]) -> ReserveInventoryPayload:
     return ReserveInventoryPayload(order_id="1", items=items)  # refused
 

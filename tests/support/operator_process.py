@@ -1,0 +1,72 @@
+"""An operator in a process of its own, to be killed: it replays dead jobs of the shop, with an edited payload if it is told so.
+
+Run as `python -m tests.support.operator_process URL KIND JOB:SEEN …`, where KIND is `replay` or `edit`. It prints `done JOB` or
+`refused JOB` for each job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Final
+
+from trellis_nats import ActionRefused
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats.codec import json_text
+from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replays
+from trellis_nats.jobs.actions.job_actions import job_actions
+from trellis_nats.jobs.model.admin_action import AdminAction
+
+from tests.support.shop_process import say
+
+__all__ = ["operator_process"]
+
+ROOT: Final = Path(__file__).parents[2]
+PREFIX: Final = "trellis.jobs.shop.pack"
+BY: Final = AdminAction(actor="anna", reason="it works again")
+EDITED: Final = EditedPayload(json_text({"number": 2}), writer="x" * 43)
+
+
+async def main(url: str, kind: str, jobs: list[str]) -> None:
+    """Act on each job, one after the other."""
+    connection = await Connection.open(url, settings=ConnectionSettings(name="operator"))
+    actions, replays = job_actions(connection, PREFIX), edited_replays(connection, PREFIX)
+    for job in jobs:
+        job_id, _, seen = job.partition(":")
+        try:
+            if kind == "replay":
+                await actions.replay(job_id, BY, seen=int(seen))
+            else:
+                await replays.replay(job_id, EDITED, BY, request_id=f"request-{job_id}", seen=int(seen))
+        except ActionRefused:
+            say("refused", job_id)
+        else:
+            say("done", job_id)
+    await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def operator_process(
+    url: str, kind: str, jobs: Mapping[str, int]
+) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+    """Run the process for the length of an `async with` block. `jobs` has the sequence that was seen of each job."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.operator_process", url, kind),
+        *(f"{job_id}:{seen}" for job_id, seen in jobs.items()),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
