@@ -43,6 +43,10 @@ COMMANDS: Final = (
         help="Plan and apply what contracts change on a server.",
     ),
     Command(
+        name="metrics", module="metrics", help="Print the numbers of the fleet as Prometheus reads them."
+    ),
+    Command(name="admin", module="admin", help="Run what a fleet needs in addition to its workers."),
+    Command(
         name="audit",
         module="audit",
         help="Read the payload of every job that waits or is dead, as a worker of a contract would. Nothing is changed.",

@@ -58,6 +58,10 @@ class FleetDuties:
         """What the last run in this replica expired."""
         self.last_burial: BurialReport | None = None
         """What the last run in this replica marked as dead."""
+        self.expired = 0
+        """How many jobs this replica has expired so far."""
+        self.buried = 0
+        """How many jobs it has marked as dead."""
         self._options = options or DutyOptions()
         self._expirer = OverdueExpirer(connection, find_overdue, grace=self._options.grace)
         self._burier = UndeliveredBurier(connection)
@@ -88,9 +92,11 @@ class FleetDuties:
     def _tasks(self) -> list[LeaderTask]:
         async def expire(may_continue: Callable[[], bool]) -> None:
             self.last_expiry = await self._expirer.run(may_continue)
+            self.expired += self.last_expiry.expired
 
         async def bury(may_continue: Callable[[], bool]) -> None:
             self.last_burial = await self._burier.run(may_continue)
+            self.buried += self.last_burial.dead
 
         every = self._options.every
         return [

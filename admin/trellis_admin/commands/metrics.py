@@ -1,0 +1,49 @@
+"""`trellis metrics`: the numbers of a fleet, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trellis_admin.connections import Connection, connected
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+@connected
+def metrics(
+    connection: Connection,
+    db: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            metavar="FILE",
+            help="The file of the projection. Default: below your cache folder.",
+        ),
+    ] = None,
+) -> None:
+    """Print the numbers of the fleet as Prometheus reads them: queues, waits, errors, workers, streams.
+
+    `trellis admin serve --metrics-port` serves them; docs/operate lists them.
+
+    Exit codes:
+    0: printed.
+    2: wrong usage.
+    3: the server cannot be reached, or the account may not read the jobs.
+    """
+    import asyncio
+
+    typer.echo(asyncio.run(_read(connection, db)), nl=False)
+
+
+async def _read(connection: Connection, db: Path | None) -> str:
+    from trellis_admin.metrics import FleetMetrics
+    from trellis_admin.operator import connect
+
+    async with connect(connection.server, connection.options, db=db) as operator:
+        return await FleetMetrics(operator.session.connection, operator.session.database).text()

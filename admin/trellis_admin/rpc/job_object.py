@@ -1,0 +1,118 @@
+"""Gives a job the form in which the admin RPCs return it (reference, 7.1). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import JsonValue
+from trellis_nats.clock import timestamp
+from trellis_nats.codec import Codec
+from trellis_nats.errors import InvalidPayload
+from trellis_nats.jobs.model.event import JobLogEntry, StoredEvent, instant, wire_context
+from trellis_nats.jobs.model.lifecycle import counting_events
+from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
+
+from trellis_admin.rpc.trellis_jobs_participant import Job, JobProgress
+from trellis_admin.rpc.trellis_jobs_participant import JobLogEntry as WireLogEntry
+
+__all__ = ["WIRE_STATES", "states_named", "to_job"]
+
+_jobs: Final = Codec[Job](Job, what="the job")
+_progress: Final = Codec[object](JobProgress, what="the progress")
+_lines: Final = Codec[object](WireLogEntry, what="the line")
+_UNKNOWN_TO_THE_WIRE: Final = MappingProxyType(
+    {JobState.SKIPPED: JobState.CANCELLED, JobState.STALE: JobState.FAILED}
+)
+"""The contract of the reference lacks these states (17.1), and its clients refuse a page that has one. A skipped job never
+began and was given up for a newer one; a stale one lost its key. The error of either says so."""
+
+WIRE_STATES: Final[Mapping[JobState, JobState]] = MappingProxyType(
+    {state: _UNKNOWN_TO_THE_WIRE.get(state, state) for state in JobState}
+)
+"""How the wire names each state."""
+
+
+def states_named(names: Iterable[str]) -> frozenset[JobState]:
+    """Return the states that the wire gives any of these names."""
+    wanted = frozenset(names)
+    return frozenset(state for state, wire in WIRE_STATES.items() if wire.value in wanted)
+
+
+def to_job(events: Sequence[StoredEvent], logs: Sequence[JobLogEntry] = ()) -> Job | None:
+    """Return a job; None where its events are not those of a job that the wire can name.
+
+    Args:
+        events: the newest event of each type, oldest first.
+        logs: the lines that its handlers logged.
+    """
+    counting = counting_events(events)
+    created = next((stored.event for stored in events if stored.event.event_type == EventType.CREATED), None)
+    if created is None or not counting:
+        return None
+    opening, newest = counting[0].event, counting[-1].event
+    body: dict[str, JsonValue] = {
+        "id": newest.job_id,
+        "service": newest.service,
+        "type": newest.job_type,
+        "state": WIRE_STATES[newest.effective_state].value,
+        "context": wire_context(newest.job_context()),
+        "payload": opening.payload if opening.has_payload else created.payload,
+        "createdAt": timestamp(created.at),
+        "updatedAt": timestamp(newest.at),
+        "tries": newest.tries,
+        "maxTries": opening.max_tries or created.max_tries or 1,
+    }
+    deadline = instant(opening.deadline or created.deadline)
+    if deadline is not None:
+        body["deadline"] = timestamp(deadline)
+    body |= _attempts(counting) | _reports(counting, logs)
+    try:
+        return _jobs.from_json(body)
+    except InvalidPayload:
+        return None
+
+
+def _attempts(counting: Sequence[StoredEvent]) -> dict[str, JsonValue]:
+    """Return what the attempts of a job have left: times, a result, an error."""
+    by_type = {stored.event.event_type: stored.event for stored in counting}
+    newest = counting[-1].event
+    started, retry, completed = (
+        by_type.get(kind) for kind in (EventType.STARTED, EventType.RETRY, EventType.COMPLETED)
+    )
+    has_ended = newest.effective_state in TERMINAL_STATES
+    found: dict[str, JsonValue] = {}
+    if started is not None:
+        found["startedAt"] = timestamp(started.at)
+    if has_ended:
+        found["completedAt"] = timestamp(newest.at)
+    if completed is not None and "result" in completed.model_fields_set:
+        found["result"] = completed.result
+    error = newest.error if has_ended or retry is None else retry.error
+    if error is not None:
+        found["lastError"] = error
+    return found
+
+
+def _reports(counting: Sequence[StoredEvent], logs: Sequence[JobLogEntry]) -> dict[str, JsonValue]:
+    """Return the progress and the lines that the wire can have."""
+    found: dict[str, JsonValue] = {}
+    for stored in counting:
+        if stored.event.event_type == EventType.PROGRESS and stored.event.progress is not None:
+            progress = stored.event.progress.model_dump(mode="json", by_alias=True, exclude_none=True)
+            if _is_valid(_progress, progress):
+                found["progress"] = progress
+    lines = [line.model_dump(mode="json", by_alias=True) for line in logs]
+    valid = [line for line in lines if _is_valid(_lines, line)]
+    if valid:
+        found["logs"] = [*valid]
+    return found
+
+
+def _is_valid(codec: Codec[object], value: JsonValue) -> bool:
+    try:
+        codec.from_json(value)
+    except InvalidPayload:
+        return False
+    return True
