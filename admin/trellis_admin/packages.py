@@ -6,10 +6,13 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
-from trellis_nats import Options, Runtime, Service
+from trellis_nats import Client, Options, Runtime, Service
 
-__all__ = ["UnreadablePackage", "load_registered", "load_service"]
+__all__ = ["UnreadablePackage", "load_client", "load_registered", "load_service"]
+
+Loaded = TypeVar("Loaded", Service, Client)
 
 
 class UnreadablePackage(Exception):
@@ -25,6 +28,15 @@ def load_service(manifest: str) -> type[Service]:
     Raises:
         UnreadablePackage: there is no such package, it cannot be imported, or it has no service.
     """
+    return _load_class(manifest, Service, "service")
+
+
+def load_client(manifest: str) -> type[Client]:
+    """Return the client class of a generated package. Like `load_service`."""
+    return _load_class(manifest, Client, "client")
+
+
+def _load_class(manifest: str, base: type[Loaded], kind: str) -> type[Loaded]:
     path = Path(manifest)
     folder = path.parent if path.is_file() else path
     if folder.is_dir():
@@ -33,17 +45,17 @@ def load_service(manifest: str) -> type[Service]:
         raise UnreadablePackage(f"{manifest} does not exist")
     else:
         package = _import_from(Path.cwd(), manifest, manifest)
-    services = [
+    found = [
         value
         for value in vars(package).values()
-        if isinstance(value, type) and issubclass(value, Service) and value is not Service
+        if isinstance(value, type) and issubclass(value, base) and value is not base
     ]
-    if len(services) != 1:
+    if len(found) != 1:
         raise UnreadablePackage(
-            f"{manifest} has no service class: generate the package of a service with trellis-gen facade, and pass its "
+            f"{manifest} has no {kind} class: generate the package of a {kind} with trellis-gen facade, and pass its "
             "folder, its contract.json or its module name"
         )
-    return services[0]
+    return found[0]
 
 
 def load_registered(given: str, service: type[Service] | None, *, is_generated_now: bool = False) -> Service:

@@ -81,7 +81,7 @@ async def test_the_server_of_the_guide_runs_the_orders_service(config: str) -> N
 
 def test_the_operators_of_the_guide_have_both_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(block("from functools"), {})  # noqa: S102 - the guide's own code
+    exec(block("from orders_participant") + block("from trellis_nats import Permissions"), {})  # noqa: S102 - the guide's own code
 
     operators, viewers = ((tmp_path / f"all-{role}s.conf").read_text() for role in ("operator", "viewer"))
     retried = '"trellis.jobs.orders-service.charge-payment.*.retried"'

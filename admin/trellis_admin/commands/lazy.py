@@ -47,6 +47,11 @@ COMMANDS: Final = (
     ),
     Command(name="admin", module="admin", help="Run what a fleet needs in addition to its workers."),
     Command(
+        name="permissions",
+        module="permissions",
+        help="Print what a user of NATS must be allowed to do, as server configuration.",
+    ),
+    Command(
         name="audit",
         module="audit",
         help="Read the payload of every job that waits or is dead, as a worker of a contract would. Nothing is changed.",
