@@ -6,20 +6,20 @@ Neither belongs to a service, so no service provisions them: they are created on
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from trellis_nats import TrellisError
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.kv import KvBucket
+from trellis_nats._nats.jetstream.kv import KvBucket, kv_stream
 from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info
 from trellis_nats.clock import to_nanoseconds
-from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
-from trellis_nats.jobs.model.subjects import ADMIN_BUCKET
+from trellis_nats.errors import ApiError, PermissionDenied
+from trellis_nats.jobs.model.subjects import ADMIN_BUCKET, AUDIT_PREFIX, AUDIT_STREAM
 from trellis_nats.provision import BucketRequirement, Requirement, StreamRequirement
 from trellis_nats.provision.plan import stream_config
 
-from trellis_admin.audit_log.records import AUDIT_PREFIX, AUDIT_STREAM, KEPT_FOR
+from trellis_admin.audit_log.records import KEPT_FOR
 
 __all__ = [
     "ADMIN_BUCKET",
@@ -83,17 +83,10 @@ async def open_admin_bucket(connection: Connection) -> KvBucket:
         AdminResourceMissing: it does not exist, and the account may not create it.
         TransportError: the server did not answer.
     """
-    bucket = KvBucket(connection, ADMIN_BUCKET)
-    try:
-        await bucket.get("lease")  # no such key; a bucket that exists answers that
-    except NoResponders:
-        await _create(connection, _BUCKET.stream, "bulk actions")
-    except PermissionDenied as denial:
-        raise AdminResourceMissing(
-            f"bulk actions need bucket {ADMIN_BUCKET}, and {denial}; connect with an account that has the role operator: "
-            'permissions(…, "operator") lists what it needs'
-        ) from denial
-    return bucket
+    with suppress(PermissionDenied):  # it may exist: a write shows that
+        if await get_stream_info(connection, kv_stream(ADMIN_BUCKET)) is None:
+            await _create(connection, _BUCKET.stream, "bulk actions")
+    return KvBucket(connection, ADMIN_BUCKET)
 
 
 @contextmanager
