@@ -122,6 +122,7 @@ class Steering:
             ConfigurationError: the contract of the queue is not known: pass `contract` to `connect`.
             InvalidPayload: the contract does not read the payload. Nothing was done.
             ActionRefused: the job is not dead, has changed since it was seen, or its deadline has passed.
+            JobNotEnqueued: the concurrency key of the new payload has no room. Nothing was done.
             JobNotFound: there is no such job.
             AmbiguousJob: several queues have a job of this id.
             AdminResourceMissing: the account may not store the audit log. Nothing was done.
@@ -136,7 +137,9 @@ class Steering:
         text = self.contract.validate(place.prefix, payload)
         target = _target(place)
         async with self.session.audit.action(Kind.JOB, Action.EDIT, target, reason=reason) as audited:
-            new_id_ = await edited_replays(self.session.connection, place.prefix).replay(
+            connection = self.session.connection
+            creator = self.contract.creator(connection, place.prefix)
+            created = await edited_replays(connection, place.prefix, creator=creator).replay(
                 place.id,
                 EditedPayload(text, self.contract.digest),
                 self._by(reason),
@@ -144,8 +147,8 @@ class Steering:
                 seen=place.seen,
                 deadline=deadline,
             )
-            audited.done(f"replayed with an edited payload as job {new_id_}", job=new_id_)
-        return new_id_
+            audited.done(f"replayed with an edited payload as job {created}", job=created)
+        return created
 
     async def reveal(self, job: JobTarget, *, reason: str | None = None) -> Revealed:
         """Return the payload of a job. The audit log has who saw it, before it is read.

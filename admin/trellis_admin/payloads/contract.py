@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from datetime import timedelta
+from typing import Any, Final, Self
 
 from pydantic import JsonValue
 from trellis_nats import Options, Runtime, Service
+from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.binding import JobsBinding
 from trellis_nats.codec import JsonText, decode_json
 from trellis_nats.errors import ConfigurationError, InvalidPayload
+from trellis_nats.ids import new_id
+from trellis_nats.jobs.keys.create import KeyedCreator
+from trellis_nats.jobs.keys.queue_keys import build_queue_keys
 from trellis_nats.jobs.model.payload_reader import PayloadReader as StoredPayloads
+from trellis_nats.jobs.model.subjects import JobSubjects
+from trellis_nats.jobs.store.event_log import EventLog
+from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.runtime import runtime_of
 
 from trellis_admin.audit.readers import PayloadReader, Refused
@@ -20,6 +29,8 @@ from trellis_admin.samples.exporting import schema_of
 from trellis_admin.samples.redaction import Redacted, Redaction
 
 __all__ = ["PayloadContract"]
+
+_TIMEOUT: Final = timedelta(seconds=5)
 
 
 class PayloadContract:
@@ -31,9 +42,11 @@ class PayloadContract:
         readers: Mapping[str, PayloadReader],
         payloads: Mapping[str, StoredPayloads[Any]],
         redactions: Mapping[str, Redaction],
+        jobs: JobsBinding | None = None,
     ) -> None:
         self.digest = digest
         """The digest of the contract."""
+        self._jobs = jobs
         self._readers = readers
         self._payloads = payloads
         self._redactions = redactions
@@ -63,6 +76,7 @@ class PayloadContract:
             },
             {prefix: queues[name].payloads for name, prefix in prefixes.items()},
             {prefix: Redaction(schema_of(manifest, name)) for name, prefix in prefixes.items()},
+            jobs,
         )
 
     def has_queue(self, prefix: str) -> bool:
@@ -111,3 +125,21 @@ class PayloadContract:
             raise InvalidPayload("the edited payload", [("#", f"it is not JSON: {error}")]) from None
         payloads.read(value, self.digest)
         return JsonText(value, text)
+
+    def creator(self, connection: Connection, prefix: str) -> KeyedCreator | None:
+        """Return what admits new jobs to their keys; None for a queue without concurrency keys."""
+        if self._jobs is None:
+            return None
+        queue = next(queue for queue in self._jobs.queues.values() if queue.publish_prefix == prefix)
+        keys = build_queue_keys(
+            connection,
+            self._jobs,
+            queue,
+            EventLog(connection, JobSubjects(prefix), digest=self.digest, timeout=_TIMEOUT),
+            Liveness(
+                connection, namespace=self._jobs.namespace, instance_id=new_id(), peers_may_differ=False
+            ),
+            timeout=_TIMEOUT,
+            upcast_json=self._payloads[prefix].upcast_json,
+        )
+        return None if keys is None else keys.creator

@@ -303,6 +303,25 @@ async def test_a_job_is_replayed_with_an_edited_payload(nats_server: NatsServer,
         assert "4300" not in str(entry)
 
 
+async def test_an_edited_job_is_admitted_to_its_key(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with (
+        OrdersService.connect(nats_server.url) as orders,
+        operating(nats_server.url, tmp_path, contract=OrdersService) as operator,
+    ):
+        (dead,) = await store_jobs(
+            orders.jobs.runtime.connection,
+            1,
+            service="orders-service",
+            queue="sync-tickets",
+            created={"payload": {"origin": "acme"}},
+        )
+
+        new = await operator.replay_edited(dead, b'{"origin": "hooli"}')
+
+        key = await operator.keys.show("sync-tickets", "zendesk:hooli:tickets")
+        assert [waiting.job_id for waiting in key.waiting] == [new]
+
+
 async def test_without_its_contract_no_edited_payload_is_accepted(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
