@@ -13,7 +13,7 @@ from trellis_admin.exits import ExitCode
 from trellis_admin.keys import KeyProblem
 from trellis_admin.manifests import InvalidManifest
 from trellis_admin.packages import UnreadablePackage
-from trellis_admin.session import AmbiguousJob
+from trellis_admin.session import AmbiguousJob, QueueProblem
 from trellis_admin.terminal.asking import Declined
 
 __all__ = ["describe_failure", "exit_code_of"]
@@ -30,7 +30,13 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
 def exit_code_of(error: Exception) -> ExitCode | None:
     """Return the exit code for an error; None for a fault of the program."""
     match error:
-        case UnreadablePackage() | ConfigurationError() | AuditFilterProblem() | AmbiguousJob():
+        case (
+            UnreadablePackage()
+            | ConfigurationError()
+            | AuditFilterProblem()
+            | AmbiguousJob()
+            | QueueProblem()
+        ):
             return ExitCode.USAGE
         case JobNotFound() | BulkNotFound():
             return ExitCode.NOT_FOUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ class Operated:
     """A job of a queue without a worker."""
     is_up: bool = False
     """Whether the gateway answers."""
+    may_ship: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set it to let the jobs of queue `ship` end."""
 
     async def run(self, *arguments: str) -> Ended:
         """Run the command on its server, in a thread."""
@@ -53,13 +56,21 @@ async def operated_shop(server: NatsServer) -> AsyncGenerator[Operated]:
                 raise TimeoutError(f"gateway {job.payload.number} did not answer")
             return Receipt(total=job.payload.number)
 
+        @shop.jobs.ship.handle
+        async def ship(_: ParcelJob) -> Receipt:
+            await operated.may_ship.wait()
+            return Receipt(total=1)
+
         await shop.start()
         for number in range(5):
             ref = await shop.jobs.pack.create(Parcel(number=number, note="secret" if number == 1 else None))
             await ref.wait()
             (operated.dead if number % 2 else operated.completed).append(ref.id)
         operated.waiting = (await shop.jobs.charge.create(Parcel(number=1))).id
-        yield operated
+        try:
+            yield operated
+        finally:
+            operated.may_ship.set()
 
 
 def normalise(text: str) -> str:

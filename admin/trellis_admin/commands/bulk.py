@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from trellis_admin.commands.acting import Reason, run_bulk
+from trellis_admin.commands.list_by_default import ListByDefault
 from trellis_admin.commands.operating import AsJson, operated
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer actions on many jobs.")
+app = typer.Typer(cls=ListByDefault, help="List, show, watch and steer actions on many jobs.")
 
 _POLL: Final = 1.0
 BulkId = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The id of a bulk action.")]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
+
+if TYPE_CHECKING:
+    from trellis_admin.doctor import Facts
 
 __all__ = ["app"]
 
@@ -34,6 +38,16 @@ def doctor(
             help="Check that this account has the permissions of a role of these packages: worker, producer, operator, viewer …",
         ),
     ] = None,
+    projection: Annotated[
+        bool,
+        typer.Option(
+            "--projection", help="Compare the index of jobs on this machine with the stream, 500 of them."
+        ),
+    ] = False,
+    db: Annotated[
+        Path | None,
+        typer.Option("--db", dir_okay=False, help="The file of that index, if it is another one."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Look for what keeps jobs from running, or will, and print the remedy of each fault. Nothing is changed.
@@ -44,15 +58,28 @@ def doctor(
     2: wrong usage.
     3: the server cannot be asked.
     """
+    from trellis_admin.doctor import Severity, examine, to_json, to_text
+
+    facts = _collect(connection, packages or [], role, db, with_projection=projection)
+    findings = examine(facts)
+    typer.echo((to_json if as_json else to_text)(facts, findings))
+    is_well = all(finding.severity is Severity.HINT for finding in findings)
+    raise typer.Exit(ExitCode.OK if is_well else ExitCode.LEFT)
+
+
+def _collect(
+    connection: Connection, packages: list[str], role: str | None, db: Path | None, *, with_projection: bool
+) -> Facts:
     import asyncio
+    from dataclasses import replace
     from typing import cast, get_args
 
-    from trellis_nats import RUNTIME_API, Contract, Runtime
-    from trellis_nats.connect import open_connection
     from trellis_nats.grants import Role
 
-    from trellis_admin.doctor import Examined, Facts, Severity, collect, examine, to_json, to_text
+    from trellis_admin.doctor import Examined, collect
+    from trellis_admin.doctor.projection_check import check_index
     from trellis_admin.packages import load_service
+    from trellis_admin.session import open_admin_connection
 
     roles = get_args(Role)
     if role is not None and role not in roles:
@@ -61,18 +88,12 @@ def doctor(
         )
     if role is not None and not packages:
         raise typer.BadParameter("a role is that of a service: name its package too", param_hint="--role")
-    examined = [
-        Examined(service=load_service(package), role=None if role is None else cast("Role", role))
-        for package in packages or ()
-    ]
+    wanted = None if role is None else cast("Role", role)
+    examined = [Examined(service=load_service(package), role=wanted) for package in packages]
 
     async def run() -> Facts:
-        tool = Contract(id="trellis-admin@v1", digest="", generator="", runtime_api=RUNTIME_API)
-        async with open_connection(Runtime(tool, connection.options), connection.server) as opened:
-            return await collect(opened, examined, connection.options)
+        async with open_admin_connection(connection.server, connection.options) as opened:
+            facts = await collect(opened, examined, connection.options)
+            return replace(facts, projection=await check_index(opened, db)) if with_projection else facts
 
-    facts = asyncio.run(run())
-    findings = examine(facts)
-    typer.echo((to_json if as_json else to_text)(facts, findings))
-    is_well = all(finding.severity is Severity.HINT for finding in findings)
-    raise typer.Exit(ExitCode.OK if is_well else ExitCode.LEFT)
+    return asyncio.run(run())

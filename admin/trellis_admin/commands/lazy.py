@@ -36,6 +36,12 @@ COMMANDS: Final = (
     Command(
         name="workers", module="workers", help="List the processes that work queues, those in trouble first."
     ),
+    Command(name="queues", module="queues", help="List, pause and resume queues."),
+    Command(
+        name="workers", module="workers", help="List the processes that work queues, those in trouble first."
+    ),
+    Command(name="tail", module="tail", help="Print the events of all jobs as they are stored."),
+    Command(name="top", module="top", help="Show queues and workers, again each second."),
     Command(name="audit-log", module="audit_log", help="Print who changed or saw what, and why."),
     Command(
         name="provision",

@@ -10,6 +10,7 @@ from trellis_admin.doctor import server_checks as servers
 from trellis_admin.doctor import stream_checks as streams
 from trellis_admin.doctor.facts import Facts
 from trellis_admin.doctor.findings import Finding, Severity
+from trellis_admin.doctor.projection_check import check_differences
 
 __all__ = ["CHECKS", "examine"]
 
@@ -50,6 +51,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_advisories,
     queues.check_removed_queues,
     queues.check_contracts,
+    check_differences,
     servers.check_sync_interval,
     servers.check_last_msg_id,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
@@ -21,6 +22,7 @@ __all__ = [
     "ContractFacts",
     "Facts",
     "HeartbeatFacts",
+    "ProjectionFacts",
     "QueueFacts",
     "ServerFacts",
     "StreamFacts",
@@ -126,6 +128,18 @@ class ContractFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectionFacts:
+    """The index of jobs on this machine, compared with the stream."""
+
+    path: Path
+    compared: int
+    """How many jobs."""
+    differences: tuple[str, ...]
+    number: int
+    """How many differences there are; not all are in `differences`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """Everything that the checks look at."""
 
@@ -145,6 +159,8 @@ class Facts:
     """How many jobs are or were dead, as far as the stream goes back."""
     undelivered: int = 0
     """Reports of deliveries that reached a limit of the server."""
+    projection: ProjectionFacts | None = None
+    """None: it was not compared."""
     unreadable: tuple[str, ...] = ()
     """What the account may not look up, as sentences."""
 

@@ -6,13 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from trellis_admin.exits import ExitCode
 from trellis_admin.terminal.tables import Table, to_plain
 from trellis_admin.terminal.wire_json import to_wire
 
-__all__ = ["print_json", "print_table", "print_text"]
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+__all__ = ["print_json", "print_table", "print_text", "to_rich"]
 
 _STATE_STYLES: Final = {
     "active": "blue",
@@ -49,6 +52,15 @@ def print_table(table: Table) -> None:
         print_text(to_plain(table))
         return
     from rich.console import Console  # noqa: PLC0415 - a pipe does not need it
+
+    try:
+        Console(highlight=False).print(to_rich(table))
+    except BrokenPipeError:
+        _end_quietly()
+
+
+def to_rich(table: Table) -> RichTable:
+    """Return a table for a terminal: in its width, with states in colour."""
     from rich.table import Table as RichTable  # noqa: PLC0415 - likewise
     from rich.text import Text  # noqa: PLC0415 - likewise
 
@@ -64,10 +76,7 @@ def print_table(table: Table) -> None:
         )
     for row in table.rows:
         shown.add_row(*(Text(cell, style=_STATE_STYLES.get(cell.split(" ")[0], "")) for cell in row))
-    try:
-        Console(highlight=False).print(shown)
-    except BrokenPipeError:
-        _end_quietly()
+    return shown
 
 
 def _end_quietly() -> NoReturn:
