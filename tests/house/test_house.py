@@ -124,13 +124,23 @@ def test_the_command_for_operators_stands_on_the_runtime_alone() -> None:
     imported = {name: imports_of(name) for name in SOURCES}
 
     assert "trellis_nats" in imported["admin/trellis_admin"]
-    assert imported["admin/trellis_admin"] & {"trellis_codegen", "nats", "jinja2"} == set()
+    assert imported["admin/trellis_admin"] & {"trellis_codegen", "nats"} == set()
     assert "trellis_admin" not in imported["trellis_codegen"] | imported["runtime/trellis_nats"]
 
 
-def imports_of(source: str) -> set[str]:
+def test_only_the_console_imports_what_the_extra_web_installs() -> None:
+    extra = {"jinja2", "markupsafe", "starlette", "uvicorn"}
+
+    assert imports_of("admin/trellis_admin/web") >= extra
+    assert imports_of("admin/trellis_admin", without="web") & extra == set()
+
+
+def imports_of(source: str, *, without: str | None = None) -> set[str]:
     nodes = [
-        node for path in (ROOT / source).rglob("*.py") for node in statements(ast.parse(path.read_text()))
+        node
+        for path in (ROOT / source).rglob("*.py")
+        if without not in path.relative_to(ROOT / source).parts[:1]
+        for node in statements(ast.parse(path.read_text()))
     ]
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return {

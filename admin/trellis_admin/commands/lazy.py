@@ -28,6 +28,11 @@ COMMANDS: Final = (
         module="doctor",
         help="Look for what keeps jobs from running, and print the remedy of each fault.",
     ),
+    Command(
+        name="web",
+        module="web",
+        help="Show the jobs in a browser, and let operators change them.",
+    ),
     Command(name="up", module="up", help="Run a nats-server for development on this machine."),
     Command(name="jobs", module="jobs", help="List, show, watch and steer jobs."),
     Command(name="dead", module="dead", help="List dead jobs, group them by error, replay or dismiss them."),

@@ -1,0 +1,55 @@
+"""Tells open pages that something has changed, by server-sent events: at most once a second, and without what has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from trellis_admin.queries import read_status
+from trellis_admin.web.console import Console
+from trellis_admin.web.frame import describe_lag, describe_problem
+
+__all__ = ["stream_changes"]
+
+_EACH: Final = 1.0
+"""Seconds between two looks at the projection."""
+_AT_LEAST: Final = 10
+"""Looks after which something is sent in any case: a page whose connection is silent says that it is not live."""
+
+
+async def stream_changes(request: Request) -> Response:
+    """Send an event whenever the projection has moved on."""
+    console: Console = request.state.console
+    return StreamingResponse(
+        _stream(console),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(console: Console) -> AsyncIterator[str]:
+    yield "retry: 4000\n\n"
+    sent, quiet = -1, 0
+    while True:
+        status = await console.query(read_status)
+        quiet += 1
+        if status.at != sent or quiet >= _AT_LEAST:
+            behind = (
+                "Not live"
+                if describe_problem(console, datetime.now(UTC))
+                else describe_lag(status, console.end, datetime.now(UTC))
+            )
+            said = {
+                "sequence": f"{status.at:,}",
+                "behind": behind,
+                "changed": sent != -1 and (status.at != sent or quiet >= _AT_LEAST),
+            }
+            yield f"event: moved\nid: {status.at}\ndata: {json.dumps(said)}\n\n"
+            sent, quiet = status.at, 0
+        await asyncio.sleep(_EACH)
