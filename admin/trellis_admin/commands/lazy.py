@@ -38,9 +38,6 @@ COMMANDS: Final = (
     Command(name="dead", module="dead", help="List dead jobs, group them by error, replay or dismiss them."),
     Command(name="bulk", module="bulk", help="List, show, watch and steer actions on many jobs."),
     Command(name="keys", module="keys", help="List, show and release concurrency keys."),
-    Command(
-        name="workers", module="workers", help="List the processes that work queues, those in trouble first."
-    ),
     Command(name="queues", module="queues", help="List, pause and resume queues."),
     Command(
         name="workers", module="workers", help="List the processes that work queues, those in trouble first."

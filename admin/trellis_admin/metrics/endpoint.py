@@ -18,6 +18,8 @@ __all__ = ["MetricsEndpoint"]
 
 _WITHIN: Final = 25.0
 """Seconds for one answer: longer than a server may take, shorter than what Prometheus is usually told to wait for."""
+_POLL: Final = 0.2
+"""Seconds after which a server without requests looks whether it is to stop."""
 _IDLE: Final = 30.0
 """Seconds after which a client that sends nothing is disconnected."""
 
@@ -37,7 +39,7 @@ class MetricsEndpoint:
         """The port that is listened on."""
         self._text = text
         self._host = host
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     async def __aenter__(self) -> Self:
         """Listen.
@@ -62,20 +64,37 @@ class MetricsEndpoint:
                 f"metrics cannot be served on {self._host}:{self.port}: {error}; choose another port"
             ) from error
         self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
+        threading.Thread(target=self._server.serve, name="metrics", daemon=True).start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop listening."""
         server, self._server = self._server, None
         if server is not None:
-            await asyncio.to_thread(server.shutdown)
-            server.server_close()
+            await asyncio.to_thread(server.stop)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    timeout = _POLL
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._is_stopping = threading.Event()
+        self._has_stopped = threading.Event()
+
+    def serve(self) -> None:
+        """Answer requests until `stop` is called from another thread."""
+        while not self._is_stopping.is_set():
+            self.handle_request()
+        self.server_close()
+        self._has_stopped.set()
+
+    def stop(self) -> None:
+        """Stop within the time of a poll, and wait for it."""
+        self._is_stopping.set()
+        self._has_stopped.wait()
 
 
 class _Handler(BaseHTTPRequestHandler):
