@@ -26,9 +26,9 @@ from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions.edited_replay import EditedPayload
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import StoredEvent
-from trellis_nats.jobs.model.lifecycle import JobLife
+from trellis_nats.jobs.model.lifecycle import JobLife, begins_history
 from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
-from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.queue_actions import actions_of, edited_replays_of, from_service
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
@@ -159,7 +159,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             async for sequence, stored in event_log:
                 event = None if stored is None else stored.event
                 if event is not None and event.job_id == self._id:
-                    if life is None and event.event_type == EventType.CREATED:
+                    if life is None and begins_history(event):
                         life = JobLife()
                     if life is not None and life.take(event):
                         yield job_event(event)

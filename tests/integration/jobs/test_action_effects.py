@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats import JobState
-from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message, purge_stream
 from trellis_nats.jobs.actions.job_actions import JobActions, job_actions
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.raw_members import raw_members
@@ -124,3 +124,31 @@ async def test_a_keyed_job_that_is_retried_waits_for_its_key_and_runs(nats_serve
         go_on.set()
         assert await failed.result(timeout=SOON) == Receipt(total=1)
         assert ran == [holder.id, failed.id]
+
+
+async def test_a_job_that_is_replayed_while_its_history_is_purged_is_still_one(
+    nats_server: NatsServer,
+) -> None:
+    """The cleaner purges what it read before the replay: the `retried` event stays, and has all that the job needs."""
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=job.payload.number)
+
+        ref = await shop.jobs.pack.create(Parcel(number=7))
+        for kind in (EventType.STARTED, EventType.DEAD):
+            await publish_foreign(shop, kind, ref.id)
+        dead = await newest(shop, ref.id, "dead", "pack")
+        await ref.retry()
+        history = f"trellis.jobs.shop.pack.{ref.id}.>"
+        await purge_stream(shop.jobs.runtime.connection, "JOBS", history, up_to=dead.sequence)
+
+        snapshot = await ref.get()
+        assert (snapshot.state, snapshot.payload) == (JobState.PENDING, Parcel(number=7))
+        await shop.jobs.start_workers()
+        assert await ref.result(timeout=SOON) == Receipt(total=7)
+        assert (await ref.wait(timeout=SOON)).state is JobState.COMPLETED
+        async with asyncio.timeout(SOON.total_seconds()):
+            events = [event.event async for event in ref.events()]
+        assert events == ["retried", "started", "completed"]

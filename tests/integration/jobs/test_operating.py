@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 from trellis_nats import (
     ActionRefused,
     ConfigurationError,
-    DeadJob,
     JobState,
     Options,
     PermissionDenied,
@@ -32,8 +32,6 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.versions import VERSIONS
 
 SOON: Final = timedelta(seconds=20)
-
-Dead = DeadJob[Parcel, Receipt, None]
 
 
 @pytest.fixture(params=[*VERSIONS, None], ids=[*VERSIONS, "newest"])
@@ -265,3 +263,29 @@ async def test_an_account_of_a_worker_counts_what_it_may() -> None:
             for kind in (EventType.STARTED, EventType.DEAD):
                 await publish_foreign(shop, kind, job_id)
             await shop.jobs.pack.ref(job_id).retry()
+
+
+@pytest.mark.parametrize("role", ["operator", "viewer"])
+async def test_an_operator_counts_and_acts_and_a_viewer_only_looks(
+    role: Literal["operator", "viewer"],
+) -> None:
+    users = {"root": None, role: permissions(Shop, role)}
+    with NatsServer(config=accounts(users)) as server:
+        async with Shop.connect(server.url, options=login("root")) as root:
+            job_ids = [await bury(root), await bury(root)]
+            await waiting(root, 2)
+        inbox = {"viewer": "_INBOX_trellis-admin"}.get(role)
+        async with Shop.connect(server.url, options=replace(login(role), inbox_prefix=inbox)) as shop:
+            stats = await shop.jobs.pack.stats()
+            assert (stats.waiting, stats.delivered, stats.parked, stats.dead) == (2, 0, 0, 2)
+            assert (stats.oldest_waiting is None) == (role == "viewer"), "the work stream holds payloads"
+            dead = [job async for job in shop.jobs.dead()]
+            assert [job.ref.id for job in dead] == job_ids
+            if role == "operator":
+                await dead[0].replay()
+                await dead[1].dismiss()
+                return
+            for act in (dead[0].replay, dead[0].dismiss, dead[0].ref.retry):
+                with pytest.raises(PermissionDenied, match="publish to"):
+                    await act()
+            assert [job.ref.id async for job in shop.jobs.dead()] == job_ids

@@ -14,7 +14,7 @@ from typing import Final
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent
 from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType
 
-__all__ = ["JobLife", "counting_events", "endings_of", "is_counted"]
+__all__ = ["JobLife", "begins_history", "counting_events", "endings_of", "is_counted"]
 
 _AFTER_END: Final[dict[str, frozenset[str]]] = {
     EventType.FAILED: frozenset({EventType.RETRIED, EventType.DEAD}),
@@ -39,6 +39,16 @@ def is_counted(kind: str, ended_by: str | None) -> bool:
     if ended_by is None or kind == EventType.CREATED:
         return True
     return kind in _AFTER_END.get(ended_by, frozenset())
+
+
+def begins_history(event: LifecycleEvent) -> bool:
+    """Return whether an event can be the first one of a job that is stored.
+
+    It is `created`, or a `retried` with the payload, behind which the history was purged before it was stored.
+    """
+    return event.event_type == EventType.CREATED or (
+        event.event_type == EventType.RETRIED and event.has_payload
+    )
 
 
 class JobLife:

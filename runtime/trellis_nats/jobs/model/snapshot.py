@@ -13,7 +13,7 @@ from trellis_nats.codec import Codec
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, StoredEvent, instant
-from trellis_nats.jobs.model.lifecycle import counting_events
+from trellis_nats.jobs.model.lifecycle import begins_history, counting_events
 from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 from trellis_nats.jobs.model.writer import payload_writer
@@ -121,9 +121,11 @@ def snapshot_of(
 ) -> JobSnapshot[PayloadT, ResultT] | None:
     """Build a snapshot; None when the job was never created.
 
-    `events` holds the newest event of each type, oldest first.
+    `events` holds the newest event of each type, oldest first. The history of a job that begins again may have been purged up to
+    the `retried` event, which has all that the job needs.
     """
-    first = next((stored for stored in events if stored.event.event_type == EventType.CREATED), None)
+    openings = {stored.event.event_type: stored for stored in events if begins_history(stored.event)}
+    first = openings.get(EventType.CREATED) or openings.get(EventType.RETRIED)
     if first is None:
         return None
     counted = counting_events(events)
