@@ -36,6 +36,7 @@ from trellis_nats.jobs.keys.reservations import Reservations
 from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Answer, Liveness
+from trellis_nats.metrics.registry import Number
 
 __all__ = ["Pace", "Process", "Server", "WorkMessage", "simulate"]
 
@@ -302,6 +303,7 @@ class Process:
             cast("ProgressThread", _Thread()),
             intake=Intake(asyncio.Event()),
             clock=Clock(),
+            waiting=Number(),
         )
 
     async def _read_newest(self, job: str) -> SimpleNamespace:

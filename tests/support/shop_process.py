@@ -21,6 +21,7 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 ROOT = Path(__file__).parents[2]
 LEASE = Maintenance().lease
+HEARTBEAT_EVERY = Maintenance().heartbeat_every
 
 
 def say(*words: object) -> None:
@@ -29,9 +30,10 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def main(url: str, lease: timedelta) -> None:
+async def main(url: str, lease: timedelta, heartbeat_every: timedelta) -> None:
     """Work until SIGTERM."""
-    options = Options(shutdown_grace=timedelta(milliseconds=200), maintenance=Maintenance(lease=lease))
+    maintenance = Maintenance(lease=lease, heartbeat_every=heartbeat_every)
+    options = Options(shutdown_grace=timedelta(milliseconds=200), maintenance=maintenance)
     async with Shop.connect(url, options=options) as shop:
 
         @shop.jobs.pack.handle
@@ -72,10 +74,13 @@ class ShopProcess:
 
 
 @contextlib.asynccontextmanager
-async def shop_process(url: str, *, lease: timedelta = LEASE) -> AsyncGenerator[ShopProcess, None]:
+async def shop_process(
+    url: str, *, lease: timedelta = LEASE, heartbeat_every: timedelta = HEARTBEAT_EVERY
+) -> AsyncGenerator[ShopProcess, None]:
     """Run a worker for the length of an `async with` block."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.shop_process", url, str(lease.total_seconds())),
+        *(sys.executable, "-m", "tests.support.shop_process", url),
+        *(str(lease.total_seconds()), str(heartbeat_every.total_seconds())),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -90,4 +95,4 @@ async def shop_process(url: str, *, lease: timedelta = LEASE) -> AsyncGenerator[
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], timedelta(seconds=float(sys.argv[2]))))
+    asyncio.run(main(sys.argv[1], *(timedelta(seconds=float(seconds)) for seconds in sys.argv[2:])))

@@ -18,7 +18,8 @@ class GracePeriod:
 
     def __init__(self, length: timedelta) -> None:
         """Prepare; the period begins with the call of `wait`."""
-        self._length = length
+        self.length: Final = length
+        """How long it is, unless it is ended."""
         self._over = asyncio.Event()
 
     def end(self) -> None:
@@ -27,7 +28,7 @@ class GracePeriod:
 
     async def wait(self, tasks: Collection[asyncio.Task[Any]]) -> None:  # Any: the result is not used
         """Return when all tasks have ended, or the period is over."""
-        await self._until(tasks, self._length)
+        await self._until(tasks, self.length)
 
     async def settle(self, tasks: Collection[asyncio.Task[Any]], limit: timedelta) -> None:  # Any: likewise
         """Return when all tasks, which were cancelled, have ended, or after `limit`; after 2 s when `end` was called."""

@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
-from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
-from trellis_nats.grants import Grant
 from trellis_nats.jobs.dead_job import DeadJob, dead_jobs
-from trellis_nats.jobs.delay.parking import Parking
-from trellis_nats.jobs.delay.server_clock import ServerClock
-from trellis_nats.jobs.grants import parking_grants, pause_grants
-from trellis_nats.jobs.keys.acquire import SlotAcquirer
-from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.maintainer import Maintainer
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
-from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
-from trellis_nats.jobs.maintenance.write_health import WriteHealth
-from trellis_nats.jobs.pause.intake import Intake
-from trellis_nats.jobs.questions import answer_questions, build_liveness
+from trellis_nats.jobs.process_workers import HandledQueue, ProcessWorkers
+from trellis_nats.jobs.questions import build_liveness
 from trellis_nats.jobs.queue import JobQueue, setup_of
 from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import JobsSurface
 from trellis_nats.jobs.store.event_stream import JobEvent, follow_events
 from trellis_nats.jobs.store.liveness import Liveness
-from trellis_nats.jobs.work.attempt_counts import AttemptCounts
-from trellis_nats.jobs.work.clock_skew import ClockSkew
-from trellis_nats.jobs.work.executor import Executor
-from trellis_nats.jobs.work.handler import HandlerRegistration
-from trellis_nats.jobs.work.other_version import VersionPatience
-from trellis_nats.jobs.work.shutdown import Shutdown
-from trellis_nats.jobs.work.worker import Worker
-from trellis_nats.metrics.families import JOBS_POSTPONED, QUEUE_PAUSED
 from trellis_nats.options import Retention
 from trellis_nats.runtime import Runtime
 
 __all__ = ["Jobs", "WorkerHost"]
 
-_log = logging.getLogger(__name__)
-
 # Any: the facade never looks at payloads, results or updates.
 _Setup = QueueSetup[Any, Any, Any]
-_Handled = tuple[_Setup, HandlerRegistration[Any, Any, Any]]
 
 
 class WorkerHost:
@@ -87,14 +65,11 @@ class Jobs:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         """What the service is built on."""
-        self._workers: list[Worker] = []
-        self._heartbeats: ProgressThread | None = None
+        self._running: ProcessWorkers | None = None
         self._liveness: Liveness | None = None
         self._maintainer: Maintainer | None = None
         runtime.health.reserve("jobs.")
-        self._stopped: list[Worker] = []
         self._stopping = asyncio.Lock()
-        self._shutdown = Shutdown()
         runtime.register(JobsSurface(self._start_unless_running, self._stop, self._release))
 
     async def start_workers(self) -> WorkerHost:
@@ -207,7 +182,7 @@ class Jobs:
     # --- the workers of this process -------------------------------------------------------------------------------
 
     async def _start_unless_running(self) -> None:
-        if self._heartbeats is None:
+        if self._running is None:
             await self._start()
 
     async def _start(self) -> None:
@@ -217,36 +192,17 @@ class Jobs:
             ConfigurationError: the workers run already.
             ProvisioningError: a queue's consumer does not exist.
         """
-        if self._heartbeats is not None:
+        if self._running is not None:
             raise ConfigurationError("the job workers of this service run already")
         handled = self._handled()
         for setup in self._setups():
             setup.seal()
         if not handled:
             return
-        jobs = self._binding()
-        self._shutdown = Shutdown()
-        liveness = self._get_liveness()
-        self._heartbeats = ProgressThread(self.runtime.connection.settings)
-        queues = [setup.binding for setup, _ in handled]
-        answer_questions(self.runtime, jobs, queues, liveness, self._heartbeats)
-        await self._heartbeats.start()
+        self._running = ProcessWorkers(self.runtime, self._binding(), handled, self._get_liveness())
         try:
-            write_health = self._write_health(handled)
-            for setup, registration in handled:
-                worker = self._worker(setup, registration, self._heartbeats, liveness, write_health)
-                await worker.start(
-                    self.runtime.contract,
-                    may_create=self.runtime.may_create,
-                    may_park=self._has_all(parking_grants(setup.binding)),
-                    may_pause=self._has_all(pause_grants(jobs, setup.binding)),
-                )
-                self._workers.append(worker)
-            clock_skew = ClockSkew(jobs.work_stream, handled[0][0].binding.consumer_name)
-            await clock_skew.watch(self.runtime.connection, self._heartbeats)
-            self._get_maintainer().start(
-                self._worked_queue(setup, registration) for setup, registration in handled
-            )
+            await self._running.start()
+            self._get_maintainer().start()
         except BaseException:
             await self._stop_and_release(GracePeriod(timedelta(0)))
             raise
@@ -254,22 +210,17 @@ class Jobs:
     async def _stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `_release`."""
         async with self._stopping:
-            workers, self._workers = self._workers, []
-            await asyncio.gather(*(worker.stop(grace) for worker in workers))
-            self._stopped += workers
+            if self._running is not None:
+                await self._running.stop(grace)
             if self._maintainer is not None:
                 await self._maintainer.stop()
 
     async def _release(self) -> None:
         """Give back the jobs of the handlers that still run, and end the heartbeats."""
         async with self._stopping:
-            stopped, self._stopped = self._stopped, []
-            await asyncio.gather(*(worker.release() for worker in stopped))
-            heartbeats, self._heartbeats = self._heartbeats, None
-            if heartbeats is not None:
-                await heartbeats.stop()
-                fields = log_fields(LogEvent.WORKERS_STOPPED)
-                _log.info("the workers stopped: %s", self._shutdown.summary(), extra=fields)
+            running, self._running = self._running, None
+            if running is not None:
+                await running.release()
 
     async def _stop_and_release(self, grace: GracePeriod) -> None:
         await self._stop(grace)
@@ -281,11 +232,12 @@ class Jobs:
         ]
         return [setup_of(queue) for queue in queues]
 
-    def _has_all(self, grants: Iterable[Grant]) -> bool:
-        return not any(map(self.runtime.lacks, grants))
-
-    def _handled(self) -> list[_Handled]:
-        return [(setup, setup.registration) for setup in self._setups() if setup.registration is not None]
+    def _handled(self) -> list[HandledQueue]:
+        return [
+            HandledQueue(setup, setup.registration)
+            for setup in self._setups()
+            if setup.registration is not None
+        ]
 
     def _binding(self) -> JobsBinding:
         jobs = self.runtime.binding.jobs
@@ -309,96 +261,3 @@ class Jobs:
                 instance_id=runtime.instance_id,
             )
         return self._maintainer
-
-    def _worked_queue(self, setup: _Setup, registration: HandlerRegistration[Any, Any, Any]) -> WorkedQueue:
-        jobs, queue = self._binding(), setup.binding
-        return WorkedQueue(
-            namespace=jobs.namespace,
-            service=jobs.service,
-            queue=queue.queue_type,
-            instance_id=self.runtime.instance_id,
-            concurrency=registration.concurrency or queue.concurrency,
-        )
-
-    def _write_health(self, handled: list[_Handled]) -> WriteHealth:
-        contexts = [setup.context for setup, _ in handled]
-        keyed = [context.keys for context in contexts if context.keys is not None]
-        return WriteHealth(
-            self.runtime.connection,
-            self._worked_queue(*handled[0]),
-            contexts[0].event_log.subjects,
-            fates=[
-                *(context.event_log.writes for context in contexts),
-                *(keys.stores.main.writes for keys in keyed),
-            ],
-            keys_bucket=self._binding().keys_bucket if keyed else None,
-        )
-
-    def _worker(
-        self,
-        setup: _Setup,
-        registration: HandlerRegistration[Any, Any, Any],
-        heartbeats: ProgressThread,
-        liveness: Liveness,
-        write_health: WriteHealth,
-    ) -> Worker:
-        context, options = setup.context, self.runtime.options
-        concurrency = registration.concurrency or context.binding.concurrency
-        context.reader.nested_waits.concurrency = concurrency
-        intake = Intake(self._shutdown.stopping)
-        parking = Parking(
-            self.runtime.connection,
-            context.subjects,
-            ServerClock(),
-            queue=context.queue,
-            timeout=options.request_timeout,
-            clock=context.clock,
-            stopping=self._shutdown.stopping,
-        )
-        executor = Executor(
-            context,
-            registration,
-            liveness=liveness,
-            slots=None
-            if context.keys is None
-            else self._slot_acquirer(context.keys, heartbeats, liveness, intake),
-            parking=parking,
-            jitter=options.jitter,
-            versions=VersionPatience(
-                self.runtime.contract.digest,
-                options.version_patience,
-                queue=context.queue,
-                postponed=self.runtime.metrics.number(JOBS_POSTPONED, context.queue),
-            ),
-            counts=AttemptCounts(context.queue, self.runtime.metrics),
-            shutdown=self._shutdown,
-            intake=intake,
-        )
-        return Worker(
-            self.runtime.connection,
-            context.binding,
-            executor,
-            heartbeats,
-            self.runtime.health,
-            parking,
-            find_write_problem=write_health.find_problem,
-            concurrency=concurrency,
-            jobs=self._binding(),
-            shutdown=self._shutdown,
-            intake=intake,
-            paused=self.runtime.metrics.number(QUEUE_PAUSED, context.queue),
-        )
-
-    def _slot_acquirer(
-        self, keys: QueueKeys, heartbeats: ProgressThread, liveness: Liveness, intake: Intake
-    ) -> SlotAcquirer:
-        return SlotAcquirer(
-            self.runtime.connection,
-            keys.stores,
-            keys.reservations,
-            keys.event_log,
-            liveness,
-            heartbeats,
-            intake=intake,
-            clock=self.runtime.clock,
-        )

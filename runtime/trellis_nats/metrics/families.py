@@ -13,11 +13,19 @@ __all__ = [
     "EVENTS_HANDLED",
     "EVENTS_POSTPONED",
     "FAMILIES",
+    "HEARTBEAT_LATE",
     "JOBS_DEAD",
+    "JOBS_FETCHED",
     "JOBS_POSTPONED",
+    "JOBS_RUNNING",
     "JOB_ATTEMPTS",
     "JOB_RUN",
+    "JOB_SLOTS",
     "JOB_WAIT",
+    "KEY_WAIT",
+    "KEY_WAITING",
+    "LOOP_LAG",
+    "QUEUE_CONSUMING",
     "QUEUE_PAUSED",
     "REMOVED_QUEUE_JOBS",
     "RPC_CALLS",
@@ -89,6 +97,42 @@ JOBS_POSTPONED: Final = MetricFamily(
     labels=("queue",),
     help="Deliveries of jobs that another version of the contract wrote, and that this one cannot read.",
 )
+JOBS_FETCHED: Final = MetricFamily(
+    name="trellis_jobs_fetched_total",
+    kind="counter",
+    labels=("queue",),
+    help="Deliveries of jobs that this process has taken, redeliveries included.",
+)
+JOBS_RUNNING: Final = MetricFamily(
+    name="trellis_jobs_running",
+    kind="gauge",
+    labels=("queue",),
+    help="Attempts that run now in this process.",
+)
+JOB_SLOTS: Final = MetricFamily(
+    name="trellis_job_slots",
+    kind="gauge",
+    labels=("queue",),
+    help="How many handlers of the queue may run at a time in this process.",
+)
+KEY_WAIT: Final = MetricFamily(
+    name="trellis_key_wait_seconds",
+    kind="histogram",
+    labels=("queue",),
+    help="Time that jobs in this process waited for a slot of their key, until they had it.",
+)
+KEY_WAITING: Final = MetricFamily(
+    name="trellis_jobs_waiting_for_key",
+    kind="gauge",
+    labels=("queue",),
+    help="Jobs in this process that wait now for a slot of their key.",
+)
+QUEUE_CONSUMING: Final = MetricFamily(
+    name="trellis_queue_consuming",
+    kind="gauge",
+    labels=("queue",),
+    help="1 while the server takes the pull requests of this process for the queue, else 0.",
+)
 QUEUE_PAUSED: Final = MetricFamily(
     name="trellis_queue_paused",
     kind="gauge",
@@ -100,6 +144,18 @@ REMOVED_QUEUE_JOBS: Final = MetricFamily(
     kind="gauge",
     labels=("queue",),
     help="Jobs in a queue that this version of the contract does not have, as found when the service started.",
+)
+HEARTBEAT_LATE: Final = MetricFamily(
+    name="trellis_heartbeat_late_seconds",
+    kind="histogram",
+    labels=(),
+    help="How late progress acks were sent, which keep the jobs of this process from being redelivered.",
+)
+LOOP_LAG: Final = MetricFamily(
+    name="trellis_loop_lag_seconds",
+    kind="histogram",
+    labels=(),
+    help="How late a timer fired that the event loop runs every half second.",
 )
 EVENTS_HANDLED: Final = MetricFamily(
     name="trellis_events_handled_total",
@@ -126,8 +182,16 @@ FAMILIES: Final = (
     JOB_WAIT,
     JOBS_DEAD,
     JOBS_POSTPONED,
+    JOBS_FETCHED,
+    JOBS_RUNNING,
+    JOB_SLOTS,
+    KEY_WAIT,
+    KEY_WAITING,
+    QUEUE_CONSUMING,
     QUEUE_PAUSED,
     REMOVED_QUEUE_JOBS,
+    HEARTBEAT_LATE,
+    LOOP_LAG,
     EVENTS_HANDLED,
     EVENTS_POSTPONED,
     RPC_CALLS,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from trellis_nats.metrics.prometheus import TrellisCollector
 from trellis_nats.metrics.registry import MetricsRegistry
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
+from tests.support.cargo_watch import Watch
 from tests.support.eventually import eventually
+from tests.support.ferry import Cargo, Ferry
 from tests.support.letter_versions import LetterVersions, generate_letters
 from tests.support.orders import (
     REQUEST,
@@ -67,6 +71,74 @@ async def test_attempts_waits_run_times_and_dead_jobs_are_counted(nats_server: N
     assert outcomes == {"completed": 3, "retry": 3, "dead": 1}
     assert counted.value("trellis_job_run_seconds", queue="pack") == 7
     assert counted.value("trellis_job_wait_seconds", queue="pack") == 4
+
+
+async def test_what_a_worker_does_now_is_shown(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        running, go_on = asyncio.Event(), asyncio.Event()
+
+        @shop.jobs.pack.handle(concurrency=2)
+        async def pack(job: ParcelJob) -> Receipt:
+            if job.payload.number == 1:
+                running.set()
+                await go_on.wait()
+            return Receipt(total=1)
+
+        await shop.jobs.start_workers()
+
+        def value(name: str) -> int:
+            return shop.metrics().value(name, queue="pack")
+
+        await eventually(lambda: value("trellis_queue_consuming") == 1)
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        await running.wait()
+        assert [value(f"trellis_{name}") for name in ("jobs_running", "job_slots", "jobs_fetched_total")] == [
+            *(1, 2, 1)
+        ]
+        go_on.set()
+        await ref.result(timeout=SOON)
+        await eventually(lambda: value("trellis_jobs_running") == 0)
+        await eventually(lambda: shop.metrics().value("trellis_loop_lag_seconds") >= 2)
+        await shop.stop()
+        assert value("trellis_queue_consuming") == 0
+
+
+async def test_late_progress_acks_and_a_blocked_loop_are_measured(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            time.sleep(1.2)  # noqa: ASYNC251 - it blocks on purpose, for longer than the ack wait
+            return Receipt(total=job.tries)
+
+        await shop.jobs.start_workers()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        assert (await ref.result(timeout=SOON)).total == 1
+        await eventually(lambda: shop.metrics().value("trellis_loop_lag_seconds") >= 2)
+        by_name = {values.family.name: values for values in shop.metrics().values}
+
+    (lag,) = by_name["trellis_loop_lag_seconds"].histograms
+    (late,) = by_name["trellis_heartbeat_late_seconds"].histograms
+    assert lag.sum > 0.6, "a timer of half a second fired after the handler"
+    assert late.count >= 2, "the thread sent progress acks meanwhile"
+
+
+async def test_waits_for_keys_are_measured(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        watch = Watch()
+        watch.works(ferry.jobs.load)
+        await ferry.jobs.start_workers()
+        refs = [await ferry.jobs.load.create(Cargo(ship="anna", number=number)) for number in range(3)]
+
+        def waiting() -> int:
+            return ferry.metrics().value("trellis_jobs_waiting_for_key", queue="load")
+
+        await eventually(lambda: waiting() == 2)
+        watch.go_on.set()
+        for ref in refs:
+            await ref.wait(timeout=SOON)
+        assert waiting() == 0
+        assert ferry.metrics().value("trellis_key_wait_seconds", queue="load") == 3
 
 
 async def test_calls_are_counted_by_outcome(nats_server: NatsServer) -> None:

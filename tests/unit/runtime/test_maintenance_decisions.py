@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import JsonValue
 from trellis_nats import ConfigurationError, Maintenance, RescueReport, Retention
+from trellis_nats._support.loop_lag import LoopLag
 from trellis_nats.jobs.maintenance.leader_lease import (
     LeaderObservation,
     LeaseRecord,
@@ -17,9 +19,13 @@ from trellis_nats.jobs.maintenance.leader_lease import (
 )
 from trellis_nats.jobs.maintenance.lost_job import LostJobDecision, decide
 from trellis_nats.jobs.maintenance.retention import group_by_age, is_due, job_filter
-from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue
+from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerProcess
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType
+from trellis_nats.jobs.pause.intake import Intake
+from trellis_nats.metrics.registry import Number
+
+from tests.support.shop import Shop
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LOST_AFTER = timedelta(seconds=60)
@@ -180,7 +186,14 @@ def test_a_lease_record_is_encoded_and_parsed() -> None:
 def test_a_heartbeat_has_a_subject_only_for_valid_names() -> None:
     def subject(queue: str) -> str | None:
         return WorkedQueue(
-            namespace="shop", service="shop", queue=queue, instance_id="i", concurrency=1
+            namespace="shop",
+            service="shop",
+            queue=queue,
+            instance_id="i",
+            concurrency=1,
+            process=WorkerProcess(Shop.contract, LoopLag(lambda _: None)),
+            intake=Intake(asyncio.Event()),
+            running=Number(),
         ).subject
 
     assert subject("pack") == "trellis.jobs.workers.shop.pack.i.heartbeat"

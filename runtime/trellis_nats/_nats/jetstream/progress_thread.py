@@ -55,8 +55,16 @@ class Hold:
 class ProgressThread:
     """Sends progress acks for the held messages at their intervals, even while other threads are blocked."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
-        """Prepare; `settings` are those of the connection that receives the messages."""
+    def __init__(
+        self, settings: ConnectionSettings, *, on_late: Callable[[float], None] | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: those of the connection that receives the messages.
+            on_late: called in the thread for each progress ack that was sent, with how late it was, in seconds.
+        """
+        self._on_late = on_late
         self._settings = replace(settings, name=f"{settings.name} heartbeat")
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -188,13 +196,16 @@ class ProgressThread:
         now = time.monotonic()
         with self._lock:
             due = [held for held in self._held if held.due <= now]
+            late = [now - held.due for held in due]
             for held in due:
                 held.due = now + held.seconds
             soonest = min((held.due for held in self._held), default=None)
-        for held in due:
+        for held, seconds in zip(due, late, strict=True):
             if isinstance(held.action, str):
                 if not _send_progress(connection, held.action):
-                    held.due = now  # the reconnect wakes the thread
+                    held.due = now - seconds  # the reconnect wakes the thread
+                elif self._on_late is not None:
+                    self._on_late(seconds)
             elif held.running is None or held.running.done():
                 held.running = asyncio.ensure_future(held.action(connection))
                 self._running.add(held.running)  # keeps the last call of a released hold alive to its end

@@ -32,6 +32,7 @@ from trellis_nats.jobs.keys.wait_queue import Waiter, WaitQueue, WaitQueues
 from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.liveness import Liveness
+from trellis_nats.metrics.registry import Number
 
 __all__ = ["NoSlot", "SlotAcquirer", "SlotRequest"]
 
@@ -96,6 +97,7 @@ class SlotAcquirer:
         *,
         intake: Intake,
         clock: Clock,
+        waiting: Number,
     ) -> None:
         self._loop = connection.loop
         self._clock = clock
@@ -109,7 +111,7 @@ class SlotAcquirer:
         self._slowdown = Slowdown(self._policy.lease)
         self._unlisted: dict[str, float] = {}
         """Since when a job had no entry in the record of its key, by the monotonic clock."""
-        self._queues = WaitQueues(connection, stores.main, reservations.policy)
+        self._queues = WaitQueues(connection, stores.main, reservations.policy, waiting=waiting)
 
     async def acquire(self, key: JobKey, request: SlotRequest, permit: Permit) -> SlotLease | NoSlot:
         """Wait until the job has a slot of its key, or until its history should be read again.
@@ -176,7 +178,7 @@ class SlotAcquirer:
     @property
     def is_full(self) -> bool:
         """Whether too many jobs wait in this process, so that another one should wait at the server."""
-        return self._queues.waiting >= _WAITING_MAX
+        return self._queues.waiting.value >= _WAITING_MAX
 
     async def release(
         self, lease: SlotLease, *, retry_after: timedelta | None = None, began: bool = True

@@ -21,6 +21,7 @@ from trellis_nats.jobs.keys.model.policy import KeyPolicy
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW
 from trellis_nats.jobs.keys.model.template import JobKey
+from trellis_nats.metrics.registry import Number
 
 __all__ = ["WaitQueue", "WaitQueues", "Waiter"]
 
@@ -164,14 +165,16 @@ class WaitQueue:
 class WaitQueues:
     """The wait queues of one job queue in this process. A key has a wait queue while jobs wait for it."""
 
-    def __init__(self, connection: Connection, store: KeyStore, policy: KeyPolicy) -> None:
+    def __init__(
+        self, connection: Connection, store: KeyStore, policy: KeyPolicy, *, waiting: Number
+    ) -> None:
         self._connection = connection
         self._store = store
         self._policy = policy
         self._open: dict[str, tuple[WaitQueue, Subscription]] = {}
         self._closed: OrderedDict[str, WaitQueue] = OrderedDict()
         """The queues of keys that have no waiter now: a lease continues to run while a history is read again."""
-        self.waiting = 0
+        self.waiting = waiting
         """How many jobs wait, for all keys together."""
 
     def get(self, key: JobKey) -> WaitQueue | None:
@@ -184,11 +187,11 @@ class WaitQueues:
         """Wait in the queue of a key for the length of a `with` block. Changes of the record wake the first waiter."""
         queue = self.get(key) or self._create(key)
         queue.add(waiter)
-        self.waiting += 1
+        self.waiting.value += 1
         try:
             yield queue
         finally:
-            self.waiting -= 1
+            self.waiting.value -= 1
             queue.remove(waiter)
             if not queue.waiters:
                 self._close(key, queue)

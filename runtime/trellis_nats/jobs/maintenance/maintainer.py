@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
@@ -16,7 +16,6 @@ from trellis_nats.jobs.maintenance.leader_lease import LEASE_KEY
 from trellis_nats.jobs.maintenance.leader_tasks import LeaderTask, log_crash, run_leader_tasks
 from trellis_nats.jobs.maintenance.pause_holder import HOLD_EVERY, PauseHolder
 from trellis_nats.jobs.maintenance.rescue_report import RescueReport
-from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeat
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.options import Maintenance, Retention
 
@@ -27,7 +26,7 @@ _PURGED_MAX: Final = 10_000
 
 
 class Maintainer:
-    """The maintenance of one process: heartbeats always, the other tasks while it is the leader."""
+    """The maintenance of one process, while it is the leader."""
 
     def __init__(
         self,
@@ -57,11 +56,8 @@ class Maintainer:
         """Whether this instance is the leader of its service now."""
         return self._leadership.is_held
 
-    def start(self, queues: Iterable[WorkedQueue]) -> None:
-        """Start the heartbeats of these queues and take part in the election of the leader. Returns at once."""
-        for queue in queues:
-            heartbeat = WorkerHeartbeat(self._connection, queue, every=self._options.heartbeat_every)
-            self._start_task(heartbeat.run(), f"heartbeats of queue {queue.queue}")
+    def start(self) -> None:
+        """Take part in the election of the leader. Returns at once."""
         tasks = self._maintenance_tasks()
         if tasks:
             self._start_task(run_leader_tasks(self._leadership, tasks), "maintenance")

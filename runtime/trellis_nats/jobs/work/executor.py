@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Final, Generic
 
 from trellis_nats._nats.jetstream.pull import Delivery
@@ -333,6 +334,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         """Acquire a slot of the job's key, if it needs one. None: it may begin; else as `_attempt`."""
         if self._slots is None or not isinstance(item.key, JobKey) or item.job_id in self.attempts:
             return None
+        item.key_asked_at = item.key_asked_at or monotonic()
         found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
         if found is NoSlot.REREAD_HISTORY:
             return False
@@ -342,6 +344,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 await self._slots.slow_down(item.key, item.job_id)
             return True
         item.lease = found
+        self._counts.end_key_wait(item.key_asked_at)
         return None
 
     async def _run(
@@ -357,6 +360,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             TransportError: NATS did not take `started`, or is away and the grace period is over.
         """
         self.attempts[item.job_id] = attempt
+        self._counts.running.value = len(self.attempts)
         self._running.add(item.job_id)
         self._liveness.hold(item.job_id)
         try:
@@ -390,6 +394,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             return settlement
         finally:
             del self.attempts[item.job_id]
+            self._counts.running.value = len(self.attempts)
             self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 

@@ -33,6 +33,7 @@ class WorkItem:
         "identity",
         "is_reported_lost",
         "key",
+        "key_asked_at",
         "lease",
         "max_attempts",
         "message",
@@ -58,6 +59,8 @@ class WorkItem:
     ) -> None:
         self.began_at = 0.0
         """The monotonic time at which its attempt began."""
+        self.key_asked_at = 0.0
+        """The monotonic time at which it first asked for a slot of its key."""
         self.message = message
         self.event = event
         """The `created` or `retried` event that the message carries, or names if the job was parked."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.progress_thread import Hold, ProgressThread
-from trellis_nats._nats.jetstream.pull import Delivery, Pull
+from trellis_nats._nats.jetstream.pull import Delivery, Pull, PullState
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.capacity import Capacity, Permit
@@ -39,10 +39,10 @@ from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.pause.pause_watch import PauseWatch
 from trellis_nats.jobs.work.attempt import Attempt
+from trellis_nats.jobs.work.attempt_counts import WorkerCounts
 from trellis_nats.jobs.work.executor import Executor
 from trellis_nats.jobs.work.redelivery import RedeliveryPolicy, postponed_delay
 from trellis_nats.jobs.work.shutdown import Shutdown
-from trellis_nats.metrics.registry import Number
 from trellis_nats.provision import compare_consumer, log_oddities, require_consumer
 
 __all__ = ["Worker"]
@@ -84,7 +84,8 @@ class Worker:
         jobs: JobsBinding,
         shutdown: Shutdown,
         intake: Intake,
-        paused: Number,
+        counts: WorkerCounts,
+        on_pause_change: Callable[[str], None],
     ) -> None:
         """Prepare; nothing is pulled before `start`.
 
@@ -100,13 +101,14 @@ class Worker:
             jobs: names the stream with the queue's work messages, and the bucket with the record that pauses it.
             shutdown: the steps of the stop, which `stop` and `release` take and the executor reads.
             intake: whether jobs may begin, which the worker decides and the executor reads.
-            paused: the metric that is 1 while the queue is paused.
+            counts: the metrics of the worker.
+            on_pause_change: called with the queue's name after the worker obeyed a pause, or its end.
         """
         self._connection, self._binding = connection, binding
         self._executor, self._server_clock = executor, parking.server_clock
         self._heartbeats, self._health = heartbeats, health
         self._stream, self._concurrency = jobs.work_stream, concurrency
-        self._intake, self._paused = intake, paused
+        self._intake, self._counts, self._on_obeyed = intake, counts, on_pause_change
         self._shutdown = shutdown
         self._stopping = shutdown.stopping
         self._subjects, self._task_name = JobSubjects(binding.publish_prefix), f"work {binding.queue_type}"
@@ -135,7 +137,7 @@ class Worker:
             stream=self._stream,
             consumer=self._binding.consumer_name,
             deliver=self._take,
-            on_state=self._consumer_health.on_state,
+            on_state=self._on_state,
             accept=self._accept,
         )
 
@@ -249,6 +251,10 @@ class Worker:
             self._shutdown.changed.clear()
             await self._shutdown.changed.wait()
 
+    def _on_state(self, state: PullState) -> None:
+        self._counts.consuming.value = int(state.consuming)
+        self._consumer_health.on_state(state)
+
     def _take(self, message: Delivery) -> None:
         self._consumer_health.on_message()
         self._run(self._execute_new(message, self._capacity.acquire()))
@@ -257,6 +263,7 @@ class Worker:
         self._run(self._execute_due(message, self._capacity.request()))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
+        self._counts.fetched.value += 1
         task = asyncio.create_task(work, name=self._task_name)
         self._running.add(task)
         task.add_done_callback(self._on_task_done, context=self._context)
@@ -314,7 +321,7 @@ class Worker:
         """Obey the record. Handlers that run end normally; what has not begun goes back to the server."""
         was_paused, is_paused = self._intake.pause is not None, pause is not None
         self._intake.is_unknown, self._intake.pause = False, pause
-        self._paused.value = int(is_paused)
+        self._counts.paused.value = int(is_paused)
         self._request_more()
         self._due.hold(is_held=is_paused)
         if was_paused == is_paused:
@@ -323,10 +330,11 @@ class Worker:
         queue = self._binding.queue_type
         if pause is None:
             _log.info("queue %s: resumed", queue, extra=log_fields(LogEvent.QUEUE_RESUMED, queue=queue))
-            return
-        self._executor.return_waiting()
-        self._capacity.wake_all()
-        _log.info("queue %s: %s", queue, pause, extra=log_fields(LogEvent.QUEUE_PAUSED, queue=queue))
+        else:
+            self._executor.return_waiting()
+            self._capacity.wake_all()
+            _log.info("queue %s: %s", queue, pause, extra=log_fields(LogEvent.QUEUE_PAUSED, queue=queue))
+        self._on_obeyed(queue)
 
     def _describe_pause(self) -> str | None:
         return None if self._intake.pause is None else str(self._intake.pause)
