@@ -19,6 +19,7 @@ from trellis_nats.jobs.model.subjects import (
     STREAM,
     JobSubjects,
     liveness_subject,
+    stack_subject,
     worker_heartbeat_subject,
 )
 
@@ -33,6 +34,8 @@ __all__ = [
     "parking_grants",
     "pause_grants",
     "pausing_grants",
+    "read_stack_grants",
+    "stack_grants",
     "work_grants",
 ]
 
@@ -163,6 +166,22 @@ def pause_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
     purpose = f"notice that queue {queue.queue_type} is paused"
     yield subscribe(subject, purpose, at_start=StartCheck.OPTIONAL)
     yield api(f"DIRECT.GET.{kv_stream(jobs.keys_bucket)}.{subject}", purpose, at_start=StartCheck.OPTIONAL)
+
+
+def stack_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To answer what the handlers of a queue do."""
+    if is_token(jobs.namespace) and is_token(queue.queue_type):
+        subject = stack_subject(jobs.namespace, queue.queue_type)
+        purpose = f"show the stacks of running jobs of queue {queue.queue_type}"
+        yield subscribe(subject, purpose, at_start=StartCheck.OPTIONAL)
+        yield answer(subject, purpose, probe=Probe.NONE, at_start=StartCheck.OPTIONAL)
+
+
+def read_stack_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
+    """To ask what the handlers of a queue do."""
+    if is_token(jobs.namespace) and is_token(queue.queue_type):
+        subject = stack_subject(jobs.namespace, queue.queue_type)
+        yield publish(subject, f"read the stacks of running jobs of queue {queue.queue_type}")
 
 
 def pausing_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:

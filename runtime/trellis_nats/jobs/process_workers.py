@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_lag import LoopLag
-from trellis_nats.binding import JobsBinding
+from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Grant
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.delay.server_clock import ServerClock
-from trellis_nats.jobs.grants import parking_grants, pause_grants
+from trellis_nats.jobs.grants import parking_grants, pause_grants, stack_grants
 from trellis_nats.jobs.keys.acquire import SlotAcquirer
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.maintenance.worker_heartbeat import WorkedQueue, WorkerHeartbeats, WorkerProcess
 from trellis_nats.jobs.maintenance.write_health import WriteHealth
+from trellis_nats.jobs.model.subjects import stack_subject
 from trellis_nats.jobs.pause.intake import Intake
 from trellis_nats.jobs.questions import answer_questions
 from trellis_nats.jobs.queue_setup import QueueSetup
+from trellis_nats.jobs.stacks.answers import RunningAttempt, StackAnswers
 from trellis_nats.jobs.store.liveness import Liveness
 from trellis_nats.jobs.work.attempt_counts import AttemptCounts, WorkerCounts
 from trellis_nats.jobs.work.clock_skew import ClockSkew
@@ -94,18 +96,21 @@ class ProcessWorkers:
         runtime, jobs = self._runtime, self._jobs
         bindings = [queue.setup.binding for queue in self._handled]
         answer_questions(runtime, jobs, bindings, self._liveness, self._thread)
+        write_health = self._write_health()
+        built = [
+            self._build_worker(queue, worked.intake, write_health)
+            for queue, worked in zip(self._handled, self._queues, strict=True)
+        ]
         await self._thread.start()
         self._process.loop_lag.start()
-        write_health = self._write_health()
-        for queue, worked in zip(self._handled, self._queues, strict=True):
-            worker = self._build_worker(queue, worked.intake, write_health)
+        for queue, worker in zip(self._handled, built, strict=True):
+            self._workers.append(worker)  # to be stopped too if its start fails
             await worker.start(
                 runtime.contract,
                 may_create=runtime.may_create,
                 may_park=self._has_all(parking_grants(queue.setup.binding)),
                 may_pause=self._has_all(pause_grants(jobs, queue.setup.binding)),
             )
-            self._workers.append(worker)
         clock_skew = ClockSkew(jobs.work_stream, bindings[0].consumer_name)
         await clock_skew.watch(runtime.connection, self._thread)
         self._heartbeats.start()
@@ -189,6 +194,7 @@ class ProcessWorkers:
             shutdown=self._shutdown,
             intake=intake,
         )
+        self._answer_stacks(context.binding, executor.attempts)
         return Worker(
             runtime.connection,
             context.binding,
@@ -204,6 +210,13 @@ class ProcessWorkers:
             counts=WorkerCounts(context.queue, runtime.metrics),
             on_pause_change=self._heartbeats.publish,
         )
+
+    def _answer_stacks(self, queue: QueueBinding, attempts: Mapping[str, RunningAttempt]) -> None:
+        grants = tuple(stack_grants(self._jobs, queue))
+        if grants and self._has_all(grants):
+            subject = stack_subject(self._jobs.namespace, queue.queue_type)
+            answers = StackAnswers(attempts, self._runtime.instance_id, self._process.loop_lag)
+            self._thread.answer(subject, answers.answer)
 
     def _build_acquirer(self, keys: QueueKeys, intake: Intake) -> SlotAcquirer:
         return SlotAcquirer(

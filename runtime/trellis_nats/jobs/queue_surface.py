@@ -26,6 +26,8 @@ from trellis_nats.jobs.grants import (
     parking_grants,
     pause_grants,
     pausing_grants,
+    read_stack_grants,
+    stack_grants,
     work_grants,
 )
 from trellis_nats.jobs.local_queue import local_queue
@@ -73,6 +75,7 @@ class QueueSurface(Surface):
                     *work_grants(jobs, queue, has_keys=has_keys, instance_id=self.instance_id),
                     *parking_grants(queue),
                     *pause_grants(jobs, queue),
+                    *stack_grants(jobs, queue),
                 ):
                     yield grant if self.has_handler() else replace(grant, at_start=StartCheck.SKIPPED)
             if role in {"operator", "viewer"}:
@@ -82,6 +85,7 @@ class QueueSurface(Surface):
                 yield from pause_grants(jobs, queue)
                 yield from pausing_grants(jobs, queue)
                 yield from act_on_queue_grants(queue)
+                yield from read_stack_grants(jobs, queue)
                 if has_keys:
                     yield from key_record_grants(jobs, queue)
 

@@ -30,6 +30,7 @@ OTHERS = [
     "trellis.work.other.pack",
     "trellis.job_updates.other.pack.J1",
     "trellis.job_claims.other.I1",
+    "trellis.job_stacks.other.pack",
     "trellis.jobs.workers.other.pack.I1.heartbeat",
     "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.other__pack",
     "$JS.API.CONSUMER.INFO.JOBS_WORK.other__pack",
@@ -102,8 +103,9 @@ DUTIES = [
     "$KV.JOBS_KEYS_depot.pause.pack",
     "$JS.API.CONSUMER.PAUSE.JOBS_WORK.depot__pack",
     "$JS.API.CONSUMER.PAUSE.JOBS_DELAYED.depot__pack",
+    "trellis.job_stacks.depot.pack",
 ]
-PAUSING = [subject for subject in DUTIES if "pause" in subject.lower()]
+PAUSING = [subject for subject in DUTIES if ".pause." in subject.lower() or "stacks" in subject]
 OPERATING = [
     "trellis.audit.job.cancel.A1.began",
     "$KV.TRELLIS_ADMIN.bulk.A1",
@@ -227,6 +229,7 @@ NEVER_RECEIVED = [
     "trellis.job_updates.other.>",
     "trellis.job_claims.>",
     "trellis.job_claims.other.*",
+    "trellis.job_stacks.other.pack",
     "$KV.>",
     "$KV.depot_orders.>",
     "$KV.JOBS_KEYS_other.>",
@@ -245,7 +248,7 @@ NEVER_RECEIVED = [
 SERVED = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.*", "transfer.v1.upload.depot.*"]
 JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
 EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
-CLAIMS = ["trellis.job_claims.depot.*"]
+CLAIMS = ["trellis.job_claims.depot.*", "trellis.job_stacks.depot.pack"]
 SUBSCRIBING = {
     "worker": NEVER_RECEIVED,
     "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],

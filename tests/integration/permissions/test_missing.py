@@ -30,7 +30,7 @@ LINES = [("publish", subject) for subject in WORKER.publish] + [
 ]
 DONE_WITHOUT = (
     *(".workers.", "probes", "feed_traces", "subscribe events", "job_claims", "$JS.ACK.*.*."),
-    *("JOBS_DELAYED", "trellis.delayed.", "Health.Heartbeat", "$KV.JOBS_KEYS_depot.pause."),
+    *("JOBS_DELAYED", "trellis.delayed.", "Health.Heartbeat", "$KV.JOBS_KEYS_depot.pause.", "job_stacks"),
     ".KV_depot_orders.>",
     ".KV_depot_orders.*",
     "STREAM.PURGE.KV_trellis_operations_depot",

@@ -74,14 +74,14 @@ class ProgressThread:
         self._on_release = self._forget  # bound once: it would be another object for every held message
         self._shortest = math.inf
         """Seconds. The thread checks at least this often, so that a hold need not wake it: most are released before that."""
-        self._answers: dict[str, Callable[[bytes], bytes]] = {}
+        self._answers: dict[str, Callable[[bytes], bytes | None]] = {}
         self._running: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
 
-    def answer(self, subject: str, reply: Callable[[bytes], bytes]) -> None:
+    def answer(self, subject: str, reply: Callable[[bytes], bytes | None]) -> None:
         """Answer requests on a subject from the thread. Call it before `start`.
 
-        `reply` is called in the thread; it must return quickly and must not raise.
+        `reply` is called in the thread; it must return quickly and must not raise. None: no answer is sent.
         """
         self._answers[subject] = reply
 
@@ -223,9 +223,10 @@ def _send_progress(connection: Connection, reply: str) -> bool:
     return True
 
 
-def _answer(connection: Connection, reply: Callable[[bytes], bytes], request: Message) -> None:
-    if request.reply:
-        connection.send(request.reply, reply(request.data))
+def _answer(connection: Connection, reply: Callable[[bytes], bytes | None], request: Message) -> None:
+    answered = reply(request.data) if request.reply else None
+    if answered is not None:
+        connection.send(request.reply, answered)
 
 
 def _resolve_opened(

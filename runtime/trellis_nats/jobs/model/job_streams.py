@@ -62,7 +62,7 @@ _SCHEDULES = ServerFeature(
 def job_requirements(jobs: JobsBinding) -> Iterator[Requirement]:
     """Return what the queues of a service share: four streams, and the bucket for what its instances agree on.
 
-    Without concurrency keys, only the lease of the leader is in the bucket: it is not needed to work.
+    Without concurrency keys, only the lease of the leader and paused queues are in the bucket: it is not needed to work.
     """
     yield _FENCES
     yield _SCHEDULES

@@ -23,6 +23,7 @@ __all__ = [
     "WORK_STREAM",
     "JobSubjects",
     "liveness_subject",
+    "stack_subject",
     "worker_heartbeat_subject",
 ]
 
@@ -60,6 +61,11 @@ def liveness_subject(namespace: str, instance_id: str = "*") -> str:
     """Return the subject of questions about the jobs that a worker process runs; by default a filter for all processes."""
     # Outside `EVENTS_PREFIX`: the stream there would store the question, and answer it.
     return f"trellis.job_claims.{namespace}.{instance_id}"
+
+
+def stack_subject(namespace: str, queue: str) -> str:
+    """Return the subject on which the workers of a queue are asked for the stack of a job."""
+    return f"trellis.job_stacks.{namespace}.{queue}"
 
 
 def worker_heartbeat_subject(namespace: str, queue: str, instance_id: str = "*") -> str:

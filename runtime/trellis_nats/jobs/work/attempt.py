@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import Clock
@@ -35,6 +35,8 @@ class Attempt:
         self.identity = identity
         self.clock = clock
         self.tries = tries
+        self.handler: asyncio.Task[Any] | None = None  # Any: its result is not used here
+        """The task that runs the handler; None before it begins and after it ended."""
         self.has_begun = False
         """Whether its `started` is stored."""
         self.is_cancelled = False

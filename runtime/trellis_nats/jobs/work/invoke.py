@@ -60,6 +60,7 @@ async def invoke_handler(
     if attempt.interrupted and not attempt.superseded and not attempt.slot_lost:
         return Released()  # the grace period ended before the handler began
     running = asyncio.create_task(_call(registration, job, origin, result, span), name=task_name(job))
+    attempt.handler = running
     try:
         await attempt.watch(running)
         if running.done():
@@ -78,6 +79,7 @@ async def invoke_handler(
             )
         return Superseded() if attempt.superseded else SlotLost()
     finally:
+        attempt.handler = None
         running.cancel()
 
 
