@@ -10,9 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from trellis_admin.audit_log import open_admin_bucket
-from trellis_admin.duties import JobPlace, OverdueExpirer
+from trellis_admin.doctor.collecting import collect
+from trellis_admin.duties import JobPlace, OverdueExpirer, UndeliveredBurier
+from trellis_admin.duties.any_jobs import AnyJobs
 from trellis_admin.keys import StoredKey
 from trellis_admin.keys.stored_keys import show_record
+from trellis_admin.metrics.families import SERVER_ANSWERS
+from trellis_admin.metrics.fleet import FleetMetrics
+from trellis_admin.metrics.server import QueuePlace as MeasuredQueue
+from trellis_admin.metrics.unsourced import WaitingJob, measure_unsourced
 from trellis_admin.operator import Operator
 from trellis_admin.queries import QueuePlace, read_history
 from trellis_nats import JobState, TransportError
@@ -222,6 +228,45 @@ async def _look_at_streams(bench: Bench) -> None:
         assert await get_stream_info(bench.connection, stream)
 
 
+async def _diagnose(bench: Bench) -> None:
+    facts = await collect(bench.connection)
+    if facts.unreadable:
+        raise TransportError("; ".join(facts.unreadable))
+
+
+async def _measure(bench: Bench) -> None:
+    await bench.job("created")
+    await bench.operator.catch_up()
+    metrics = FleetMetrics(bench.connection, bench.operator.session.database)
+    silent = [one.labels for one in await metrics.measure() if one.family is SERVER_ANSWERS and not one.value]
+    if silent:
+        raise TransportError(f"the account may not publish to what is needed for {silent}")
+
+
+async def _find_unsourced(bench: Bench) -> None:
+    prefix, _, job_id = (await bench.job("created started")).rpartition(".")
+    waiting = WaitingJob(id=job_id, sequence=10**9, since=now() - timedelta(hours=1))
+    place = MeasuredQueue("depot", "ship", prefix)
+
+    def find(_: MeasuredQueue, __: int) -> WaitingJob:
+        return waiting
+
+    await measure_unsourced(bench.connection, [place], find, now=now())
+
+
+async def _bury(bench: Bench) -> None:
+    await UndeliveredBurier(bench.connection).run(lambda: True)
+
+
+async def _bury_job(bench: Bench) -> None:
+    """Store what the burier stores, without the advisory of a consumer that gave up."""
+    prefix, _, job_id = (await bench.job("created started")).rpartition(".")
+    jobs = AnyJobs(bench.connection)
+    life = await jobs.read(prefix, job_id)
+    assert life is not None
+    assert await jobs.end(prefix, life, EventType.DEAD, tries=1, error="not delivered", at=now())
+
+
 async def _read_audit(bench: Bench) -> None:
     await bench.operator.audit_log()
     await bench.operator.count_audit()
@@ -277,6 +322,28 @@ READS: Final = (
         (*_api("STREAM.INFO.TRELLIS_AUDIT"), *_scan("TRELLIS_AUDIT")),
     ),
     Capability("read bulk actions", _read_bulk, _scan("KV_TRELLIS_ADMIN")),
+    Capability(
+        "look for faults",
+        _diagnose,
+        _api(
+            "INFO",
+            "CONSUMER.LIST.JOBS_WORK",
+            "CONSUMER.LIST.JOBS_DELAYED",
+            "DIRECT.GET.JOBS.>",
+        ),
+    ),
+    Capability("measure", _measure, ()),
+    Capability(
+        "find jobs without a message",
+        _find_unsourced,
+        _api(
+            "STREAM.INFO.JOBS_WORK",
+            "STREAM.MSG.GET.JOBS_WORK",
+            "DIRECT.GET.JOBS_WORK.trellis.work.depot.ship",
+            "DIRECT.GET.JOBS_DELAYED.trellis.delayed.at.depot.ship.*",
+            "DIRECT.GET.JOBS_DELAYED.trellis.delayed.due.depot.ship",
+        ),
+    ),
 )
 """What a viewer does, and an operator too."""
 
@@ -290,6 +357,8 @@ CHANGES: Final = (
     Capability("reveal a payload", _reveal, (_AUDIT,)),
     Capability("replay many", _replay_many, ("$KV.TRELLIS_ADMIN.>", _AUDIT)),
     Capability("expire", _expire, (f"{PREFIX}.*.expired",)),
+    Capability("read advisories", _bury, _scan("JOBS_ADVISORIES")[:1]),
+    Capability("bury", _bury_job, (f"{PREFIX}.*.dead",)),
     Capability("pause and resume", _pause, ("$KV.JOBS_KEYS_depot.pause.sort",)),
     Capability(
         "hold the consumers",

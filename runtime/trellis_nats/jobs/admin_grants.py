@@ -36,11 +36,14 @@ _BY_OPERATORS = (
 
 
 def view_queue_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]:
-    """To look at the jobs of a queue and at its consumers."""
+    """To look at the consumers and the messages of a queue."""
     name = queue.queue_type
-    yield api(f"DIRECT.GET.{STREAM}.{queue.publish_prefix}.>", f"read jobs of queue {name}")
     for stream in (jobs.work_stream, DELAYED_STREAM):
         yield api(f"CONSUMER.INFO.{stream}.{queue.consumer_name}", f"see what queue {name} delivers")
+    subjects, purpose = JobSubjects(queue.publish_prefix), f"find jobs of queue {name} without a message"
+    yield api(f"DIRECT.GET.{jobs.work_stream}.{queue.work_subject}", purpose)
+    for subject in (subjects.parked("*"), subjects.due):
+        yield api(f"DIRECT.GET.{DELAYED_STREAM}.{subject}", purpose)
 
 
 def view_grants(jobs: JobsBinding) -> Iterator[Grant]:
@@ -51,6 +54,11 @@ def view_grants(jobs: JobsBinding) -> Iterator[Grant]:
     """
     keys, admin = jobs.keys_bucket, ADMIN_BUCKET
     yield from scan_grants(STREAM, "list jobs and workers, and read the histories of jobs")
+    yield api(f"DIRECT.GET.{STREAM}.>", "read jobs and the heartbeats of workers")
+    yield api("INFO", "see how much the account may store")
+    for stream in (jobs.work_stream, DELAYED_STREAM):
+        yield api(f"CONSUMER.LIST.{stream}", "see what all queues deliver")
+    yield api(f"STREAM.MSG.GET.{jobs.work_stream}", "read the messages of jobs that wait")
     yield from scan_grants(AUDIT_STREAM, "read the audit log")
     yield api(f"DIRECT.GET.{AUDIT_STREAM}.{AUDIT_PREFIX}.>", "read the newest record of the audit log")
     for bucket, what in ((keys, "keys and paused queues"), (admin, "bulk actions")):
@@ -76,7 +84,7 @@ def act_on_queue_grants(queue: QueueBinding) -> Iterator[Grant]:
     )
 
 
-def act_grants(jobs: JobsBinding) -> Iterator[Grant]:
+def act_grants() -> Iterator[Grant]:
     """To act on jobs at all: each action is in the audit log, and bulk actions are in a bucket."""
     yield publish(f"{AUDIT_PREFIX}.>", "store each action in the audit log", probe=Probe.WRONG_STREAM)
     yield publish(kv_subject(ADMIN_BUCKET), "store bulk actions", probe=Probe.WRONG_STREAM)
@@ -84,4 +92,3 @@ def act_grants(jobs: JobsBinding) -> Iterator[Grant]:
         yield api(f"STREAM.CREATE.{stream}", f"create stream {stream} on first use")
     yield api(f"STREAM.MSG.GET.{STREAM}", "read the newest event of a job from the leader of the stream")
     yield from scan_grants(ADVISORIES_STREAM, "find jobs that the server delivers no longer")
-    yield api(f"STREAM.MSG.GET.{jobs.work_stream}", "read the messages of such jobs")

@@ -115,7 +115,7 @@ class JobsSurface(Surface):
         if binding.jobs is not None and role in {"operator", "viewer"}:
             yield from view_grants(binding.jobs)
         if binding.jobs is not None and role == "operator":
-            yield from act_grants(binding.jobs)
+            yield from act_grants()
             yield from maintenance_grants(binding.jobs)
         if role == "auditor":
             yield from audit_grants()

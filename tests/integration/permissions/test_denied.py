@@ -35,9 +35,6 @@ OTHERS = [
     "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.other__pack",
     "$JS.API.CONSUMER.INFO.JOBS_WORK.other__pack",
     "$JS.ACK.JOBS_WORK.other__pack.1.1.1.1.0",
-    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.other.pack.J1.>",
-    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.*.pack.J1.>",
-    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.>",
     # another service's buckets, events and procedures
     "$KV.other_orders.key",
     "$KV.JOBS_KEYS_other.other.pack.key",
@@ -50,7 +47,6 @@ OTHERS = [
     "_INBOX_other.1.1",
     "_INBOX_depot.1.1",
     # management that no role has
-    "$JS.API.INFO",
     "$JS.API.STREAM.NAMES",
     "$JS.API.STREAM.LIST",
     "$JS.API.STREAM.CREATE.OTHER",
@@ -76,7 +72,6 @@ OTHERS = [
     "$JS.API.STREAM.LEADER.STEPDOWN.JOBS",
     "$JS.API.DIRECT.GET.JOBS",
     "$JS.API.CONSUMER.NAMES.JOBS_WORK",
-    "$JS.API.CONSUMER.LIST.JOBS_WORK",
     "$JS.API.CONSUMER.CREATE.JOBS_WORK",
     "$JS.API.CONSUMER.CREATE.JOBS_WORK.mine",
     "$JS.API.CONSUMER.CREATE.JOBS_WORK.mine.trellis.work.>",
@@ -112,10 +107,15 @@ OPERATING = [
     "$JS.API.STREAM.CREATE.TRELLIS_AUDIT",
     "$JS.API.STREAM.CREATE.KV_TRELLIS_ADMIN",
     "$JS.API.STREAM.MSG.GET.JOBS",
-    "$JS.API.STREAM.MSG.GET.JOBS_WORK",
     "$JS.API.CONSUMER.CREATE.JOBS_ADVISORIES.mine",
 ]
 LOOKING = [
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.other.pack.J1.>",
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.*.pack.J1.>",
+    "$JS.API.DIRECT.GET.JOBS.trellis.jobs.>",
+    "$JS.API.INFO",
+    "$JS.API.CONSUMER.LIST.JOBS_WORK",
+    "$JS.API.STREAM.MSG.GET.JOBS_WORK",
     "$JS.API.STREAM.INFO.TRELLIS_AUDIT",
     "$JS.API.CONSUMER.CREATE.TRELLIS_AUDIT.mine",
     "$JS.API.DIRECT.GET.TRELLIS_AUDIT.trellis.audit.>",

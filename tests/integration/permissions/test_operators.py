@@ -21,12 +21,12 @@ from trellis_admin.audit_log.resources import create_audit_stream
 from trellis_admin.operator import Operator
 from trellis_admin.projection import Database
 from trellis_admin.session import open_admin_connection
-from trellis_nats import Permissions, TrellisError, permissions
+from trellis_nats import JobState, Permissions, TrellisError, permissions
 from trellis_nats.testing import NatsServer
 
 from tests.support.capabilities import CHANGES, READS, Bench, Capability
 from tests.support.depot import Depot, login, standing, violations
-from tests.support.shop import Shop
+from tests.support.shop import Parcel, Shop
 
 OPERATOR = permissions(Depot, "operator")
 VIEWER = permissions(Depot, "viewer")
@@ -146,6 +146,30 @@ async def test_an_operator_creates_what_the_tools_store_and_a_viewer_does_not() 
             else:
                 await log.store(record)
                 await open_admin_bucket(connection)
+
+
+async def test_an_operator_may_do_it_in_a_service_too(server: NatsServer) -> None:
+    async with (
+        bench_of(server, "operator") as bench,
+        Depot.connect(server.url, options=login("operator")) as depot,
+    ):
+        before = violations(server)
+        queue = depot.jobs.ship
+        failed = (await bench.job("created started failed")).rpartition(".")[2]
+        await queue.ref(failed).retry(reason="a test", actor="anna")
+        assert (await queue.ref(failed).cancel("enough")).state is JobState.CANCELLED
+        dead = {(await bench.job("created started dead")).rpartition(".")[2] for _ in range(3)}
+        found = {job.ref.id: job async for job in queue.dead() if job.ref.id in dead}
+        replayed, dismissed, edited = (found[job_id] for job_id in sorted(dead))
+        await replayed.replay(actor="anna")
+        await dismissed.dismiss(reason="a test")
+        await edited.ref.replay_edited(Parcel(number=70_001))
+        assert await queue.stats()
+        await queue.pause(reason="a test", actor="anna")
+        assert await queue.paused()
+        assert await queue.resume()
+
+        assert violations(server) == before
 
 
 def test_a_viewer_has_no_part_in_the_answers_of_the_service() -> None:
