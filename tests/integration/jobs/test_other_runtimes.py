@@ -21,6 +21,7 @@ from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop, up_to
 
@@ -306,3 +307,33 @@ async def test_a_job_that_never_existed_is_not_found_within_a_moment(nats_server
                     await call()
         with pytest.raises(JobNotFound):
             await events_of(shop, ref.id)
+
+
+@pytest.mark.parametrize(
+    "kinds", ["created started dead dismissed", "created cancelled", "created started completed"]
+)
+async def test_a_job_that_ended_for_good_does_not_run_when_another_runtime_retries_it(
+    nats_server: NatsServer, kinds: str
+) -> None:
+    """No reader counts such a `retried`, which an operator's tool without a fence may store behind a dismissal."""
+    async with Shop.connect(nats_server.url) as shop:
+        ran: list[str] = []
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            ran.append(job.id)
+            return Receipt(total=1)
+
+        ended, failed = new_id(), new_id()
+        await store(shop, f"{kinds} retried", ended)
+        await store(shop, "created started failed retried", failed)
+        await shop.jobs.start_workers()
+        assert await shop.jobs.pack.ref(failed).result(timeout=SOON) == Receipt(total=1)
+
+        async def is_empty() -> bool:
+            stats = await shop.jobs.pack.stats()
+            return stats.waiting == stats.delivered == 0
+
+        await eventually(is_empty)
+        assert ran == [failed]
+        assert (await shop.jobs.pack.ref(ended).get()).state is not JobState.PENDING

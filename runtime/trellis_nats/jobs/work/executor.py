@@ -17,9 +17,10 @@ from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import NewEvent, StoredEvent
+from trellis_nats.jobs.model.lifecycle import endings_of
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
-from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.model.states import TERMINAL_EVENTS, EventType, JobState
 from trellis_nats.jobs.model.triage import (
     Admission,
     Exhausted,
@@ -194,7 +195,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         admission = self._admit(item, newest)
         match admission:
             case Start(previous):
-                if previous is not JobState.PENDING and await self._was_retried(item):
+                if await self._is_void(item, previous):
                     await item.message.ack()
                 elif previous is not JobState.ACTIVE or not await self._takeover.runs_elsewhere(item):
                     return await self._attempt(item, newest, admission)
@@ -264,10 +265,19 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         await item.message.ack()
         return True
 
-    async def _was_retried(self, item: WorkItem) -> bool:
-        """Return whether an operator retried the job after this message, so that the job has a newer message."""
-        retried = await self._event_log.newest_of(item.job_id, EventType.RETRIED)
-        return retried is not None and is_outdated(item.event, retried.event)
+    async def _is_void(self, item: WorkItem, previous: JobState) -> bool:
+        """Return whether a message asks for nothing.
+
+        Either an operator retried the job after it, so that the job has a newer message. Or it is of a `retried` that no
+        reader counts: stored without a fence, behind an end that is final.
+        """
+        if previous is not JobState.PENDING:
+            retried = await self._event_log.newest_of(item.job_id, EventType.RETRIED)
+            return retried is not None and is_outdated(item.event, retried.event)
+        if item.event.event_type != EventType.RETRIED:
+            return False
+        events = await self._event_log.latest_by_type(item.job_id, (EventType.RETRIED, *TERMINAL_EVENTS))
+        return bool(endings_of(events))
 
     async def _end(self, item: WorkItem, newest: StoredEvent, ended: NewEvent) -> bool:
         """Write the end of a job that no handler works on, then acknowledge. Return False to read the history again."""
