@@ -123,7 +123,7 @@ def _describe(
         is_silent=not is_stopping and now - newest.at > silent_after,
         is_stopping=is_stopping,
         version=newest.version,
-        digest=_text(says, "digest"),
+        digest=_text(says, "contractDigest"),
         running=sum(
             active[instance, queue.prefix] if queue.running is None else queue.running for queue in queues
         ),

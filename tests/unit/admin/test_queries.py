@@ -301,7 +301,7 @@ def busy(written: Callable[[list[Incoming]], sqlite3.Connection]) -> sqlite3.Con
         beat = heartbeat(sequence, name)
         body = json.loads(beat.data) | {"timestamp": from_milliseconds(at).isoformat()}
         if name == "w1":
-            body |= {"running": 0, "digest": "d" * 43}
+            body |= {"running": 0, "contractDigest": "d" * 43}
         messages.append(beat._replace(data=json.dumps(body).encode(), stored_at=minutes(60)))
     return written(messages)
 
@@ -366,7 +366,10 @@ def test_jobs_of_a_version_that_no_worker_has_are_noticed(
     written: Callable[[list[Incoming]], sqlite3.Connection],
 ) -> None:
     messages = [job_event(n, f"J{n}", EventType.CREATED, digest="n" * 43) for n in range(1, 4)]
-    messages += [job_event(4, "OWN", EventType.CREATED, digest="d" * 43), heartbeat(5, "w1", digest="d" * 43)]
+    messages += [
+        job_event(4, "OWN", EventType.CREATED, digest="d" * 43),
+        heartbeat(5, "w1", contractDigest="d" * 43),
+    ]
     db = written(messages)
 
     (found,) = list_attention(db, from_milliseconds(START + 6_000))
