@@ -150,6 +150,7 @@ class BulkActions:
             begin_with=begin_with if begin_with is not None and begin_with < confirm else None,
             rate=rate,
             dry_run=plan.dry_run.counts,
+            contract=self.contract.digest if self.contract is not None and plan.action.sends else "",
             limit=begin_with if begin_with is not None and begin_with < confirm else None,
             counted_to=plan.at,
         )
@@ -220,7 +221,7 @@ class BulkActions:
             on_progress: called with the record about twice a second.
 
         Raises:
-            BulkProblem: there is no such action.
+            BulkProblem: there is no such action; or it checks payloads against a contract that is not known here.
             AdminResourceMissing: the account may not write its record.
             TransportError: the server refused what is needed to go on.
         """
@@ -228,6 +229,11 @@ class BulkActions:
         record = await store.read(bulk_id)
         world = JobsWorld(self.session, self.contract)
         while record.needs_runner:
+            if not self._knows_contract(record):
+                raise BulkProblem(
+                    f"bulk action {bulk_id} checks payloads against contract {record.contract[:8]}, which is not known here: "
+                    "name its generated package"
+                )
             me = new_id()
             async with self._held_lease(store, bulk_id, me) as leadership:
                 record = await store.read(bulk_id)
@@ -239,6 +245,7 @@ class BulkActions:
     async def serve(self) -> None:
         """Run every bulk action that needs a process, those that begin later too, until cancelled.
 
+        Those that check payloads against a contract which is not known here are left to processes that have it.
         Several processes may do so: one of them runs each action, and another one continues if that one dies.
 
         Raises:
@@ -251,7 +258,7 @@ class BulkActions:
                 try:
                     async for stored in store.bucket.watch("bulk.*"):
                         record = BulkRecord.parse(stored.value)
-                        if record is not None and record.needs_runner:
+                        if record is not None and record.needs_runner and self._knows_contract(record):
                             serving.wake(record.id)
                 except TransportError as error:
                     _log.warning(
@@ -260,6 +267,11 @@ class BulkActions:
                 await asyncio.sleep(_WATCH_AGAIN)
         finally:
             await serving.stop()
+
+    def _knows_contract(self, record: BulkRecord) -> bool:
+        """Return whether this process may send the jobs of a bulk action: without its contract, it cannot check them."""
+        own = "" if self.contract is None else self.contract.digest
+        return record.is_final or record.contract in {"", own}
 
     async def _when_stored(self, sequence: int) -> datetime | None:
         """Return when a message of stream JOBS was stored; None if the stream does not have it any longer."""

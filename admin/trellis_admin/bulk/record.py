@@ -112,6 +112,8 @@ class BulkRecord:
     rate: float | None = RATE
     """Jobs a second; None: as fast as possible."""
     dry_run: DryCounts | None = None
+    contract: str = ""
+    """The digest of the contract whose workers have to read the payloads; empty: they are not checked."""
 
     state: BulkState = BulkState.RUNNING
     note: str = ""

@@ -13,6 +13,7 @@ import trellis_admin
 from orders_participant import OrdersService
 from pydantic import JsonValue
 from trellis_admin.audit_log import Action, AdminResourceMissing, Kind, Phase
+from trellis_admin.bulk import BulkProblem
 from trellis_admin.operator import AmbiguousJob, Operator, QueueProblem
 from trellis_nats import ActionRefused, ConfigurationError, JobNotFound, Options
 from trellis_nats.errors import CannotConnect, InvalidPayload
@@ -362,6 +363,11 @@ async def test_a_dry_run_and_a_replay_leave_out_what_the_contract_refuses(
         assert set(refusal.examples) == set(bad)
 
         bulk = await operator.bulk.start(plan, confirm=5, begin_with=None, rate=None)
+        async with operating(nats_server.url, tmp_path) as without:
+            with pytest.raises(
+                BulkProblem, match=r"checks payloads against contract \w{8}, which is not known"
+            ):
+                await without.bulk.run(bulk.id)
         done = await operator.bulk.run(bulk.id)
 
         assert (done.sent, done.refused, done.changed) == (3, 2, 0)
