@@ -15,6 +15,7 @@ from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replay
 from trellis_nats.jobs.actions.job_actions import ActionDone, job_actions
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.pause import PauseResult, ResumeResult, pause_queue, resume_queue
+from trellis_nats.jobs.stacks import JobStack, read_stack
 
 from trellis_admin.audit_log import Action, Kind, clean_text
 from trellis_admin.payloads import PayloadContract, Revealed, reveal_payload
@@ -169,6 +170,20 @@ class Steering:
                 raise JobNotFound(f"the payload of job {place.id} is no longer stored")
             audited.done("revealed", hidden=list(revealed.hidden))
         return revealed
+
+    async def stack(self, job: JobTarget) -> JobStack | None:
+        """Return what the handler of a running job does now: files, lines and functions, no values.
+
+        Nothing is changed or revealed, so it is not in the audit log. None: no process answered that it runs the job.
+
+        Raises:
+            JobNotFound: there is no such job.
+            AmbiguousJob: several queues have a job of this id.
+            PermissionDenied: the account may not ask.
+            TransportError: there was no connection.
+        """
+        place = await self.session.find(job)
+        return await read_stack(self.session.connection, place.service, place.queue, place.id)
 
     # --- one queue -------------------------------------------------------------------------------------------------
 

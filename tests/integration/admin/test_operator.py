@@ -155,6 +155,28 @@ async def test_a_queue_is_paused_and_resumed(nats_server: NatsServer, tmp_path: 
         assert actions == [Action.RESUME, Action.PAUSE, Action.PAUSE]
 
 
+async def test_the_stack_of_a_running_job_is_shown(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with Shop.connect(nats_server.url) as shop, operating(nats_server.url, tmp_path) as operator:
+        go_on = asyncio.Event()
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            await go_on.wait()
+            return Receipt(total=job.payload.number)
+
+        await shop.start()
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+
+        async def has_stack() -> bool:
+            stack = await operator.stack(ref.id)
+            return stack is not None and stack.frames[0].function.endswith(".pack")
+
+        await eventually(has_stack)
+        go_on.set()
+        await ref.result()
+        assert await operator.stack(ref.id) is None
+
+
 async def test_a_payload_is_revealed_exactly_and_recorded(nats_server: NatsServer, tmp_path: Path) -> None:
     async with Shop.connect(nats_server.url) as shop, operating(nats_server.url, tmp_path) as operator:
         big = 2**63 + 1
