@@ -70,7 +70,7 @@ class Changes:
     series: Counter[tuple[str, int, int]] = field(default_factory=Counter[tuple[str, int, int]])
     """By prefix, minute and kind."""
     spans: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
-    """The first and the last sequence of the jobs that were created in a minute."""
+    """The first and the last sequence of the events that made states in a minute."""
     arguments: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     """The hashes of the arguments of jobs, by the sequences of their creation."""
     patterns: dict[int, Pattern] = field(default_factory=dict[int, Pattern])
@@ -168,10 +168,15 @@ def _create(
         if hashes:
             changes.arguments[message.sequence] = hashes
     changes.jobs[place.prefix, place.id] = job
-    first, last = changes.spans.get(minute, (message.sequence, message.sequence))
-    changes.spans[minute] = (min(first, message.sequence), max(last, message.sequence))
+    _note_minute(changes, minute, message.sequence)
     changes.series[place.prefix, minute, EVENT_KINDS[EventType.CREATED]] += 1
     changes.series[place.prefix, minute, DELTA + _PENDING] += 1
+
+
+def _note_minute(changes: Changes, minute: int, sequence: int) -> None:
+    """Note that a state was made in a minute by the event with a sequence."""
+    first, last = changes.spans.get(minute, (sequence, sequence))
+    changes.spans[minute] = (min(first, sequence), max(last, sequence))
 
 
 def _take_seed(job: Job, event: LifecycleEvent, message: Incoming) -> None:
@@ -203,6 +208,7 @@ def _advance(changes: Changes, job: Job, event: LifecycleEvent, message: Incomin
     if kind not in STATE_EVENTS and state == job.state:
         return  # a report of an attempt that is known to run
     job.state, job.state_seq, job.state_at = state, message.sequence, at
+    _note_minute(changes, minute, message.sequence)
     job.ended_at = at if state >= FIRST_ENDED else None
     job.next_at = None
     if kind == EventType.STARTED:

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["TABLES", "VERSION"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised by every change of the layout or of the folding. A file of another version is emptied and read again."""
 
 _SQL: Final = """
@@ -127,7 +127,7 @@ CREATE TABLE series (
     PRIMARY KEY (step, at, queue, kind)
 ) STRICT, WITHOUT ROWID
 
--- The sequences of the jobs that were created in a minute: it turns ranges of time into ranges of rows.
+-- The sequences of the events that made states in a minute: it turns ranges of time into ranges of sequences.
 CREATE TABLE span (
     minute INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,

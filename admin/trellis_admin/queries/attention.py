@@ -98,7 +98,7 @@ def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetim
     if queue.running >= queue.slots:
         return False
     row = db.execute(
-        "SELECT state_at, key_hash FROM job WHERE queue = ? AND state = 0 AND next_at IS NULL ORDER BY state_seq LIMIT 1",
+        "SELECT state_at, key_hash FROM job INDEXED BY job_state_seq WHERE queue = ? AND state = 0 AND next_at IS NULL ORDER BY state_seq LIMIT 1",
         (number,),
     ).fetchone()
     return row is not None and row[1] is None and row[0] < to_milliseconds(now - _STUCK_SINCE)
@@ -106,7 +106,7 @@ def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetim
 
 def _count_overdue(db: sqlite3.Connection, number: int, now: datetime) -> tuple[int, datetime | None]:
     jobs, first = db.execute(
-        "SELECT count(*), min(deadline) FROM (SELECT deadline FROM job WHERE deadline < ? AND state < 3 AND +queue = ? "
+        "SELECT count(*), min(deadline) FROM (SELECT deadline FROM job INDEXED BY job_deadline WHERE deadline < ? AND state < 3 AND +queue = ? "
         "LIMIT ?)",
         (to_milliseconds(now - _OVERDUE_SINCE), number, COUNTED_MAX),
     ).fetchone()
@@ -128,15 +128,16 @@ def _find_other_versions(
         digest = 0
         # From digest to digest through the index: there are few, and many jobs of each.
         while row := db.execute(
-            "SELECT digest FROM job WHERE queue = ? AND state = ? AND digest > ? ORDER BY digest LIMIT 1",
+            "SELECT digest FROM job INDEXED BY job_open_digest WHERE queue = ? AND state = ? AND state < 3 "
+            "AND digest > ? ORDER BY digest LIMIT 1",
             (number, state, digest),
         ).fetchone():
             digest = row[0]
             text = db.execute("SELECT text FROM word WHERE number = ?", (digest,)).fetchone()[0]
             if text not in live:
                 jobs, since = db.execute(
-                    "SELECT count(*), min(state_at) FROM (SELECT state_at FROM job WHERE queue = ? AND state = ? "
-                    "AND digest = ? LIMIT ?)",
+                    "SELECT count(*), min(state_at) FROM (SELECT state_at FROM job INDEXED BY job_open_digest WHERE queue = ? AND state = ? "
+                    "AND state < 3 AND digest = ? LIMIT ?)",
                     (number, state, digest, COUNTED_MAX),
                 ).fetchone()
                 yield text, jobs, from_milliseconds(since)

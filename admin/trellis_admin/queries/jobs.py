@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from heapq import nlargest, nsmallest
 from typing import Final
@@ -12,8 +14,9 @@ from typing import Final
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import STATES
-from trellis_admin.queries.compiling import Compiled, Condition, Pair, compile_filter, join
+from trellis_admin.queries.compiling import ALL, Compiled, Condition, compile_filter, join
 from trellis_admin.queries.filters import Word
+from trellis_admin.queries.matching import Found, count_pairs, find_few, read_changed, walk_created
 from trellis_admin.queries.reading import COLUMNS, read_row
 from trellis_admin.queries.rows import Count, JobPage, JobRow, Target
 from trellis_admin.queries.selection import Selection
@@ -21,6 +24,7 @@ from trellis_admin.queries.selection import Selection
 __all__ = [
     "COUNTED_MAX",
     "Sort",
+    "count_exactly",
     "count_jobs",
     "count_states",
     "find_jobs",
@@ -32,7 +36,7 @@ __all__ = [
 
 COUNTED_MAX: Final = 10_000
 """How far is counted where no counter has the number."""
-_ALL: Final = Condition("1")
+_NO_LIMIT: Final = 2**62
 
 
 class Sort(StrEnum):
@@ -75,41 +79,47 @@ def list_jobs(
         limit: how many rows at most.
         sort: their order.
     """
-    with snapshot(db):
-        compiled = compile_filter(db, selection)
-        found = _search(db, compiled, selection.at, before, limit + 1, sort)
-        rows = tuple(read_row(row) for row in found[:limit])
-        more = len(found) > limit
-        total, newer = _count(db, compiled, selection.at)
-    last = rows[-1] if more and rows else None
+    with snapshot(db) as sequence:
+        compiled = compile_filter(db, selection.filter)
+        few = find_few(db, compiled)
+        if few is None:
+            created = _walk(db, compiled, selection.at, before, limit + 1, sort)
+            newer = _count_newer(db, compiled, selection.at, sequence)
+            total = _count_many(db, compiled, selection.at, newer)
+        else:
+            unchanged = [found for found in few if found.state_seq <= selection.at]
+            created = _cut(unchanged, before, limit + 1, sort)
+            total, newer = _bounded(len(unchanged)), _bounded(len(few) - len(unchanged))
+        rows = tuple(_read_rows(db, created[:limit]))
+    last = rows[-1] if len(created) > limit and rows else None
     cursor = None if last is None else last.state_sequence if sort is Sort.CHANGED else last.created_sequence
     return JobPage(rows=rows, total=total, at=selection.at, newer=newer, next=cursor)
 
 
 def count_jobs(db: sqlite3.Connection, selection: Selection) -> Count:
     """Return how many jobs a selection has."""
-    with snapshot(db):
-        return _count(db, compile_filter(db, selection), selection.at)[0]
+    with snapshot(db) as sequence:
+        compiled = compile_filter(db, selection.filter)
+        few = find_few(db, compiled)
+        if few is not None:
+            return _bounded(sum(found.state_seq <= selection.at for found in few))
+        return _count_many(db, compiled, selection.at, _count_newer(db, compiled, selection.at, sequence))
 
 
 def count_states(db: sqlite3.Connection, selection: Selection) -> Mapping[JobState, Count]:
     """Return how many jobs of a selection are in each state, whatever states its filter asks for."""
-    with snapshot(db):
-        compiled = compile_filter(db, Selection(selection.filter.without(Word.STATE), selection.at))
-        by_state = {state: Count(0) for state in STATES}
+    with snapshot(db) as sequence:
+        compiled = compile_filter(db, selection.filter.without(Word.STATE))
+        few = find_few(db, compiled)
+        if few is not None:
+            counted = Counter(found.state for found in few if found.state_seq <= selection.at)
+            return {state: _bounded(counted[code]) for code, state in enumerate(STATES)}
+        by_state: dict[JobState, Count] = {}
         for code, state in enumerate(STATES):
             pairs = [pair for pair in compiled.pairs if pair.state == code]
-            if pairs:
-                one = Compiled(
-                    pairs,
-                    compiled.is_by_pairs_only,
-                    covers_all=False,
-                    first=compiled.first,
-                    last=compiled.last,
-                    finding=compiled.finding,
-                    checking=compiled.checking,
-                )
-                by_state[state] = _count(db, one, selection.at)[0]
+            one = replace(compiled, pairs=pairs, covers_all=False)
+            newer = _count_newer(db, one, selection.at, sequence)
+            by_state[state] = _count_many(db, one, selection.at, newer)
         return by_state
 
 
@@ -125,26 +135,37 @@ def select_targets(
         limit: how many at most.
     """
     with snapshot(db):
-        compiled = compile_filter(db, selection)
-        where = compiled.where()
-        prefixes = dict(db.execute("SELECT number, prefix FROM queue").fetchall())
-        found: list[tuple[int, int, str, int]] = []
-        for pair in compiled.pairs:
-            condition = join(
-                [
-                    Condition("queue = ? AND state = ?", (pair.queue, pair.state)),
-                    Condition("state_seq > ? AND state_seq <= ?", (after, selection.at)),
-                    where,
-                ]
+        compiled = compile_filter(db, selection.filter)
+        few = find_few(db, compiled)
+        if few is None:
+            between = Condition("state_seq > ? AND state_seq <= ?", (after, selection.at))
+            found = read_changed(db, compiled, between, limit=limit, is_ascending=True)
+        else:
+            found = nsmallest(
+                limit,
+                ((job.state_seq, job.created_seq) for job in few if after < job.state_seq <= selection.at),
             )
-            found += db.execute(
-                f"SELECT state_seq, queue, id, state FROM job WHERE {condition.sql} ORDER BY state_seq LIMIT ?",
-                (*condition.values, limit),
-            ).fetchall()
-    return [
-        Target(prefixes[queue], job_id, STATES[state], sequence)
-        for sequence, queue, job_id, state in nsmallest(limit, found)
-    ]
+        rows = [
+            db.execute(
+                "SELECT prefix, id, state, state_seq FROM job JOIN queue ON number = queue WHERE created_seq = ?",
+                (created,),
+            ).fetchone()
+            for _, created in found
+        ]
+    return [Target(prefix, job_id, STATES[state], sequence) for prefix, job_id, state, sequence in rows]
+
+
+def count_exactly(db: sqlite3.Connection, selection: Selection, condition: Condition = ALL) -> int:
+    """Return exactly how many jobs a selection has, however long that takes, that fulfil one more condition."""
+    with snapshot(db):
+        compiled = compile_filter(db, selection.filter)
+        if condition != ALL:
+            compiled.checks.append(condition)
+        few = find_few(db, compiled)
+        if few is not None:
+            return sum(found.state_seq <= selection.at for found in few)
+        unchanged = Condition("state_seq <= ?", (selection.at,))
+        return count_pairs(db, compiled, compiled.pairs, unchanged, limit=_NO_LIMIT)
 
 
 def find_jobs(db: sqlite3.Connection, job_id: str, *, limit: int = 20) -> list[JobRow]:
@@ -185,65 +206,57 @@ def _sequence(db: sqlite3.Connection) -> int:
     return found
 
 
-def _search(
+def _walk(
     db: sqlite3.Connection, compiled: Compiled, at: int, before: int | None, limit: int, sort: Sort
-) -> Sequence[tuple[object, ...]]:
-    """Return the rows of a page: from each queue and state the first ones, merged."""
-    column = "state_seq" if sort is Sort.CHANGED else "created_seq"
+) -> list[int]:
+    """Return the jobs of a page where many match, by the sequences of their creation."""
+    if sort is Sort.CHANGED:
+        bound = at if before is None else min(at, before - 1)
+        changed = read_changed(
+            db, compiled, Condition("state_seq <= ?", (bound,)), limit=limit, is_ascending=False
+        )
+        return [created for _, created in changed]
     is_ascending = sort is Sort.OLDEST
-    parts = [compiled.where(), Condition("state_seq <= ?", (at,))]
+    parts = [Condition("+state_seq <= ?", (at,))]
     if before is not None:
-        parts.append(Condition(f"{column} {'>' if is_ascending else '<'} ?", (before,)))
-    order = f"ORDER BY job.{column} {'ASC' if is_ascending else 'DESC'} LIMIT ?"
-    if (compiled.covers_all or compiled.finding) and column == "created_seq":
-        pairs = _ALL if compiled.covers_all else _in_pairs(compiled.pairs)
-        where = join([*parts, pairs])
-        return db.execute(f"SELECT {COLUMNS} WHERE {where.sql} {order}", (*where.values, limit)).fetchall()
-    found: list[tuple[int, ...]] = []
-    for pair in compiled.pairs:
-        where = join([Condition("queue = ? AND state = ?", (pair.queue, pair.state)), *parts])
-        found += db.execute(
-            f"SELECT {column}, created_seq FROM job WHERE {where.sql} {order}", (*where.values, limit)
-        ).fetchall()
-    chosen = nsmallest(limit, found) if is_ascending else nlargest(limit, found)
-    rows: list[tuple[object, ...]] = []
-    for _, created in chosen:
-        rows += db.execute(f"SELECT {COLUMNS} WHERE created_seq = ?", (created,)).fetchall()
-    return rows
+        parts.append(Condition(f"created_seq {'>' if is_ascending else '<'} ?", (before,)))
+    return walk_created(db, compiled, join(parts), limit=limit, is_ascending=is_ascending)
 
 
-def _in_pairs(pairs: Sequence[Pair]) -> Condition:
-    if not pairs:
-        return Condition("0")
-    listed = ", ".join(f"({pair.queue}, {pair.state})" for pair in pairs)
-    return Condition(f"(+queue, +state) IN (VALUES {listed})")
-
-
-def _count(db: sqlite3.Connection, compiled: Compiled, at: int) -> tuple[Count, Count]:
-    """Return how many jobs match and were not changed after a sequence, and how many match and were."""
-    newer = _count_rows(db, compiled, Condition("state_seq > ?", (at,)))
-    if compiled.is_by_pairs_only and newer.is_exact:
-        return Count(sum(pair.jobs for pair in compiled.pairs) - newer.number), newer
-    return _count_rows(db, compiled, Condition("state_seq <= ?", (at,))), newer
-
-
-def _count_rows(db: sqlite3.Connection, compiled: Compiled, condition: Condition) -> Count:
-    where = compiled.where()
-    number = 0
-    if compiled.finding:
-        parts = join([where, condition, _ALL if compiled.covers_all else _in_pairs(compiled.pairs)])
-        number = _count_up_to(db, parts, COUNTED_MAX + 1)
+def _cut(found: Sequence[Found], before: int | None, limit: int, sort: Sort) -> list[int]:
+    """Return the jobs of a page out of all that match."""
+    is_by_state = sort is Sort.CHANGED
+    keys = [(job.state_seq if is_by_state else job.created_seq, job.created_seq) for job in found]
+    if sort is Sort.OLDEST:
+        chosen = nsmallest(limit, (key for key in keys if before is None or key[0] > before))
     else:
-        for pair in compiled.pairs:
-            parts = join([Condition("queue = ? AND state = ?", (pair.queue, pair.state)), condition, where])
-            number += _count_up_to(db, parts, COUNTED_MAX + 1 - number)
+        chosen = nlargest(limit, (key for key in keys if before is None or key[0] < before))
+    return [created for _, created in chosen]
+
+
+def _read_rows(db: sqlite3.Connection, created: Sequence[int]) -> list[JobRow]:
+    return [
+        read_row(db.execute(f"SELECT {COLUMNS} WHERE created_seq = ?", (sequence,)).fetchone())
+        for sequence in created
+    ]
+
+
+def _count_newer(db: sqlite3.Connection, compiled: Compiled, at: int, sequence: int) -> Count:
+    """Return how many jobs match and were changed after a sequence."""
+    if at >= sequence:
+        return Count(0)
+    later = Condition("state_seq > ?", (at,))
+    return _bounded(count_pairs(db, compiled, compiled.pairs, later, limit=COUNTED_MAX + 1))
+
+
+def _count_many(db: sqlite3.Connection, compiled: Compiled, at: int, newer: Count) -> Count:
+    """Return how many jobs match and were not changed after a sequence."""
+    total = sum(pair.jobs for pair in compiled.pairs)
+    if compiled.is_by_pairs_only and newer.is_exact:
+        return Count(total - newer.number)
+    unchanged = Condition("+state_seq <= ?", (at,))
+    return _bounded(len(walk_created(db, compiled, unchanged, limit=COUNTED_MAX + 1)))
+
+
+def _bounded(number: int) -> Count:
     return Count(min(number, COUNTED_MAX), number <= COUNTED_MAX)
-
-
-def _count_up_to(db: sqlite3.Connection, where: Condition, limit: int) -> int:
-    if limit <= 0:
-        return 0
-    found: int = db.execute(
-        f"SELECT count(*) FROM (SELECT 1 FROM job WHERE {where.sql} LIMIT ?)", (*where.values, limit)
-    ).fetchone()[0]
-    return found

@@ -5,18 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import STATES, to_milliseconds
-from trellis_admin.queries.compiling import Condition, compile_filter, join
-from trellis_admin.queries.jobs import snapshot
+from trellis_admin.queries.compiling import ALL, Condition
+from trellis_admin.queries.jobs import count_exactly
 from trellis_admin.queries.selection import Selection
 
 __all__ = ["QueuePlace", "count_bulk_states", "count_targets", "find_queues"]
-
-_ALL: Final = Condition("1")
 
 
 class QueuePlace(NamedTuple):
@@ -42,24 +40,8 @@ def count_targets(db: sqlite3.Connection, selection: Selection, *, overdue_at: d
         selection: which jobs.
         overdue_at: count only those whose deadline has passed at this time.
     """
-    overdue = _ALL if overdue_at is None else Condition("deadline <= ?", (to_milliseconds(overdue_at),))
-    with snapshot(db):
-        compiled = compile_filter(db, selection)
-        where = compiled.where()
-        total = 0
-        for pair in compiled.pairs:
-            condition = join(
-                [
-                    Condition("queue = ? AND state = ?", (pair.queue, pair.state)),
-                    Condition("state_seq <= ?", (selection.at,)),
-                    overdue,
-                    where,
-                ]
-            )
-            total += db.execute(
-                f"SELECT count(*) FROM job WHERE {condition.sql}", condition.values
-            ).fetchone()[0]
-    return total
+    overdue = ALL if overdue_at is None else Condition("deadline <= ?", (to_milliseconds(overdue_at),))
+    return count_exactly(db, selection, overdue)
 
 
 def count_bulk_states(db: sqlite3.Connection, bulk_id: str) -> Mapping[JobState, int]:

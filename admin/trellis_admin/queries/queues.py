@@ -109,21 +109,23 @@ def _read_waiting(db: sqlite3.Connection, queue: int, now: int) -> _Waiting:
         found[0]
         for found in (
             db.execute(
-                "SELECT state_at FROM job WHERE queue = ? AND state = ? AND next_at IS NULL ORDER BY state_seq LIMIT 1",
+                "SELECT state_at FROM job INDEXED BY job_state_seq WHERE queue = ? AND state = ? AND next_at IS NULL "
+                "ORDER BY state_seq LIMIT 1",
                 (queue, _PENDING),
             ).fetchone(),
             db.execute(
-                "SELECT next_at FROM job WHERE queue = ? AND state = ? AND next_at <= ? ORDER BY next_at LIMIT 1",
+                "SELECT next_at FROM job INDEXED BY job_next WHERE queue = ? AND state = ? AND next_at <= ? ORDER BY next_at LIMIT 1",
                 (queue, _PENDING, now),
             ).fetchone(),
         )
         if found is not None
     ]
     next_retry = db.execute(
-        "SELECT min(next_at) FROM job WHERE queue = ? AND state = ? AND next_at > ?", (queue, _RETRY, now)
+        "SELECT min(next_at) FROM job INDEXED BY job_next WHERE queue = ? AND state = ? AND next_at > ?",
+        (queue, _RETRY, now),
     ).fetchone()[0]
     due = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM job WHERE queue = ? AND state = ? AND next_at <= ? LIMIT ?)",
+        "SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_next WHERE queue = ? AND state = ? AND next_at <= ? LIMIT ?)",
         (queue, _RETRY, now, COUNTED_MAX),
     ).fetchone()[0]
     return _Waiting(

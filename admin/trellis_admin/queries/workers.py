@@ -60,8 +60,8 @@ def list_workers(
         ).fetchall()
         active = Counter[tuple[str, str]]()
         for worker, prefix, jobs in db.execute(
-            "SELECT text, prefix, count(*) FROM queue JOIN job ON job.queue = queue.number AND state = 1 "
-            "JOIN word ON word.number = worker GROUP BY 1, 2"
+            "SELECT text, prefix, count(*) FROM queue CROSS JOIN job INDEXED BY job_state "
+            "ON job.queue = queue.number AND state = 1 CROSS JOIN word ON word.number = worker GROUP BY 1, 2"
         ):
             active[worker, prefix] = jobs
     beats: dict[tuple[str, str], list[_Beat]] = {}

@@ -46,7 +46,7 @@ from trellis_nats.jobs.model.states import EventType, JobState
 from tests.support.projected import START, heartbeat, histories, job_event, write_pages
 
 NOW: Final = from_milliseconds(START + 3_600_000)
-FILES: Final = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+FILES: Final = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 NEWEST: Final = 2**40
 
 MATCHERS: Final[dict[str, Callable[[JobRow], bool]]] = {
