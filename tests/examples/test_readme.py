@@ -1,5 +1,6 @@
 """The statements of the README are true."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -8,6 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from orders_participant import ChargePaymentJob, ChargePaymentPayload, ChargePaymentResult, OrdersService
+from trellis_nats.testing import NatsServer, service_under_test
+
+from tests.support.trellis_command import run_trellis_here
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -83,3 +88,40 @@ def test_the_tree_that_is_described_is_there() -> None:
 
     assert described
     assert [name for name in described if name != "what" and not (ROOT / name).exists()] == []
+
+
+async def test_the_dead_job_of_the_tour_is_replayed_from_the_shell(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tour = re.search(r"\*\*8\. Operate it.*?```console\n(.*?)```", README, re.DOTALL)
+    assert tour is not None
+    shown = [line.removeprefix("$ trellis ") for line in tour[1].splitlines() if line.startswith("$ ")]
+    async with service_under_test(OrdersService, url=nats_server.url) as orders:
+        orders.service.consumers.shipped_audit.leave_to_others()
+        is_up = asyncio.Event()
+
+        @orders.service.jobs.charge_payment.handle
+        async def charge(_: ChargePaymentJob) -> ChargePaymentResult:
+            if not is_up.is_set():
+                raise TimeoutError("the payment gateway did not answer")
+            return ChargePaymentResult(charge_id="ch_1")
+
+        payload = ChargePaymentPayload(order_id="o-1", customer_id="c-42", amount_cents=1)
+        ref = await orders.service.jobs.charge_payment.create(payload)
+        await orders.drain()
+        is_up.set()
+        printed = ""
+        for command in shown:
+            arguments = [argument.replace("$ID", ref.id) for argument in shlex.split(command)]
+            ended = await run_trellis_here(*arguments, "--server", nats_server.url)
+            assert ended.code == 0, ended.error
+            printed += ended.out
+
+    for line in tour[1].splitlines():
+        if not line.startswith("$ "):
+            without_times = re.sub(
+                r"\d+ [smh] ago|[·█]+", "", line.replace("01M8NFPFHT33DF651J9CSR0RAH", ref.id)
+            )
+            assert all(word in printed for word in without_times.split()), line
+    assert "completed" in printed

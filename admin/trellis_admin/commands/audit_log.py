@@ -1,4 +1,4 @@
-"""`trellis audit-log`: who changed or saw what, and why."""
+"""`trellis audit-log`: every change and every look at a payload, with its actor and reason."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def describe_keys(keys: KeyList) -> str:
 
 
 def describe_key(key: StoredKey, now: datetime) -> str:
-    """Return one key: who holds it and who waits for it."""
+    """Return one key: the jobs that hold it and those that wait for it."""
     return "\n".join(_key(key, now))
 
 

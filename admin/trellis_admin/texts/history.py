@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 from trellis_nats.jobs.model.event import JobProgress
+from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.payloads import Revealed
-from trellis_admin.queries import Attempt, AttemptEnd, Family, FamilyMember, HistoryEvent, JobHistory, Wait
+from trellis_admin.queries import (
+    Attempt,
+    AttemptEnd,
+    Family,
+    FamilyMember,
+    HistoryEvent,
+    JobHistory,
+    Wait,
+    WaitReason,
+)
 from trellis_admin.terminal import show_age, show_instant, show_length
 from trellis_admin.terminal.tables import clean
 from trellis_admin.terminal.wire_json import members_to_wire
@@ -20,6 +30,8 @@ __all__ = ["describe_event", "describe_history", "history_to_wire", "show_json_t
 
 _LOGS_SHOWN: Final = 20
 _WIDTH: Final = 13
+_SHORT: Final = timedelta(milliseconds=100)
+"""A worker that is free takes a job sooner: such waits are not shown."""
 _BAR: Final = 40
 """Characters of the timeline's lanes."""
 
@@ -30,7 +42,10 @@ def describe_history(history: JobHistory, family: Family | None, now: datetime) 
     lanes = _timeline(history, now)
     if lanes:
         parts.append("\n".join(["Timeline", *lanes]))
-    parts += ["\n".join(_attempt(attempt, now)) for attempt in reversed(history.attempts)]
+    newest_first = history.attempts[::-1]
+    for attempt, newer in zip(newest_first, (None, *newest_first), strict=False):
+        waits = history.state is JobState.RETRY and attempt is newest_first[0]
+        parts.append("\n".join(_attempt(attempt, newer, now, has_next=waits)))
     steps = _operator_steps(history.events)
     if steps:
         parts.append("\n".join(["Operators", *steps]))
@@ -94,7 +109,9 @@ def _timeline(history: JobHistory, now: datetime) -> list[str]:
         return f"{' ' * first}{mark * max(1, min(last, _BAR) - first)}".ljust(_BAR)
 
     spans: list[tuple[datetime, str]] = [
-        (wait.since, f"  {lane(wait.since, wait.until, '·')}  {_wait(wait, end)}") for wait in history.waits
+        (wait.since, f"  {lane(wait.since, wait.until, '·')}  {_wait(wait, end)}")
+        for wait in history.waits
+        if wait.reason is not WaitReason.QUEUED or (wait.until or end) - wait.since >= _SHORT
     ]
     spans += [
         (
@@ -124,16 +141,17 @@ def _end(attempt: Attempt) -> str:
     return attempt.end
 
 
-def _attempt(attempt: Attempt, now: datetime) -> Iterator[str]:
+def _attempt(attempt: Attempt, newer: Attempt | None, now: datetime, *, has_next: bool) -> Iterator[str]:
     until = attempt.ended_at or now
     yield f"Attempt {attempt.number}, {_end(attempt)}"
     yield (
         f"  started {show_instant(attempt.started_at)} on {attempt.worker or 'an unknown worker'}, waited "
         f"{show_length(attempt.waited)}, ran {show_length(until - attempt.started_at)}"
     )
+    is_same = newer is not None and attempt.error == newer.error and attempt.stack == newer.stack
     if attempt.error:
-        yield f"  {_error_title(attempt)}"
-    if attempt.stack:
+        yield f"  same error as attempt {newer.number}" if is_same and newer else f"  {_error_title(attempt)}"
+    if attempt.stack and not is_same:
         yield from (f"    {_printable(line)}" for line in attempt.stack.rstrip().split("\n"))
     if attempt.progress is not None:
         yield f"  progress: {show_progress(attempt.progress)}"
@@ -141,10 +159,10 @@ def _attempt(attempt: Attempt, now: datetime) -> Iterator[str]:
         yield f"  checkpoint at {show_instant(checkpoint.at)}, {len(checkpoint.value):,} bytes"
     hidden = len(attempt.logs) - _LOGS_SHOWN
     if hidden > 0:
-        yield f"  {hidden:,} earlier log lines; --logs shows all"
+        yield f"  {hidden:,} earlier log lines; --json has them"
     for line in attempt.logs[-_LOGS_SHOWN:]:
         yield f"  {line.at:%H:%M:%S}.{line.at.microsecond // 1000:03} {line.level:<5} {clean(line.message)}"
-    if attempt.next_at is not None:
+    if has_next and attempt.next_at is not None:
         yield f"  the next attempt begins {show_age(attempt.next_at, now)}, at {show_instant(attempt.next_at)}"
 
 

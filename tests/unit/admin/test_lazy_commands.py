@@ -68,3 +68,9 @@ def test_each_command_of_the_table_exists(command: Command) -> None:
 def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
     # typer converts the options of a command with pydantic.
     assert (HEAVY - {"pydantic"}) & imported_by(command, "--help") == set()
+
+
+def test_no_command_is_listed_twice() -> None:
+    names = [command.name for command in COMMANDS]
+
+    assert sorted(names) == sorted(set(names))
