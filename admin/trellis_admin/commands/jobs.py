@@ -159,6 +159,36 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
         await asyncio.sleep(_POLL.total_seconds())
 
 
+@app.command("stack")
+@operated
+async def stack(operator: Operator, job: JobId, as_json: AsJson = False) -> None:
+    """Print what the handler of a running job does now: files, lines and functions, no values.
+
+    Exit codes:
+    0: printed.
+    1: no process answered that it runs the job.
+    4: there is no such job.
+    """
+    from trellis_nats.jobs.stacks import read_stack
+
+    from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.texts.history import describe_stack
+
+    place = await operator.session.find(job)
+    found = await read_stack(operator.session.connection, place.service, place.queue, place.id)
+    if as_json:
+        print_json("stack", {"stack": found})
+    elif found is not None:
+        print_text(describe_stack(found))
+    else:
+        typer.echo(
+            f"no process answered that it runs job {place.id}: it does not run, or its process is frozen, is of another runtime or an "
+            f"earlier release, or may not answer; `trellis jobs show {place.id}` says what it is",
+            err=True,
+        )
+    raise typer.Exit(ExitCode.LEFT if found is None else ExitCode.OK)
+
+
 @app.command("cancel")
 @operated
 async def cancel(

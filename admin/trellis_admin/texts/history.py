@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
+from trellis_nats.jobs.stacks import JobStack
 
 from trellis_admin.payloads import Revealed
 from trellis_admin.queries import (
@@ -26,7 +27,14 @@ from trellis_admin.terminal import show_age, show_instant, show_length
 from trellis_admin.terminal.tables import clean
 from trellis_admin.terminal.wire_json import members_to_wire
 
-__all__ = ["describe_event", "describe_history", "history_to_wire", "show_json_text", "show_progress"]
+__all__ = [
+    "describe_event",
+    "describe_history",
+    "describe_stack",
+    "history_to_wire",
+    "show_json_text",
+    "show_progress",
+]
 
 _LOGS_SHOWN: Final = 20
 _WIDTH: Final = 13
@@ -227,6 +235,18 @@ def describe_event(event: HistoryEvent, now: datetime | None = None) -> str:
     if not event.is_counted:
         parts.append("(does not count)")
     return "  ".join(parts)
+
+
+def describe_stack(stack: JobStack) -> str:
+    """Return what a handler does, the innermost frame last."""
+    lag = f", event loop {show_length(stack.loop_lag)} late" if stack.loop_lag > timedelta(0) else ""
+    lines = [
+        f"{stack.job_id}  attempt {stack.attempt} on {clean(stack.instance_id)}, {stack.place}{lag}, at {show_instant(stack.at)} UTC"
+    ]
+    if stack.is_cut:
+        lines.append("  …")
+    lines += [f"  {clean(frame.file)}:{frame.line}  {clean(frame.function)}" for frame in stack.frames]
+    return "\n".join(lines)
 
 
 def history_to_wire(history: JobHistory, revealed: Revealed | None) -> dict[str, object]:

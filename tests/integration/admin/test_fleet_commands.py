@@ -79,15 +79,22 @@ async def test_workers_are_listed(operated: Operated) -> None:
     assert other.error == "no worker has sent a heartbeat within a day\n"
 
 
-async def test_a_key_is_listed_shown_and_not_released_while_it_is_held(operated: Operated) -> None:
+async def test_a_running_job_shows_its_stack_and_keeps_its_key(operated: Operated) -> None:
     held = await operated.shop.jobs.ship.create(Parcel(number=7))
     await eventually(lambda: is_active(held))
+    stack = await operated.run("jobs", "stack", held.id)
+    no_stack = await operated.run("jobs", "stack", operated.completed[0])
     listed = await operated.run("keys", "list", "ship")
     shown = await operated.run("keys", "show", "ship", "7")
     unknown = await operated.run("keys", "show", "ship", "nine")
     free = await operated.run("keys", "release", "ship", "nine")
     refused = await operated.run("keys", "release", "ship", "7")
 
+    assert stack.code == 0, stack.error
+    assert "attempt 1 on" in stack.out
+    assert "operated.py" in stack.out
+    assert no_stack.code == 1
+    assert "no process answered that it runs job" in no_stack.error
     assert listed.code == shown.code == 0, listed.error + shown.error
     assert held.id in listed.out + shown.out
     assert "keys that jobs hold or wait for" in listed.error
