@@ -29,6 +29,7 @@ from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.lost_work import connection_of, detach_work, has_work, purge_work
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+from tests.support.versions import VERSIONS, binary_of
 
 SOON: Final = timedelta(seconds=30)
 PACK: Final = QueuePlace("shop", "pack", "trellis.jobs.shop.pack")
@@ -236,6 +237,21 @@ async def test_a_parked_job_is_not_lost(nats_server: NatsServer) -> None:
         job = await created(shop, 1, delay=timedelta(hours=1))
         await eventually(lambda: has_work(shop, 0), within=SOON)
         assert await age_of(shop, job) == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_older_servers_have_the_same_numbers(version: str, tmp_path: Path) -> None:
+    async with NatsServer(binary=binary_of(version)) as server, Shop.connect(server.url) as shop:
+        jobs = [await created(shop, number) for number in range(5)]
+        await eventually(lambda: has_work(shop, 5))
+        await call(connection_of(shop), "STREAM.MSG.DELETE.JOBS_WORK", {"seq": 3})
+        ages = [await age_of(shop, job) for job in jobs]
+        numbers = await read(server, tmp_path)
+
+    assert [number for number, age in enumerate(ages) if age] == [2]
+    assert numbers("jobs", queue="pack", state="pending") == 5
+    for part in ("streams", "consumers", "pauses", "work_messages"):
+        assert numbers("server_answers", part=part) == 1
 
 
 # --- the endpoint --------------------------------------------------------------------------------------------------------
