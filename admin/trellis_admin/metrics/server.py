@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats._support.bounded_gather import bounded_gather
-from trellis_nats.errors import ApiError, NoResponders
+from trellis_nats.errors import ApiError
+from trellis_nats.ids import is_token
 from trellis_nats.jobs.model.subjects import DELAYED_STREAM, EVENTS_PREFIX, STREAM, WORK_PREFIX, WORK_STREAM
+from trellis_nats.jobs.pause import read_pause
 
 from trellis_admin.metrics.exposition import Measurement
 from trellis_admin.metrics.families import (
@@ -97,7 +98,7 @@ async def measure_consumers(connection: Connection, queues: Sequence[QueuePlace]
 
 
 async def measure_pauses(connection: Connection, queues: Sequence[QueuePlace]) -> list[Measurement]:
-    """Return for each queue whether it is paused. A service without a bucket pauses none.
+    """Return for each queue whether it is paused.
 
     Raises:
         TransportError: the server did not answer.
@@ -105,11 +106,9 @@ async def measure_pauses(connection: Connection, queues: Sequence[QueuePlace]) -
 
     async def measure(queue: QueuePlace) -> Measurement:
         namespace, _ = queue.tokens
-        try:
-            record = await KvBucket(connection, f"JOBS_KEYS_{namespace}").get(f"pause.{queue.queue}")
-        except NoResponders:
-            record = None
-        is_paused = record is not None and record.operation == "PUT"
+        # Other clients may publish under any name; a queue of this runtime has a token.
+        may_be_paused = is_token(namespace) and is_token(queue.queue)
+        is_paused = may_be_paused and await read_pause(connection, namespace, queue.queue) is not None
         return Measurement(PAUSED, (queue.service, queue.queue), int(is_paused))
 
     return await bounded_gather(queues, measure)

@@ -24,6 +24,7 @@ from trellis_admin.web.pages.job import reveal_payload, show_job
 from trellis_admin.web.pages.job_questions import ask_job, change_job
 from trellis_admin.web.pages.jobs import show_jobs
 from trellis_admin.web.pages.key import ask_key, release_key, show_key
+from trellis_admin.web.pages.metrics import show_metrics
 from trellis_admin.web.pages.overview import show_overview
 from trellis_admin.web.pages.queue import ask_queue, change_queue, show_queue
 from trellis_admin.web.pages.workers import show_workers
@@ -81,6 +82,7 @@ def _pages(endpoint: Endpoint) -> list[Route]:
         Route("/bulk/{bulk}", endpoint.page(show_bulk), name="bulk_action"),
         Route("/workers", endpoint.page(show_workers), name="workers"),
         Route("/audit", endpoint.page(show_audit), name="audit"),
+        Route("/metrics", endpoint.page(show_metrics), name="metrics"),
         Route("/keyboard", endpoint.page(show_keyboard), name="keyboard"),
         Route("/live", endpoint.page(stream_changes), name="live"),
         Route("/enter", endpoint.entrance(show_entrance), name="entrance"),
