@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from time import monotonic
@@ -14,11 +15,13 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.pull import Delivery, Pull
 from trellis_nats._nats.jetstream.streams import get_consumer_info
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.jobs.pause import pause_queue, read_pause, resume_queue
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.cargo_watch import Watch
 from tests.support.cluster import running_cluster
+from tests.support.delays import count_messages, held, narrow
 from tests.support.eventually import eventually
 from tests.support.ferry import Cargo, Ferry, Stowed
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -188,6 +191,85 @@ async def test_delayed_jobs_wait_too(nats_server: NatsServer) -> None:
         assert runs == []
         await shop.jobs.pack.resume()
         assert (await ref.result(timeout=SOON)).total == 1
+
+
+async def test_parked_jobs_that_are_due_wait_too(nats_server: NatsServer) -> None:
+    """They have a consumer of their own; one that waits for a free handler goes back without an attempt."""
+    async with Shop.connect(nats_server.url) as shop:
+        await narrow(shop)
+        running, go_on = asyncio.Event(), asyncio.Event()
+        runs: list[int] = []
+
+        @shop.jobs.pack.handle(concurrency=1)
+        async def pack(job: ParcelJob) -> Receipt:
+            runs.append(job.payload.number)
+            if job.payload.number == 0:
+                running.set()
+                await go_on.wait()
+            return Receipt(total=job.tries)
+
+        await shop.jobs.start_workers()
+        parked = await shop.jobs.pack.create(Parcel(number=1), delay=timedelta(seconds=5))
+        connection = connection_of(shop)
+
+        async def is_parked() -> bool:
+            return await count_messages(connection, "JOBS_DELAYED", "trellis.delayed.at.>") == 1
+
+        async def is_in_hand() -> bool:
+            return await held(shop, "JOBS_DELAYED") == 1
+
+        await eventually(is_parked)
+        busy = await shop.jobs.pack.create(Parcel(number=0))
+        await running.wait()
+        await eventually(is_in_hand)
+        await pause_queue(connection, "shop", "pack", by="mara", source="a test", consumers=())
+        returned: list[Delivery] = []
+        other = Pull(connection, stream="JOBS_DELAYED", consumer="shop__pack", deliver=returned.append)
+        other.start()
+        other.set_capacity(5)
+        await eventually(lambda: len(returned) == 1)
+        await other.stop()
+        assert returned[0].nak_now()
+        go_on.set()
+        assert (await busy.result(timeout=SOON)).total == 1
+        assert runs == [0]
+        await shop.jobs.pack.resume()
+
+        assert (await parked.result(timeout=SOON)).total == 1
+        assert runs == [0, 1]
+
+
+async def test_every_process_confirms_a_pause_with_a_heartbeat(nats_server: NatsServer) -> None:
+    """One of them is killed, and another one started, while the queue is paused."""
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(Shop.connect(nats_server.url))
+        said: dict[str, bool] = {}
+
+        def receive(message: Message) -> None:
+            body = json.loads(message.data)
+            said[body["instanceId"]] = body["paused"]
+
+        connection_of(shop).subscribe("trellis.jobs.workers.shop.pack.*.heartbeat", receive)
+        await connection_of(shop).flush()
+        workers = [await stack.enter_async_context(shop_process(nats_server.url)) for _ in range(2)]
+        await eventually(lambda: list(said.values()) == [False] * 2)
+        refs = [await shop.jobs.pack.create(Parcel(number=0)) for _ in range(100)]
+        began = monotonic()
+        await shop.jobs.pack.pause()
+        await eventually(lambda: all(said.values()))
+        took = monotonic() - began
+        workers[0].process.kill()
+        await workers[0].process.wait()
+        await stack.enter_async_context(shop_process(nats_server.url))
+        await eventually(lambda: len(said) == 3)
+        assert all(said.values()), "the new process is paused too"
+        refs += [await shop.jobs.pack.create(Parcel(number=0)) for _ in range(20)]
+        await shop.jobs.pack.resume()
+        await eventually(lambda: list(said.values()).count(False) == 2)
+        snapshots = await asyncio.gather(*(ref.wait(timeout=SOON) for ref in refs))
+
+    assert {snapshot.state for snapshot in snapshots} == {JobState.COMPLETED}
+    assert took < PROMISED.total_seconds()
 
 
 async def test_a_burst_is_worked_once_in_spite_of_pauses(nats_server: NatsServer) -> None:
