@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from trellis_admin.audit_log import open_admin_bucket
+from trellis_admin.audit_log import Action, AuditLog, Kind, open_admin_bucket
+from trellis_admin.bulk import BulkNotFound
 from trellis_admin.doctor.collecting import collect
 from trellis_admin.duties import JobPlace, OverdueExpirer, UndeliveredBurier
 from trellis_admin.duties.any_jobs import AnyJobs
@@ -39,6 +40,7 @@ from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import wire_context
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.pause import list_pauses, pause_queue, read_pause, resume_queue
+from trellis_nats.jobs.stacks import read_stack
 
 from tests.support.foreign_events import foreign_body
 
@@ -70,9 +72,9 @@ class Bench:
             await publish_acked(self.root, f"{PREFIX}.{job_id}.{kind}", json.dumps(body).encode())
         return f"{PREFIX}.{job_id}"
 
-    async def stale_key(self) -> StoredKey:
-        """Store a key whose slot a job holds that has ended."""
-        job_id = (await self.job("created started completed")).rpartition(".")[2]
+    async def stale_key(self, kinds: str) -> StoredKey:
+        """Store a key whose slot a job with this history holds, and whose worker is gone."""
+        job_id = (await self.job(kinds)).rpartition(".")[2]
         key = resolve(("/number",), {"number": int(now().timestamp() * 1e6)}, what="a payload")
         long_ago = timestamp(datetime(2026, 1, 1, tzinfo=UTC))
         slot = {
@@ -176,9 +178,19 @@ async def _hold(bench: Bench) -> None:
             raise TransportError(hold.problem)
 
 
+async def _read_stack(bench: Bench) -> None:
+    """No process runs the job."""
+    assert await read_stack(bench.connection, "depot", "ship", new_id()) is None
+
+
 async def _release_key(bench: Bench) -> None:
-    released = await bench.operator.keys.release(await bench.stale_key())
+    released = await bench.operator.keys.release(await bench.stale_key("created started completed"))
     assert released.job_state is JobState.COMPLETED
+
+
+async def _release_dead(bench: Bench) -> None:
+    released = await bench.operator.keys.release(await bench.stale_key("created started"))
+    assert released.job_state is JobState.STALE
 
 
 async def _list_jobs(bench: Bench) -> None:
@@ -268,6 +280,8 @@ async def _bury_job(bench: Bench) -> None:
 
 
 async def _read_audit(bench: Bench) -> None:
+    log = AuditLog(bench.root, actor="anna", source="test")
+    await log.store(log.new_record(Kind.JOB, Action.CANCEL, {"job": "J1"}, reason=None))
     await bench.operator.audit_log()
     await bench.operator.count_audit()
 
@@ -277,6 +291,8 @@ async def _read_bulk(bench: Bench) -> None:
     if not await bucket.keys("bulk.*"):
         await bucket.put("bulk.none", b"{}")
     await bench.operator.bulk.list_all()
+    with suppress(BulkNotFound):
+        await bench.operator.bulk.read(new_id())
 
 
 def _api(*requests: str) -> tuple[str, ...]:
@@ -319,9 +335,16 @@ READS: Final = (
     Capability(
         "read the audit log",
         _read_audit,
-        (*_api("STREAM.INFO.TRELLIS_AUDIT"), *_scan("TRELLIS_AUDIT")),
+        (
+            *_scan("TRELLIS_AUDIT"),
+            *_api("STREAM.INFO.TRELLIS_AUDIT", "DIRECT.GET.TRELLIS_AUDIT.trellis.audit.>"),
+        ),
     ),
-    Capability("read bulk actions", _read_bulk, _scan("KV_TRELLIS_ADMIN")),
+    Capability(
+        "read bulk actions",
+        _read_bulk,
+        (*_scan("KV_TRELLIS_ADMIN"), "$JS.API.STREAM.MSG.GET.KV_TRELLIS_ADMIN"),
+    ),
     Capability(
         "look for faults",
         _diagnose,
@@ -365,6 +388,12 @@ CHANGES: Final = (
         _hold,
         _api("CONSUMER.PAUSE.JOBS_WORK.depot__sort", "CONSUMER.PAUSE.JOBS_DELAYED.depot__sort"),
     ),
-    Capability("release a key", _release_key, ("$KV.JOBS_KEYS_depot.depot.>", _AUDIT)),
+    Capability("read a stack", _read_stack, ("trellis.job_stacks.depot.ship",)),
+    Capability(
+        "release a key",
+        _release_key,
+        ("$KV.JOBS_KEYS_depot.depot.>", "$JS.API.STREAM.MSG.GET.KV_JOBS_KEYS_depot", _AUDIT),
+    ),
+    Capability("release the key of a dead worker", _release_dead, ("$KV.JOBS_KEYS_depot.depot.>",)),
 )
 """What an operator does, and a viewer may not."""

@@ -143,6 +143,10 @@ async def test_an_operator_creates_what_the_tools_store_and_a_viewer_does_not() 
                     await log.store(record)
                 with pytest.raises(AdminResourceMissing, match=r"role operator|that may create it"):
                     await open_admin_bucket(connection)
+                with tempfile.TemporaryDirectory() as folder:
+                    looking = Operator(viewer, Path(folder) / "jobs.sqlite", actor="anna", source="test")
+                    assert await looking.bulk.list_all() == []
+                    assert (await looking.audit_log()).entries == ()
             else:
                 await log.store(record)
                 await open_admin_bucket(connection)
@@ -170,6 +174,30 @@ async def test_an_operator_may_do_it_in_a_service_too(server: NatsServer) -> Non
         assert await queue.resume()
 
         assert violations(server) == before
+
+
+def test_a_viewer_may_do_nothing_that_no_capability_needs() -> None:
+    """But for what makes it tidier, or its errors clearer: to remove consumers at once, to know that a bucket exists."""
+    needed = {line for capability in READS for line in capability.needs}
+    without_need = [line for line in VIEWER.publish if _of_one_queue(line) not in needed]
+
+    assert without_need == [
+        "$JS.API.CONSUMER.DELETE.JOBS.*",
+        "$JS.API.CONSUMER.DELETE.TRELLIS_AUDIT.*",
+        "$JS.API.CONSUMER.DELETE.KV_JOBS_KEYS_depot.*",
+        "$JS.API.STREAM.MSG.GET.KV_JOBS_KEYS_depot",
+        "$JS.API.CONSUMER.DELETE.KV_TRELLIS_ADMIN.*",
+        "$JS.API.DIRECT.GET.KV_TRELLIS_ADMIN.$KV.TRELLIS_ADMIN.>",
+        "$JS.API.STREAM.INFO.KV_TRELLIS_ADMIN",
+    ]
+
+
+def _of_one_queue(line: str) -> str:
+    """Return the line that the queue `ship` has in place of one of another queue."""
+    for name in ("pack", "charge", "sort", "weigh"):
+        for before, after in ((f".{name}", ".ship"), (f"__{name}", "__ship")):
+            line = line.replace(before, after)
+    return line
 
 
 def test_a_viewer_has_no_part_in_the_answers_of_the_service() -> None:
