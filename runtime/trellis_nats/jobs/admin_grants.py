@@ -49,7 +49,7 @@ def view_queue_grants(jobs: JobsBinding, queue: QueueBinding) -> Iterator[Grant]
 def view_grants(jobs: JobsBinding) -> Iterator[Grant]:
     """To look at everything that the tools show: jobs, workers, keys, pauses, bulk actions, the audit log.
 
-    NATS cannot confine consumers on a stream to some of its subjects: whoever may list the jobs of one service may read
+    NATS cannot confine consumers on a stream to some of its subjects: an account that may list the jobs of one service may read
     every message of stream JOBS, payloads included.
     """
     keys, admin = jobs.keys_bucket, ADMIN_BUCKET

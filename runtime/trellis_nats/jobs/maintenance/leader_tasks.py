@@ -32,7 +32,7 @@ class LeaderTask:
     run: Callable[[Callable[[], bool]], Awaitable[None]]
     """Runs the task once, for as long as the function that it gets returns True."""
     is_extra: bool = False
-    """Whether it is not probed, and alone is no reason to become the leader."""
+    """Whether it is not probed, and alone does not make a process the leader."""
 
 
 async def run_leader_tasks(leadership: Leadership, tasks: Sequence[LeaderTask]) -> None:
