@@ -55,7 +55,7 @@ def read_overview(db: sqlite3.Connection, window: timedelta, now: datetime) -> O
         oldest=_first([queue.oldest for queue in queues]),
         running=running,
         slots=sum(queue.slots for queue in queues),
-        workers=sum(not worker.is_silent for worker in workers),
+        workers=sum(not worker.is_silent and not worker.is_stopping for worker in workers),
         retrying=retrying,
         next_retry=_first([queue.next_retry for queue in queues]),
         dead=dead,

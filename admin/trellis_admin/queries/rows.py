@@ -288,6 +288,7 @@ class WorkerRow:
     """When its first heartbeat was stored that the stream still has."""
     is_silent: bool
     is_stopping: bool
+    """Whether it reported that it stops, or has stopped. It is listed for five minutes after its last heartbeat."""
     version: str | None
     """Of its runtime."""
     digest: str | None

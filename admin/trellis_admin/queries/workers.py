@@ -113,7 +113,9 @@ def _describe(
         for beat in current
     )
     lag = _number(says, "loopLagMs")
-    is_stopping = any(beat.extension.get("stopping") is True for beat in current)
+    is_stopping = any(
+        beat.extension.get(name) is True for beat in current for name in ("stopping", "stopped")
+    )
     return WorkerRow(
         instance_id=instance,
         service=newest.service,

@@ -362,6 +362,21 @@ def test_workers_in_trouble_come_first(busy: sqlite3.Connection) -> None:
     assert (alive.instance_id, alive.is_silent, alive.digest, alive.running) == ("w1", False, "d" * 43, 0)
 
 
+@pytest.mark.parametrize(
+    "beat", [heartbeat(2, "w2", stopping=True), heartbeat(2, "w2", stopped=True)], ids=["stopping", "stopped"]
+)
+def test_a_process_that_stops_is_not_silent_and_has_no_slots(
+    written: Callable[[list[Incoming]], sqlite3.Connection], beat: Incoming
+) -> None:
+    db = written([heartbeat(1, "w1"), beat])
+
+    stopping, alive = list_workers(db, from_milliseconds(START + 60_000))
+    assert (stopping.instance_id, stopping.is_stopping, stopping.is_silent) == ("w2", True, False)
+    assert not alive.is_stopping
+    assert read_overview(db, timedelta(hours=1), from_milliseconds(START + 60_000)).slots == 4
+    assert [worker.instance_id for worker in list_workers(db, NOW)] == ["w1"]
+
+
 def test_jobs_of_a_version_that_no_worker_has_are_noticed(
     written: Callable[[list[Incoming]], sqlite3.Connection],
 ) -> None:
