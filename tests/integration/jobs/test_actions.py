@@ -16,8 +16,10 @@ from trellis_nats.clock import timestamp
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions.job_actions import ActionDone, JobActions, job_actions
 from trellis_nats.jobs.model.admin_action import AdminAction
+from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.raw_members import raw_members
 from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.testing import NatsServer
 
 from tests.support.foreign_events import foreign_body, publish_foreign
@@ -241,6 +243,22 @@ async def test_a_sequence_of_the_whole_stream_is_one_that_was_seen(nats_server: 
         job_id, other = await store(shop, HISTORIES[JobState.DEAD]), await store(shop, "created")
         at = (await newest(shop, other)).sequence
         assert (await actions_of(shop).replay(job_id, ANNA, seen=at)).state is JobState.PENDING
+
+
+async def test_a_replica_that_lags_behind_what_was_seen_is_not_believed(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        actions, job_id = actions_of(shop), await store(shop, HISTORIES[JobState.DEAD])
+        seen = (await newest(shop, job_id)).sequence
+        newest_of = EventLog.newest_of
+
+        async def lagging(self: EventLog, job_id: str) -> StoredEvent | None:
+            return await newest_of(self, job_id, EventType.STARTED)
+
+        monkeypatch.setattr(EventLog, "newest", lagging)
+        monkeypatch.setattr(EventLog, "is_replicated", True)
+        assert (await actions.replay(job_id, ANNA, seen=seen)).previous is JobState.DEAD
 
 
 async def test_an_unfenced_event_behind_the_end_changes_nothing(nats_server: NatsServer) -> None:
