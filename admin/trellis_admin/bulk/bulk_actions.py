@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ _DONE: Final = {
 }
 _WATCH_AGAIN: Final = 2.0
 """Seconds until the records are watched again after an error."""
+_RUN_AGAIN: Final = 30.0
+"""Seconds until a bulk action that could not be run is tried again."""
 
 
 class CountDiffers(BulkProblem):
@@ -347,12 +350,15 @@ class _Serving:
                 self._woken.discard(bulk_id)
                 try:
                     await self._bulk.run(bulk_id)
-                except TrellisError as error:
-                    _log.warning(
-                        "bulk action %s is not run: %s",
-                        bulk_id,
-                        error,
-                        extra=log_fields(LogEvent.BULK_NOT_RUN),
-                    )
+                except AdminResourceMissing as denial:  # an account that may only read: it runs nothing
+                    self._log(bulk_id, denial)
+                except (TrellisError, sqlite3.Error) as error:
+                    self._log(bulk_id, error)
+                    await asyncio.sleep(_RUN_AGAIN)
+                    self._woken.add(bulk_id)
         finally:
             del self._tasks[bulk_id]
+
+    def _log(self, bulk_id: str, error: Exception) -> None:
+        fields = log_fields(LogEvent.BULK_NOT_RUN)
+        _log.warning("bulk action %s is not run here: %s", bulk_id, error, extra=fields)
