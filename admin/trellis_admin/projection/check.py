@@ -15,6 +15,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.bulk_reader import BulkReader
 from trellis_nats._nats.jetstream.streams import get_next_message_from_leader
 from trellis_nats._support.bounded_gather import bounded_gather
+from trellis_nats.errors import PermissionDenied
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 
@@ -71,8 +72,8 @@ async def check_projection(
     Args:
         connection: to the server.
         database: the file of the projection, which may be in use.
-        sample: about how many jobs are compared, half of them from each side; None folds the whole stream again into a
-            temporary file of the size of this one.
+        sample: about how many jobs are compared, half of them from each side, or all from the projection where the account may
+            not read single messages; None folds the whole stream again into a temporary file of the size of this one.
         progress: called from time to time with what is done and what there is to do.
 
     Raises:
@@ -131,8 +132,9 @@ class _Checking:
 
     async def compare_some(self, sample: int, progress: Progress) -> None:
         """Compare jobs that are drawn from the rows and from the stream."""
-        places: list[JobPlace | None] = [*self._draw_rows(sample // 2)]
-        if self._at:
+        may_draw_stored = bool(self._at) and await self._may_draw_stored()
+        places: list[JobPlace | None] = [*self._draw_rows(sample // 2 if may_draw_stored else sample)]
+        if may_draw_stored:
             drawn = [random.randint(1, self._at) for _ in range(sample - len(places))]  # noqa: S311 - it need not be secret
             places += await bounded_gather(drawn, self._draw_stored)
         known = [*dict.fromkeys(place for place in places if place is not None)]
@@ -159,6 +161,14 @@ class _Checking:
                 (random.randint(first, last),),  # noqa: S311 - it need not be secret
             ).fetchone()
             yield JobPlace(row[0], row[1], "")
+
+    async def _may_draw_stored(self) -> bool:
+        """Return whether the account may read single messages of the stream: a viewer may not."""
+        try:
+            await self._draw_stored(self._at)
+        except PermissionDenied:
+            return False
+        return True
 
     async def _draw_stored(self, start: int) -> JobPlace | None:
         """Return the job that was created next after a sequence."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
+from trellis_admin.projection import job_events
 from trellis_admin.queries import AttemptEnd, read_history
 from trellis_nats import JobFailed
 from trellis_nats.errors import JobNotFound
@@ -55,3 +58,24 @@ async def test_a_job_that_does_not_exist_is_not_found(nats_server: NatsServer, j
     async with operator_connection(nats_server.url) as connection:
         with pytest.raises(JobNotFound, match=r"is stored under trellis\.jobs\.shop\.pack"):
             await read_history(connection, PACK, job_id)
+
+
+async def test_of_a_very_long_history_the_newest_reports_are_read(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            for number in range(12):
+                await job.log(f"line {number}")
+            return Receipt(total=job.payload.number)
+
+        await shop.jobs.start_workers()
+        packed = await shop.jobs.pack.create(Parcel(number=1))
+        await packed.wait()
+        async with operator_connection(nats_server.url) as connection:
+            with patch.object(job_events, "_REPORTS_MAX", 3):
+                history = await read_history(connection, PACK, packed.id)
+
+    assert history.is_cut
+    assert [line.message for line in history.logs] == ["line 9", "line 10", "line 11"]
+    assert (history.payload, history.state) == (b'{"number":1}', JobState.COMPLETED)

@@ -295,3 +295,18 @@ async def test_a_check_of_nothing_finds_nothing(nats_server: NatsServer, tmp_pat
 
         for sample in (None, 10):
             assert await check_projection(connection, tmp_path / "p", sample=sample) == Checked(0, 0, (), 0)
+
+
+async def test_an_account_without_single_messages_compares_what_the_projection_has(tmp_path: Path) -> None:
+    with NatsServer(config=denying({"viewer": ["$JS.API.STREAM.MSG.GET.JOBS"]})) as server:
+        async with operator_connection(server.url, restricted("admin")) as connection:
+            await call(connection, "STREAM.CREATE.JOBS", {"name": "JOBS", "subjects": ["trellis.jobs.>"]})
+            await store(connection, jobs(0, 5))
+        async with operator_connection(server.url, restricted("viewer")) as connection:
+            with closing(Database.open(tmp_path / "p")) as database:
+                await catch_up(connection, database)
+
+            checked = await check_projection(connection, tmp_path / "p", sample=50)
+
+    assert 1 <= checked.jobs <= 5
+    assert checked.differences == ()
