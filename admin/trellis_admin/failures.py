@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from trellis_nats import ConfigurationError, TrellisError
-from trellis_nats.errors import ActionRefused, JobNotFound
+from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound
 
 from trellis_admin.audit_log import AuditFilterProblem
 from trellis_admin.bulk import BulkNotFound, BulkProblem
@@ -36,6 +36,7 @@ def exit_code_of(error: Exception) -> ExitCode | None:
             | AuditFilterProblem()
             | AmbiguousJob()
             | QueueProblem()
+            | InvalidPayload()
         ):
             return ExitCode.USAGE
         case JobNotFound() | BulkNotFound():

@@ -20,7 +20,8 @@ class LiveScreen:
     """Use it with `with`, on a terminal."""
 
     def __init__(self) -> None:
-        self._live = Live(console=Console(highlight=False), screen=True, auto_refresh=False)
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -34,5 +35,5 @@ class LiveScreen:
 
     def show(self, tables: Sequence[tuple[Table, str]]) -> None:
         """Draw tables, each with the text below it."""
-        parts = [part for table, note in tables for part in (to_rich(table), Text(note))]
+        parts = [part for table, note in tables for part in (to_rich(table, self._console.width), Text(note))]
         self._live.update(Group(*parts), refresh=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from trellis_admin.exits import ExitCode
-from trellis_admin.terminal.tables import Table, to_plain
+from trellis_admin.terminal.tables import Table, fit, to_plain
 from trellis_admin.terminal.wire_json import to_wire
 
 if TYPE_CHECKING:
@@ -53,28 +53,25 @@ def print_table(table: Table) -> None:
         return
     from rich.console import Console  # noqa: PLC0415 - a pipe does not need it
 
+    console = Console(highlight=False)
     try:
-        Console(highlight=False).print(to_rich(table))
+        console.print(to_rich(table, console.width))
     except BrokenPipeError:
         _end_quietly()
 
 
-def to_rich(table: Table) -> RichTable:
+def to_rich(table: Table, width: int) -> RichTable:
     """Return a table for a terminal: in its width, with states in colour."""
     from rich.table import Table as RichTable  # noqa: PLC0415 - likewise
     from rich.text import Text  # noqa: PLC0415 - likewise
 
+    fitting, widths = fit(table, width)
     shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
+    for column, column_width in zip(fitting.columns, widths, strict=True):
         shown.add_column(
-            column.title,
-            justify=column.align,
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.is_wide else None,
-            min_width=10 if column.is_wide else min(len(column.title), 12),
+            column.title, justify=column.align, no_wrap=True, overflow="ellipsis", width=column_width
         )
-    for row in table.rows:
+    for row in fitting.rows:
         shown.add_row(*(Text(cell, style=_STATE_STYLES.get(cell.split(" ")[0], "")) for cell in row))
     return shown
 

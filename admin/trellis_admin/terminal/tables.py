@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["Column", "Table", "clean", "to_plain"]
+__all__ = ["Column", "Table", "clean", "fit", "to_plain"]
 
 _GAP: Final = "  "
+_WIDE_MIN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class Column:
     title: str
     align: Literal["left", "right"] = "left"
     is_wide: bool = False
-    """Whether a narrow terminal shortens this column first."""
+    """Whether it is shortened to the width of a terminal. At most one column of a table is."""
+    is_minor: bool = False
+    """Whether a narrow terminal leaves this column out."""
 
 
 @dataclass(slots=True)
@@ -36,6 +39,34 @@ def clean(text: str) -> str:
     """Return the first line of a text without the characters that steer a terminal."""
     line = text.strip().split("\n", 1)[0]
     return "".join(character if character.isprintable() else " " for character in line).strip()
+
+
+def fit(table: Table, width: int) -> tuple[Table, list[int]]:
+    """Return what of a table fits into a width, and the width of each column.
+
+    Columns that are empty are left out, then minor ones, the last one first. The wide column takes what is left.
+    """
+    kept = [
+        at
+        for at in range(len(table.columns))
+        if not table.rows or any(row[at] not in {"-", ""} for row in table.rows)
+    ]
+    natural = {at: max(len(table.columns[at].title), *(len(row[at]) for row in table.rows), 1) for at in kept}
+    least = {at: min(natural[at], _WIDE_MIN) if table.columns[at].is_wide else natural[at] for at in kept}
+    for at in reversed(kept.copy()):
+        if sum(least[one] for one in kept) + len(_GAP) * (len(kept) - 1) <= width:
+            break
+        if table.columns[at].is_minor:
+            kept.remove(at)
+    left = width - sum(least[at] for at in kept) - len(_GAP) * (len(kept) - 1)
+    widths = [
+        min(natural[at], least[at] + max(left, 0)) if table.columns[at].is_wide else natural[at]
+        for at in kept
+    ]
+    fitting = Table(
+        tuple(table.columns[at] for at in kept), [tuple(row[at] for at in kept) for row in table.rows]
+    )
+    return fitting, widths
 
 
 def to_plain(table: Table) -> str:

@@ -51,9 +51,9 @@ def tabulate_bulk(records: Sequence[BulkRecord], now: datetime) -> Table:
             Column("action"),
             Column("state"),
             Column("done", "right"),
-            Column("refused", "right"),
-            Column("began"),
-            Column("by"),
+            Column("refused", "right", is_minor=True),
+            Column("began", is_minor=True),
+            Column("by", is_minor=True),
             Column("reason"),
             Column("filter", is_wide=True),
         )
@@ -133,7 +133,7 @@ def tabulate_audit(entries: Sequence[AuditEntry]) -> Table:
         (
             Column("time, UTC"),
             Column("actor"),
-            Column("from"),
+            Column("from", is_minor=True),
             Column("action"),
             Column("target"),
             Column("reason"),

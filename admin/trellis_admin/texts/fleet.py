@@ -33,11 +33,11 @@ def tabulate_queues(rows: Sequence[QueueRow], pauses: Pauses, now: datetime) -> 
             Column("waiting", "right"),
             Column("oldest", "right"),
             Column("running", "right"),
-            Column("retrying", "right"),
+            Column("retrying", "right", is_minor=True),
             Column("dead", "right"),
-            Column("ended/min", "right"),
-            Column("success", "right"),
-            Column("run p95", "right"),
+            Column("ended/min", "right", is_minor=True),
+            Column("success", "right", is_minor=True),
+            Column("run p95", "right", is_minor=True),
             Column("workers", "right"),
             Column("is"),
         )
@@ -82,12 +82,12 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
             Column("is"),
             Column("heartbeat"),
             Column("running", "right"),
-            Column("up", "right"),
-            Column("loop lag", "right"),
-            Column("memory", "right"),
-            Column("host"),
-            Column("contract"),
-            Column("version"),
+            Column("up", "right", is_minor=True),
+            Column("loop lag", "right", is_minor=True),
+            Column("memory", "right", is_minor=True),
+            Column("host", is_minor=True),
+            Column("contract", is_minor=True),
+            Column("version", is_minor=True),
             Column("queues", is_wide=True),
         )
     )
@@ -115,13 +115,13 @@ def tabulate_keys(keys: KeyList, now: datetime) -> Table:
     table = Table(
         (
             Column("key", is_wide=True),
-            Column("hash"),
+            Column("hash", is_minor=True),
             Column("is"),
             Column("held", "right"),
             Column("waiting", "right"),
             Column("holder"),
-            Column("since"),
-            Column("lease ends"),
+            Column("since", is_minor=True),
+            Column("lease ends", is_minor=True),
         )
     )
     for key in keys.keys:

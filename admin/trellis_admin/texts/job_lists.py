@@ -23,11 +23,11 @@ def tabulate_jobs(rows: Sequence[JobRow], now: datetime) -> Table:
             Column("id"),
             Column("queue"),
             Column("state"),
-            Column("attempts", "right"),
-            Column("created"),
+            Column("attempts", "right", is_minor=True),
+            Column("created", is_minor=True),
             Column("changed"),
-            Column("next"),
-            Column("key"),
+            Column("next", is_minor=True),
+            Column("key", is_minor=True),
             Column("error", is_wide=True),
         )
     )
@@ -121,9 +121,9 @@ def tabulate_groups(groups: Sequence[ErrorGroup], now: datetime) -> Table:
             Column("group"),
             Column("jobs", "right"),
             Column("queue"),
-            Column("first"),
+            Column("first", is_minor=True),
             Column("last"),
-            Column("last 24 h"),
+            Column("last 24 h", is_minor=True),
             Column("error", is_wide=True),
         )
     )

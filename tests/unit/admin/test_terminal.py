@@ -1,0 +1,138 @@
+"""What commands print with: times, tables, JSON and questions."""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from trellis_admin.queries import Count, KeyRow
+from trellis_admin.terminal import (
+    Column,
+    Declined,
+    Table,
+    confirm_count,
+    show_age,
+    show_instant,
+    show_length,
+    to_plain,
+    to_wire,
+)
+from trellis_admin.terminal.tables import fit
+from trellis_admin.texts.history import show_json_text
+
+AT = datetime(2026, 11, 30, 12, 0, 0, 123_456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (timedelta(milliseconds=820), "0.82 s"),
+        (timedelta(seconds=30), "30.0 s"),
+        (timedelta(minutes=6, seconds=6), "6 m 06 s"),
+        (timedelta(hours=2, minutes=4), "2 h 04 m"),
+        (timedelta(days=3, hours=1), "3 d 01 h"),
+        (timedelta(minutes=59, seconds=59.7), "1 h 00 m"),
+    ],
+)
+def test_a_length_of_time_has_two_units(length: timedelta, text: str) -> None:
+    assert show_length(length) == text
+
+
+def test_ages_are_rough_and_instants_exact() -> None:
+    assert show_age(AT - timedelta(minutes=90), AT) == "1 h ago"
+    assert show_age(AT + timedelta(seconds=90), AT) == "in 1 m"
+    assert show_age(None, AT) == "-"
+    assert show_instant(AT) == "2026-11-30 12:00:00.123"
+
+
+def table() -> Table:
+    made = Table(
+        (Column("id"), Column("n", "right"), Column("key", is_minor=True), Column("error", is_wide=True))
+    )
+    made.add("a1", 5, "-", "no answer\nsecond line")
+    made.add("b\x1b[2Jc", 12, "k-1", "x" * 40)
+    return made
+
+
+def test_a_plain_table_has_all_of_every_cell_without_control_characters() -> None:
+    assert to_plain(table()) == (
+        f"id       n  key  error\na1       5  -    no answer\nb [2Jc  12  k-1  {'x' * 40}"
+    )
+
+
+def test_a_narrow_terminal_shortens_the_wide_column_and_leaves_out_minor_ones() -> None:
+    wide, widths = fit(table(), 80)
+    assert ([column.title for column in wide.columns], widths) == (["id", "n", "key", "error"], [6, 2, 3, 40])
+    _, widths = fit(table(), 40)
+    assert widths == [6, 2, 3, 23]
+    assert sum(widths) + 2 * 3 == 40
+    narrow, widths = fit(table(), 26)
+    assert ([column.title for column in narrow.columns], widths) == (["id", "n", "error"], [6, 2, 14])
+
+
+def test_json_has_camel_case_utc_milliseconds_and_exact_integers() -> None:
+    row = KeyRow(service="s", queue="q", prefix="p", key="k", key_hash="h", waiting=1, running=0, oldest=AT)
+
+    assert to_wire(row) == {
+        "service": "s",
+        "queue": "q",
+        "prefix": "p",
+        "key": "k",
+        "keyHash": "h",
+        "waiting": 1,
+        "running": 0,
+        "oldest": "2026-11-30T12:00:00.123Z",
+    }
+    assert to_wire(Count(3)) == {"number": 3, "isExact": True}
+    assert to_wire({"a": timedelta(seconds=1.5), "b": b'{"n": 90071992547409931}', "c": b"\xff"}) == {
+        "a": 1500,
+        "b": '{"n": 90071992547409931}',
+        "c": "/w==",
+    }
+
+
+def test_a_payload_is_indented_with_every_number_as_it_is_written() -> None:
+    stored = b'{"n":90071992547409931,"f":1.10,"e":1e400,"s":"\\u001b[2J","l":[1,{}],"t":true}'
+
+    assert show_json_text(stored) == (
+        "{\n"
+        '  "n": 90071992547409931,\n'
+        '  "f": 1.10,\n'
+        '  "e": 1e400,\n'
+        '  "s": "\\u001b[2J",\n'
+        '  "l": [\n'
+        "    1,\n"
+        "    {}\n"
+        "  ],\n"
+        '  "t": true\n'
+        "}"
+    )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_confirmed"), [("2914", True), ("2,914", True), ("2194", False), ("", False), ("y", False)]
+)
+def test_many_jobs_are_confirmed_with_their_count(
+    monkeypatch: pytest.MonkeyPatch, typed: str, is_confirmed: bool
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{typed}\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    if is_confirmed:
+        confirm_count("2,914 jobs will be replayed.", 2914, is_agreed=False)
+        return
+    with pytest.raises(Declined, match="it is 2,914 jobs"):
+        confirm_count("2,914 jobs will be replayed.", 2914, is_agreed=False)
+
+
+def test_no_question_is_asked_without_a_terminal_or_with_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("5\n"))
+    confirm_count("5 jobs", 5, is_agreed=True)
+    with pytest.raises(Declined, match="pass --yes"):
+        confirm_count("5 jobs", 5, is_agreed=False)
