@@ -9,7 +9,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup browser peers demo test check rooms format generate verify bench faults build clean
+.PHONY: help setup browser peers demo console test check rooms format generate verify bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ $(PEERS_READY): $(STAMP) constraints/peers.txt
 
 demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order
 	@$(BIN)/python $(EXAMPLE)/demo.py
+
+console: $(STAMP) ## show the console on an embedded nats-server, with jobs of the example in every state
+	@$(BIN)/python $(EXAMPLE)/console_demo.py
 
 $(SERVERS): $(STAMP) constraints/servers.txt
 	@grep -v '^#' constraints/servers.txt | while read -r version; do \

@@ -36,6 +36,12 @@ class OpenConsole:
     url: str
     """Where it is, without a slash at its end."""
     console: Console
+    serving: asyncio.Task[None]
+
+    async def stop_serving(self) -> None:
+        """Answer no request any more."""
+        self.serving.cancel()
+        await asyncio.gather(self.serving, return_exceptions=True)
 
     async def catch_up(self) -> int:
         """Wait until the console has read everything that the stream has now; return that sequence."""
@@ -63,13 +69,12 @@ async def open_console(
     await console.start()
     with listen("127.0.0.1", 0) as listening:
         serving = asyncio.create_task(serve_application(application, listening))
-        opened = OpenConsole(f"http://127.0.0.1:{listening.getsockname()[1]}", console)
+        opened = OpenConsole(f"http://127.0.0.1:{listening.getsockname()[1]}", console, serving)
         try:
             await opened.catch_up()
             yield opened
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await opened.stop_serving()
             await console.stop()
 
 
@@ -101,7 +106,7 @@ async def open_browser() -> AsyncGenerator[Browser]:
             await browser.close()
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: Playwright keeps something on the object of a bound method
 class Look:
     """A page, and what went wrong on it."""
 

@@ -26,20 +26,22 @@ _AT_LEAST: Final = 10
 async def stream_changes(request: Request) -> Response:
     """Send an event whenever the projection has moved on."""
     console: Console = request.state.console
+    wants_each = "each" in request.query_params
     return StreamingResponse(
-        _stream(console),
+        _stream(console, 1 if wants_each else _AT_LEAST),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(console: Console) -> AsyncIterator[str]:
+async def _stream(console: Console, at_least: int) -> AsyncIterator[str]:
+    """Yield events. Pages about what is not in the stream of jobs, such as bulk actions, want one with each look."""
     yield "retry: 4000\n\n"
     sent, quiet = -1, 0
     while True:
         status = await console.query(read_status)
         quiet += 1
-        if status.at != sent or quiet >= _AT_LEAST:
+        if status.at != sent or quiet >= at_least:
             behind = (
                 "Not live"
                 if describe_problem(console, datetime.now(UTC))
@@ -48,7 +50,7 @@ async def _stream(console: Console) -> AsyncIterator[str]:
             said = {
                 "sequence": f"{status.at:,}",
                 "behind": behind,
-                "changed": sent != -1 and (status.at != sent or quiet >= _AT_LEAST),
+                "changed": sent != -1,
             }
             yield f"event: moved\nid: {status.at}\ndata: {json.dumps(said)}\n\n"
             sent, quiet = status.at, 0

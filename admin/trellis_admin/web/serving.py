@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable, Collection, Generator
@@ -52,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"the console cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host or --port"
+            f"the console cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}; choose another with --host or --port"
         ) from None
 
 

@@ -69,7 +69,9 @@
 
   const mark = document.getElementById("live");
   const isLivePage = !body.hasAttribute("data-no-refresh");
+  const silentAfter = 25_000;  // milliseconds; the console sends at least every ten seconds
   let source = null;
+  let heardAt = Date.now();
 
   function showLive(words, sequence, isLate) {
     mark.classList.remove("is-off");
@@ -92,15 +94,21 @@
 
   function connect() {
     if (source || !body.dataset.liveUrl) return;
+    heardAt = Date.now();
     source = new EventSource(body.dataset.liveUrl);
     source.addEventListener("moved", (event) => {
       const { sequence, behind, changed } = JSON.parse(event.data);
+      heardAt = Date.now();
       const wasOff = mark.classList.contains("is-off");
       showLive(behind || "Live", sequence, Boolean(behind));
       if ((changed || wasOff) && isLivePage) refresh();
     });
     source.addEventListener("error", showOff);
   }
+
+  setInterval(() => {
+    if (source && Date.now() - heardAt > silentAfter) showOff();
+  }, 5_000);
 
   function disconnect() {
     if (source) source.close();
@@ -134,8 +142,8 @@
 
   // ---------- dialogs in place ----------
 
-  async function ask(address, options) {
-    const answer = await fetch(address, { credentials: "same-origin", ...options });
+  async function ask(address) {
+    const answer = await fetch(address, { credentials: "same-origin" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const question = one("[data-question]", page);
     if (!question) { location.href = answer.url; return; }
@@ -182,7 +190,9 @@
     if (!button || !button.hasAttribute("data-ask")) return;
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(event.target, button));
-    ask(event.target.action, { method: "POST", body: fields });
+    const address = new URL(event.target.getAttribute("action"), location.href);  // a button is called "action" too
+    address.search = fields;
+    ask(address);
   });
 
   // ---------- selection ----------
