@@ -1,11 +1,11 @@
-"""How fast does the projection read a stream, and how fast does it answer with a million jobs?
+"""How fast does the projection read a stream, and how fast does it answer with many jobs?
 
 First, `EVENTS` events of jobs in a real stream are read into a file: four events for each job, and payloads of 200 bytes. Then
-`JOBS` jobs are folded into a file without a server, 10,000 of them dead in 40 groups, and each kind of filter is timed: its
+`JOBS` jobs are folded into a file without a server, one in a hundred dead in 40 groups, and each kind of filter is timed: its
 first page with its counts, the slowest of three. Environment variables:
 
 - EVENTS: by default 100,000.
-- JOBS: by default 1,000,000.
+- JOBS: by default 100,000, which takes a minute. The figures of docs/decisions/0038 are of 1,000,000.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from trellis_nats.clock import timestamp
 from trellis_nats.testing import NatsServer
 
 EVENTS: Final = int(os.environ.get("EVENTS", "100000"))
-JOBS: Final = int(os.environ.get("JOBS", "1000000"))
+JOBS: Final = int(os.environ.get("JOBS", "100000"))
 PAGE: Final = 2_000
 DIGEST: Final = "b" * 43
 NOW: Final = datetime(2026, 11, 30, 12, tzinfo=UTC)

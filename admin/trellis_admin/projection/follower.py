@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from trellis_nats._nats.outages import through_outages
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._versions import digest_of
 from trellis_nats.clock import to_milliseconds
+from trellis_nats.errors import ApiError
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 
 from trellis_admin.projection.database import Database
@@ -42,6 +43,9 @@ _SUBJECTS: Final = f"{EVENTS_PREFIX}.>"
 _NANOSECONDS: Final = 1_000_000
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 """How often a follower makes sure that the stream is the one that it reads: a server says nothing about a roll-back."""
+_STREAM_AGAIN: Final = timedelta(seconds=1)
+"""How often a stream is looked for that does not exist yet."""
+_STREAM_NOT_FOUND: Final = 10059
 _PURGES_EVERY: Final = timedelta(minutes=1)
 _PURGED_AT_ONCE: Final = 64
 
@@ -93,7 +97,7 @@ async def catch_up(
 async def follow(
     connection: Connection, database: Database, *, changed: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Catch up, and keep the projection up to date until cancelled, through outages.
+    """Catch up, and keep the projection up to date until cancelled, through outages. The stream need not exist yet.
 
     Args:
         connection: to the server.
@@ -111,9 +115,15 @@ async def follow(
                 what=f"reading stream {STREAM}",
             )
             changed(caught_up.sequence)
-            with suppress(TimeoutError, OtherStream):
+            try:
                 async with asyncio.timeout(_LOOK_AGAIN.total_seconds()):
                     await reading.follow(changed)
+            except (TimeoutError, OtherStream):
+                continue
+            except ApiError as error:
+                if error.err_code != _STREAM_NOT_FOUND:
+                    raise
+                await asyncio.sleep(_STREAM_AGAIN.total_seconds())
 
 
 @asynccontextmanager
@@ -158,6 +168,10 @@ class _Reading:
             except OtherStream:
                 was_rebuilt = True
                 continue
+            except ApiError as error:
+                if error.err_code != _STREAM_NOT_FOUND:
+                    raise
+                continue  # it was deleted in this moment
             await self._in_thread(
                 partial(
                     self._writer.note_stream,

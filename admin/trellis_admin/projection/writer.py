@@ -178,6 +178,7 @@ class Writer:
                 connection.execute(
                     "DELETE FROM series WHERE step = ? AND at < ?", (step, stored_at // MINUTE - kept)
                 )
+            connection.execute("DELETE FROM span WHERE last_seq < (SELECT first_sequence FROM checkpoint)")
             connection.execute("DELETE FROM worker WHERE at < ?", (stored_at - _HEARTBEATS_KEPT,))
             if orphans > max(_ORPHANS_LEAST, jobs // _ORPHANS):
                 connection.execute("DELETE FROM argument WHERE job NOT IN (SELECT created_seq FROM job)")

@@ -215,6 +215,19 @@ async def test_it_follows_through_a_restart_of_the_server(tmp_path: Path) -> Non
                     await eventually(lambda: len(list_jobs(reader, ALL).rows) == 10)
 
 
+async def test_a_follower_waits_for_a_stream_that_does_not_exist_yet(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with operator_connection(nats_server.url) as connection:
+        with closing(Database.open(tmp_path / "p")) as database:
+            seen: list[int] = []
+            async with following(connection, database, seen.append):
+                await eventually(lambda: seen == [0])
+                async with jobs_stream(nats_server) as other:
+                    await store(other, jobs(0, 5))
+                await eventually(lambda: read_status(database.connection).jobs == 5)
+
+
 async def test_a_follower_notices_that_another_process_emptied_the_file(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
