@@ -286,6 +286,28 @@ async def test_a_serving_process_runs_what_begins_and_continues_what_was_left(
         assert [record.sent for record in await operator.bulk.list_all()] == [30, 60]
 
 
+async def test_a_serving_process_continues_what_a_killed_one_ran(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    count = 1_500
+    async with shop_with(nats_server.url, count) as shop, operating(nats_server.url, tmp_path) as operator:
+        bulk = await replay(operator)
+        async with bulk_process(nats_server.url, tmp_path / "second.sqlite", bulk.id) as process:
+            await until_sent(process, 250)
+            serving = asyncio.create_task(operator.bulk.serve())
+            process.kill()
+            await process.wait()
+
+        async def is_settled() -> bool:
+            return (await operator.bulk.read(bulk.id)).is_settled
+
+        await eventually(is_settled, within=SOON)
+        serving.cancel()
+        done = await operator.bulk.read(bulk.id)
+        assert (done.state, done.sent, done.restarts) == (BulkState.DONE, count, 1)
+        assert set((await actions_of(shop.jobs.runtime.connection)).values()) == {1}
+
+
 async def test_a_job_whose_deadline_has_passed_is_refused(nats_server: NatsServer, tmp_path: Path) -> None:
     async with shop_with(nats_server.url, 4) as shop, operating(nats_server.url, tmp_path) as operator:
         late = await store_jobs(
