@@ -21,6 +21,7 @@ _BUSY_SECONDS: Final = 30.0
 _CACHE_KIB: Final = 64 * 1024
 """The page cache of a connection that writes; one that reads takes an eighth."""
 _SALT_BYTES: Final = 16
+_SQLITE_MIN: Final = (3, 33, 0)
 
 
 class ProjectionProblem(TrellisError):
@@ -49,8 +50,13 @@ class Database:
         """Open a file, and create it if it does not exist. A file of another version of this package is emptied.
 
         Raises:
-            ProjectionProblem: it cannot be created, is not a projection, or this Python's SQLite lacks FTS5.
+            ProjectionProblem: it cannot be created, is not a projection, or this Python's SQLite is too old or lacks FTS5.
         """
+        if sqlite3.sqlite_version_info < _SQLITE_MIN:
+            raise ProjectionProblem(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and the projection needs 3.33 or newer; use another build of "
+                "Python"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = _connect(path, _CACHE_KIB, one_thread=False)

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["TABLES", "VERSION"]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised by every change of the layout or of the folding. A file of another version is emptied and read again."""
 
 _SQL: Final = """
@@ -24,20 +24,20 @@ CREATE TABLE checkpoint (
     orphans INTEGER NOT NULL DEFAULT 0,        -- jobs that were dropped, whose arguments are still here
     purges_at INTEGER NOT NULL DEFAULT 0,      -- when purged jobs were last looked for
     salt BLOB NOT NULL
-) STRICT
+)
 
 CREATE TABLE queue (
     number INTEGER PRIMARY KEY,
     prefix TEXT NOT NULL UNIQUE,
     service TEXT NOT NULL,
     name TEXT NOT NULL
-) STRICT
+)
 
 -- Texts that many jobs repeat: workers, digests, types of errors, triggers, actors.
 CREATE TABLE word (
     number INTEGER PRIMARY KEY,
     text TEXT NOT NULL UNIQUE
-) STRICT
+)
 
 CREATE TABLE job (
     created_seq INTEGER PRIMARY KEY,
@@ -71,7 +71,7 @@ CREATE TABLE job (
     bulk TEXT,
     actor INTEGER,
     payload_bytes INTEGER NOT NULL
-) STRICT
+)
 
 CREATE UNIQUE INDEX job_id ON job (id, queue)
 
@@ -115,7 +115,7 @@ CREATE TABLE counter (
     state INTEGER NOT NULL,
     jobs INTEGER NOT NULL,
     PRIMARY KEY (queue, state)
-) STRICT, WITHOUT ROWID
+) WITHOUT ROWID
 
 -- How often something happened in `step` minutes from the minute `at` on.
 CREATE TABLE series (
@@ -125,27 +125,27 @@ CREATE TABLE series (
     kind INTEGER NOT NULL,
     number INTEGER NOT NULL,
     PRIMARY KEY (step, at, queue, kind)
-) STRICT, WITHOUT ROWID
+) WITHOUT ROWID
 
 -- The sequences of the events that made states in a minute: it turns ranges of time into ranges of sequences.
 CREATE TABLE span (
     minute INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
     last_seq INTEGER NOT NULL
-) STRICT
+)
 
 CREATE TABLE pattern (
     fingerprint INTEGER PRIMARY KEY,
     error_type TEXT,
     text TEXT NOT NULL
-) STRICT
+)
 
 -- The scalars of payloads, as hashes of 64 bits.
 CREATE TABLE argument (
     hash INTEGER NOT NULL,
     job INTEGER NOT NULL,
     PRIMARY KEY (hash, job)
-) STRICT, WITHOUT ROWID
+) WITHOUT ROWID
 
 -- The newest heartbeat of each process for each of its queues.
 CREATE TABLE worker (
@@ -160,7 +160,7 @@ CREATE TABLE worker (
     version TEXT,
     extension TEXT NOT NULL,
     PRIMARY KEY (instance, prefix)
-) STRICT, WITHOUT ROWID
+) WITHOUT ROWID
 
 -- The words of errors. It holds no text: that is in the rows of jobs.
 CREATE VIRTUAL TABLE error_text USING fts5 (text, content='')

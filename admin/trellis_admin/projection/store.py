@@ -183,7 +183,7 @@ class Store:
         """Change how many jobs each queue has in each state."""
         self._connection.executemany(
             "INSERT INTO counter (queue, state, jobs) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs",
+            "ON CONFLICT (queue, state) DO UPDATE SET jobs = jobs + excluded.jobs",
             [(*key, number) for key, number in counts.items() if number],
         )
 
@@ -261,7 +261,7 @@ class Store:
                 series[queue, minute, kind] += number
         self._add_series(series)
         execute(
-            "INSERT INTO span VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "INSERT INTO span VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET "
             "first_seq = min(first_seq, excluded.first_seq), last_seq = max(last_seq, excluded.last_seq)",
             [(minute, *bounds) for minute, bounds in changes.spans.items()],
         )
@@ -300,7 +300,7 @@ class Store:
                 steps[step, minute - minute % step, queue, kind] += number
         self._connection.executemany(
             "INSERT INTO series (step, at, queue, kind, number) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET number = number + excluded.number",
+            "ON CONFLICT (step, at, queue, kind) DO UPDATE SET number = number + excluded.number",
             [(*key, number) for key, number in steps.items() if number],
         )
 

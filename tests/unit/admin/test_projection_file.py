@@ -179,3 +179,10 @@ async def test_a_file_that_one_thread_opened_may_be_closed_by_another(tmp_path: 
     database = await asyncio.to_thread(Database.open, tmp_path / "p")
 
     database.close()
+
+
+def test_an_old_sqlite_is_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 26, 0))
+
+    with pytest.raises(ProjectionProblem, match=r"the projection needs 3\.33 or newer"):
+        Database.open(tmp_path / "p")
