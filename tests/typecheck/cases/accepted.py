@@ -28,10 +28,17 @@ from orders_participant import (
 )
 from orders_participant.uses import NotificationsUse
 from orders_participant.uses.notifications import NoChannelError, Notification, NotificationSent
+from pydantic import BaseModel, JsonValue
 from trellis_nats import DeliveredEvent, ErrorDetail, JsonObject, RpcContext, testing
 from trellis_nats.testing import ServiceUnderTest
 from uses_package import ThingsService
 from uses_package.uses.shop import Sale, Thing
+
+
+class Position(BaseModel):
+    """How far a handler is."""
+
+    row: int = 0
 
 
 async def serve(url: str) -> None:
@@ -67,6 +74,13 @@ async def serve(url: str) -> None:
             return ReserveInventoryResult(reserved=not job.is_cancelled)
 
         async def charge_payment(job: ChargePaymentJob) -> ChargePaymentResult:
+            assert_type(job.last_checkpoint_as(Position), Position | None)
+            assert_type(job.last_checkpoint_as(list[int]), list[int] | None)
+            assert_type(job.last_checkpoint, JsonValue)
+            position = job.last_checkpoint_as(Position) or Position()
+            await job.checkpoint(position)
+            await job.checkpoint({"row": position.row, "done": ["a", "b"]})
+            await job.checkpoint(ChargePaymentResult(charge_id="1"))
             return ChargePaymentResult(charge_id=job.payload.order_id)
 
         service.jobs.charge_payment.handle(charge_payment)

@@ -45,6 +45,13 @@ async def wrong_operations(service: OrdersService) -> None:
         assert job.snapshot.payload.items  # refused
 
 
+async def wrong_checkpoints(job: ChargePaymentJob) -> str:
+    await job.checkpoint(object())  # refused
+    await job.checkpoint({1: "one"})  # refused
+    await job.checkpoint(value="by name")  # refused
+    return job.last_checkpoint_as(ChargePaymentResult).charge_id  # refused
+
+
 def other_shape(items: list[GetOrderResponseItem]) -> ReserveInventoryPayload:
     return ReserveInventoryPayload(order_id="1", items=items)  # refused
 
