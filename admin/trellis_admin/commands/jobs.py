@@ -134,7 +134,6 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
     """
     import asyncio
 
-    from trellis_nats.clock import now
     from trellis_nats.jobs.model.states import TERMINAL_STATES, JobState
 
     from trellis_admin.terminal import print_json, print_text
@@ -153,7 +152,7 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
                         "event", {"id": history.id, "queue": history.queue, "event": event}, indent=None
                     )
                 else:
-                    print_text(describe_event(event, now()))
+                    print_text(describe_event(event))
         if history.state in TERMINAL_STATES:
             raise typer.Exit(ExitCode.OK if history.state is JobState.COMPLETED else ExitCode.LEFT)
         await asyncio.sleep(_POLL.total_seconds())

@@ -67,7 +67,7 @@ def _length(length: timedelta | None) -> str:
 def describe_pauses(pauses: Pauses, now: datetime) -> list[str]:
     """Return who paused which queue, when and why."""
     return [
-        f"{name} is paused by {clean(pause.by)} since {show_age(pause.since, now)}"
+        f"{name} was paused {show_age(pause.since, now)} by {clean(pause.by)}"
         + (f": {clean(pause.reason)}" if pause.reason else "")
         for name, pause in sorted(pauses.items())
     ]

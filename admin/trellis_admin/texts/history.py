@@ -214,7 +214,7 @@ def _family(members: Sequence[FamilyMember], own_id: str, indent: str) -> Iterat
         yield from _family(member.children, own_id, indent + "  ")
 
 
-def describe_event(event: HistoryEvent, now: datetime | None = None) -> str:
+def describe_event(event: HistoryEvent) -> str:
     """Return one event on one line: for lists of events, and for watching."""
     parts = [f"{event.sequence:>10,}", show_instant(event.stored_at), event.kind]
     if event.kind in {"started", "retry", "dead", "failed"}:
@@ -228,8 +228,8 @@ def describe_event(event: HistoryEvent, now: datetime | None = None) -> str:
             if not event.error_type or text.startswith(event.error_type)
             else f"{event.error_type}: {text}"
         )
-    if event.not_before is not None and now is not None:
-        parts.append(f"next {show_age(event.not_before, now)}")
+    if event.not_before is not None:
+        parts.append(f"next at {show_instant(event.not_before)}")
     if event.actor:
         parts.append(f"by {clean(event.actor)}" + (f": {clean(event.reason)}" if event.reason else ""))
     if not event.is_counted:

@@ -59,9 +59,9 @@ async def test_a_paused_queue_is_shown_with_who_and_why_and_goes_on(operated: Op
     ended = await ref.wait()
     not_paused = await operated.run("queues", "resume", "pack")
 
-    assert normalise(paused.out).startswith("pack is paused by ada since <age>: gateway is down\n")
+    assert normalise(paused.out).startswith("pack was paused <age> by ada: gateway is down\n")
     assert "it was paused already" in again.out
-    assert "shop/pack is paused by ada since <age>: gateway is down" in normalise(listed.error)
+    assert "shop/pack was paused <age> by ada: gateway is down" in normalise(listed.error)
     assert "paused" in listed.out
     assert (state, ended.state) == (JobState.PENDING, JobState.COMPLETED)
     assert normalise(resumed.out) == "pack goes on; ada had paused it <age>"
