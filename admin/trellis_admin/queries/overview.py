@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from trellis_nats.jobs.model.states import EventType, JobState
 
-from trellis_admin.projection.codes import from_milliseconds
+from trellis_admin.projection.codes import STATE_CODES, from_milliseconds
 from trellis_admin.queries.attention import find_attention
 from trellis_admin.queries.jobs import snapshot
 from trellis_admin.queries.queues import read_queues
@@ -32,7 +32,8 @@ def read_overview(db: sqlite3.Connection, window: timedelta, now: datetime) -> O
     with snapshot(db):
         at, stored_at = db.execute("SELECT sequence, stored_at FROM checkpoint").fetchone()
         groups: int = db.execute(
-            "SELECT count(DISTINCT fingerprint) FROM job WHERE state = 9 AND fingerprint IS NOT NULL"
+            "SELECT count(DISTINCT fingerprint) FROM job WHERE state = ? AND fingerprint IS NOT NULL",
+            (STATE_CODES[JobState.DEAD],),
         ).fetchone()[0]
         span = Window.ending(now, window)
         by_queue = read_happened(db, span)

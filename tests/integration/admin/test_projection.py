@@ -25,6 +25,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.eventually import eventually
 from tests.support.operating import denying, operator_connection, restricted
 from tests.support.projected import Rows, dump, heartbeat, job_event, open_projection, write_pages
+from tests.support.versions import VERSIONS, binary_of
 
 ALL: Final = Selection(JobFilter(), 2**60)
 
@@ -140,8 +141,11 @@ async def test_a_stream_that_was_created_again_is_read_from_its_beginning(
 
 
 @pytest.mark.parametrize("more", [5, 60], ids=["shorter than before", "longer than before"])
-async def test_a_stream_that_was_rolled_back_is_read_from_its_beginning(tmp_path: Path, more: int) -> None:
-    with NatsServer() as server:
+@pytest.mark.parametrize("version", [None, *VERSIONS])
+async def test_a_stream_that_was_rolled_back_is_read_from_its_beginning(
+    tmp_path: Path, more: int, version: str | None
+) -> None:
+    with NatsServer(binary=None if version is None else binary_of(version)) as server:
         async with jobs_stream(server) as connection:
             await store(connection, jobs(0, 10))
         server.terminate()
