@@ -9,14 +9,16 @@ import signal
 import sys
 import urllib.request
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 import trellis_admin
-from trellis_admin.rpc.process import AdminOptions, admin_process
+from trellis_admin.projection import connect_reader
+from trellis_admin.queries import read_status
+from trellis_admin.rpc.process import AdminOptions, AdminProcess, admin_process
 from trellis_admin.rpc.trellis_jobs_participant import JobsGetRequest, TrellisJobsClient
 from trellis_nats import JobState, Options
 from trellis_nats.errors import NoResponders
@@ -116,6 +118,26 @@ async def test_it_follows_expires_answers_and_serves_metrics(nats_server: NatsSe
         "duties and bulk actions: in one of the replicas, by leases in bucket TRELLIS_ADMIN",
         "RPCs: answered",
     ]
+
+
+async def test_it_may_start_before_the_streams_exist(nats_server: NatsServer, tmp_path: Path) -> None:
+    options = AdminOptions(db=tmp_path / "jobs.sqlite", metrics_port=0)
+    async with admin_process(nats_server.url, Options(open=True, provision="off"), options) as process:
+        assert process.duties is not None
+        await eventually(lambda: process.duties is not None and process.duties.last_burial is not None)
+        async with Shop.connect(nats_server.url) as shop:
+            ref = await shop.jobs.pack.create(Parcel(number=1))
+            async with TrellisJobsClient.connect(nats_server.url) as client:
+                job = (await client.rpc.jobs.get(JobsGetRequest(id=ref.id))).job
+            await eventually(lambda: count_jobs(process) == 1, within=SOON)
+        assert not process.following.done()
+
+    assert job.state == "pending"
+
+
+def count_jobs(process: AdminProcess) -> int:
+    with closing(connect_reader(process.database)) as db:
+        return read_status(db).jobs
 
 
 async def test_a_bulk_action_that_no_process_runs_is_run(nats_server: NatsServer, tmp_path: Path) -> None:
