@@ -163,6 +163,8 @@ def _plan(plan: object) -> dict[str, object]:
 
 async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> None:
     """Run a bulk action in this process until it is done or waits, and print what became of it."""
+    from asyncio import CancelledError
+
     from trellis_nats.clock import now
 
     from trellis_admin.bulk import BulkState
@@ -174,7 +176,13 @@ async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> 
             f"bulk action {record.id}: it survives this process; `trellis bulk show {record.id}` shows it"
         )
     with ProgressLine(record.action) as line:
-        ended = await operator.bulk.run(record.id, on_progress=lambda now_: line.say(describe_progress(now_)))
+        try:
+            ended = await operator.bulk.run(
+                record.id, on_progress=lambda now_: line.say(describe_progress(now_))
+            )
+        except CancelledError:
+            typer.echo(f"interrupted; to continue: trellis bulk resume {record.id}", err=True)
+            raise
     refusals = await operator.bulk.refusals(record.id) if ended.refused else {}
     if as_json:
         print_json("bulk", {"bulk": ended, "refusals": refusals})

@@ -19,49 +19,81 @@ class Command:
     name: str
     module: str
     """A module of `trellis_admin.commands` with a `typer.Typer` that is called `app`."""
+    panel: str
+    """The part of `trellis --help` that lists it."""
     help: str
 
 
+_JOBS: Final = "Jobs"
+_FLEET: Final = "Queues and workers"
+_SERVER: Final = "Server"
+_CONTRACTS: Final = "Contracts"
+
 COMMANDS: Final = (
+    Command(name="jobs", module="jobs", panel=_JOBS, help="List, show, watch and steer jobs."),
     Command(
-        name="doctor",
-        module="doctor",
-        help="Look for what keeps jobs from running, and print the remedy of each fault.",
+        name="dead",
+        module="dead",
+        panel=_JOBS,
+        help="List dead jobs, group them by error, replay or dismiss them.",
     ),
+    Command(
+        name="bulk", module="bulk", panel=_JOBS, help="List, show, watch and steer actions on many jobs."
+    ),
+    Command(name="tail", module="tail", panel=_JOBS, help="Print the events of all jobs as they are stored."),
+    Command(
+        name="audit-log", module="audit_log", panel=_JOBS, help="Print who changed or saw what, and why."
+    ),
+    Command(name="queues", module="queues", panel=_FLEET, help="List, pause and resume queues."),
+    Command(
+        name="workers",
+        module="workers",
+        panel=_FLEET,
+        help="List the processes that work queues, those in trouble first.",
+    ),
+    Command(name="keys", module="keys", panel=_FLEET, help="List, show and release concurrency keys."),
+    Command(name="top", module="top", panel=_FLEET, help="Show queues and workers, again each second."),
     Command(
         name="web",
         module="web",
+        panel=_FLEET,
         help="Show the jobs in a browser, and let operators change them.",
     ),
-    Command(name="up", module="up", help="Run a nats-server for development on this machine."),
-    Command(name="jobs", module="jobs", help="List, show, watch and steer jobs."),
-    Command(name="dead", module="dead", help="List dead jobs, group them by error, replay or dismiss them."),
-    Command(name="bulk", module="bulk", help="List, show, watch and steer actions on many jobs."),
-    Command(name="keys", module="keys", help="List, show and release concurrency keys."),
-    Command(name="queues", module="queues", help="List, pause and resume queues."),
     Command(
-        name="workers", module="workers", help="List the processes that work queues, those in trouble first."
+        name="metrics",
+        module="metrics",
+        panel=_FLEET,
+        help="Print the numbers of the fleet as Prometheus reads them.",
     ),
-    Command(name="tail", module="tail", help="Print the events of all jobs as they are stored."),
-    Command(name="top", module="top", help="Show queues and workers, again each second."),
-    Command(name="audit-log", module="audit_log", help="Print who changed or saw what, and why."),
+    Command(
+        name="admin",
+        module="admin",
+        panel=_FLEET,
+        help="Run what a fleet needs in addition to its workers.",
+    ),
+    Command(name="up", module="up", panel=_SERVER, help="Run a nats-server for development on this machine."),
+    Command(
+        name="doctor",
+        module="doctor",
+        panel=_SERVER,
+        help="Look for what keeps jobs from running, and print the remedy of each fault.",
+    ),
     Command(
         name="provision",
         module="provision",
+        panel=_CONTRACTS,
         help="Plan and apply what contracts change on a server.",
     ),
     Command(
-        name="metrics", module="metrics", help="Print the numbers of the fleet as Prometheus reads them."
-    ),
-    Command(name="admin", module="admin", help="Run what a fleet needs in addition to its workers."),
-    Command(
         name="permissions",
         module="permissions",
+        panel=_CONTRACTS,
         help="Print what a user of NATS must be allowed to do, as server configuration.",
     ),
     Command(
         name="audit",
         module="audit",
+        panel=_CONTRACTS,
         help="Read the payload of every job that waits or is dead, as a worker of a contract would. Nothing is changed.",
     ),
 )
@@ -74,7 +106,10 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:  # typer passes its own settings
         super().__init__(**settings)
         self.commands = {
-            command.name: TyperCommand(command.name, help=command.help, callback=None) for command in COMMANDS
+            command.name: TyperCommand(
+                command.name, help=command.help, rich_help_panel=command.panel, callback=None
+            )
+            for command in COMMANDS
         }
 
     # The types of the parameters are private to typer.
