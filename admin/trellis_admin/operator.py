@@ -19,6 +19,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from trellis_nats import Options, Service
 from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
+from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.audit_log import (
@@ -32,7 +33,7 @@ from trellis_admin.audit_log import (
 from trellis_admin.bulk import BulkActions
 from trellis_admin.keys import KeyActions
 from trellis_admin.payloads import PayloadContract
-from trellis_admin.projection import CaughtUp
+from trellis_admin.projection import CaughtUp, forget_if_purged
 from trellis_admin.projection.follower import Progress, ignore_progress
 from trellis_admin.queries import (
     Count,
@@ -207,7 +208,12 @@ class Operator(Steering):
             TransportError: the server did not answer.
         """
         place = await self.session.find(job)
-        return await read_history(self.session.connection, place.prefix, place.id)
+        connection = self.session.connection
+        try:
+            return await read_history(connection, place.prefix, place.id)
+        except JobNotFound:
+            await forget_if_purged(connection, self.session.database, place.prefix, place.id)
+            raise
 
     async def audit_log(
         self,

@@ -6,6 +6,7 @@
 from trellis_admin.projection.check import Checked, Difference, check_projection
 from trellis_admin.projection.database import Database, ProjectionProblem, connect_reader
 from trellis_admin.projection.follower import CaughtUp, catch_up, follow
+from trellis_admin.projection.purged import forget_if_purged
 
 __all__ = [
     "CaughtUp",
@@ -17,4 +18,5 @@ __all__ = [
     "check_projection",
     "connect_reader",
     "follow",
+    "forget_if_purged",
 ]

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trellis_admin.projection import CaughtUp, Checked, Database, catch_up, check_projection, follow
+from trellis_admin.projection import (
+    CaughtUp,
+    Checked,
+    Database,
+    catch_up,
+    check_projection,
+    follow,
+    forget_if_purged,
+)
 from trellis_admin.projection.incoming import Incoming
 from trellis_admin.projection.writer import Writer
 from trellis_admin.queries import JobFilter, Selection, list_jobs, read_status
@@ -188,6 +196,24 @@ async def test_purged_jobs_are_dropped(nats_server: NatsServer, tmp_path: Path) 
             await catch_up(connection, database)
             first = min(row.created_sequence for row in list_jobs(database.connection, ALL).rows)
             assert first >= 60
+
+
+async def test_a_job_that_was_purged_by_hand_is_forgotten_when_it_is_looked_up(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    path, prefix = tmp_path / "p", "trellis.jobs.shop.pack"
+    async with jobs_stream(nats_server) as connection:
+        await store(connection, jobs(0, 6))
+        with closing(Database.open(path)) as database:
+            await catch_up(connection, database)
+            await purge_stream(connection, "JOBS", f"{prefix}.JOB4.>")
+
+            assert not await forget_if_purged(connection, path, prefix, "JOB3")
+            assert await forget_if_purged(connection, path, prefix, "JOB4")
+            assert not await forget_if_purged(connection, path, prefix, "JOB4")
+            assert {row.id for row in list_jobs(database.connection, ALL).rows} == {
+                f"JOB{number}" for number in (0, 1, 2, 3, 5)
+            }
 
 
 async def test_two_processes_may_read_into_one_file(nats_server: NatsServer, tmp_path: Path) -> None:
