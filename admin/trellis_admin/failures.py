@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import cast
 
 from trellis_nats import ConfigurationError, TrellisError
 from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound
@@ -21,6 +22,10 @@ __all__ = ["describe_failure", "exit_code_of"]
 
 def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     """Return the text for stderr and the exit code; None for an error that is a fault of the program."""
+    if isinstance(error, ExceptionGroup):  # of tasks that failed together
+        members = cast("tuple[Exception, ...]", error.exceptions)
+        described = [describe_failure(member) for member in members]
+        return None if None in described else described[0]
     if isinstance(error, InvalidManifest):
         return str(error), ExitCode.INVALID
     code = exit_code_of(error)

@@ -12,7 +12,7 @@ from trellis_admin.exits import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trellis_admin.bulk import BulkRecord
+    from trellis_admin.bulk import BulkPlan, BulkRecord
     from trellis_admin.operator import Operator
 
 __all__ = [
@@ -137,7 +137,7 @@ async def act_on_many(
     plan = await operator.bulk.plan(action, await choose(operator, [query]))
     if dry_run or not plan.count:
         if as_json:
-            print_json("bulk-plan", {"plan": {**_plan(plan), "dryRun": plan.dry_run}})
+            print_json("bulk-plan", {"plan": _plan_to_wire(plan)})
         else:
             print_text(describe_plan(plan))
         return
@@ -152,12 +152,13 @@ async def act_on_many(
     await run_bulk(operator, record, as_json=as_json)
 
 
-def _plan(plan: object) -> dict[str, object]:
+def _plan_to_wire(plan: BulkPlan) -> dict[str, object]:
     return {
-        "action": getattr(plan, "action", None),
-        "filter": getattr(getattr(plan, "filter", None), "text", None),
-        "at": getattr(plan, "at", None),
-        "count": getattr(plan, "count", None),
+        "action": plan.action,
+        "filter": plan.filter.text,
+        "at": plan.at,
+        "count": plan.count,
+        "dryRun": plan.dry_run,
     }
 
 

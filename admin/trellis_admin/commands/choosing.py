@@ -127,9 +127,7 @@ async def choose(
 
     parts = list(words or ())
     if queues:
-        # `service/queue` is not a word of filters: the prefixes of its subjects are.
-        found = [await find_prefix(operator, name) if "/" in name else name for name in queues]
-        parts.append(f"queue:{','.join(found)}")
+        parts.append(f"queue:{','.join(queues)}")
     if states:
         parts.append(f"state:{','.join(states)}")
     query = " ".join(parts)

@@ -164,7 +164,7 @@ def _list_pairs(db: sqlite3.Connection, job_filter: JobFilter) -> tuple[list[Pai
 
 def _is_queue_allowed(job_filter: JobFilter, name: str, service: str, prefix: str) -> bool:
     for term in job_filter.terms:
-        if term.word is Word.QUEUE and name not in term.values and prefix not in term.values:
+        if term.word is Word.QUEUE and not {name, f"{service}/{name}", prefix} & {*term.values}:
             return False
         if term.word is Word.SERVICE and service not in term.values:
             return False

@@ -62,7 +62,11 @@ async def test_a_filter_and_its_shortcuts_mean_the_same(operated: Operated) -> N
     words = await operated.run("jobs", "list", "state:completed", "queue:pack", "--ids")
     options = await operated.run("jobs", "list", "-s", "completed", "-q", "shop/pack", "--ids")
 
-    assert words.out.split() == options.out.split() == operated.completed[::-1]
+    both = await operated.run("jobs", "list", "state:completed", "queue:shop/pack", "--ids")
+    other = await operated.run("jobs", "list", "queue:other/pack")
+
+    assert words.out.split() == options.out.split() == both.out.split() == operated.completed[::-1]
+    assert other.code == 2
 
 
 async def test_nothing_that_matches_is_said(operated: Operated) -> None:

@@ -1,0 +1,42 @@
+"""Every error of a user is a sentence and an exit code; a fault of the program is not."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from trellis_admin.exits import ExitCode
+from trellis_admin.failures import describe_failure
+from trellis_admin.packages import UnreadablePackage
+from trellis_admin.queries import FilterProblem
+from trellis_admin.session import AmbiguousJob
+from trellis_nats.errors import JobNotFound, NoResponders, TrellisError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (FilterProblem("no such word"), ExitCode.USAGE),
+        (UnreadablePackage("no such package"), ExitCode.USAGE),
+        (AmbiguousJob("several"), ExitCode.USAGE),
+        (JobNotFound("no such job"), ExitCode.NOT_FOUND),
+        (TrellisError("the server is away"), ExitCode.SERVER),
+        (sqlite3.OperationalError("database is locked"), ExitCode.SERVER),
+    ],
+)
+def test_an_error_is_a_sentence_and_a_code(error: Exception, code: ExitCode) -> None:
+    assert describe_failure(error) == (f"trellis: {error}", code)
+
+
+def test_errors_of_tasks_that_failed_together_are_one_sentence() -> None:
+    group = ExceptionGroup("tasks", [NoResponders("away"), JobNotFound("gone")])
+
+    described = describe_failure(group)
+
+    assert described is not None
+    assert described[1] is ExitCode.SERVER
+
+
+def test_a_fault_of_the_program_is_not_hidden() -> None:
+    assert describe_failure(KeyError("x")) is None
+    assert describe_failure(ExceptionGroup("tasks", [JobNotFound("gone"), KeyError("x")])) is None
