@@ -17,6 +17,8 @@ _LANES_MAX: Final = 30
 _TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 """Seconds between two lines of the grid."""
 _TICKS_MAX: Final = 8
+_NARROW_TICKS_MAX: Final = 5
+_MINUTE: Final = 60
 _ROOM: Final = 0.12
 """The share of the width behind now, while the job goes on."""
 _NAME_MAX: Final = 6
@@ -106,9 +108,14 @@ class _Scale:
 
     def ticks(self) -> list[datetime]:
         span = (self.last - self.first).total_seconds()
+        # Labels with seconds are wider than those without.
         step = next(
-            (tick for tick in _TICKS if span / tick <= _TICKS_MAX),
-            _TICKS[-1] * (1 + int(span / _TICKS[-1] / 8)),
+            (
+                tick
+                for tick in _TICKS
+                if span / tick <= (_TICKS_MAX if tick >= _MINUTE else _NARROW_TICKS_MAX)
+            ),
+            _TICKS[-1] * (1 + int(span / _TICKS[-1] / _TICKS_MAX)),
         )
         begin = self.first.timestamp() // step * step
         found = (

@@ -140,7 +140,8 @@ def _describe(request: Request, entry: AuditEntry) -> Line:
     record, outcome = entry.record, entry.outcome
     icon, style, past, present = _LOOKS[record.action]
     thing, address = _describe_target(request, record)
-    rest = "" if outcome is None or not outcome.text else f": {outcome.text}"
+    is_new = outcome is not None and outcome.text and not outcome.text.startswith(past.split()[0])
+    rest = f": {outcome.text}" if outcome is not None and is_new else ""
     phase = Phase.BEGAN if outcome is None else outcome.phase
     if phase in {Phase.REFUSED, Phase.DENIED}:
         icon, style, verb = "lock", "s-dead", f"was refused: {record.action} of"

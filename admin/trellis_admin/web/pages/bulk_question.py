@@ -158,7 +158,7 @@ def _make_question(request: Request, plan: BulkPlan) -> Question:
         icon=action.icon,
         fields=(("plan", _write_plan(console, plan)),),
         dry=tuple(_list_dry(plan, action)),
-        has_pace=plan.action.sends,
+        has_pace=plan.action.sends and count > BEGIN_WITH,
         rate=f"{RATE:g}" if plan.action.sends else None,
         rate_hint=hint,
         has_reason=True,

@@ -106,7 +106,7 @@ async def show_overview(request: Request) -> Response:
         ),
         "ceiling": max(2, charts.nice_ceiling(max(series.values, default=0))),
         "low_ceiling": charts.nice_ceiling(_tallest(view)),
-        "labels": charts.time_labels(series.start, series.start + series.step * len(series.values), 5),
+        "labels": charts.time_labels(series.start, series.start + series.step * (len(series.values) - 1), 5),
         "columns": [_column(request, column, sort) for column in _COLUMNS],
         "queues": sorted(view.queues, key=_SORTS.get(sort, _SORTS["waiting"])),
         "services": len({queue.service for queue in view.queues}),
@@ -170,21 +170,35 @@ def _describe(request: Request, item: Attention) -> Todo:
             what, detail = f"{item.number:,} dead with one error", f"{where} · {item.subject}"
             return Todo("s-dead", "s-dead", what, detail, dead_group(request, item.fingerprint), item.since)
         case AttentionKind.NO_WORKER:
-            return Todo("warn", "s-dead", f"{where} has no worker", f"{jobs} wait", queue, item.since)
+            return Todo(
+                "warn",
+                "s-dead",
+                f"{where} has no worker",
+                f"{plural(item.number, 'job waits', 'jobs wait')}",
+                queue,
+                item.since,
+            )
         case AttentionKind.SILENT:
             what, address = "A worker is silent", path(request, "workers")
             return Todo("warn", "s-retry", what, f"{item.subject} · {jobs} in hand", address, item.since)
         case AttentionKind.PAUSED:
-            return Todo("pause", "s-retry", f"{where} is paused", f"{jobs} wait", queue, item.since)
+            return Todo(
+                "pause",
+                "s-retry",
+                f"{where} is paused",
+                f"{plural(item.number, 'job waits', 'jobs wait')}",
+                queue,
+                item.since,
+            )
         case AttentionKind.OTHER_VERSION:
-            what = f"{jobs} wait for a newer worker"
+            what = f"{plural(item.number, 'job waits', 'jobs wait')} for a newer worker"
             address = jobs_link(request, f"queue:{where} contract:{item.subject[:12]} state:pending,retry")
             return Todo(
                 "branch", "faint", what, f"{where} · contract {item.subject[:8]}", address, item.since
             )
         case AttentionKind.OVERDUE:
             what, address = (
-                f"{jobs} passed their deadline",
+                f"{jobs} passed {'its' if item.number == 1 else 'their'} deadline",
                 jobs_link(request, f"queue:{where} state:pending,retry"),
             )
             return Todo("s-expired", "s-expired", what, f"{where} · none was expired", address, item.since)
