@@ -6,13 +6,16 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from trellis_nats import Client, Options, Runtime, Service
 
 __all__ = ["UnreadablePackage", "load_client", "load_registered", "load_service"]
 
 Loaded = TypeVar("Loaded", Service, Client)
+
+_FILES: Final = frozenset({".json", ".py", ".toml", ".yaml", ".yml"})
+"""What a path ends with that names a file. Any other name with dots is that of a module."""
 
 
 class UnreadablePackage(Exception):
@@ -41,7 +44,7 @@ def _load_class(manifest: str, base: type[Loaded], kind: str) -> type[Loaded]:
     folder = path.parent if path.is_file() else path
     if folder.is_dir():
         package = _import_folder(folder.resolve(), manifest)
-    elif path.suffix or "/" in manifest:
+    elif path.suffix in _FILES or "/" in manifest:
         raise UnreadablePackage(f"{manifest} does not exist")
     else:
         package = _import_from(Path.cwd(), manifest, manifest)

@@ -35,6 +35,13 @@ async def test_roles_and_packages_are_joined() -> None:
     }
 
 
+async def test_a_package_may_be_a_module_inside_another_one() -> None:
+    ended = await run_trellis_here("permissions", "worker", "trellis_admin.rpc.trellis_jobs_participant")
+
+    assert (ended.code, ended.error) == (0, "")
+    assert "rpc.v1.Jobs.ReplayDLQ" in ended.out
+
+
 async def test_prefixes_are_those_of_the_options() -> None:
     ended = await run_trellis_here(
         "permissions", "viewer", PACKAGE, "--domain", "hub", "--inbox-prefix", "_INBOX.anna"
