@@ -6,7 +6,7 @@ import sqlite3
 from typing import cast
 
 from trellis_nats import ConfigurationError, TrellisError
-from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound
+from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound, PermissionsMissing
 
 from trellis_admin.audit_log import AuditFilterProblem
 from trellis_admin.bulk import BulkNotFound, BulkProblem
@@ -35,6 +35,8 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
 def exit_code_of(error: Exception) -> ExitCode | None:
     """Return the exit code for an error; None for a fault of the program."""
     match error:
+        case PermissionsMissing():
+            return ExitCode.SERVER
         case (
             UnreadablePackage()
             | ConfigurationError()

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from orders_participant import ChargePaymentJob, ChargePaymentPayload, ChargePaymentResult, OrdersService
 from trellis_admin.commands.choosing import complete_queue
-from trellis_nats import JobState
+from trellis_nats import JobState, permissions
 from trellis_nats.testing import NatsServer, service_under_test
 
 from tests.house.sources import ROOT
+from tests.support.depot import Depot, accounts, login
 from tests.support.operated import Operated, operated_shop
 from tests.support.operating import denying
 from tests.support.shop import Parcel, Shop
@@ -232,3 +233,41 @@ async def test_completion_knows_the_queues_of_the_newest_index(operated: Operate
 
     assert complete_queue("pa") == ["pack"]
     assert complete_queue("") == ["charge", "pack"]
+
+
+async def test_a_viewer_reads_everything_and_changes_nothing_and_an_operator_may() -> None:
+    users = {
+        "root": None,
+        "viewer": permissions(Depot, "viewer"),
+        "operator": permissions(Depot, "operator"),
+    }
+    async with (
+        NatsServer(config=accounts(users)) as server,
+        Depot.connect(server.url, options=login("root")) as depot,
+    ):
+        ref = await depot.jobs.pack.create(Parcel(number=1))
+
+        async def run(user: str, *arguments: str) -> Ended:
+            return await run_trellis_here(
+                *arguments, "--server", server.url, "--user", user, "--password", user
+            )
+
+        reading = (
+            ["jobs", "list"],
+            ["jobs", "show", ref.id],
+            ["dead", "groups"],
+            ["queues"],
+            ["workers"],
+            ["bulk"],
+        )
+        read = [
+            await run("viewer", *command) for command in (*reading, ["audit-log"], ["keys", "list", "pack"])
+        ]
+        refused = await run("viewer", "jobs", "cancel", ref.id)
+        state = (await ref.get()).state
+        cancelled = await run("operator", "jobs", "cancel", ref.id)
+
+    assert [ended.code for ended in read] == [0] * len(read), [ended.error for ended in read]
+    assert (refused.code, state) == (3, JobState.PENDING)
+    assert "trellis: " in refused.error
+    assert cancelled.code == 0, cancelled.error

@@ -10,7 +10,7 @@ from trellis_admin.failures import describe_failure
 from trellis_admin.packages import UnreadablePackage
 from trellis_admin.queries import FilterProblem
 from trellis_admin.session import AmbiguousJob
-from trellis_nats.errors import JobNotFound, NoResponders, TrellisError
+from trellis_nats.errors import JobNotFound, NoResponders, PermissionsMissing, TrellisError
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from trellis_nats.errors import JobNotFound, NoResponders, TrellisError
         (AmbiguousJob("several"), ExitCode.USAGE),
         (JobNotFound("no such job"), ExitCode.NOT_FOUND),
         (TrellisError("the server is away"), ExitCode.SERVER),
+        (PermissionsMissing(["subscribe to x"]), ExitCode.SERVER),
         (sqlite3.OperationalError("database is locked"), ExitCode.SERVER),
     ],
 )
