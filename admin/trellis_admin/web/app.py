@@ -20,7 +20,7 @@ from trellis_admin.web.pages.bulk_question import ask_group, ask_selection, begi
 from trellis_admin.web.pages.dead import show_dead, show_dead_group
 from trellis_admin.web.pages.display import change_preferences, show_keyboard
 from trellis_admin.web.pages.entrance import enter, show_entrance
-from trellis_admin.web.pages.job import reveal_payload, show_job
+from trellis_admin.web.pages.job import reveal_payload, show_job, show_stack
 from trellis_admin.web.pages.job_questions import ask_job, change_job
 from trellis_admin.web.pages.jobs import show_jobs
 from trellis_admin.web.pages.key import ask_key, release_key, show_key
@@ -97,6 +97,7 @@ def _changes(endpoint: Endpoint) -> list[Route]:
     questions = [
         Route("/ask", question(ask_selection), name="ask"),
         Route("/dead/{fingerprint}/{action}", question(ask_group), name="ask_group"),
+        Route(f"{job}/stack", question(show_stack), name="stack"),
         Route(f"{job}/{{action}}", question(ask_job), name="ask_job"),
         Route(f"{queue}/{{action}}", question(ask_queue), name="ask_queue"),
         Route(key, question(ask_key), name="ask_key"),

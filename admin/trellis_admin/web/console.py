@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,7 +96,6 @@ class Console:
     _connection: Connection | None = None
     _path: Path | None = None
     _pool: ThreadPoolExecutor | None = None
-    _local: threading.local = field(default_factory=threading.local)
     _stack: AsyncExitStack | None = None
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _navigation: tuple[float, Navigation] | None = None
@@ -149,16 +147,18 @@ class Console:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Ask the projection in a thread, whose connection can only read.
+        """Ask the projection in a thread, with a connection that can only read.
 
         Raises:
             ProjectionProblem: the file cannot be used.
         """
-        if self._pool is None:
+        path = self._path
+        if self._pool is None or path is None:
             raise RuntimeError("the console has not started")
 
         def ask() -> Answer:
-            return question(self._reader(), *args, **kwargs)
+            with closing(connect_reader(path)) as reader:
+                return question(reader, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
@@ -228,12 +228,3 @@ class Console:
     def _describe_server(self) -> str:
         version = ".".join(map(str, self.connection.server_version))
         return f"nats-server {version}"
-
-    def _reader(self) -> sqlite3.Connection:
-        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
-        if reader is None:
-            if self._path is None:
-                raise RuntimeError("the console has not started")
-            reader = connect_reader(self._path)
-            self._local.reader = reader
-        return reader

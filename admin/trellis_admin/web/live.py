@@ -37,11 +37,12 @@ async def stream_changes(request: Request) -> Response:
 async def _stream(console: Console, at_least: int) -> AsyncIterator[str]:
     """Yield events. Pages about what is not in the stream of jobs, such as bulk actions, want one with each look."""
     yield "retry: 4000\n\n"
-    sent, quiet = -1, 0
+    sent, quiet, has_moved = -1, 0, False
     while True:
         status = await console.query(read_status)
         quiet += 1
-        if status.at != sent or quiet >= at_least:
+        # The look after a change is told too: what surrounds a page may be a second old.
+        if status.at != sent or has_moved or quiet >= at_least:
             behind = (
                 "Not live"
                 if describe_problem(console, datetime.now(UTC))
@@ -53,5 +54,5 @@ async def _stream(console: Console, at_least: int) -> AsyncIterator[str]:
                 "changed": sent != -1,
             }
             yield f"event: moved\nid: {status.at}\ndata: {json.dumps(said)}\n\n"
-            sent, quiet = status.at, 0
+            sent, quiet, has_moved = status.at, 0, sent not in {-1, status.at}
         await asyncio.sleep(_EACH)

@@ -37,10 +37,10 @@ from trellis_admin.web.json_text import print_json
 from trellis_admin.web.links import dead_group, jobs_link, path
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
-from trellis_admin.web.text import duration, error_text, plural
+from trellis_admin.web.text import clock, duration, error_text, plural
 from trellis_admin.web.timeline import END_LOOKS, Lane, draw_timeline
 
-__all__ = ["find_job", "reveal_payload", "show_job"]
+__all__ = ["find_job", "reveal_payload", "show_job", "show_stack"]
 
 _EVENTS: Final = 20
 _LOGS_MAX: Final = 200
@@ -98,6 +98,7 @@ class JobView:
     title: str
     ended_word: str
     actions: tuple[JobAction, ...]
+    may_ask_stack: bool
     axis: Markup
     lanes: tuple[Lane, ...]
     left_out: str
@@ -126,6 +127,14 @@ class Revealed:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where the handler of a running job is."""
+
+    text: str
+    note: str
+
+
 async def show_job(request: Request) -> Response:
     """Show a job."""
     return await _show(request, await find_job(request))
@@ -146,6 +155,18 @@ async def reveal_payload(request: Request, form: Form) -> Response:
         _describe_hidden(revealed.hidden, is_checked=revealed.is_checked),
     )
     return await _show(request, job, revealed=shown)
+
+
+async def show_stack(request: Request) -> Response:
+    """Show a job with what its handler does at this moment, as its worker says."""
+    console: Console = request.state.console
+    job = await find_job(request)
+    found = await console.operator(request.state.identity).stack(job)
+    if found is None:
+        return await _show(request, job, stack=Stack("No process answered that it runs the job.", ""))
+    lines = [f'File "{frame.file}", line {frame.line}, in {frame.function}' for frame in found.frames]
+    note = f"attempt {found.attempt} on {found.instance_id}, at {clock(found.at)}; event loop late by {duration(found.loop_lag)}"
+    return await _show(request, job, stack=Stack("\n".join(lines), note))
 
 
 async def find_job(request: Request, prefix: str | None = None) -> JobRow:
@@ -173,7 +194,9 @@ def _missing(request: Request, job_id: str) -> NotThere:
     )
 
 
-async def _show(request: Request, row: JobRow, *, revealed: Revealed | None = None) -> Response:
+async def _show(
+    request: Request, row: JobRow, *, revealed: Revealed | None = None, stack: Stack | None = None
+) -> Response:
     console: Console = request.state.console
     try:
         job = await read_history(console.connection, row.prefix, row.id)
@@ -186,6 +209,7 @@ async def _show(request: Request, row: JobRow, *, revealed: Revealed | None = No
         "view": _make_view(request, job, row, family, same),
         "payload_size": None if job.payload is None else len(job.payload),
         "revealed": revealed,
+        "stack": stack,
     }
     return await show(request, "job.html", "jobs", values, here=job.queue, is_secret=revealed is not None)
 
@@ -230,6 +254,7 @@ def _make_view(
         title=_TITLES.get(job.state, job.state.capitalize()).format(tries=job.tries, max_tries=job.max_tries),
         ended_word=_ENDED.get(job.state, str(job.state)),
         actions=tuple(_offer(request, job)) if may else (),
+        may_ask_stack=may and job.state is JobState.ACTIVE,
         axis=timeline.axis,
         lanes=timeline.lanes,
         left_out=f"The first {timeline.left_out} attempts are not drawn." if timeline.left_out else "",
