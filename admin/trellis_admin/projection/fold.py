@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trellis_nats.jobs.keys.model.event_fields import stored_key
-from trellis_nats.jobs.model.event import LifecycleEvent, instant
+from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, instant
 from trellis_nats.jobs.model.lifecycle import is_counted
 from trellis_nats.jobs.model.outcome import RELEASED as RELEASED_TEXT
 from trellis_nats.jobs.model.raw_members import raw_members
@@ -202,8 +202,7 @@ def _advance(changes: Changes, job: Job, event: LifecycleEvent, message: Incomin
         changes.series[job.prefix, minute, RELEASED if is_released else code] += 1
     _measure(changes, job, kind, state, at)
     if event.progress is not None and kind == EventType.PROGRESS:
-        progress = event.progress.model_dump_json(by_alias=True, exclude_none=True)
-        job.progress = progress if len(progress) <= _PROGRESS_MAX else None
+        job.progress = _write_progress(event.progress)
     job.tries = min(event.tries, _NUMBER_MAX)
     if kind not in STATE_EVENTS and state == job.state:
         return  # a report of an attempt that is known to run
@@ -240,6 +239,15 @@ def _measure(changes: Changes, job: Job, kind: str, state: int, at: int) -> None
         changes.series[job.prefix, minute, WAIT + bucket_of(waited)] += 1
     elif job.state == _ACTIVE and state != _ACTIVE and job.started_at is not None:
         changes.series[job.prefix, minute, RUN + bucket_of(at - job.started_at)] += 1
+
+
+def _write_progress(progress: JobProgress) -> str | None:
+    """Return a report as JSON: what is shown of it, and not what else a runtime put there."""
+    members = {name: getattr(progress, name) for name in ("step", "message", "current", "total")}
+    text = json.dumps(
+        {name: value for name, value in members.items() if value is not None}, ensure_ascii=False
+    )
+    return clean_text(text, _PROGRESS_MAX) if len(text) <= _PROGRESS_MAX else None
 
 
 def _take_error(changes: Changes, job: Job, event: LifecycleEvent) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from trellis_admin.projection.arguments import hash_argument, list_arguments
@@ -205,7 +205,19 @@ def test_an_event_counts_only_under_its_own_subject(subject: str) -> None:
                 st.lists(inner, max_size=3)
                 | st.dictionaries(
                     st.sampled_from(
-                        ["instanceId", "key", "keyHash", "type", "actor", "bulkId", "parentJobId", "kind"]
+                        [
+                            *(
+                                "instanceId",
+                                "key",
+                                "keyHash",
+                                "type",
+                                "actor",
+                                "bulkId",
+                                "parentJobId",
+                                "kind",
+                            ),
+                            *("step", "message", "current", "total"),
+                        ]
                     ),
                     inner,
                 )
@@ -215,6 +227,8 @@ def test_an_event_counts_only_under_its_own_subject(subject: str) -> None:
     ),
     kind=st.sampled_from(EventType),
 )
+@example(fields={"progress": {"other": "\ud800"}, "payload": {}}, kind=EventType.PROGRESS)
+@example(fields={"progress": {"current": 10**400, "total": 1e-300}}, kind=EventType.PROGRESS)
 def test_no_member_of_an_event_stops_the_projection(
     tmp_path: Path, fields: dict[str, JsonValue], kind: EventType
 ) -> None:
