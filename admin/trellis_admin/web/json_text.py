@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
 from markupsafe import Markup, escape
 
-__all__ = ["SECRET", "print_json"]
+__all__ = ["SECRET", "print_editable", "print_json"]
 
 SECRET: Final = "secret in the schema, stays hidden"  # noqa: S105 - the words in its place
 _INDENT: Final = "  "
 _SHORT: Final = 60
 """A list or an object that is not longer stays on one line."""
+
+_TAG: Final = re.compile("<[^>]*>")
 
 Place = tuple[str, ...]
 
@@ -49,6 +53,12 @@ def print_json(stored: bytes, is_secret: Callable[[Place], bool] = lambda _: Fal
         return Markup("").join(_print(value, (), "", is_secret))
     except (ValueError, RecursionError):
         return escape(stored.decode("utf-8", "replace"))
+
+
+def print_editable(stored: bytes) -> str:
+    """Return stored JSON as text for a field in which it is edited: with line breaks, and otherwise as it is stored."""
+    # `striptags` would also replace every run of spaces, inside of strings too.
+    return html.unescape(_TAG.sub("", str(print_json(stored))))
 
 
 def _print(value: object, place: Place, indent: str, is_secret: Callable[[Place], bool]) -> Iterator[Markup]:
@@ -96,4 +106,5 @@ def _enclose(
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    # UTF-8 does not have lone surrogates, which JavaScript stores: they stay escaped.
+    return json.dumps(text, ensure_ascii=False).encode(errors="backslashreplace").decode()

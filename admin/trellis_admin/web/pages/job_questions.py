@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from trellis_admin.queries import JobRow
 from trellis_admin.web.actions import ACTIONS, CANCEL, DISMISS, EDIT, REPLAY, RETRY, JobAction
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import redirect, show
-from trellis_admin.web.json_text import print_json
+from trellis_admin.web.json_text import print_editable
 from trellis_admin.web.links import path
 from trellis_admin.web.notices import Notice
 from trellis_admin.web.pages.job import find_job
@@ -23,6 +24,7 @@ from trellis_admin.web.questions import Question
 
 __all__ = ["ask_job", "change_job"]
 
+_HIDDEN_SHOWN: Final = 5
 _TEXTS: Final = {
     RETRY.name: "It begins again with the payload that is stored, and with all its attempts.",
     REPLAY.name: "It begins again with the payload that is stored, and with all its attempts. It keeps its id.",
@@ -104,7 +106,9 @@ async def _ask_edit(
     if payload is None:
         console: Console = request.state.console
         revealed = await console.operator(request.state.identity, job.prefix).reveal(job)
-        payload = print_json(revealed.text).striptags() if not revealed.hidden else revealed.text.decode()
+        if revealed.hidden:
+            return redirect(request, path(request, "job", job=job.id), _cannot_edit(job, revealed.hidden))
+        payload = print_editable(revealed.text)
     ask = Question(
         heading="Edit and replay this job?",
         what=f"{job.queue} · {job.id} · {job.state}",
@@ -123,6 +127,14 @@ async def _ask_edit(
     return await show(
         request, "question.html", "jobs", {"ask": ask}, here=job.queue, status=status, is_secret=True
     )
+
+
+def _cannot_edit(job: JobRow, hidden: Sequence[str]) -> Notice:
+    text = (
+        f"The schema calls {', '.join(hidden[:_HIDDEN_SHOWN])} secret: the new job would have placeholders there. With the whole payload in "
+        f"a file: trellis dead replay {job.id} --edit FILE --contract PACKAGE"
+    )
+    return Notice("bad", "The payload cannot be edited here: a part of it stays hidden", text)
 
 
 def _fields(job: JobRow) -> tuple[tuple[str, str], ...]:

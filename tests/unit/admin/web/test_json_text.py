@@ -1,8 +1,11 @@
 """Payloads as pages print them: digit by digit, without what is secret."""
 
+import json
+
+import pytest
 from markupsafe import Markup
 from trellis_admin.samples.redaction import is_replaced
-from trellis_admin.web.json_text import SECRET, print_json
+from trellis_admin.web.json_text import SECRET, print_editable, print_json
 
 
 def test_numbers_keep_every_digit() -> None:
@@ -16,6 +19,18 @@ def test_numbers_keep_every_digit() -> None:
 
     for number in ("90071992547409931", "18446744073709551615", "1.10", "1e-400", "9" * 5000):
         assert number in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["two  spaces", "\u00a0 \u3000\u2028", "<b> &amp; 'x'", "tab\t", "\\", "<!-- a -->", "\ud800"]
+)
+def test_what_is_edited_is_what_is_stored(text: str) -> None:
+    stored = {"text": text, text: [text, 1, {"a": None, "b": []}], "id": 90071992547409931}
+
+    shown = print_editable(json.dumps(stored).encode())
+
+    assert json.loads(shown.encode()) == stored
+    assert "\n" in shown
 
 
 def test_a_secret_is_not_in_the_text() -> None:
