@@ -210,7 +210,7 @@ def _find(db: sqlite3.Connection, word: Word, value: str) -> list[Finder]:
         return [_equal(column, value) for column in columns]
     match word:
         case Word.ID:
-            return [_id(value)]
+            return [_id(db, value)]
         case Word.KEY:
             return _keys(value)
         case Word.WORKER | Word.ACTOR:
@@ -228,14 +228,22 @@ def _find(db: sqlite3.Connection, word: Word, value: str) -> list[Finder]:
 def _text(db: sqlite3.Connection, value: str) -> list[Finder]:
     found = [*_errors(db, value), *_keys(value)]
     if _ID_PART.fullmatch(value):
-        found.append(_id(value))
+        found.append(_id(db, value))
     if _TRACE.fullmatch(value.lower()):
         found.append(_equal("trace_id", value.lower()))
     return found
 
 
-def _id(value: str) -> Finder:
-    return _range("id", value, value + _LAST_CHARACTER)
+def _id(db: sqlite3.Connection, value: str) -> Finder:
+    prefix, dot, job_id = value.rpartition(".")
+    if not dot:
+        return _range("id", value, value + _LAST_CHARACTER)
+    found = db.execute("SELECT number FROM queue WHERE prefix = ?", (prefix,)).fetchone()
+    one = (job_id, -1 if found is None else int(found[0]))
+    return Finder(
+        Condition("SELECT created_seq FROM job WHERE id = ? AND queue = ?", one),
+        Condition("(+id = ? AND +queue = ?)", one),
+    )
 
 
 def _argument(db: sqlite3.Connection, value: str) -> Finder:

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 from orders_participant import OrdersService
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from trellis_admin.audit_log import Action, Phase, read_audit
@@ -22,7 +23,17 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
-from tests.support.console_jobs import BIG, CHARGE, DEAD_ID, RUNNING_ID, SECRET, JobSeed, seed_jobs, store_job
+from tests.support.console_jobs import (
+    BIG,
+    CHARGE,
+    DEAD_ID,
+    RUNNING_ID,
+    SECRET,
+    SYNC,
+    JobSeed,
+    seed_jobs,
+    store_job,
+)
 from tests.support.console_pages import OpenConsole
 from tests.support.console_requests import browsing, field, heading, links_of, submit
 from tests.support.eventually import eventually
@@ -167,6 +178,50 @@ async def test_a_payload_is_revealed_once_and_recorded(nats_server: NatsServer, 
     assert SECRET in revealed.text
     assert str(BIG) not in revealed.text, "the schema does not declare the member"
     assert [(entry.record.action, entry.record.actor) for entry in entries] == [(Action.REVEAL, "oncall-eu")]
+
+
+async def test_a_payload_is_edited_as_it_is_stored(nats_server: NatsServer, tmp_path: Path) -> None:
+    stored: dict[str, JsonValue] = {"orderId": "two  spaces\u3000", "customerId": "<b>", "amountCents": 1}
+    dead = [(EventType.STARTED, 1.0, {}), (EventType.DEAD, 2.0, {"error": "ValueError: no"})]
+    job = JobSeed("01M8KTED1T0000000000000000", events=dead, created={"payload": stored})
+    contract = PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
+        await store_job(opened.console.connection, job)
+        await opened.catch_up()
+        page = await browser.get(f"/jobs/{job.id}/edit")
+
+    shown = re.search(r"<textarea[^>]*>(.*?)</textarea>", page.text, re.DOTALL)
+    assert shown is not None
+    assert json.loads(unescape(shown[1])) == stored
+
+
+async def test_a_payload_that_is_not_shown_whole_is_not_edited(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    contract = PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, _):
+        refused = await browser.get(f"/jobs/{DEAD_ID}/edit")
+        page = await browser.get(refused.headers["location"])
+
+    assert refused.status_code == 303
+    assert "The payload cannot be edited here" in page.text
+
+
+async def test_selected_jobs_are_these_and_no_others(nats_server: NatsServer, tmp_path: Path) -> None:
+    dead = [(EventType.STARTED, 1.0, {}), (EventType.DEAD, 2.0, {"error": "ValueError: no"})]
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        for job in (JobSeed("PAIR1", events=dead), JobSeed("PAIR10", events=dead)):
+            await store_job(opened.console.connection, job)
+        await store_job(opened.console.connection, JobSeed("PAIR1", prefix=SYNC, events=dead))
+        await opened.catch_up()
+        page = await browser.get(f"/jobs?q=id:PAIR1%20queue:{CHARGE}")
+        names = re.findall(r'name="id" value="([^"]*)"', page.text)
+        asked = await browser.get("/ask", params={"q": "", "id": names[1], "action": "dismiss"})
+        odd = await browser.get("/ask", params={"q": "", "id": f"{CHARGE}.a,PAIR1", "action": "dismiss"})
+
+    assert names == [f"{CHARGE}.PAIR10", f"{CHARGE}.PAIR1"]
+    assert "Dismiss 1 job?" in asked.text
+    assert odd.status_code == 303
 
 
 async def test_without_a_contract_every_digit_is_shown(nats_server: NatsServer, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ MATCHERS: Final[dict[str, Callable[[JobRow], bool]]] = {
     "worker:worker*": lambda row: row.worker is not None,
     "actor:op-1": lambda row: row.actor == "op-1",
     "bulk:b-1": lambda row: row.bulk == "b-1",
+    "id:trellis.jobs.shop.pack.JOB1": lambda row: row.id == "JOB1" and row.queue == "pack",
+    "id:trellis.jobs.shop.pack.JOB,trellis.jobs.shop.none.JOB1": lambda _row: False,
     "id:JOB1,JOB3": lambda row: row.id in ("JOB1", "JOB3"),
     f"created:>{datetime.fromtimestamp(START / 1000 + 20, UTC).isoformat()}": lambda row: (
         row.created_at >= from_milliseconds(START + 20_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -37,6 +38,8 @@ from trellis_admin.web.text import duration, plural, typed_number
 __all__ = ["ask_group", "ask_selection", "begin_bulk"]
 
 _PURPOSE: Final = "plan"
+_NAMED: Final = re.compile(r"[A-Za-z0-9_.-]+")
+"""The name of a job: `<prefix>.<id>`."""
 _REASONS: Final = 3
 """How many reasons of refusals a question shows."""
 _DRY_RUN: Final = TypeAdapter(DryRun)
@@ -64,6 +67,10 @@ async def ask_selection(request: Request) -> Response:
         if not chosen:
             what = "Nothing was changed. Select jobs, then choose what to do with them."
             return redirect(request, jobs_link(request, text), Notice("bad", "No job was selected", what))
+        if not all(map(_NAMED.fullmatch, chosen)):
+            what = "Nothing was changed: the id of a job has characters that no runtime can address."
+            return redirect(request, jobs_link(request, text), Notice("bad", "A job cannot be changed", what))
+        # The id alone would also find the jobs whose ids begin with it, and those of other queues.
         text = f"id:{','.join(chosen)}"
     return await _ask(request, text, given.get("action", ""), given)
 
