@@ -32,6 +32,7 @@ _UNITS: Final = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_LAST_DAY: Final = datetime.max.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
 _PLAIN: Final = re.compile(r'[^\s,":]+')
 
 
@@ -212,11 +213,11 @@ def _time_term(word: Word, written: str, token: str, now: datetime) -> Term:
         if after >= before:
             raise FilterProblem(f"{token}: the range ends before it begins")
         return Term(word, after=after, before=before)
-    if written[0] in "<>":
+    if written[:1] in {"<", ">"}:
         at = _instant(written[1:].removeprefix("="), token, now)
         return Term(word, after=at) if written[0] == ">" else Term(word, before=at)
     day = _day(written)
-    if day is not None:
+    if day is not None and day < _LAST_DAY:
         return Term(word, after=day, before=day + timedelta(days=1))
     return Term(word, after=_instant(written, token, now))
 

@@ -125,6 +125,16 @@ def test_a_wrong_filter_says_what_is_right(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ['created:""', 'since:""', "created:9999-12-31T23:59:59Z-"])
+def test_a_time_that_is_none_is_a_problem(text: str) -> None:
+    with pytest.raises(FilterProblem, match="is not a time"):
+        parse_filter(text, NOW)
+
+
+def test_the_last_day_has_no_end() -> None:
+    assert parse_filter("created:9999-12-31", NOW).text == "created:>9999-12-31T00:00:00.000Z"
+
+
 def test_chips_edit_a_filter() -> None:
     found = parse_filter("queue:pack state:dead,failed", NOW)
 
