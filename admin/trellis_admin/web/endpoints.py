@@ -23,7 +23,7 @@ from trellis_admin.projection import ProjectionProblem
 from trellis_admin.web.access import Identity
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import show
-from trellis_admin.web.links import path
+from trellis_admin.web.links import path, read_part
 from trellis_admin.web.problems import NotThere, Problem
 from trellis_admin.web.protection import Form, read_form
 from trellis_admin.web.rendering import render
@@ -114,6 +114,8 @@ class Endpoint:
         async def answer(request: Request) -> Response:
             request.state.console = self.console
             request.state.environment = self.environment
+            parts = {name: read_part(part) for name, part in request.path_params.items()}
+            request.scope["path_params"] = parts
             try:
                 if not knows:
                     return await make(request)

@@ -122,7 +122,9 @@ def render(
         preferences=preferences,
         **values,
     )
-    response = HTMLResponse(html.replace(_SPRITE, draw_sprite(pen.used), 1), status)
+    whole = html.replace(_SPRITE, draw_sprite(pen.used), 1)
+    # Texts of jobs may hold lone surrogates, which UTF-8 does not have.
+    response = HTMLResponse(whole.encode(errors="replace"), status)
     if is_secret:
         response.headers["Cache-Control"] = "no-store"
     return response

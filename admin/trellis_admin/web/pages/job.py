@@ -321,7 +321,10 @@ def _show_attempt(attempt: Attempt, now: datetime, same: SameError | None) -> Sh
 def _percent(progress: JobProgress | None) -> int:
     if progress is None or not progress.total:
         return 0
-    return min(100, max(0, int(100 * (progress.current or 0) / progress.total)))
+    try:
+        return min(100, max(0, int(100 * ((progress.current or 0) / progress.total))))
+    except (OverflowError, ValueError):  # other runtimes report integers of any size, and infinities
+        return 0
 
 
 def _note(attempt: Attempt) -> str:
