@@ -16,6 +16,7 @@ from trellis_admin.manifests import InvalidManifest
 from trellis_admin.packages import UnreadablePackage
 from trellis_admin.session import AmbiguousJob, QueueProblem
 from trellis_admin.terminal.asking import Declined
+from trellis_admin.terminal.tables import without_controls
 
 __all__ = ["describe_failure", "exit_code_of"]
 
@@ -29,7 +30,7 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     if isinstance(error, InvalidManifest):
         return str(error), ExitCode.INVALID
     code = exit_code_of(error)
-    return None if code is None else (f"trellis: {error}", code)
+    return None if code is None else (without_controls(f"trellis: {error}"), code)
 
 
 def exit_code_of(error: Exception) -> ExitCode | None:

@@ -82,6 +82,7 @@ async def act_on_jobs(
 
     from trellis_admin.failures import exit_code_of
     from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.terminal.tables import without_controls
 
     act = {
         "cancel": operator.cancel,
@@ -98,7 +99,7 @@ async def act_on_jobs(
             results.append({"id": job, "done": False, "why": str(error)})
             worst = max(worst, exit_code_of(error) or ExitCode.SERVER)
             if not as_json:
-                typer.echo(f"trellis: {error}", err=True)
+                typer.echo(without_controls(f"trellis: {error}"), err=True)
         else:
             results.append(
                 {

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from trellis_admin.exits import ExitCode
-from trellis_admin.terminal.tables import Table, fit, to_plain
+from trellis_admin.terminal.tables import Table, fit, to_plain, without_controls
 from trellis_admin.terminal.wire_json import to_wire
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ _STATE_STYLES: Final = {
 
 
 def print_text(text: str) -> None:
-    """Print lines."""
+    """Print lines. Texts of jobs may hold anything: control characters are removed."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(without_controls(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         _end_quietly()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["Column", "Table", "clean", "fit", "to_plain"]
+__all__ = ["Column", "Table", "clean", "fit", "to_plain", "without_controls"]
 
 _GAP: Final = "  "
 _WIDE_MIN: Final = 12
+_CONTROLS: Final = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+"""But line breaks and tabs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,11 @@ def clean(text: str) -> str:
     """Return the first line of a text without the characters that steer a terminal."""
     line = text.strip().split("\n", 1)[0]
     return "".join(character if character.isprintable() else " " for character in line).strip()
+
+
+def without_controls(text: str) -> str:
+    """Return lines without the characters that steer a terminal or cannot be written to one."""
+    return _CONTROLS.sub(" ", text)
 
 
 def fit(table: Table, width: int) -> tuple[Table, list[int]]:

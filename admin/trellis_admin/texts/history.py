@@ -188,12 +188,21 @@ def show_progress(progress: JobProgress) -> str:
     """Return a progress report on one line."""
     parts = [part for part in (progress.step, progress.message) if part]
     text = ": ".join(map(clean, parts))
-    if progress.current is not None and progress.total:
-        share = f"{progress.current:g} of {progress.total:g}, {progress.current / progress.total:.0%}"
-        return f"{text} ({share})" if text else share
-    if progress.current is not None:
-        return f"{text} ({progress.current:g})" if text else f"{progress.current:g}"
-    return text or "-"
+    try:
+        share = _share(progress)
+    except OverflowError:  # other runtimes report integers of any size
+        share = ""
+    if text and share:
+        return f"{text} ({share})"
+    return text or share or "-"
+
+
+def _share(progress: JobProgress) -> str:
+    if progress.current is None:
+        return ""
+    if not progress.total:
+        return f"{progress.current:g}"
+    return f"{progress.current:g} of {progress.total:g}, {progress.current / progress.total:.0%}"
 
 
 def _operator_steps(events: Sequence[HistoryEvent]) -> list[str]:

@@ -19,8 +19,10 @@ from trellis_admin.terminal import (
     to_plain,
     to_wire,
 )
+from trellis_admin.terminal.output import print_text
 from trellis_admin.terminal.tables import fit
-from trellis_admin.texts.history import show_json_text
+from trellis_admin.texts.history import show_json_text, show_progress
+from trellis_nats.jobs.model.event import JobProgress
 
 AT = datetime(2026, 11, 30, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -136,3 +138,14 @@ def test_no_question_is_asked_without_a_terminal_or_with_yes(monkeypatch: pytest
     confirm_count("5 jobs", 5, is_agreed=True)
     with pytest.raises(Declined, match="pass --yes"):
         confirm_count("5 jobs", 5, is_agreed=False)
+
+
+def test_nothing_of_a_job_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text("bulk \x1b]0;title\x07\x9b31m\r\u202e\ud800\n\tnext line")
+
+    assert capsys.readouterr().out == "bulk  ]0;title  31m   \n\tnext line\n"
+
+
+@pytest.mark.parametrize(("current", "total"), [(10**400, 5), (5, 10**400), (1e308, 1e-300), (10**400, None)])
+def test_a_progress_of_any_size_is_shown(current: float, total: float | None) -> None:
+    assert show_progress(JobProgress(message="copies", current=current, total=total)).startswith("copies")
