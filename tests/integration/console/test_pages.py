@@ -39,6 +39,10 @@ from tests.support.console_requests import browsing, field, heading, links_of, s
 from tests.support.eventually import eventually
 from tests.support.operating import operator_connection
 
+DIED: Final[list[tuple[EventType, float, dict[str, JsonValue]]]] = [
+    (EventType.STARTED, 1.0, {"tries": 1}),
+    (EventType.DEAD, 2.0, {"error": "ValueError: no"}),
+]
 VIEWER: Final = LocalAccess(Identity("support-reader", Role.VIEWER))
 QUEUE: Final = "/queues/orders-service/charge-payment"
 PAGES: Final = (
@@ -182,8 +186,7 @@ async def test_a_payload_is_revealed_once_and_recorded(nats_server: NatsServer, 
 
 async def test_a_payload_is_edited_as_it_is_stored(nats_server: NatsServer, tmp_path: Path) -> None:
     stored: dict[str, JsonValue] = {"orderId": "two  spaces\u3000", "customerId": "<b>", "amountCents": 1}
-    dead = [(EventType.STARTED, 1.0, {}), (EventType.DEAD, 2.0, {"error": "ValueError: no"})]
-    job = JobSeed("01M8KTED1T0000000000000000", events=dead, created={"payload": stored})
+    job = JobSeed("01M8KTED1T0000000000000000", events=DIED, created={"payload": stored})
     contract = PayloadContract.of(OrdersService)
     async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
         await store_job(opened.console.connection, job)
@@ -208,11 +211,10 @@ async def test_a_payload_that_is_not_shown_whole_is_not_edited(
 
 
 async def test_selected_jobs_are_these_and_no_others(nats_server: NatsServer, tmp_path: Path) -> None:
-    dead = [(EventType.STARTED, 1.0, {}), (EventType.DEAD, 2.0, {"error": "ValueError: no"})]
     async with browsing(nats_server, tmp_path) as (browser, opened):
-        for job in (JobSeed("PAIR1", events=dead), JobSeed("PAIR10", events=dead)):
+        for job in (JobSeed("PAIR1", events=DIED), JobSeed("PAIR10", events=DIED)):
             await store_job(opened.console.connection, job)
-        await store_job(opened.console.connection, JobSeed("PAIR1", prefix=SYNC, events=dead))
+        await store_job(opened.console.connection, JobSeed("PAIR1", prefix=SYNC, events=DIED))
         await opened.catch_up()
         page = await browser.get(f"/jobs?q=id:PAIR1%20queue:{CHARGE}")
         names = re.findall(r'name="id" value="([^"]*)"', page.text)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from markupsafe import Markup
+from pydantic import JsonValue
 from trellis_admin.samples.redaction import is_replaced
 from trellis_admin.web.json_text import SECRET, print_editable, print_json
 
@@ -25,7 +26,11 @@ def test_numbers_keep_every_digit() -> None:
     "text", ["two  spaces", "\u00a0 \u3000\u2028", "<b> &amp; 'x'", "tab\t", "\\", "<!-- a -->", "\ud800"]
 )
 def test_what_is_edited_is_what_is_stored(text: str) -> None:
-    stored = {"text": text, text: [text, 1, {"a": None, "b": []}], "id": 90071992547409931}
+    stored: dict[str, JsonValue] = {
+        "text": text,
+        text: [text, 1, {"a": None, "b": []}],
+        "id": 90071992547409931,
+    }
 
     shown = print_editable(json.dumps(stored).encode())
 
