@@ -44,6 +44,8 @@ class Database:
     path: Path
     connection: sqlite3.Connection
     """In autocommit mode: transactions are begun and ended by `transaction`."""
+    _file: tuple[int, int]
+    """What the path named when it was opened: a device and an inode."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -66,8 +68,8 @@ class Database:
             raise ProjectionProblem(
                 f"{path} cannot be created: {error}; choose another file with --db"
             ) from error
-        database = cls(path, connection)
         try:
+            database = cls(path, connection, _identify(path))
             database._prepare()
         except sqlite3.Error as error:
             connection.close()
@@ -81,6 +83,13 @@ class Database:
         """Close the file."""
         self.connection.close()
 
+    def is_at_its_path(self) -> bool:
+        """Return whether the path still names this file: it may be deleted at any time, and another one created."""
+        try:
+            return _identify(self.path) == self._file
+        except OSError:
+            return False
+
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
         """Run a block in a transaction that no other process writes in; an exception rolls it back."""
@@ -89,7 +98,8 @@ class Database:
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # SQLite itself has rolled back where the disk is full
+                self.connection.execute("ROLLBACK")
             raise
 
     def empty(self) -> None:
@@ -145,6 +155,11 @@ def connect_reader(path: Path) -> sqlite3.Connection:
             "file; choose another one with --db"
         )
     return connection
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, cache_kib: int, *, one_thread: bool = True) -> sqlite3.Connection:

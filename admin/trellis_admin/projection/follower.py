@@ -107,23 +107,29 @@ async def follow(
     Raises:
         PermissionDenied: the account may not read the stream.
     """
-    async with _reading(connection, database) as reading:
-        while True:
-            caught_up = await through_outages(
-                connection,
-                lambda: reading.catch_up(lambda _done, _total: changed(reading.sequence)),
-                what=f"reading stream {STREAM}",
-            )
-            changed(caught_up.sequence)
-            try:
-                async with asyncio.timeout(_LOOK_AGAIN.total_seconds()):
-                    await reading.follow(changed)
-            except (TimeoutError, OtherStream):
-                continue
-            except ApiError as error:
-                if error.err_code != _STREAM_NOT_FOUND:
-                    raise
-                await asyncio.sleep(_STREAM_AGAIN.total_seconds())
+    while True:  # a file that was deleted is read again as another one
+        async with _reading(connection, database) as reading:
+            while reading.is_at_its_path():
+                await _follow_on(connection, reading, changed)
+
+
+async def _follow_on(connection: Connection, reading: _Reading, changed: Callable[[int], None]) -> None:
+    """Catch up, and follow for a while."""
+    caught_up = await through_outages(
+        connection,
+        lambda: reading.catch_up(lambda _done, _total: changed(reading.sequence)),
+        what=f"reading stream {STREAM}",
+    )
+    changed(caught_up.sequence)
+    try:
+        async with asyncio.timeout(_LOOK_AGAIN.total_seconds()):
+            await reading.follow(changed)
+    except (TimeoutError, OtherStream):
+        return
+    except ApiError as error:
+        if error.err_code != _STREAM_NOT_FOUND:
+            raise
+        await asyncio.sleep(_STREAM_AGAIN.total_seconds())
 
 
 @asynccontextmanager
@@ -134,7 +140,7 @@ async def _reading(connection: Connection, database: Database) -> AsyncGenerator
     try:
         own = await loop.run_in_executor(executor, lambda: Database.open(database.path))
         try:
-            yield _Reading(connection, Writer(own), executor)
+            yield _Reading(connection, Writer(own), executor, own.is_at_its_path)
         finally:
             executor.submit(own.close)
     finally:
@@ -144,7 +150,15 @@ async def _reading(connection: Connection, database: Database) -> AsyncGenerator
 class _Reading:
     """One process that reads a stream into a file."""
 
-    def __init__(self, connection: Connection, writer: Writer, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        writer: Writer,
+        executor: ThreadPoolExecutor,
+        is_at_its_path: Callable[[], bool],
+    ) -> None:
+        self.is_at_its_path: Final = is_at_its_path
+        """Whether the path still names the file that is written."""
         self._connection = connection
         self._writer = writer
         self._executor = executor
@@ -184,7 +198,7 @@ class _Reading:
             return CaughtUp(self.sequence, events, was_rebuilt)
 
     async def follow(self, changed: Callable[[int], None]) -> None:
-        """Write what the stream stores from now on, until the connection is lost."""
+        """Write what the stream stores from now on, until the connection is lost or the file was deleted."""
         async with follow_stream(self._connection, STREAM, _SUBJECTS, after=self.sequence) as messages:
             buffer = PageBuffer(messages, _read_delivery)
             forget = self._connection.on_disconnect(buffer.end)
@@ -193,6 +207,8 @@ class _Reading:
                     while page := await buffer.take():
                         await self._apply(page)
                         changed(self.sequence)
+                        if not self.is_at_its_path():
+                            return
             finally:
                 forget()
 

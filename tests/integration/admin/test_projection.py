@@ -14,8 +14,10 @@ from trellis_admin.projection import (
     CaughtUp,
     Checked,
     Database,
+    ProjectionProblem,
     catch_up,
     check_projection,
+    connect_reader,
     follow,
     forget_if_purged,
 )
@@ -273,6 +275,25 @@ async def test_a_follower_notices_that_another_process_emptied_the_file(
                     other.empty()
                 await store(connection, jobs(5, 7))
                 await eventually(lambda: read_status(other.connection).jobs == 7)
+
+
+async def test_a_follower_reads_again_what_was_deleted(nats_server: NatsServer, tmp_path: Path) -> None:
+    path = tmp_path / "p"
+
+    def has_jobs(number: int) -> bool:
+        with suppress(ProjectionProblem), closing(connect_reader(path)) as reader:
+            return read_status(reader).jobs == number
+        return False
+
+    async with jobs_stream(nats_server) as connection:
+        await store(connection, jobs(0, 5))
+        with closing(Database.open(path)) as database:
+            async with following(connection, database):
+                await eventually(lambda: has_jobs(5))
+                for suffix in ("", "-wal", "-shm"):
+                    (tmp_path / f"p{suffix}").unlink()
+                await store(connection, jobs(5, 7))
+                await eventually(lambda: has_jobs(7))
 
 
 async def test_an_account_that_may_not_read_the_stream_is_refused(tmp_path: Path) -> None:
