@@ -27,6 +27,7 @@ __all__ = [
     "Reason",
     "act_on_jobs",
     "act_on_many",
+    "print_bulk",
     "run_bulk",
 ]
 
@@ -167,11 +168,9 @@ async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> 
     """Run a bulk action in this process until it is done or waits, and print what became of it."""
     from asyncio import CancelledError
 
-    from trellis_nats.clock import now
-
     from trellis_admin.bulk import BulkState
-    from trellis_admin.terminal import ProgressLine, print_json, print_text
-    from trellis_admin.texts.bulk_actions import describe_bulk, describe_progress
+    from trellis_admin.terminal import ProgressLine, print_text
+    from trellis_admin.texts.bulk_actions import describe_progress
 
     if not as_json:
         print_text(
@@ -185,11 +184,22 @@ async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> 
         except CancelledError:
             typer.echo(f"interrupted; to continue: trellis bulk resume {record.id}", err=True)
             raise
-    refusals = await operator.bulk.refusals(record.id) if ended.refused else {}
+    await print_bulk(operator, ended, as_json=as_json)
+    is_left = ended.state in {BulkState.STOPPED, BulkState.ABORTED} or ended.refused
+    raise typer.Exit(ExitCode.REFUSED if is_left else ExitCode.OK)
+
+
+async def print_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> None:
+    """Print a bulk action: how far it is, in which states its jobs are now, and why others were refused."""
+    from trellis_nats.clock import now
+
+    from trellis_admin.queries import count_bulk_states
+    from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.texts.bulk_actions import describe_bulk
+
+    refusals = await operator.bulk.refusals(record.id) if record.refused else {}
+    states = await operator.ask(count_bulk_states, record.id)
     if as_json:
-        print_json("bulk", {"bulk": ended, "refusals": refusals})
+        print_json("bulk", {"bulk": record, "refusals": refusals, "states": states})
     else:
-        print_text(describe_bulk(ended, refusals, now()))
-    raise typer.Exit(
-        ExitCode.REFUSED if ended.state in {BulkState.STOPPED, BulkState.ABORTED} or refusals else ExitCode.OK
-    )
+        print_text(describe_bulk(record, refusals, states, now()))

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from trellis_admin.commands.acting import Reason, run_bulk
+from trellis_admin.commands.acting import Reason, print_bulk, run_bulk
 from trellis_admin.commands.list_by_default import ListByDefault
 from trellis_admin.commands.operating import AsJson, operated
 
 if TYPE_CHECKING:
-    from trellis_admin.bulk import BulkRecord
     from trellis_admin.operator import Operator
 
 __all__ = ["app"]
@@ -43,22 +42,9 @@ async def list_command(operator: Operator, as_json: AsJson = False) -> None:
 @app.command("show")
 @operated
 async def show(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) -> None:
-    """Show one bulk action: how far it is, and why jobs were refused."""
+    """Show one bulk action: how far it is, in which states its jobs are now, and why jobs were refused."""
     record = await operator.bulk.read(bulk_id)
-    await _print(operator, record, as_json=as_json)
-
-
-async def _print(operator: Operator, record: BulkRecord, *, as_json: bool) -> None:
-    from trellis_nats.clock import now
-
-    from trellis_admin.terminal import print_json, print_text
-    from trellis_admin.texts.bulk_actions import describe_bulk
-
-    refusals = await operator.bulk.refusals(record.id) if record.refused else {}
-    if as_json:
-        print_json("bulk", {"bulk": record, "refusals": refusals})
-    else:
-        print_text(describe_bulk(record, refusals, now()))
+    await print_bulk(operator, record, as_json=as_json)
 
 
 @app.command("watch")
@@ -85,7 +71,7 @@ async def watch(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) ->
             break
         await asyncio.sleep(_POLL)
     if not as_json:
-        await _print(operator, record, as_json=False)
+        await print_bulk(operator, record, as_json=False)
 
 
 @app.command("go-on")
@@ -109,7 +95,7 @@ async def resume(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_
 @operated
 async def pause(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Pause a bulk action, within half a second."""
-    await _print(operator, await operator.bulk.pause(bulk_id, reason=reason), as_json=as_json)
+    await print_bulk(operator, await operator.bulk.pause(bulk_id, reason=reason), as_json=as_json)
 
 
 @app.command("abort")
@@ -119,4 +105,4 @@ async def abort(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_j
     aborted = await operator.bulk.abort(bulk_id, reason=reason)
     if aborted.needs_runner:
         aborted = await operator.bulk.run(bulk_id)
-    await _print(operator, aborted, as_json=as_json)
+    await print_bulk(operator, aborted, as_json=as_json)

@@ -45,7 +45,7 @@ async def workers(
         print_json("workers", {"workers": rows})
     elif rows:
         print_table(tabulate_workers(rows, at))
-        typer.echo(f"{len(rows)} workers, {silent} of them silent", err=True)
+        typer.echo(f"{len(rows)} worker{'' if len(rows) == 1 else 's'}, {silent} silent", err=True)
     else:
         typer.echo("no worker has sent a heartbeat within a day", err=True)
     raise typer.Exit(ExitCode.LEFT if silent else ExitCode.OK)

@@ -19,7 +19,7 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     lines = [
         f"nats-server {'.'.join(map(str, server.version))}"
         + (f", a cluster of {server.servers}" if server.servers > 1 else "")
-        + f"; {len(facts.queues)} queues, {len({beat.instance for beat in facts.heartbeats})} workers",
+        + f"; {_count(len(facts.queues), 'queue')}, {_count(len({beat.instance for beat in facts.heartbeats}), 'worker')}",
     ]
     for finding in findings:
         lines += [
@@ -30,15 +30,15 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, "", _summary(findings)])
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _summary(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.severity for finding in findings)
     if not counts:
         return f"{len(CHECKS)} checks, nothing found"
-    listed = [
-        f"{counts[severity]} {severity}{'' if counts[severity] == 1 else 's'}"
-        for severity in Severity
-        if counts[severity]
-    ]
+    listed = [_count(counts[severity], severity) for severity in Severity if counts[severity]]
     return f"{len(CHECKS)} checks: {', '.join(listed)}"
 
 

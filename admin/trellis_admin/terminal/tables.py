@@ -9,7 +9,9 @@ from typing import Final, Literal
 __all__ = ["Column", "Table", "clean", "fit", "to_plain", "without_controls"]
 
 _GAP: Final = "  "
-_WIDE_MIN: Final = 12
+_WIDE_MIN: Final = 10
+_WIDE_ENOUGH: Final = 20
+"""A wide column gets this much before minor columns are shown."""
 _CONTROLS: Final = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )
@@ -23,9 +25,12 @@ class Column:
     title: str
     align: Literal["left", "right"] = "left"
     is_wide: bool = False
-    """Whether it is shortened to the width of a terminal. At most one column of a table is."""
+    """Whether it is shortened to the width of a terminal; where several are, the widest one first."""
     is_minor: bool = False
     """Whether a narrow terminal leaves this column out."""
+    is_place: bool = False
+    """Whether its cells are `service/queue`. A narrow terminal leaves out a service that all of them have in common, and shortens
+    the others on the left: the name of the queue stays."""
 
 
 @dataclass(slots=True)
@@ -54,29 +59,57 @@ def without_controls(text: str) -> str:
 def fit(table: Table, width: int) -> tuple[Table, list[int]]:
     """Return what of a table fits into a width, and the width of each column.
 
-    Columns that are empty are left out, then minor ones, the last one first. The wide column takes what is left.
+    Columns that are empty are left out, then minor ones, the last one first. What is wide, or a place, takes what is left. Ids are
+    never shortened: a person copies them.
     """
     kept = [
         at
         for at in range(len(table.columns))
         if not table.rows or any(row[at] not in {"-", ""} for row in table.rows)
     ]
-    natural = {at: max(len(table.columns[at].title), *(len(row[at]) for row in table.rows), 1) for at in kept}
-    least = {at: min(natural[at], _WIDE_MIN) if table.columns[at].is_wide else natural[at] for at in kept}
-    for at in reversed(kept.copy()):
-        if sum(least[one] for one in kept) + len(_GAP) * (len(kept) - 1) <= width:
-            break
-        if table.columns[at].is_minor:
-            kept.remove(at)
-    left = width - sum(least[at] for at in kept) - len(_GAP) * (len(kept) - 1)
-    widths = [
-        min(natural[at], least[at] + max(left, 0)) if table.columns[at].is_wide else natural[at]
-        for at in kept
-    ]
-    fitting = Table(
-        tuple(table.columns[at] for at in kept), [tuple(row[at] for at in kept) for row in table.rows]
-    )
-    return fitting, widths
+    columns = table.columns
+    cells = {at: [row[at] for row in table.rows] for at in kept}
+    for at in kept:
+        if columns[at].is_place and _needed(_natural(columns, cells)) > width:
+            cells[at] = _without_common_service(cells[at])
+    widths = _natural(columns, cells)
+    enough = {at: min(widths[at], _WIDE_ENOUGH) if columns[at].is_wide else widths[at] for at in kept}
+    for at in reversed(kept):
+        if columns[at].is_minor and _needed(enough) > width:
+            del enough[at], widths[at]
+    _shorten({at: columns[at].is_wide for at in widths}, widths, width)
+    _shorten({at: columns[at].is_place for at in widths}, widths, width)
+    for at in widths:
+        if columns[at].is_place:
+            cells[at] = [_keep_right(cell, widths[at]) for cell in cells[at]]
+    rows = [tuple(cells[at][row] for at in widths) for row in range(len(table.rows))]
+    return Table(tuple(columns[at] for at in widths), rows), list(widths.values())
+
+
+def _natural(columns: tuple[Column, ...], cells: dict[int, list[str]]) -> dict[int, int]:
+    return {at: max(len(columns[at].title), *map(len, column), 1) for at, column in cells.items()}
+
+
+def _needed(widths: dict[int, int]) -> int:
+    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
+
+
+def _shorten(may: dict[int, bool], widths: dict[int, int], width: int) -> None:
+    """Take from the widest of the columns that may be shortened until all fit, or none is left."""
+    while _needed(widths) > width:
+        widest = max((at for at in widths if may[at]), key=widths.__getitem__, default=None)
+        if widest is None or widths[widest] <= _WIDE_MIN:
+            return
+        widths[widest] -= 1
+
+
+def _without_common_service(places: list[str]) -> list[str]:
+    services = {place.rpartition("/")[0] for place in places}
+    return [place.rpartition("/")[2] for place in places] if len(services) == 1 else places
+
+
+def _keep_right(text: str, width: int) -> str:
+    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
 
 
 def to_plain(table: Table) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+
+from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.audit_log import AuditEntry
 from trellis_admin.bulk import BulkPlan, BulkRecord, BulkState
@@ -54,7 +56,7 @@ def tabulate_bulk(records: Sequence[BulkRecord], now: datetime) -> Table:
             Column("refused", "right", is_minor=True),
             Column("began", is_minor=True),
             Column("by", is_minor=True),
-            Column("reason"),
+            Column("reason", is_wide=True),
             Column("filter", is_wide=True),
         )
     )
@@ -83,12 +85,16 @@ def describe_progress(record: BulkRecord) -> str:
     return ", ".join(parts)
 
 
-def describe_bulk(record: BulkRecord, refusals: dict[str, str], now: datetime) -> str:
-    """Return one bulk action."""
-    return "\n".join(_bulk(record, refusals, now))
+def describe_bulk(
+    record: BulkRecord, refusals: dict[str, str], states: Mapping[JobState, int], now: datetime
+) -> str:
+    """Return one bulk action, with the states in which the jobs are now that it sent."""
+    return "\n".join(_bulk(record, refusals, states, now))
 
 
-def _bulk(record: BulkRecord, refusals: dict[str, str], now: datetime) -> Iterator[str]:
+def _bulk(
+    record: BulkRecord, refusals: dict[str, str], states: Mapping[JobState, int], now: datetime
+) -> Iterator[str]:
     yield f"{record.id}  {describe_progress(record)}"
     yield f"  filter       {record.filter or 'all'}, as of sequence {record.at:,}"
     yield f"  by           {clean(record.actor)} ({clean(record.source)}), {show_age(record.created_at, now)}"
@@ -97,6 +103,8 @@ def _bulk(record: BulkRecord, refusals: dict[str, str], now: datetime) -> Iterat
     rate = "as fast as possible" if record.rate is None else f"{record.rate:g} a second"
     begin = "" if record.begin_with is None else f", began with {record.begin_with:,}"
     yield f"  rate         {rate}{begin}"
+    if states:
+        yield f"  jobs now     {', '.join(f'{states[state]:,} {state}' for state in JobState if state in states)}"
     if record.note:
         yield f"  note         {clean(record.note)}"
     if record.restarts:
@@ -118,7 +126,10 @@ def suggest_next(record: BulkRecord) -> str | None:
     """Return the command that follows, if there is one."""
     match record.state:
         case BulkState.WAITING:
-            return f"it waits: look at these jobs with `trellis jobs list bulk:{record.id}`\nnext: trellis bulk go-on {record.id}"
+            return (
+                f"it waits: look at these jobs with `trellis jobs list bulk:{record.id}`\n"
+                f"next: trellis bulk go-on {record.id}, or trellis bulk abort {record.id}"
+            )
         case BulkState.PAUSED | BulkState.STOPPED:
             return f"next: trellis bulk go-on {record.id}, or trellis bulk abort {record.id}"
         case BulkState.RUNNING:
@@ -135,17 +146,18 @@ def tabulate_audit(entries: Sequence[AuditEntry]) -> Table:
             Column("actor"),
             Column("from", is_minor=True),
             Column("action"),
-            Column("target"),
-            Column("reason"),
+            Column("target", is_wide=True),
+            Column("reason", is_wide=True),
             Column("outcome", is_wide=True),
         )
     )
     for entry in entries:
         record, outcome = entry.record, entry.outcome
         target = " ".join(f"{name}:{value}" for name, value in record.target.items() if value is not None)
-        ending = "running, or its process died" if outcome is None else f"{outcome.phase}: {outcome.text}"
+        unknown = "not ended" if record.kind == "bulk" else "running, or its process died"
+        ending = unknown if outcome is None else f"{outcome.phase}: {outcome.text}"
         table.add(
-            show_instant(record.at),
+            show_instant(record.at).partition(".")[0],
             record.actor,
             record.source,
             f"{record.action} {record.kind}",

@@ -29,7 +29,7 @@ def tabulate_queues(rows: Sequence[QueueRow], pauses: Pauses, now: datetime) -> 
     """Return queues as a table."""
     table = Table(
         (
-            Column("queue", is_wide=True),
+            Column("queue", is_place=True),
             Column("waiting", "right"),
             Column("oldest", "right"),
             Column("running", "right"),
@@ -78,7 +78,7 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
     table = Table(
         (
             Column("worker"),
-            Column("service"),
+            Column("service", is_minor=True),
             Column("is"),
             Column("heartbeat"),
             Column("running", "right"),

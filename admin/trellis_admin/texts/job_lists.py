@@ -21,7 +21,7 @@ def tabulate_jobs(rows: Sequence[JobRow], now: datetime) -> Table:
     table = Table(
         (
             Column("id"),
-            Column("queue"),
+            Column("queue", is_place=True),
             Column("state"),
             Column("attempts", "right", is_minor=True),
             Column("created", is_minor=True),
@@ -120,7 +120,7 @@ def tabulate_groups(groups: Sequence[ErrorGroup], now: datetime) -> Table:
         (
             Column("group"),
             Column("jobs", "right"),
-            Column("queue"),
+            Column("queue", is_place=True),
             Column("first", is_minor=True),
             Column("last"),
             Column("last 24 h", is_minor=True),

@@ -33,6 +33,7 @@ from trellis_admin.texts.fleet import (
 )
 from trellis_admin.texts.live_events import LiveEvent, describe_live_event
 from trellis_nats.jobs.model.queue_pause import QueuePause
+from trellis_nats.jobs.model.states import JobState
 
 from tests.support.command_texts import ID, NOW, OTHER, PREFIX, WORKER, ago, check_text
 
@@ -60,7 +61,8 @@ def test_bulk_actions() -> None:
     )
     refusals = {f"{PREFIX}.{ID}": "its deadline has passed"}
     parts = [to_plain(tabulate_bulk([BULK, stopped], NOW))]
-    parts += [describe_bulk(BULK, refusals, NOW), describe_bulk(stopped, {}, NOW)]
+    states = {JobState.DEAD: 1, JobState.COMPLETED: 9}
+    parts += [describe_bulk(BULK, refusals, states, NOW), describe_bulk(stopped, {}, {}, NOW)]
 
     check_text("bulk", "\n\n".join(parts))
 

@@ -74,6 +74,39 @@ def test_a_narrow_terminal_shortens_the_wide_column_and_leaves_out_minor_ones() 
     assert ([column.title for column in narrow.columns], widths) == (["id", "n", "error"], [6, 2, 14])
 
 
+def places(*queues: str) -> Table:
+    table = Table(
+        (Column("id"), Column("queue", is_place=True), Column("state"), Column("error", is_wide=True))
+    )
+    for queue in queues:
+        table.add("01M8NJ86D0XH1GRNWHCDEF9A5Q", queue, "dead", "GatewayTimeout: the gateway did not answer")
+    return table
+
+
+def test_a_narrow_terminal_keeps_ids_and_the_names_of_queues() -> None:
+    shown, widths = fit(places("orders-service/charge-payment", "orders-service/notify-warehouse"), 80)
+    assert [row[:2] for row in shown.rows] == [
+        ("01M8NJ86D0XH1GRNWHCDEF9A5Q", "charge-payment"),
+        ("01M8NJ86D0XH1GRNWHCDEF9A5Q", "notify-warehouse"),
+    ]
+    assert (widths, sum(widths) + 2 * 3) == ([26, 16, 5, 27], 80)
+
+    shown, widths = fit(places("orders-service/charge-payment", "shop/pack"), 80)
+    assert [row[1] for row in shown.rows] == ["orders-service/charge-payment", "shop/pack"]
+    shown, widths = fit(places("orders-service/charge-payment", "shop/pack"), 70)
+    assert [row[1] for row in shown.rows] == ["…service/charge-payment", "shop/pack"]
+    assert (widths, sum(widths) + 2 * 3) == ([26, 23, 5, 10], 70)
+
+
+def test_the_widest_of_several_wide_columns_is_shortened_first() -> None:
+    table = Table(
+        (Column("target", is_wide=True), Column("reason", is_wide=True), Column("outcome", is_wide=True))
+    )
+    table.add("t" * 60, "r" * 20, "done")
+    assert fit(table, 60)[1] == [29, 20, 7]
+    assert fit(table, 40)[1] == [14, 15, 7]
+
+
 def test_json_has_camel_case_utc_milliseconds_and_exact_integers() -> None:
     row = KeyRow(service="s", queue="q", prefix="p", key="k", key_hash="h", waiting=1, running=0, oldest=AT)
 
