@@ -22,7 +22,8 @@ from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.clock import now
 from trellis_nats.jobs.maintenance.pause_holder import PauseHolder
-from trellis_nats.jobs.pause import QueueConsumer, list_pauses, pause_queue, read_pause, resume_queue
+from trellis_nats.jobs.pause import QueueConsumer, control, list_pauses, pause_queue, read_pause, resume_queue
+from trellis_nats.jobs.pause.consumer_hold import ConsumerHold, hold_consumer, release_consumer
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.depot import Depot, login, register, standing, violations
@@ -152,6 +153,44 @@ async def test_the_leader_extends_the_holds_of_paused_queues_only() -> None:
 
         assert [await is_held(connection, consumer) for consumer in BOTH] == [True, True]
         assert not await is_held(connection, QueueConsumer("JOBS_WORK", "shop__sort"))
+
+
+async def test_a_queue_that_is_resumed_while_it_is_being_paused_is_not_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with provisioned() as (_, connection):
+
+        async def resume_first(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+            monkeypatch.undo()
+            await resume_queue(connection, "shop", "pack", consumers=BOTH)
+            return await hold_consumer(connection, consumer)
+
+        monkeypatch.setattr(control, "hold_consumer", resume_first)
+        await pause_queue(connection, "shop", "pack", by="mara", source="test", consumers=BOTH)
+
+        assert await read_pause(connection, "shop", "pack") is None
+        assert [await is_held(connection, consumer) for consumer in BOTH] == [False, False]
+
+
+async def test_a_queue_that_is_paused_while_it_is_being_resumed_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with provisioned() as (_, connection):
+        await pause_queue(connection, "shop", "pack", by="mara", source="test", consumers=BOTH)
+
+        async def pause_first(connection: Connection, consumer: QueueConsumer) -> ConsumerHold:
+            if await read_pause(connection, "shop", "pack") is None:
+                monkeypatch.undo()
+                await pause_queue(connection, "shop", "pack", by="ben", source="test", consumers=BOTH)
+            return await release_consumer(connection, consumer)
+
+        monkeypatch.setattr(control, "release_consumer", pause_first)
+        await resume_queue(connection, "shop", "pack", consumers=BOTH)
+
+        found = await read_pause(connection, "shop", "pack")
+        assert found is not None
+        assert found.by == "ben"
+        assert [await is_held(connection, consumer) for consumer in BOTH] == [True, True]
 
 
 async def test_any_value_pauses_a_queue() -> None:

@@ -54,7 +54,7 @@ class PauseResult:
     is_new: bool
     """Whether this call stored it; False: the queue was paused already."""
     holds: tuple[ConsumerHold, ...]
-    """What became of the queue's consumers; on servers before 2.11 none is held."""
+    """What became of the queue's consumers. None is held on servers before 2.11, or if the queue was resumed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ResumeResult:
     removed: QueuePause | None
     """The record that paused the queue until now. None: the queue was not paused."""
     holds: tuple[ConsumerHold, ...]
-    """The queue's consumers, which are not held any longer."""
+    """The queue's consumers, which are not held any longer, unless the queue was paused again meanwhile."""
 
 
 async def pause_queue(
@@ -119,7 +119,7 @@ async def pause_queue(
             break
     if consumers is None:
         consumers = await find_consumers(connection, namespace, queue)
-    holds = tuple([await hold_consumer(connection, consumer) for consumer in consumers])
+    holds = await _follow_record(connection, bucket, key, consumers)
     return PauseResult(existing or wanted, existing is None, holds)
 
 
@@ -164,7 +164,7 @@ async def resume_queue(
             removed = existing
             break
     # The leader may have extended the holds before the record was removed.
-    holds = tuple([await release_consumer(connection, consumer) for consumer in consumers])
+    holds = await _follow_record(connection, bucket, key, consumers)
     return ResumeResult(removed, holds)
 
 
@@ -202,6 +202,19 @@ async def list_pauses(connection: Connection, namespace: str) -> dict[str, Queue
 def _place(connection: Connection, namespace: str, queue: str) -> tuple[KvBucket, str]:
     bucket = keys_bucket_of(require_token("namespace", namespace))
     return KvBucket(connection, bucket), pause_key(require_token("queue", queue))
+
+
+async def _follow_record(
+    connection: Connection, bucket: KvBucket, key: str, consumers: Sequence[QueueConsumer]
+) -> tuple[ConsumerHold, ...]:
+    """Hold consumers, or end their holds, as the record says, also if another operator changes it meanwhile."""
+    is_paused = _parse(await _read(bucket, key)) is not None
+    while True:
+        change = hold_consumer if is_paused else release_consumer
+        holds = tuple([await change(connection, consumer) for consumer in consumers])
+        was_paused, is_paused = is_paused, _parse(await _read(bucket, key)) is not None
+        if is_paused == was_paused:
+            return holds
 
 
 async def _read(bucket: KvBucket, key: str) -> KvRecord | None:
