@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final, NamedTuple
 
 from trellis_nats._nats.jetstream.streams import get_consumer_info
 from trellis_nats.events.groups.group import worked_groups
 from trellis_nats.jobs.model.event import LifecycleEvent
-from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.states import EventType, JobState
+from trellis_nats.jobs.pause import read_pause
 from trellis_nats.jobs.queue_surface import QueueSurface
 from trellis_nats.runtime import Runtime
 from trellis_nats.testing.clock import TestClock
@@ -20,13 +22,15 @@ from trellis_nats.testing.worked_jobs import DrainReport
 __all__ = ["Drain", "NotDrained"]
 
 _POLL_SECONDS: Final = 0.002
+_PAUSES_SECONDS: Final = 0.1
+"""Between two looks at the pauses of queues."""
 _NEARLY: Final = timedelta(milliseconds=100)
 """What is due so soon after the end of a drain is still worked: clocks differ a little."""
 _LISTED_MAX: Final = 5
 
 
 class NotDrained(AssertionError):
-    """Work did not end: a handler does not return, or jobs create jobs without end."""
+    """Work did not end: a handler does not return, a queue is paused, or jobs create jobs without end."""
 
 
 class _Outlook(NamedTuple):
@@ -34,6 +38,8 @@ class _Outlook(NamedTuple):
     """What is being worked, or about to be."""
     waits: list[datetime]
     """When what waits for the clock is due."""
+    held: set[str]
+    """The queues of the jobs that are about to begin; empty while anything else is in progress."""
 
 
 class Drain:
@@ -50,7 +56,7 @@ class Drain:
         """Work until nothing is left; or for as long as `advance`, by the clock. The real time that work takes is added.
 
         Raises:
-            NotDrained: `timeout` passed, or more than `attempts_max` attempts were made.
+            NotDrained: `timeout` passed, more than `attempts_max` attempts were made, or what is left is in paused queues.
         """
         ahead = self._clock.ahead
 
@@ -62,6 +68,7 @@ class Drain:
 
         attempts_before = await self._count_attempts()
         outlook: _Outlook | None = None
+        look_at_pauses = monotonic() + _PAUSES_SECONDS
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 while (outlook := await self._look()) is not None:
@@ -72,6 +79,9 @@ class Drain:
                         self._clock.advance(max(timedelta(0), due - self._clock.now()))
                     elif await self._count_attempts() - attempts_before > attempts_max:
                         raise NotDrained(self._endless(attempts_max))
+                    elif monotonic() >= look_at_pauses:
+                        await self._refuse_pauses(outlook.held)
+                        look_at_pauses = monotonic() + _PAUSES_SECONDS
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise NotDrained(_unfinished(timeout, outlook)) from None
@@ -90,7 +100,8 @@ class Drain:
             events = await self._history.read()
             seen, waiting = self._history.sequence, self._waiting()
             jobs = [event for event in _newest(events) if self._is_open(event)]
-            busy = [_describe(event) for event in jobs if event.job_id not in waiting]
+            moving = [event for event in jobs if event.job_id not in waiting]
+            busy = [_describe(event) for event in moving]
             waits = [waiting[event.job_id] for event in jobs if event.job_id in waiting]
             for group in worked_groups(self._runtime):
                 info = await get_consumer_info(self._runtime.connection, group.stream, group.consumer_name)
@@ -104,10 +115,26 @@ class Drain:
                 if has_room or len(due) < info.ack_pending:
                     busy.append(f"event group {group.alias}: {info.pending + info.ack_pending} events")
             if busy or waits:
-                return _Outlook(busy, waits)
+                is_held = len(busy) == len(moving) and all(
+                    event.effective_state != JobState.ACTIVE for event in moving
+                )
+                return _Outlook(busy, waits, {event.job_type for event in moving} if is_held else set())
             await self._history.read()
             if self._history.sequence == seen:  # else the handler of an event created a job meanwhile
                 return None
+
+    async def _refuse_pauses(self, queues: set[str]) -> None:
+        """Raise if all of these queues are paused: none of their jobs begins."""
+        jobs = self._runtime.binding.jobs
+        if jobs is None or not queues:
+            return
+        texts: list[str] = []
+        for queue in sorted(queues):
+            pause = await read_pause(self._runtime.connection, jobs.namespace, queue)
+            if pause is None:
+                return
+            texts.append(f"queue {queue} is {pause}")
+        raise NotDrained(f"{'; '.join(texts)}. Its jobs begin after `resume()` of the queue")
 
     def _waiting(self) -> dict[str, datetime]:
         now = self._clock.now()

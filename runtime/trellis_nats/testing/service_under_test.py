@@ -112,7 +112,7 @@ class ServiceUnderTest(Generic[ServiceT]):
             timeout: how long it may take in real time.
 
         Raises:
-            NotDrained: a handler does not return in time, or jobs create jobs without end.
+            NotDrained: a handler does not return in time, what is left is in paused queues, or jobs create jobs without end.
             ConfigurationError: an event group lacks a handler, or a duration is not a `timedelta`.
         """
         require_timedelta("advance", advance)

@@ -163,6 +163,25 @@ async def test_a_handler_that_does_not_return_is_named(shop: ServiceUnderTest[Sh
         await shop.drain(timeout=timedelta(seconds=0.2))
 
 
+async def test_a_paused_queue_is_named_at_once(shop: ServiceUnderTest[Shop]) -> None:
+    queue = shop.service.jobs.pack
+
+    @queue.handle
+    async def pack(job: ParcelJob) -> Receipt:
+        return Receipt(total=job.payload.number)
+
+    await queue.pause(reason="the belt is stuck", actor="ada")
+    await queue.create(Parcel(number=1))
+
+    with pytest.raises(
+        NotDrained, match=r"queue pack is paused by ada since .*: the belt is stuck\. .*`resume\(\)`"
+    ):
+        await shop.drain(timeout=timedelta(days=1))
+
+    await queue.resume()
+    assert (await shop.drain()).states == {"completed": 1}
+
+
 async def test_a_handler_that_waits_for_a_retry_is_explained(shop: ServiceUnderTest[Shop]) -> None:
     jobs, failed = shop.service.jobs, asyncio.Event()
 
