@@ -64,19 +64,11 @@ async def list_command(operator: Operator, window: Window = 60, as_json: AsJson 
 
 async def read_pauses(operator: Operator, rows: Sequence[QueueRow]) -> Mapping[str, QueuePause]:
     """Return the paused queues, by `<service>/<queue>`. What the account may not look up is not among them."""
-    from contextlib import suppress
+    from trellis_admin import queries
 
-    from trellis_nats.errors import PermissionDenied
-    from trellis_nats.jobs.pause import list_pauses
-
-    found: dict[str, QueuePause] = {}
-    for namespace in sorted({row.prefix.split(".")[-2] for row in rows}):
-        with suppress(PermissionDenied):
-            paused = await list_pauses(operator.session.connection, namespace)
-            names = {row.prefix: f"{row.service}/{row.queue}" for row in rows}
-            for queue, pause in paused.items():
-                found[names.get(f"trellis.jobs.{namespace}.{queue}", f"{namespace}/{queue}")] = pause
-    return found
+    names = {row.prefix: f"{row.service}/{row.queue}" for row in rows}
+    found = await queries.read_pauses(operator.session.connection, names)
+    return {names.get(prefix, "/".join(prefix.split(".")[-2:])): pause for prefix, pause in found.items()}
 
 
 @app.command("pause")

@@ -1,6 +1,6 @@
 """Questions about jobs, answered from the projection; and one job's history, from the stream.
 
-Every function but `read_history` takes a connection of `projection.connect_reader`, and answers from one state of the file.
+Every function but `read_history` and `read_pauses` takes a connection of `projection.connect_reader`, and answers from one state of the file.
 None of them waits for the server: how old the answers are is in `read_status`.
 """
 
@@ -32,6 +32,7 @@ from trellis_admin.queries.keys import list_keys
 from trellis_admin.queries.lineage import Family, FamilyMember, read_family
 from trellis_admin.queries.lookups import QueuePlace, count_bulk_states, count_targets, find_queues
 from trellis_admin.queries.overview import list_attention, read_overview
+from trellis_admin.queries.pauses import read_pauses
 from trellis_admin.queries.queues import list_queues
 from trellis_admin.queries.rows import (
     Attention,
@@ -104,6 +105,7 @@ __all__ = [
     "read_family",
     "read_history",
     "read_overview",
+    "read_pauses",
     "read_status",
     "select_targets",
     "snapshot",

@@ -14,8 +14,7 @@ from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
-from trellis_nats.errors import PermissionDenied, TransportError
-from trellis_nats.jobs.pause import list_pauses
+from trellis_nats.errors import TransportError
 
 from trellis_admin.operator import Operator
 from trellis_admin.payloads import PayloadContract
@@ -27,6 +26,7 @@ from trellis_admin.queries import (
     QueueRow,
     list_queues,
     list_workers,
+    read_pauses,
     read_status,
 )
 from trellis_admin.session import default_database, open_admin_connection
@@ -210,20 +210,15 @@ class Console:
         return Navigation(status, queues, pauses, live, self._describe_server())
 
     async def _read_pauses(self, queues: tuple[QueueRow, ...]) -> tuple[Pause, ...]:
-        by_place = {tuple(queue.prefix.rsplit(".", 2)[-2:]): queue for queue in queues}
-        found: list[Pause] = []
-        for namespace in sorted({namespace for namespace, _ in by_place}):
-            try:
-                pauses = await list_pauses(self.connection, namespace)
-            except (PermissionDenied, TransportError):  # the pages are worth more than this line of them
-                continue
-            for name, pause in pauses.items():
-                queue = by_place.get((namespace, name))
-                if queue is not None:
-                    found.append(
-                        Pause(queue.service, queue.queue, queue.prefix, pause.by, pause.reason, pause.since)
-                    )
-        return tuple(found)
+        try:
+            found = await read_pauses(self.connection, [queue.prefix for queue in queues])
+        except TransportError:  # the pages are worth more than this line of them
+            return ()
+        return tuple(
+            Pause(queue.service, queue.queue, queue.prefix, pause.by, pause.reason, pause.since)
+            for queue in queues
+            if (pause := found.get(queue.prefix)) is not None
+        )
 
     def _describe_server(self) -> str:
         version = ".".join(map(str, self.connection.server_version))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from trellis_admin.web import Identity, LocalAccess, Role, Settings, app
 from trellis_admin.web.protection import POLICY
 from trellis_nats import Options
 from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import purge_stream
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
@@ -100,6 +102,30 @@ async def test_every_link_leads_somewhere(nats_server: NatsServer, tmp_path: Pat
                 todo.append(absolute.path + (f"?{absolute.query}" if absolute.query else ""))
 
         assert len(seen) > 30
+
+
+async def test_a_job_that_was_purged_leaves_the_lists(nats_server: NatsServer, tmp_path: Path) -> None:
+    purged = "01M8KTPURGED00000000000000"
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        events = [(EventType.FAILED, 1.0, {"error": "no"})]
+        await store_job(opened.console.connection, JobSeed(purged, age=timedelta(minutes=1), events=events))
+        await opened.catch_up()
+        assert purged in (await browser.get("/jobs?q=state:failed")).text
+        await purge_stream(opened.console.connection, "JOBS", f"{CHARGE}.{purged}.>")
+
+        assert (await browser.get(f"/jobs/{purged}")).status_code == 404
+        assert purged not in (await browser.get("/jobs?q=state:failed")).text
+
+
+async def test_queues_of_other_clients_may_have_any_name(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        await store_job(
+            opened.console.connection, JobSeed("01M8KTHHQ2M9S346Q3D25VT4F6", "trellis.jobs.cheese+wine.stir")
+        )
+        await opened.catch_up()
+
+        for address in ("/", "/jobs", "/workers", "/queues/orders-service/stir"):
+            assert (await browser.get(address)).status_code == 200, address
 
 
 async def test_it_can_be_mounted_below_a_path(nats_server: NatsServer, tmp_path: Path) -> None:

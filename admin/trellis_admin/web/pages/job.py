@@ -27,7 +27,6 @@ from trellis_admin.queries import (
     find_jobs,
     list_error_groups,
     read_family,
-    read_history,
 )
 from trellis_admin.samples.redaction import is_replaced
 from trellis_admin.web.actions import CANCEL, DISMISS, EDIT, REPLAY, RETRY, JobAction
@@ -147,8 +146,9 @@ async def reveal_payload(request: Request, form: Form) -> Response:
     """
     console: Console = request.state.console
     job = await find_job(request, form.one("prefix"))
-    revealed = await console.operator(request.state.identity, job.prefix).reveal(job)
-    history = await read_history(console.connection, job.prefix, job.id)
+    operator = console.operator(request.state.identity, job.prefix)
+    revealed = await operator.reveal(job)
+    history = await operator.history(job)
     shown = Revealed(
         print_json(revealed.text, lambda place: is_replaced(place, revealed.hidden)),
         None if history.result is None else print_json(history.result),
@@ -199,7 +199,7 @@ async def _show(
 ) -> Response:
     console: Console = request.state.console
     try:
-        job = await read_history(console.connection, row.prefix, row.id)
+        job = await console.operator(request.state.identity).history(row)
     except JobNotFound:
         raise _missing(request, row.id) from None
     family = await console.query(read_family, row)
