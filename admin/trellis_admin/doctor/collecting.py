@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -15,7 +15,7 @@ from trellis_nats import Options, Runtime, Service
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
-from trellis_nats._nats.jetstream.kv import KvBucket, kv_stream
+from trellis_nats._nats.jetstream.kv import kv_stream
 from trellis_nats._nats.jetstream.streams import (
     count_by_subject,
     create_consumer,
@@ -28,7 +28,7 @@ from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, RequestTimeout
 from trellis_nats.grants import Probe as GrantProbe
 from trellis_nats.grants import Role, api, publish
-from trellis_nats.ids import new_id
+from trellis_nats.ids import is_token, new_id
 from trellis_nats.jobs.maintenance.removed_queues import find_removed_queues
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import (
@@ -39,6 +39,7 @@ from trellis_nats.jobs.model.subjects import (
     WORK_STREAM,
     WORKERS_PREFIX,
 )
+from trellis_nats.jobs.pause import read_pause
 from trellis_nats.permissions.preflight import find_denied
 from trellis_nats.permissions.roles import grants_of, trace_subject
 from trellis_nats.provision import plan, plan_changes, read_state
@@ -253,21 +254,10 @@ class _Collecting:
         return found
 
     async def _read_pause(self, queue: QueueFacts) -> QueueFacts:
-        bucket = KvBucket(self.connection, keys_bucket_of(queue.service))
-        try:
-            entry = await self._may(bucket.get(f"pause.{queue.queue}"), None)
-        except (NoResponders, ApiError):  # there is no such bucket
+        if not is_token(queue.service) or not is_token(queue.queue):  # of other clients: it cannot be paused
             return queue
-        value = None if entry is None else entry.value
-        if not value:
-            return queue
-        record = _parse(value)
-        since, by = record.get("since"), record.get("by")
-        return replace(
-            queue,
-            pause_since=_instant(since) or now(),
-            pause_by=by if isinstance(by, str) else None,
-        )
+        pause = await self._may(read_pause(self.connection, queue.service, queue.queue), None)
+        return replace(queue, pause=pause)
 
     async def _count_dead(self, within: timedelta | None) -> int:
         """Count events that say that a job died, with a consumer that reads none of them."""
@@ -378,10 +368,3 @@ def _parse(data: bytes) -> dict[str, JsonValue]:
 
 def _says(data: bytes, word: str) -> bool:
     return any(part.get(word) is True for part in (_parse(data), _object(_parse(data), "trellis")) if part)
-
-
-def _instant(text: object) -> datetime | None:
-    try:
-        return parse_timestamp(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

@@ -16,6 +16,7 @@ from trellis_nats.grants import Grant, Role
 from trellis_nats.ids import is_token
 from trellis_nats.jobs.maintenance.removed_queues import RemovedQueue
 from trellis_nats.jobs.model.subjects import STREAM, WORK_PREFIX
+from trellis_nats.jobs.pause import QueuePause
 from trellis_nats.provision import Change
 
 __all__ = [
@@ -104,9 +105,8 @@ class QueueFacts:
     work_stream: str
     due: ConsumerInfo | None = None
     """Its consumer in stream JOBS_DELAYED."""
-    pause_since: datetime | None = None
-    """Since when it is paused, by the record in the bucket of the service."""
-    pause_by: str | None = None
+    pause: QueuePause | None = None
+    """The record in the bucket of the service; None while it is not paused."""
 
     @property
     def name(self) -> str:

@@ -161,7 +161,7 @@ def check_pauses(facts: Facts) -> Iterator[Finding]:
     """The pause of a consumer and the record that workers obey disagree, or a queue is paused for long."""
     for queue in facts.queues:
         is_held = queue.work.is_paused
-        if is_held and queue.pause_since is None:
+        if is_held and queue.pause is None:
             yield Finding(
                 check="pause-without-record",
                 severity=Severity.FAULT,
@@ -170,13 +170,13 @@ def check_pauses(facts: Facts) -> Iterator[Finding]:
                 "and no view shows a pause",
                 remedy=f"run `trellis queues resume {queue.name}`, or `trellis queues pause {queue.name} --reason …` to keep it paused",
             )
-        elif queue.pause_since is not None and facts.at - queue.pause_since > _LONG_PAUSE:
-            days = (facts.at - queue.pause_since) / timedelta(days=1)
+        elif queue.pause is not None and facts.at - queue.pause.since > _LONG_PAUSE:
+            days = (facts.at - queue.pause.since) / timedelta(days=1)
             yield Finding(
                 check="pause-long",
                 severity=Severity.WARNING,
                 subject=queue.name,
-                text=f"{queue.pause_by or 'an operator'} paused the queue {days:.0f} days ago",
+                text=f"{queue.pause.by} paused the queue {days:.0f} days ago",
                 remedy=f"run `trellis queues resume {queue.name}` if the reason is gone",
             )
 
@@ -186,7 +186,7 @@ def check_unworked(facts: Facts) -> Iterator[Finding]:
     for queue in facts.queues:
         work = queue.work
         is_alive = any(_is_fresh(facts, beat) for beat in facts.heartbeats if _is_of(beat, queue))
-        if work.pending and not work.waiting and not is_alive and queue.pause_since is None:
+        if work.pending and not work.waiting and not is_alive and queue.pause is None:
             yield Finding(
                 check="queue-without-workers",
                 severity=Severity.WARNING,
