@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["SplitError", "fingerprint_of", "pattern_of", "split_error"]
+__all__ = ["SplitError", "fingerprint_of", "message_of", "pattern_of", "split_error", "title_error"]
 
 _LINE_MAX: Final = 500
 """Characters of the first line that count."""
@@ -51,6 +51,19 @@ def split_error(error: str) -> SplitError:
     if found is None or not _HUMPS.fullmatch(found[2]):
         return SplitError(None, error)
     return SplitError(found[2], error[found.end() :])
+
+
+def message_of(kind: str | None, error: str) -> str:
+    """Return the text of an error without its type, where it begins with that, with or without a module."""
+    if not kind:
+        return error
+    return re.sub(rf"\A(?:(?:[A-Za-z_]\w*\.)*{re.escape(kind)}(?::\s*|\Z))+", "", error)
+
+
+def title_error(kind: str | None, error: str) -> str:
+    """Return the text of an error after its type, which stands there once."""
+    message = message_of(kind, error)
+    return ": ".join(part for part in (kind, message) if part)
 
 
 def pattern_of(message: str) -> str:

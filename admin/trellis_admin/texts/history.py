@@ -13,6 +13,7 @@ from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.stacks import JobStack
 
 from trellis_admin.payloads import Revealed
+from trellis_admin.projection.fingerprint import title_error
 from trellis_admin.queries import (
     Attempt,
     AttemptEnd,
@@ -175,9 +176,7 @@ def _attempt(attempt: Attempt, newer: Attempt | None, now: datetime, *, has_next
 
 
 def _error_title(attempt: Attempt) -> str:
-    text = clean(attempt.error or "")
-    kind = attempt.error_type
-    return text if not kind or text.startswith(kind) else f"{kind}: {text}"
+    return title_error(attempt.error_type, clean(attempt.error or ""))
 
 
 def _printable(line: str) -> str:
@@ -231,12 +230,7 @@ def describe_event(event: HistoryEvent) -> str:
     if event.progress is not None:
         parts.append(show_progress(event.progress))
     if event.error:
-        text = clean(event.error)
-        parts.append(
-            text
-            if not event.error_type or text.startswith(event.error_type)
-            else f"{event.error_type}: {text}"
-        )
+        parts.append(title_error(event.error_type, clean(event.error)))
     if event.not_before is not None:
         parts.append(f"next at {show_instant(event.not_before)}")
     if event.actor:

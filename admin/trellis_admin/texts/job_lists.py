@@ -10,6 +10,7 @@ from typing import Final
 
 from trellis_nats.jobs.model.states import JobState
 
+from trellis_admin.projection.fingerprint import title_error
 from trellis_admin.queries import Count, ErrorGroup, JobPage, JobRow
 from trellis_admin.terminal import Column, Table, show_age, to_wire
 
@@ -48,9 +49,7 @@ def tabulate_jobs(rows: Sequence[JobRow], now: datetime) -> Table:
 
 
 def _error(kind: str | None, text: str | None) -> str:
-    if text is None:
-        return "-"
-    return text if kind is None or text.startswith(kind) else f"{kind}: {text}"
+    return "-" if text is None else title_error(kind, text)
 
 
 _CSV: Final = (

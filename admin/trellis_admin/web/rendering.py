@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from trellis_admin.projection.fingerprint import message_of
 from trellis_admin.web import charts, text
 from trellis_admin.web.icons import draw_icon, draw_sprite
 from trellis_admin.web.links import path
@@ -43,7 +44,7 @@ def make_environment() -> Environment:
         "holes": text.split_holes,
     }
     environment.filters.update(filters)
-    shared: dict[str, Any] = {"plural": text.plural, "error_text": text.error_text, "charts": charts}
+    shared: dict[str, Any] = {"plural": text.plural, "message_of": message_of, "charts": charts}
     environment.globals.update(shared)
     return environment
 

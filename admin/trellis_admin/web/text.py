@@ -10,7 +10,6 @@ __all__ = [
     "clock",
     "day",
     "duration",
-    "error_text",
     "instant",
     "integer",
     "plural",
@@ -122,12 +121,6 @@ def size(count: int) -> str:
         if value < _KIBI or unit == "GiB":
             break
     return f"{value:.0f} {unit}" if value >= _ROUND else f"{value:.1f} {unit}"
-
-
-def error_text(kind: str | None, error: str | None) -> str:
-    """Return the text of an error without the type that it begins with: a page shows that next to it."""
-    text = error or ""
-    return text.removeprefix(f"{kind}:").lstrip() if kind else text
 
 
 def split_holes(pattern: str) -> list[tuple[str, bool]]:

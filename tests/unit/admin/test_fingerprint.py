@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trellis_admin.projection.fingerprint import fingerprint_of, pattern_of, split_error
+from trellis_admin.projection.fingerprint import (
+    fingerprint_of,
+    message_of,
+    pattern_of,
+    split_error,
+    title_error,
+)
 
 WORDS = st.lists(st.sampled_from(["order", "the", "row", "is", "late", "of", "part"]), min_size=1, max_size=6)
 VALUES = st.one_of(
@@ -119,3 +125,24 @@ def test_the_type_of_an_error_comes_before_its_message(
     error: str, error_type: str | None, message: str
 ) -> None:
     assert split_error(error) == (error_type, message)
+
+
+@pytest.mark.parametrize(
+    ("error_type", "error", "message", "title"),
+    [
+        ("Boom", "Boom: no", "no", "Boom: no"),
+        ("ReadTimeout", "httpx.ReadTimeout: slow", "slow", "ReadTimeout: slow"),
+        ("GatewayTimeout", "GatewayTimeout: GatewayTimeout: POST", "POST", "GatewayTimeout: POST"),
+        ("Boom", "Boom", "", "Boom"),
+        ("Boom", "", "", "Boom"),
+        ("Boom", "Boomerang: no", "Boomerang: no", "Boom: Boomerang: no"),
+        ("Boom", "no Boom: x", "no Boom: x", "Boom: no Boom: x"),
+        ("a+", "a+: b", "b", "a+: b"),
+        (None, "it does not fit", "it does not fit", "it does not fit"),
+    ],
+)
+def test_the_type_of_an_error_is_shown_once(
+    error_type: str | None, error: str, message: str, title: str
+) -> None:
+    assert message_of(error_type, error) == message
+    assert title_error(error_type, error) == title

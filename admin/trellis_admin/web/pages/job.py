@@ -15,6 +15,7 @@ from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
 
+from trellis_admin.projection.fingerprint import message_of
 from trellis_admin.queries import (
     Attempt,
     AttemptEnd,
@@ -36,7 +37,7 @@ from trellis_admin.web.json_text import print_json
 from trellis_admin.web.links import dead_group, jobs_link, path
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
-from trellis_admin.web.text import clock, duration, error_text, plural
+from trellis_admin.web.text import clock, duration, plural
 from trellis_admin.web.timeline import END_LOOKS, Lane, draw_timeline
 
 __all__ = ["find_job", "reveal_payload", "show_job", "show_stack"]
@@ -89,6 +90,12 @@ class ShownAttempt:
     note: str
     same_as: SameError | None
 
+    @property
+    def has_body(self) -> bool:
+        """Whether there is more than a title."""
+        has_progress = self.progress is not None and self.ended_at is None
+        return has_progress or self.error is not None or bool(self.stack or self.logs or self.note)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
@@ -101,6 +108,7 @@ class JobView:
     axis: Markup
     lanes: tuple[Lane, ...]
     left_out: str
+    has_failed: bool
     has_released: bool
     has_lost: bool
     attempts: list[ShownAttempt]
@@ -258,6 +266,7 @@ def _make_view(
         axis=timeline.axis,
         lanes=timeline.lanes,
         left_out=f"The first {timeline.left_out} attempts are not drawn." if timeline.left_out else "",
+        has_failed=any(end in ends for end in (AttemptEnd.FAILED, AttemptEnd.RETRY, AttemptEnd.DEAD)),
         has_released=AttemptEnd.RELEASED in ends,
         has_lost=AttemptEnd.LOST in ends,
         attempts=[
@@ -308,7 +317,7 @@ def _show_attempt(attempt: Attempt, now: datetime, same: SameError | None) -> Sh
         ended_at=attempt.ended_at,
         progress=attempt.progress,
         percent=_percent(attempt.progress),
-        error=error_text(attempt.error_type, attempt.error) if is_error else None,
+        error=message_of(attempt.error_type, attempt.error or "") if is_error else None,
         error_type=attempt.error_type,
         stack=attempt.stack,
         logs=attempt.logs[-_LOGS_MAX:],

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from trellis_nats.jobs.model.states import JobState
 
+from trellis_admin.projection.fingerprint import message_of
 from trellis_admin.queries import (
     Count,
     FilterProblem,
@@ -33,7 +34,7 @@ from trellis_admin.web.console import Console
 from trellis_admin.web.exports import save_jobs
 from trellis_admin.web.frame import show
 from trellis_admin.web.links import jobs_link
-from trellis_admin.web.text import duration, error_text, plural
+from trellis_admin.web.text import duration, plural
 
 __all__ = ["read_sequence", "show_jobs"]
 
@@ -177,11 +178,11 @@ def describe_job(job: JobRow) -> Note:
             since = None if job.started_at is None else datetime.now(UTC) - job.started_at
             return Note(text=step, ran="" if since is None else f"runs {duration(since)}")
         case JobState.RETRY:
-            return Note(job.error_type or "", error_text(job.error_type, job.error), next=job.next_at)
+            return Note(job.error_type or "", message_of(job.error_type, job.error or ""), next=job.next_at)
         case JobState.COMPLETED:
             return Note(ran=_ran(job))
         case _:
-            return Note(job.error_type or "", error_text(job.error_type, job.error), ran=_ran(job))
+            return Note(job.error_type or "", message_of(job.error_type, job.error or ""), ran=_ran(job))
 
 
 def _ran(job: JobRow) -> str:
