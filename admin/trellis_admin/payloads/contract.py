@@ -10,8 +10,9 @@ from pydantic import JsonValue
 from trellis_nats import Options, Runtime, Service
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.wire.message import Message
-from trellis_nats.binding import JobsBinding
+from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.codec import JsonText, decode_json
+from trellis_nats.contract import Contract
 from trellis_nats.errors import ConfigurationError, InvalidPayload
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.keys.create import KeyedCreator
@@ -38,13 +39,15 @@ class PayloadContract:
 
     def __init__(
         self,
-        digest: str,
+        contract: Contract,
         readers: Mapping[str, PayloadReader],
         payloads: Mapping[str, StoredPayloads[Any]],
         redactions: Mapping[str, Redaction],
         jobs: JobsBinding | None = None,
     ) -> None:
-        self.digest = digest
+        self.id = contract.id
+        """For example `orders-service@v1`."""
+        self.digest = contract.digest
         """The digest of the contract."""
         self._jobs = jobs
         self._readers = readers
@@ -64,12 +67,12 @@ class PayloadContract:
         surfaces = runtime_of(service if isinstance(service, Service) else own).surfaces
         jobs = runtime.binding.jobs
         if jobs is None:
-            return cls(service.contract.digest, {}, {}, {})
+            return cls(service.contract, {}, {}, {})
         manifest = load_manifest(own_type)
         queues = list_queues(surfaces)
         prefixes = {name: jobs.queues[name].publish_prefix for name in queues if name in jobs.queues}
         return cls(
-            service.contract.digest,
+            service.contract,
             {
                 prefix: PayloadReader(queues[name].spec, queues[name].payloads)
                 for name, prefix in prefixes.items()
@@ -82,6 +85,11 @@ class PayloadContract:
     def has_queue(self, prefix: str) -> bool:
         """Return whether the contract has the queue."""
         return prefix in self._readers
+
+    def find_queue(self, prefix: str) -> QueueBinding | None:
+        """Return what the contract states about a queue; None where it does not have it."""
+        queues = () if self._jobs is None else self._jobs.queues.values()
+        return next((queue for queue in queues if queue.publish_prefix == prefix), None)
 
     def refuse(self, prefix: str, data: bytes, digest: str) -> str | None:
         """Return why a worker of the contract would refuse the payload of an event; None if it reads it.
@@ -128,9 +136,9 @@ class PayloadContract:
 
     def creator(self, connection: Connection, prefix: str) -> KeyedCreator | None:
         """Return what admits new jobs to their keys; None for a queue without concurrency keys."""
-        if self._jobs is None:
+        queue = self.find_queue(prefix)
+        if self._jobs is None or queue is None:
             return None
-        queue = next(queue for queue in self._jobs.queues.values() if queue.publish_prefix == prefix)
         keys = build_queue_keys(
             connection,
             self._jobs,

@@ -105,7 +105,7 @@ async def show(
     Args:
         request: what is answered.
         template: the name of the page's template.
-        section: the route of the part of the console that it belongs to.
+        section: the route of the part of the console that it belongs to. A queue is marked by its name instead.
         values: what the template shows.
         here: the queue that it is about.
         status: the code of the answer.

@@ -262,6 +262,30 @@ async def test_without_a_contract_every_digit_is_shown(nats_server: NatsServer, 
     assert "No contract says which fields are secret" in revealed.text
 
 
+async def test_the_rules_of_a_queue_come_from_its_contract(nats_server: NatsServer, tmp_path: Path) -> None:
+    contract = PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, _):
+        page = (await browser.get("/queues/orders-service/sync-tickets")).text
+
+    words = re.findall(r"<dt>([^<]*)</dt>", page.partition("Rules of this queue")[2].partition("</dl>")[0])
+    assert words[:3] == ["Contract", "Attempts", "Concurrency"]
+    assert words[-5:] == ["Key", "At a time", "When full", "Owner gone", "Lease"]
+    assert contract.id in page
+    assert contract.digest[:8] in page
+    assert "--contract" not in page
+
+
+async def test_without_a_contract_the_page_says_what_workers_show(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, _):
+        page = (await browser.get(QUEUE)).text
+
+    assert "Rules of this queue" not in page
+    assert "How it runs" in page
+    assert "--contract PACKAGE" in page
+
+
 async def test_a_change_without_its_token_changes_nothing(nats_server: NatsServer, tmp_path: Path) -> None:
     async with browsing(nats_server, tmp_path) as (browser, opened):
         await browser.get("/")

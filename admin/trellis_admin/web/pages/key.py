@@ -53,7 +53,7 @@ async def show_key(request: Request) -> Response:
         "jobs": page.rows,
         "all_jobs": jobs_link(request, f"queue:{queue.queue} key:{key_hash}"),
     }
-    return await show(request, "key.html", "overview", values, here=queue.queue)
+    return await show(request, "key.html", "queue", values, here=queue.queue)
 
 
 async def ask_key(request: Request) -> Response:
@@ -79,7 +79,7 @@ async def ask_key(request: Request) -> Response:
         has_reason=True,
         needs_reason=True,
     )
-    return await show(request, "question.html", "overview", {"ask": ask}, here=queue.queue)
+    return await show(request, "question.html", "queue", {"ask": ask}, here=queue.queue)
 
 
 async def release_key(request: Request, form: Form) -> Response:

@@ -30,6 +30,7 @@ from trellis_admin.web.pages.overview import format_rate
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
 from trellis_admin.web.questions import Question
+from trellis_admin.web.queue_rules import list_rules
 from trellis_admin.web.text import plural
 
 __all__ = ["ask_queue", "change_queue", "find_queue", "show_queue"]
@@ -54,6 +55,8 @@ async def show_queue(request: Request) -> Response:
     shown = [line for line in keys.lines if _is_chosen(line, chosen)]
     ceiling = max(2, charts.nice_ceiling(max(queue.history.values, default=0)))
     history = queue.history
+    contract = console.find_contract(queue.prefix)
+    stated = None if contract is None else contract.find_queue(queue.prefix)
     values: dict[str, object] = {
         "queue": queue,
         "pause": pause,
@@ -68,9 +71,10 @@ async def show_queue(request: Request) -> Response:
         "plot": _draw_depth(history, ceiling, pause),
         "labels": charts.time_labels(history.start, history.start + history.step * len(history.values), 5),
         "digests": _count_digests(view),
-        "policy": (),
+        "contract": contract,
+        "rules": [] if stated is None else list_rules(stated),
     }
-    return await show(request, "queue.html", "overview", values, here=queue.queue)
+    return await show(request, "queue.html", "queue", values, here=queue.queue)
 
 
 async def ask_queue(request: Request) -> Response:
@@ -96,7 +100,7 @@ async def ask_queue(request: Request) -> Response:
         has_reason=True,
         needs_reason=is_pause,
     )
-    return await show(request, "question.html", "overview", {"ask": ask}, here=queue.queue)
+    return await show(request, "question.html", "queue", {"ask": ask}, here=queue.queue)
 
 
 async def change_queue(request: Request, form: Form) -> Response:
