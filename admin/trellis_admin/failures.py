@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import cast
+from typing import Final, cast
 
 from trellis_nats import ConfigurationError, TrellisError
 from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound, PermissionsMissing
@@ -14,9 +14,12 @@ from trellis_admin.exits import ExitCode
 from trellis_admin.keys import KeyProblem
 from trellis_admin.manifests import InvalidManifest
 from trellis_admin.packages import UnreadablePackage
+from trellis_admin.projection import ProjectionProblem
 from trellis_admin.session import AmbiguousJob, QueueProblem
 from trellis_admin.terminal.asking import Declined
 from trellis_admin.terminal.tables import without_controls
+
+_DELETE_IT: Final = "choose another file with --db, or delete it: it is read again from the stream"
 
 __all__ = ["describe_failure", "exit_code_of"]
 
@@ -30,6 +33,8 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     if isinstance(error, InvalidManifest):
         return str(error), ExitCode.INVALID
     code = exit_code_of(error)
+    if isinstance(error, sqlite3.Error):
+        error = ProjectionProblem(f"the projection cannot be used: {error}; {_DELETE_IT}")
     return None if code is None else (without_controls(f"trellis: {error}"), code)
 
 
@@ -52,6 +57,8 @@ def exit_code_of(error: Exception) -> ExitCode | None:
         case ActionRefused() | BulkProblem() | KeyProblem() | Declined():
             return ExitCode.REFUSED
         case TrellisError() | sqlite3.OperationalError():
+            return ExitCode.SERVER
+        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:  # a damaged file
             return ExitCode.SERVER
         case _:
             return None

@@ -33,6 +33,8 @@ _UNITS: Final = {
     "w": timedelta(weeks=1),
 }
 _LAST_DAY: Final = datetime.max.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
+_LONE: Final = re.compile(r"[\ud800-\udfff]")
+"""What arguments of a command have in the place of bytes that are not UTF-8."""
 _PLAIN: Final = re.compile(r'[^\s,":]+')
 
 
@@ -140,6 +142,8 @@ def parse_filter(text: str, now: datetime) -> JobFilter:
     Raises:
         FilterProblem: a word or a value is not valid.
     """
+    if _LONE.search(text):
+        raise FilterProblem("the filter has bytes that are not UTF-8 text; no job has them")
     terms = tuple(_parse_term(token, now) for token in _TOKEN.findall(text))
     if len(terms) > _TERMS_MAX:
         raise FilterProblem(f"the filter has {len(terms)} parts; at most {_TERMS_MAX} are possible")

@@ -176,6 +176,8 @@ def find_jobs(db: sqlite3.Connection, job_id: str, *, limit: int = 20) -> list[J
         job_id: an id or its beginning; also a subject `<prefix>.<id>`.
         limit: how many at most. Exact matches come first.
     """
+    if not job_id.isascii():
+        return []
     prefix, dot, beginning = job_id.rpartition(".")
     with snapshot(db):
         rows = db.execute(

@@ -161,6 +161,31 @@ async def test_ids_that_are_not_ids_change_nothing(operated: Operated) -> None:
             assert is_sentence(ended) or "Usage" in ended.error, ended.error
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["jobs", "list"], ["jobs", "show"], ["dead", "replay"], ["queues", "pause"], ["bulk", "show"]],
+    ids=" ".join,
+)
+async def test_bytes_that_are_not_text_are_refused(operated: Operated, arguments: list[str]) -> None:
+    ended = await operated.run(*arguments, "a\udcff")
+
+    assert ended.code in {2, 4}
+    assert is_sentence(ended)
+
+
+async def test_a_damaged_index_is_a_sentence_that_says_what_to_do(operated: Operated, tmp_path: Path) -> None:
+    index = tmp_path / "index.sqlite"
+    await operated.run("jobs", "list", "--db", str(index))
+    whole = index.read_bytes()
+    index.write_bytes(whole[:4096] + bytes(range(256)) * ((len(whole) - 4096) // 256))
+
+    ended = await operated.run("jobs", "list", "--db", str(index))
+
+    assert ended.code == 3
+    assert is_sentence(ended)
+    assert "delete it: it is read again" in ended.error
+
+
 async def test_texts_of_jobs_cannot_steer_a_terminal(operated: Operated) -> None:
     reason = "\x1b[2Jgone\x07\nsecond line"
     await operated.run("dead", "dismiss", operated.dead[0], "--reason", reason)

@@ -131,6 +131,11 @@ def test_a_time_that_is_none_is_a_problem(text: str) -> None:
         parse_filter(text, NOW)
 
 
+def test_bytes_that_are_no_text_are_a_problem() -> None:
+    with pytest.raises(FilterProblem, match="not UTF-8"):
+        parse_filter("key:a\udcff", NOW)
+
+
 def test_the_last_day_has_no_end() -> None:
     assert parse_filter("created:9999-12-31", NOW).text == "created:>9999-12-31T00:00:00.000Z"
 
