@@ -30,7 +30,6 @@ __all__ = [
     "check_workers",
 ]
 
-_PAUSE_SINCE: Final = (2, 11, 0)
 _ROOM: Final = 1_000
 _SILENT: Final = timedelta(seconds=75)
 """A worker sends a heartbeat every 30 s: it has missed two."""

@@ -31,7 +31,7 @@ from trellis_admin.queries.jobs import (
 from trellis_admin.queries.keys import list_keys
 from trellis_admin.queries.lineage import Family, FamilyMember, read_family
 from trellis_admin.queries.lookups import QueuePlace, count_bulk_states, count_targets, find_queues
-from trellis_admin.queries.overview import list_attention, read_overview
+from trellis_admin.queries.overview import read_overview
 from trellis_admin.queries.pauses import read_pauses
 from trellis_admin.queries.queues import list_queues
 from trellis_admin.queries.rows import (
@@ -94,7 +94,6 @@ __all__ = [
     "count_targets",
     "find_jobs",
     "find_queues",
-    "list_attention",
     "list_error_groups",
     "list_jobs",
     "list_keys",

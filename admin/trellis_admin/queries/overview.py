@@ -12,11 +12,11 @@ from trellis_admin.projection.codes import STATE_CODES, from_milliseconds
 from trellis_admin.queries.attention import find_attention
 from trellis_admin.queries.jobs import snapshot
 from trellis_admin.queries.queues import read_queues
-from trellis_admin.queries.rows import Attention, Overview, QueueRow
+from trellis_admin.queries.rows import Overview
 from trellis_admin.queries.series import BAD, Happened, Window, read_happened
 from trellis_admin.queries.workers import list_workers
 
-__all__ = ["list_attention", "read_overview"]
+__all__ = ["read_overview"]
 
 _FAILED_ATTEMPTS = (EventType.RETRY, EventType.FAILED, EventType.DEAD)
 
@@ -77,15 +77,6 @@ def read_overview(db: sqlite3.Connection, window: timedelta, now: datetime) -> O
         queues=tuple(queues),
         attention=tuple(attention),
     )
-
-
-def list_attention(db: sqlite3.Connection, now: datetime) -> list[Attention]:
-    """Return what needs an operator, the worst first."""
-    with snapshot(db):
-        span = Window.ending(now, timedelta(minutes=1))
-        workers = list_workers(db, now)
-        queues: Sequence[QueueRow] = read_queues(db, span, now, {}, workers)
-        return find_attention(db, now, queues, workers)
 
 
 def _first(instants: Sequence[datetime | None]) -> datetime | None:

@@ -16,7 +16,6 @@ __all__ = [
     "REPLAY",
     "RETRY",
     "JobAction",
-    "find_action",
     "offer_actions",
 ]
 
@@ -55,11 +54,6 @@ DISMISS: Final = JobAction("dismiss", "Dismiss", "dismissed", "s-dismissed", "x"
 EDIT: Final = JobAction("edit", "Edit and replay", "replayed", "edit", "e", frozenset({JobState.DEAD}))
 ACTIONS: Final = {action.name: action for action in (RETRY, REPLAY, CANCEL, DISMISS)}
 """What can be done with many jobs."""
-
-
-def find_action(name: str) -> JobAction | None:
-    """Return the action with a name."""
-    return ACTIONS.get(name)
 
 
 def offer_actions(states: Iterable[JobState]) -> list[JobAction]:

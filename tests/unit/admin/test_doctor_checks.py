@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from trellis_admin.doctor import CHECKS, Facts, Severity, examine, to_text
-from trellis_admin.doctor.facts import HeartbeatFacts, ServerFacts, StreamFacts
+from trellis_admin.doctor.facts import (
+    ContractFacts,
+    HeartbeatFacts,
+    ProjectionFacts,
+    ServerFacts,
+    StreamFacts,
+)
+from trellis_nats.provision.changes import Refusal
+
+from tests.support.shop import Shop
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SERVER = ServerFacts(version=(2, 15, 1))
@@ -64,6 +74,37 @@ def test_a_replicated_stream_on_a_version_that_one_header_ends_is_a_hint() -> No
     stream = StreamFacts(config={"num_replicas": 3}, leader="n1")
 
     assert found(replace(FACTS, streams={"JOBS": stream}))["expected-last-msg-id"] is Severity.HINT
+
+
+def test_an_account_without_jobs_is_a_hint() -> None:
+    assert found(FACTS)["no-jobs"] is Severity.HINT
+
+
+def test_one_server_with_files_is_a_hint() -> None:
+    files = {"JOBS": StreamFacts(config={"storage": "file"})}
+
+    assert found(replace(FACTS, streams=files))["sync-interval"] is Severity.HINT
+    assert "sync-interval" not in found(replace(FACTS, streams=files, server=replace(SERVER, servers=3)))
+
+
+def test_few_dead_jobs_are_a_hint() -> None:
+    assert found(replace(FACTS, died=3, died_lately=3))["dead-jobs"] is Severity.HINT
+
+
+def test_an_index_that_differs_is_named() -> None:
+    index = ProjectionFacts(path=Path("p"), compared=9, differences=("a: dead, not failed",), number=1)
+
+    assert found(replace(FACTS, projection=index))["projection-differs"] is Severity.WARNING
+    assert "projection-differs" not in found(
+        replace(FACTS, projection=replace(index, differences=(), number=0))
+    )
+
+
+def test_what_a_contract_needs_and_cannot_have_is_a_fault() -> None:
+    refusal = Refusal(title='stream "JOBS"', problems=("it is kept in memory",))
+    contract = ContractFacts(contract=Shop.contract, jobs=None, changes=(refusal,))
+
+    assert found(replace(FACTS, contracts=(contract,)))["resource-unusable"] is Severity.FAULT
 
 
 def test_findings_are_listed_the_worst_first_and_counted() -> None:

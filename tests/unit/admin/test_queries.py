@@ -19,6 +19,7 @@ from trellis_admin.projection import connect_reader
 from trellis_admin.projection.codes import from_milliseconds
 from trellis_admin.projection.incoming import Incoming
 from trellis_admin.queries import (
+    Attention,
     AttentionKind,
     Count,
     JobFilter,
@@ -28,7 +29,6 @@ from trellis_admin.queries import (
     count_jobs,
     count_states,
     find_jobs,
-    list_attention,
     list_error_groups,
     list_jobs,
     list_keys,
@@ -347,8 +347,12 @@ def test_the_overview_adds_up(busy: sqlite3.Connection, window: timedelta) -> No
         assert overview.completed == 59
 
 
+def attention(db: sqlite3.Connection, now: datetime) -> tuple[Attention, ...]:
+    return read_overview(db, timedelta(minutes=1), now).attention
+
+
 def test_what_needs_an_operator_comes_worst_first(busy: sqlite3.Connection) -> None:
-    found = list_attention(busy, NOW)
+    found = attention(busy, NOW)
 
     assert [(item.kind, item.subject, item.number) for item in found] == [
         (AttentionKind.DEAD, "ValueError", 1),
@@ -389,7 +393,7 @@ def test_jobs_of_a_version_that_no_worker_has_are_noticed(
     ]
     db = written(messages)
 
-    (found,) = list_attention(db, from_milliseconds(START + 6_000))
+    (found,) = attention(db, from_milliseconds(START + 6_000))
 
     assert (found.kind, found.subject, found.number) == (AttentionKind.OTHER_VERSION, "n" * 43, 3)
 
@@ -397,14 +401,14 @@ def test_jobs_of_a_version_that_no_worker_has_are_noticed(
 def test_a_queue_without_workers_is_noticed(written: Callable[[list[Incoming]], sqlite3.Connection]) -> None:
     db = written([job_event(1, "A", EventType.CREATED)])
 
-    assert [item.kind for item in list_attention(db, NOW)] == [AttentionKind.NO_WORKER]
+    assert [item.kind for item in attention(db, NOW)] == [AttentionKind.NO_WORKER]
 
 
 def test_a_queue_that_is_paused_is_noticed(written: Callable[[list[Incoming]], sqlite3.Connection]) -> None:
     db = written([job_event(1, "A", EventType.CREATED), heartbeat(2, "w1", paused=True)])
 
     at = from_milliseconds(START + 3_000)
-    assert [item.kind for item in list_attention(db, at)] == [AttentionKind.PAUSED]
+    assert [item.kind for item in attention(db, at)] == [AttentionKind.PAUSED]
     assert [queue.paused_workers for queue in list_queues(db, timedelta(hours=1), at)] == [1]
 
 
