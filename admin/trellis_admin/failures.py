@@ -33,7 +33,7 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     if isinstance(error, InvalidManifest):
         return str(error), ExitCode.INVALID
     code = exit_code_of(error)
-    if isinstance(error, sqlite3.Error):
+    if type(error) is sqlite3.DatabaseError:  # the file is damaged
         error = ProjectionProblem(f"the projection cannot be used: {error}; {_DELETE_IT}")
     return None if code is None else (without_controls(f"trellis: {error}"), code)
 
@@ -58,7 +58,7 @@ def exit_code_of(error: Exception) -> ExitCode | None:
             return ExitCode.REFUSED
         case TrellisError() | sqlite3.OperationalError():
             return ExitCode.SERVER
-        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:  # a damaged file
+        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
             return ExitCode.SERVER
         case _:
             return None

@@ -29,6 +29,14 @@ def test_an_error_is_a_sentence_and_a_code(error: Exception, code: ExitCode) -> 
     assert describe_failure(error) == (f"trellis: {error}", code)
 
 
+def test_a_damaged_projection_has_a_remedy() -> None:
+    described = describe_failure(sqlite3.DatabaseError("database disk image is malformed"))
+
+    assert described is not None
+    assert described[1] is ExitCode.SERVER
+    assert "delete it: it is read again" in described[0]
+
+
 def test_errors_of_tasks_that_failed_together_are_one_sentence() -> None:
     group = ExceptionGroup("tasks", [NoResponders("away"), JobNotFound("gone")])
 

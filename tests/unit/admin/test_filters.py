@@ -131,7 +131,7 @@ def test_a_time_that_is_none_is_a_problem(text: str) -> None:
         parse_filter(text, NOW)
 
 
-def test_bytes_that_are_no_text_are_a_problem() -> None:
+def test_bytes_that_are_not_text_are_a_problem() -> None:
     with pytest.raises(FilterProblem, match="not UTF-8"):
         parse_filter("key:a\udcff", NOW)
 
