@@ -133,7 +133,7 @@ class Steering:
         if self.contract is None or not self.contract.has_queue(place.prefix):
             raise ConfigurationError(
                 f"an edited payload is checked against the contract of its queue, and that of {place.prefix} is not known: "
-                "name a generated package"
+                "name a generated package (`--contract PACKAGE`, in Python `contract=`)"
             )
         text = self.contract.validate(place.prefix, payload)
         target = _target(place)

@@ -113,6 +113,11 @@ async def act_on_jobs(
             )
             if not as_json:
                 print_text(f"{job} {_PAST[action]}; it was {done.previous}, and is {done.state}")
+                if action == "cancel" and done.previous == "active":
+                    typer.echo(
+                        f"its handler goes on until it looks at job.is_cancelled; trellis jobs stack {job} shows what it does",
+                        err=True,
+                    )
     if as_json:
         print_json(f"{action}-result", {"jobs": results})
     raise typer.Exit(worst)

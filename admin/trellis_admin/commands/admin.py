@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Run what a fleet needs in addition to its workers.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Run what a fleet needs in addition to its workers."
+)
 
 
 @app.callback()

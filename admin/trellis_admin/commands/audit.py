@@ -61,7 +61,7 @@ _EVERY: Final = 0.2
 _MOST: Final = 1_000_000
 """How many results or events are read at most: the place of each is held in memory."""
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
 @app.callback()

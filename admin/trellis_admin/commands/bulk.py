@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(cls=ListByDefault, help="List, show, watch and steer actions on many jobs.")
+app = typer.Typer(
+    add_completion=False, cls=ListByDefault, help="List, show, watch and steer actions on many jobs."
+)
 
 _POLL: Final = 1.0
 BulkId = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The id of a bulk action.")]

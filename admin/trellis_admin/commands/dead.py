@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List dead jobs, group them by error, replay or dismiss them.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="List dead jobs, group them by error, replay or dismiss them.",
+)
 app.command("show")(show)
 
 Group = Annotated[

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "show", "watch"]
 
-app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, watch and steer jobs.")
 
 _POLL: Final = timedelta(seconds=1)
 JobId = Annotated[

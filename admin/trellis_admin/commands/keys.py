@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, show and release concurrency keys.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and release concurrency keys.")
 
 Key = Annotated[
     str,
@@ -76,7 +76,7 @@ async def release(
 ) -> None:
     """Release a slot whose process is gone. Its job ends as stale, and the next one gets the slot.
 
-    A process that answers that it works on the job keeps it: cancel the job instead.
+    A process that answers that it works on the job keeps it: cancel the job instead, or stop the process.
 
     Exit codes:
     0: released.

@@ -11,7 +11,7 @@ from trellis_admin.connections import Connection, connected
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -42,7 +42,9 @@ ApiPrefix = Annotated[
 ]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Print what a user of NATS must be allowed to do, as server configuration."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Print what a user of NATS must be allowed to do, as server configuration.",
 )
 
 

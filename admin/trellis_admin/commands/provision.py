@@ -35,7 +35,9 @@ AllowDestroy = Annotated[
     typer.Option("--allow-destroy", help="Also apply what deletes or limits stored values or waiting work."),
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Plan and apply what contracts change on a server.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Plan and apply what contracts change on a server."
+)
 
 
 @app.command("plan")

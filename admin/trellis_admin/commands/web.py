@@ -86,7 +86,7 @@ _Database = Annotated[
 _Label = Annotated[str | None, typer.Option(help="The name of the environment, shown on every page.")]
 _TraceAddress = Annotated[str, typer.Option(help="Where a trace is shown, with {trace_id} in it.")]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

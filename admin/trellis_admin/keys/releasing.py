@@ -121,7 +121,10 @@ async def _require_gone(
         answer = Answer.SILENT  # then the lease decides alone
     what = f'key "{record.display}" is not released: process {slot.instance_id}'
     if answer is Answer.HELD:
-        raise KeyProblem(f"{what} answers that it works on job {slot.job_id}; cancel the job instead")
+        raise KeyProblem(
+            f"{what} answers that it works on job {slot.job_id}; cancel the job instead, "
+            "or stop that process if its handler takes no notice of that"
+        )
     left = parse_timestamp(slot.expires_at) + _SKEW - now()
     if answer is Answer.SILENT and left > timedelta(0):
         raise KeyProblem(f"{what} does not answer, but its lease lasts {left.total_seconds():.0f} s longer")

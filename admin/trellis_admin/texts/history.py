@@ -60,6 +60,13 @@ def describe_history(history: JobHistory, family: Family | None, now: datetime) 
         parts.append("\n".join(["Operators", *steps]))
     if family is not None and any(member.children for member in family.roots):
         parts.append("\n".join(["Lineage", *_family(family.roots, history.id, "  ")]))
+    match history.state:
+        case JobState.DEAD:
+            parts.append(f"next: trellis dead replay {history.id}, or trellis dead dismiss {history.id}")
+        case JobState.FAILED:
+            parts.append(f"next: trellis jobs retry {history.id}")
+        case _:
+            pass
     return "\n\n".join(parts)
 
 

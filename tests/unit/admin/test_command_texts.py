@@ -211,6 +211,16 @@ def test_one_job() -> None:
     check_text("jobs-show", describe_history(HISTORY, None, NOW))
 
 
+def test_a_job_that_needs_an_operator_names_the_next_command() -> None:
+    dead, failed = (
+        describe_history(replace(HISTORY, state=state), None, NOW)
+        for state in (JobState.DEAD, JobState.FAILED)
+    )
+
+    assert dead.endswith(f"\n\nnext: trellis dead replay {HISTORY.id}, or trellis dead dismiss {HISTORY.id}")
+    assert failed.endswith(f"\n\nnext: trellis jobs retry {HISTORY.id}")
+
+
 def test_the_events_of_a_job() -> None:
     check_text("jobs-watch", "\n".join(describe_event(event) for event in HISTORY.events))
 
