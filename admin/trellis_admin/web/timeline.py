@@ -88,13 +88,16 @@ class Timeline:
 def draw_timeline(job: JobHistory, now: datetime) -> Timeline:
     """Draw the attempts of a job between its creation and its end, or now."""
     shown = job.attempts[-_LANES_MAX:]
-    first = job.created_at if len(shown) == len(job.attempts) else shown[0].started_at - shown[0].waited
+    first = job.created_at if len(shown) == len(job.attempts) else _begin_of_wait(job, shown[0])
     waits_until = [wait.until or now for wait in job.waits]
     last = max([job.ended_at or now, first + timedelta(seconds=1), *waits_until])
     if job.ended_at is None:
         last += (last - first) * _ROOM
     scale = _Scale(first, last)
-    lanes = [_draw_attempt(attempt, scale, now, is_over=job.ended_at is not None) for attempt in shown]
+    lanes = [
+        _draw_attempt(attempt, _begin_of_wait(job, attempt), scale, now, is_over=job.ended_at is not None)
+        for attempt in shown
+    ]
     tail = _draw_wait(job, scale, now)
     return Timeline(
         scale.axis(), (*lanes, *([tail] if tail is not None else [])), len(job.attempts) - len(shown)
@@ -153,7 +156,21 @@ def _anchor(place: float) -> str:
     return "start" if place < _EDGE else "end" if place > 100 - _EDGE else "middle"
 
 
-def _draw_attempt(attempt: Attempt, scale: _Scale, now: datetime, *, is_over: bool) -> Lane:
+def _begin_of_wait(job: JobHistory, attempt: Attempt) -> datetime:
+    """Return from when a job waited for an attempt: its delay or backoff is part of that."""
+    index = job.attempts.index(attempt)
+    before = job.attempts[index - 1].ended_at if index else job.created_at
+    waits = [
+        wait.since
+        for wait in job.waits
+        if wait.since < attempt.started_at and (before is None or wait.since >= before)
+    ]
+    return min([*waits, attempt.started_at - attempt.waited])
+
+
+def _draw_attempt(
+    attempt: Attempt, waits_since: datetime, scale: _Scale, now: datetime, *, is_over: bool
+) -> Lane:
     ended = attempt.ended_at or now
     ran = max(ended - attempt.started_at, timedelta(0))
     icon, style, _, word = END_LOOKS[attempt.end]
@@ -162,7 +179,7 @@ def _draw_attempt(attempt: Attempt, scale: _Scale, now: datetime, *, is_over: bo
     run = Markup('<rect class="{}" x="{:.2f}%" y="10" width="{:.2f}%" height="16" rx="3"/>').format(
         _RUNS.get(attempt.end, "tl-run failed"), min(begin, 100 - _SHORTEST), width
     )
-    waited = scale.wait(attempt.started_at - attempt.waited, attempt.started_at)
+    waited = scale.wait(waits_since, attempt.started_at)
     mark = (
         Markup("")
         if is_over
@@ -170,7 +187,7 @@ def _draw_attempt(attempt: Attempt, scale: _Scale, now: datetime, *, is_over: bo
             scale.place(now)
         )
     )
-    label = f"Waited {duration(attempt.waited)}, {'runs for' if attempt.ended_at is None else 'ran'} {duration(ran)}, {word}"
+    label = f"Waited {duration(attempt.started_at - waits_since)}, {'runs for' if attempt.ended_at is None else 'ran'} {duration(ran)}, {word}"
     drawing = Markup('<svg role="img" aria-label="{}">{}{}{}{}</svg>').format(
         label, scale.grid(), waited, run, mark
     )

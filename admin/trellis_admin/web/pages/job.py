@@ -275,7 +275,7 @@ def _make_view(
         ],
         worker=row.worker,
         released=ends.count(AttemptEnd.RELEASED),
-        waited=sum((attempt.waited for attempt in job.attempts), timedelta(0)),
+        waited=sum(((wait.until or now) - wait.since for wait in job.waits), timedelta(0)),
         ran=sum(ran, timedelta(0)),
         trigger=_describe_trigger(job.trigger),
         trace_address=trace.replace("{trace_id}", job.trace_id) if trace else "",

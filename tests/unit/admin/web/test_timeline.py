@@ -111,3 +111,21 @@ def test_names_are_text() -> None:
 
     assert "<b>" not in lane.drawing
     assert lane.outcome.endswith('<b>"')
+
+
+def test_a_lane_begins_with_the_backoff_before_its_attempt() -> None:
+    job = history(
+        attempt(1, 1, 2, AttemptEnd.RETRY),
+        attempt(2, 50, 100, AttemptEnd.COMPLETED, waited=timedelta(seconds=5)),
+        ended=100,
+        waits=(
+            Wait(WaitReason.QUEUED, CREATED, after(1)),
+            Wait(WaitReason.BACKOFF, after(2), after(45)),
+            Wait(WaitReason.QUEUED, after(45), after(50)),
+        ),
+    )
+
+    lane = draw_timeline(job, after(100)).lanes[1]
+
+    assert '<line class="tl-wait" x1="2.00%" x2="50.00%"' in lane.drawing
+    assert "Waited 48 s, ran 50 s" in lane.drawing
