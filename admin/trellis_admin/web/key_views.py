@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
+from trellis_nats.errors import TransportError
 
 from trellis_admin.audit_log import CannotRead
 from trellis_admin.keys import Holder, KeyState, StoredKey
@@ -64,10 +66,12 @@ async def describe_keys(request: Request, queue: QueueRow) -> KeyLines:
     rows = await console.query(list_keys, prefix=queue.prefix, limit=_KEYS_MAX)
     if not rows:
         return KeyLines([], 0, 0, 0)
-    try:
-        found = await console.operator(request.state.identity).keys.list_keys(queue.prefix, limit=_KEYS_MAX)
-    except CannotRead:
-        found = None
+    found = None
+    if console.connection.is_connected:
+        with suppress(CannotRead, TransportError):
+            found = await console.operator(request.state.identity).keys.list_keys(
+                queue.prefix, limit=_KEYS_MAX
+            )
     if found is None or not found.keys:
         lines = [_from_row(request, row) for row in rows]
         return KeyLines(lines, len(lines), 0, sum(line.kind is KeyState.HELD for line in lines))

@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from trellis_nats.errors import TransportError
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.bulk import BulkAction, BulkNotFound, BulkProblem, BulkRecord, BulkState
@@ -96,9 +97,14 @@ class Banner:
 
 
 async def list_recent(request: Request, *, limit: int) -> list[BulkRecord]:
-    """Return the newest bulk actions on dead jobs."""
+    """Return the newest bulk actions on dead jobs; none while no server answers."""
     console: Console = request.state.console
-    records = await console.operator(request.state.identity).bulk.list_all()
+    if not console.connection.is_connected:
+        return []
+    try:
+        records = await console.operator(request.state.identity).bulk.list_all()
+    except TransportError:  # the page is worth more than this part of it
+        return []
     return [record for record in records if record.action in {BulkAction.REPLAY, BulkAction.DISMISS}][:limit]
 
 
