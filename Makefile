@@ -43,8 +43,8 @@ $(PEERS_READY): $(STAMP) constraints/peers.txt
 demo: $(STAMP) ## run the orders service on an embedded nats-server and follow one order
 	@$(BIN)/python $(EXAMPLE)/demo.py
 
-console: $(STAMP) ## show the console on an embedded nats-server, with jobs of the example in every state
-	@$(BIN)/python $(EXAMPLE)/console_demo.py
+console: $(STAMP) ## show the console on an embedded nats-server, with jobs of the example in every state; PORT=8421 takes another port
+	@$(BIN)/python $(EXAMPLE)/console_demo.py $(PORT)
 
 $(SERVERS): $(STAMP) constraints/servers.txt
 	@grep -v '^#' constraints/servers.txt | while read -r version; do \

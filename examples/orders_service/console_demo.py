@@ -1,6 +1,6 @@
 """Shows the console on a nats-server of its own: the queues of the orders service, with jobs in every state that keep coming.
 
-`make console` runs this until Ctrl-C. It leaves no process and no file behind. Dead jobs appear after about 40 s: three attempts and
+`make console` runs this until Ctrl-C; `make console PORT=8421` takes another port. It leaves no process and no file behind. Dead jobs appear after about 40 s: three attempts and
 the backoff between them.
 """
 
@@ -41,7 +41,7 @@ from trellis_admin.web.serving import listen, serve
 from trellis_nats import JobFailed, Options, TrellisError
 from trellis_nats.testing import NatsServer
 
-PORT = 8420
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 8420
 SUPPLIERS = ("north", "south", "east")
 ACCOUNTS = ("acme", "globex", "initech", "hooli")
 DICE = random.Random()  # noqa: S311 - it makes no secret
@@ -196,4 +196,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main())
     except* TrellisError as failed:
-        sys.exit(f"the console ended: {failed.exceptions[0]}")
+        sys.exit(f"the console ended: {failed.exceptions[0]} (make console PORT=…)")

@@ -19,7 +19,7 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     lines = [
         f"nats-server {'.'.join(map(str, server.version))}"
         + (f", a cluster of {server.servers}" if server.servers > 1 else "")
-        + f"; {_count(len(facts.queues), 'queue')}, {_count(len({beat.instance for beat in facts.heartbeats}), 'worker')}",
+        + f"; {_count(len(facts.queues), 'queue')}, {_count(len({beat.instance for beat in facts.heartbeats if not beat.is_stopping}), 'worker')}",
     ]
     for finding in findings:
         lines += [

@@ -120,3 +120,14 @@ def test_findings_are_listed_the_worst_first_and_counted() -> None:
 
 def test_nothing_found_is_said() -> None:
     assert to_text(FACTS, []).endswith(f"{len(CHECKS)} checks, nothing found")
+
+
+def test_processes_that_have_stopped_are_not_counted_as_workers() -> None:
+    stopped = replace(FACTS, heartbeats=(beat(timedelta(seconds=80), is_stopping=True),))
+
+    assert to_text(stopped, []).splitlines()[0].endswith("; 0 queues, 0 workers")
+    assert (
+        to_text(replace(FACTS, heartbeats=(beat(timedelta(seconds=5)),)), [])
+        .splitlines()[0]
+        .endswith("1 worker")
+    )
