@@ -104,6 +104,8 @@ async def resume(
     if as_json:
         print_json("queue-resume", {"queue": queue, "removed": removed})
     elif removed is None:
-        print_text(f"{queue} was not paused")
+        print_text(
+            f"{queue} had no record of a pause; if the server held its consumers all the same, it does no longer"
+        )
     else:
         print_text(f"{queue} goes on; {removed.by} had paused it {show_age(removed.since, now())}")
