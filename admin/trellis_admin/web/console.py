@@ -210,10 +210,13 @@ class Console:
         return Navigation(status, queues, pauses, live, self._describe_server())
 
     async def _read_pauses(self, queues: tuple[QueueRow, ...]) -> tuple[Pause, ...]:
+        known = () if self._navigation is None else self._navigation[1].pauses
+        if not self.connection.is_connected:
+            return known  # a request would wait for the connection, and each page for the request
         try:
             found = await read_pauses(self.connection, [queue.prefix for queue in queues])
         except TransportError:  # the pages are worth more than this line of them
-            return ()
+            return known
         return tuple(
             Pause(queue.service, queue.queue, queue.prefix, pause.by, pause.reason, pause.since)
             for queue in queues
