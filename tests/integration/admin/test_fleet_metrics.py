@@ -25,6 +25,7 @@ from trellis_nats.clock import now
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
+from tests.support.delays import count_messages
 from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.lost_work import connection_of, detach_work, has_work, purge_work
@@ -235,7 +236,11 @@ async def test_a_parked_job_is_not_lost(nats_server: NatsServer) -> None:
 
         await shop.jobs.start_workers()
         job = await created(shop, 1, delay=timedelta(hours=1))
-        await eventually(lambda: has_work(shop, 0), within=SOON)
+
+        async def is_parked() -> bool:
+            return await count_messages(connection_of(shop), "JOBS_DELAYED") == 1 and await has_work(shop, 0)
+
+        await eventually(is_parked, within=SOON)
         assert await age_of(shop, job) == 0
 
 
