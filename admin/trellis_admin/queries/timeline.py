@@ -61,6 +61,8 @@ def build_history(
         place, event = job_place(message.subject), LifecycleEvent.parse(message.data)
         if place is not None and event is not None and is_of(event, place):
             timeline.take(message, event)
+        else:
+            timeline.pass_over(message)
     return timeline.finish(prefix, job_id, is_cut=is_cut)
 
 
@@ -128,6 +130,11 @@ class _Timeline:
         self._begins_at: datetime | None = None
         """When it may begin at the earliest, where that is later."""
         self._reason = WaitReason.DELAY
+
+    def pass_over(self, message: Incoming) -> None:
+        """Take a message under the job's subjects that is not an event of it. A job has it as its last one, too."""
+        if self._last_sequence:
+            self._last_sequence = message.sequence
 
     def take(self, message: Incoming, event: LifecycleEvent) -> None:
         """Take the next event of the job."""

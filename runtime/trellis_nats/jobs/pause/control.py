@@ -39,6 +39,8 @@ _TEXT_MAX: Final = 2_000
 """Characters of an actor, a reason or a source."""
 _READ_AGAIN: Final = 0.05
 """Seconds until the record is read again after its revision was an older one."""
+_NO_STREAM: Final = 10059
+"""The error code of JetStream for a stream that does not exist."""
 _MISSING: Final = (
     'bucket "{}" does not exist, and a queue cannot be paused without it: no worker of the service has started yet, and '
     "`trellis provision apply` has not created it"
@@ -191,8 +193,10 @@ async def list_pauses(connection: Connection, namespace: str) -> dict[str, Queue
     bucket = KvBucket(connection, keys_bucket_of(require_token("namespace", namespace)))
     try:
         keys = await bucket.keys(pause_key("*"))
-    except (ApiError, NoResponders):
-        if await _is_missing(bucket, pause_key("*")):
+    except (ApiError, NoResponders) as error:
+        # JetStream itself says that there is no such stream; other answers are asked about once more.
+        is_known = isinstance(error, ApiError) and error.err_code == _NO_STREAM
+        if is_known or await _is_missing(bucket, pause_key("*")):
             return {}
         raise
     found = {key.partition(".")[2]: _parse(await _read(bucket, key)) for key in keys}
