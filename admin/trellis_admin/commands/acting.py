@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -77,8 +77,11 @@ _PAST = {"cancel": "cancelled", "retry": "retried", "replay": "replayed", "dismi
 
 async def act_on_jobs(
     operator: Operator, action: Action, ids: Sequence[str], *, reason: str | None, as_json: bool
-) -> None:
-    """Act on each of some jobs. One that is refused does not keep the others from being tried."""
+) -> NoReturn:
+    """Act on each of some jobs, and exit. One that is refused does not keep the others from being tried.
+
+    It never returns: what stands after a call acts on all jobs that match.
+    """
     from trellis_nats import TrellisError
 
     from trellis_admin.failures import exit_code_of
