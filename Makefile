@@ -9,7 +9,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup browser peers demo console test check rooms format generate verify bench faults build clean
+.PHONY: help setup browser peers demo console test check rooms format generate verify docs bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ generate: $(STAMP) ## regenerate the example, the golden packages and the refere
 verify: $(STAMP) ## check that the generated example is up to date
 	@$(BIN)/trellis-gen facade --check
 
+docs: $(STAMP) ## build the documentation into site/ without a network; fails on a link that leads nowhere
+	@$(BIN)/python -m tests.house.site.build
+
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
@@ -106,5 +109,5 @@ build: $(STAMP) ## build the wheels into dist/
 	@ls dist
 
 clean: ## remove what the other targets built
-	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

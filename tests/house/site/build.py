@@ -1,0 +1,94 @@
+"""Builds the site: `python -m tests.house.site.build`, which is `make docs`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.house.site.check import faults_of
+from tests.house.site.nav import NAV, Section, arrange
+from tests.house.site.stage import stage
+from tests.house.sources import ROOT
+
+__all__ = ["build"]
+
+SITE: Final = ROOT / "site"
+WORK: Final = ROOT / "build/site"
+"""The pages and the configuration that the tool reads."""
+_SLUGS: Final = "the slugs of GitHub"
+_CONFIGURATION: Final = {
+    "site_name": "Trellis for Python",
+    "docs_dir": "docs",
+    "site_dir": "html",
+    # A file of its own for each page works from a folder and from a server.
+    "use_directory_urls": False,
+    "theme": {
+        "font": False,  # fonts of the reader's machine: others would be fetched
+        "features": [
+            "navigation.tabs",
+            "navigation.top",
+            "content.code.copy",
+            "search.highlight",
+            "toc.follow",
+        ],
+        "palette": [
+            {
+                "media": "(prefers-color-scheme: light)",
+                "scheme": "default",
+                "toggle": {"icon": "lucide/sun", "name": "Dark"},
+            },
+            {
+                "media": "(prefers-color-scheme: dark)",
+                "scheme": "slate",
+                "toggle": {"icon": "lucide/moon", "name": "Light"},
+            },
+        ],
+    },
+    "plugins": ["search"],
+    "markdown_extensions": [
+        "attr_list",
+        "md_in_html",
+        "tables",
+        "pymdownx.highlight",
+        "pymdownx.superfences",
+        {"toc": {"permalink": True, "slugify": _SLUGS}},
+    ],
+}
+
+
+def build() -> list[str]:
+    """Build the site into site/ and return what is wrong with it."""
+    staged = stage(WORK / "docs", {})
+    nav = [_entry(section) for section in arrange(NAV, staged)]
+    # JSON is YAML, but for the one value that only a tag of YAML can state.
+    slugs = '!!python/object/apply:pymdownx.slugs.slugify {"kwds": {"case": "lower"}}'
+    text = json.dumps({**_CONFIGURATION, "nav": nav}, indent=1).replace(json.dumps(_SLUGS), slugs)
+    (WORK / "mkdocs.yml").write_text(text, encoding="utf-8")
+    command = [
+        str(Path(sys.executable).with_name("zensical")),
+        "build",
+        "--strict",
+        "--clean",
+        "--config-file",
+        "mkdocs.yml",
+    ]
+    run = subprocess.run(command, cwd=WORK, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        return [run.stdout + run.stderr]
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.move(WORK / "html", SITE)
+    return faults_of(SITE)
+
+
+def _entry(section: Section) -> dict[str, list[object]]:
+    return {section.title: [*section.pages, *(_entry(inner) for inner in section.sections)]}
+
+
+if __name__ == "__main__":
+    if found := build():
+        sys.exit("\n".join(found))
+    print(f"site/index.html: {sum(1 for _ in SITE.rglob('*.html'))} pages")  # noqa: T201 - the result of the command
