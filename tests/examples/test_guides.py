@@ -17,6 +17,8 @@ DEVICE = ROOT / "tests/golden/cases/device/expected/gadget_participant"
 """The package of the guide to state."""
 RUN = {"changing-a-contract.md"}
 """Another test runs the code of these pages."""
+FOREIGN = {"Celery", "arq", "taskiq", "Temporal"}
+"""The packages whose code the pages of docs/coming-from show."""
 PAGES = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in RUN),
@@ -31,7 +33,8 @@ BLOCKS = [
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     tree = compile(block, "block", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()}
+    uppercase = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[0].isupper()]
+    names = {node.id for node in uppercase if isinstance(node.ctx, ast.Load)}
     imported = {
         alias.name
         for node in ast.walk(tree)
@@ -45,6 +48,7 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
         "UTC",
         "TimeoutError",
         *imported,
+        *(node.id for node in uppercase if isinstance(node.ctx, ast.Store)),
         *(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)),
         *orders_participant.__all__,
         *everything_participant.__all__,
@@ -55,6 +59,16 @@ def test_every_block_is_python_and_names_what_exists(block: str) -> None:
     }
 
     assert names - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_other_packages_is_marked_and_is_python(page: Path) -> None:
+    """A block with the title of another package shows what users of it write. It is not installed here."""
+    titled = re.findall(r"```python (.*)\n((?:.*\n)*?)```", page.read_text())
+
+    assert {title for title, _ in titled} <= {f'title="{name}"' for name in FOREIGN}
+    for _, block in titled:
+        ast.parse(block)
 
 
 def device_names() -> set[str]:

@@ -28,12 +28,19 @@ NAV: Final = (
     Section(
         "Guides",
         sections=(
-            Section("Jobs", ("guides/jobs.md", "guides/dead-jobs.md")),
+            Section(
+                "Jobs",
+                (
+                    *("guides/jobs.md", "guides/web-apps.md", "guides/cron.md", "guides/importing.md"),
+                    "guides/dead-jobs.md",
+                ),
+            ),
             Section(
                 "Calls, events and data",
                 (
-                    *("guides/events.md", "guides/feeds.md", "guides/operations.md", "guides/kv.md"),
-                    *("guides/stores.md", "guides/state.md", "guides/using-other-contracts.md"),
+                    *("guides/rpc.md", "guides/operations.md", "guides/events.md", "guides/feeds.md"),
+                    *("guides/kv.md", "guides/stores.md", "guides/state.md"),
+                    "guides/using-other-contracts.md",
                 ),
             ),
             Section(
