@@ -3,10 +3,13 @@
 from collections import Counter
 from pathlib import Path
 
+import griffe
 import pytest
 
 from tests.house.site import markdown
+from tests.house.site.api import PAGES, Page, page_text
 from tests.house.site.check import faults_of
+from tests.house.site.llms import llms_text
 from tests.house.site.nav import NAV, Section, arrange, pages_of
 from tests.house.site.stage import link_target, pages, stage
 from tests.house.sources import ROOT
@@ -14,11 +17,70 @@ from tests.house.sources import ROOT
 READ = [*pages().values(), ROOT / "README.md"]
 """Those that a reader of the repository opens."""
 
+SOURCE = '''
+class Base:
+    def close(self) -> None:
+        """Close it."""
+
+class Queue(Base):
+    """A queue."""
+
+    size: int = 0
+    """How many."""
+
+    async def put(self, *values: str, wait: bool = False) -> Ref:
+        """Put values.
+
+        Args:
+            wait: until there
+                is room.
+
+        Raises:
+            Full: no room.
+            OSError: else.
+        """
+
+    def _hidden(self): ...
+'''
+DOCUMENTED = """# Queues
+
+They queue. Import these names from `m`.
+
+[`Queue`](#queue)
+
+## Queue {#queue}
+
+```python
+class Queue(Base)
+```
+
+A queue.
+
+- `size: int`: How many.
+
+### put {#queue.put}
+
+```python
+async def put(*values: str, wait: bool = False) -> Ref
+```
+
+Put values.
+
+**Arguments**
+
+- `wait`: until there is room.
+
+**Raises**
+
+- [`Full`](errors.md#full): no room.
+- `OSError`: else.
+"""
+
 
 def test_the_navigation_has_every_page_once() -> None:
-    counted = Counter(pages_of(arrange(NAV, pages())))
+    written = [*pages(), *(f"reference/api/{page.name}.md" for page in PAGES)]
 
-    assert counted == Counter(list(pages()))
+    assert Counter(pages_of(arrange(NAV, written))) == Counter(written)
 
 
 def test_a_page_without_a_section_and_a_section_without_its_page_are_refused() -> None:
@@ -79,3 +141,28 @@ def test_a_site_with_a_fault_is_not_accepted(tmp_path: Path) -> None:
         "index.html: links to lost.html, which does not exist",
         "alone.html: no other page links to it",
     ]
+
+
+def test_the_list_for_language_models_has_title_address_and_first_sentence(tmp_path: Path) -> None:
+    (tmp_path / "index.md").write_text("# Trellis\n\n```python\nx. y\n```\n\nTyped *jobs*. More.\n")
+    (tmp_path / "why.md").write_text("# `why`\n\n**Context.** It [broke](index.md) at night: twice.\n")
+
+    assert llms_text((Section("Start", ("index.md", "why.md")),), tmp_path) == (
+        "# Trellis\n\n> Typed jobs.\n\n## Start\n\n"
+        "- [Trellis](index.md): Typed jobs.\n- [why](why.md): It broke at night.\n"
+    )
+
+
+def test_the_reference_of_python_has_signatures_docstrings_and_links_to_errors(tmp_path: Path) -> None:
+    module = griffe.visit(
+        "m",
+        filepath=tmp_path / "m.py",
+        code=SOURCE,
+        docstring_parser="google",
+        modules_collection=griffe.ModulesCollection(),
+    )
+    queue = module["Queue"]
+
+    page = page_text(Page("q", "Queues", "They queue.", "m"), {"Queue": queue}, {"Full"}, {"Queue"})
+
+    assert page == DOCUMENTED

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.house.site.api import reference_pages
 from tests.house.site.check import faults_of
+from tests.house.site.llms import llms_text
 from tests.house.site.nav import NAV, Section, arrange
 from tests.house.site.stage import stage
 from tests.house.sources import ROOT
@@ -48,6 +50,7 @@ _CONFIGURATION: Final = {
             },
         ],
     },
+    "extra_css": ["site.css"],
     "plugins": ["search"],
     "markdown_extensions": [
         "attr_list",
@@ -59,11 +62,18 @@ _CONFIGURATION: Final = {
     ],
 }
 
+_STYLE: Final = """\
+.md-typeset td:first-child code { word-break: normal; overflow-wrap: normal; white-space: nowrap; }
+"""
+"""A name in the first column of a table is not broken: the table scrolls instead."""
+
 
 def build() -> list[str]:
     """Build the site into site/ and return what is wrong with it."""
-    staged = stage(WORK / "docs", {})
-    nav = [_entry(section) for section in arrange(NAV, staged)]
+    docs = WORK / "docs"
+    sections = arrange(NAV, stage(docs, reference_pages()))
+    (docs / "site.css").write_text(_STYLE, encoding="utf-8")
+    nav = [_entry(section) for section in sections]
     # JSON is YAML, but for the one value that only a tag of YAML can state.
     slugs = '!!python/object/apply:pymdownx.slugs.slugify {"kwds": {"case": "lower"}}'
     text = json.dumps({**_CONFIGURATION, "nav": nav}, indent=1).replace(json.dumps(_SLUGS), slugs)
@@ -81,6 +91,9 @@ def build() -> list[str]:
         return [run.stdout + run.stderr]
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.move(WORK / "html", SITE)
+    # The Markdown of each page, for tools that read rather than look, and the list of all.
+    shutil.copytree(docs, SITE, ignore=shutil.ignore_patterns("*.png"), dirs_exist_ok=True)
+    (SITE / "llms.txt").write_text(llms_text(sections, docs), encoding="utf-8")
     return faults_of(SITE)
 
 

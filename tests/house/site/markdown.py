@@ -29,7 +29,7 @@ def title_of(text: str) -> str:
 def description_of(text: str) -> str:
     """Return the first sentence of the first paragraph, without markup; empty if there is none."""
     for paragraph in re.split(r"\n\s*\n", _without_code_blocks(text)):
-        line = " ".join(paragraph.split())
+        line = " ".join(paragraph.split()).removeprefix("**Context.** ").removeprefix("**Decision.** ")
         if line and line[0] not in "#|<!":
             sentence = re.match(r"(.+?[.:])(?: |$)", _without_markup(line))
             return (sentence[1] if sentence else _without_markup(line)).rstrip(":.") + "."
@@ -91,4 +91,4 @@ def _without_code_blocks(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return re.sub(r"[`*]|!?\[([^]]*)\]\([^)]*\)", lambda found: found[1] or "", text).strip()
+    return re.sub(r"[`*]|!?\[(\[?[^]]*\]*)\]\([^)]*\)", lambda found: found[1] or "", text).strip()

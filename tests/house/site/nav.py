@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from tests.house.site.api import PAGES
+
 __all__ = ["NAV", "SOURCES", "Section", "arrange", "pages_of"]
 
 SOURCES: Final = "source/"
@@ -66,7 +68,7 @@ NAV: Final = (
             Section("Commands", ("reference/cli.md", "reference/cli-json.md", "reference/filters.md")),
             Section("At run time", ("reference/logs.md", "reference/heartbeats.md", "reference/audit.md")),
             Section("More", ("reference/*.md",)),
-            Section("Python API", ("reference/api/*.md",)),
+            Section("Python API", tuple(f"reference/api/{page.name}.md" for page in PAGES)),
         ),
     ),
     Section(
