@@ -18,7 +18,7 @@ from trellis_nats.jobs.pause import PauseResult, ResumeResult, pause_queue, resu
 from trellis_nats.jobs.stacks import JobStack, read_stack
 
 from trellis_admin.audit_log import Action, Kind, clean_text
-from trellis_admin.payloads import PayloadContract, Revealed, reveal_payload
+from trellis_admin.payloads import PayloadContract, Revealed, reveal_job
 from trellis_admin.queries import QueuePlace
 from trellis_admin.session import JobPlace, JobTarget, Session
 
@@ -152,9 +152,10 @@ class Steering:
         return created
 
     async def reveal(self, job: JobTarget, *, reason: str | None = None) -> Revealed:
-        """Return the payload of a job. The audit log has who saw it, before it is read.
+        """Return the payload, the result and the checkpoints of a job. The audit log has who saw them, before they are read.
 
-        What the contract's schemas call secret (`writeOnly`, `x-sensitive`) is not in it, where the contract is known.
+        Where the contract is known, what its schemas call secret (`writeOnly`, `x-sensitive`) or do not declare is not in them. It has no
+        schema for checkpoints, which therefore stay hidden.
 
         Raises:
             JobNotFound: there is no such job, or its payload is no longer stored.
@@ -165,7 +166,7 @@ class Steering:
         place = await self.session.find(job)
         target = _target(place)
         async with self.session.audit.action(Kind.PAYLOAD, Action.REVEAL, target, reason=reason) as audited:
-            revealed = await reveal_payload(self.session.connection, place.prefix, place.id, self.contract)
+            revealed = await reveal_job(self.session.connection, place.prefix, place.id, self.contract)
             if revealed is None:
                 raise JobNotFound(f"the payload of job {place.id} is no longer stored")
             audited.done("revealed", hidden=list(revealed.hidden))

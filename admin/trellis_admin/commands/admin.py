@@ -60,6 +60,13 @@ IsOpen = Annotated[
         "then see and steer jobs.",
     ),
 ]
+Contracts = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PACKAGE",
+        help="A generated package: what its schemas call secret is not in what Jobs.Get returns.",
+    ),
+]
 
 
 @app.command()
@@ -73,6 +80,7 @@ def serve(
     grace: Grace = 30.0,
     rpc: Rpc = True,
     is_open: IsOpen = False,
+    contract: Contracts = None,
 ) -> None:
     """Follow the jobs, and do what no worker does, until Ctrl-C. Several replicas may run.
 
@@ -84,6 +92,8 @@ def serve(
     import asyncio
 
     from trellis_admin.duties import DutyOptions
+    from trellis_admin.packages import load_service
+    from trellis_admin.payloads import PayloadContract
     from trellis_admin.rpc.process import AdminOptions
 
     wanted = AdminOptions(
@@ -93,6 +103,7 @@ def serve(
         is_open=is_open,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
+        contracts=tuple(PayloadContract.of(load_service(package)) for package in contract or ()),
     )
     asyncio.run(_serve(connection, wanted))
     raise typer.Exit(ExitCode.OK)

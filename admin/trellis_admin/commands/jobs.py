@@ -88,7 +88,8 @@ async def show(
     payload: Annotated[
         bool,
         typer.Option(
-            "--payload", help="Show the payload and the result. The audit log records who saw them."
+            "--payload",
+            help="Show the payload, the result and the checkpoint. The audit log records who saw them.",
         ),
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="List every event.")] = False,
@@ -100,7 +101,7 @@ async def show(
 
     from trellis_admin.queries import find_jobs, read_family
     from trellis_admin.terminal import print_json, print_text
-    from trellis_admin.texts.history import describe_event, describe_history, history_to_wire, show_json_text
+    from trellis_admin.texts.history import describe_event, describe_history, describe_values, history_to_wire
 
     history = await operator.history(job)
     found = [row for row in await operator.ask(find_jobs, history.id) if row.prefix == history.prefix]
@@ -113,12 +114,7 @@ async def show(
     if events:
         parts.append("\n".join(["Events", *(describe_event(event) for event in history.events)]))
     if revealed is not None:
-        note = f" (hidden: {', '.join(revealed.hidden)})" if revealed.hidden else ""
-        parts.append(f"Payload{note}\n{show_json_text(revealed.text)}")
-        if history.result is not None:
-            parts.append(f"Result\n{show_json_text(history.result)}")
-        if history.checkpoint is not None:
-            parts.append(f"Checkpoint\n{show_json_text(history.checkpoint.value)}")
+        parts += describe_values(revealed, history)
     print_text("\n\n".join(parts))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import JsonValue
 from trellis_nats import Options, Runtime, Service
@@ -29,9 +29,14 @@ from trellis_admin.samples import load_manifest
 from trellis_admin.samples.exporting import schema_of
 from trellis_admin.samples.redaction import Redacted, Redaction
 
-__all__ = ["PayloadContract"]
+__all__ = ["PayloadContract", "ValueKind"]
 
 _TIMEOUT: Final = timedelta(seconds=5)
+_UNDECLARED: Final = Redaction(schema=True)
+"""A contract has no schema for checkpoints. What is not declared may hold anything."""
+
+ValueKind = Literal["payload", "result", "checkpoint"]
+"""A value that a job stores, by its member of an event."""
 
 
 class PayloadContract:
@@ -42,7 +47,7 @@ class PayloadContract:
         contract: Contract,
         readers: Mapping[str, PayloadReader],
         payloads: Mapping[str, StoredPayloads[Any]],
-        redactions: Mapping[str, Redaction],
+        redactions: Mapping[str, Mapping[ValueKind, Redaction]],
         jobs: JobsBinding | None = None,
     ) -> None:
         self.id = contract.id
@@ -78,7 +83,7 @@ class PayloadContract:
                 for name, prefix in prefixes.items()
             },
             {prefix: queues[name].payloads for name, prefix in prefixes.items()},
-            {prefix: Redaction(schema_of(manifest, name)) for name, prefix in prefixes.items()},
+            {prefix: _redactions(manifest, name) for name, prefix in prefixes.items()},
             jobs,
         )
 
@@ -108,10 +113,15 @@ class PayloadContract:
         named = "; ".join(f"{failure.place or '/'}: {failure.text}" for failure in found.failures[:3])
         return f"contract {self.digest[:8]} does not read it: {named}"
 
-    def redact(self, prefix: str, value: JsonValue) -> Redacted | None:
-        """Return a payload without what the schema calls secret; None where the contract does not have the queue."""
-        redaction = self._redactions.get(prefix)
-        return None if redaction is None else redaction.redact(value)
+    def redact(self, prefix: str, kind: ValueKind, value: JsonValue) -> Redacted:
+        """Return a value of a job without what the contract calls secret, or does not declare.
+
+        Args:
+            prefix: the queue's. Of one that the contract does not have, nothing is declared.
+            kind: whose schema describes the value.
+            value: what is stored.
+        """
+        return self._redactions.get(prefix, {}).get(kind, _UNDECLARED).redact(value)
 
     def validate(self, prefix: str, text: bytes) -> JsonText:
         """Return a new payload, with its text as it is, once it is known that workers read it.
@@ -151,3 +161,10 @@ class PayloadContract:
             upcast_json=self._payloads[prefix].upcast_json,
         )
         return None if keys is None else keys.creator
+
+
+def _redactions(manifest: Mapping[str, JsonValue], queue: str) -> Mapping[ValueKind, Redaction]:
+    return {
+        "payload": Redaction(schema_of(manifest, queue)),
+        "result": Redaction(schema_of(manifest, queue, "result")),
+    }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from trellis_nats.jobs.model.raw_members import raw_members
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, WORKERS_PREFIX
 
-__all__ = ["Incoming", "JobPlace", "heartbeat_place", "job_place"]
+__all__ = ["Incoming", "JobPlace", "heartbeat_place", "job_place", "read_value"]
 
 _EVENTS: Final = EVENTS_PREFIX + "."
 _HEARTBEATS: Final = WORKERS_PREFIX + "."
@@ -53,6 +54,14 @@ def heartbeat_place(subject: str) -> tuple[str, str] | None:
     if not is_heartbeat or not subject.startswith(_HEARTBEATS) or not _is_plain(subject):
         return None
     return f"{_EVENTS}{tokens[3]}.{tokens[4]}", tokens[5]
+
+
+def read_value(message: Incoming, name: str) -> bytes | None:
+    """Return a member of an event as it is stored, such as its payload; None where the event does not have it."""
+    try:
+        return raw_members(message.data).get(name)
+    except ValueError:
+        return None
 
 
 def _is_plain(subject: str) -> bool:

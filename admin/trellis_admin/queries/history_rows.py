@@ -68,8 +68,8 @@ class StoredCheckpoint:
 
     at: datetime
     sequence: int
-    value: bytes
-    """As JSON, as it is stored."""
+    size: int
+    """Bytes. `Operator.reveal` returns the value."""
 
 
 class AttemptEnd(StrEnum):
@@ -139,7 +139,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHistory:
-    """A job with everything that the stream has of it."""
+    """A job with everything that the stream has of it but values: its payload, its result and its checkpoints."""
 
     id: str
     prefix: str
@@ -160,11 +160,14 @@ class JobHistory:
     waits: tuple[Wait, ...]
     logs: tuple[LogLine, ...]
     """Of all attempts."""
-    payload: bytes | None
-    """The text of the payload as it is stored; None where the stream does not have it any more."""
+    payload_size: int | None
+    """Bytes; None where the stream does not have the payload any more. `Operator.reveal` returns it."""
     payload_sequence: int | None
     """The event that it is in."""
-    result: bytes | None
+    result_size: int | None
+    """Bytes; None where the job has no result. `Operator.reveal` returns it."""
+    result_sequence: int | None
+    """The event that it is in."""
     checkpoint: StoredCheckpoint | None
     """The newest one, which the next attempt reads."""
     key: str | None

@@ -12,14 +12,13 @@ from trellis_nats.jobs.model.error_detail import ErrorDetail
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, instant
 from trellis_nats.jobs.model.lifecycle import JobLife
 from trellis_nats.jobs.model.outcome import RELEASED
-from trellis_nats.jobs.model.raw_members import raw_members
 from trellis_nats.jobs.model.states import STATE_EVENTS, EventType, JobState
 
 from trellis_admin.projection.codes import from_milliseconds
 from trellis_admin.projection.event_members import error_type_of, is_of, read_action, read_worker
 from trellis_admin.projection.fingerprint import split_error
 from trellis_admin.projection.fold import happened_at
-from trellis_admin.projection.incoming import Incoming, job_place
+from trellis_admin.projection.incoming import Incoming, job_place, read_value
 from trellis_admin.queries.history_rows import (
     Attempt,
     AttemptEnd,
@@ -118,8 +117,8 @@ class _Timeline:
         self._created: LifecycleEvent | None = None
         self._created_at: datetime | None = None
         self._seed: LifecycleEvent | None = None
-        self._payload: tuple[bytes, int, str] | None = None
-        self._result: bytes | None = None
+        self._payload: tuple[int, int, str] | None = None
+        self._result: tuple[int, int] | None = None
         self._newest: LifecycleEvent | None = None
         self._state_sequence = 0
         self._last_sequence = 0
@@ -171,6 +170,7 @@ class _Timeline:
         if seed is None or newest is None:
             return None
         created = self._created or seed
+        result = self._result if newest.effective_state is JobState.COMPLETED else None
         if self._open is not None:
             self._attempts.append(self._open.close(AttemptEnd.RUNNING, None, None))
         self._end_wait(None)
@@ -194,9 +194,10 @@ class _Timeline:
             attempts=tuple(self._attempts),
             waits=tuple(self._waits),
             logs=tuple(self._logs),
-            payload=None if self._payload is None else self._payload[0],
+            payload_size=None if self._payload is None else self._payload[0],
             payload_sequence=None if self._payload is None else self._payload[1],
-            result=self._result if newest.effective_state is JobState.COMPLETED else None,
+            result_size=None if result is None else result[0],
+            result_sequence=None if result is None else result[1],
             checkpoint=self._checkpoint,
             key=None if key is None else key.text,
             key_hash=None if key is None else key.hash,
@@ -217,9 +218,9 @@ class _Timeline:
             self._created = event
         if event.event_type == EventType.CREATED or self._created_at is None:
             self._created_at = at
-        text = _raw(message, "payload")
-        if text is not None:
-            self._payload = (text, message.sequence, message.digest)
+        size = _size(message, "payload")
+        if size is not None:
+            self._payload = (size, message.sequence, message.digest)
         self._wait(at, event, WaitReason.DELAY)
 
     def _start(self, event: LifecycleEvent, at: datetime) -> None:
@@ -242,15 +243,15 @@ class _Timeline:
             for line in event.logs or ()
         ]
         self._logs += lines
-        value = _raw(message, "checkpoint")
-        if value is not None:
-            self._checkpoint = StoredCheckpoint(at, message.sequence, value)
+        size = _size(message, "checkpoint")
+        if size is not None:
+            self._checkpoint = StoredCheckpoint(at, message.sequence, size)
         if self._open is None:
             return
         self._open.logs += lines
         if event.event_type == EventType.PROGRESS:
             self._open.progress = event.progress
-        if value is not None and self._checkpoint is not None:
+        if size is not None and self._checkpoint is not None:
             self._open.checkpoints.append(self._checkpoint)
 
     def _end(self, message: Incoming, event: LifecycleEvent, at: datetime) -> None:
@@ -264,7 +265,8 @@ class _Timeline:
         if event.event_type == EventType.STALE_COMPLETION_IGNORED:
             return
         self._error = event.error
-        self._result = _raw(message, "result")
+        size = _size(message, "result")
+        self._result = None if size is None else (size, message.sequence)
         self._end_wait(at)
         if is_retry:
             self._wait(at, event, WaitReason.BACKOFF)
@@ -323,9 +325,7 @@ def _error_type(event: LifecycleEvent) -> str | None:
     return error_type_of(event) or (None if event.error is None else split_error(event.error).type)
 
 
-def _raw(message: Incoming, name: str) -> bytes | None:
-    """Return a member of an event as it is stored."""
-    try:
-        return raw_members(message.data).get(name)
-    except ValueError:
-        return None
+def _size(message: Incoming, name: str) -> int | None:
+    """Return how many bytes a member of an event has; None where the event does not have it."""
+    stored = read_value(message, name)
+    return None if stored is None else len(stored)

@@ -1,19 +1,24 @@
-"""Gives a job the form in which the admin RPCs return it (reference, 7.1). Pure."""
+"""Gives a job the form in which the admin RPCs return it (reference, 7.1). Pure.
+
+The wire requires a payload. A job whose values are not revealed has `null` there, which every client takes, and no result.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import JsonValue
 from trellis_nats.clock import timestamp
-from trellis_nats.codec import Codec
+from trellis_nats.codec import Codec, decode_json
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.model.event import JobLogEntry, StoredEvent, instant, wire_context
 from trellis_nats.jobs.model.lifecycle import counting_events
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
+from trellis_admin.payloads import Revealed
 from trellis_admin.rpc.trellis_jobs_participant import Job, JobProgress
 from trellis_admin.rpc.trellis_jobs_participant import JobLogEntry as WireLogEntry
 
@@ -40,12 +45,15 @@ def states_named(names: Iterable[str]) -> frozenset[JobState]:
     return frozenset(state for state, wire in WIRE_STATES.items() if wire.value in wanted)
 
 
-def to_job(events: Sequence[StoredEvent], logs: Sequence[JobLogEntry] = ()) -> Job | None:
+def to_job(
+    events: Sequence[StoredEvent], logs: Sequence[JobLogEntry] = (), revealed: Revealed | None = None
+) -> Job | None:
     """Return a job; None where its events are not those of a job that the wire can name.
 
     Args:
         events: the newest event of each type, oldest first.
         logs: the lines that its handlers logged.
+        revealed: its values, where the audit log says who asked for them.
     """
     counting = counting_events(events)
     created = next((stored.event for stored in events if stored.event.event_type == EventType.CREATED), None)
@@ -58,7 +66,7 @@ def to_job(events: Sequence[StoredEvent], logs: Sequence[JobLogEntry] = ()) -> J
         "type": newest.job_type,
         "state": WIRE_STATES[newest.effective_state].value,
         "context": wire_context(newest.job_context()),
-        "payload": opening.payload if opening.has_payload else created.payload,
+        "payload": None,
         "createdAt": timestamp(created.at),
         "updatedAt": timestamp(newest.at),
         "tries": newest.tries,
@@ -67,28 +75,37 @@ def to_job(events: Sequence[StoredEvent], logs: Sequence[JobLogEntry] = ()) -> J
     deadline = instant(opening.deadline or created.deadline)
     if deadline is not None:
         body["deadline"] = timestamp(deadline)
-    body |= _attempts(counting) | _reports(counting, logs)
+    body |= _values(revealed) | _attempts(counting) | _reports(counting, logs)
     try:
         return _jobs.from_json(body)
     except InvalidPayload:
         return None
 
 
+def _values(revealed: Revealed | None) -> dict[str, JsonValue]:
+    """Return the payload and the result; without those that are text which is not Unicode."""
+    if revealed is None:
+        return {}
+    shown = {"payload": revealed.payload, "result": revealed.result}
+    found: dict[str, JsonValue] = {}
+    for name, value in shown.items():
+        with contextlib.suppress(ValueError):
+            if value is not None:
+                found[name] = decode_json(value.text)
+    return found
+
+
 def _attempts(counting: Sequence[StoredEvent]) -> dict[str, JsonValue]:
-    """Return what the attempts of a job have left: times, a result, an error."""
+    """Return what the attempts of a job have left: times and an error."""
     by_type = {stored.event.event_type: stored.event for stored in counting}
     newest = counting[-1].event
-    started, retry, completed = (
-        by_type.get(kind) for kind in (EventType.STARTED, EventType.RETRY, EventType.COMPLETED)
-    )
+    started, retry = by_type.get(EventType.STARTED), by_type.get(EventType.RETRY)
     has_ended = newest.effective_state in TERMINAL_STATES
     found: dict[str, JsonValue] = {}
     if started is not None:
         found["startedAt"] = timestamp(started.at)
     if has_ended:
         found["completedAt"] = timestamp(newest.at)
-    if completed is not None and "result" in completed.model_fields_set:
-        found["result"] = completed.result
     error = newest.error if has_ended or retry is None else retry.error
     if error is not None:
         found["lastError"] = error

@@ -46,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 LIMIT_MAX: Final = 100
-"""How many jobs a page has at most: each is read from the stream, with its payload."""
+"""How many jobs a page has at most: each is read from the stream."""
 _SKIPPED_AT_A_TIME: Final = 1_000
 _PART_OF_A_MESSAGE: Final = 0.75
 """How much of the largest message the jobs of a page may fill."""
@@ -91,7 +91,7 @@ def make_filter(wanted: Wanted) -> JobFilter:
 
 
 async def list_wanted(session: Session, wanted: Wanted, *, offset: int, limit: int) -> Page[Job]:
-    """Return a page of jobs, the newest first.
+    """Return a page of jobs without their values, the newest first.
 
     Raises:
         ProjectionProblem: the file of the projection cannot be read.

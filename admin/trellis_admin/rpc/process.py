@@ -18,6 +18,7 @@ from trellis_admin.audit_log.resources import open_admin_bucket
 from trellis_admin.duties import DutyOptions, FindOverdue, FleetDuties, JobPlace
 from trellis_admin.metrics import FleetMetrics, MetricsEndpoint
 from trellis_admin.operator import Operator, default_database, open_admin_connection
+from trellis_admin.payloads import PayloadContract
 from trellis_admin.projection import Database, connect_reader, follow
 from trellis_admin.queries import list_overdue
 from trellis_admin.rpc.serving import serve_admin_rpcs
@@ -44,6 +45,8 @@ class AdminOptions:
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     """None: no metrics; 0: any free port."""
+    contracts: Sequence[PayloadContract] = ()
+    """What says which parts of the values that `Jobs.Get` returns are secret."""
 
 
 @dataclass(slots=True)
@@ -122,7 +125,8 @@ async def _serve_rpcs(
         return "the server is on another machine, and --open was not given"
     service = await stack.enter_async_context(TrellisJobsService.connect(server, options=served))
     asking = await stack.enter_async_context(open_admin_connection(server, options))
-    serve_admin_rpcs(service, Operator(asking, path, actor=_ACTOR, source=_SOURCE))
+    operator = Operator(asking, path, actor=_ACTOR, source=_SOURCE)
+    serve_admin_rpcs(service, operator, wanted.contracts)
     await service.start()
     return None
 

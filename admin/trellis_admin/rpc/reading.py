@@ -15,6 +15,7 @@ from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import STREAM, JobSubjects
 from trellis_nats.jobs.store.event_log import EventLog
 
+from trellis_admin.payloads import Revealed
 from trellis_admin.rpc.job_object import to_job
 from trellis_admin.rpc.trellis_jobs_participant import Job
 
@@ -26,9 +27,14 @@ _LINES_MAX: Final = 1_000
 
 
 async def read_job(
-    connection: Connection, prefix: str, job_id: str, *, with_logs: bool = False
+    connection: Connection,
+    prefix: str,
+    job_id: str,
+    *,
+    with_logs: bool = False,
+    revealed: Revealed | None = None,
 ) -> Job | None:
-    """Read a job; None where it is not stored, or the wire cannot name it.
+    """Read a job, with values only if they are revealed; None where it is not stored, or the wire cannot name it.
 
     Raises:
         TransportError: the server did not answer.
@@ -43,7 +49,7 @@ async def read_job(
     except MalformedJobEvent:
         return None
     logs = await read_logs(connection, prefix, job_id) if with_logs else ()
-    return to_job(sorted((*others, newest), key=lambda stored: stored.sequence), logs)
+    return to_job(sorted((*others, newest), key=lambda stored: stored.sequence), logs, revealed)
 
 
 async def read_logs(connection: Connection, prefix: str, job_id: str) -> list[JobLogEntry]:

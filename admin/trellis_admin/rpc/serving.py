@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,8 +11,10 @@ from trellis_nats.clock import now, to_milliseconds
 from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.states import JobState
 
+from trellis_admin.audit_log import AdminResourceMissing
 from trellis_admin.keys import KeyProblem, StoredKey
 from trellis_admin.operator import AmbiguousJob, Operator
+from trellis_admin.payloads import PayloadContract, Revealed
 from trellis_admin.queries import read_status
 from trellis_admin.rpc.job_object import states_named
 from trellis_admin.rpc.listing import Wanted, list_wanted, read_services
@@ -43,6 +46,8 @@ from trellis_admin.rpc.trellis_jobs_participant import (
     NotFoundError,
     TrellisJobsService,
 )
+from trellis_admin.session import JobPlace
+from trellis_admin.steering import Steering
 
 __all__ = ["serve_admin_rpcs"]
 
@@ -51,15 +56,19 @@ _SERVICES_MAX: Final = 500
 _DEAD: Final = frozenset({JobState.DEAD})
 
 
-def serve_admin_rpcs(service: TrellisJobsService, operator: Operator) -> None:
+def serve_admin_rpcs(
+    service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract] = ()
+) -> None:
     """Give the RPCs of a service their handlers. Start the service afterwards.
 
     Args:
         service: it answers.
         operator: what is asked. Its projection must be kept up to date; its actor is the one that the audit log names.
+        contracts: what says which parts of values are secret.
     """
     _serve_reading(service, operator)
-    _serve_jobs(service, operator)
+    _serve_lists(service, operator)
+    _serve_get(service, operator, contracts)
     _serve_steering(service, operator)
 
 
@@ -98,7 +107,7 @@ def _serve_reading(service: TrellisJobsService, operator: Operator) -> None:
         return _to_key(request, stored, now())
 
 
-def _serve_jobs(service: TrellisJobsService, operator: Operator) -> None:
+def _serve_lists(service: TrellisJobsService, operator: Operator) -> None:
     rpc, session = service.rpc.jobs, operator.session
 
     @rpc.list.handle
@@ -120,18 +129,32 @@ def _serve_jobs(service: TrellisJobsService, operator: Operator) -> None:
             entries=page.entries, count=page.count, offset=page.offset, limit=page.limit, **more
         )
 
-    @rpc.get.handle
-    async def get(_context: RpcContext, request: JobsGetRequest) -> JobsGetResponse:
+
+def _serve_get(service: TrellisJobsService, operator: Operator, contracts: Sequence[PayloadContract]) -> None:
+    session = operator.session
+
+    @service.rpc.jobs.get.handle
+    async def get(context: RpcContext, request: JobsGetRequest) -> JobsGetResponse:
         try:
             place = await session.find(request.id)
         except JobNotFound:
             raise not_found(request.id) from None
         except AmbiguousJob as error:
             raise ValidationError(str(error), [("/id", str(error))]) from None
-        job = await read_job(session.connection, place.prefix, place.id, with_logs=True)
+        known = next((contract for contract in contracts if contract.has_queue(place.prefix)), None)
+        revealed = await _reveal(Steering(session, known), place, context)
+        job = await read_job(session.connection, place.prefix, place.id, with_logs=True, revealed=revealed)
         if job is None:
             raise not_found(request.id)
         return JobsGetResponse(job=job)
+
+
+async def _reveal(steering: Steering, place: JobPlace, context: RpcContext) -> Revealed | None:
+    """Return the values of a job, once the audit log says that they are asked for; None if it cannot, or they are gone."""
+    try:
+        return await steering.reveal(f"{place.prefix}.{place.id}", reason=f"request {context.request_id}")
+    except (AdminResourceMissing, JobNotFound):
+        return None
 
 
 def _serve_steering(service: TrellisJobsService, operator: Operator) -> None:

@@ -50,7 +50,7 @@ DISMISS: Final[Steering] = _dismiss
 
 
 async def steer(operator: Operator, action: Steering, job_id: str) -> Job:
-    """Act on a job, and return it as it is now.
+    """Act on a job, and return it as it is now, without its values.
 
     Raises:
         NotFoundError: there is no such job.

@@ -212,10 +212,10 @@ def _is_json(value: JsonValue) -> bool:
     return True
 
 
-def schema_of(manifest: Mapping[str, JsonValue], queue: str) -> JsonValue:
-    """Return the schema of the payloads of a queue. Without one, nothing is declared, and everything is redacted."""
+def schema_of(manifest: Mapping[str, JsonValue], queue: str, of: str = "payload") -> JsonValue:
+    """Return the schema of the payloads or the results of a queue. Without one, nothing is declared, and everything is redacted."""
     jobs, schemas = _object(manifest.get("jobs")), _object(manifest.get("schemas"))
-    reference = _object(_object(jobs.get(queue)).get("payload")).get("schema")
+    reference = _object(_object(jobs.get(queue)).get(of)).get("schema")
     return schemas.get(reference, True) if isinstance(reference, str) else True
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -12,7 +12,7 @@ from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.stacks import JobStack
 
-from trellis_admin.payloads import Revealed
+from trellis_admin.payloads import Revealed, RevealedValue
 from trellis_admin.projection.fingerprint import title_error
 from trellis_admin.queries import (
     Attempt,
@@ -21,6 +21,7 @@ from trellis_admin.queries import (
     FamilyMember,
     HistoryEvent,
     JobHistory,
+    StoredCheckpoint,
     Wait,
     WaitReason,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "describe_event",
     "describe_history",
     "describe_stack",
+    "describe_values",
     "history_to_wire",
     "show_json_text",
     "show_progress",
@@ -85,11 +87,11 @@ def _facts(history: JobHistory, now: datetime) -> Iterator[str]:
         ("deadline", when(history.deadline)),
         ("error", history.error),
         ("key", history.key),
-        ("payload", _size(history.payload) or "no longer stored"),
-        ("result", _size(history.result)),
+        ("payload", _size(history.payload_size) or "no longer stored"),
+        ("result", _size(history.result_size)),
         (
             "checkpoint",
-            None if checkpoint is None else f"{show_age(checkpoint.at, now)}, {_size(checkpoint.value)}",
+            None if checkpoint is None else f"{show_age(checkpoint.at, now)}, {_size(checkpoint.size)}",
         ),
         ("contract", history.digest),
         ("trace", history.trace_id or None),
@@ -104,8 +106,8 @@ def _facts(history: JobHistory, now: datetime) -> Iterator[str]:
         yield "  there are more events than are read: reports in the middle are left out"
 
 
-def _size(stored: bytes | None) -> str | None:
-    return None if stored is None else f"{len(stored):,} bytes; --payload shows it"
+def _size(size: int | None) -> str | None:
+    return None if size is None else f"{size:,} bytes; --payload shows it"
 
 
 def _trigger(trigger: object) -> str | None:
@@ -172,7 +174,7 @@ def _attempt(attempt: Attempt, newer: Attempt | None, now: datetime, *, has_next
     if attempt.progress is not None:
         yield f"  progress: {show_progress(attempt.progress)}"
     for checkpoint in attempt.checkpoints[-1:]:
-        yield f"  checkpoint at {show_instant(checkpoint.at)}, {len(checkpoint.value):,} bytes"
+        yield f"  checkpoint at {show_instant(checkpoint.at)}, {checkpoint.size:,} bytes"
     hidden = len(attempt.logs) - _LOGS_SHOWN
     if hidden > 0:
         yield f"  {hidden:,} earlier log lines; --json has them"
@@ -260,14 +262,47 @@ def describe_stack(stack: JobStack) -> str:
 
 
 def history_to_wire(history: JobHistory, revealed: Revealed | None) -> dict[str, object]:
-    """Return a job as JSON. Its payload, result and checkpoints are in it only if they were revealed."""
-    shown = {part.name: getattr(history, part.name) for part in fields(history)}
-    if revealed is None:
-        shown |= {"payload": None, "result": None, "checkpoint": None}
-        shown["attempts"] = [replace(attempt, checkpoints=()) for attempt in history.attempts]
-    else:
-        shown |= {"payload": revealed.text, "hidden": revealed.hidden}
+    """Return a job as JSON. Its payload, result and checkpoints are `null` unless they were revealed."""
+    result = None if revealed is None else revealed.result
+    shown = _members(history) | {
+        "payload": None if revealed is None else revealed.text,
+        "hidden": () if revealed is None else revealed.hidden,
+        "result": None if result is None else result.text,
+        "result_hidden": () if result is None else result.hidden,
+        "checkpoint": None if history.checkpoint is None else _checkpoint(history.checkpoint, revealed),
+        "attempts": [
+            _members(attempt)
+            | {"checkpoints": [_checkpoint(stored, revealed) for stored in attempt.checkpoints]}
+            for attempt in history.attempts
+        ],
+    }
     return members_to_wire(shown)
+
+
+def _members(of: JobHistory | Attempt | StoredCheckpoint) -> dict[str, object]:
+    return {part.name: getattr(of, part.name) for part in fields(of)}
+
+
+def _checkpoint(stored: StoredCheckpoint, revealed: Revealed | None) -> Mapping[str, object]:
+    value = None if revealed is None else revealed.checkpoints.get(stored.sequence)
+    return _members(stored) | {
+        "value": None if value is None else value.text,
+        "hidden": () if value is None else value.hidden,
+    }
+
+
+def describe_values(revealed: Revealed, history: JobHistory) -> list[str]:
+    """Return the payload, the result and the newest checkpoint, each with what of it is hidden."""
+    newest = None if history.checkpoint is None else revealed.checkpoints.get(history.checkpoint.sequence)
+    named = (("Payload", revealed.payload), ("Result", revealed.result), ("Checkpoint", newest))
+    return [_describe_value(name, value) for name, value in named if value is not None]
+
+
+def _describe_value(name: str, value: RevealedValue) -> str:
+    if value.hidden == ("",):
+        return f"{name}\n  hidden: the contract calls it secret, or does not declare it"
+    note = f" (hidden: {', '.join(value.hidden)})" if value.hidden else ""
+    return f"{name}{note}\n{show_json_text(value.text)}"
 
 
 def show_json_text(data: bytes) -> str:

@@ -71,7 +71,7 @@ class LocalAccess:
 class TokenAccess:
     """A token makes the role: as `Authorization: Bearer`, or typed once into a page and kept in a cookie."""
 
-    tokens: dict[Role, str]
+    tokens: dict[Role, str] = field(repr=False)
     """The tokens; of at least 16 characters."""
     secret: bytes = field(repr=False)
     """Derives the cookie from the token, so that the cookie does not hold it."""

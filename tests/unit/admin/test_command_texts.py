@@ -122,9 +122,7 @@ def attempt(
         progress=JobProgress(step="charge", message="Asking the payment gateway", current=3, total=4)
         if end is None
         else None,
-        checkpoints=(StoredCheckpoint(ago(begin - 2), 48_210_700 + number, b'{"step":3}'),)
-        if end is None
-        else (),
+        checkpoints=(StoredCheckpoint(ago(begin - 2), 48_210_700 + number, 10),) if end is None else (),
         next_at=None,
     )
 
@@ -191,10 +189,11 @@ HISTORY: Final = JobHistory(
         Wait(WaitReason.QUEUED, ago(199.05), ago(199)),
     ),
     logs=(),
-    payload=b'{"orderId":"o-1"}',
+    payload_size=17,
     payload_sequence=48_206_101,
-    result=None,
-    checkpoint=StoredCheckpoint(ago(64), 48_210_703, b'{"step":3}'),
+    result_size=None,
+    result_sequence=None,
+    checkpoint=StoredCheckpoint(ago(64), 48_210_703, 10),
     key="order-90071992547409931",
     key_hash="ab" * 32,
     trigger={"kind": "parentJob"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import pytest
 from pydantic import JsonValue
+from trellis_admin.payloads import Revealed, RevealedValue
 from trellis_admin.rpc.job_object import WIRE_STATES, states_named, to_job
 from trellis_admin.rpc.trellis_jobs_participant import Job
 from trellis_nats.codec import Codec
@@ -45,6 +47,16 @@ def wire(kinds: str, **fields: dict[str, JsonValue]) -> dict[str, Any]:
     return dict(job.model_dump(mode="json", by_alias=True))
 
 
+def revealed(payload: JsonValue, result: bytes | None = None) -> Revealed:
+    return Revealed(
+        payload=RevealedValue(json.dumps(payload).encode(), ()),
+        result=None if result is None else RevealedValue(result, ()),
+        checkpoints={},
+        digest="",
+        is_checked=False,
+    )
+
+
 def test_a_pending_job() -> None:
     assert wire("created") == {
         "id": JOB,
@@ -56,7 +68,7 @@ def test_a_pending_job() -> None:
             "traceId": "8baea45b310c7989b409a4d23b383c25",
             "traceparent": "00-8baea45b310c7989b409a4d23b383c25-f86552fb9bf83cd5-01",
         },
-        "payload": {"number": 1},
+        "payload": None,
         "createdAt": "2026-11-29T14:00:00Z",
         "updatedAt": "2026-11-29T14:00:00Z",
         "tries": 0,
@@ -64,11 +76,10 @@ def test_a_pending_job() -> None:
     }
 
 
-def test_a_completed_job_has_its_times_and_its_result() -> None:
+def test_a_completed_job_has_its_times() -> None:
     job = wire("created started completed")
 
     assert job["state"] == "completed"
-    assert job["result"] == {"total": 1}
     assert (job["startedAt"], job["completedAt"], job["updatedAt"]) == (
         "2026-11-29T14:00:01Z",
         "2026-11-29T14:00:02Z",
@@ -103,22 +114,25 @@ def test_states_are_those_of_the_wire(kinds: str, state: str) -> None:
 def test_a_retried_job_begins_again() -> None:
     job = wire("created started failed retried", retried={"payload": {"number": 2}, "maxTries": 9})
 
-    assert job["payload"] == {"number": 2}
     assert job["maxTries"] == 9
-    assert job.keys().isdisjoint({"startedAt", "completedAt", "lastError", "result"})
+    assert job.keys().isdisjoint({"startedAt", "completedAt", "lastError"})
 
 
-def test_integers_stay_exact() -> None:
+def test_values_are_there_only_if_they_are_revealed() -> None:
     large = 2**63 + 1
+    events = stored("created started completed", completed={"result": {"token": "secret"}})
 
-    assert wire("created", created={"payload": {"n": large, "deep": [[large]]}})["payload"] == {
-        "n": large,
-        "deep": [[large]],
-    }
+    hidden = to_job(events)
+    shown = to_job(events, revealed=revealed({"n": large, "deep": [[large]]}, b'{"total":1}'))
+    not_text = to_job(events, revealed=revealed(None, b'"\\ud800"'))
 
-
-def test_a_null_payload_is_a_payload() -> None:
-    assert wire("created", created={"payload": None})["payload"] is None
+    assert hidden is not None
+    assert "secret" not in hidden.model_dump_json()
+    assert "result" not in hidden.model_dump(by_alias=True)
+    assert shown is not None
+    assert (shown.payload, shown.result) == ({"n": large, "deep": [[large]]}, {"total": 1})
+    assert not_text is not None
+    assert (not_text.payload, not_text.model_fields_set & {"result"}) == (None, set())
 
 
 def test_logs_and_progress_that_the_wire_does_not_know_are_left_out() -> None:
@@ -146,7 +160,7 @@ def test_a_context_that_the_wire_refuses_hides_the_job() -> None:
 
 
 def test_what_is_returned_is_valid_on_the_wire() -> None:
-    job = to_job(stored("created started progress completed"))
+    job = to_job(stored("created started progress completed"), revealed=revealed({"n": 1}, b"1"))
 
     assert Codec[Job](Job, what="the job").encode(job)  # type: ignore[arg-type]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.event import JobProgress
 from trellis_nats.jobs.model.states import JobState
 
+from trellis_admin.payloads import RevealedValue
 from trellis_admin.projection.fingerprint import message_of
 from trellis_admin.queries import (
     Attempt,
@@ -131,6 +132,7 @@ class Revealed:
 
     payload: Markup
     result: Markup | None
+    checkpoint: Markup | None
     note: str
 
 
@@ -157,10 +159,12 @@ async def reveal_payload(request: Request, form: Form) -> Response:
     operator = console.operator(request.state.identity, job.prefix)
     revealed = await operator.reveal(job)
     history = await operator.history(job)
+    newest = None if history.checkpoint is None else revealed.checkpoints.get(history.checkpoint.sequence)
     shown = Revealed(
-        print_json(revealed.text, lambda place: is_replaced(place, revealed.hidden)),
-        None if history.result is None else print_json(history.result),
-        _describe_hidden(revealed.hidden, is_checked=revealed.is_checked),
+        _print(revealed.payload),
+        None if revealed.result is None else _print(revealed.result),
+        None if newest is None else _print(newest),
+        _describe_hidden([revealed.payload, revealed.result, newest], is_checked=revealed.is_checked),
     )
     return await _show(request, job, revealed=shown)
 
@@ -215,7 +219,7 @@ async def _show(
     values = {
         "job": job,
         "view": _make_view(request, job, row, family, same),
-        "payload_size": None if job.payload is None else len(job.payload),
+        "payload_size": job.payload_size,
         "revealed": revealed,
         "stack": stack,
     }
@@ -238,11 +242,16 @@ async def _find_same(request: Request, row: JobRow) -> SameError | None:
     return SameError(row.fingerprint, groups[0].jobs, dead_group(request, row.fingerprint))
 
 
-def _describe_hidden(hidden: tuple[str, ...], *, is_checked: bool) -> str:
+def _print(value: RevealedValue) -> Markup:
+    return print_json(value.text, lambda place: is_replaced(place, value.hidden))
+
+
+def _describe_hidden(values: Sequence[RevealedValue | None], *, is_checked: bool) -> str:
     if not is_checked:
         return "No contract says which fields are secret, so none is hidden."
+    hidden = sum(len(value.hidden) for value in values if value is not None)
     return (
-        f"{plural(len(hidden), 'field stays', 'fields stay')} hidden: the schema calls them secret."
+        f"{plural(hidden, 'field stays', 'fields stay')} hidden: the contract calls them secret, or does not declare them."
         if hidden
         else ""
     )
