@@ -26,7 +26,7 @@ class Section:
 
 
 NAV: Final = (
-    Section("Start", ("index.md", "start/*.md")),
+    Section("Start", ("index.md", "start/install.md", "start/*.md", "start/tour.md")),
     Section(
         "Guides",
         sections=(
