@@ -81,7 +81,7 @@ def register_orders(service: OrdersService) -> None:
     @service.jobs.charge_payment.handle
     async def charge_payment(job: ChargePaymentJob) -> ChargePaymentResult:
         await job.progress(step="authorise", message="Asking the payment gateway", current=1, total=3)
-        await job.log(f"order {job.payload.order_id}: {job.payload.amount_cents} cents")
+        await job.log(f"order {job.payload.order_id}: {job.payload.amount_cents:.0f} cents")
         await asyncio.sleep(DICE.uniform(0.5, 4))
         if DICE.random() < DECLINED:
             raise JobFailed("CardDeclined: insufficient_funds")

@@ -15,7 +15,18 @@ from trellis_nats.clock import timestamp
 from trellis_nats.jobs.model.states import STATE_AFTER, EventType
 from trellis_nats.jobs.model.subjects import worker_heartbeat_subject
 
-__all__ = ["BIG", "CHARGE", "DEAD_ID", "RUNNING_ID", "SECRET", "SYNC", "JobSeed", "seed_jobs", "store_job"]
+__all__ = [
+    "BIG",
+    "CHARGE",
+    "DEAD_ID",
+    "RUNNING_ID",
+    "SECRET",
+    "SYNC",
+    "JobSeed",
+    "append_events",
+    "seed_jobs",
+    "store_job",
+]
 
 SERVICE: Final = "orders-service"
 CHARGE: Final = f"trellis.jobs.{SERVICE}.charge-payment"
@@ -60,6 +71,13 @@ async def store_job(connection: Connection, job: JobSeed) -> None:
         body = _body(job, kind, began + timedelta(seconds=seconds)) | dict(fields)
         subject = f"{job.prefix}.{job.id}.{kind.value}"
         await publish_acked(connection, subject, json.dumps(body).encode())
+
+
+async def append_events(connection: Connection, job: JobSeed) -> None:
+    """Store only the events after the creation of a job that is stored already, as of now."""
+    for kind, seconds, fields in job.events:
+        body = _body(job, kind, datetime.now(UTC) + timedelta(seconds=seconds)) | dict(fields)
+        await publish_acked(connection, f"{job.prefix}.{job.id}.{kind.value}", json.dumps(body).encode())
 
 
 async def seed_jobs(connection: Connection, *, dead: int = 24) -> None:

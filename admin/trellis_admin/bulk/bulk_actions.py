@@ -245,11 +245,14 @@ class BulkActions:
                     record = await runner.run()
         return record
 
-    async def serve(self) -> None:
+    async def serve(self, *, on_record: Callable[[BulkRecord], None] = _ignore) -> None:
         """Run every bulk action that needs a process, those that begin later too, until cancelled.
 
         Those that check payloads against a contract which is not known here are left to processes that have it.
         Several processes may do so: one of them runs each action, and another one continues if that one dies.
+
+        Args:
+            on_record: called with each record as it is when this begins, and with each change of one.
 
         Raises:
             AdminResourceMissing: the bucket does not exist, and the account may not create it.
@@ -261,7 +264,10 @@ class BulkActions:
                 try:
                     async for stored in store.bucket.watch("bulk.*"):
                         record = BulkRecord.parse(stored.value)
-                        if record is not None and record.needs_runner and self._knows_contract(record):
+                        if record is None:
+                            continue
+                        on_record(record)
+                        if record.needs_runner and self._knows_contract(record):
                             serving.wake(record.id)
                 except TransportError as error:
                     _log.warning(

@@ -30,7 +30,14 @@ from trellis_admin.queries.jobs import (
 )
 from trellis_admin.queries.keys import list_keys
 from trellis_admin.queries.lineage import Family, FamilyMember, read_family
-from trellis_admin.queries.lookups import QueuePlace, count_bulk_states, count_targets, find_queues
+from trellis_admin.queries.lookups import (
+    BulkEnds,
+    QueuePlace,
+    count_bulk_ends,
+    count_bulk_states,
+    count_targets,
+    find_queues,
+)
 from trellis_admin.queries.overview import read_overview
 from trellis_admin.queries.pauses import read_pauses
 from trellis_admin.queries.queues import list_queues
@@ -61,6 +68,7 @@ __all__ = [
     "AttemptEnd",
     "Attention",
     "AttentionKind",
+    "BulkEnds",
     "Count",
     "ErrorGroup",
     "Family",
@@ -88,6 +96,7 @@ __all__ = [
     "Word",
     "WorkedQueueRow",
     "WorkerRow",
+    "count_bulk_ends",
     "count_bulk_states",
     "count_jobs",
     "count_states",

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.jobs.model.subjects import STREAM
 
 from trellis_admin.audit_log import AdminResourceMissing
+from trellis_admin.bulk import BulkRecord
 from trellis_admin.operator import Operator
 from trellis_admin.projection import Database, follow
 
@@ -50,6 +51,8 @@ class Background:
     """Why the stream is not followed; None while it is."""
     end: StreamEnd | None = None
     """Where the stream ended when it was last looked up; None before, and for an account that may not."""
+    bulk_actions: dict[str, BulkRecord] = field(default_factory=dict[str, BulkRecord])
+    """The bulk actions by their ids; none for an account that may not run them."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -104,12 +107,15 @@ class Background:
     async def _run_bulk_actions(self) -> None:
         """Run bulk actions that begin here, and those that a process which died had begun. An account that may only read does not."""
         try:
-            await self.operator.bulk.serve()
+            await self.operator.bulk.serve(on_record=self._keep)
         except (AdminResourceMissing, PermissionDenied) as denial:
             _log.info("the console runs no bulk actions: %s", denial, extra=log_fields(LogEvent.BULK_NOT_RUN))
             raise _NotAllowed from denial
         except TransportError as error:
             _log.warning("bulk actions are not run: %s", error, extra=log_fields(LogEvent.BULK_NOT_RUN))
+
+    def _keep(self, record: BulkRecord) -> None:
+        self.bulk_actions[record.id] = record
 
 
 class _NotAllowed(Exception):

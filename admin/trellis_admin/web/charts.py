@@ -26,12 +26,12 @@ class Share:
     amount: float
 
 
-def nice_ceiling(value: float) -> int:
-    """Return a round number that is not below a value, for the top of an axis; at least 1."""
-    if value <= 1:
-        return 1
+def nice_ceiling(value: float, *, parts: int = 1) -> int:
+    """Return a round number that is not below a value, for the top of an axis that is divided into equal whole parts."""
+    if value <= parts:
+        return parts
     power = 10 ** (len(str(int(value))) - 1)
-    return next(int(step * power) for step in _STEPS if step * power >= value and (step * power) % 1 == 0)
+    return next(int(step * power) for step in _STEPS if step * power >= value and (step * power) % parts == 0)
 
 
 def meter(shares: Sequence[Share], whole: float, label: str, style: str = "") -> Markup:
@@ -98,14 +98,22 @@ def area_paths(values: Sequence[float], ceiling: float, height: int) -> tuple[st
     return f"{line} L{WIDTH} {height} L0 {height} Z", line
 
 
-def bars(lower: Sequence[float], upper: Sequence[float], ceiling: float, height: int, label: str) -> Markup:
-    """Return stacked bars, one for each minute: what died below, attempts that failed above."""
+def bars(
+    lower: Sequence[float],
+    upper: Sequence[float],
+    ceiling: float,
+    height: int,
+    label: str,
+    *,
+    upper_style: str = "bar-retry",
+) -> Markup:
+    """Return stacked bars, one for each step: what died below, attempts that failed above, or what ended well."""
     step = WIDTH / max(len(lower), 1)
     rects: list[Markup] = []
-    for index, (dead, retry) in enumerate(zip(lower, upper, strict=True)):
+    for index, (dead, rest) in enumerate(zip(lower, upper, strict=True)):
         x, width = index * step + step * 0.15, step * 0.7
-        low, high = height * dead / ceiling, height * retry / ceiling
-        for style, top, size in (("bar-dead", height - low, low), ("bar-retry", height - low - high, high)):
+        low, high = height * dead / ceiling, height * rest / ceiling
+        for style, top, size in (("bar-dead", height - low, low), (upper_style, height - low - high, high)):
             if size > 0:
                 rects.append(
                     Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(

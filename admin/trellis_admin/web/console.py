@@ -16,6 +16,7 @@ from trellis_nats import Options
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import TransportError
 
+from trellis_admin.bulk import BulkRecord
 from trellis_admin.operator import Operator
 from trellis_admin.payloads import PayloadContract
 from trellis_admin.projection import Database, connect_reader
@@ -110,6 +111,12 @@ class Console:
     def end(self) -> StreamEnd | None:
         """Where the stream ended when it was last looked up."""
         return None if self._background is None else self._background.end
+
+    @property
+    def bulk_actions(self) -> list[BulkRecord]:
+        """The bulk actions as they were last seen, the newest first; none where the account may not run them."""
+        known = () if self._background is None else self._background.bulk_actions.values()
+        return sorted(known, key=lambda record: (record.created_at, record.id), reverse=True)
 
     @property
     def connection(self) -> Connection:

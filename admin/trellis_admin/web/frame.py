@@ -60,6 +60,8 @@ class Frame:
     waiting: int
     dead: int
     workers: int
+    bulk_actions: int
+    """How many have not ended."""
     queues: tuple[NavQueue, ...]
 
     @property
@@ -178,6 +180,7 @@ def _make_frame(
         waiting=sum(queue.waiting for queue in navigation.queues),
         dead=sum(queue.dead for queue in navigation.queues),
         workers=navigation.workers,
+        bulk_actions=sum(not record.is_final for record in console.bulk_actions),
         queues=tuple(
             NavQueue(queue.service, queue.queue, queue.waiting, pauses.get(queue.prefix))
             for queue in navigation.queues

@@ -41,6 +41,7 @@ class KeyLine:
     look: str
     """The job state that it looks like."""
     holder: str | None = None
+    worker: str = ""
     since: str = ""
     lease: str = ""
     lease_share: float | None = None
@@ -105,6 +106,7 @@ def _line(request: Request, queue: QueueRow, key: StoredKey, holder: Holder | No
         word=_WORDS.get(kind, str(kind)),
         look=_LOOKS[kind],
         holder=None if holder is None else holder.job_id,
+        worker="" if holder is None else holder.worker,
         since="" if holder is None else _since(holder, now),
         lease=""
         if holder is None
@@ -123,8 +125,8 @@ def _line(request: Request, queue: QueueRow, key: StoredKey, holder: Holder | No
 
 def _since(holder: Holder, now: datetime) -> str:
     if holder.is_expired:
-        return f"{holder.worker}, gone {rough_duration(now - holder.expires_at)}"
-    return f"{holder.worker}, {rough_duration(now - holder.since)}"
+        return f"gone {rough_duration(now - holder.expires_at)}"
+    return rough_duration(now - holder.since)
 
 
 def _from_row(request: Request, key: KeyRow) -> KeyLine:

@@ -25,6 +25,8 @@ _ROUND: Final = 100
 """A size from which no digit stands after the point."""
 _MILLION: Final = 1_000_000
 _DIGITS: Final = re.compile("[0-9]{1,18}")
+_MILLISECONDS: Final = 0.0995
+"""Seconds up to which a duration is in milliseconds."""
 _TWO_DIGITS: Final = 0.995
 """Seconds up to which a duration has two digits after the point."""
 _ONE_DIGIT: Final = 9.95
@@ -63,8 +65,11 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """Return how long something took or takes: `0.21 s`, `8.1 s`, `41 s`, `8 m 02 s`, `3 h 12 m`, `9 d`."""
+    """Return how long something took or takes: `12 ms`, `0.21 s`, `8.1 s`, `41 s`, `8 m 02 s`, `3 h 12 m`, `9 d`."""
     seconds = max(span.total_seconds(), 0.0)
+    if seconds < _MILLISECONDS:
+        milliseconds = round(1000 * seconds)
+        return f"{milliseconds} ms" if milliseconds else "<1 ms" if seconds else "0 s"
     if seconds < _TWO_DIGITS:
         return f"{seconds:.2f} s"
     if seconds < _ONE_DIGIT:

@@ -16,8 +16,8 @@ __all__ = ["END_LOOKS", "Lane", "Timeline", "draw_timeline"]
 _LANES_MAX: Final = 30
 _TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 """Seconds between two lines of the grid."""
-_TICKS_MAX: Final = 8
-_NARROW_TICKS_MAX: Final = 5
+_TICKS_MAX: Final = 5
+_NARROW_TICKS_MAX: Final = 3
 _MINUTE: Final = 60
 _ROOM: Final = 0.12
 """The share of the width behind now, while the job goes on."""
@@ -25,6 +25,8 @@ _NAME_MAX: Final = 6
 """Characters of a worker's name that fit a lane."""
 _EDGE: Final = 4
 """Percent of the width within which a label does not stand in the middle of its line."""
+_ROOM_FOR: Final = {True: 37, False: 24}
+"""Percent of the width between a label at the edge and the next one, with and without seconds: nearer, they overlap."""
 _SHORTEST: Final = 0.4
 """Percent of the width of a run that would be too short to see."""
 
@@ -138,9 +140,23 @@ class _Scale:
             Markup('<text x="{:.2f}%" y="13" text-anchor="{}">{}</text>').format(
                 self.place(tick), _anchor(self.place(tick)), clock(tick) if has_seconds else clock(tick)[:5]
             )
-            for tick in ticks
+            for tick in self._labelled(ticks, _ROOM_FOR[has_seconds])
         )
         return Markup("<svg>{}</svg>").format(texts)
+
+    def _labelled(self, ticks: list[datetime], room: int) -> list[datetime]:
+        """Return the ticks whose labels do not overlap: one at the edge stands to the side of its line."""
+        places = [self.place(tick) for tick in ticks]
+        return [
+            tick
+            for index, tick in enumerate(ticks)
+            if _anchor(places[index]) == "middle"
+            or all(
+                abs(place - places[index]) >= room
+                for place in places[max(0, index - 1) : index + 2]
+                if place != places[index]
+            )
+        ]
 
     def grid(self) -> Markup:
         line = Markup('<line class="tl-grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>')

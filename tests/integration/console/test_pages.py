@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -20,7 +20,6 @@ from trellis_admin.payloads import PayloadContract
 from trellis_admin.web import Identity, LocalAccess, Role, Settings, app
 from trellis_admin.web.protection import POLICY
 from trellis_nats import Options
-from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import purge_stream
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
@@ -33,10 +32,10 @@ from tests.support.console_jobs import (
     SECRET,
     SYNC,
     JobSeed,
+    append_events,
     seed_jobs,
     store_job,
 )
-from tests.support.console_pages import OpenConsole
 from tests.support.console_requests import browsing, field, heading, links_of, submit
 from tests.support.eventually import eventually
 from tests.support.operating import operator_connection
@@ -326,78 +325,13 @@ async def test_a_lost_race_is_said(nats_server: NatsServer, tmp_path: Path) -> N
         seen = field(question.text.partition("data-question")[2], "seen")
         ended = JobSeed(RUNNING_ID, events=[(EventType.COMPLETED, 500.0, {"tries": 2, "result": {}})])
         await store_job(opened.console.connection, JobSeed(f"{RUNNING_ID[:-1]}6"))
-        await _append(opened, ended)
+        await append_events(opened.console.connection, ended)
         fields = {"csrf": field(question.text, "csrf"), "prefix": CHARGE, "seen": seen, "reason": "late"}
         answer = await browser.post(f"/jobs/{RUNNING_ID}/cancel", data=fields)
         page = await browser.get(answer.headers["location"])
 
     assert heading(page).startswith("Not cancelled:")
     assert "completed" in heading(page)
-
-
-async def _append(opened: OpenConsole, job: JobSeed) -> None:
-    """Store only the events after the creation of a job that is stored already."""
-    kind, _, fields = job.events[0]
-    body: dict[str, Any] = {
-        "jobId": job.id,
-        "service": "orders-service",
-        "jobType": "charge-payment",
-        "eventType": kind.value,
-        "state": "completed",
-        "context": {
-            "requestId": "r",
-            "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
-            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-f86552fb9bf83cd5-01",
-        },
-        "timestamp": "2026-11-29T14:06:26.040Z",
-        **fields,
-    }
-    await publish_acked(
-        opened.console.connection, f"{job.prefix}.{job.id}.{kind.value}", json.dumps(body).encode()
-    )
-
-
-async def test_many_jobs_are_replayed_once_the_count_is_typed(
-    nats_server: NatsServer, tmp_path: Path
-) -> None:
-    async with browsing(nats_server, tmp_path) as (browser, opened):
-        question = "/ask?q=state:dead&action=replay&all=1"
-        page = await browser.get(question)
-        assert "Replay 25 jobs?" in page.text
-        wrong = await submit(browser, question, count="52", reason="gateway is back", rate="500", first="all")
-        without_reason = await submit(browser, question, count="25", reason=" ", rate="500", first="all")
-        too_fast = await submit(browser, question, count="25", reason="r", rate="0", first="all")
-        assert (await read_audit(opened.console.connection)).entries == ()
-        right = await submit(browser, question, count="25", reason="gateway is back", rate="500", first="all")
-        assert right.status_code == 303
-        bulk = right.headers["location"]
-
-        async def is_done() -> bool:
-            return "Done</span>" in (await browser.get(bulk)).text
-
-        await eventually(is_done)
-        await opened.catch_up()
-        dead = await browser.get("/dead")
-        shown = await browser.get(bulk)
-
-    assert "you typed 52, the filter has 25 jobs." in unescape(wrong.text)
-    assert "a reason is missing" in without_reason.text
-    assert "the rate must be 1 to 5,000" in too_fast.text
-    assert {answer.status_code for answer in (wrong, without_reason, too_fast)} == {422}
-    assert "Nothing is dead" in dead.text
-    assert "gateway is back" in shown.text
-
-
-async def test_a_forged_plan_begins_nothing(nats_server: NatsServer, tmp_path: Path) -> None:
-    async with browsing(nats_server, tmp_path) as (browser, opened):
-        page = await browser.get("/ask?q=state:dead&action=replay&all=1")
-        plan = field(page.text, "plan")
-        fields = {"csrf": field(page.text, "csrf"), "count": "25", "reason": "r", "rate": "20"}
-        for forged in ("", plan[:-1] + ("0" if plan[-1] != "0" else "1"), f"x{plan}"):
-            answer = await browser.post("/bulk", data=fields | {"plan": forged})
-            assert answer.status_code == 303
-            assert answer.headers["location"] == "/jobs"
-        assert (await read_audit(opened.console.connection)).entries == ()
 
 
 async def test_selected_rows_become_a_question_about_them(nats_server: NatsServer, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from trellis_admin.web.exports import save_rows
 from trellis_admin.web.frame import show
 from trellis_admin.web.links import path
 from trellis_admin.web.pages.jobs import read_sequence
-from trellis_admin.web.text import day
+from trellis_admin.web.text import day, plural
 
 __all__ = ["show_audit"]
 
@@ -82,6 +82,19 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """What an entry is about."""
+
+    name: str
+    address: str = ""
+    place: str = ""
+    """Where it is: ` of charge-payment`."""
+    filter: str = ""
+    """What chose the jobs of a bulk action."""
+    is_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """An entry as a sentence."""
 
@@ -90,8 +103,7 @@ class Line:
     icon: str
     style: str
     verb: str
-    object: str
-    address: str
+    thing: Thing
     rest: str
 
 
@@ -139,7 +151,7 @@ def _make_chip(request: Request, term: str, word: str, icon: str, count: int, te
 def _describe(request: Request, entry: AuditEntry) -> Line:
     record, outcome = entry.record, entry.outcome
     icon, style, past, present = _LOOKS[record.action]
-    thing, address = _describe_target(request, record)
+    thing = _describe_target(request, record)
     is_new = outcome is not None and outcome.text and not outcome.text.startswith(past.split()[0])
     rest = f": {outcome.text}" if outcome is not None and is_new else ""
     phase = Phase.BEGAN if outcome is None else outcome.phase
@@ -149,24 +161,27 @@ def _describe(request: Request, entry: AuditEntry) -> Line:
         icon, style, verb = "warn", "s-dead", f"{present}, with an unknown outcome:"
     else:
         verb = present if phase is Phase.BEGAN else past
-    return Line(record, entry.sequence, icon, style, verb, thing, address, rest)
+    return Line(record, entry.sequence, icon, style, verb, thing, rest)
 
 
-def _describe_target(request: Request, record: AuditRecord) -> tuple[str, str]:
-    """Return the words for what an action is about, and its page."""
-    target = {name: str(value) for name, value in record.target.items()}
+def _describe_target(request: Request, record: AuditRecord) -> Thing:
+    target = {name: str(value) for name, value in record.target.items() if value is not None}
+    place = f" of {target['queue']}" if "queue" in target else ""
     match record.kind:
         case Kind.JOB | Kind.PAYLOAD if "job" in target:
-            return target["job"], path(request, "job", job=target["job"])
+            return Thing(target["job"], path(request, "job", job=target["job"]), place, is_id=True)
         case Kind.QUEUE if {"service", "queue"} <= target.keys():
-            return target["queue"], path(request, "queue", service=target["service"], queue=target["queue"])
+            address = path(request, "queue", service=target["service"], queue=target["queue"])
+            return Thing(target["queue"], address)
         case Kind.BULK:
-            count = (
-                f"{int(target['count']):,} jobs" if target.get("count", "").isdecimal() else "a bulk action"
-            )
-            return count, path(request, "bulk_action", bulk=target.get("bulk", record.id))
+            address = path(request, "bulk_action", bulk=target.get("bulk", record.id))
+            if not target.get("count", "").isdecimal():
+                return Thing("a bulk action", address)
+            return Thing(plural(int(target["count"]), "job"), address, filter=target.get("filter", ""))
+        case Kind.KEY if "key" in target:
+            return Thing(target["key"], "", place, is_id=True)
         case _:
-            return target.get("key") or target.get("queue") or target.get("job") or record.kind, ""
+            return Thing(target.get("queue") or target.get("job") or record.kind)
 
 
 async def _read_all(console: Console, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditEntry]]:

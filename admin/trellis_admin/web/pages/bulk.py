@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from sqlite3 import Connection
 from typing import Final
 
 from starlette.requests import Request
@@ -14,24 +12,21 @@ from trellis_nats.errors import TransportError
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.bulk import BulkAction, BulkNotFound, BulkProblem, BulkRecord, BulkState
-from trellis_admin.queries import (
-    Count,
-    JobPage,
-    JobRow,
-    Selection,
-    Sort,
-    count_states,
-    list_jobs,
-    parse_filter,
-    read_status,
-    snapshot,
-)
-from trellis_admin.web.charts import Share, meter
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import redirect, show
 from trellis_admin.web.links import jobs_link, path
 from trellis_admin.web.notices import Notice
-from trellis_admin.web.pages.jobs import describe_job
+from trellis_admin.web.pages.bulk_outcomes import (
+    Tallies,
+    describe_waiting,
+    draw_ends,
+    draw_meter,
+    list_tally,
+    read_outcomes,
+    read_tallies,
+    show_outcome,
+    sum_up,
+)
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
 from trellis_admin.web.questions import Question
@@ -39,7 +34,9 @@ from trellis_admin.web.text import duration, plural, typed_number
 
 __all__ = ["BULK_LOOKS", "BULK_TITLES", "ask_bulk", "change_bulk", "list_recent", "show_bulk", "show_bulks"]
 
-_ROWS: Final = 20
+_REFUSALS: Final = 100
+_OTHERS: Final = 5
+"""How many other bulk actions the page of one shows."""
 BULK_LOOKS: Final = {
     BulkState.RUNNING: ("active", "Running"),
     BulkState.WAITING: ("pending", "Waits for “go on”"),
@@ -75,18 +72,6 @@ class BulkButton:
 
 
 @dataclass(frozen=True, slots=True)
-class TallyLine:
-    """A count below the bar."""
-
-    icon: str
-    style: str
-    word: str
-    count: int
-    address: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Banner:
     """What the action waits for, or why it stopped."""
 
@@ -96,8 +81,8 @@ class Banner:
     text: str
 
 
-async def list_recent(request: Request, *, limit: int) -> list[BulkRecord]:
-    """Return the newest bulk actions on dead jobs; none while no server answers."""
+async def list_recent(request: Request, *, limit: int) -> list[tuple[BulkRecord, str]]:
+    """Return the newest bulk actions on dead jobs, with what has come of each; none while no server answers."""
     console: Console = request.state.console
     if not console.connection.is_connected:
         return []
@@ -105,7 +90,11 @@ async def list_recent(request: Request, *, limit: int) -> list[BulkRecord]:
         records = await console.operator(request.state.identity).bulk.list_all()
     except TransportError:  # the page is worth more than this part of it
         return []
-    return [record for record in records if record.action in {BulkAction.REPLAY, BulkAction.DISMISS}][:limit]
+    newest = [record for record in records if record.action in {BulkAction.REPLAY, BulkAction.DISMISS}][
+        :limit
+    ]
+    tallies = await console.query(read_tallies, [record.id for record in newest])
+    return [(record, sum_up(record, tallies[record.id])) for record in newest]
 
 
 async def show_bulks(request: Request) -> Response:
@@ -121,25 +110,31 @@ async def show_bulk(request: Request) -> Response:
     console: Console = request.state.console
     bulk = console.operator(request.state.identity).bulk
     record = await _read_record(request)
-    page, states = await console.query(_read_outcomes, record.id)
-    refusals = await bulk.refusals(record.id) if record.refused else {}
-    tally = _count(request, record, states)
+    tab = request.query_params.get("o", "all")
+    page, tallies = await console.query(read_outcomes, record.id, only_again=tab == "again")
+    refusals = await bulk.refusals(record.id) if tab == "refused" and record.refused else {}
     values = {
         "record": record,
         "title": f"{BULK_TITLES[record.action]} of {plural(record.count, 'job')}",
         "looks": BULK_LOOKS,
         "actions": offer_buttons(record) if request.state.identity.may_operate else [],
-        "note": _describe_state(record),
+        "note": _describe_state(record, tallies),
         "handled": record.count - record.left,
         "pace": _describe_pace(record),
-        "meter": _draw_meter(record, states),
-        "tally": tally,
+        "meter": draw_meter(record, tallies),
+        "tally": list_tally(request, record, tallies),
+        "chart": await console.query(draw_ends, record, datetime.now(UTC)),
+        "tabs": _link_tabs(request, record, tallies, tab),
+        "tab": tab,
         "rows": page.rows,
+        "total": page.total,
         "words": _AGAIN.get(record.action, {}),
-        "notes": _describe_outcome,
+        "notes": show_outcome,
         "all_jobs": jobs_link(request, f"bulk:{record.id}"),
         "filter_address": jobs_link(request, record.filter),
-        "refusals": list(refusals.items())[:100],
+        "refusals": [(job.rpartition(".")[2], why) for job, why in list(refusals.items())[:_REFUSALS]],
+        "others": [other for other in console.bulk_actions if other.id != record.id][:_OTHERS],
+        "titles": BULK_TITLES,
     }
     return await show(request, "bulk.html", "bulk", values)
 
@@ -180,6 +175,15 @@ async def change_bulk(request: Request, form: Form) -> Response:
     return redirect(request, back, Notice("good", heading))
 
 
+def _link_tabs(
+    request: Request, record: BulkRecord, tallies: Tallies, tab: str
+) -> list[tuple[str, str, bool]]:
+    tabs = [("All", "all"), (f"Refused {record.refused:,}", "refused")]
+    if record.action.sends:
+        tabs.insert(1, (f"Dead again {tallies.again:,}", "again"))
+    return [(word, f"{request.url.path}?o={name}#o", tab == name) for word, name in tabs]
+
+
 async def _read_record(request: Request) -> BulkRecord:
     console: Console = request.state.console
     try:
@@ -203,83 +207,24 @@ def offer_buttons(record: BulkRecord) -> list[BulkButton]:
     ]
 
 
-def _read_outcomes(db: Connection, bulk_id: str) -> tuple[JobPage, Mapping[JobState, Count]]:
-    with snapshot(db):
-        wanted = parse_filter(f"bulk:{bulk_id}", datetime.now(UTC))
-        selection = Selection(wanted, read_status(db).at)
-        return list_jobs(db, selection, limit=_ROWS, sort=Sort.CHANGED), count_states(db, selection)
-
-
-def _count(request: Request, record: BulkRecord, states: Mapping[JobState, Count]) -> list[TallyLine]:
-    def of(*wanted: JobState) -> tuple[int, str]:
-        link = jobs_link(request, f"bulk:{record.id} state:{','.join(wanted)}")
-        return sum(states[state].number for state in wanted), link
-
-    left = TallyLine("s-pending", "s-pending", "to come", record.left)
-    refused = TallyLine("s-failed", "s-failed", "refused or changed before", record.refused + record.changed)
-    match record.action:
-        case BulkAction.CANCEL:
-            return [
-                TallyLine("s-cancelled", "s-cancelled", "cancelled", record.sent, of(JobState.CANCELLED)[1]),
-                refused,
-                left,
-            ]
-        case BulkAction.DISMISS:
-            return [
-                TallyLine("s-dismissed", "s-dismissed", "dismissed", record.sent, of(JobState.DISMISSED)[1]),
-                refused,
-                left,
-            ]
-        case BulkAction.RETRY | BulkAction.REPLAY:
-            again, link = of(JobState.DEAD, JobState.FAILED)
-            share = f"{100 * again / record.sent:.1f} %, stops at 5 %" if record.sent else "stops at 5 %"
-            return [
-                TallyLine("s-completed", "s-completed", "completed", *of(JobState.COMPLETED)),
-                TallyLine(
-                    "s-active",
-                    "s-active",
-                    "waits or runs",
-                    *of(JobState.PENDING, JobState.ACTIVE, JobState.RETRY),
-                ),
-                TallyLine("s-dead", "s-dead", "dead again", again, link, share),
-                refused,
-                left,
-            ]
-
-
-def _draw_meter(record: BulkRecord, states: Mapping[JobState, Count]) -> object:
-    completed = states[JobState.COMPLETED].number if record.action.sends else record.sent
-    again = states[JobState.DEAD].number + states[JobState.FAILED].number if record.action.sends else 0
-    open_ones = max(0, record.sent - completed - again)
-    shares = [
-        Share("completed", completed),
-        Share("active", open_ones),
-        Share("dead", again + record.refused),
-        Share("idle", record.changed),
-    ]
-    label = (
-        f"{completed:,} completed, {open_ones:,} wait or run, {again + record.refused:,} dead again or refused, "
-        f"{record.left:,} to come"
-    )
-    return meter(shares, record.count, label, "wide")
-
-
 def _describe_pace(record: BulkRecord) -> str:
     if record.is_final:
         ended = record.ended_at or record.created_at
         return f"ended after {duration(ended - (record.began_at or record.created_at))}"
+    if record.state in _WAITS:
+        return "nothing is sent now"
     if record.rate is None:
         return "as fast as possible"
     left = timedelta(seconds=record.left / record.rate)
     return f"{record.rate:g} a second · about {duration(left)} left"
 
 
-def _describe_state(record: BulkRecord) -> Banner | None:
+def _describe_state(record: BulkRecord, tallies: Tallies) -> Banner | None:
     match record.state:
         case BulkState.WAITING:
-            text = "Look at what became of them. The others are sent when an operator lets it go on."
+            text = describe_waiting(record, tallies)
             return Banner(
-                "info", "s-pending", f"{plural(record.sent, 'job')} sent, and it waits for you", text
+                "info", "s-pending", f"It began with {plural(record.sent, 'job')}, and waits for you", text
             )
         case BulkState.STOPPED:
             text = (
@@ -292,12 +237,6 @@ def _describe_state(record: BulkRecord) -> Banner | None:
             return Banner("", "pause", "Paused by an operator", "Nothing is sent until it goes on.")
         case _:
             return None
-
-
-def _describe_outcome(job: JobRow) -> str:
-    note = describe_job(job)
-    parts = [f"attempt {job.tries}" if job.tries else "", note.kind, note.text, note.ran]
-    return " · ".join(part for part in parts if part)
 
 
 def _ask(request: Request, record: BulkRecord, name: str) -> Question:

@@ -20,6 +20,7 @@ from trellis_admin.web.pages.queue import find_queue
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
 from trellis_admin.web.questions import Question
+from trellis_admin.web.text import plural
 
 __all__ = ["ask_key", "release_key", "show_key"]
 
@@ -130,7 +131,10 @@ def _missing(queue: QueueRow, key_hash: str) -> NotThere:
 def _list_rules(key: StoredKey) -> tuple[tuple[str, str], ...]:
     return (
         ("At a time", f"{key.max_active} active and {key.max_queued} waiting"),
-        ("Taken over", f"{key.takeovers} slots whose owners were gone"),
+        (
+            "Taken over",
+            f"{plural(key.takeovers, 'time')}, because the owner was gone" if key.takeovers else "never",
+        ),
         ("Revision", f"{key.revision:,}"),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,11 +11,13 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from trellis_admin.bulk import BulkState
 from trellis_admin.queries import Attention, AttentionKind, Overview, QueueRow, read_overview
 from trellis_admin.web import charts
 from trellis_admin.web.console import Console, Pause
 from trellis_admin.web.frame import show
 from trellis_admin.web.links import dead_group, jobs_link, path
+from trellis_admin.web.pages.bulk import BULK_TITLES
 from trellis_admin.web.text import plural
 
 __all__ = ["show_overview"]
@@ -104,7 +106,7 @@ async def show_overview(request: Request) -> Response:
             _newest(view.failed_attempts_series.values),
             _newest(view.died_series.values),
         ),
-        "ceiling": max(2, charts.nice_ceiling(max(series.values, default=0))),
+        "ceiling": charts.nice_ceiling(max(series.values, default=0), parts=2),
         "low_ceiling": charts.nice_ceiling(_tallest(view)),
         "labels": charts.time_labels(series.start, series.start + series.step * (len(series.values) - 1), 5),
         "columns": [_column(request, column, sort) for column in _COLUMNS],
@@ -156,9 +158,28 @@ def _list_todo(request: Request, view: Overview, pauses: Sequence[Pause]) -> lis
     ]
     return [
         *(_describe(request, item) for item in dead),
+        *_list_bulk_actions(request),
         *paused,
         *(_describe(request, item) for item in others),
     ]
+
+
+def _list_bulk_actions(request: Request) -> Iterator[Todo]:
+    """Yield the bulk actions that an operator has to let go on."""
+    console: Console = request.state.console
+    words = {BulkState.WAITING: "waits for “go on”", BulkState.STOPPED: "stopped"}
+    for record in console.bulk_actions:
+        if record.state not in words:
+            continue
+        is_stopped = record.state is BulkState.STOPPED
+        yield Todo(
+            "warn" if is_stopped else "bulk",
+            "s-dead" if is_stopped else "faint",
+            f"{BULK_TITLES[record.action]} of {plural(record.count, 'job')} {words[record.state]}",
+            record.note or f"{record.left:,} to come · by {record.actor}",
+            path(request, "bulk_action", bulk=record.id),
+            record.created_at,
+        )
 
 
 def _describe(request: Request, item: Attention) -> Todo:

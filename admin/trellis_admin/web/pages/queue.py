@@ -53,7 +53,7 @@ async def show_queue(request: Request) -> Response:
     keys = await describe_keys(request, queue)
     chosen = request.query_params.get("keys", "all")
     shown = [line for line in keys.lines if _is_chosen(line, chosen)]
-    ceiling = max(2, charts.nice_ceiling(max(queue.history.values, default=0)))
+    ceiling = charts.nice_ceiling(max(queue.history.values, default=0), parts=2)
     history = queue.history
     contract = console.find_contract(queue.prefix)
     stated = None if contract is None else contract.find_queue(queue.prefix)
@@ -183,6 +183,6 @@ def _link_keys(request: Request, keys: KeyLines, chosen: str) -> list[tuple[str,
         ("All", "all"),
         (f"Blocked {keys.blocked}", "blocked"),
         (f"Held {keys.held}", "held"),
-        ("With jobs waiting", "waited-for"),
+        ("Waited for", "waited-for"),
     )
     return [(word, f"{request.url.path}?keys={name}#keys", chosen == name) for word, name in words]

@@ -70,8 +70,16 @@
   const mark = document.getElementById("live");
   const isLivePage = !body.hasAttribute("data-no-refresh");
   const silentAfter = 25_000;  // milliseconds; the console sends at least every ten seconds
+  const noteAfter = 8_000;
+  const reconnectAfter = 5_000;
   let source = null;
   let heardAt = Date.now();
+  let offSince = null;
+
+  const describeAge = (milliseconds) => {
+    const seconds = Math.round(milliseconds / 1000);
+    return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
+  };
 
   function showLive(words, sequence, isLate) {
     mark.classList.remove("is-off");
@@ -80,10 +88,14 @@
     if (one("[role=status]", mark).textContent !== words) one("[role=status]", mark).textContent = words;
     one(".lag", mark).textContent = `sequence ${sequence}`;
     for (const numbers of all(".stats")) numbers.classList.remove("dims");
+    offSince = null;
+    const note = document.getElementById("off");
+    if (note) note.remove();
   }
 
   function showOff() {
-    if (mark.classList.contains("is-off")) return;
+    if (offSince !== null) return;
+    offSince = Date.now();
     const since = new Date().toISOString().slice(11, 19);
     mark.classList.remove("is-late");
     mark.classList.add("is-off");
@@ -92,22 +104,36 @@
     for (const numbers of all(".stats")) numbers.classList.add("dims");
   }
 
+  // A short interruption moves nothing on the page: only the mark says so.
+  function noteOff() {
+    if (!document.getElementById("off")) {
+      document.getElementById("notices").before(document.getElementById("live-off").content.cloneNode(true));
+    }
+    one("#off [data-age]").textContent = describeAge(Date.now() - heardAt);
+  }
+
   function connect() {
     if (source || !body.dataset.liveUrl) return;
-    heardAt = Date.now();
     source = new EventSource(body.dataset.liveUrl);
     source.addEventListener("moved", (event) => {
       const { sequence, behind, changed } = JSON.parse(event.data);
       heardAt = Date.now();
-      const wasOff = mark.classList.contains("is-off");
+      const wasOff = offSince !== null;
       showLive(behind || "Live", sequence, Boolean(behind));
       if ((changed || wasOff) && isLivePage) refresh();
     });
-    source.addEventListener("error", showOff);
+    source.addEventListener("error", () => {
+      showOff();
+      if (source && source.readyState === EventSource.CLOSED) {  // an answer that is no stream ends it for good
+        disconnect();
+        setTimeout(() => { if (!document.hidden) connect(); }, reconnectAfter);
+      }
+    });
   }
 
   setInterval(() => {
     if (source && Date.now() - heardAt > silentAfter) showOff();
+    if (offSince !== null && Date.now() - offSince > noteAfter) noteOff();
   }, 5_000);
 
   function disconnect() {
@@ -116,7 +142,7 @@
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { disconnect(); } else { connect(); if (isLivePage) refresh(); }
+    if (document.hidden) { disconnect(); } else { if (offSince === null) heardAt = Date.now(); connect(); if (isLivePage) refresh(); }
   });
   addEventListener("pagehide", disconnect);
   addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
@@ -226,8 +252,12 @@
     if (next) { one("a", next).focus(); next.scrollIntoView({ block: "nearest" }); }
   }
 
-  function press(name) {
-    const target = all(`[aria-keyshortcuts="${name}"]`).find((element) => element.checkVisibility());
+  // What a row offers is meant only while the row has the focus, unless there is one such row.
+  function press(name, row) {
+    const found = all(`[aria-keyshortcuts="${name}"]`).filter((element) => element.checkVisibility());
+    const target = found.find((element) => row && row.contains(element))
+      || found.find((element) => !element.closest("[data-rows] tbody"))
+      || (found.length === 1 ? found[0] : null);
     if (!target) return false;
     if (target.matches("input")) { target.focus(); target.select(); } else { target.click(); }
     return true;
@@ -253,7 +283,7 @@
     } else if (event.key === "Escape") {
       isDone = press("Escape");
     } else {
-      isDone = "/?nrcxepysutz".includes(event.key) && event.key.length === 1 && press(event.key);
+      isDone = "/?nrcxepysutz".includes(event.key) && event.key.length === 1 && press(event.key, row);
     }
     if (isDone) event.preventDefault();
   });

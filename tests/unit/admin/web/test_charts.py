@@ -24,6 +24,11 @@ def test_an_axis_ends_at_a_round_number(value: float, top: int) -> None:
     assert charts.nice_ceiling(value) == top
 
 
+@pytest.mark.parametrize(("value", "top"), [(0, 2), (1, 2), (3, 4), (5, 6), (9, 10), (11, 20), (101, 150)])
+def test_the_middle_of_an_axis_is_a_whole_number(value: float, top: int) -> None:
+    assert charts.nice_ceiling(value, parts=2) == top
+
+
 @given(st.floats(min_value=0, max_value=1e12))
 def test_no_value_is_above_its_axis(value: float) -> None:
     assert charts.nice_ceiling(value) >= value

@@ -9,8 +9,11 @@ from trellis_admin.web import text
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (0.0, "0.00 s"),
-        (-5.0, "0.00 s"),
+        (0.0, "0 s"),
+        (-5.0, "0 s"),
+        (0.0004, "<1 ms"),
+        (0.0124, "12 ms"),
+        (0.0996, "0.10 s"),
         (0.214, "0.21 s"),
         (0.996, "1.0 s"),
         (9.94, "9.9 s"),

@@ -1,0 +1,99 @@
+"""The pages of bulk actions, as a browser without JavaScript asks for them."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+
+from pydantic import JsonValue
+from trellis_admin.audit_log import read_audit
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.testing import NatsServer
+
+from tests.support.console_jobs import JobSeed, append_events
+from tests.support.console_requests import browsing, field, submit
+from tests.support.eventually import eventually
+
+
+async def test_many_jobs_are_replayed_once_the_count_is_typed(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        question = "/ask?q=state:dead&action=replay&all=1"
+        page = await browser.get(question)
+        assert "Replay 25 jobs?" in page.text
+        wrong = await submit(browser, question, count="52", reason="gateway is back", rate="500", first="all")
+        without_reason = await submit(browser, question, count="25", reason=" ", rate="500", first="all")
+        too_fast = await submit(browser, question, count="25", reason="r", rate="0", first="all")
+        assert (await read_audit(opened.console.connection)).entries == ()
+        right = await submit(browser, question, count="25", reason="gateway is back", rate="500", first="all")
+        assert right.status_code == 303
+        bulk = right.headers["location"]
+
+        async def is_done() -> bool:
+            return "Done</span>" in (await browser.get(bulk)).text
+
+        await eventually(is_done)
+        await opened.catch_up()
+        dead = await browser.get("/dead")
+        shown = await browser.get(bulk)
+
+    assert "you typed 52, the filter has 25 jobs." in unescape(wrong.text)
+    assert "a reason is missing" in without_reason.text
+    assert "the rate must be 1 to 5,000" in too_fast.text
+    assert {answer.status_code for answer in (wrong, without_reason, too_fast)} == {422}
+    assert "Nothing is dead" in dead.text
+    assert "gateway is back" in shown.text
+
+
+async def test_a_bulk_action_that_waits_says_what_came_of_its_first_jobs(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        question = "/ask?q=state:dead&action=replay&all=1"
+        begun = await submit(browser, question, count="25", reason="gateway is back", rate="500", first="10")
+        bulk = begun.headers["location"]
+
+        async def waits() -> bool:
+            return "It began with 10 jobs" in (await browser.get(bulk)).text
+
+        await eventually(waits)
+        await opened.catch_up()
+        sent = (await browser.get(f"/jobs?q=bulk:{bulk.rpartition('/')[2]}&format=ids")).text.split()
+        died, completed = sent[:2]
+        started: dict[str, JsonValue] = {"tries": 1}
+        error: dict[str, JsonValue] = {"tries": 1, "error": "ValueError: no"}
+        for job, kind, fields in (
+            (died, EventType.DEAD, error),
+            (completed, EventType.COMPLETED, started),
+        ):
+            ended = JobSeed(job, events=[(EventType.STARTED, 1.0, started), (kind, 2.0, fields)])
+            await append_events(opened.console.connection, ended)
+        await opened.catch_up()
+        shown, again, refused, overview, dead, audit = [
+            unescape((await browser.get(address)).text)
+            for address in (bulk, f"{bulk}?o=again", f"{bulk}?o=refused", "/", "/dead", "/audit")
+        ]
+
+    came_of_it = "10 of 25 sent: 1 completed, 1 dead again, 8 wait or run"
+    assert f"{came_of_it}. 15 jobs are sent once an operator lets it go on." in shown
+    assert came_of_it in dead
+    assert "nothing is sent now" in shown
+    assert "Jobs ended, by second" in shown
+    assert f"/jobs/{died}" in again
+    assert f"/jobs/{completed}" not in again
+    assert "No job was refused." in refused
+    assert "Replay of 25 jobs waits for “go on”" in overview
+    assert '<span class="id wrap">state:dead</span>' in audit
+
+
+async def test_a_forged_plan_begins_nothing(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with browsing(nats_server, tmp_path) as (browser, opened):
+        page = await browser.get("/ask?q=state:dead&action=replay&all=1")
+        plan = field(page.text, "plan")
+        fields = {"csrf": field(page.text, "csrf"), "count": "25", "reason": "r", "rate": "20"}
+        for forged in ("", plan[:-1] + ("0" if plan[-1] != "0" else "1"), f"x{plan}"):
+            answer = await browser.post("/bulk", data=fields | {"plan": forged})
+            assert answer.status_code == 303
+            assert answer.headers["location"] == "/jobs"
+        assert (await read_audit(opened.console.connection)).entries == ()
