@@ -61,6 +61,9 @@ $(SUITE): $(STAMP) constraints/dev.txt
 # Workers and the processes that tests start read compiled modules, also where the environment keeps Python from writing them.
 test faults: export PYTHONDONTWRITEBYTECODE =
 
+# Long scenarios fill streams for which a machine may have no memory; `make test` keeps its own there (tests/conftest.py).
+faults: export TMPDIR ?= /tmp
+
 test: $(SERVERS) $(SUITE) ## run the tests in parallel: about 5 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
 

@@ -9,7 +9,7 @@ import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
-from trellis_nats.errors import PermissionDenied
+from trellis_nats.errors import PermissionDenied, TrellisError
 from trellis_nats.testing import NatsServer
 
 from tests.support.depot import accounts, role_accounts
@@ -271,32 +271,44 @@ async def as_role(server: NatsServer, role: str) -> Connection:
     return await Connection.open(server.url, settings=settings)
 
 
-@pytest.mark.parametrize(
-    ("role", "subject"), [(role, subject) for role in ROLES for subject in PUBLISHING[role]]
-)
-async def test_a_role_may_not_publish_what_is_not_its_own(
-    server: NatsServer, role: str, subject: str
-) -> None:
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_may_not_publish_what_is_not_its_own(server: NatsServer, role: str) -> None:
     connection = await as_role(server, role)
     try:
-        with pytest.raises(PermissionDenied) as denied:
-            await request(connection, subject, b"{}", timeout=SOON)
-        assert denied.value.subject == subject
+        denied = [await denied_publish(connection, subject) for subject in PUBLISHING[role]]
     finally:
         await connection.close()
+    assert denied == PUBLISHING[role]
 
 
-@pytest.mark.parametrize(
-    ("role", "subject"), [(role, subject) for role in ROLES for subject in SUBSCRIBING[role]]
-)
-async def test_a_role_may_not_subscribe_to_what_is_not_its_own(
-    server: NatsServer, role: str, subject: str
-) -> None:
+async def denied_publish(connection: Connection, subject: str) -> str | None:
+    """Publish to a subject, and return the one that the server denied."""
+    try:
+        await request(connection, subject, b"{}", timeout=SOON)
+    except PermissionDenied as denied:
+        return denied.subject
+    except TrellisError:
+        return None  # for another reason: the server has let it through
+    return None
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_may_not_subscribe_to_what_is_not_its_own(server: NatsServer, role: str) -> None:
     connection = await as_role(server, role)
     try:
-        connection.subscribe(subject, lambda _: None)
-        with pytest.raises(PermissionDenied) as denied:
-            await connection.flush()
-        assert denied.value.subject == subject
+        denied = [await denied_subscription(connection, subject) for subject in SUBSCRIBING[role]]
     finally:
         await connection.close()
+    assert denied == SUBSCRIBING[role]
+
+
+async def denied_subscription(connection: Connection, subject: str) -> str | None:
+    """Subscribe to a subject, and return the one that the server denied."""
+    subscription = connection.subscribe(subject, lambda _: None)
+    try:
+        await connection.flush()
+    except PermissionDenied as denied:
+        return denied.subject
+    finally:
+        subscription.cancel()
+    return None
