@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.golden.folders import EXPECTED, EXPECTED_TEXT, folders, generate, without_build
+from tests.golden.init.projects import PROJECTS, find_golden, make_projects, show_project
 from trellis_codegen.output.index import INDEX_NAME
 
 
@@ -23,6 +24,10 @@ def refresh() -> None:
         with tempfile.TemporaryDirectory() as nowhere:
             code, said = generate(case, Path(nowhere))
         _say(case, f"{said}exit {code}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        make_projects(Path(folder))
+        for name in PROJECTS:
+            find_golden(name).write_text(show_project(Path(folder) / name))
 
 
 def _say(case: Path, said: str) -> None:

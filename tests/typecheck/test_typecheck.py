@@ -12,12 +12,14 @@ from typing import TypeAlias
 import pytest
 from pydantic import JsonValue
 
+from tests.golden.init.projects import PROJECTS, make_projects
 from tests.support.build_once import build_once
 from tests.support.generated import generated
 from tests.support.real_manifests import NAMES, build_real_packages
 from tests.support.type_checkers import run_mypy, run_pyright
 from tests.unit.codegen.contracts import contract, rpc
 from tests.unit.codegen.shapes import SHAPES
+from trellis_codegen import naming
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "typecheck" / "cases"
@@ -45,8 +47,29 @@ def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         for case in CASES.glob("*.py"):
             shutil.copy(case, folder)
         generated(shapes(), folder)
+        add_new_projects(folder, tmp_path_factory.mktemp("init"))
 
     return build_once(tmp_path_factory, worker_id, "typecheck", fill)
+
+
+def add_new_projects(folder: Path, made: Path) -> None:
+    """Add what `trellis-gen init` writes, each project as a package: all of them have a module `main`."""
+    make_projects(made)
+    for name in PROJECTS:
+        package = folder / f"{naming.attribute(name)}_project"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        modules = [path.stem for path in (made / name).glob("*.py")]
+        for path in (*(made / name).glob("*.py"), *(made / name).glob("tests/*.py")):
+            text = re.sub(
+                rf"^from ({'|'.join(modules)}) import",
+                r"from .\1 import",
+                path.read_text(),
+                flags=re.MULTILINE,
+            )
+            (package / path.name).write_text(text)
+        for path in (made / name).glob("*_participant"):
+            shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
 
 
 def shapes() -> JsonValue:

@@ -19,6 +19,7 @@ from trellis_codegen.breaking.rules.grades import Column, Deploy
 from trellis_codegen.cli.comparing.requests import ComparisonFormat, ComparisonRequest, FailOn, Show
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Format, Mode, Request
+from trellis_codegen.cli.starting.requests import InitRequest, Template
 from trellis_codegen.cli.targets import Choices, OtherSource
 
 __all__ = ["application", "run_command"]
@@ -160,6 +161,54 @@ def _require_command(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(ExitCode.USAGE)
+
+
+@application.command("init")
+def _init(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="The name of the project (default: that of the current folder)."
+        ),
+    ] = None,
+    *,
+    template: Annotated[
+        Template | None,
+        typer.Option(
+            help="A service with jobs, one with RPCs and jobs, or a client of a service (default: jobs)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder of the project (default: the folder NAME; without NAME the current folder).",
+        ),
+    ] = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option(metavar="MANIFEST", help="The contract of the service that the client calls."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, list the files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Write a new project: a contract, its package, a service, a demo and tests."""
+    from trellis_codegen.cli.starting import command  # noqa: PLC0415 - as the module says
+
+    return command.run(
+        InitRequest(
+            name=name,
+            template=template,
+            out=out,
+            contract=contract,
+            is_preview=dry_run,
+            may_ask=not yes,
+            format=Format.JSON if as_json else Format.TEXT,
+            quiet=quiet,
+        )
+    )
 
 
 @application.command("facade")

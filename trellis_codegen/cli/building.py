@@ -23,6 +23,8 @@ class BuiltPackage:
 
     package: str
     """Its name."""
+    plan: PackagePlan
+    """Its names."""
     files: dict[str, str]
     """Its files, the index among them."""
     warnings: tuple[Problem, ...]
@@ -45,7 +47,7 @@ def build_package(
     files = render_package(plan)
     warnings = tuple(locate([*reading.warnings, *remarks, *find_remarks(reading.manifest)], reading.source))
     files[INDEX_NAME] = render_index(files, inputs=inputs, digest=plan.digest, warnings=warnings)
-    return BuiltPackage(package=plan.package, files=files, warnings=warnings)
+    return BuiltPackage(package=plan.package, plan=plan, files=files, warnings=warnings)
 
 
 def _plan(

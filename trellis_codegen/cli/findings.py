@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from trellis_codegen.problems import Problem, Severity
 
-__all__ = ["FileChange", "Findings", "PackageState", "RunResult"]
+__all__ = ["FileChange", "Findings", "PackageState", "ProjectState", "RunResult"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,21 @@ class PackageState:
     """Whether a change is a failure: the run is a `--check`."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectState:
+    """The result of `trellis-gen init`."""
+
+    name: str
+    template: str
+    folder: str
+    files: tuple[str, ...]
+    """Every file, relative to the folder."""
+    written: bool
+    """Whether they were written, or would be."""
+    commands: tuple[str, ...]
+    """What to run next, in the current folder."""
+
+
 @dataclass(slots=True)
 class RunResult:
     """Everything that one run has reported so far."""
@@ -58,3 +73,4 @@ class RunResult:
     findings: list[Findings] = field(default_factory=list[Findings])
     refusals: list[str] = field(default_factory=list[str])
     packages: list[PackageState] = field(default_factory=list[PackageState])
+    project: ProjectState | None = None

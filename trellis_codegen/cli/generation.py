@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trellis_codegen.contract.uses import OtherContracts
     from trellis_codegen.output.drift import Drift
 
-__all__ = ["Outcome", "generate"]
+__all__ = ["Outcome", "generate", "make_findings", "make_inputs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def generate(target: Target, mode: Mode, reporter: Reporter, *, taken: dict[Path
     if others is None:
         return Outcome(code=ExitCode.USAGE)
     seen = summarize_manifest(data)
-    inputs = _read_inputs(target, seen, others)
+    inputs = make_inputs(target, seen, others)
     folder = target.out / inputs.package
     if seen:
         other = taken.setdefault(folder.resolve(), target.manifest)
@@ -86,12 +86,12 @@ def _generate(
     try:
         built = build_package(data, inputs, package=target.package, others=others)
     except ProblemsFound as error:
-        findings = _make_findings(target, data, error.problems)
+        findings = make_findings(target, data, error.problems)
         reporter.report_problems(findings)
         errors = f"{findings.errors} error{'s' * (findings.errors != 1)}"
         reporter.print_note(f"{target.manifest.as_posix()}: {errors}; nothing was written")
         return Outcome(code=ExitCode.INVALID)
-    reporter.report_problems(_make_findings(target, data, built.warnings))
+    reporter.report_problems(make_findings(target, data, built.warnings))
     folder = target.out / built.package
     try:
         drift = _deliver(folder, built.files, mode)
@@ -141,7 +141,8 @@ def _finish(target: Target, folder: Path, drift: list[Drift], mode: Mode, report
     return Outcome(code=code, package=state)
 
 
-def _read_inputs(target: Target, seen: ManifestSummary | None, others: OtherFiles) -> Inputs:
+def make_inputs(target: Target, seen: ManifestSummary | None, others: OtherFiles) -> Inputs:
+    """Return everything that decides the package of a target."""
     return Inputs(
         generator=__version__,
         build=hash_generator(),
@@ -156,10 +157,11 @@ def _read_inputs(target: Target, seen: ManifestSummary | None, others: OtherFile
 
 def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...], reporter: Reporter) -> None:
     if warnings:
-        findings = _make_findings(target, data, warnings)
+        findings = make_findings(target, data, warnings)
         reporter.report_problems(replace(findings, problems=tuple(locate([*warnings], findings.text))))
 
 
-def _make_findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:
+def make_findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:
+    """Return the problems of a target's manifest with its text, for excerpts."""
     text = data.decode("utf-8", errors="replace")
     return Findings(file=target.manifest.as_posix(), text=text, problems=problems)

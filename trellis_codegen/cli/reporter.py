@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TextIO
 
-from trellis_codegen.cli.findings import Findings, PackageState, RunResult
+from trellis_codegen.cli.findings import Findings, PackageState, ProjectState, RunResult
 from trellis_codegen.cli.formats import github, plain
 from trellis_codegen.cli.requests import Format
 from trellis_codegen.problems import Severity
@@ -62,6 +62,10 @@ class Reporter:
         self._result.packages.append(state)
         if state.changes:
             self.print_result([plain.format_plan(state)])
+
+    def report_project(self, state: ProjectState) -> None:
+        """Report a new project; the formats for people print it on their own."""
+        self._result.project = state
 
     def print_result(self, lines: Iterable[str]) -> None:
         """Print lines of a result, in the formats for people."""

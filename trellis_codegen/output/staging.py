@@ -16,7 +16,9 @@ _FILE_MODE = 0o644
 _CACHE = "__pycache__"
 
 
-def stage_package(staging: Path, folder: Path, *, write: Mapping[str, str], leave: frozenset[str]) -> None:
+def stage_package(
+    staging: Path, folder: Path, *, write: Mapping[str, str], leave: frozenset[str] = frozenset()
+) -> None:
     """Make `staging` what `folder` is to become: the files of `write`, and those of `folder` except `leave`.
 
     Files of others are included, links as links. Bytecode caches are not: Python makes them again.

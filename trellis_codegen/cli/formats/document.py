@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from trellis_codegen.cli.excerpts import measure_token
-from trellis_codegen.cli.findings import FileChange, Findings, PackageState, RunResult
+from trellis_codegen.cli.findings import FileChange, Findings, PackageState, ProjectState, RunResult
 from trellis_codegen.problems import Problem, json_pointer, place
 
 __all__ = ["SHAPE_VERSION", "render_json"]
@@ -19,12 +19,14 @@ def render_json(result: RunResult) -> str:
     problems = [
         _render_problem(findings, problem) for findings in result.findings for problem in findings.problems
     ]
-    document = {
+    document: dict[str, object] = {
         "version": SHAPE_VERSION,
         "problems": problems,
         "refusals": result.refusals,
         "packages": [_render_package(state) for state in result.packages],
     }
+    if result.project is not None:
+        document["project"] = _render_project(result.project)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -53,6 +55,17 @@ def _render_package(state: PackageState) -> dict[str, object]:
         "fresh": not state.changes,
         "written": state.written,
         "changes": [_render_change(change) for change in state.changes],
+    }
+
+
+def _render_project(state: ProjectState) -> dict[str, object]:
+    return {
+        "name": state.name,
+        "template": state.template,
+        "folder": state.folder,
+        "files": [*state.files],
+        "written": state.written,
+        "commands": [*state.commands],
     }
 
 

@@ -1,0 +1,1 @@
+"""`trellis-gen init`: a new project that runs as it is."""
