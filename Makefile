@@ -65,7 +65,7 @@ test faults: export PYTHONDONTWRITEBYTECODE =
 faults: export TMPDIR ?= /tmp
 
 test: $(SERVERS) $(SUITE) ## run the tests in parallel: about 5 minutes on 2 cores
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load --maxschedchunk 1
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: $(STAMP) ## check format, lint, types and layers; changes nothing
 	@$(BIN)/ruff format --check .

@@ -75,6 +75,8 @@ async def open_console(
             yield opened
         finally:
             await opened.stop_serving()
+            # A server that is cancelled leaves its socket with the loop, which outlives it where tests share a browser.
+            asyncio.get_running_loop().remove_reader(listening)
             await console.stop()
 
 
@@ -99,7 +101,9 @@ async def open_browser() -> AsyncGenerator[Browser]:
     """Start a headless Chromium; skip the test where there is none."""
     chromium = find_chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
         try:
             yield browser
         finally:

@@ -29,7 +29,7 @@ from tests.house.sources import ROOT
 from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.shop import Parcel, Shop
-from tests.support.trellis_command import run_trellis, run_trellis_here
+from tests.support.trellis_command import run_trellis_here
 
 SOON: Final = timedelta(seconds=60)
 PAST: Final = {"deadline": "2026-11-29T14:06:27.000Z"}
@@ -180,7 +180,7 @@ async def test_a_server_that_is_away_and_a_port_in_use(nats_server: NatsServer, 
     away = await run_trellis_here("admin", "serve", "--server", "nats://127.0.0.1:1", "--db", tmp_path / "a")
     metrics = await run_trellis_here("metrics", "--server", "nats://127.0.0.1:1")
     port = nats_server.url.rpartition(":")[2]
-    used = await run_trellis(
+    used = await run_trellis_here(
         *("admin", "serve", "--server", nats_server.url, "--db", tmp_path / "b", "--metrics-port", port)
     )
 
@@ -194,7 +194,9 @@ async def test_a_server_that_is_away_and_a_port_in_use(nats_server: NatsServer, 
 async def test_metrics_are_printed_once(nats_server: NatsServer, tmp_path: Path) -> None:
     async with Shop.connect(nats_server.url) as shop:
         await shop.jobs.pack.create(Parcel(number=1))
-        ended = await run_trellis("metrics", "--server", nats_server.url, "--db", tmp_path / "jobs.sqlite")
+        ended = await run_trellis_here(
+            "metrics", "--server", nats_server.url, "--db", tmp_path / "jobs.sqlite"
+        )
 
     assert ended.code == 0
     assert value(ended.out, "jobs", '{service="shop",queue="pack",state="pending"}') == 1

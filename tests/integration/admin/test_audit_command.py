@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def package(tmp_path: Path) -> Path:
     (folder / "__init__.py").write_text("from tests.support.audited import NextTill\n")
     (folder / "contract.json").write_text("{}")
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """Return the current folder, whose module `till_jobs` is of one test."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("till_jobs", None)
 
 
 async def test_what_is_refused_is_counted_and_the_values_are_shown_if_asked(
@@ -92,11 +102,11 @@ async def test_a_bare_manifest_is_read_by_the_generator(nats_server: NatsServer,
 
 
 async def test_upcasters_are_taken_from_a_service_or_a_function(
-    nats_server: NatsServer, package: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, folder: Path
 ) -> None:
     async with Till.connect(nats_server.url, options=ONCE) as till:
         await till.jobs.pay.create(Payment(amount=1))
-    (tmp_path / "till_jobs.py").write_text(
+    (folder / "till_jobs.py").write_text(
         "from tests.support.audited import NextPayment, NextTill\n"
         "from trellis_nats import Options, Runtime\n"
         "def register(service):\n"
@@ -110,8 +120,11 @@ async def test_upcasters_are_taken_from_a_service_or_a_function(
     )
     against, options = ("--against", package), ("--server", nats_server.url)
 
-    for chosen in (("--service", "till_jobs:service"), (*against, "--service", "till_jobs:register")):
-        result = await run_trellis("audit", *chosen, *options, cwd=tmp_path)
+    with_function = (*against, "--service", "till_jobs:register")
+    for result in (
+        await run_trellis("audit", "--service", "till_jobs:service", *options, cwd=folder),
+        await run_trellis_here("audit", *with_function, *options),
+    ):
         assert (result.code, result.error) == (0, ""), result.out
         assert "an upcaster reads 1 of them" in result.out
     for wrong, words in (
@@ -123,28 +136,28 @@ async def test_upcasters_are_taken_from_a_service_or_a_function(
         ("till_jobs.py:register", "pass a module name: till_jobs:register"),
         ("jobs/till_jobs:register", "pass a module name: jobs.till_jobs:register"),
     ):
-        result = await run_trellis("audit", *against, "--service", wrong, *options, cwd=tmp_path)
+        result = await run_trellis_here("audit", *against, "--service", wrong, *options)
         assert (result.code, result.out) == (2, "")
         assert words in result.error
 
 
-async def test_a_function_is_not_run_with_a_package_that_its_module_does_not_know(tmp_path: Path) -> None:
+async def test_a_function_is_not_run_with_a_package_that_its_module_does_not_know(folder: Path) -> None:
     """Its upcasters would return models of another package, and each payload would count as refused."""
-    (tmp_path / "till_jobs.py").write_text("def register(service): ...")
+    (folder / "till_jobs.py").write_text("def register(service): ...")
     against = ("--against", ORDERS, "--with", ROOT / "contracts")
 
-    result = await run_trellis("audit", *against, "--service", "till_jobs:register", cwd=tmp_path)
+    result = await run_trellis_here("audit", *against, "--service", "till_jobs:register")
 
     assert (result.code, result.out) == (2, "")
     assert "pass the generated package that till_jobs imports with --against, not a manifest" in result.error
 
 
 async def test_a_version_without_an_upcaster_and_what_an_upcaster_raised_are_shown(
-    nats_server: NatsServer, package: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, folder: Path
 ) -> None:
     async with Till.connect(nats_server.url, options=ONCE) as till:
         await till.jobs.pay.create(Payment(amount=1))
-    (tmp_path / "till_jobs.py").write_text(
+    (folder / "till_jobs.py").write_text(
         "def elsewhere(service):\n"
         f"    service.jobs.pay.upcast(lambda old: old, from_digest='{'7' * 43}')\n"
         "def misspelt(service):\n"
@@ -154,10 +167,10 @@ async def test_a_version_without_an_upcaster_and_what_an_upcaster_raised_are_sho
     )
     options = ("--against", package, "--server", nats_server.url)
 
-    elsewhere = await run_trellis("audit", *options, "--service", "till_jobs:elsewhere", cwd=tmp_path)
+    elsewhere = await run_trellis_here("audit", *options, "--service", "till_jobs:elsewhere")
     misspelt = ("--service", "till_jobs:misspelt")
-    without = await run_trellis("audit", *options, *misspelt, cwd=tmp_path)
-    shown = await run_trellis("audit", *options, *misspelt, "--show-payloads", cwd=tmp_path)
+    without = await run_trellis_here("audit", *options, *misspelt)
+    shown = await run_trellis_here("audit", *options, *misspelt, "--show-payloads")
 
     assert (elsewhere.code, without.code, shown.code) == (1, 1, 1)
     wrote = f"contract version {'1' * 43} wrote 1, of which 1 is refused"
@@ -237,10 +250,10 @@ async def test_a_server_that_cannot_be_reached_is_named(package: Path) -> None:
         (("--against", str(ORDERS), "--results", "1" + 30 * "0"), "--results"),
     ],
 )
-async def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    (tmp_path / "text.json").write_text("this is not JSON")
+async def test_mistakes_are_explained(folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    (folder / "text.json").write_text("this is not JSON")
 
-    result = await run_trellis("audit", *arguments, cwd=tmp_path)
+    result = await run_trellis_here("audit", *arguments)
 
     assert result.code in (2, 3)
     assert result.out == ""

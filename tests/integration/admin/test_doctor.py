@@ -27,7 +27,7 @@ from tests.support.operating import operator_connection
 from tests.support.shop import Parcel, Shop
 from tests.support.shop_versions import Parcel as OtherParcel
 from tests.support.shop_versions import Version1, Version2
-from tests.support.trellis_command import run_trellis, run_trellis_here
+from tests.support.trellis_command import run_trellis_here
 from tests.support.versions import binary_of
 
 Seed = Callable[[Connection, Shop], Awaitable[None]]
@@ -391,7 +391,7 @@ async def test_the_command_prints_faults_with_remedies_and_exits_with_1(nats_ser
         await backoff(connection, shop)
         text = await run_trellis_here("doctor", "--server", nats_server.url)
         as_json = await run_trellis_here("doctor", "--server", nats_server.url, "--json")
-        package = await run_trellis("doctor", PACKAGE, "--server", nats_server.url)
+        package = await run_trellis_here("doctor", PACKAGE, "--server", nats_server.url)
 
     assert (text.code, as_json.code, package.code) == (1, 1, 1)
     assert text.out.splitlines()[2].startswith("fault: shop/pack: the consumer has a backoff (5 s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Result(Ended):
         return contract
 
 
-async def trellis(*arguments: str | Path, cwd: Path = ROOT) -> Result:
+async def trellis(*arguments: str | Path, cwd: Path) -> Result:
     ended = await run_trellis("provision", *arguments, cwd=cwd)
     return Result(ended.code, ended.out, ended.error)
 
@@ -144,15 +145,17 @@ async def test_a_server_that_cannot_be_reached_is_named(versions: Path) -> None:
     ],
 )
 async def test_what_is_not_a_generated_package_is_explained(
-    tmp_path: Path, manifest: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str, words: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     for name, text in (("empty", ""), ("broken", "1 / 0")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(text)
     (tmp_path / "bare").mkdir()
     shutil.copy(PACKAGE / "contract.json", tmp_path / "bare")
 
-    result = await trellis("plan", manifest, cwd=tmp_path)
+    result = await trellis_here("plan", manifest)
+    sys.modules.pop("empty", None)
 
     assert result.code == 2
     assert words in result.error

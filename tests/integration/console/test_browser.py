@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
+import pytest_asyncio
 from orders_participant import OrdersService
 from playwright.async_api import Browser, Page, expect
 from trellis_admin.audit_log import read_audit
-from trellis_admin.web import Identity, LocalAccess, Role
+from trellis_admin.web import Identity, LocalAccess, Role, frame
 from trellis_nats.testing import NatsServer
 
 from tests.support.console_jobs import DEAD_ID, RUNNING_ID, JobSeed, seed_jobs, store_job
@@ -38,56 +40,80 @@ PAGES: Final = (
     "/keyboard",
     "/nothing",
 )
+SILENT_AFTER: Final = timedelta(seconds=3)
+"""So that the test need not wait for the usual time."""
 NOT_FOUND: Final = "status of 404"
 """What Chromium says about a page that does not exist: that is the point of one of them."""
 WIDER: Final = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-AXE: Final = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+AXE: Final = """async (settings) => (await axe.run(document, {resultTypes: ["violations"], ...settings})).violations
     .filter(found => ["serious", "critical"].includes(found.impact))
     .map(found => `${found.id}: ${found.nodes.map(node => node.html.slice(0, 200)).slice(0, 3).join(" | ")}`)"""
+EVERY_RULE: Final[dict[str, object]] = {}
+BUT_CONTRAST: Final[dict[str, object]] = {"rules": {"color-contrast": {"enabled": False}}}
+CONTRAST: Final[dict[str, object]] = {"runOnly": ["color-contrast", "link-in-text-block"]}
+LOOKS: Final[tuple[tuple[int, Literal["light", "dark"], dict[str, object]], ...]] = (
+    (390, "light", EVERY_RULE),
+    (390, "dark", CONTRAST),
+    (320, "light", BUT_CONTRAST),
+    (1440, "light", EVERY_RULE),
+    (1440, "dark", CONTRAST),
+)
+"""Width, colour scheme, rules. A scheme changes colours only; 320 and 390 px have the same style rules."""
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncGenerator[Browser]:
+    """Return a browser for all tests of a worker: its start takes longer than most of them."""
+    async with open_browser() as opened:
+        yield opened
 
 
 @asynccontextmanager
-async def browsing(
-    server: NatsServer, tmp_path: Path, **settings: Any
-) -> AsyncGenerator[tuple[Browser, OpenConsole]]:
-    async with open_browser() as browser:
-        async with OrdersService.connect(server.url), operator_connection(server.url) as connection:
-            await seed_jobs(connection)
-        async with open_console(server.url, tmp_path / "jobs.sqlite", **settings) as opened:
-            yield browser, opened
+async def serving(server: NatsServer, tmp_path: Path, **settings: Any) -> AsyncGenerator[OpenConsole]:
+    async with OrdersService.connect(server.url), operator_connection(server.url) as connection:
+        await seed_jobs(connection)
+    async with open_console(server.url, tmp_path / "jobs.sqlite", **settings) as opened:
+        yield opened
 
 
 def complaints(seen: Look) -> list[str]:
     return [problem for problem in seen.problems if NOT_FOUND not in problem]
 
 
-# What differs at 320 px is the layout, which a colour scheme does not change.
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(320, "light"), (390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
-)
+@pytest.mark.timeout(400)
 async def test_pages_fit_and_are_accessible(
-    nats_server: NatsServer, tmp_path: Path, width: int, scheme: str
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
 ) -> None:
     axe = read_axe()
     found: dict[str, list[str]] = {}
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
-        look(browser, f"{opened.url}/", width=width, color_scheme=scheme) as seen,
+        serving(nats_server, tmp_path) as opened,
+        # Colours change at once then: in the middle of a transition no contrast is right.
+        look(browser, f"{opened.url}/", reduced_motion="reduce") as seen,
     ):
+        page = seen.page
         for address in PAGES:
-            await seen.page.goto(opened.url + address)
-            found[address] = await seen.page.evaluate(f"() => {{ {axe}; return true; }}") and []
-            found[address] = await seen.page.evaluate(AXE)
-            if await seen.page.evaluate(WIDER) > 0:
-                found[address].append("scrolls sideways")
+            await page.goto(opened.url + address)
+            await page.evaluate(f"() => {{ {axe}; return true; }}")
+            for width, scheme, settings in LOOKS:
+                await page.set_viewport_size({"width": width, "height": 900 if width > 600 else 844})
+                await page.emulate_media(color_scheme=scheme)
+                problems = await page.evaluate(AXE, settings)
+                if await page.evaluate(WIDER) > 0:
+                    problems.append("scrolls sideways")
+                found[f"{address} {width} {scheme}"] = problems
         found["browser"] = complaints(seen)
 
-    assert {address: problems for address, problems in found.items() if problems} == {}
+    assert {look: problems for look, problems in found.items() if problems} == {}
 
 
-async def test_the_keyboard_reaches_everything(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_the_keyboard_reaches_everything(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/") as seen,
     ):
         page, keys = seen.page, seen.page.keyboard
@@ -131,9 +157,11 @@ async def test_the_keyboard_reaches_everything(nats_server: NatsServer, tmp_path
         assert complaints(seen) == []
 
 
-async def test_the_theme_and_the_density_are_kept(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_the_theme_and_the_density_are_kept(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/jobs?q=state:dead", color_scheme="light") as seen,
     ):
         ground = "getComputedStyle(document.body).backgroundColor"
@@ -149,10 +177,10 @@ async def test_the_theme_and_the_density_are_kept(nats_server: NatsServer, tmp_p
 
 
 async def test_an_open_page_follows_the_stream_without_jumping(
-    nats_server: NatsServer, tmp_path: Path
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
 ) -> None:
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/jobs?q=state:pending") as seen,
     ):
         page = seen.page
@@ -172,8 +200,10 @@ async def test_an_open_page_follows_the_stream_without_jumping(
         assert complaints(seen) == []
 
 
-async def test_an_open_page_says_when_it_is_not_live(nats_server: NatsServer, tmp_path: Path) -> None:
-    async with browsing(nats_server, tmp_path) as (browser, opened), look(browser, f"{opened.url}/") as seen:
+async def test_an_open_page_says_when_it_is_not_live(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
+    async with serving(nats_server, tmp_path) as opened, look(browser, f"{opened.url}/") as seen:
         await expect(seen.page.locator("#live")).to_contain_text("Live")
         await seen.page.route("**/live*", lambda route: route.abort())
         await seen.page.reload()
@@ -183,9 +213,29 @@ async def test_an_open_page_says_when_it_is_not_live(nats_server: NatsServer, tm
         await expect(seen.page.locator("#live")).not_to_contain_text("Not live", timeout=30_000)
 
 
-async def test_many_jobs_are_replayed_in_a_dialog(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_the_mark_says_not_live_while_the_server_is_gone(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame, "_SILENT_AFTER", SILENT_AFTER)
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
+        look(browser, f"{opened.url}/jobs?q=state:dead") as seen,
+    ):
+        page = seen.page
+        await expect(page.locator("#live")).to_contain_text("Live")
+        nats_server.terminate()
+        await expect(page.locator("#live")).to_contain_text("Not live", timeout=60_000)
+        await expect(page.get_by_text("The NATS servers do not answer")).to_be_visible(timeout=30_000)
+        await page.get_by_role("link", name=DEAD_ID).wait_for()
+        nats_server.restart()
+        await expect(page.locator("#live")).not_to_contain_text("Not live", timeout=60_000)
+
+
+async def test_many_jobs_are_replayed_in_a_dialog(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
+    async with (
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/dead") as seen,
     ):
         page = seen.page
@@ -203,9 +253,11 @@ async def test_many_jobs_are_replayed_in_a_dialog(nats_server: NatsServer, tmp_p
         assert complaints(seen) == []
 
 
-async def test_a_payload_is_revealed_and_hidden(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_a_payload_is_revealed_and_hidden(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/jobs/{RUNNING_ID}") as seen,
     ):
         await seen.page.keyboard.press("p")
@@ -215,9 +267,11 @@ async def test_a_payload_is_revealed_and_hidden(nats_server: NatsServer, tmp_pat
         assert complaints(seen) == []
 
 
-async def test_everything_works_without_javascript(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_everything_works_without_javascript(
+    nats_server: NatsServer, browser: Browser, tmp_path: Path
+) -> None:
     async with (
-        browsing(nats_server, tmp_path) as (browser, opened),
+        serving(nats_server, tmp_path) as opened,
         look(browser, f"{opened.url}/jobs?q=state:dead", java_script_enabled=False) as seen,
     ):
         page = seen.page
@@ -252,9 +306,9 @@ async def _pause_and_resume(page: Page, opened: OpenConsole) -> None:
     await expect(page.locator(".strip")).to_have_count(0)
 
 
-async def test_a_viewer_has_no_buttons(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_a_viewer_has_no_buttons(nats_server: NatsServer, browser: Browser, tmp_path: Path) -> None:
     async with (
-        browsing(nats_server, tmp_path, access=VIEWER) as (browser, opened),
+        serving(nats_server, tmp_path, access=VIEWER) as opened,
         look(browser, f"{opened.url}/jobs?q=state:dead") as seen,
     ):
         await expect(seen.page.locator("main input[type=checkbox]")).to_have_count(0)

@@ -16,14 +16,13 @@ from orders_participant import (
     ReserveInventoryPayload,
     ReserveInventoryResult,
 )
-from playwright.async_api import expect
 from trellis_admin.projection import follow
 from trellis_admin.web import Identity, LocalAccess, Role, Settings, app, background, frame
 from trellis_nats import Options
 from trellis_nats.testing import NatsServer
 
 from tests.support.console_jobs import DEAD_ID, seed_jobs
-from tests.support.console_pages import look, open_browser, open_console
+from tests.support.console_pages import open_console
 from tests.support.console_requests import browsing
 from tests.support.eventually import eventually
 from tests.support.operating import operator_connection
@@ -61,28 +60,6 @@ async def test_pages_stay_usable_while_the_server_is_gone(
     assert DEAD_ID in pages["/jobs?q=state:dead"].text
     assert (job.status_code, back.status_code) == (503, 200)
     assert "The NATS servers do not answer" in job.text
-
-
-async def test_the_mark_says_not_live_while_the_server_is_gone(
-    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frame, "_SILENT_AFTER", SILENT_AFTER)
-    async with open_browser() as browser:
-        async with OrdersService.connect(nats_server.url), operator_connection(nats_server.url) as connection:
-            await seed_jobs(connection)
-        async with (
-            open_console(nats_server.url, tmp_path / "jobs.sqlite") as opened,
-            look(browser, f"{opened.url}/jobs?q=state:dead") as seen,
-        ):
-            await expect(seen.page.locator("#live")).to_contain_text("Live")
-            nats_server.terminate()
-            await expect(seen.page.locator("#live")).to_contain_text("Not live", timeout=60_000)
-            await expect(seen.page.get_by_text("The NATS servers do not answer")).to_be_visible(
-                timeout=30_000
-            )
-            await seen.page.get_by_role("link", name=DEAD_ID).wait_for()
-            nats_server.restart()
-            await expect(seen.page.locator("#live")).not_to_contain_text("Not live", timeout=60_000)
 
 
 async def test_a_first_reading_says_how_far_it_is(

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from trellis_nats.testing import NatsServer
 
-from tests.support.trellis_command import run_trellis
+from tests.support.trellis_command import run_trellis_here
 
 ROOT: Final = Path(__file__).parents[3]
 COMMAND: Final = "from trellis_admin.cli import main; main()"
@@ -71,7 +71,7 @@ async def test_it_serves_until_it_is_stopped(nats_server: NatsServer, tmp_path: 
     ],
 )
 async def test_wrong_options_are_explained(arguments: list[str], text: str) -> None:
-    ended = await run_trellis("web", "--port", "0", *arguments)
+    ended = await run_trellis_here("web", "--port", "0", *arguments)
 
     assert ended.code == 2
     assert text in ended.error
@@ -81,7 +81,7 @@ async def test_wrong_options_are_explained(arguments: list[str], text: str) -> N
 async def test_a_port_in_use_is_a_sentence(nats_server: NatsServer, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = await run_trellis(
+        ended = await run_trellis_here(
             "web", "--server", nats_server.url, "--port", str(port), "--db", tmp_path / "p"
         )
 
@@ -93,7 +93,7 @@ async def test_without_a_server_it_ends(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        ended = await run_trellis(
+        ended = await run_trellis_here(
             "web", "--server", f"nats://127.0.0.1:{port}", "--port", "0", "--db", tmp_path / "p"
         )
 
