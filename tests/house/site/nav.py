@@ -26,7 +26,7 @@ class Section:
 
 
 NAV: Final = (
-    Section("Start", ("index.md", "start/install.md", "start/*.md", "start/tour.md")),
+    Section("Start", ("index.md", "when-to-use.md", "start/install.md", "start/*.md", "start/tour.md")),
     Section(
         "Guides",
         sections=(
@@ -53,7 +53,8 @@ NAV: Final = (
             Section(
                 "In production",
                 (
-                    *("guides/operating.md", "guides/permissions.md", "guides/health.md"),
+                    *("guides/deploying.md", "guides/nats-server.md", "guides/security.md"),
+                    *("guides/permissions.md", "guides/health.md", "guides/operating.md"),
                     *("guides/tracing.md", "guides/metrics.md"),
                 ),
             ),
