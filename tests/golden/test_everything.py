@@ -11,7 +11,6 @@ from typing import Final, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 
-from trellis_codegen.contract import exchange, manifest
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import Part
 from trellis_codegen.contract.reading import read_manifest
@@ -59,13 +58,7 @@ def walk_json(value: JsonValue) -> Iterator[dict[str, JsonValue]]:
 
 def find_parts() -> set[type[Part]]:
     """Return every object of the format that has members."""
-    found = {
-        value
-        for module in (manifest, exchange)
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Part)
-    }
-    return found - {Part}
+    return {*Part.__subclasses__()}
 
 
 def find_choices(part: type[Part]) -> Iterator[tuple[str, object]]:

@@ -354,11 +354,31 @@ def _read_columns(text: str | None) -> frozenset[Column]:
 
 
 @application.command("schema")
-def _schema() -> int:
+def _schema(
+    *,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the reference of every member as Markdown instead.")
+    ] = False,
+) -> int:
     """Print the JSON Schema of manifests, for editors."""
     from trellis_codegen.cli import schema  # noqa: PLC0415 - as the module says
 
-    return schema.run()
+    return schema.run(as_markdown=as_markdown)
+
+
+@application.command("explain")
+def _explain(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A member of a manifest, such as jobs.ackWaitMs, or the id of a rule."
+        ),
+    ],
+) -> int:
+    """Print what a member of a manifest or a rule means."""
+    from trellis_codegen.cli import explain  # noqa: PLC0415 - as the module says
+
+    return explain.run(name)
 
 
 def _refuse_more_than_one(flags: dict[str, bool]) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from trellis_codegen import naming
 from trellis_codegen.contract.defaults import BACKOFF_MS, GROUP_MAX_DELIVER
 from trellis_codegen.contract.exchange import Event
-from trellis_codegen.contract.manifest import EventConsumer, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.queues import EventConsumer
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.imports import Import
 from trellis_codegen.plan.jobs import describe_retries

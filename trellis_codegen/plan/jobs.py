@@ -13,7 +13,8 @@ from trellis_codegen.contract.defaults import (
     MAX_QUEUED_PER_KEY,
     WHEN_FULL,
 )
-from trellis_codegen.contract.manifest import Job, KeyConcurrency, KeyQueue, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.queues import Job, KeyConcurrency, KeyQueue
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.models import ModelsPlan
 from trellis_codegen.plan.wording import (

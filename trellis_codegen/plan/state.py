@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.manifest import Manifest, State
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.resources import State
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member
 from trellis_codegen.plan.kinds import is_service

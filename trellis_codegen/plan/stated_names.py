@@ -12,9 +12,10 @@ from typing import cast
 from pydantic import BaseModel
 
 from trellis_codegen.contract.exchange import ErrorDeclaration, ErrorRef
-from trellis_codegen.contract.manifest import EventConsumer, Manifest
+from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.contract.pointers import split_pointer
+from trellis_codegen.contract.queues import EventConsumer
 from trellis_codegen.naming import GROUPED_SECTIONS, StatedName
 from trellis_codegen.problems import Problem, Severity
 

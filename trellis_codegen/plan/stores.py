@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.manifest import Manifest, StoreResource
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.resources import StoreResource
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member
 from trellis_codegen.plan.wording import Argument, describe, describe_duration, write_duration

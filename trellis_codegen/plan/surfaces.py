@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from trellis_codegen import naming
 from trellis_codegen.contract.exchange import ErrorDeclaration, Event, Feed, Rpc
-from trellis_codegen.contract.manifest import KvResource, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.resources import KvResource
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Member, Surface, group_names
 from trellis_codegen.plan.imports import Import, find_imports

@@ -19,7 +19,7 @@ from trellis_nats.ids import require_token
 from trellis_nats.jobs.keys.model.policy import KeyPolicy, policy_of
 from trellis_nats.jobs.local_queue import local_queue
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX
-from trellis_nats.specs import EventSpec, GroupSpec, JobSpec, KeySpec
+from trellis_nats.specs import EventSpec, GroupSpec, JobSpec, KeySpec, StateSpec
 
 from tests.unit.codegen.contracts import contract, job, manifest, problems
 from trellis_codegen.contract import defaults
@@ -54,6 +54,8 @@ def test_an_event_group_has_the_same_numbers_where_its_contract_is_silent() -> N
     assert bound.max_deliver == spec.max_deliver == defaults.GROUP_MAX_DELIVER
     assert bound.backoff_ms == tuple(map(to_milliseconds, spec.backoff)) == defaults.BACKOFF_MS
     assert (bound.ack_wait, bound.replay, bound.concurrency) == (spec.ack_wait, spec.replay, spec.concurrency)
+    assert bound.ack_wait_ms == defaults.GROUP_ACK_WAIT_MS
+    assert StateSpec(name="prefs", value=object).version == defaults.STATE_VERSION
 
 
 def policy(binding: QueueBinding) -> KeyPolicy:
@@ -68,6 +70,7 @@ def test_a_queue_has_the_same_numbers_where_its_contract_is_silent(binding: Queu
     assert binding.ack_wait_ms == to_milliseconds(SPEC.ack_wait) == defaults.ACK_WAIT_MS
     assert binding.backoff_ms == tuple(map(to_milliseconds, SPEC.backoff)) == defaults.BACKOFF_MS
     assert (binding.progress, binding.logs, binding.concurrency) == (True, True, SPEC.concurrency)
+    assert SPEC.concurrency == defaults.CONCURRENCY
 
 
 @pytest.mark.parametrize("binding", [silent_binding(keyConcurrency={"key": ["k"]}), local_binding(SPEC)])
@@ -79,6 +82,7 @@ def test_a_key_has_the_same_numbers_where_its_contract_is_silent(binding: QueueB
     assert found.max_active == defaults.MAX_ACTIVE
     assert found.max_queued == KeyQueueBinding().max_queued_per_key == defaults.MAX_QUEUED_PER_KEY
     assert found.when_full == KeyQueueBinding().when_full == defaults.WHEN_FULL
+    assert found.stale_policy == defaults.STALE_POLICY
     assert KeyPolicy(template=("k",)) == found
 
 

@@ -14,7 +14,8 @@ from trellis_codegen.breaking.surfaces.changes import (
     find_removed_rights,
     list_common,
 )
-from trellis_codegen.contract.manifest import EventConsumer, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.queues import EventConsumer
 
 __all__ = ["find_event_changes", "find_group_changes"]
 

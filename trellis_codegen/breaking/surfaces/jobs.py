@@ -17,8 +17,9 @@ from trellis_codegen.contract.defaults import (
     MAX_QUEUED_PER_KEY,
     WHEN_FULL,
 )
-from trellis_codegen.contract.manifest import Job, Manifest
+from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.pointers import look_up
+from trellis_codegen.contract.queues import Job
 from trellis_codegen.contract.rules.queues import compute_heartbeat_ms
 from trellis_codegen.problems import Pointer
 

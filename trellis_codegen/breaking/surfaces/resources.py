@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from trellis_codegen.breaking.rules.grades import Column
 from trellis_codegen.breaking.surfaces.changes import ContractChange, find_added, list_common
-from trellis_codegen.contract.manifest import KvResource, Manifest, State, StoreResource
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.resources import KvResource, State, StoreResource
 from trellis_codegen.problems import Pointer
 
 __all__ = ["STATE_VERSION", "find_bucket_changes", "find_state_changes", "find_store_changes"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from trellis_codegen.breaking.rules.grades import SURFACES, SurfaceKind
 from trellis_codegen.breaking.surfaces.changes import list_common
 from trellis_codegen.breaking.surfaces.resources import STATE_VERSION
-from trellis_codegen.contract.manifest import Manifest, State
+from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
+from trellis_codegen.contract.resources import State
 
 __all__ = ["Usage", "list_usages"]
 

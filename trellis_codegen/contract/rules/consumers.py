@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trellis_codegen.contract.exchange import Use
-from trellis_codegen.contract.manifest import EventConsumer, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.queues import EventConsumer
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 
 __all__ = ["check_consumers"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 from pydantic import BaseModel
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
 
-__all__ = ["check_numbers"]
+__all__ = ["UNUSUAL_LIMITS", "check_numbers"]
 
 _LONGEST_MS = 9_223_372_036_854
 """NATS counts durations in nanoseconds, in 64 bits: 292 years."""
@@ -18,18 +18,19 @@ _LARGEST = 2**53 - 1
 """The largest integer that every runtime holds exactly."""
 _MAX_DELIVER = 2**31 - 1
 _HISTORY = 64
-_LIMITS = {
+UNUSUAL_LIMITS: Final = {
     "maxDeliver": _MAX_DELIVER,
     "concurrency": _MAX_DELIVER,
     "maxActive": _MAX_DELIVER,
     "maxValueBytes": _MAX_DELIVER,
 }
+"""The limits of members that the server keeps in 32 bits."""
 
 
 def check_numbers(manifest: Manifest) -> Iterator[Problem]:
     """Every number is one that a server accepts; the history of a bucket is at most 64, the limit of NATS."""
     for pointer, name, number in _find_numbers(manifest, ()):
-        limit = _LONGEST_MS if name.endswith("Ms") else _LIMITS.get(name, _LARGEST)
+        limit = _LONGEST_MS if name.endswith("Ms") else UNUSUAL_LIMITS.get(name, _LARGEST)
         if number > limit:
             yield Problem(pointer=pointer, what=f"must be at most {limit}, got {number}")
         elif name == "history" and number > _HISTORY:

@@ -11,7 +11,8 @@ from trellis_codegen.contract.defaults import (
     HEARTBEATS_PER_LEASE,
     MAX_DELIVER,
 )
-from trellis_codegen.contract.manifest import Job, Manifest
+from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.queues import Job
 from trellis_codegen.contract.rules.parameters import find_pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
 
