@@ -286,6 +286,22 @@ def _validate(
     return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet, others=sources)
 
 
+@application.command("fmt")
+def _fmt(
+    manifests: ManifestsArgument,
+    *,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing, print a diff, and exit with 1 if there is one."),
+    ] = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Format manifests: white space changes, and nothing else."""
+    from trellis_codegen.cli import fmt  # noqa: PLC0415 - as the module says
+
+    return fmt.run(manifests, check=check, quiet=quiet)
+
+
 @application.command("digest")
 def _digest(
     manifests: ManifestsArgument,

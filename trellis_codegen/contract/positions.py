@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["Position", "Positions", "find_position", "locate"]
+__all__ = ["Position", "Positions", "find_lexemes", "find_position", "locate"]
 
 _LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
@@ -49,7 +49,7 @@ class Positions:
         path: list[str | int] = []
         in_object: list[bool] = []
         expects_key = False
-        for offset, lexeme in _lexemes(self._text):
+        for offset, lexeme in find_lexemes(self._text):
             if lexeme == ",":
                 expects_key = in_object[-1]
                 if not expects_key:
@@ -98,6 +98,7 @@ def _reading_order(problem: Problem) -> tuple[int, int, str]:
     return (problem.line or 0, problem.column or 0, problem.what)
 
 
-def _lexemes(text: str) -> Iterator[tuple[int, str]]:
+def find_lexemes(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the strings, numbers, words and punctuation of a valid JSON text, each with its offset."""
     for match in _LEXEME.finditer(text):
         yield match.start(), match.group()
