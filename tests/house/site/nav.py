@@ -26,7 +26,17 @@ class Section:
 
 
 NAV: Final = (
-    Section("Start", ("index.md", "when-to-use.md", "start/install.md", "start/*.md", "start/tour.md")),
+    Section(
+        "Start",
+        (
+            "index.md",
+            "when-to-use.md",
+            "start/install.md",
+            "start/*.md",
+            "start/tutorial.md",
+            "start/tour.md",
+        ),
+    ),
     Section(
         "Guides",
         sections=(
