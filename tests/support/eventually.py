@@ -13,6 +13,9 @@ __all__ = ["eventually"]
 T = TypeVar("T")
 
 _EVERY: Final = 0.005
+_EVERY_MAX: Final = 0.025
+_OF_THE_WAIT: Final = 0.05
+"""What takes long is looked at less often: looking is work too, for this process and often for the server."""
 _WITHIN: Final = timedelta(seconds=10)
 
 
@@ -31,7 +34,8 @@ async def eventually(condition: Callable[[], object], *, within: timedelta = _WI
         AssertionError: it did not become true in time; the message has its last value.
     """
     loop = asyncio.get_running_loop()
-    due = loop.time() + within.total_seconds()
+    began = loop.time()
+    due = began + within.total_seconds()
     while True:
         value = condition()
         settled = cast("object", await value if inspect.isawaitable(value) else value)
@@ -39,4 +43,5 @@ async def eventually(condition: Callable[[], object], *, within: timedelta = _WI
             return settled
         if loop.time() > due:
             raise AssertionError(f"not within {within.total_seconds():g} s; last value: {settled!r}")
-        await asyncio.sleep(_EVERY)
+        waited = loop.time() - began
+        await asyncio.sleep(min(max(_EVERY, waited * _OF_THE_WAIT), _EVERY_MAX))

@@ -18,7 +18,7 @@ from trellis_codegen.contract.uses import OtherContract, OtherContracts
 from trellis_codegen.naming import class_name
 from trellis_codegen.plan.uses import plan_participant
 from trellis_codegen.problems import Problem
-from trellis_codegen.render.package import render_package
+from trellis_codegen.render.package import render_unformatted
 
 _NUMBERS = count()
 
@@ -34,7 +34,9 @@ def generated(document: JsonValue, folder: Path, *others: JsonValue) -> tuple[Mo
     plan, remarks = plan_participant(
         reading.manifest, read_others(others), source="x.json", package=package, generator="0"
     )
-    for name, text in render_package(plan).items():
+    # Formatting takes half of the time and changes no meaning; tests/golden and the examples have it.
+    files = {**render_unformatted(plan), "contract.json": plan.contract_json, "py.typed": ""}
+    for name, text in files.items():
         path = folder / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -23,7 +23,7 @@ from trellis_nats.jobs.model.admin_action import AdminAction
 
 from tests.support.shop_process import say
 
-__all__ = ["operator_process"]
+__all__ = ["as_arguments", "operate", "operator_process"]
 
 ROOT: Final = Path(__file__).parents[2]
 PREFIX: Final = "trellis.jobs.shop.pack"
@@ -31,7 +31,7 @@ BY: Final = AdminAction(actor="anna", reason="it works again")
 EDITED: Final = EditedPayload(json_text({"number": 2}), writer="x" * 43)
 
 
-async def main(url: str, kind: str, jobs: list[str]) -> None:
+async def operate(url: str, kind: str, jobs: list[str]) -> None:
     """Act on each job, one after the other."""
     connection = await Connection.open(url, settings=ConnectionSettings(name="operator"))
     actions, replays = job_actions(connection, PREFIX), edited_replays(connection, PREFIX)
@@ -49,6 +49,11 @@ async def main(url: str, kind: str, jobs: list[str]) -> None:
     await connection.close()
 
 
+def as_arguments(jobs: Mapping[str, int]) -> list[str]:
+    """Write jobs, and the sequence that was seen of each, as `operate` reads them."""
+    return [f"{job_id}:{seen}" for job_id, seen in jobs.items()]
+
+
 @contextlib.asynccontextmanager
 async def operator_process(
     url: str, kind: str, jobs: Mapping[str, int]
@@ -56,7 +61,7 @@ async def operator_process(
     """Run the process for the length of an `async with` block. `jobs` has the sequence that was seen of each job."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.operator_process", url, kind),
-        *(f"{job_id}:{seen}" for job_id, seen in jobs.items()),
+        *as_arguments(jobs),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -69,4 +74,4 @@ async def operator_process(
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    asyncio.run(operate(sys.argv[1], sys.argv[2], sys.argv[3:]))

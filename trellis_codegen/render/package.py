@@ -13,7 +13,7 @@ from trellis_codegen.render.filters import comment
 from trellis_codegen.render.formatting import format_files
 from trellis_codegen.render.header import HEADER_START
 
-__all__ = ["render_package"]
+__all__ = ["render_package", "render_unformatted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +112,14 @@ _CONTRACT = Import(module="._contract", name="CONTRACT")
 
 def render_package(plan: PackagePlan) -> dict[str, str]:
     """Return every file of the package: its name, relative to the package and with slashes, and its text."""
-    files = _Renderer(plan).files()
-    header = f"{HEADER_START}{comment(plan.source)}. DO NOT EDIT.\n\n"
-    result = format_files({name: header + text for name, text in files.items()})
+    result = format_files(render_unformatted(plan))
     return dict(sorted({**result, "contract.json": plan.contract_json, "py.typed": ""}.items()))
+
+
+def render_unformatted(plan: PackagePlan) -> dict[str, str]:
+    """Return the Python files of the package as the templates have them, which takes a fraction of the time."""
+    header = f"{HEADER_START}{comment(plan.source)}. DO NOT EDIT.\n\n"
+    return {name: header + text for name, text in _Renderer(plan).files().items()}
 
 
 class _Renderer:

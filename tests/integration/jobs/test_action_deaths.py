@@ -12,7 +12,7 @@ from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.support.foreign_events import publish_foreign
-from tests.support.operator_process import operator_process
+from tests.support.operator_process import as_arguments, operate, operator_process
 from tests.support.shop import Parcel, Shop
 
 JOBS: Final = 12
@@ -53,11 +53,10 @@ async def run_and_kill(shop: Shop, url: str, kind: str, jobs: dict[str, int], *,
         await subscription.unsubscribe()
 
 
-async def run(url: str, kind: str, jobs: dict[str, int]) -> list[str]:
-    async with operator_process(url, kind, jobs) as process:
-        output, _ = await process.communicate()
-        assert process.returncode == 0
-    return [line.split()[0] for line in output.decode().splitlines()]
+async def run(url: str, kind: str, jobs: dict[str, int], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Let an operator act that is not killed, and needs no process of its own."""
+    await operate(url, kind, as_arguments(jobs))
+    return [line.split()[0] for line in capsys.readouterr().out.splitlines()]
 
 
 async def counts(shop: Shop, event: str) -> list[int]:
@@ -66,27 +65,29 @@ async def counts(shop: Shop, event: str) -> list[int]:
 
 
 @pytest.mark.parametrize("after", [1, 5, JOBS])
-async def test_a_killed_operator_leaves_each_job_acted_upon_once(nats_server: NatsServer, after: int) -> None:
+async def test_a_killed_operator_leaves_each_job_acted_upon_once(
+    nats_server: NatsServer, capsys: pytest.CaptureFixture[str], after: int
+) -> None:
     async with Shop.connect(nats_server.url) as shop:
         jobs = await bury(shop)
         await run_and_kill(shop, nats_server.url, "replay", jobs, on="retried", after=after)
 
         replayed = await counts(shop, "retried")
         assert len(replayed) >= after - 1, "the last event may be stored or not, and others before it dies"
-        said = await run(nats_server.url, "replay", jobs)
+        said = await run(nats_server.url, "replay", jobs, capsys)
         assert said.count("refused") == len(replayed)
         assert await counts(shop, "retried") == [1] * JOBS
 
 
 @pytest.mark.parametrize("on", ["created", "dismissed"])
 async def test_a_killed_operator_leaves_one_job_with_the_edited_payload(
-    nats_server: NatsServer, on: str
+    nats_server: NatsServer, capsys: pytest.CaptureFixture[str], on: str
 ) -> None:
     async with Shop.connect(nats_server.url) as shop:
         jobs = await bury(shop)
         await run_and_kill(shop, nats_server.url, "edit", jobs, on=on, after=4)
 
-        assert await run(nats_server.url, "edit", jobs) == ["done"] * JOBS, "a repetition continues"
+        assert await run(nats_server.url, "edit", jobs, capsys) == ["done"] * JOBS, "a repetition continues"
         assert await counts(shop, "created") == [1] * 2 * JOBS
         assert await counts(shop, "dismissed") == [1] * JOBS
         for job_id in jobs:

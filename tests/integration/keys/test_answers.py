@@ -32,7 +32,7 @@ def inspector_of(queue: CargoQueue) -> OrphanFinder:
 
 @pytest.fixture
 def narrow_server() -> Iterator[NatsServer]:
-    with NatsServer(config="max_payload: 65536") as server:
+    with NatsServer(config="max_payload: 24576") as server:
         yield server
 
 

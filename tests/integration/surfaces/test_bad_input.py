@@ -22,8 +22,8 @@ from tests.support.orders import ORDERS_CREATE, REQUEST, CreateResponse, OrdersC
 from tests.support.raw_publisher import raw_publisher
 
 EVERY = pytest.mark.parametrize("factory", TARGETS.values(), ids=list(TARGETS))
-RANDOM = 500
-FLOOD = 3_000
+RANDOM = 250
+FLOOD = 1_000
 LARGE = 24
 """The headers of one may take 13 MB of memory; `make faults` sends 40 to every surface."""
 GROWTH_BYTES_MAX = 100 * 1024 * 1024
