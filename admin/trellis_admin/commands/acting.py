@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from trellis_admin.commands.choosing import choose
+from trellis_admin.commands.choosing import choose, find_job
 from trellis_admin.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "act_on_jobs",
     "act_on_many",
     "print_bulk",
+    "require_one",
     "run_bulk",
 ]
 
@@ -38,7 +39,7 @@ Ids = Annotated[
     typer.Argument(
         metavar="[ID]...",
         show_default=False,
-        help="Jobs by id, or as <prefix>.<id> where several queues have one.",
+        help="Jobs by id, or by at least 8 characters of its beginning; as <prefix>.<id> where several queues have one.",
     ),
 ]
 Matching = Annotated[
@@ -75,6 +76,19 @@ AllAtOnce = Annotated[bool, typer.Option("--all-at-once", help="Do not wait afte
 _PAST = {"cancel": "cancelled", "retry": "retried", "replay": "replayed", "dismiss": "dismissed"}
 
 
+def require_one(ids: list[str] | None, matching: str | None, group: str | None = None) -> None:
+    """Require ids, or else a group or a filter of jobs.
+
+    Raises:
+        BadParameter: both are given, or neither is.
+    """
+    if bool(ids) == (matching is not None or group is not None):
+        raise typer.BadParameter(
+            "name jobs by their ids, or all that match with --matching; dead ones also with --group",
+            param_hint="ID",
+        )
+
+
 async def act_on_jobs(
     operator: Operator, action: Action, ids: Sequence[str], *, reason: str | None, as_json: bool
 ) -> NoReturn:
@@ -96,18 +110,25 @@ async def act_on_jobs(
     }[action]
     results: list[dict[str, object]] = []
     worst = ExitCode.OK
-    for job in dict.fromkeys(ids):
+    acted_on: set[str] = set()
+    for job in ids:
         try:
-            done = await act(job, reason=reason)
+            place = await find_job(operator, job)
+            target = f"{place.prefix}.{place.id}"
+            if target in acted_on:
+                continue
+            acted_on.add(target)
+            done = await act(target, reason=reason)
         except TrellisError as error:
             results.append({"id": job, "done": False, "why": str(error)})
             worst = max(worst, exit_code_of(error) or ExitCode.SERVER)
             if not as_json:
                 typer.echo(without_controls(f"trellis: {error}"), err=True)
         else:
+            named = job if job == target else place.id
             results.append(
                 {
-                    "id": job,
+                    "id": named,
                     "done": True,
                     "previous": done.previous,
                     "state": done.state,
@@ -115,10 +136,10 @@ async def act_on_jobs(
                 }
             )
             if not as_json:
-                print_text(f"{job} {_PAST[action]}; it was {done.previous}, and is {done.state}")
+                print_text(f"{named} {_PAST[action]}; it was {done.previous}, and is {done.state}")
                 if action == "cancel" and done.previous == "active":
                     typer.echo(
-                        f"its handler goes on until it looks at job.is_cancelled; trellis jobs stack {job} shows what it does",
+                        f"its handler goes on until it looks at job.is_cancelled; trellis jobs stack {named} shows what it does",
                         err=True,
                     )
     if as_json:

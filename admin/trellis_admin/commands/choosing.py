@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trellis_nats import ConfigurationError
 
     from trellis_admin.operator import Operator
+    from trellis_admin.session import JobPlace
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -25,10 +26,15 @@ __all__ = [
     "StateOption",
     "choose",
     "complete_queue",
+    "find_job",
     "find_prefix",
 ]
 
 DEFAULT_LIMIT: Final = 50
+_SHORTEST_ID: Final = 8
+"""Characters of a shortened id: the jobs of about one second begin with the same eight."""
+_CANDIDATES: Final = 5
+"""How many jobs are named that begin with a shortened id."""
 _STATES: Final = [
     "pending",
     "active",
@@ -150,6 +156,36 @@ async def find_prefix(operator: Operator, name: str) -> str:
         named = ", ".join(f"{place.service}/{place.name}" for place in found)
         raise ConfigurationError(f'several services have a queue "{name:.200}": name one of {named}')
     return found[0].prefix
+
+
+async def find_job(operator: Operator, given: str) -> JobPlace:
+    """Return the job of an id, which may be shortened where no other one begins with it. So may the id in `<prefix>.<id>`.
+
+    Raises:
+        JobNotFound: there is none.
+        AmbiguousJob: there are several. The text names them.
+    """
+    from trellis_nats.errors import JobNotFound
+
+    from trellis_admin.queries import find_jobs
+    from trellis_admin.session import AmbiguousJob, JobPlace
+
+    try:
+        return await operator.session.find(given)
+    except JobNotFound as error:
+        if len(given.rpartition(".")[2]) < _SHORTEST_ID:
+            raise JobNotFound(f"{error}; an id may be shortened to {_SHORTEST_ID} characters") from None
+        match await operator.ask(find_jobs, given, limit=_CANDIDATES + 1):
+            case []:
+                raise
+            case [row]:
+                return JobPlace(row.prefix, row.id, None)
+            case rows:
+                named = ", ".join(f"{row.prefix}.{row.id}" for row in rows[:_CANDIDATES])
+                more = " and others" if len(rows) > _CANDIDATES else ""
+                raise AmbiguousJob(
+                    f'several jobs begin with "{given}": {named}{more}; write more of the id'
+                ) from None
 
 
 async def _unknown_queue(operator: Operator, name: str) -> ConfigurationError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +19,7 @@ from trellis_admin.commands.acting import (
     Reason,
     act_on_jobs,
     act_on_many,
+    require_one,
 )
 from trellis_admin.commands.choosing import (
     DEFAULT_LIMIT,
@@ -27,8 +29,7 @@ from trellis_admin.commands.choosing import (
     Limit,
     QueueOption,
     choose,
-    complete_queue,
-    find_prefix,
+    find_job,
 )
 from trellis_admin.commands.jobs import show
 from trellis_admin.commands.listing import AsCsv, AsIds, SortOption, list_matching
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command("show")(show)
 
+_GROUP: Final = re.compile("[0-9a-f]{8}")
 Group = Annotated[
     str | None,
     typer.Option(
@@ -73,7 +75,7 @@ async def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List dead jobs, those that died last first."""
-    query = _dead(await choose(operator, words, queues), group)
+    query = await _dead(operator, await choose(operator, words, queues), group)
     await list_matching(
         operator,
         query,
@@ -88,40 +90,47 @@ async def list_command(
     )
 
 
-def _dead(query: str, group: str | None) -> str:
+async def _dead(operator: Operator, query: str, group: str | None) -> str:
+    """Return the filter for the dead jobs that a filter and a group name together.
+
+    Raises:
+        JobNotFound: no dead job has the error of the group: an empty list would look like good news.
+    """
+    from trellis_nats.clock import now
+    from trellis_nats.errors import JobNotFound
+
+    from trellis_admin.queries import list_error_groups
+
     parts = [query] if query else []
     if group is not None:
-        parts.append(f'error:"{group}"')
+        is_one = _GROUP.fullmatch(group) is not None
+        if not is_one or not await operator.ask(list_error_groups, now(), fingerprint=group):
+            raise JobNotFound(
+                f'no dead job is in a group "{group:.100}"; `trellis dead groups` lists the groups'
+            )
+        parts.append(f"error:{group}")
     return " ".join([*parts, "state:dead"])
 
 
 @app.command("groups")
 @operated
 async def groups_command(
-    operator: Operator,
-    queue: Annotated[
-        str | None,
-        typer.Option(
-            "--queue", "-q", metavar="QUEUE", autocompletion=complete_queue, help="Only this queue."
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    operator: Operator, words: Filter = None, queues: QueueOption = None, as_json: AsJson = False
 ) -> None:
-    """Group dead jobs by their errors, the largest group first."""
+    """Group dead jobs that match a filter by their errors, the largest group first."""
     from trellis_nats.clock import now
 
-    from trellis_admin.queries import list_error_groups
+    from trellis_admin.queries import list_error_groups, parse_filter
     from trellis_admin.terminal import print_json, print_table
     from trellis_admin.texts.job_lists import tabulate_groups
 
-    prefix = None if queue is None else await find_prefix(operator, queue)
-    found = await operator.ask(list_error_groups, now())
-    groups = [group for group in found if prefix in {None, group.prefix}]
+    query = await choose(operator, words, queues)
+    groups = await operator.ask(list_error_groups, now(), wanted=parse_filter(query, now()))
     if as_json:
         print_json("error-groups", {"groups": groups})
         return
     if not groups:
-        typer.echo("nothing is dead", err=True)
+        typer.echo("no dead job matches" if query else "nothing is dead", err=True)
         return
     print_table(tabulate_groups(groups, now()))
     typer.echo(
@@ -164,7 +173,7 @@ async def replay(
     4: there is no such job.
     5: refused: it is not dead, or was not confirmed.
     """
-    _require_one(ids, matching, group)
+    require_one(ids, matching, group)
     if edit is not None:
         await _replay_edited(operator, ids or [], edit, reason=reason, as_json=as_json)
         return
@@ -173,7 +182,7 @@ async def replay(
     await act_on_many(
         operator,
         "replay",
-        _dead(matching or "", group),
+        await _dead(operator, matching or "", group),
         reason=reason,
         dry_run=dry_run,
         is_agreed=is_agreed,
@@ -194,12 +203,13 @@ async def _replay_edited(
     if len(ids) != 1:
         raise typer.BadParameter("an edited payload is for one job: name it by its id", param_hint="--edit")
     payload = await asyncio.to_thread(edit.read_bytes)
-    made = await operator.replay_edited(ids[0], payload, reason=reason)
+    place = await find_job(operator, ids[0])
+    made = await operator.replay_edited(f"{place.prefix}.{place.id}", payload, reason=reason)
     if as_json:
-        print_json("edited-replay", {"id": ids[0], "new": made})
+        print_json("edited-replay", {"id": place.id, "new": made})
     else:
         print_text(
-            f"{ids[0]} dismissed; replayed with the edited payload as {made}\nnext: trellis jobs watch {made}"
+            f"{place.id} dismissed; replayed with the edited payload as {made}\nnext: trellis jobs watch {made}"
         )
 
 
@@ -223,13 +233,13 @@ async def dismiss(
     4: there is no such job.
     5: refused: it is not dead, or was not confirmed.
     """
-    _require_one(ids, matching, group)
+    require_one(ids, matching, group)
     if ids:
         await act_on_jobs(operator, "dismiss", ids, reason=reason, as_json=as_json)
     await act_on_many(
         operator,
         "dismiss",
-        _dead(matching or "", group),
+        await _dead(operator, matching or "", group),
         reason=reason,
         dry_run=dry_run,
         is_agreed=is_agreed,
@@ -238,10 +248,3 @@ async def dismiss(
         all_at_once=True,
         as_json=as_json,
     )
-
-
-def _require_one(ids: list[str] | None, matching: str | None, group: str | None) -> None:
-    if bool(ids) == (matching is not None or group is not None):
-        raise typer.BadParameter(
-            "name jobs by their ids, or all of a --group, or all that match with --matching", param_hint="ID"
-        )

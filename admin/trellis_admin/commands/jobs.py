@@ -18,6 +18,7 @@ from trellis_admin.commands.acting import (
     Reason,
     act_on_jobs,
     act_on_many,
+    require_one,
 )
 from trellis_admin.commands.choosing import (
     DEFAULT_LIMIT,
@@ -28,6 +29,7 @@ from trellis_admin.commands.choosing import (
     QueueOption,
     StateOption,
     choose,
+    find_job,
 )
 from trellis_admin.commands.listing import AsCsv, AsIds, SortOption, list_matching
 from trellis_admin.commands.operating import AsJson, operated
@@ -44,7 +46,9 @@ _POLL: Final = timedelta(seconds=1)
 JobId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", show_default=False, help="The job's id, or <prefix>.<id> where several queues have it."
+        metavar="ID",
+        show_default=False,
+        help="The job's id, or at least 8 characters of its beginning; <prefix>.<id> where several queues have it.",
     ),
 ]
 
@@ -103,10 +107,12 @@ async def show(
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event, describe_history, describe_values, history_to_wire
 
-    history = await operator.history(job)
+    place = await find_job(operator, job)
+    target = f"{place.prefix}.{place.id}"
+    history = await operator.history(target)
     found = [row for row in await operator.ask(find_jobs, history.id) if row.prefix == history.prefix]
     family = await operator.ask(read_family, found[0]) if found else None
-    revealed = await operator.reveal(f"{history.prefix}.{history.id}", reason=reason) if payload else None
+    revealed = await operator.reveal(target, reason=reason) if payload else None
     if as_json:
         print_json("job", {"job": history_to_wire(history, revealed), "family": family})
         return
@@ -135,7 +141,7 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event
 
-    place = await operator.session.find(job)
+    place = await find_job(operator, job)
     target = f"{place.prefix}.{place.id}"
     printed = 0
     while True:
@@ -169,7 +175,7 @@ async def stack(operator: Operator, job: JobId, as_json: AsJson = False) -> None
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_stack
 
-    place = await operator.session.find(job)
+    place = await find_job(operator, job)
     found = await read_stack(operator.session.connection, place.service, place.queue, place.id)
     if as_json:
         print_json("stack", {"stack": found})
@@ -203,8 +209,7 @@ async def cancel(
     4: there is no such job.
     5: refused: it has ended, or was not confirmed.
     """
-    if bool(ids) == bool(matching):
-        raise typer.BadParameter("name jobs by their ids, or all that match with --matching", param_hint="ID")
+    require_one(ids, matching or None)
     if ids:
         await act_on_jobs(operator, "cancel", ids, reason=reason, as_json=as_json)
     await act_on_many(
@@ -242,8 +247,7 @@ async def retry(
     4: there is no such job.
     5: refused: its state does not allow it, or it was not confirmed.
     """
-    if bool(ids) == bool(matching):
-        raise typer.BadParameter("name jobs by their ids, or all that match with --matching", param_hint="ID")
+    require_one(ids, matching or None)
     if ids:
         await act_on_jobs(operator, "retry", ids, reason=reason, as_json=as_json)
     await act_on_many(

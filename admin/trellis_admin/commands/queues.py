@@ -44,21 +44,25 @@ async def list_command(operator: Operator, window: Window = 60, as_json: AsJson 
     """List queues: what waits, runs, is retried and is dead, how fast and how well they are worked, and which are paused."""
     from trellis_nats.clock import now
 
-    from trellis_admin.queries import list_queues
+    from trellis_admin.queries import find_held, list_queues
     from trellis_admin.terminal import print_json, print_table
-    from trellis_admin.texts.fleet import describe_pauses, tabulate_queues
+    from trellis_admin.texts.fleet import describe_held, describe_pauses, tabulate_queues
 
     at = now()
     rows = await operator.ask(list_queues, timedelta(minutes=window), at)
     pauses = await read_pauses(operator, rows)
+    found = await find_held(operator.session.connection, [row.prefix for row in rows])
+    held = [
+        name for row in rows if row.prefix in found and (name := f"{row.service}/{row.queue}") not in pauses
+    ]
     if as_json:
-        print_json("queues", {"windowMinutes": window, "queues": rows, "pauses": pauses})
+        print_json("queues", {"windowMinutes": window, "queues": rows, "pauses": pauses, "held": held})
         return
     if rows:
-        print_table(tabulate_queues(rows, pauses, at))
+        print_table(tabulate_queues(rows, pauses, at, held))
     else:
         typer.echo("no queue has had a job or a worker", err=True)
-    for line in describe_pauses(pauses, at):
+    for line in (*describe_pauses(pauses, at), *describe_held(held)):
         typer.echo(line, err=True)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, WORK_PREFIX
+from trellis_nats.jobs.pause import HOLD_SINCE
 from trellis_nats.provision import Creation, Refusal, Update
 from trellis_nats.provision.compare import filters_of
 
@@ -35,6 +36,8 @@ _SILENT: Final = timedelta(seconds=75)
 """A worker sends a heartbeat every 30 s: it has missed two."""
 _FORGOTTEN: Final = timedelta(days=1)
 """A heartbeat that is older says nothing about today."""
+_HELD_WITHIN: Final = timedelta(minutes=1)
+"""A queue that is paused is held at once."""
 _LONG_PAUSE: Final = timedelta(days=1)
 _DIED_MANY: Final = 10
 _STEPS_SHOWN: Final = 3
@@ -169,8 +172,20 @@ def check_pauses(facts: Facts) -> Iterator[Finding]:
                 "and no view shows a pause",
                 remedy=f"run `trellis queues resume {queue.name}`, or `trellis queues pause {queue.name} --reason …` to keep it paused",
             )
-        elif queue.pause is not None and facts.at - queue.pause.since > _LONG_PAUSE:
-            days = (facts.at - queue.pause.since) / timedelta(days=1)
+        if queue.pause is None:
+            continue
+        length = facts.at - queue.pause.since
+        if not is_held and facts.server.version >= HOLD_SINCE and length > _HELD_WITHIN:
+            yield Finding(
+                check="pause-not-held",
+                severity=Severity.WARNING,
+                subject=queue.name,
+                text=f"{queue.pause.by} paused the queue, but the server does not hold its consumer: workers of other runtimes, which "
+                "do not read the record, go on",
+                remedy=f"run `trellis queues pause {queue.name}` again, which holds it for an hour; a worker of this runtime extends that",
+            )
+        if length > _LONG_PAUSE:
+            days = length / timedelta(days=1)
             yield Finding(
                 check="pause-long",
                 severity=Severity.WARNING,

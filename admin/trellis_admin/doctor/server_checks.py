@@ -150,7 +150,7 @@ def check_readable(facts: Facts) -> Iterator[Finding]:
         more = f", and {len(facts.unreadable) - 5} more" if len(facts.unreadable) > len(listed) else ""
         yield Finding(
             check="permissions-narrow",
-            severity=Severity.WARNING,
+            severity=Severity.HINT if _has_its_role(facts) else Severity.WARNING,
             subject="account",
             text=f"the account may not look everything up, so not everything was checked: {'; '.join(listed)}{more}",
             remedy='use an account with permissions(…, "operator") of each service',
@@ -165,6 +165,13 @@ def check_readable(facts: Facts) -> Iterator[Finding]:
                 f"{'; '.join(dict.fromkeys(map(str, contract.missing)))}",
                 remedy=f'give its user what permissions(…, "{contract.role}") lists',
             )
+
+
+def _has_its_role(facts: Facts) -> bool:
+    """Return whether the account was compared with roles that look less up than an operator, and has all of them."""
+    return bool(facts.contracts) and all(
+        contract.role not in {None, "operator"} and not contract.missing for contract in facts.contracts
+    )
 
 
 def check_wide_permissions(facts: Facts) -> Iterator[Finding]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from trellis_nats import ConfigurationError
 from typing_extensions import override
@@ -52,13 +53,11 @@ class MetricsEndpoint:
         async def text() -> str:
             return await make()
 
-        class Handler(_Handler):
-            @override
-            def read_metrics(self) -> str:
-                return asyncio.run_coroutine_threadsafe(text(), loop).result(_WITHIN)
+        def read() -> str:
+            return asyncio.run_coroutine_threadsafe(text(), loop).result(_WITHIN)
 
         try:
-            self._server = _Server((self._host, self.port), Handler)
+            self._server = _Server((self._host, self.port), partial(_Handler, read))
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 f"metrics cannot be served on {self._host}:{self.port}: {error}; choose another port"
@@ -79,7 +78,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     timeout = _POLL
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
         self._is_stopping = threading.Event()
         self._has_stopped = threading.Event()
@@ -102,9 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "trellis"
     sys_version = ""
 
-    def read_metrics(self) -> str:
-        """Return the text of the page."""
-        raise NotImplementedError
+    def __init__(self, read: Callable[[], str], *args: Any) -> None:  # Any: those of the server
+        self._read = read
+        super().__init__(*args)  # it answers a request
 
     def do_GET(self) -> None:
         """Answer a request."""
@@ -112,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "the metrics are at /metrics\n")
             return
         try:
-            text = self.read_metrics()
+            text = self._read()
         except Exception as error:  # noqa: BLE001 - Prometheus must see a failure as one, whatever it is
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{type(error).__name__}: {error}\n")
         else:

@@ -39,7 +39,7 @@ from trellis_admin.queries.lookups import (
     find_queues,
 )
 from trellis_admin.queries.overview import read_overview
-from trellis_admin.queries.pauses import read_pauses
+from trellis_admin.queries.pauses import find_held, read_pauses
 from trellis_admin.queries.queues import list_queues
 from trellis_admin.queries.rows import (
     Attention,
@@ -101,6 +101,7 @@ __all__ = [
     "count_jobs",
     "count_states",
     "count_targets",
+    "find_held",
     "find_jobs",
     "find_queues",
     "list_error_groups",

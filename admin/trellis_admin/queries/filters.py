@@ -21,6 +21,8 @@ __all__ = ["FilterProblem", "JobFilter", "Term", "Word", "parse_filter"]
 
 _TERMS_MAX: Final = 30
 _VALUES_MAX: Final = 100
+_ALL_VALUES_MAX: Final = 1_000
+"""Of all parts together: each value is several parameters of a query, of which SQLite takes 32,766."""
 _TOKEN: Final = re.compile(r'(?:[^\s"]|"[^"]*(?:"|$))+')
 _RELATIVE: Final = re.compile(r"-?(\d{1,9})(ms|s|m|min|h|d|w)")
 _UNITS: Final = {
@@ -147,6 +149,9 @@ def parse_filter(text: str, now: datetime) -> JobFilter:
     terms = tuple(_parse_term(token, now) for token in _TOKEN.findall(text))
     if len(terms) > _TERMS_MAX:
         raise FilterProblem(f"the filter has {len(terms)} parts; at most {_TERMS_MAX} are possible")
+    values = sum(len(term.values) for term in terms)
+    if values > _ALL_VALUES_MAX:
+        raise FilterProblem(f"the filter has {values:,} values; at most {_ALL_VALUES_MAX:,} are possible")
     return JobFilter(terms)
 
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import STATE_CODES, from_milliseconds, to_milliseconds
+from trellis_admin.queries.filters import JobFilter
 from trellis_admin.queries.jobs import snapshot
+from trellis_admin.queries.matching import match_rows
 from trellis_admin.queries.rows import ErrorGroup
 
 __all__ = ["list_error_groups"]
@@ -27,6 +29,7 @@ def list_error_groups(
     service: str | None = None,
     fingerprint: str | None = None,
     at: int | None = None,
+    wanted: JobFilter | None = None,
 ) -> list[ErrorGroup]:
     """Return the groups of jobs with alike errors, the largest first.
 
@@ -38,9 +41,10 @@ def list_error_groups(
         service: only this service; None for all.
         fingerprint: only this group; None for all.
         at: only jobs whose state has not changed after this sequence; None for all.
+        wanted: only jobs that match a filter; None for all.
     """
     codes = ", ".join(str(STATE_CODES[state]) for state in sorted(states))
-    where, values = [f"state IN ({codes})", "job.fingerprint IS NOT NULL"], list[str | int]()
+    where, values = [f"state IN ({codes})", "job.fingerprint IS NOT NULL"], list[str | int | bytes]()
     for condition, value in (
         ("name = ?", queue),
         ("service = ?", service),
@@ -50,6 +54,10 @@ def list_error_groups(
         if value is not None:
             where.append(condition)
             values.append(value)
+    if wanted is not None:
+        matching = match_rows(db, wanted)
+        where.append(f"created_seq IN (SELECT created_seq FROM job WHERE {matching.sql})")
+        values.extend(matching.values)
     source = (
         "FROM job JOIN queue ON queue.number = job.queue LEFT JOIN pattern ON pattern.fingerprint = job.fingerprint "
         f"WHERE {' AND '.join(where)}"

@@ -10,14 +10,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from trellis_admin.queries.compiling import Compiled, Condition, Finder, Pair, join
+from trellis_admin.queries.compiling import Compiled, Condition, Finder, Pair, compile_filter, join
+from trellis_admin.queries.filters import JobFilter
 
-__all__ = ["Found", "count_pairs", "find_few", "read_changed", "walk_created"]
+__all__ = ["Found", "count_pairs", "find_few", "match_rows", "read_changed", "walk_created"]
 
 _FEW: Final = 50_000
 _FEW_SEQUENCES: Final = 150_000
 """A job takes about four sequences."""
 _ROW: Final = "created_seq, queue, state, state_seq"
+_TOGETHER: Final = 100
+"""How many SELECTs are joined at once: SQLite takes 500."""
 _MOST: Final = 0.3
 """A walk over all jobs is quicker than one for each queue and state when these have more than this part of the jobs."""
 
@@ -56,6 +59,15 @@ def find_few(db: sqlite3.Connection, compiled: Compiled) -> list[Found] | None:
         parts.append(Condition("created_seq BETWEEN ? AND ?", compiled.created))
     where = join(parts)
     return [Found(*row) for row in db.execute(f"SELECT {_ROW} FROM job WHERE {where.sql}", where.values)]
+
+
+def match_rows(db: sqlite3.Connection, job_filter: JobFilter) -> Condition:
+    """Return a filter as a condition on rows of the table `job`, checked on each."""
+    compiled = compile_filter(db, job_filter)
+    parts = [compiled.in_pairs(), compiled.check(), *_sequence_bounds(compiled, "+")]
+    if compiled.created is not None:
+        parts.append(Condition("created_seq BETWEEN ? AND ?", compiled.created))
+    return join(parts)
 
 
 def walk_created(
@@ -158,7 +170,9 @@ def _read_pair(db: sqlite3.Connection, compiled: Compiled, pair: Pair) -> Iterat
 def _among(finders: list[Finder]) -> Condition:
     if not finders:
         return Condition("0")
-    sql = " UNION ALL ".join(finder.select.sql for finder in finders)
+    selects = [finder.select.sql for finder in finders]
+    joined = [" UNION ALL ".join(selects[at : at + _TOGETHER]) for at in range(0, len(selects), _TOGETHER)]
+    sql = joined[0] if len(joined) == 1 else " UNION ALL ".join(f"SELECT * FROM ({part})" for part in joined)
     return Condition(
         f"created_seq IN ({sql})", tuple(value for finder in finders for value in finder.select.values)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from trellis_nats.jobs.model.queue_pause import QueuePause
@@ -13,6 +13,7 @@ from trellis_admin.terminal import Column, Table, show_age, show_length
 from trellis_admin.terminal.tables import clean
 
 __all__ = [
+    "describe_held",
     "describe_key",
     "describe_keys",
     "describe_pauses",
@@ -25,8 +26,10 @@ Pauses = Mapping[str, QueuePause]
 """By `<service>/<queue>`."""
 
 
-def tabulate_queues(rows: Sequence[QueueRow], pauses: Pauses, now: datetime) -> Table:
-    """Return queues as a table."""
+def tabulate_queues(
+    rows: Sequence[QueueRow], pauses: Pauses, now: datetime, held: Collection[str] = ()
+) -> Table:
+    """Return queues as a table. `held` names those that the server holds without a record."""
     table = Table(
         (
             Column("queue", is_place=True),
@@ -55,9 +58,25 @@ def tabulate_queues(rows: Sequence[QueueRow], pauses: Pauses, now: datetime) -> 
             "-" if row.success is None else f"{row.success:.1%}",
             _length(row.run_p95),
             row.workers,
-            "paused" if name in pauses else "no worker" if row.waiting and not row.workers else "open",
+            _describe_state(row, is_paused=name in pauses, is_held=name in held),
         )
     return table
+
+
+def _describe_state(row: QueueRow, *, is_paused: bool, is_held: bool) -> str:
+    if is_paused:
+        return "paused"
+    if is_held:
+        return "held"
+    return "no worker" if row.waiting and not row.workers else "open"
+
+
+def describe_held(held: Collection[str]) -> list[str]:
+    """Return which queues the server holds, although no record pauses them."""
+    return [
+        f"{name} is held by the server, and no record says who paused it: trellis queues resume {name} lets it go on"
+        for name in held
+    ]
 
 
 def _length(length: timedelta | None) -> str:

@@ -73,11 +73,15 @@ _CSV: Final = (
 )
 
 
+_HEADER: Final = tuple({"tries": "attempts", "max_tries": "max_attempts"}.get(name, name) for name in _CSV)
+"""As the files of the console have them."""
+
+
 def job_csv(rows: Sequence[JobRow]) -> str:
     """Return jobs as CSV with a header; times are absolute."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(_CSV)
+    writer.writerow(_HEADER)
     for row in rows:
         values = (to_wire(getattr(row, name)) for name in _CSV)
         writer.writerow(["" if value is None else _no_formula(str(value)) for value in values])

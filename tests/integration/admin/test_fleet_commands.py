@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from trellis_nats import JobRef, JobState
+from trellis_nats.jobs.pause import QueueConsumer
+from trellis_nats.jobs.pause.consumer_hold import hold_consumer
 from trellis_nats.testing import NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.lost_work import connection_of
 from tests.support.operated import Operated, normalise, operated_shop
 from tests.support.shop import Parcel
 from tests.support.trellis_command import run_trellis_here
@@ -58,6 +61,9 @@ async def test_a_paused_queue_is_shown_with_who_and_why_and_goes_on(operated: Op
     resumed = await operated.run("queues", "resume", "pack")
     ended = await ref.wait()
     not_paused = await operated.run("queues", "resume", "pack")
+    await hold_consumer(connection_of(operated.shop), QueueConsumer("JOBS_WORK", "shop__pack"))
+    held = await operated.run("queues")
+    held_json = json.loads((await operated.run("queues", "--json")).out)
 
     assert normalise(paused.out).startswith("pack was paused <age> by ada: gateway is down\n")
     assert "it was paused already" in again.out
@@ -68,6 +74,11 @@ async def test_a_paused_queue_is_shown_with_who_and_why_and_goes_on(operated: Op
     assert not_paused.out == (
         "pack had no record of a pause; if the server held its consumers all the same, it does no longer\n"
     )
+    assert held.out.splitlines()[2].endswith("  held")
+    assert held.error == (
+        "shop/pack is held by the server, and no record says who paused it: trellis queues resume shop/pack lets it go on\n"
+    )
+    assert held_json["held"] == ["shop/pack"]
 
 
 async def test_workers_are_listed(operated: Operated) -> None:

@@ -14,7 +14,9 @@ from trellis_nats import JobState
 from trellis_nats.testing import NatsServer
 
 from tests.house.sources import ROOT
+from tests.support.lost_work import connection_of
 from tests.support.operated import Operated, normalise, operated_shop
+from tests.support.stored_jobs import store_jobs
 from tests.support.trellis_command import run_trellis_here
 
 
@@ -83,7 +85,7 @@ async def test_jobs_are_listed_as_json_and_csv(operated: Operated) -> None:
     assert (as_json["v"], as_json["kind"], as_json["filter"]) == (1, "jobs", "state:dead")
     assert as_json["page"]["total"] == {"number": 2, "isExact": True}
     assert [row["id"] for row in as_json["page"]["rows"]] == operated.dead[::-1]
-    assert as_csv[0].startswith("id,service,queue,state,tries")
+    assert as_csv[0].startswith("id,service,queue,state,attempts,max_attempts")
     assert [line.split(",")[0] for line in as_csv[1:]] == operated.dead[::-1]
 
 
@@ -125,6 +127,38 @@ async def test_dead_jobs_are_grouped_by_error(operated: Operated) -> None:
     )
     listed = await operated.run("dead", "list", "--group", group, "--ids")
     assert listed.out.split() == operated.dead[::-1]
+
+
+async def test_a_shortened_id_is_that_of_one_job(operated: Operated) -> None:
+    whole, short, other = "SHORTENED-ONE", "SHORTENED-O", "SHORTENED-TWO"
+    await store_jobs(connection_of(operated.shop), 2, ids=[whole, other])
+    shown = await operated.run("jobs", "show", f"trellis.jobs.shop.pack.{short}")
+    too_short = await operated.run("jobs", "show", whole[:7])
+    several = await operated.run("dead", "dismiss", whole[:9], "--json")
+    still = await operated.run("jobs", "list", "id:SHORTENED", "state:dead", "--ids")
+    dismissed = await operated.run("dead", "dismiss", short, whole)
+
+    assert shown.out.startswith(f"{whole}  dead")
+    assert (too_short.code, "may be shortened to 8 characters" in too_short.error) == (4, True)
+    (result,) = json.loads(several.out)["jobs"]
+    assert (several.code, result["done"]) == (2, False)
+    prefix = "trellis.jobs.shop.pack"
+    named = f"{prefix}.{whole}, {prefix}.{other}"
+    assert result["why"] == f'several jobs begin with "SHORTENED": {named}; write more of the id'
+    assert still.out.split() == [other, whole]
+    assert (dismissed.code, dismissed.out) == (0, f"{whole} dismissed; it was dead, and is dismissed\n")
+
+
+async def test_groups_of_a_filter_and_a_group_that_does_not_exist(operated: Operated) -> None:
+    found = await operated.run("dead", "groups", "error:TimeoutError", "created:>-1h", "--json")
+    none = await operated.run("dead", "groups", "error:ValueError")
+    listed = await operated.run("dead", "list", "--group", "00000000")
+    replayed = await operated.run("dead", "replay", "--group", "no-group", "--yes")
+
+    assert [group["jobs"] for group in json.loads(found.out)["groups"]] == [2]
+    assert (none.code, none.error) == (0, "no dead job matches\n")
+    assert (listed.code, replayed.code) == (4, 4)
+    assert "`trellis dead groups` lists the groups" in replayed.error
 
 
 async def test_a_dead_job_is_replayed_once(operated: Operated) -> None:

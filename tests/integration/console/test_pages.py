@@ -216,8 +216,14 @@ async def test_a_payload_is_edited_as_it_is_stored(nats_server: NatsServer, tmp_
     async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
         await store_job(opened.console.connection, job)
         await opened.catch_up()
-        page = await browser.get(f"/jobs/{job.id}/edit")
+        asked = await browser.get(f"/jobs/{job.id}/edit")
+        before = (await read_audit(opened.console.connection)).entries
+        page = await submit(browser, f"/jobs/{job.id}/edit")
+        after = (await read_audit(opened.console.connection)).entries
 
+    assert "two  spaces" not in asked.text, "a browser may fetch a link ahead"
+    assert before == ()
+    assert [entry.record.action for entry in after] == [Action.REVEAL]
     shown = re.search(r"<textarea[^>]*>(.*?)</textarea>", page.text, re.DOTALL)
     assert shown is not None
     assert json.loads(unescape(shown[1])) == stored
@@ -228,7 +234,7 @@ async def test_a_payload_that_is_not_shown_whole_is_not_edited(
 ) -> None:
     contract = PayloadContract.of(OrdersService)
     async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, _):
-        refused = await browser.get(f"/jobs/{DEAD_ID}/edit")
+        refused = await submit(browser, f"/jobs/{DEAD_ID}/edit")
         page = await browser.get(refused.headers["location"])
 
     assert refused.status_code == 303

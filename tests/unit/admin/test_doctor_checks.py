@@ -6,14 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from trellis_admin.doctor import CHECKS, Facts, Severity, examine, to_text
 from trellis_admin.doctor.facts import (
     ContractFacts,
     HeartbeatFacts,
     ProjectionFacts,
+    QueueFacts,
     ServerFacts,
     StreamFacts,
 )
+from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats.grants import publish
+from trellis_nats.jobs.pause import QueuePause
 from trellis_nats.provision.changes import Refusal
 
 from tests.support.shop import Shop
@@ -131,3 +136,39 @@ def test_processes_that_have_stopped_are_not_counted_as_workers() -> None:
         .splitlines()[0]
         .endswith("1 worker")
     )
+
+
+def test_what_a_viewer_may_not_look_up_is_a_hint_where_the_account_has_the_role() -> None:
+    contract = ContractFacts(contract=Shop.contract, jobs=None, role="viewer")
+    facts = replace(FACTS, unreadable=("may not list buckets",))
+
+    assert found(facts)["permissions-narrow"] is Severity.WARNING
+    assert found(replace(facts, contracts=(contract,)))["permissions-narrow"] is Severity.HINT
+    lacking = replace(contract, missing=(publish("x", "do it"),))
+    assert found(replace(facts, contracts=(lacking,)))["permissions-narrow"] is Severity.WARNING
+    operator = replace(contract, role="operator")
+    assert found(replace(facts, contracts=(operator,)))["permissions-narrow"] is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("is_held", "age", "version", "expected"),
+    [
+        (False, timedelta(minutes=2), (2, 12, 0), True),
+        (True, timedelta(minutes=2), (2, 12, 0), False),
+        (False, timedelta(seconds=2), (2, 12, 0), False),
+        (False, timedelta(minutes=2), (2, 10, 26), False),
+    ],
+)
+def test_a_pause_that_the_server_does_not_hold(
+    is_held: bool, age: timedelta, version: tuple[int, int, int], expected: bool
+) -> None:
+    queue = QueueFacts(
+        service="shop",
+        queue="pack",
+        work=ConsumerInfo(is_paused=is_held),
+        work_stream="JOBS_WORK",
+        pause=QueuePause(by="ada", since=FACTS.at - age, source="test", reason=None),
+    )
+    facts = replace(FACTS, queues=(queue,), server=replace(SERVER, version=version))
+
+    assert ("pause-not-held" in found(facts)) is expected

@@ -30,6 +30,7 @@ _TEXTS: Final = {
     REPLAY.name: "It begins again with the payload that is stored, and with all its attempts. It keeps its id.",
     CANCEL.name: "A handler that runs sees it, and what it returns does not matter any more.",
     DISMISS.name: "It counts as dead no longer, and cannot be replayed.",
+    EDIT.name: "Its payload is shown, so that it can be edited. The audit log names you.",
 }
 
 
@@ -37,8 +38,6 @@ async def ask_job(request: Request) -> Response:
     """Ask before a job is changed."""
     job = await find_job(request)
     action = _find_action(request)
-    if action is EDIT:
-        return await _ask_edit(request, job, None, "", "")
     return await show(request, "question.html", "jobs", {"ask": _ask(request, job, action)}, here=job.queue)
 
 
@@ -63,6 +62,8 @@ async def change_job(request: Request, form: Form) -> Response:
                 await operator.dismiss(job, seen=seen, reason=reason)
             case _:
                 payload = form.one("payload")
+                if not payload:
+                    return await _reveal_to_edit(request, job)
                 try:
                     made = await operator.replay_edited(job, payload.encode(), seen=seen, reason=reason)
                 except InvalidPayload as problem:
@@ -90,25 +91,26 @@ def _ask(request: Request, job: JobRow, action: JobAction) -> Question:
         what=f"{job.queue} · {job.id} · {job.state}",
         address=path(request, "change_job", job=job.id, action=action.name),
         back=path(request, "job", job=job.id),
-        button=action.verb,
+        button="Show the payload" if action is EDIT else action.verb,
         icon=action.icon,
         fields=_fields(job),
         text=_TEXTS[action.name],
-        has_reason=True,
+        has_reason=action is not EDIT,
         needs_reason=action.needs_reason,
     )
 
 
-async def _ask_edit(
-    request: Request, job: JobRow, payload: str | None, reason: str, problem: str
-) -> Response:
-    """Show the payload in a field. Showing it is recorded as revealing it is."""
-    if payload is None:
-        console: Console = request.state.console
-        revealed = await console.operator(request.state.identity, job.prefix).reveal(job)
-        if revealed.hidden:
-            return redirect(request, path(request, "job", job=job.id), _cannot_edit(job, revealed.hidden))
-        payload = print_editable(revealed.text)
+async def _reveal_to_edit(request: Request, job: JobRow) -> Response:
+    """Show the payload in a field, once the audit log says who looks. Only the answer to a form does: a browser may fetch links ahead."""
+    console: Console = request.state.console
+    revealed = await console.operator(request.state.identity, job.prefix).reveal(job)
+    if revealed.hidden:
+        return redirect(request, path(request, "job", job=job.id), _cannot_edit(job, revealed.hidden))
+    return await _ask_edit(request, job, print_editable(revealed.text), "", "")
+
+
+async def _ask_edit(request: Request, job: JobRow, payload: str, reason: str, problem: str) -> Response:
+    """Show a payload in a field."""
     ask = Question(
         heading="Edit and replay this job?",
         what=f"{job.queue} · {job.id} · {job.state}",

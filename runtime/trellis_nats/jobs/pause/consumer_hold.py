@@ -29,6 +29,7 @@ __all__ = [
     "consumers_of",
     "find_consumers",
     "hold_consumer",
+    "is_queue_held",
     "release_consumer",
 ]
 
@@ -151,6 +152,18 @@ async def release_consumer(connection: Connection, consumer: QueueConsumer) -> C
         if error.code != _NOT_FOUND:
             raise
     return ConsumerHold(consumer)
+
+
+async def is_queue_held(connection: Connection, namespace: str, queue: str) -> bool:
+    """Return whether the server holds a consumer of a queue, as far as the account may look that up.
+
+    Raises:
+        TransportError: NATS did not answer.
+    """
+    if connection.server_version < HOLD_SINCE:
+        return False
+    consumers = await find_consumers(connection, namespace, queue)
+    return any([await _is_held(connection, consumer) for consumer in consumers])
 
 
 async def _is_held(connection: Connection, consumer: QueueConsumer) -> bool:
