@@ -165,7 +165,9 @@ async def main() -> None:
     logging.getLogger("trellis_nats").setLevel(logging.CRITICAL)  # handlers fail on purpose
     with tempfile.TemporaryDirectory() as folder, listen("127.0.0.1", PORT) as listening:
         database = Path(folder) / "jobs.sqlite"
-        async with NatsServer() as server, OrdersService.connect(server.url) as service:
+        # Ctrl-C ends it at once: what runs is thrown away in any case.
+        options = Options(shutdown_grace=timedelta(seconds=1))
+        async with NatsServer() as server, OrdersService.connect(server.url, options=options) as service:
             register(service)
             settings = Settings(
                 server=server.url,

@@ -43,6 +43,8 @@ Answer = TypeVar("Answer")
 _THREADS: Final = 4
 _NAVIGATION_FOR: Final = 1.0
 """Seconds for which the navigation of a page is used for others too."""
+_STATUS_FOR: Final = 0.5
+"""Seconds for which the look of one open page is used for others too."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -101,6 +103,10 @@ class Console:
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _navigation: tuple[float, Navigation] | None = None
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _status: tuple[float, ProjectionStatus] | None = None
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    open_streams: int = 0
+    """How many pages follow what changes."""
 
     @property
     def problem(self) -> str | None:
@@ -202,6 +208,14 @@ class Console:
             if self._navigation is None or now - self._navigation[0] > _NAVIGATION_FOR:
                 self._navigation = (now, await self._read_navigation())
             return self._navigation[1]
+
+    async def read_status(self) -> ProjectionStatus:
+        """Return how far the projection is, at most half a second old: every open page asks for it each second."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if self._status is None or now - self._status[0] > _STATUS_FOR:
+                self._status = (now, await self.query(read_status))
+            return self._status[1]
 
     def forget_navigation(self) -> None:
         """Read the navigation again for the next page: something was changed."""

@@ -50,6 +50,9 @@ _NOT_ALLOWED: Final = Problem(
     "Your role is viewer. The attempt is in the audit log.",
     icon="lock",
 )
+_NOT_ASKED: Final = Problem(
+    "This needs the role operator", "Your role is viewer. Nothing was changed.", icon="lock"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Endpoint:
 
         async def answer(request: Request) -> Response:
             if not request.state.identity.may_operate:
-                return await _show_problem(request, _NOT_ALLOWED, 403)
+                return await _show_problem(request, _NOT_ASKED, 403)
             return await make(request)
 
         return self._guard(answer)
@@ -156,10 +159,10 @@ async def _explain(request: Request, error: Exception) -> Response:
         case CannotConnect() | TransportError():
             text = "Workers keep what they run; nothing is lost. The console connects again as soon as a server answers."
             problem = Problem("The NATS servers do not answer", text, str(error), may_repeat=True)
-            return _show_bare(request, problem, 503)
+            return await _show_problem(request, problem, 503)
         case ProjectionProblem() | sqlite3.Error():
             problem = Problem("The projection cannot be read", str(error), may_repeat=True)
-            return _show_bare(request, problem, 503)
+            return await _show_problem(request, problem, 503)
         case TrellisError():
             return await _show_problem(request, Problem("It was not done", str(error)), 409)
         case _:
@@ -177,20 +180,26 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def _show_problem(request: Request, problem: Problem, status: int) -> Response:
     try:
-        return await show(request, "problem.html", "", {"problem": problem}, status=status)
-    except (TrellisError, sqlite3.Error, AttributeError):  # what surrounds a page cannot be read either
-        return _show_bare(request, problem, status)
+        response: Response = await show(request, "problem.html", "", {"problem": problem}, status=status)
+    except (
+        TrellisError,
+        sqlite3.Error,
+        AttributeError,
+        RuntimeError,
+    ):  # what surrounds it cannot be read either
+        response = _show_bare(request, problem, status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response
 
 
 def _show_bare(request: Request, problem: Problem, status: int) -> Response:
     values = {
         "heading": problem.heading,
-        "text": f"{problem.text} {problem.detail}".strip(),
+        "text": problem.text,
+        "detail": problem.detail,
         "name": problem.icon,
         "asks_token": False,
         "may_repeat": problem.may_repeat,
     }
-    response = render(request, "bare.html", values, status=status)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = "5"
-    return response
+    return render(request, "bare.html", values, status=status)

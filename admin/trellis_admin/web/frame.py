@@ -65,6 +65,11 @@ class Frame:
     queues: tuple[NavQueue, ...]
 
     @property
+    def late(self) -> str | None:
+        """What the mark at the top says instead of "Live"."""
+        return "Not live" if self.problem is not None else self.behind
+
+    @property
     def paused(self) -> list[NavQueue]:
         """The queues that are paused."""
         return [queue for queue in self.queues if queue.pause is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -19,15 +19,16 @@ from trellis_admin.web import charts, text
 from trellis_admin.web.icons import draw_icon, draw_sprite
 from trellis_admin.web.links import path
 
-__all__ = ["PREFERENCES", "Pen", "make_environment", "render"]
+__all__ = ["PREFERENCES", "Pen", "compile_templates", "make_environment", "render"]
 
 _SPRITE: Final = "<!--sprite-->"
 PREFERENCES: Final = {"theme": ("light", "dark"), "density": ("compact",), "shortcuts": ("off",)}
 """What a person may set; anything else means the default: the system's theme, normal rows, keys on."""
 
 
+@cache
 def make_environment() -> Environment:
-    """Return the environment of the templates: it escapes, and refuses unknown names."""
+    """Return the environment of the templates: it escapes, and refuses unknown names. A process compiles each template once."""
     environment = Environment(
         loader=PackageLoader("trellis_admin.web", "templates"),
         autoescape=True,
@@ -47,6 +48,13 @@ def make_environment() -> Environment:
     shared: dict[str, Any] = {"plural": text.plural, "message_of": message_of, "charts": charts}
     environment.globals.update(shared)
     return environment
+
+
+def compile_templates() -> None:
+    """Compile all templates, so that the first page is as fast as the others."""
+    environment = make_environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 @dataclass(slots=True)

@@ -17,12 +17,15 @@ from trellis_nats import ConfigurationError
 
 from trellis_admin.web.app import app
 from trellis_admin.web.console import Console, Settings
+from trellis_admin.web.rendering import compile_templates
 
 __all__ = ["listen", "serve", "serve_application"]
 
 _GRACE: Final = 2
 """Seconds for which pages that are being made are waited for at the end. Those that wait for events are ended."""
 _BACKLOG: Final = 128
+_CONNECTIONS_MAX: Final = 800
+"""Connections at once; more are answered with 503. Those of live pages have a lower limit of their own, so that pages can be loaded still."""
 
 
 class _Server(uvicorn.Server):
@@ -80,7 +83,7 @@ async def serve(
     """
     application = app(settings, hosts=hosts)
     console: Console = application.state.console
-    await console.start()
+    await asyncio.gather(console.start(), asyncio.to_thread(compile_templates))
     try:
         ready()
         await serve_application(application, listening, root_path=root_path)
@@ -99,5 +102,6 @@ async def serve_application(application: ASGIApp, listening: socket.socket, *, r
         proxy_headers=False,
         root_path=root_path,
         timeout_graceful_shutdown=_GRACE,
+        limit_concurrency=_CONNECTIONS_MAX,
     )
     await _Server(config).serve(sockets=[listening])

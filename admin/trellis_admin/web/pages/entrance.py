@@ -47,6 +47,7 @@ def _ask(request: Request, access: TokenAccess, *, is_wrong: bool) -> Response:
         "heading": "Trellis console",
         "text": "Type the token that the console was started with.",
         "name": "lock",
+        "detail": "",
         "asks_token": access.takes_tokens,
         "is_wrong": is_wrong,
         "csrf": console.tokens.make(session),

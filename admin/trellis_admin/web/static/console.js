@@ -69,7 +69,7 @@
 
   const mark = document.getElementById("live");
   const isLivePage = !body.hasAttribute("data-no-refresh");
-  const silentAfter = 25_000;  // milliseconds; the console sends at least every ten seconds
+  const silentAfter = 25_000;  // milliseconds; the console sends at least every 13 seconds
   const noteAfter = 8_000;
   const reconnectAfter = 5_000;
   let source = null;
