@@ -15,7 +15,7 @@ from trellis_nats._support.log_events import LogEvent
 ROOT = Path(__file__).parents[2]
 DEVICE = ROOT / "tests/golden/cases/device/expected/gadget_participant"
 """The package of the guide to state."""
-RUN = {"changing-a-contract.md"}
+RUN = {"tutorial.md", "changing-a-contract.md"}
 """Another test runs the code of these pages."""
 FOREIGN = {"Celery", "arq", "taskiq", "Temporal"}
 """The packages whose code the pages of docs/coming-from show."""

@@ -1,12 +1,14 @@
 """The tutorial works as it is written."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from trellis_nats.testing import NatsServer
 
+from tests.support.generator import run_generator
 from tests.support.tutorial import apply_edit, is_printed, merged
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,18 @@ def test_every_file_and_every_command_of_the_tutorial(tmp_path: Path, nats_serve
 
     assert followed.returncode == 0, followed.stderr
     assert followed.stderr.count("$ ") >= 20
+
+
+def test_the_first_service_is_written_as_its_page_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs/start/first-service.md").read_text()
+    shown = re.search(r"```console\n\$ pipx run trellis-codegen (.*?)\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+
+    run = run_generator(*shown[1].split(), folder=tmp_path)
+
+    assert is_printed(shown[2].splitlines(), run.stdout + run.stderr)
+    written = {path.name for path in (tmp_path / "shop").rglob("*")}
+    assert {Path(name).name for name in re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)} <= written
 
 
 def test_what_differs_from_the_page_is_noticed() -> None:

@@ -1,16 +1,24 @@
 """The pages of the documentation can all be reached, and their links lead somewhere, in the repository and in the site."""
 
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import griffe
 import pytest
+import typer
+from trellis_nats.jobs.model.event import LifecycleEvent
+from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.subjects import DELAYED_STREAM, STREAM, WORK_STREAM
+from typer.main import get_command
 
 from tests.house.site import markdown
-from tests.house.site.api import PAGES, Page, page_text
+from tests.house.site.api import Page, page_text
 from tests.house.site.check import faults_of
+from tests.house.site.commands import command_page
 from tests.house.site.llms import llms_text
-from tests.house.site.nav import NAV, Section, arrange, pages_of
+from tests.house.site.nav import GENERATED, NAV, Section, arrange, pages_of
 from tests.house.site.stage import link_target, pages, stage
 from tests.house.sources import ROOT
 
@@ -78,7 +86,7 @@ Put values.
 
 
 def test_the_navigation_has_every_page_once() -> None:
-    written = [*pages(), *(f"reference/api/{page.name}.md" for page in PAGES)]
+    written = [*pages(), *GENERATED]
 
     assert Counter(pages_of(arrange(NAV, written))) == Counter(written)
 
@@ -166,3 +174,32 @@ def test_the_reference_of_python_has_signatures_docstrings_and_links_to_errors(t
     page = page_text(Page("q", "Queues", "They queue.", "m"), {"Queue": queue}, {"Full"}, {"Queue"})
 
     assert page == DOCUMENTED
+
+
+def test_the_page_of_a_program_has_its_commands_arguments_and_options() -> None:
+    program = typer.Typer(add_completion=False)
+
+    @program.command()
+    def copy(  # pyright: ignore[reportUnusedFunction] # typer calls it
+        source: Annotated[Path, typer.Argument(help="What to copy.")],
+        _times: Annotated[int, typer.Option("--times", "-t", metavar="N", help="How often | at most.")] = 3,
+    ) -> None:
+        """Copy a file."""
+
+    assert command_page("cp", "It copies.", {"cp copy": get_command(program)}) == (
+        "# `cp`: commands and options\n\nIt copies.\n\n## `cp copy`\n\n"
+        "```text\ncp copy SOURCE [OPTIONS]\n```\n\nCopy a file.\n\n| | what | default |\n|---|---|---|\n"
+        "| `SOURCE` | What to copy. |  |\n| `--times, -t N` | How often \\| at most. | `3` |\n"
+    )
+
+
+def test_the_wire_reference_names_every_event_and_every_stream() -> None:
+    page = (ROOT / "docs/reference/wire.md").read_text()
+
+    assert [event for event in EventType if f"`{event.value}`" not in page] == []
+    assert [name for name in (STREAM, WORK_STREAM, DELAYED_STREAM) if f"| `{name}` |" not in page] == []
+    for body in re.findall(r"```json\n(.*?)```", page, re.DOTALL):
+        if LifecycleEvent.parse(body.encode()) is not None:
+            break
+    else:
+        pytest.fail("no example is an event of a job")

@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.house.site.api import reference_pages
 from tests.house.site.check import faults_of
+from tests.house.site.commands import command_pages
 from tests.house.site.llms import llms_text
 from tests.house.site.nav import NAV, Section, arrange
 from tests.house.site.stage import stage
@@ -71,7 +72,7 @@ _STYLE: Final = """\
 def build() -> list[str]:
     """Build the site into site/ and return what is wrong with it."""
     docs = WORK / "docs"
-    sections = arrange(NAV, stage(docs, reference_pages()))
+    sections = arrange(NAV, stage(docs, reference_pages() | command_pages()))
     (docs / "site.css").write_text(_STYLE, encoding="utf-8")
     nav = [_entry(section) for section in sections]
     # JSON is YAML, but for the one value that only a tag of YAML can state.

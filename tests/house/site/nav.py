@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.house.site.api import PAGES
 
-__all__ = ["NAV", "SOURCES", "Section", "arrange", "pages_of"]
+__all__ = ["GENERATED", "NAV", "SOURCES", "Section", "arrange", "pages_of"]
 
 SOURCES: Final = "source/"
 """Below it are copies of files outside docs/ that pages link to. They are reached by those links alone."""
@@ -25,6 +25,10 @@ class Section:
     sections: tuple[Section, ...] = ()
 
 
+_API: Final = tuple(f"reference/api/{page.name}.md" for page in PAGES)
+_COMMANDS: Final = ("reference/commands/trellis-gen.md", "reference/commands/trellis.md")
+GENERATED: Final = (*_API, *_COMMANDS)
+"""Pages that the build writes from the sources."""
 NAV: Final = (
     Section(
         "Start",
@@ -32,6 +36,7 @@ NAV: Final = (
             "index.md",
             "when-to-use.md",
             "start/install.md",
+            "start/first-service.md",
             "start/*.md",
             "start/tutorial.md",
             "start/tour.md",
@@ -75,11 +80,26 @@ NAV: Final = (
     Section(
         "Reference",
         sections=(
-            Section("Contracts", ("reference/schemas.md", "reference/names.md", "reference/breaking*.md")),
-            Section("Commands", ("reference/cli.md", "reference/cli-json.md", "reference/filters.md")),
-            Section("At run time", ("reference/logs.md", "reference/heartbeats.md", "reference/audit.md")),
-            Section("More", ("reference/*.md",)),
-            Section("Python API", tuple(f"reference/api/{page.name}.md" for page in PAGES)),
+            Section(
+                "Contracts",
+                (
+                    *("reference/manifest.md", "reference/schemas.md", "reference/names.md"),
+                    "reference/breaking*.md",
+                ),
+            ),
+            Section(
+                "Commands",
+                (
+                    *_COMMANDS,
+                    *("reference/cli.md", "reference/cli-json.md", "reference/filters.md"),
+                    "reference/audit.md",
+                ),
+            ),
+            Section("Python", _API),
+            Section(
+                "More",
+                ("reference/logs.md", "reference/heartbeats.md", "reference/wire.md", "reference/*.md"),
+            ),
         ),
     ),
     Section(
