@@ -1,4 +1,4 @@
-"""Generated packages and what users write with them, under pyright strict and mypy --strict.
+"""Generated packages, what users write with them and what the pages show, under pyright strict and mypy --strict.
 
 Each checker runs once over everything. A line marked `# refused` must be refused, and no other line may be; one marked
 `# refused by pyright` must be refused by that checker alone.
@@ -17,6 +17,7 @@ from tests.support.build_once import build_once
 from tests.support.generated import generated
 from tests.support.real_manifests import NAMES, build_real_packages
 from tests.support.type_checkers import run_mypy, run_pyright
+from tests.typecheck.guides import page_files
 from tests.unit.codegen.contracts import contract, rpc
 from tests.unit.codegen.shapes import SHAPES
 from trellis_codegen import naming
@@ -46,6 +47,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             shutil.copytree(build_real_packages(tmp_path_factory, worker_id), folder, dirs_exist_ok=True)
         for case in CASES.glob("*.py"):
             shutil.copy(case, folder)
+        for name, text in page_files().items():
+            (folder / name).write_text(text)
         generated(shapes(), folder)
         add_new_projects(folder, tmp_path_factory.mktemp("init"))
 
