@@ -93,5 +93,6 @@ def test_all_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path])
     for listed in names.values():
         assert any(name.endswith("/LICENSE") for name in listed)
         assert any(name.endswith("/METADATA") for name in listed)
+    assert "trellis_codegen/templates/init/jobs/main.py.j2" in names["trellis_codegen"]
     assert "trellis_admin/py.typed" in names["trellis_admin"]
     assert "trellis_nats/py.typed" in names["trellis_nats"]

@@ -50,14 +50,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         for name, text in page_files().items():
             (folder / name).write_text(text)
         generated(shapes(), folder)
-        add_new_projects(folder, tmp_path_factory.mktemp("init"))
+        add_new_projects(folder, build_once(tmp_path_factory, worker_id, "projects", make_projects))
 
     return build_once(tmp_path_factory, worker_id, "typecheck", fill)
 
 
 def add_new_projects(folder: Path, made: Path) -> None:
     """Add what `trellis-gen init` writes, each project as a package: all of them have a module `main`."""
-    make_projects(made)
     for name in PROJECTS:
         package = folder / f"{naming.attribute(name)}_project"
         package.mkdir()

@@ -167,9 +167,7 @@ def _require_command(
 def _init(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[NAME]", help="The name of the project (default: that of the current folder)."
-        ),
+        typer.Argument(metavar="NAME", help="The name of the project (default: that of the current folder)."),
     ] = None,
     *,
     template: Annotated[

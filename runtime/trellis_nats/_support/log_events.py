@@ -45,6 +45,8 @@ class LogEvent(StrEnum):
     """Stream JOBS_DELAYED did not take a job that waits; for a moment, jobs that wait hold deliveries."""
     JOB_RETURNED = "job_returned"
     """A job could not begin because NATS failed; its message goes back to the server."""
+    QUEUE_NOT_WORKED = "queue_not_worked"
+    """A queue has no handler in this process, which has handlers of other queues: its jobs wait for another process."""
     QUEUE_PAUSED = "queue_paused"
     """An operator paused a queue: this process begins no job of it. The text says who, since when and why."""
     QUEUE_RESUMED = "queue_resumed"

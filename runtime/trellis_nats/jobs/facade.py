@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
@@ -30,6 +32,8 @@ __all__ = ["Jobs", "WorkerHost"]
 
 # Any: the facade never looks at payloads, results or updates.
 _Setup = QueueSetup[Any, Any, Any]
+
+_log = logging.getLogger(__name__)
 
 
 class WorkerHost:
@@ -199,6 +203,7 @@ class Jobs:
             setup.seal()
         if not handled:
             return
+        self._log_queues_without_handlers()
         self._running = ProcessWorkers(self.runtime, self._binding(), handled, self._get_liveness())
         try:
             await self._running.start()
@@ -206,6 +211,15 @@ class Jobs:
         except BaseException:
             await self._stop_and_release(GracePeriod(timedelta(0)))
             raise
+
+    def _log_queues_without_handlers(self) -> None:
+        for setup in self._setups():
+            if setup.registration is None:
+                _log.info(
+                    "queue %s has no handler in this process, which works none of its jobs",
+                    setup.name,
+                    extra=log_fields(LogEvent.QUEUE_NOT_WORKED, queue=setup.name),
+                )
 
     async def _stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `_release`."""

@@ -79,6 +79,11 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         self._is_sealed = True
 
     @property
+    def name(self) -> str:
+        """The queue's name in the contract."""
+        return self._spec.name
+
+    @property
     def service(self) -> str:
         """The service's name in the events of jobs."""
         jobs = self._runtime.binding.jobs

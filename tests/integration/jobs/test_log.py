@@ -71,6 +71,11 @@ async def test_an_attempt_that_asked_for_another_one_is_not_a_warning(nats_serve
             await ref.result(timeout=SOON)
 
     assert logged(signals) == [("INFO", LogEvent.JOB_RETRIED, 1)]
+    not_worked = signals.of(LogEvent.QUEUE_NOT_WORKED)
+    assert [(record.levelname, record.getMessage()) for record in not_worked] == [
+        ("INFO", f"queue {queue} has no handler in this process, which works none of its jobs")
+        for queue in ("charge", "sort", "weigh", "ship")
+    ]
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\N{SNOWMAN}"])

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from tests.golden.init.projects import PROJECTS, find_golden, make_projects, show_project
 from tests.support import project_process
+from tests.support.build_once import build_once
 from tests.support.generator import run_generator
 from tests.unit.codegen.contracts import contract, rpc
 from trellis_codegen.cli.application import run_command
@@ -30,11 +31,13 @@ ORDERS = ROOT / "contracts" / "orders_service.manifest.json"
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def projects(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Return a folder with a project of each template."""
-    folder = tmp_path_factory.mktemp("projects")
-    make_projects(folder)
-    return folder
+    return build_once(tmp_path_factory, worker_id, "projects", make_projects)
+
+
+def write_manifest(path: Path, **sections: JsonValue) -> None:
+    path.write_text(json.dumps(contract(**sections)))
 
 
 def list_files(folder: Path) -> list[str]:
@@ -53,6 +56,8 @@ def test_the_package_of_a_project_is_what_the_facade_writes(projects: Path) -> N
     for name in PROJECTS:
         checked = run_generator("facade", "--check", folder=projects / name)
         assert (checked.exit_code, checked.stdout) == (0, ""), name
+        manifests = (projects / name / "contracts").glob("*.json")
+        assert run_generator("fmt", "--check", *manifests).exit_code == 0, name
 
 
 def test_the_tests_and_the_demo_of_each_project_work(projects: Path) -> None:
@@ -95,45 +100,47 @@ def test_the_editor_schema_of_a_project_is_what_the_command_prints(projects: Pat
 
 
 def test_a_client_gets_the_contracts_that_its_service_uses(tmp_path: Path) -> None:
-    ended = run_generator("init", "shop", "--contract", ORDERS, folder=tmp_path)
+    """The service of the client has an event group, which the stand-in leaves to others."""
+    things: JsonValue = {"schema": "Thing"}
+    call: dict[str, JsonValue] = {"A.B": rpc("A.B", input=things, output=things)}
+    use: JsonValue = {"contract": "others@v1", "rpc": {"call": ["A.B"]}}
+    event: JsonValue = {"version": "v1", "subject": "events.v1.A.C", "event": things}
+    write_manifest(tmp_path / "others.json", id="others@v1", rpc=call)
+    write_manifest(
+        tmp_path / "things.json",
+        rpc=call,
+        events={"A.C": event},
+        eventConsumers={"auditors": {"self": ["A.C"]}},
+        uses={"required": {"others": use}},
+    )
+
+    ended = run_generator("init", "shop", "--contract", "things.json", folder=tmp_path)
     checked = run_generator("facade", "--check", folder=tmp_path / "shop")
 
     assert (ended.exit_code, checked.exit_code) == (0, 0), ended.stderr
-    assert [path.name for path in sorted((tmp_path / "shop" / "contracts").iterdir())] == [
-        "notifications.manifest.json",
-        "orders_service.manifest.json",
-    ]
-    assert (
-        "service.consumers.shipped_audit.leave_to_others()" in (tmp_path / "shop/fake_service.py").read_text()
-    )
+    assert list_files(tmp_path / "shop" / "contracts") == ["others.json", "things.json"]
+    assert "service.consumers.auditors.leave_to_others()" in (tmp_path / "shop/fake_service.py").read_text()
 
 
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
-def test_the_next_commands_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_lists_the_files_and_the_next_commands_and_writes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    ended = run_generator("init", "mailing", "--out", "a/b", folder=tmp_path)
+    ended = run_generator("init", "mailing", "--out", "a/b", "--dry-run", "--json", folder=tmp_path)
 
-    assert (ended.exit_code, ended.stdout) == (0, "")
-    commands = ended.stderr.partition("Next:\n")[2].splitlines()
-    assert [command.strip() for command in commands] == [
+    project = json.loads(ended.stdout)["project"]
+    assert (project["name"], project["template"], project["written"]) == ("mailing", "jobs", False)
+    assert {"main.py", "pyproject.toml", "mailing_participant/jobs.py"} <= {*project["files"]}
+    assert project["commands"] == [
         "cd a/b",
         "python -m venv .venv && . .venv/bin/activate",
         "python -m pip install --upgrade pip && python -m pip install --group dev",
         "python demo.py",
         "pytest",
     ]
-
-
-def test_a_dry_run_lists_the_files_and_writes_none(tmp_path: Path) -> None:
-    ended = run_generator("init", "mailing", "--dry-run", "--json", folder=tmp_path)
-    listed = run_generator("init", "mailing", "--dry-run", folder=tmp_path)
-
-    project = json.loads(ended.stdout)["project"]
-    assert (project["name"], project["template"], project["written"]) == ("mailing", "jobs", False)
-    assert listed.stdout.splitlines() == [f"write mailing/{name}" for name in project["files"]]
-    assert {"main.py", "pyproject.toml", "mailing_participant/jobs.py"} <= {*project["files"]}
     assert [*tmp_path.iterdir()] == []
 
 
@@ -178,7 +185,11 @@ def test_without_a_name_the_project_is_the_current_folder(tmp_path: Path) -> Non
     folder = tmp_path / "mailing"
     folder.mkdir()
 
-    assert run_generator("init", folder=folder).exit_code == 0
+    ended = run_generator("init", folder=folder)
+
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "Next:\n" in ended.stderr
+    assert "  cd " not in ended.stderr
     assert (folder / "mailing_participant" / "jobs.py").is_file()
 
     other = tmp_path / "My Folder"
@@ -259,12 +270,9 @@ def test_a_contract_that_a_client_cannot_begin_with_is_refused(
     tmp_path: Path, arguments: tuple[object, ...], expected: tuple[int, str]
 ) -> None:
     reference: JsonValue = {"schema": "None"}
-    for name, document in {
-        "jobs": contract(),
-        "app": contract(kind="app"),
-        "bad": contract(rpc={"A.B": rpc("A.B", input=reference, output=reference)}),
-    }.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    write_manifest(tmp_path / "jobs.json")
+    write_manifest(tmp_path / "app.json", kind="app")
+    write_manifest(tmp_path / "bad.json", rpc={"A.B": rpc("A.B", input=reference, output=reference)})
 
     ended = run_generator("init", "mailing", *arguments, folder=tmp_path)
 
@@ -295,22 +303,25 @@ def answer(folder: Path, text: str, *arguments: str) -> tuple[int, str]:
         return run_command(["init", *arguments]), shown.getvalue()
 
 
-def test_on_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "taken.json").write_text("{}")
-
+def test_on_a_terminal_it_asks_for_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, shown = answer(tmp_path, "My Mailing\nmailing\nbatch\nrpc\n", "--dry-run")
 
     assert code == 0
     assert '"My Mailing" is not a valid name' in shown
     assert '"batch" is not a template: choose jobs, rpc, client' in shown
     assert shown.count("Template [jobs]: ") == 2
+    assert "write client.py\n" in capsys.readouterr().out
 
-    code, shown = answer(tmp_path, f"none.json\n{ORDERS}\n", "shop", "--template", "client", "--dry-run")
-    assert code == 0
+    (tmp_path / "bad.json").write_text("{}")
+    code, shown = answer(tmp_path, "none.json\nbad.json\n", "shop", "--template", "client")
+
+    assert code == 3
     assert '"none.json" is not a file: name a manifest' in shown
 
 
 def test_it_asks_nothing_with_yes_and_ends_at_the_end_of_the_input(tmp_path: Path) -> None:
-    assert answer(tmp_path, "", "mailing", "--yes", "--dry-run")[0] == 0
+    assert answer(tmp_path, "", "mailing", "--yes", "--template", "client")[0] == 2
     with pytest.raises(KeyboardInterrupt):
         answer(tmp_path, "")

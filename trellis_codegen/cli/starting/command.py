@@ -160,11 +160,11 @@ def _report(project: Project, choice: _Choice, request: InitRequest, reporter: R
         return
     width = max(map(len, project.own_files))
     count = sum(name.startswith(f"{project.package}/") for name in project.files)
-    lines = [f"  {name:<{width}}  {purpose}".rstrip() for name, purpose in project.own_files.items()]
+    lines = [f"wrote {choice.name}:"]
+    lines += [f"  {name:<{width}}  {purpose}".rstrip() for name, purpose in project.own_files.items()]
     lines += [f"  {project.package:<{width}}  generated from the contract, {count} files"]
-    reporter.print_note(
-        "\n".join([f"wrote {choice.name}:", *lines, "", "Next:", *(f"  {command}" for command in commands)])
-    )
+    lines += ["", "Next:", *(f"  {command}" for command in commands), "README.md has the other commands."]
+    reporter.print_note("\n".join(lines))
 
 
 def _list_commands(folder: Path) -> tuple[str, ...]:

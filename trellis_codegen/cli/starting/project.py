@@ -98,7 +98,9 @@ def render_project(
     manifest = next(iter(contracts))
     is_client = template is Template.CLIENT
     purpose = (
-        "the contract of the service, a copy" if is_client else "the contract: what the service has to offer"
+        "a copy of the service's contract: replace it when that changes"
+        if is_client
+        else "the contract: what the service has to offer"
     )
     purposes = {manifest: purpose, **_FILES[template]}
     context: dict[str, object] = {
