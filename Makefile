@@ -101,7 +101,7 @@ bench: $(STAMP) ## run the benchmarks
 faults: $(SERVERS) $(SUITE) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile thorough --timeout 1200
-	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py
+	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py tests/unit/runtime/test_keys_orders.py tests/unit/runtime/test_keys_slow_processes.py
 	@ALL_DRAFTS=1 $(BIN)/python -m pytest -q tests/conformance/test_schema_suite.py
 	@SCHEMA_PAIRS=10000 $(BIN)/python -m pytest -q -s --timeout 7200 tests/unit/codegen/breaking/test_missed_breaks.py
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
 from trellis_codegen.output.writing import write_package
 
-MODULES = 12
-RANDOM_DEATHS = 60
+MODULES = 5
+RANDOM_DEATHS = 30
 
 
 def package(number: int) -> dict[str, str]:

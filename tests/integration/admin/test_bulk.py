@@ -104,11 +104,11 @@ async def test_jobs_that_die_later_are_not_selected(nats_server: NatsServer, tmp
 async def test_a_killed_process_is_continued_and_every_job_is_sent_once(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    count = 3_000
+    count = 1_200
     async with shop_with(nats_server.url, count) as shop, operating(nats_server.url, tmp_path) as operator:
         bulk = await replay(operator)
         async with bulk_process(nats_server.url, tmp_path / "second.sqlite", bulk.id) as process:
-            await until_sent(process, 500)
+            await until_sent(process, 250)
             process.kill()
             await process.wait()
 
@@ -125,7 +125,7 @@ async def test_a_killed_process_is_continued_and_every_job_is_sent_once(
 async def test_a_frozen_process_and_its_successor_send_every_job_once(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    count = 1_500
+    count = 900
     async with shop_with(nats_server.url, count) as shop, operating(nats_server.url, tmp_path) as operator:
         bulk = await replay(operator)
         async with bulk_process(nats_server.url, tmp_path / "second.sqlite", bulk.id) as process:
@@ -289,7 +289,7 @@ async def test_a_serving_process_runs_what_begins_and_continues_what_was_left(
 async def test_a_serving_process_continues_what_a_killed_one_ran(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    count = 1_500
+    count = 900
     async with shop_with(nats_server.url, count) as shop, operating(nats_server.url, tmp_path) as operator:
         bulk = await replay(operator)
         async with bulk_process(nats_server.url, tmp_path / "second.sqlite", bulk.id) as process:

@@ -106,21 +106,21 @@ def test_each_kind_of_schema_has_its_type(schema: JsonValue, expected: str) -> N
     assert annotation(schema) == expected
 
 
-@pytest.mark.parametrize("values", [[f"v{number}" for number in range(10_000)], [*range(9_999), None], [number / 8 for number in range(10_000)], [[number] for number in range(10_000)]], ids=["texts", "numbers", "fractions", "lists"])  # fmt: skip
+@pytest.mark.parametrize("values", [[f"v{number}" for number in range(4_000)], [*range(3_999), None], [number / 8 for number in range(4_000)], [[number] for number in range(4_000)]], ids=["texts", "numbers", "fractions", "lists"])  # fmt: skip
 @pytest.mark.parametrize("form", ["enum", "constants", "both"])
 def test_the_cost_of_an_enumeration_grows_with_its_size(values: list[JsonValue], form: str) -> None:
-    """10,000 values took 52 s when each was compared with each."""
+    """4,000 values took 8 s when each was compared with each."""
     enumeration: JsonObject = {"enum": values}
     forms: dict[str, JsonObject] = {
         "enum": enumeration,
-        "constants": {"oneOf": [{"enum": values[:5000]}, {"enum": values[5000:]}]},
+        "constants": {"oneOf": [{"enum": values[:2000]}, {"enum": values[2000:]}]},
         "both": {"allOf": [enumeration, {"enum": [*values[1:], "more"]}]},
     }
     started = time.process_time()
 
     assert models(It=forms[form]).classes["It"].alias_of
 
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 4
 
 
 def test_a_field_keeps_its_wire_name_as_alias() -> None:
