@@ -8,6 +8,7 @@ from trellis_admin.audit_log.filters import AuditFilter, AuditFilterProblem, par
 from trellis_admin.audit_log.reading import AuditCounts, AuditPage, count_audit, read_audit
 from trellis_admin.audit_log.records import (
     AUDIT_STREAM,
+    KEPT_FOR,
     Action,
     AuditEntry,
     AuditRecord,
@@ -29,6 +30,7 @@ from trellis_admin.audit_log.writer import Audited, AuditLog
 __all__ = [
     "ADMIN_BUCKET",
     "AUDIT_STREAM",
+    "KEPT_FOR",
     "Action",
     "AdminResourceMissing",
     "AuditCounts",

@@ -22,7 +22,7 @@ from trellis_nats.ids import new_id
 from trellis_nats.jobs.maintenance.leader import Leadership
 from trellis_nats.jobs.model.subjects import EVENTS_PREFIX, STREAM
 
-from trellis_admin.audit_log import Action, AdminResourceMissing, Kind, Outcome, Phase, clean_text
+from trellis_admin.audit_log import KEPT_FOR, Action, AdminResourceMissing, Kind, Outcome, Phase, clean_text
 from trellis_admin.bulk import changes
 from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.planning import BulkPlan, plan_bulk
@@ -46,6 +46,8 @@ _DONE: Final = {
     BulkAction.REPLAY: "replayed",
     BulkAction.DISMISS: "dismissed",
 }
+_PRUNE_EVERY: Final = 24 * 3_600.0
+"""Seconds between two looks for the records of old bulk actions."""
 _WATCH_AGAIN: Final = 2.0
 """Seconds until the records are watched again after an error."""
 _RUN_AGAIN: Final = 30.0
@@ -249,7 +251,8 @@ class BulkActions:
         """Run every bulk action that needs a process, those that begin later too, until cancelled.
 
         Those that check payloads against a contract which is not known here are left to processes that have it.
-        Several processes may do so: one of them runs each action, and another one continues if that one dies.
+        Several processes may do so: one of them runs each action, and another one continues if that one dies. Once a day, records
+        are removed of actions that ended as long ago as the audit log reaches back.
 
         Args:
             on_record: called with each record as it is when this begins, and with each change of one.
@@ -259,6 +262,7 @@ class BulkActions:
         """
         store = await BulkStore.open(self.session.connection)
         serving = _Serving(self)
+        pruning = asyncio.create_task(_prune_daily(store), name="old bulk actions")
         try:
             while True:
                 try:
@@ -275,6 +279,7 @@ class BulkActions:
                     )
                 await asyncio.sleep(_WATCH_AGAIN)
         finally:
+            pruning.cancel()
             await serving.stop()
 
     def _knows_contract(self, record: BulkRecord) -> bool:
@@ -326,6 +331,15 @@ class BulkActions:
                 task.cancel()
             await asyncio.gather(renewing, held, return_exceptions=True)
             await leadership.release()
+
+
+async def _prune_daily(store: BulkStore) -> None:
+    while True:
+        try:
+            await store.prune(now() - KEPT_FOR)
+        except TransportError as error:
+            _log.info("old bulk actions are kept: %s", error, extra=log_fields(LogEvent.BULK_NOT_PRUNED))
+        await asyncio.sleep(_PRUNE_EVERY)
 
 
 class _Serving:

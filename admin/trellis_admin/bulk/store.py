@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final, Self, cast
 
 from trellis_nats._nats.connection import Connection
@@ -134,6 +135,19 @@ class BulkStore:
         raise BulkProblem(
             f"bulk action {bulk_id} could not be changed: other processes changed it {_ATTEMPTS} times in a row"
         )
+
+    async def prune(self, before: datetime) -> None:
+        """Remove the records of bulk actions that ended before an instant, with their refusals.
+
+        Raises:
+            PermissionDenied: the account may not.
+            TransportError: NATS did not answer.
+        """
+        for record in await self.list_all():
+            if record.is_final and record.ended_at is not None and record.ended_at < before:
+                for key in (f"refused.{record.id}", lease_key(record.id), _key(record.id)):
+                    if await self.bucket.get(key) is not None:
+                        await self.bucket.delete(key)
 
     async def read_refusals(self, bulk_id: str) -> dict[str, str]:
         """Return the reasons of refused jobs by `<prefix>.<id>`, at most `REFUSALS_MAX` of them.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,7 +41,6 @@ __all__ = ["app", "show", "watch"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, watch and steer jobs.")
 
-_POLL: Final = timedelta(seconds=1)
 JobId = Annotated[
     str,
     typer.Argument(
@@ -134,18 +132,15 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
     1: it ended otherwise.
     4: there is no such job.
     """
-    import asyncio
-
     from trellis_nats.jobs.model.states import TERMINAL_STATES, JobState
 
+    from trellis_admin.queries import follow_history
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.history import describe_event
 
     place = await find_job(operator, job)
-    target = f"{place.prefix}.{place.id}"
     printed = 0
-    while True:
-        history = await operator.history(target)
+    async for history in follow_history(operator.session.connection, place.prefix, place.id):
         for event in history.events:
             if event.sequence > printed:
                 printed = event.sequence
@@ -157,7 +152,6 @@ async def watch(operator: Operator, job: JobId, as_json: AsJson = False) -> None
                     print_text(describe_event(event))
         if history.state in TERMINAL_STATES:
             raise typer.Exit(ExitCode.OK if history.state is JobState.COMPLETED else ExitCode.LEFT)
-        await asyncio.sleep(_POLL.total_seconds())
 
 
 @app.command("stack")

@@ -39,13 +39,14 @@ def read_incoming(stored: Stored) -> Incoming:
     return Incoming(stored.sequence, stored_at, message.subject, message.data, digest_of(message.headers))
 
 
-async def read_job_events(connection: Connection, prefix: str, job_id: str) -> JobEvents:
+async def read_job_events(connection: Connection, prefix: str, job_id: str, *, after: int = 0) -> JobEvents:
     """Return the events of a job; none where the stream does not have it.
 
     Args:
         connection: to the server.
         prefix: the publish prefix of its queue.
         job_id: its id. Both are valid in a subject.
+        after: only what was stored after this sequence.
 
     Raises:
         PermissionDenied: the account may not read the stream.
@@ -55,7 +56,7 @@ async def read_job_events(connection: Connection, prefix: str, job_id: str) -> J
     states: deque[Incoming] = deque(maxlen=_STATES_MAX)
     reports: deque[Incoming] = deque(maxlen=_REPORTS_MAX)
     read = 0
-    async with BulkReader(connection, STREAM, [JobSubjects(prefix).job(job_id)]) as reader:
+    async with BulkReader(connection, STREAM, [JobSubjects(prefix).job(job_id)], after=after) as reader:
         while page := await reader.read():
             read += len(page)
             for stored in page:

@@ -1,12 +1,12 @@
 """Questions about jobs, answered from the projection; and one job's history, from the stream.
 
-Every function but `read_history` and `read_pauses` takes a connection of `projection.connect_reader`, and answers from one state of the file.
+Every function but those that ask the server (`read_history`, `follow_history`, `read_pauses`, `find_held`) takes a connection of `projection.connect_reader`, and answers from one state of the file.
 None of them waits for the server: how old the answers are is in `read_status`.
 """
 
 from trellis_admin.queries.filters import FilterProblem, JobFilter, Term, Word, parse_filter
 from trellis_admin.queries.groups import list_error_groups
-from trellis_admin.queries.history import read_history
+from trellis_admin.queries.history import follow_history, read_history
 from trellis_admin.queries.history_rows import (
     Attempt,
     AttemptEnd,
@@ -104,6 +104,7 @@ __all__ = [
     "find_held",
     "find_jobs",
     "find_queues",
+    "follow_history",
     "list_error_groups",
     "list_jobs",
     "list_keys",

@@ -247,6 +247,8 @@ class LogEvent(StrEnum):
     """A stopping leader could not release its lease, which now has to expire."""
     AUDIT_OUTCOME_NOT_STORED = "audit_outcome_not_stored"
     """An operator's action has ended, and NATS did not take the record of its outcome: the audit log has only its begin."""
+    BULK_NOT_PRUNED = "bulk_not_pruned"
+    """The records of bulk actions that ended long ago cannot be removed now. It is tried again a day later."""
     BULK_NOT_RUN = "bulk_not_run"
     """A process that serves cannot run a bulk action of an operator."""
     CONSOLE_NOT_LIVE = "console_not_live"

@@ -19,10 +19,12 @@ from trellis_admin.bulk import (
     BulkState,
     CountDiffers,
 )
+from trellis_admin.bulk.store import BulkStore
 from trellis_admin.operator import Operator
 from trellis_admin.queries import FilterProblem
 from trellis_nats import Options
 from trellis_nats._nats.jetstream.api import call
+from trellis_nats.clock import now
 from trellis_nats.testing import NatsServer
 
 from tests.support.bulk_process import LEASE, bulk_process, until_sent
@@ -284,6 +286,23 @@ async def test_a_serving_process_runs_what_begins_and_continues_what_was_left(
         await eventually(lambda: is_done(begun.id), within=SOON)
         serving.cancel()
         assert [record.sent for record in await operator.bulk.list_all()] == [30, 60]
+
+
+async def test_records_that_ended_long_ago_are_removed(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with shop_with(nats_server.url, 2), operating(nats_server.url, tmp_path) as operator:
+        ended, waiting = [await replay(operator, f"id:{row.id}") for row in (await operator.jobs()).rows]
+        await operator.bulk.run(ended.id)
+        store = BulkStore(operator.session.connection)
+        await store.add_refusals(ended.id, {"x": "y"})
+
+        await store.prune(ended.created_at)
+        assert len(await store.list_all()) == 2
+        await store.prune(now() + timedelta(seconds=1))
+
+        assert [record.id for record in await store.list_all()] == [waiting.id]
+        assert await store.read_refusals(ended.id) == {}
+        with pytest.raises(BulkNotFound):
+            await operator.bulk.read(ended.id)
 
 
 async def test_a_serving_process_continues_what_a_killed_one_ran(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from unittest.mock import patch
 
 import pytest
 from trellis_admin.projection import job_events
-from trellis_admin.queries import AttemptEnd, read_history
+from trellis_admin.projection.job_events import JobEvents, read_job_events
+from trellis_admin.queries import AttemptEnd, follow_history, history, read_history
 from trellis_nats import JobFailed
+from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import JobNotFound
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.testing import NatsServer
 
 from tests.support.operating import operator_connection
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
+from tests.support.stored_jobs import store_jobs
 
 PACK = "trellis.jobs.shop.pack"
 
@@ -60,6 +64,29 @@ async def test_a_job_that_does_not_exist_is_not_found(nats_server: NatsServer, j
             await read_history(connection, PACK, job_id)
 
 
+async def test_a_job_is_followed_without_reading_it_again(nats_server: NatsServer) -> None:
+    read: list[int] = []
+
+    async def reading(connection: Connection, prefix: str, job_id: str, *, after: int) -> JobEvents:
+        events = await read_job_events(connection, prefix, job_id, after=after)
+        read.append(len(events.messages))
+        return events
+
+    async with Shop.connect(nats_server.url) as shop, operator_connection(nats_server.url) as connection:
+        (job_id,) = await store_jobs(shop.jobs.runtime.connection, 1, "pending")
+        with patch.object(history, "read_job_events", reading), patch.object(history, "_POLL", 0.01):
+            following = follow_history(connection, PACK, job_id)
+            first = await anext(following)
+            later = asyncio.ensure_future(anext(following))
+            await shop.jobs.pack.ref(job_id).cancel("enough")
+            second = await later
+            await following.aclose()
+
+    assert (first.state, second.state) == (JobState.PENDING, JobState.CANCELLED)
+    assert [event.kind for event in second.events] == ["created", "cancelled"]
+    assert read == [1, 1]
+
+
 async def test_of_a_very_long_history_the_newest_reports_are_read(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
 
@@ -74,8 +101,8 @@ async def test_of_a_very_long_history_the_newest_reports_are_read(nats_server: N
         await packed.wait()
         async with operator_connection(nats_server.url) as connection:
             with patch.object(job_events, "_REPORTS_MAX", 3):
-                history = await read_history(connection, PACK, packed.id)
+                cut = await read_history(connection, PACK, packed.id)
 
-    assert history.is_cut
-    assert [line.message for line in history.logs] == ["line 9", "line 10", "line 11"]
-    assert (history.payload_size, history.state) == (len(b'{"number":1}'), JobState.COMPLETED)
+    assert cut.is_cut
+    assert [line.message for line in cut.logs] == ["line 9", "line 10", "line 11"]
+    assert (cut.payload_size, cut.state) == (len(b'{"number":1}'), JobState.COMPLETED)

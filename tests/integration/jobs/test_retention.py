@@ -6,6 +6,7 @@ from typing import Final
 from trellis_nats import JobFailed, JobNotFound, JobRef, JobState, Maintenance, Options, Retention
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import publish_acked
+from trellis_nats._nats.jetstream.streams import count_by_subject, get_last_message
 from trellis_nats.jobs.maintenance.job_cleaner import JobCleaner
 from trellis_nats.testing import NatsServer, inspect_queue
 
@@ -180,13 +181,25 @@ async def test_only_old_heartbeats_of_this_service_are_purged(nats_server: NatsS
         connection, jobs = connection_of(shop), shop.jobs.runtime.binding.jobs
         assert jobs is not None
         ref = await shop.jobs.pack.create(Parcel(number=1))
-        for instance in ("a", "a", "b"):
-            await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", b"{}")
+        for number, instance in enumerate("aaaaab"):
+            body = b'{"number":%d}' % number
+            await publish_acked(connection, f"trellis.jobs.workers.shop.pack.{instance}.heartbeat", body)
         await publish_acked(connection, "trellis.jobs.workers.other.pack.c.heartbeat", b"{}")
         cleaner = JobCleaner(connection, jobs)
 
         await cleaner.purge_heartbeats()
         assert await subjects(shop, "trellis.jobs.workers.>") == 3
+        assert await count_by_subject(connection, "JOBS", "trellis.jobs.workers.>") == {
+            "trellis.jobs.workers.shop.pack.a.heartbeat": 5,
+            "trellis.jobs.workers.shop.pack.b.heartbeat": 1,
+            "trellis.jobs.workers.other.pack.c.heartbeat": 1,
+        }
+        await cleaner.purge_heartbeats(all_kept=AT_ONCE)
+        kept = await count_by_subject(connection, "JOBS", "trellis.jobs.workers.>")
+        assert sorted(kept.values()) == [1, 1, 3], "the newest of each worker stay"
+        newest = await get_last_message(connection, "JOBS", "trellis.jobs.workers.shop.pack.a.heartbeat")
+        assert newest is not None
+        assert newest.data == b'{"number":4}'
         await cleaner.purge_heartbeats(kept=AT_ONCE)
 
         assert await subjects(shop, "trellis.jobs.workers.>") == 1

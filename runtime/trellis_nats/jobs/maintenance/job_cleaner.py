@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,7 +34,11 @@ the stream: 20 ms at 60,000 messages (docs/decisions/0009). So a scan always end
 _CHECKED_AT_ONCE: Final = 64
 """How many jobs are checked between two checks whether to continue."""
 _HEARTBEATS_KEPT: Final = timedelta(days=1)
-"""The stream keeps every heartbeat: 2,880 a day for each queue of each instance. Readers need only the newest."""
+"""How long it is known that a process has run."""
+_ALL_HEARTBEATS_KEPT: Final = timedelta(hours=1)
+"""The stream keeps every heartbeat: 2,880 a day for each queue of each instance. Readers need only the newest, so of older ones
+`_NEWEST_KEPT` stay."""
+_NEWEST_KEPT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +101,47 @@ class JobCleaner:
             _log.info("purged %d ended jobs", purged, extra=log_fields(LogEvent.JOBS_PURGED))
         return purged
 
-    async def purge_heartbeats(self, *, kept: timedelta = _HEARTBEATS_KEPT) -> None:
-        """Purge worker heartbeats that are older than a day. Raises as `run`."""
+    async def purge_heartbeats(
+        self,
+        *,
+        kept: timedelta = _HEARTBEATS_KEPT,
+        all_kept: timedelta = _ALL_HEARTBEATS_KEPT,
+        may_continue: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Purge worker heartbeats: all that are older than a day, and of those older than an hour all but the newest of a worker.
+
+        Args:
+            kept: the age from which all are purged.
+            all_kept: the age up to which none is.
+            may_continue: the run stops early once this returns False.
+
+        Raises:
+            PermissionDenied: the account may not scan or purge.
+            TransportError: NATS did not answer. What was already purged stays purged.
+        """
         heartbeats = heartbeat_filter(self._jobs.namespace)
+        too_old, old = 0, dict[str, int]()
+        newest: defaultdict[str, deque[int]] = defaultdict(deque)
+        # As of jobs, the scan ends before the first purge.
         async with scan_stream(self._connection, STREAM, [heartbeats], rate_limit=self._scan_rate) as scan:
             async for page in scan.pages():
-                old = [entry for entry in page if entry.time <= scan.now - kept]
-                if old:
-                    await self._purge(heartbeats, up_to=old[-1].sequence)
-                if len(old) < len(page):
+                for entry in page:
+                    later = newest[entry.subject]
+                    if entry.time <= scan.now - kept:
+                        too_old = entry.sequence
+                    elif entry.time <= scan.now - all_kept:
+                        later.append(entry.sequence)
+                    if len(later) > _NEWEST_KEPT:
+                        old[entry.subject] = later.popleft()
+                if page[-1].time > scan.now - all_kept:
                     break
+        if too_old:
+            await self._purge(heartbeats, up_to=too_old)
+        for subject, sequence in old.items():
+            if not may_continue():
+                return
+            await self._purge_rate.spend(1)
+            await self._purge(subject, up_to=sequence)
 
     async def _purge_group(
         self, age: timedelta, events: list[EventType], limit: int, may_continue: Callable[[], bool]

@@ -101,7 +101,7 @@ class Maintainer:
 
             async def purge(may_continue: Callable[[], bool]) -> None:
                 await cleaner.run(options.retention, limit=_PURGED_MAX, may_continue=may_continue)
-                await cleaner.purge_heartbeats()
+                await cleaner.purge_heartbeats(may_continue=may_continue)
 
             name = "the purge of ended jobs"
             tasks.append(LeaderTask(name, options.purge_every, cleaner.probe, purge))
