@@ -48,6 +48,12 @@ _TOKENS: Final = re.compile(
 )
 _LISTENING: Final = "listening"
 """What a command prints once it sees what others do."""
+_PYTEST: Final = (
+    "--capture=no",  # its terminal writes to the file descriptor otherwise
+    "--disable-plugin-autoload",  # those of this repository take a second to import
+    *("-p", "pytest_asyncio.plugin", "-p", "trellis_nats.testing.plugin"),
+    *("-p", "no:cacheprovider", "-p", "no:warnings"),
+)
 _WITHIN: Final = timedelta(seconds=30)
 
 
@@ -207,8 +213,7 @@ class Reader:
             case "python":
                 await self._program(command, printed)
             case "pytest":
-                # Its terminal writes to the file descriptor otherwise.
-                arguments = [*words[1:], "--capture=no", "-p", "no:cacheprovider", "-p", "no:warnings"]
+                arguments = [*words[1:], *_PYTEST]
                 await self._call(lambda: pytest.main(arguments), words, printed)
             case "trellis":
                 await self._call(trellis_admin.cli.main, words, printed)

@@ -64,9 +64,12 @@ _CONFIGURATION: Final = {
 }
 
 _STYLE: Final = """\
+.md-grid { max-width: 76rem; }
 .md-typeset td:first-child code { word-break: normal; overflow-wrap: normal; white-space: nowrap; }
+.md-typeset td:not(:first-child) code { word-break: normal; overflow-wrap: anywhere; }
+@media (max-width: 44em) { .md-typeset td:not(:first-child) { min-width: 10em; } }
 """
-"""A name in the first column of a table is not broken: the table scrolls instead."""
+"""Tables have room; a name in their first column is not broken, and on a phone no column is narrow: the table scrolls."""
 
 
 def build() -> list[str]:
