@@ -1,6 +1,7 @@
 """A Django project in one file whose view, a plain `def`, creates a job after the commit.
 
-Run it with `python shop.py runserver --noreload`, or `gunicorn shop:application`, and NATS_URL in the environment.
+Run it in this folder with `PYTHONPATH=../orders_service python shop.py runserver --noreload`, or with `gunicorn shop:application`, and NATS_URL in
+the environment.
 """
 
 import atexit

@@ -1,6 +1,6 @@
 """A FastAPI app that creates jobs of the orders service, and shows how far they are.
 
-Run it with `uvicorn app:app`, and NATS_URL in the environment. A worker of the orders service works the jobs.
+Run it in this folder with `PYTHONPATH=../orders_service uvicorn app:app`, and NATS_URL in the environment. The orders service works the jobs.
 """
 
 import os

@@ -22,7 +22,7 @@ from tests.house.site.nav import GENERATED, NAV, Section, arrange, pages_of
 from tests.house.site.stage import link_target, pages, stage
 from tests.house.sources import ROOT
 
-READ = [*pages().values(), ROOT / "README.md"]
+READ = [*pages().values(), ROOT / "README.md", ROOT / "examples/README.md"]
 """Those that a reader of the repository opens."""
 
 SOURCE = '''
