@@ -17,7 +17,8 @@ from datetime import timedelta
 from trellis_nats import Options
 
 from tests.support.ferry import CargoJob, Ferry, Stowed
-from tests.support.shop_process import ROOT, ShopProcess, say
+from tests.support.python_process import python_process
+from tests.support.shop_process import ShopProcess, say
 
 
 async def main(url: str) -> None:
@@ -46,17 +47,10 @@ async def main(url: str) -> None:
 @contextlib.asynccontextmanager
 async def ferry_process(url: str) -> AsyncGenerator[ShopProcess, None]:
     """Run a worker for the length of an `async with` block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.ferry_process", url), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    ferry = ShopProcess(process)
-    try:
+    async with python_process("tests.support.ferry_process", url) as process:
+        ferry = ShopProcess(process)
         await ferry.wait_for("working")
         yield ferry
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 if __name__ == "__main__":

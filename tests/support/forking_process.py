@@ -22,8 +22,9 @@ from typing import Final
 
 import uvloop
 
+from tests.support.python_process import python_process
 from tests.support.shop import ParcelJob, Receipt, Shop
-from tests.support.shop_process import ROOT, ShopProcess, say
+from tests.support.shop_process import ShopProcess, say
 
 _FORK: Final = multiprocessing.get_context("fork")
 _JOIN: Final = 20
@@ -134,19 +135,10 @@ async def main(url: str) -> None:
 @contextlib.asynccontextmanager
 async def forking_process(url: str, loop: str) -> AsyncGenerator[ShopProcess, None]:
     """Run a worker on the given kind of event loop, for the length of an `async with` block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.forking_process", url, loop),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    worker = ShopProcess(process)
-    try:
+    async with python_process("tests.support.forking_process", url, loop) as process:
+        worker = ShopProcess(process)
         await worker.wait_for("working")
         yield worker
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
 
 
 if __name__ == "__main__":

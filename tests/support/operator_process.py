@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from pathlib import Path
 from typing import Final
 
 from trellis_nats import ActionRefused
@@ -21,11 +20,11 @@ from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replay
 from trellis_nats.jobs.actions.job_actions import job_actions
 from trellis_nats.jobs.model.admin_action import AdminAction
 
+from tests.support.python_process import PythonProcess, python_process
 from tests.support.shop_process import say
 
 __all__ = ["as_arguments", "operate", "operator_process"]
 
-ROOT: Final = Path(__file__).parents[2]
 PREFIX: Final = "trellis.jobs.shop.pack"
 BY: Final = AdminAction(actor="anna", reason="it works again")
 EDITED: Final = EditedPayload(json_text({"number": 2}), writer="x" * 43)
@@ -57,20 +56,10 @@ def as_arguments(jobs: Mapping[str, int]) -> list[str]:
 @contextlib.asynccontextmanager
 async def operator_process(
     url: str, kind: str, jobs: Mapping[str, int]
-) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+) -> AsyncGenerator[PythonProcess, None]:
     """Run the process for the length of an `async with` block. `jobs` has the sequence that was seen of each job."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.operator_process", url, kind),
-        *as_arguments(jobs),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
+    async with python_process("tests.support.operator_process", url, kind, *as_arguments(jobs)) as process:
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from pathlib import Path
 
 from trellis_nats import Maintenance, Options
 
+from tests.support.python_process import PythonProcess, python_process
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
-ROOT = Path(__file__).parents[2]
 LEASE = Maintenance().lease
 HEARTBEAT_EVERY = Maintenance().heartbeat_every
 
@@ -55,7 +54,7 @@ async def main(url: str, lease: timedelta, heartbeat_every: timedelta) -> None:
 class ShopProcess:
     """The process, as the test sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: PythonProcess | asyncio.subprocess.Process) -> None:
         self.process = process
 
     async def wait_for(self, word: str) -> list[str]:
@@ -78,20 +77,11 @@ async def shop_process(
     url: str, *, lease: timedelta = LEASE, heartbeat_every: timedelta = HEARTBEAT_EVERY
 ) -> AsyncGenerator[ShopProcess, None]:
     """Run a worker for the length of an `async with` block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.shop_process", url),
-        *(str(lease.total_seconds()), str(heartbeat_every.total_seconds())),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    shop = ShopProcess(process)
-    try:
+    arguments = (url, lease.total_seconds(), heartbeat_every.total_seconds())
+    async with python_process("tests.support.shop_process", *arguments) as process:
+        shop = ShopProcess(process)
         await shop.wait_for("working")
         yield shop
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 if __name__ == "__main__":

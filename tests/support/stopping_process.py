@@ -19,8 +19,9 @@ from pathlib import Path
 
 from trellis_nats import Options
 
+from tests.support.python_process import PythonProcess, python_process
 from tests.support.shop import ParcelJob, Receipt, Shop
-from tests.support.shop_process import ROOT, say
+from tests.support.shop_process import say
 
 SLOW_TO_CLEAN = "slow to clean"
 UNREADABLE = ("Traceback", "was destroyed", "never retrieved", "never awaited", "ResourceWarning")
@@ -60,7 +61,7 @@ async def main(url: str, grace: str, *, lingers: bool) -> None:
 class StoppingProcess:
     """The process, as the test sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+    def __init__(self, process: PythonProcess, errors: Path) -> None:
         self.errors = errors
         self._process = process
 
@@ -70,8 +71,6 @@ class StoppingProcess:
         Raises:
             RuntimeError: the process ended without it.
         """
-        if self._process.stdout is None:
-            raise RuntimeError("the process has no output")
         async for line in self._process.stdout:
             first, *rest = line.decode().split()
             if first == word:
@@ -80,8 +79,7 @@ class StoppingProcess:
 
     def go_on(self) -> None:
         """Let it run."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(b"\n")
+        self._process.send_line()
 
     def send(self, which: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal, unless the process has ended."""
@@ -108,28 +106,11 @@ async def stopping_process(
 ) -> AsyncGenerator[StoppingProcess, None]:
     """Run a worker within an `async with` block, in Python's development mode, so that asyncio reports all that is left."""
     with tempfile.NamedTemporaryFile() as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-X",
-                "dev",
-                "-m",
-                "tests.support.stopping_process",
-                url,
-                str(grace),
-                str(lingers),
-            ),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors.fileno(),
-        )
-        try:
+        arguments = (url, grace, lingers)
+        async with python_process(
+            "tests.support.stopping_process", *arguments, is_developed=True, errors=errors.fileno()
+        ) as process:
             yield StoppingProcess(process, Path(errors.name))
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Self
 from pydantic import BaseModel
 
 from tests.faults.harness.history import HistoryFile, What
-from tests.support.shop_process import ROOT, ShopProcess
+from tests.support.python_process import ROOT
+from tests.support.shop_process import ShopProcess
 
 __all__ = ["Fleet", "Ship"]
 
