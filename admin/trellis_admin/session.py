@@ -8,8 +8,8 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -17,8 +17,9 @@ from trellis_nats import RUNTIME_API, Contract, Options, Runtime, TrellisError
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.connect import open_connection
-from trellis_nats.errors import JobNotFound
+from trellis_nats.errors import JobNotFound, PermissionsMissing
 from trellis_nats.jobs.model.subjects import STREAM
+from trellis_nats.permissions import VIEWER_INBOX
 
 from trellis_admin.audit_log import AuditLog, explain_missing
 from trellis_admin.projection import CaughtUp, Database, catch_up, connect_reader
@@ -79,6 +80,8 @@ class JobPlace(NamedTuple):
 async def open_admin_connection(server: str, options: Options) -> AsyncGenerator[Connection]:
     """Connect to a server as the admin tools do.
 
+    An account that may not receive answers where those to operators arrive receives them where those to viewers do.
+
     Args:
         server: its address; several with commas between them.
         options: credentials, TLS, the domain and prefixes.
@@ -87,7 +90,19 @@ async def open_admin_connection(server: str, options: Options) -> AsyncGenerator
         CannotConnect: the server cannot be reached, or refuses the credentials.
         PermissionsMissing: the account may not receive its answers.
     """
-    async with open_connection(Runtime(_CONTRACT, options), server) as connection:
+    async with AsyncExitStack() as stack:
+        try:
+            opening = open_connection(Runtime(_CONTRACT, options), server)
+            connection = await stack.enter_async_context(opening)
+        except PermissionsMissing as missing:
+            if options.inbox_prefix is not None:
+                raise
+            viewing = replace(options, inbox_prefix=VIEWER_INBOX)
+            opening = open_connection(Runtime(_CONTRACT, viewing), server)
+            try:
+                connection = await stack.enter_async_context(opening)
+            except PermissionsMissing:
+                raise missing from None
         yield connection
 
 

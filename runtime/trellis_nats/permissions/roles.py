@@ -15,12 +15,14 @@ from trellis_nats.permissions.config import Permissions
 from trellis_nats.provision.plan import Plan, plan
 from trellis_nats.runtime import Runtime
 
-__all__ = ["grants_of", "inbox_prefix", "permissions_for", "trace_subject"]
+__all__ = ["VIEWER_INBOX", "grants_of", "inbox_prefix", "permissions_for", "trace_subject"]
 
 _ANSWER_WITHIN: Final = timedelta(minutes=10)
 """How long after a call its answer is allowed. The server's own default, 2 minutes, is short for a handler."""
 _ADMIN_INBOX: Final = "_INBOX_trellis-admin"
 """The prefix of the inboxes of the admin tools: that of a contract `trellis-admin@v1`."""
+VIEWER_INBOX: Final = f"{_ADMIN_INBOX}.viewer"
+"""That of admin tools which only look: answers to operators, with payloads that they reveal, arrive elsewhere."""
 _API: Final = "$JS.API."
 _KV: Final = "$KV."
 _INBOX: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -87,14 +89,14 @@ def inbox_prefix(runtime: Runtime) -> str:
 
 
 def _inbox_prefixes(runtime: Runtime, role: Role) -> tuple[str, ...]:
-    """Return the inboxes of a role. A viewer has no part in those of the service, where answers to its workers arrive."""
+    """Return the inboxes of a role. A viewer has no part in those where answers to workers and operators arrive."""
     own = inbox_prefix(runtime)
-    of_tools = own if runtime.options.inbox_prefix is not None else _ADMIN_INBOX
+    is_chosen = runtime.options.inbox_prefix is not None
     match role:
         case "viewer":
-            return (of_tools,)
+            return (own if is_chosen else VIEWER_INBOX,)
         case "operator":
-            return (own, of_tools)
+            return (own, own if is_chosen else _ADMIN_INBOX)
         case _:
             return (own,)
 

@@ -22,6 +22,7 @@ from trellis_nats import (
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.jobs.model.states import EventType
+from trellis_nats.permissions import VIEWER_INBOX
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.delays import servers_of
@@ -274,7 +275,7 @@ async def test_an_operator_counts_and_acts_and_a_viewer_only_looks(
         async with Shop.connect(server.url, options=login("root")) as root:
             job_ids = [await bury(root), await bury(root)]
             await waiting(root, 2)
-        inbox = {"viewer": "_INBOX_trellis-admin"}.get(role)
+        inbox = {"viewer": VIEWER_INBOX}.get(role)
         async with Shop.connect(server.url, options=replace(login(role), inbox_prefix=inbox)) as shop:
             stats = await shop.jobs.pack.stats()
             assert (stats.waiting, stats.delivered, stats.parked, stats.dead) == (2, 0, 0, 2)

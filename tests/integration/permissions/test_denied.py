@@ -10,6 +10,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
 from trellis_nats.errors import PermissionDenied, TrellisError
+from trellis_nats.permissions import VIEWER_INBOX
 from trellis_nats.testing import NatsServer
 
 from tests.support.depot import accounts, role_accounts
@@ -18,7 +19,7 @@ ROLES = ("worker", "producer", "operator", "viewer", "provisioner", "auditor", "
 INBOX = {
     **dict.fromkeys(ROLES, "_INBOX_depot"),
     "client": "_INBOX_depot.client",
-    "viewer": "_INBOX_trellis-admin",
+    "viewer": VIEWER_INBOX,
 }
 SOON = timedelta(seconds=5)
 
@@ -248,12 +249,13 @@ NEVER_RECEIVED = [
 SERVED = ["rpc.v1.Orders.Create", "transfer.v1.download.depot.*", "transfer.v1.upload.depot.*"]
 JOBS_RECEIVED = ["trellis.jobs.depot.pack.*.*", "trellis.job_updates.depot.weigh.*"]
 EVENTS_RECEIVED = ["events.v1.Orders.Shipped"]
+INBOXES = ["_INBOX_depot.>", "_INBOX_trellis-admin.>", "_INBOX_trellis-admin.*.*", "_INBOX_trellis-admin.1.1"]
 CLAIMS = ["trellis.job_claims.depot.*", "trellis.job_stacks.depot.pack"]
 SUBSCRIBING = {
     "worker": NEVER_RECEIVED,
     "producer": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS, "$KV.JOBS_KEYS_depot.depot.>"],
     "operator": [*NEVER_RECEIVED, *SERVED, *EVENTS_RECEIVED, *CLAIMS],
-    "viewer": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS, "_INBOX_depot.>"],
+    "viewer": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS, *INBOXES],
     "provisioner": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
     "auditor": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *EVENTS_RECEIVED, *CLAIMS],
     "client": [*NEVER_RECEIVED, *SERVED, *JOBS_RECEIVED, *CLAIMS, "_INBOX_depot.>", "_INBOX_depot.*"],

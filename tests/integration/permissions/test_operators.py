@@ -200,8 +200,8 @@ def _of_one_queue(line: str) -> str:
     return line
 
 
-def test_a_viewer_has_no_part_in_the_answers_of_the_service() -> None:
-    assert VIEWER.subscribe == ("_INBOX_trellis-admin.>",)
+def test_a_viewer_has_no_part_in_the_answers_of_the_service_and_to_operators() -> None:
+    assert VIEWER.subscribe == ("_INBOX_trellis-admin.viewer.>",)
     assert permissions(Depot, "viewer", inbox_prefix="_INBOX.anna").subscribe == ("_INBOX.anna.>",)
 
 
