@@ -9,7 +9,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup browser peers demo console test check rooms format generate verify docs bench faults build clean
+.PHONY: help setup browser peers demo console test check rooms format generate verify docs docs-serve bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ verify: $(STAMP) ## check that the generated example is up to date
 
 docs: $(STAMP) ## build the documentation into site/ without a network; fails on a link that leads nowhere
 	@$(BIN)/python -m tests.house.site.build
+
+docs-serve: docs ## build the documentation and serve it on 127.0.0.1:8000, with its search
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

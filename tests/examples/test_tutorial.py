@@ -40,7 +40,7 @@ def test_every_file_and_every_command_of_the_tutorial(tmp_path: Path, nats_serve
 
 def test_the_first_service_is_written_as_its_page_shows(tmp_path: Path) -> None:
     page = (ROOT / "docs/start/first-service.md").read_text()
-    shown = re.search(r"```console\n\$ pipx run trellis-codegen (.*?)\n(.*?)```", page, re.DOTALL)
+    shown = re.search(r"```console\n\$ trellis-gen (.*?)\n(.*?)```", page, re.DOTALL)
     assert shown is not None
 
     run = run_generator(*shown[1].split(), folder=tmp_path)
