@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,7 +82,7 @@ class Happened:
     """What happened in one queue, or in several."""
 
     window: Window
-    by_slot: dict[int, Counter[int]] = field(default_factory=dict[int, "Counter[int]"])
+    by_slot: defaultdict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter[int]))
     """Kinds by slot; the histograms are not in it."""
     totals: Counter[int] = field(default_factory=Counter[int])
     """Of the whole window, with the histograms."""
@@ -93,14 +93,14 @@ class Happened:
         """Count something."""
         self.totals[kind] += number
         if kind < WAIT:
-            self.by_slot.setdefault(self.window.slot_of(minute), Counter())[kind] += number
+            self.by_slot[self.window.slot_of(minute)][kind] += number
 
     def merge(self, other: Happened) -> None:
         """Add what happened in another queue."""
         self.totals.update(other.totals)
         self.recent.update(other.recent)
         for slot, kinds in other.by_slot.items():
-            self.by_slot.setdefault(slot, Counter()).update(kinds)
+            self.by_slot[slot].update(kinds)
 
     def count(self, *kinds: EventType) -> int:
         """Return how many events of some types there were."""
@@ -153,18 +153,18 @@ _NONE: Final = Counter[int]()
 
 def read_happened(db: sqlite3.Connection, window: Window) -> dict[int, Happened]:
     """Return what happened in a window, by the number of the queue."""
-    happened: dict[int, Happened] = {}
+    happened: defaultdict[int, Happened] = defaultdict(lambda: Happened(window))
     for queue, minute, kind, number in db.execute(
         "SELECT queue, at, kind, number FROM series WHERE step = ? AND at >= ?",
         (window.raw_step, window.first),
     ):
-        happened.setdefault(queue, Happened(window)).add(minute, kind, number)
+        happened[queue].add(minute, kind, number)
     for queue, kind, number in db.execute(
         "SELECT queue, kind, sum(number) FROM series WHERE step = 1 AND at >= ? AND at < ? GROUP BY queue, kind",
         (window.now - min(_RECENT, window.slots * window.step), window.now),
     ):
-        happened.setdefault(queue, Happened(window)).recent[kind] += number
-    return happened
+        happened[queue].recent[kind] += number
+    return dict(happened)
 
 
 def count_by_state(db: sqlite3.Connection) -> dict[int, dict[JobState, int]]:

@@ -151,9 +151,10 @@ async def test_the_keyboard_reaches_everything(
         await page.wait_for_load_state()
         await keys.press("?")
         await page.get_by_role("button", name="Turn keys off").click()
+        await expect(page.locator("body")).to_have_attribute("data-shortcuts", "off")
         await keys.press("g")
         await keys.press("j")
-        await expect(page.locator("h1")).to_contain_text("Keyboard")
+        await expect(page.locator("h1")).to_contain_text("01M8K")
         assert complaints(seen) == []
 
 

@@ -256,7 +256,7 @@ def _ask(request: Request, record: BulkRecord, name: str) -> Question:
             )
         case "abort":
             return Question(
-                heading="Abort it?",
+                heading=f"Abort this {BULK_TITLES[record.action].lower()}?",
                 what=what,
                 address=address,
                 back=back,

@@ -10,7 +10,7 @@
   // ---------- live ----------
 
   const isHeld = (element) =>
-    element.matches(":hover, :focus-within") && element.hasAttribute("data-list")
+    element.hasAttribute("data-list") && (element.matches(":hover, :focus-within") || one("dialog[open]") !== null)
     || element.hasAttribute("data-list") && one("tbody :checked", element) !== null
     || element.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")
     || one("details[data-touched]", element) !== null
@@ -175,9 +175,10 @@
     if (!question) { location.href = answer.url; return; }
     takeIcons(page);
     const dialog = document.createElement("dialog");
-    dialog.className = "dlg";
+    dialog.className = question.dataset.question || "dlg";
     dialog.setAttribute("aria-labelledby", "dlg-title");
     dialog.append(...question.childNodes);
+    for (const button of all("[data-back][hidden]", dialog)) button.hidden = false;
     body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());
     dialog.addEventListener("click", (event) => {
