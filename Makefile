@@ -105,6 +105,7 @@ faults: $(SERVERS) $(SUITE) $(if $(PEERS),$(PEERS_READY)) ## run the long fault 
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
 	@$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile thorough --timeout 1200
 	@KEYED_HISTORIES=10000 $(BIN)/python -m pytest -q tests/unit/runtime/test_keys_histories.py tests/unit/runtime/test_keys_orders.py tests/unit/runtime/test_keys_slow_processes.py
+	@KILLED_WRITES=300 $(BIN)/python -m pytest -q tests/unit/codegen/test_killed_writes.py
 	@ALL_DRAFTS=1 $(BIN)/python -m pytest -q tests/conformance/test_schema_suite.py
 	@SCHEMA_PAIRS=10000 $(BIN)/python -m pytest -q -s --timeout 7200 tests/unit/codegen/breaking/test_missed_breaks.py
 

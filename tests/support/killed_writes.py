@@ -19,7 +19,7 @@ from trellis_codegen.output.index import INDEX_NAME, Inputs, render_index
 from trellis_codegen.output.writing import write_package
 
 MODULES = 5
-RANDOM_DEATHS = 30
+RANDOM_DEATHS = int(os.environ.get("KILLED_WRITES", "30"))
 
 
 def package(number: int) -> dict[str, str]:

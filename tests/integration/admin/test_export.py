@@ -16,6 +16,7 @@ from trellis_nats.testing import NatsServer
 
 from tests.support.audited import ONCE, Till
 from tests.support.foreign_events import foreign_body
+from tests.support.generated import generated
 from tests.support.generator import run_generator
 from tests.support.trellis_command import Ended, run_trellis_here
 
@@ -61,6 +62,13 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return the folder of the package that is generated from the manifest."""
+    module, _ = generated(MANIFEST, tmp_path)
+    return Path(str(module.__file__)).parent
+
+
 async def store(
     till: Till, job_id: str, payload: JsonValue, *, queue: str = "charge", digest: str = ""
 ) -> None:
@@ -81,9 +89,9 @@ async def fill(server: NatsServer) -> None:
         await store(till, "not-json", float("nan"))
 
 
-async def export(server: NatsServer, manifest: Path, folder: Path, *options: str | Path) -> Ended:
+async def export(server: NatsServer, against: Path, folder: Path, *options: str | Path) -> Ended:
     url = ("--server", server.url)
-    return await run_trellis_here("audit", "export", folder, "--against", manifest, *url, *options)
+    return await run_trellis_here("audit", "export", folder, "--against", against, *url, *options)
 
 
 def samples_of(folder: Path) -> list[dict[str, Any]]:
@@ -91,14 +99,14 @@ def samples_of(folder: Path) -> list[dict[str, Any]]:
 
 
 async def test_samples_cover_what_differs_and_have_no_secrets(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, manifest: Path, package: Path, tmp_path: Path
 ) -> None:
     await fill(nats_server)
     options = ("--sample", "5", "--redact", "--redact-pointer", "/note")
 
     first = await export(nats_server, manifest, tmp_path / "one", *options)
-    second = await export(nats_server, manifest, tmp_path / "two", *options)
-    again = await export(nats_server, manifest, tmp_path / "one", *options)
+    second = await export(nats_server, package, tmp_path / "two", *options)
+    again = await export(nats_server, package, tmp_path / "one", *options)
 
     assert (first.code, first.error) == (0, ""), first.out
     assert "5 samples of 44 jobs written to" in first.out
@@ -137,13 +145,13 @@ async def test_samples_cover_what_differs_and_have_no_secrets(
 
 
 async def test_exported_samples_are_read_with_a_later_contract(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, manifest: Path, package: Path, tmp_path: Path
 ) -> None:
     """The comparison says that a new optional member breaks nothing. The samples know that it is sent already."""
     async with Till.connect(nats_server.url, options=ONCE) as till:
         for number in range(9):
             await store(till, f"j{number}", {"amount": 1, "discount": f"{SECRET} {number}"})
-    await export(nats_server, manifest, tmp_path / "samples", "--sample", "3")
+    await export(nats_server, package, tmp_path / "samples", "--sample", "3")
     later = json.loads(json.dumps(MANIFEST))
     later["schemas"]["Charge"]["properties"]["discount"] = {"type": "integer"}
     write(tmp_path / "later.json", later)
@@ -165,11 +173,11 @@ def write(path: Path, contract: dict[str, Any]) -> None:
 
 
 async def test_nothing_is_replaced_if_that_is_asked(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, tmp_path: Path
 ) -> None:
     await fill(nats_server)
 
-    result = await export(nats_server, manifest, tmp_path / "raw", "--sample", "1", "--no-redact")
+    result = await export(nats_server, package, tmp_path / "raw", "--sample", "1", "--no-redact")
 
     (sample,) = samples_of(tmp_path / "raw")
     assert result.code == 0
@@ -177,13 +185,13 @@ async def test_nothing_is_replaced_if_that_is_asked(
 
 
 async def test_a_pointer_that_names_nothing_is_said(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, tmp_path: Path
 ) -> None:
     await fill(nats_server)
     pointers = ("/note", "/nota", "/card/number/0", "/card/kid", "/a~1b")
     options = [part for pointer in pointers for part in ("--redact-pointer", pointer)]
 
-    result = await export(nats_server, manifest, tmp_path / "out", "--sample", "5", *options)
+    result = await export(nats_server, package, tmp_path / "out", "--sample", "5", *options)
 
     assert result.code == 0
     assert [line.split()[1] for line in result.out.splitlines() if "names nothing" in line] == [
@@ -194,12 +202,12 @@ async def test_a_pointer_that_names_nothing_is_said(
 
 
 async def test_a_placeholder_that_does_not_fit_is_said(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, tmp_path: Path
 ) -> None:
     async with Till.connect(nats_server.url, options=ONCE) as till:
         await store(till, "j", {"code": "a1b"}, queue="odd")
 
-    result = await export(nats_server, manifest, tmp_path / "odd", "--sample", "1")
+    result = await export(nats_server, package, tmp_path / "odd", "--sample", "1")
 
     (sample,) = samples_of(tmp_path / "odd")
     assert (result.code, sample["wasValid"], sample["valid"]) == (0, True, False)
@@ -220,9 +228,9 @@ async def test_a_placeholder_that_does_not_fit_is_said(
     ],
 )
 async def test_mistakes_are_explained(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path, options: tuple[str, ...], words: str
+    nats_server: NatsServer, package: Path, tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
-    result = await export(nats_server, manifest, tmp_path / "out", *options)
+    result = await export(nats_server, package, tmp_path / "out", *options)
 
     assert (result.code, result.out) == (2, "")
     assert words in result.error
@@ -230,12 +238,12 @@ async def test_mistakes_are_explained(
 
 
 async def test_a_folder_that_cannot_be_written_is_named(
-    nats_server: NatsServer, manifest: Path, tmp_path: Path
+    nats_server: NatsServer, package: Path, tmp_path: Path
 ) -> None:
     await fill(nats_server)
     (tmp_path / "file").write_text("")
 
-    result = await export(nats_server, manifest, tmp_path / "file" / "samples", "--sample", "1")
+    result = await export(nats_server, package, tmp_path / "file" / "samples", "--sample", "1")
 
     assert (result.code, result.out) == (2, "")
     assert "cannot be written" in result.error
