@@ -11,7 +11,7 @@ from typing import Final
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
-__all__ = ["is_token", "new_id", "random_bytes", "require_token"]
+__all__ = ["id_of_bytes", "is_token", "new_id", "random_bytes", "require_token"]
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of Crockford's base 32, five bits each."""
@@ -25,14 +25,21 @@ _random: Final[list[bytes]] = []
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_random.clear)  # a child would draw the ids of its parent
 _TIME_SHIFTS: Final = tuple(range(45, -1, -5))
+_ALL_SHIFTS: Final = tuple(range(125, -1, -5))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def new_id() -> str:
     """Return a new ULID: 26 characters that sort by time."""
-    # Not from python-ulid, because each job takes two, and a ULID of that costs as much as encoding the job.
+    # Not from a package, because each job takes two: one of python-ulid costs as much as encoding the job.
     random = random_bytes()[:_RANDOM_DIGITS].translate(_DIGIT_OF_BYTE).decode()
     return _time_digits(time.time_ns() // 1_000_000) + random
+
+
+def id_of_bytes(value: bytes) -> str:
+    """Return the ULID that 16 bytes make, the first of them its most significant."""
+    number = int.from_bytes(value)
+    return "".join(_DIGITS[number >> shift & 31] for shift in _ALL_SHIFTS)
 
 
 def random_bytes() -> bytes:

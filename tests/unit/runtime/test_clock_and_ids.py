@@ -20,7 +20,7 @@ from trellis_nats.clock import (
     to_nanoseconds,
 )
 from trellis_nats.errors import ConfigurationError
-from trellis_nats.ids import is_token, new_id, require_token
+from trellis_nats.ids import id_of_bytes, is_token, new_id, require_token
 from ulid import ULID
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -106,6 +106,11 @@ def test_a_forked_child_does_not_create_the_ids_of_its_parent() -> None:
     printed = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
 
     assert len(set(printed.stdout.split())) == 2
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_an_id_of_bytes_is_their_ulid(value: bytes) -> None:
+    assert id_of_bytes(value) == str(ULID(value))
 
 
 def test_a_new_id_is_a_ulid_of_now() -> None:

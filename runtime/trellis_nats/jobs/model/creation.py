@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ulid import ULID
-
 from trellis_nats.clock import timestamp
 from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_text, require_timedelta
-from trellis_nats.ids import new_id
+from trellis_nats.ids import id_of_bytes, new_id
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lineage import current_origin
@@ -69,7 +67,7 @@ def derive_replacement_id(service: str, queue: str, job_id: str, sequence: int) 
 
 def _hash_to_id(parts: Iterable[bytes]) -> str:
     framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return str(ULID(hashlib.sha256(framed).digest()[:_ULID_BYTES]))
+    return id_of_bytes(hashlib.sha256(framed).digest()[:_ULID_BYTES])
 
 
 def draft(
