@@ -86,6 +86,7 @@ generate: $(STAMP) ## regenerate the example, the golden packages and the refere
 	@$(BIN)/python -m tests.golden.refresh
 	@$(BIN)/trellis-gen schema --markdown > docs/reference/manifest.md
 	@$(BIN)/python -m tests.house.log_reference
+	@$(BIN)/python -m tests.house.rule_reference
 	@$(BIN)/python -m tests.house.breaking_reference
 	@$(BIN)/python -m tests.house.proof_reference
 

@@ -43,6 +43,8 @@ class Problem:
 
     pointer: Pointer
     """The faulty value."""
+    rule: str
+    """The id of what it is about, such as `unknown-schema`."""
     what: str
     """One clause, lower case, without a full stop; values are quoted."""
     hint: str | None = None

@@ -36,6 +36,8 @@ def find_targets(choices: Choices, reporter: Reporter) -> tuple[Target, ...] | N
     except ConfigurationInvalid as error:
         reporter.report_problems(error.findings)
         return None
+    if found:
+        reporter.ignore_warnings(found.ignores)
     targets = choose_targets(choices, found.targets if found else ())
     if found:
         targets = tuple(

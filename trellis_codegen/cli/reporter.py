@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TextIO
 
 from trellis_codegen.cli.findings import Findings, PackageState, ProjectState, RunResult
 from trellis_codegen.cli.formats import github, plain
 from trellis_codegen.cli.requests import Format
-from trellis_codegen.problems import Severity
+from trellis_codegen.cli.warning_ignores import WarningIgnore, WarningIgnores
+from trellis_codegen.problems import Problem, Severity
 
 __all__ = ["Reporter", "has_colour"]
 
@@ -24,9 +26,19 @@ class Reporter:
         self._format = output_format
         self._quiet = quiet
         self._result = RunResult()
+        self._ignores = WarningIgnores()
+
+    def ignore_warnings(self, entries: tuple[WarningIgnore, ...]) -> None:
+        """Leave out the warnings that the project accepts, from now on."""
+        self._ignores = WarningIgnores(entries, datetime.now(UTC).date())
+
+    def find_unused_ignores(self) -> list[Problem]:
+        """Return a warning for each entry that ignored nothing so far."""
+        return [*self._ignores.find_unused()]
 
     def report_problems(self, findings: Findings) -> None:
-        """Report the problems of one document."""
+        """Report the problems of one document, but the warnings that are ignored."""
+        findings = self._ignores.apply(findings)
         if self._quiet:
             errors = [problem for problem in findings.problems if problem.severity is Severity.ERROR]
             findings = replace(findings, problems=tuple(errors))
@@ -100,8 +112,18 @@ class Reporter:
             from trellis_codegen.cli.formats.sarif import render_sarif  # noqa: PLC0415 - only this format needs it
 
             sys.stdout.write(render_sarif(self._result))
-        elif summary := plain.summarize(self._result.packages):
-            self.print_note(summary)
+        else:
+            for note in self._find_notes():
+                self.print_note(note)
+
+    def _find_notes(self) -> Iterator[str]:
+        rules = [problem.rule for findings in self._result.findings for problem in findings.problems]
+        if rules:
+            yield f"more: trellis-gen explain {rules[0]}"
+        if count := self._ignores.ignored:
+            yield f"{count} warning{'s' * (count != 1)} ignored by [tool.trellis-gen.validate]"
+        if summary := plain.summarize(self._result.packages):
+            yield summary
 
     @property
     def _is_for_people(self) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration
+from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration, locate_in_toml
 from trellis_codegen.cli.documents import check_contract
 from trellis_codegen.cli.exits import ExitCode
+from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.manifest_files import read_manifest_bytes
 from trellis_codegen.cli.other_contracts import OtherFiles, find_other_files
 from trellis_codegen.cli.reporter import Reporter
@@ -33,6 +34,8 @@ def run(
         reporter.report_problems(error.findings)
         reporter.finish()
         return ExitCode.USAGE
+    if found:
+        reporter.ignore_warnings(found.ignores)
     names = found.names if found else {}
     files = find_other_files((*others, *(found.others if found else ())), reporter)
     code = (
@@ -43,6 +46,9 @@ def run(
             for manifest in manifests
         )
     )
+    if found and {target.manifest.resolve() for target in found.targets} <= {*map(Path.resolve, manifests)}:
+        unused = tuple(locate_in_toml(found.text, problem) for problem in reporter.find_unused_ignores())
+        reporter.report_problems(Findings(file=found.shown_file, text=found.text, problems=unused))
     reporter.finish()
     return code
 

@@ -20,6 +20,7 @@ from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.rules import check
 from trellis_codegen.contract.unsupported import find_unsupported
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity, closest, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["ContractInvalid", "Reading", "read_manifest"]
 
@@ -75,7 +76,9 @@ def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ContractInvalid(problems, rest=manifest or rest, source=source)
     if manifest is None:
-        raise ProblemsFound([Problem(pointer=(), what="not a contract", line=1, column=1)])
+        raise ProblemsFound(
+            [Problem(pointer=(), rule=Rule.WRONG_TYPE, what="not a contract", line=1, column=1)]
+        )
     return Reading(manifest=manifest, source=source, warnings=tuple(problems))
 
 
@@ -132,22 +135,49 @@ def _fault(details: ErrorDetails, document: JsonValue) -> Problem:
         case "missing":
             what = f'missing field "{pointer[-1]}"'
             hint = _suggest_schema(details["input"]) or _suggest_subject(pointer)
-            return Problem(pointer=pointer[:-1], what=what, hint=hint)
+            return Problem(pointer=pointer[:-1], rule=Rule.MISSING_FIELD, what=what, hint=hint)
         case "literal_error":
             wanted = str(context["expected"]).replace("'", '"')
             hint = did_you_mean(given, wanted.split('"')[1::2]) if isinstance(given, str) else None
-            return Problem(pointer=pointer, what=f"expected {wanted}, got {_shown(given)}", hint=hint)
+            return Problem(
+                pointer=pointer,
+                rule=Rule.WRONG_VALUE,
+                what=f"expected {wanted}, got {_shown(given)}",
+                hint=hint,
+            )
         case "string_too_short" | "too_short":
-            return Problem(pointer=pointer, what="must not be empty", on_key=details["loc"][-1] == "[key]")
+            return Problem(
+                pointer=pointer,
+                rule=Rule.EMPTY_VALUE,
+                what="must not be empty",
+                on_key=details["loc"][-1] == "[key]",
+            )
         case "greater_than_equal":
-            return Problem(pointer=pointer, what=f"must be at least {context['ge']}, got {_shown(given)}")
+            return Problem(
+                pointer=pointer,
+                rule=Rule.OUT_OF_RANGE,
+                what=f"must be at least {context['ge']}, got {_shown(given)}",
+            )
         case "string_pattern_mismatch":
-            return Problem(pointer=pointer, what=f"{_shown(given)} does not match {context['pattern']}")
+            return Problem(
+                pointer=pointer,
+                rule=Rule.WRONG_VALUE,
+                what=f"{_shown(given)} does not match {context['pattern']}",
+            )
         case kind if kind in _KINDS:
             hint = _suggest_reference(context.get("class_name"), given)
-            return Problem(pointer=pointer, what=f"expected {_KINDS[kind]}, got {_shown(given)}", hint=hint)
+            return Problem(
+                pointer=pointer,
+                rule=Rule.WRONG_TYPE,
+                what=f"expected {_KINDS[kind]}, got {_shown(given)}",
+                hint=hint,
+            )
         case _:
-            return Problem(pointer=pointer, what=str(details["msg"])[:1].lower() + str(details["msg"])[1:])
+            return Problem(
+                pointer=pointer,
+                rule=Rule.WRONG_VALUE,
+                what=str(details["msg"])[:1].lower() + str(details["msg"])[1:],
+            )
 
 
 def _suggest_schema(given: object) -> str | None:
@@ -198,13 +228,22 @@ def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[lis
 
 def _unknown_field(pointer: Pointer, severity: Severity) -> Problem:
     hint = did_you_mean(str(pointer[-1]), _members_at(pointer[:-1]))
-    return Problem(pointer=pointer, what="unknown field", hint=hint, on_key=True, severity=severity)
+    return Problem(
+        pointer=pointer,
+        rule=Rule.UNKNOWN_FIELD,
+        what="unknown field",
+        hint=hint,
+        on_key=True,
+        severity=severity,
+    )
 
 
 def _nulls(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     """Find nulls: the format has none, except inside embedded schemas."""
     if value is None:
-        yield Problem(pointer=pointer, what="null is not allowed here; leave the field out")
+        yield Problem(
+            pointer=pointer, rule=Rule.NULL_VALUE, what="null is not allowed here; leave the field out"
+        )
     elif isinstance(value, dict) and pointer[:1] != ("schemas",):
         for name, each in value.items():
             yield from _nulls(each, (*pointer, name))

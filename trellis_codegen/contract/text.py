@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.limits import MAX_NUMBER_LENGTH, MAX_SIZE_BYTES
 from trellis_codegen.contract.positions import Positions, find_position, locate
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE_BYTES", "decode", "parse"]
 
@@ -40,14 +41,20 @@ def decode(data: bytes) -> str:
         ProblemsFound: it is too large, starts with a byte order mark, or is not UTF-8.
     """
     if len(data) > MAX_SIZE_BYTES:
-        _refuse(f"the file is larger than {MAX_SIZE_BYTES:,} bytes")
+        _refuse(Rule.FILE_TOO_LARGE, f"the file is larger than {MAX_SIZE_BYTES:,} bytes")
     if data.startswith(_BYTE_ORDER_MARK):
-        _refuse("the file starts with a byte order mark", hint="save it as UTF-8 without one")
+        _refuse(
+            Rule.BYTE_ORDER_MARK,
+            "the file starts with a byte order mark",
+            hint="save it as UTF-8 without one",
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8")
-        _refuse(f"byte 0x{data[error.start]:02x} is not UTF-8", text=before, offset=len(before))
+        _refuse(
+            Rule.NOT_UTF_8, f"byte 0x{data[error.start]:02x} is not UTF-8", text=before, offset=len(before)
+        )
 
 
 def parse(text: str) -> JsonValue:
@@ -69,9 +76,9 @@ def parse(text: str) -> JsonValue:
         value: JsonValue = json.loads(text, object_pairs_hook=members, parse_int=_integer)
     except json.JSONDecodeError as error:
         _refuse_comma_at_the_end(text, error.pos)
-        _refuse(_plain(error.msg), text=text, offset=error.pos)
+        _refuse(Rule.NOT_JSON, _plain(error.msg), text=text, offset=error.pos)
     except RecursionError:
-        _refuse(f"nested more than {MAX_DEPTH} levels deep")
+        _refuse(Rule.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
     problems = list(_deep_or_broken(value, ()))
     if problems:
         raise ProblemsFound(locate(problems[:1], text))
@@ -87,9 +94,14 @@ def _check_numbers(text: str) -> None:
         if number.startswith('"'):
             continue
         if number.endswith(("Infinity", "NaN")):
-            _refuse(f"{number} is not JSON", text=text, offset=match.start())
+            _refuse(Rule.NOT_JSON, f"{number} is not JSON", text=text, offset=match.start())
         if _is_too_large(number):
-            _refuse(f"the number {number[:_SHOWN_DIGITS]}… is too large", text=text, offset=match.start())
+            _refuse(
+                Rule.NUMBER_TOO_LARGE,
+                f"the number {number[:_SHOWN_DIGITS]}… is too large",
+                text=text,
+                offset=match.start(),
+            )
 
 
 def _is_too_large(number: str) -> bool:
@@ -108,13 +120,21 @@ def _integer(number: str) -> int | float:
 
 def _deep_or_broken(value: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     if len(pointer) > MAX_DEPTH:
-        yield Problem(pointer=pointer, what=f"nested more than {MAX_DEPTH} levels deep")
+        yield Problem(pointer=pointer, rule=Rule.TOO_DEEP, what=f"nested more than {MAX_DEPTH} levels deep")
     elif isinstance(value, str) and _is_broken(value):
-        yield Problem(pointer=pointer, what="the text contains a lone surrogate: half of a character")
+        yield Problem(
+            pointer=pointer,
+            rule=Rule.LONE_SURROGATE,
+            what="the text contains a lone surrogate: half of a character",
+        )
     elif isinstance(value, dict):
         for name, each in value.items():
             if _is_broken(name):
-                yield Problem(pointer=pointer, what="a name contains a lone surrogate: half of a character")
+                yield Problem(
+                    pointer=pointer,
+                    rule=Rule.LONE_SURROGATE,
+                    what="a name contains a lone surrogate: half of a character",
+                )
             yield from _deep_or_broken(each, (*pointer, name))
     elif isinstance(value, list):
         for index, each in enumerate(value):
@@ -130,7 +150,15 @@ def _duplicates(text: str) -> list[Problem]:
     for pointer, offset in Positions(text).duplicates:
         position = find_position(text, offset)
         what = f'duplicate name "{pointer[-1]}"'
-        found.append(Problem(pointer=pointer, what=what, line=position.line, column=position.column))
+        found.append(
+            Problem(
+                pointer=pointer,
+                rule=Rule.DUPLICATE_NAME,
+                what=what,
+                line=position.line,
+                column=position.column,
+            )
+        )
     return found
 
 
@@ -138,7 +166,7 @@ def _refuse_comma_at_the_end(text: str, offset: int) -> None:
     """Report a trailing comma at its own position, as the parser of Python 3.13 does; older ones point behind it."""
     before, end = text[:offset].rstrip(_WHITE_SPACE), text[offset : offset + 1]
     if before.endswith(",") and end in _ENDS:
-        _refuse(f"not JSON: {_ENDS[end]}", text=text, offset=len(before) - 1)
+        _refuse(Rule.NOT_JSON, f"not JSON: {_ENDS[end]}", text=text, offset=len(before) - 1)
 
 
 def _plain(message: str) -> str:
@@ -146,8 +174,8 @@ def _plain(message: str) -> str:
     return f"not JSON: {words[0].lower()}{words[1:]}"
 
 
-def _refuse(what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:
+def _refuse(rule: Rule, what: str, *, hint: str | None = None, text: str = "", offset: int = 0) -> NoReturn:
     position = find_position(text, offset)
     raise ProblemsFound(
-        [Problem(pointer=(), what=what, hint=hint, line=position.line, column=position.column)]
+        [Problem(pointer=(), rule=rule, what=what, hint=hint, line=position.line, column=position.column)]
     )

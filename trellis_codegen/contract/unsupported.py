@@ -7,6 +7,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["find_unsupported"]
 
@@ -31,4 +32,6 @@ def find_unsupported(pointer: Pointer, value: JsonValue) -> Problem | None:
             found = ('must be inside "required" or "optional"', 'write "uses": {"required": {…}}')
         case _:
             pass
-    return found and Problem(pointer=pointer, what=found[0], hint=found[1], on_key=True)
+    return found and Problem(
+        pointer=pointer, rule=Rule.UNSUPPORTED_FIELD, what=found[0], hint=found[1], on_key=True
+    )

@@ -13,6 +13,7 @@ from trellis_codegen.contract.exchange import ErrorDeclaration, Operation, Rpc, 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.references import find_schema_names
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = [
     "OtherContract",
@@ -146,6 +147,7 @@ def _missing(used: UsedContract, others: OtherContracts) -> Problem:
     searched = f"searched {', '.join(others.places)}" if others.places else "no place to search was given"
     return Problem(
         pointer=(*used.pointer, "contract"),
+        rule=Rule.CONTRACT_NOT_FOUND,
         what=f'the contract "{used.use.contract}" was not found; {searched}',
         hint=f"{_list_ids(others.known_ids)}{_HINT}",
     )
@@ -167,10 +169,12 @@ def _check_items(used: UsedContract, other: OtherContract) -> Iterator[Problem]:
             continue
         if item not in known:
             what = f'{used.use.contract} has no {_KINDS[section]} named "{item}" (it is in {other.file})'
-            yield Problem(pointer=pointer, what=what, hint=did_you_mean(item, known))
+            yield Problem(
+                pointer=pointer, rule=Rule.UNKNOWN_USED_NAME, what=what, hint=did_you_mean(item, known)
+            )
         elif _is_internal(other.manifest, section, item):
             what = f'{_KINDS[section]} "{item}" of {used.use.contract} is internal: other contracts cannot use it'
-            yield Problem(pointer=pointer, what=what)
+            yield Problem(pointer=pointer, rule=Rule.INTERNAL_RPC, what=what)
 
 
 def _section(manifest: Manifest, section: str) -> Collection[str]:

@@ -120,6 +120,7 @@ def hash_text(text: str) -> str:
 def _render_warning(problem: Problem) -> dict[str, object]:
     return {
         "pointer": list(problem.pointer),
+        "rule": problem.rule,
         "what": problem.what,
         "hint": problem.hint,
         "onKey": problem.on_key,
@@ -131,6 +132,7 @@ def _read_problem(value: dict[str, object]) -> Problem:
     hint = value.get("hint")
     return Problem(
         pointer=pointer,
+        rule=_read_string(value, "rule"),
         what=_read_string(value, "what"),
         hint=hint if isinstance(hint, str) else None,
         on_key=value.get("onKey") is True,

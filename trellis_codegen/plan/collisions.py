@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["Claim", "find_collisions"]
 
@@ -36,7 +37,9 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
         if not claim.python_name.rpartition(".")[2]:
             what = f'cannot make a Python name from "{claim.wanted}"'
             hint = hint_at_names([(claim.pointer, claim.wanted)], "")
-            problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
+            problems.append(
+                Problem(pointer=claim.pointer, rule=Rule.NO_PYTHON_NAME, what=what, hint=hint, on_key=True)
+            )
             continue
         owner = owners.setdefault(claim.python_name, claim)
         meeting = (owner.pointer, claim.pointer)
@@ -44,7 +47,9 @@ def find_collisions(claims: Iterable[Claim]) -> list[Problem]:
             reported.add(meeting)
             what = f"{_named(owner, claim)} and {_named(claim, owner)} would both become {claim.python_name}"
             hint = hint_at_names([(each.pointer, each.wanted) for each in (claim, owner)], claim.python_name)
-            problems.append(Problem(pointer=claim.pointer, what=what, hint=hint, on_key=True))
+            problems.append(
+                Problem(pointer=claim.pointer, rule=Rule.NAME_COLLISION, what=what, hint=hint, on_key=True)
+            )
     return problems
 
 

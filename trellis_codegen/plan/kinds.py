@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["find_misplaced_surfaces", "has_heartbeats", "is_service"]
 
@@ -35,6 +36,7 @@ def find_misplaced_surfaces(manifest: Manifest) -> Iterator[Problem]:
     for pointer, words in _owned(manifest):
         yield Problem(
             pointer=pointer,
+            rule=Rule.MISPLACED_SURFACE,
             what=f"{article} {manifest.kind} cannot have {words}: only a service can",
             hint='move it to the contract of a service, or write "kind": "service"',
             on_key=True,

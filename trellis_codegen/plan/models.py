@@ -15,6 +15,7 @@ from trellis_codegen.plan.homes import Home, Homes, find_homes
 from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
 from trellis_codegen.plan.usage import find_purposes
 from trellis_codegen.problems import Problem, ProblemsFound, Severity, place
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.checking import check_schema
 from trellis_codegen.schemas.class_specs import ClassDraft, SchemaDraft
 from trellis_codegen.schemas.event_header import without_required_header
@@ -146,7 +147,7 @@ def _long_names(schemas: Iterable[str]) -> Iterator[Problem]:
             what = f"the name of its file would be longer than {_LONGEST_MODULE} characters"
             pointer = ("schemas", name)
             hint = hint_at_names([(pointer, name[: _LONGEST_MODULE // 4])], "")
-            yield Problem(pointer=pointer, what=what, hint=hint, on_key=True)
+            yield Problem(pointer=pointer, rule=Rule.NAME_TOO_LONG, what=what, hint=hint, on_key=True)
 
 
 def _raise_errors(problems: list[Problem]) -> None:
@@ -180,7 +181,9 @@ def _clashes(drafts: dict[str, SchemaDraft], homes: Homes) -> Iterator[Problem]:
                 places = " and ".join(place(other.place) or "the schema itself" for other in (owner, draft))
                 what = f"two different nested objects would both become the class {draft.name}: {places}"
                 hint = 'give one of them a "title", which becomes its name'
-                yield Problem(pointer=("schemas", schema, *draft.place), what=what, hint=hint)
+                yield Problem(
+                    pointer=("schemas", schema, *draft.place), rule=Rule.NAME_COLLISION, what=what, hint=hint
+                )
 
 
 def _translate_schemas(
@@ -213,7 +216,11 @@ def _translate_schemas(
                 pending += [[schema] for schema in schemas]
                 continue
             what = f"datamodel-code-generator cannot generate a model for it: {error}"
-            problems.append(Problem(pointer=("schemas", schemas[0]), what=what, on_key=True))
+            problems.append(
+                Problem(
+                    pointer=("schemas", schemas[0]), rule=Rule.UNTRANSLATABLE_SCHEMA, what=what, on_key=True
+                )
+            )
     return translated, problems
 
 
@@ -333,4 +340,6 @@ def _export(modules: dict[str, ModelModule]) -> tuple[dict[str, tuple[str, ...]]
 
 def _hidden(schema: str, module: ModelModule, name: str) -> Problem:
     what = f"its nested class {name} is not exported, because the name is taken; import it from models.{module.module}"
-    return Problem(pointer=("schemas", schema), what=what, on_key=True, severity=Severity.WARNING)
+    return Problem(
+        pointer=("schemas", schema), rule=Rule.HIDDEN_CLASS, what=what, on_key=True, severity=Severity.WARNING
+    )

@@ -52,6 +52,7 @@ from trellis_codegen.plan.surfaces import (
 from trellis_codegen.plan.unsupported_surfaces import find_unsupported_surfaces
 from trellis_codegen.plan.wording import choose_text
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["PackagePlan", "UsePlan", "collect_problems", "plan_package"]
 
@@ -317,7 +318,8 @@ def plan_package(
     problems = [*find_misplaced_surfaces(manifest), *find_collisions(_claims(manifest))]
     stem = naming.pascal(naming.contract_stem(manifest.id))
     if not stem:
-        problems.append(Problem(pointer=("id",), what=f'cannot make a Python name from "{manifest.id}"'))
+        what = f'cannot make a Python name from "{manifest.id}"'
+        problems.append(Problem(pointer=("id",), rule=Rule.NO_PYTHON_NAME, what=what))
     try:
         models, remarks = plan_models(manifest)
     except ProblemsFound as error:
@@ -373,7 +375,9 @@ def _hidden(plan: PackagePlan) -> Iterator[Problem]:
     for name in plan.hidden:
         what = f"its nested class {name} is not exported, because the name is taken; import it from {plan.package}.models"
         pointer = ("schemas", owners[name])
-        yield Problem(pointer=pointer, what=what, on_key=True, severity=Severity.WARNING)
+        yield Problem(
+            pointer=pointer, rule=Rule.HIDDEN_CLASS, what=what, on_key=True, severity=Severity.WARNING
+        )
 
 
 def _claims(manifest: Manifest) -> list[Claim]:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.rules.references import find_schema_names
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound, Severity
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.dereferencing import dereference, find_recursive_references
 from trellis_codegen.schemas.normalizing import normalize
 
@@ -23,16 +24,23 @@ def find_remarks(manifest: Manifest) -> Iterator[Problem]:
     for name in schemas:
         if name not in used:
             hint = 'remove it, or list it under "exports"'
-            yield _remark(("schemas", name), "no part of the contract uses this schema", hint)
+            yield _remark(
+                Rule.UNUSED_SCHEMA, ("schemas", name), "no part of the contract uses this schema", hint
+            )
     for queue, job in (manifest.jobs or {}).items():
         if job.result and _is_empty(schemas.get(job.result.schema_name)):
             what = (
                 f'no value matches the schema "{job.result.schema_name}", so no handler can return a result'
             )
-            yield _remark(("jobs", queue, "result"), what, 'leave out "result" if handlers return nothing')
+            yield _remark(
+                Rule.IMPOSSIBLE_JOB,
+                ("jobs", queue, "result"),
+                what,
+                'leave out "result" if handlers return nothing',
+            )
         if _is_empty(schemas.get(job.payload.schema_name)):
             what = f'no value matches the schema "{job.payload.schema_name}", so no job can be created'
-            yield _remark(("jobs", queue, "payload"), what)
+            yield _remark(Rule.IMPOSSIBLE_JOB, ("jobs", queue, "payload"), what)
 
 
 def _is_empty(schema: JsonValue) -> bool:
@@ -43,5 +51,5 @@ def _is_empty(schema: JsonValue) -> bool:
         return False
 
 
-def _remark(pointer: Pointer, what: str, hint: str | None = None) -> Problem:
-    return Problem(pointer=pointer, what=what, hint=hint, on_key=True, severity=Severity.WARNING)
+def _remark(rule: Rule, pointer: Pointer, what: str, hint: str | None = None) -> Problem:
+    return Problem(pointer=pointer, rule=rule, what=what, hint=hint, on_key=True, severity=Severity.WARNING)

@@ -18,6 +18,7 @@ from trellis_codegen.contract.pointers import split_pointer
 from trellis_codegen.contract.queues import EventConsumer
 from trellis_codegen.naming import GROUPED_SECTIONS, StatedName
 from trellis_codegen.problems import Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["apply_names"]
 
@@ -48,7 +49,11 @@ def apply_names(manifest: Manifest, names: Mapping[str, str]) -> tuple[Manifest,
         hint = (
             f'if it is meant for another contract, start it with the id of that one: "…@v1/{"/".join(place)}"'
         )
-        problems.append(Problem(pointer=(), what=what, hint=hint, severity=Severity.WARNING))
+        problems.append(
+            Problem(
+                pointer=(), rule=Rule.UNKNOWN_STATED_NAME, what=what, hint=hint, severity=Severity.WARNING
+            )
+        )
     return result, problems
 
 

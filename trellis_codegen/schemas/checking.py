@@ -14,6 +14,7 @@ from trellis_codegen.contract.hints import hint_at_names
 from trellis_codegen.contract.pointers import canonical_reference, resolve, split_reference
 from trellis_codegen.naming import field
 from trellis_codegen.problems import Pointer, Problem
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.patterns import PatternRefused, translate_pattern
 from trellis_codegen.schemas.wellformed import check_values
 
@@ -39,11 +40,15 @@ def check_schema(schema: JsonValue, pointer: Pointer) -> list[Problem]:
             what = f"schemas are nested more than {MAX_SCHEMA_DEPTH} deep"
             if depth <= MAX_SCHEMA_DEPTH:
                 what = f"has more than {MAX_SCHEMA_NODES} nested schemas"
-            return [*problems, Problem(pointer=pointer, what=what, on_key=True)]
+            return [*problems, Problem(pointer=pointer, rule=Rule.SCHEMA_TOO_LARGE, what=what, on_key=True)]
         if isinstance(node, dict):
             problems += _check_node(node, place, schema)
         elif not isinstance(node, bool):
-            problems.append(Problem(pointer=place, what="a schema must be an object or a boolean"))
+            problems.append(
+                Problem(
+                    pointer=place, rule=Rule.INVALID_SCHEMA, what="a schema must be an object or a boolean"
+                )
+            )
     return problems
 
 
@@ -119,12 +124,14 @@ def _check_reference(node: JsonObject, pointer: Pointer, root: JsonValue) -> Ite
     if reference != "#" and not reference.startswith("#/"):
         yield Problem(
             pointer=(*pointer, "$ref"),
+            rule=Rule.INVALID_REFERENCE,
             what=f'the reference "{reference}" is not allowed',
             hint='only references within the schema are supported: "#/$defs/…"',
         )
     elif resolve(root, reference) is None:
         yield Problem(
             pointer=(*pointer, "$ref"),
+            rule=Rule.INVALID_REFERENCE,
             what=f'the reference "{reference}" does not exist in this schema',
             hint=_suggest_embedding(reference),
         )
@@ -153,7 +160,7 @@ def _check_patterns(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
             translate_pattern(pattern)
         except PatternRefused as error:
             what = f'pattern "{pattern}" can\'t be compiled: {error}'
-            yield Problem(pointer=place, what=what, on_key=on_key)
+            yield Problem(pointer=place, rule=Rule.INVALID_PATTERN, what=what, on_key=on_key)
 
 
 def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
@@ -163,13 +170,14 @@ def _check_fields(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
         attribute = field(name)
         owner, first = owners.setdefault(attribute, (name, place))
         if not attribute:
-            what = f'cannot make a Python name from "{name}"'
+            rule, what = Rule.NO_PYTHON_NAME, f'cannot make a Python name from "{name}"'
         elif owner != name:
+            rule = Rule.NAME_COLLISION
             what = f'"{owner}" and "{name}" would both become the field {attribute}'
         else:
             continue
         hint = hint_at_names([(place, name), (first, owner)], attribute)
-        yield Problem(pointer=place, what=what, hint=hint, on_key=place[-1] == name)
+        yield Problem(pointer=place, rule=rule, what=what, hint=hint, on_key=place[-1] == name)
 
 
 def _find_fields(node: JsonObject, pointer: Pointer) -> Iterator[tuple[str, Pointer]]:

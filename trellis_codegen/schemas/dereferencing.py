@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.contract.pointers import follow, resolve
 from trellis_codegen.problems import Pointer, Problem, ProblemsFound
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.checking import MAX_SCHEMA_NODES, replace_subschemas, subschemas
 from trellis_codegen.schemas.keywords import MERGEABLE, is_steering
 from trellis_codegen.schemas.origins import ORIGINS, join_origins
@@ -62,7 +63,7 @@ class _Expansion:
         self.count += 1
         if self.count > MAX_SCHEMA_NODES:
             what = f"the schema is too large when its references are expanded: at most {MAX_SCHEMA_NODES} schemas"
-            raise ProblemsFound([Problem(pointer=(), what=what)])
+            raise ProblemsFound([Problem(pointer=(), rule=Rule.SCHEMA_TOO_LARGE, what=what)])
         if not isinstance(node, dict):
             return node
         origins: JsonObject = {ORIGINS: [list[JsonValue](place)]}

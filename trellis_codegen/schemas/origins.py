@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = [
     "ORIGINS",
@@ -81,7 +82,13 @@ def report_losses(losses: Iterable[Loss], source: JsonValue, pointer: Pointer) -
         place = (*pointer, *(found[-1] if found else loss.origins[0] if loss.origins else ()))
         if (place, loss.what) not in reported:
             reported.add((place, loss.what))
-            yield Problem(pointer=place, what=loss.what, on_key=True, severity=Severity.WARNING)
+            yield Problem(
+                pointer=place,
+                rule=Rule.UNENFORCED_KEYWORD,
+                what=loss.what,
+                on_key=True,
+                severity=Severity.WARNING,
+            )
 
 
 def _has(source: JsonValue, place: Pointer, keyword: str) -> bool:

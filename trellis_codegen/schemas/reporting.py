@@ -11,6 +11,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas.checking import walk
 from trellis_codegen.schemas.enum_filter import is_allowed
 from trellis_codegen.schemas.keywords import (
@@ -31,23 +32,29 @@ def find_unenforced(schema: JsonValue, pointer: Pointer) -> Iterator[Problem]:
     """Yield a warning for each keyword of a named schema, or of a schema inside it, that no model checks."""
     for node, place, _ in walk(schema, pointer):
         if isinstance(node, dict):
-            for keyword, what in _find_unchecked(node):
-                yield Problem(pointer=(*place, keyword), what=what, on_key=True, severity=Severity.WARNING)
+            for rule, keyword, what in _find_unchecked(node):
+                yield Problem(
+                    pointer=(*place, keyword), rule=rule, what=what, on_key=True, severity=Severity.WARNING
+                )
 
 
-def _find_unchecked(node: JsonObject) -> Iterator[tuple[str, str]]:
+def _find_unchecked(node: JsonObject) -> Iterator[tuple[Rule, str, str]]:
     for keyword in node:
         if is_steering(keyword):
-            yield keyword, f'"{keyword}" would control the code generator and is ignored'
+            yield (
+                Rule.UNENFORCED_KEYWORD,
+                keyword,
+                f'"{keyword}" would control the code generator and is ignored',
+            )
         elif keyword not in STRUCTURAL | CONSTRAINTS | DESCRIPTIVE:
-            yield keyword, f'"{keyword}" is not enforced by the models'
+            yield Rule.UNENFORCED_KEYWORD, keyword, f'"{keyword}" is not enforced by the models'
     name = node.get("format")
     if isinstance(name, str) and name not in ENFORCED_FORMATS and "string" in _kinds(node):
-        yield "format", f'the format "{name}" is not enforced by the models'
+        yield Rule.UNENFORCED_KEYWORD, "format", f'the format "{name}" is not enforced by the models'
     if "prefixItems" in node and "additionalItems" in node:
-        yield "additionalItems", '"additionalItems" is not enforced by the models'
+        yield Rule.UNENFORCED_KEYWORD, "additionalItems", '"additionalItems" is not enforced by the models'
     if "default" in node and "$ref" not in node and not is_allowed(node["default"], node):
-        yield "default", "the default does not match its own schema and is ignored"
+        yield Rule.IGNORED_DEFAULT, "default", "the default does not match its own schema and is ignored"
 
 
 def _kinds(node: JsonObject) -> list[JsonValue]:

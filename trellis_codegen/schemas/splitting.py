@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from trellis_codegen import naming
 from trellis_codegen.contract.pointers import follow, split_reference
 from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.rule_ids import Rule
 from trellis_codegen.schemas import schema_forms
 from trellis_codegen.schemas.class_names import settle_names
 from trellis_codegen.schemas.class_specs import ClassDraft, FieldDraft, SchemaDraft
@@ -104,7 +105,7 @@ class _Splitter:
     def add_root(self) -> None:
         for reference in sorted(find_endless(self.targets)):
             what = f'"{reference}" refers to itself with no object, list or map between'
-            raise ProblemsFound([Problem(pointer=(), what=what)])
+            raise ProblemsFound([Problem(pointer=(), rule=Rule.ENDLESS_SCHEMA, what=what)])
         root = self.targets.get("#", self._written_out("#"))
         name = PathName(self.name, self.name)
         if schema_forms.is_object(root):

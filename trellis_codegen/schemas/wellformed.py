@@ -8,6 +8,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["COUNTS", "check_values"]
 
@@ -36,12 +37,17 @@ def check_values(node: JsonObject, pointer: Pointer) -> Iterator[Problem]:
     for keyword, value in node.items():
         wanted, fits = _RULES.get(keyword, _ANYTHING)
         if not fits(value):
-            yield Problem(pointer=(*pointer, keyword), what=f"must be {wanted}")
+            yield Problem(pointer=(*pointer, keyword), rule=Rule.INVALID_SCHEMA, what=f"must be {wanted}")
     kinds = node.get("type")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if isinstance(kind, str) and kind not in _TYPES:
             hint = did_you_mean(kind, _TYPES)
-            yield Problem(pointer=(*pointer, "type"), what=f'"{kind}" is not a JSON Schema type', hint=hint)
+            yield Problem(
+                pointer=(*pointer, "type"),
+                rule=Rule.INVALID_SCHEMA,
+                what=f'"{kind}" is not a JSON Schema type',
+                hint=hint,
+            )
 
 
 def _is_number(value: JsonValue) -> bool:

@@ -83,8 +83,8 @@ NAV: Final = (
             Section(
                 "Contracts",
                 (
-                    *("reference/manifest.md", "reference/schemas.md", "reference/names.md"),
-                    "reference/breaking*.md",
+                    *("reference/manifest.md", "reference/rules.md", "reference/schemas.md"),
+                    *("reference/names.md", "reference/breaking*.md"),
                 ),
             ),
             Section(

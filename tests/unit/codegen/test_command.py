@@ -175,7 +175,7 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path: Path, flags: lis
 
     assert ended.stderr.splitlines()[-1] == "[]"
     if "--json" not in flags:
-        assert "warning: future: unknown field" in ended.stderr
+        assert "warning[unknown-field]: future: unknown field" in ended.stderr
 
 
 def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:

@@ -122,30 +122,30 @@ def test_without_a_manifest_the_error_says_how_to_name_one(
     [
         (
             '[[tool.trellis-gen.contracts]]\nmanifest = "a.json"\npakage = "x"\n',
-            '3:1: error: tool/trellis-gen/contracts/0/pakage: unknown key|hint: did you mean "package"?',
+            '3:1: error[configuration]: tool/trellis-gen/contracts/0/pakage: unknown key|hint: did you mean "package"?',
         ),
         (
             '[[tool.trellis-gen.contracts]]\nmanifest = "a"\n[[tool.trellis-gen.contracts]]\nout = "x"\n',
-            '3:1: error: tool/trellis-gen/contracts/1: missing key "manifest"',
+            '3:1: error[configuration]: tool/trellis-gen/contracts/1: missing key "manifest"',
         ),
         (
             '[tool.trellis-gen]\nmanifest = "a.json"\ncontracts = []\n',
-            '2:1: error: tool/trellis-gen/manifest: unknown key|move "manifest" into a [[tool.trellis-gen.contracts]]',
+            '2:1: error[configuration]: tool/trellis-gen/manifest: unknown key|move "manifest" into a [[tool.trellis-gen.contracts]]',
         ),
         (
             '[[tool.trellis-gen.contract]]\nmanifest = "a"\n',
-            '1:1: error: tool/trellis-gen/contract: unknown key|did you mean "contracts"?',
+            '1:1: error[configuration]: tool/trellis-gen/contract: unknown key|did you mean "contracts"?',
         ),
         (
             '[[tool.trellis-gen.contracts]]\nmanifest = 1\n  strict = "yes"\n',
-            "2:1: error: tool/trellis-gen/contracts/0/manifest: expected a string|3:3: error: tool/trellis-gen/contracts/0/strict",
+            "2:1: error[configuration]: tool/trellis-gen/contracts/0/manifest: expected a string|3:3: error[configuration]: tool/trellis-gen/contracts/0/strict",
         ),
         (
             '[tool.trellis-gen]\ncontracts = "a.json"\n',
-            "2:1: error: tool/trellis-gen/contracts: expected a list",
+            "2:1: error[configuration]: tool/trellis-gen/contracts: expected a list",
         ),
-        ("[tool]\ntrellis-gen = 1\n", "2:1: error: tool/trellis-gen: expected a table"),
-        ("[tool.trellis-gen\n", "1:18: error: not TOML: "),
+        ("[tool]\ntrellis-gen = 1\n", "2:1: error[configuration]: tool/trellis-gen: expected a table"),
+        ("[tool.trellis-gen\n", "1:18: error[configuration]: not TOML: "),
     ],
 )
 def test_a_mistake_in_the_table_is_an_error_with_its_position(

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,10 @@ def test_an_invalid_manifest_writes_nothing_and_reports_every_problem(
 
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.splitlines()[-1] == f"{manifest}: 3 errors; nothing was written"
+    assert output.err.splitlines()[-2:] == [
+        f"{manifest}: 3 errors; nothing was written",
+        "more: trellis-gen explain wrong-value",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
@@ -111,7 +115,7 @@ def test_strict_makes_unknown_fields_errors(tmp_path: Path, capsys: pytest.Captu
     manifest = write(tmp_path / "x.json", future=1)
 
     assert run(manifest, tmp_path) == ExitCode.OK
-    assert "warning: future: unknown field" in capsys.readouterr().err
+    assert "warning[unknown-field]: future: unknown field" in capsys.readouterr().err
     assert run(manifest, tmp_path, strict=True) == ExitCode.INVALID
 
 
@@ -123,7 +127,9 @@ def test_what_is_not_generated_is_reported_on_every_run(
 
     for _ in range(2):
         assert run(manifest, tmp_path) == ExitCode.OK
-        assert [text.partition("\n")[0] for text in capsys.readouterr().err.split("warning: ")[1:]] == [
+        assert [
+            text.partition("\n")[0] for text in re.split(r"warning\[[a-z-]+\]: ", capsys.readouterr().err)[1:]
+        ] == [
             "state/last: not generated: only apps, devices and agents have state",
             "resources/kv/b: no schema: its values are any JSON",
         ]

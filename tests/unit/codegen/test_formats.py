@@ -39,7 +39,7 @@ def test_a_problem_is_shown_with_its_line_a_caret_its_pointer_and_a_hint(
     assert run(manifest, BROKEN, Format.TEXT) == ExitCode.INVALID
 
     assert capsys.readouterr().err.splitlines()[:4] == [
-        f'{manifest}:23:19: error: jobs/keep/payload: no schema named "Thign"',
+        f'{manifest}:23:19: error[unknown-schema]: jobs/keep/payload: no schema named "Thign"',
         '   23 |         "schema": "Thign"',
         "      |                   ^^^^^^^ /jobs/keep/payload/schema",
         '    hint: did you mean "Thing"?',
@@ -63,6 +63,7 @@ def test_json_is_one_document_with_every_problem(tmp_path: Path, capsys: pytest.
         "pointer": "/jobs/keep/payload/schema",
         "place": "jobs/keep/payload",
         "severity": "error",
+        "rule": "unknown-schema",
         "message": 'no schema named "Thign"',
         "hint": 'did you mean "Thing"?',
     }
@@ -114,7 +115,7 @@ def test_annotations_have_the_position_of_their_problem(
 
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(
-        f"::error file={tmp_path}/x.json,line=23,endLine=23,col=19,endColumn=26,title=jobs/"
+        f"::error file={tmp_path}/x.json,line=23,endLine=23,col=19,endColumn=26,title=unknown-schema%3A jobs/"
     )
     assert first.endswith('::no schema named "Thign"%0Ahint: did you mean "Thing"?')
     assert second.startswith("::warning ")
@@ -128,7 +129,9 @@ def test_drift_is_an_annotation_for_each_file(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_no_text_of_a_contract_becomes_a_workflow_command() -> None:
-    problem = Problem(pointer=("a,b:c\n::set-env",), what="x\n::stop-commands::y%", line=1, column=1)
+    problem = Problem(
+        rule="x", pointer=("a,b:c\n::set-env",), what="x\n::stop-commands::y%", line=1, column=1
+    )
 
     line = annotate_problem(Findings(file="a,b.json", text="{}"), problem)
 
@@ -139,7 +142,7 @@ def test_no_text_of_a_contract_becomes_a_workflow_command() -> None:
 
 def test_no_text_of_a_contract_moves_the_cursor() -> None:
     text = '{"a\x1b[2J": "\u202e\x07"}'
-    problem = Problem(pointer=("a\x1b[2J",), what="\x1b]0;x\x07", hint="\r\n\x1b", line=1, column=2)
+    problem = Problem(rule="x", pointer=("a\x1b[2J",), what="\x1b]0;x\x07", hint="\r\n\x1b", line=1, column=2)
 
     shown = format_problem(Findings(file="x\x1b.json", text=text), problem, colour=False)
     diff = format_diff_line("+\x1b[2J\u202ex\ty", colour=False)
@@ -154,7 +157,7 @@ def test_warnings_are_left_out_when_quiet(tmp_path: Path, capsys: pytest.Capture
     assert run(manifest, contract(future=1), Format.TEXT, quiet=True) == ExitCode.OK
     assert capsys.readouterr() == ("", "")
     assert run(manifest, BROKEN, Format.TEXT, quiet=True) == ExitCode.INVALID
-    assert "warning: " not in capsys.readouterr().err
+    assert "warning[" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

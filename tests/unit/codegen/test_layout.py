@@ -132,9 +132,9 @@ def test_standard_input_becomes_standard_output() -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ('{"a": 1,}', ":1:8: error"),
-        ('{"a": 1,\n "a": 2}', ':2:2: error: a: duplicate name "a"'),
-        ("", ":1:1: error"),
+        ('{"a": 1,}', ":1:8: error[not-json]"),
+        ('{"a": 1,\n "a": 2}', ':2:2: error[duplicate-name]: a: duplicate name "a"'),
+        ("", ":1:1: error[not-json]"),
     ],
 )
 def test_what_is_not_json_is_reported_and_not_written(tmp_path: Path, text: str, place: str) -> None:

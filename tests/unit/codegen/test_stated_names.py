@@ -235,4 +235,7 @@ def test_a_bad_name_is_a_mistake_of_the_configuration(
     assert check() is ExitCode.USAGE
     assert generate() is ExitCode.USAGE
     said = capsys.readouterr().err
-    assert f"pyproject.toml:2:1: error: tool/trellis-gen/names/{line.split(chr(34))[1]}: {what}" in said
+    assert (
+        f"pyproject.toml:2:1: error[configuration]: tool/trellis-gen/names/{line.split(chr(34))[1]}: {what}"
+        in said
+    )

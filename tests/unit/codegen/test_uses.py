@@ -280,7 +280,7 @@ def test_a_used_contract_with_errors_is_reported_in_its_own_file(
 
     assert run(things, str(shop)) == ExitCode.INVALID
     said = capsys.readouterr().err
-    assert f"{shop}:6:11: error: kind: expected" in said
+    assert f"{shop}:6:11: error[wrong-value]: kind: expected" in said
     assert "a contract that it uses has errors; nothing was written" in said
     assert check(things, str(shop)) == ExitCode.INVALID
 

@@ -11,6 +11,7 @@ from trellis_codegen.breaking.explaining import list_rules
 from trellis_codegen.breaking.findings import Finding, Ignored
 from trellis_codegen.cli.comparing.settings import TEXTS, Ignore, is_list, is_table, read_date
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["apply_ignores", "find_setting_problems"]
 
@@ -52,18 +53,26 @@ def _matches(ignore: Ignore, finding: Finding, digest: str) -> bool:
 def find_setting_problems(table: object, place: Pointer, *, today: date) -> Iterator[Problem]:
     """Yield what is wrong with the table."""
     if not is_table(table):
-        yield Problem(pointer=place, what="expected a table", on_key=True)
+        yield Problem(rule=Rule.CONFIGURATION, pointer=place, what="expected a table", on_key=True)
         return
     for name in table.keys() - {"against", "ignore"}:
         hint = did_you_mean(name, ["against", "ignore"])
-        yield Problem(pointer=(*place, name), what="unknown key", hint=hint, on_key=True)
+        yield Problem(
+            rule=Rule.CONFIGURATION, pointer=(*place, name), what="unknown key", hint=hint, on_key=True
+        )
     if "against" in table and not (isinstance(table["against"], str) and table["against"]):
         what = "expected a file, or git: and a revision"
-        yield Problem(pointer=(*place, "against"), what=what, on_key=True)
+        yield Problem(rule=Rule.CONFIGURATION, pointer=(*place, "against"), what=what, on_key=True)
     entries = table.get("ignore", list[object]())
     if not is_list(entries):
         hint = "write a [[tool.trellis-gen.breaking.ignore]] for each"
-        yield Problem(pointer=(*place, "ignore"), what="expected a list of tables", hint=hint, on_key=True)
+        yield Problem(
+            rule=Rule.CONFIGURATION,
+            pointer=(*place, "ignore"),
+            what="expected a list of tables",
+            hint=hint,
+            on_key=True,
+        )
         return
     for index, entry in enumerate(entries):
         yield from _find_entry_problems(entry, (*place, "ignore", index), today=today)
@@ -71,27 +80,36 @@ def find_setting_problems(table: object, place: Pointer, *, today: date) -> Iter
 
 def _find_entry_problems(entry: object, place: Pointer, *, today: date) -> Iterator[Problem]:
     if not is_table(entry):
-        yield Problem(pointer=place, what="expected a table")
+        yield Problem(rule=Rule.CONFIGURATION, pointer=place, what="expected a table")
         return
     for name in sorted(entry.keys() - {*_KEYS}):
         hint = did_you_mean(name, _KEYS)
-        yield Problem(pointer=(*place, name), what="unknown key", hint=hint, on_key=True)
+        yield Problem(
+            rule=Rule.CONFIGURATION, pointer=(*place, name), what="unknown key", hint=hint, on_key=True
+        )
     for name in TEXTS:
         if name in entry and not isinstance(entry[name], str):
-            yield Problem(pointer=(*place, name), what="expected a string", on_key=True)
+            yield Problem(
+                rule=Rule.CONFIGURATION, pointer=(*place, name), what="expected a string", on_key=True
+            )
     rule = entry.get("rule")
     rules = list_rules()
     if not isinstance(rule, str) or rule not in rules:
         what = 'missing key "rule"' if rule is None else f'there is no rule "{rule}"'
         hint = did_you_mean(rule, rules) if isinstance(rule, str) else "name one rule, in full"
-        yield Problem(pointer=(*place, "rule"), what=what, hint=hint, on_key=True)
+        yield Problem(rule=Rule.CONFIGURATION, pointer=(*place, "rule"), what=what, hint=hint, on_key=True)
     reason = entry.get("reason")
     if not isinstance(reason, str) or len(reason.strip()) < _SHORTEST_REASON:
         what = f"expected a reason of at least {_SHORTEST_REASON} characters"
-        yield Problem(pointer=(*place, "reason"), what=what, on_key=True)
+        yield Problem(rule=Rule.CONFIGURATION, pointer=(*place, "reason"), what=what, on_key=True)
     until = read_date(entry.get("until"))
     if until is None:
-        yield Problem(pointer=(*place, "until"), what='expected a date: until = "2026-12-31"', on_key=True)
+        yield Problem(
+            rule=Rule.CONFIGURATION,
+            pointer=(*place, "until"),
+            what='expected a date: until = "2026-12-31"',
+            on_key=True,
+        )
     elif until > today + _LONGEST:
         what = f"a change is ignored for at most {_LONGEST.days} days: until {today + _LONGEST}"
-        yield Problem(pointer=(*place, "until"), what=what, on_key=True)
+        yield Problem(rule=Rule.CONFIGURATION, pointer=(*place, "until"), what=what, on_key=True)

@@ -116,6 +116,7 @@ def get_problem(located: Located) -> tuple[Findings, Problem]:
     is_break = finding.grade is Grade.BREAK
     problem = Problem(
         pointer=(finding.old_pointer if located.is_old else finding.pointer) or (),
+        rule=finding.rule,
         what=finding.message,
         severity=Severity.ERROR if is_break else Severity.WARNING,
         line=located.line,

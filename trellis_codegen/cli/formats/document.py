@@ -42,6 +42,7 @@ def _render_problem(findings: Findings, problem: Problem) -> dict[str, object]:
         "pointer": json_pointer(problem.pointer),
         "place": place(problem.pointer),
         "severity": str(problem.severity),
+        "rule": problem.rule,
         "message": problem.what,
         "hint": problem.hint,
     }

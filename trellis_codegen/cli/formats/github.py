@@ -15,7 +15,7 @@ _PROPERTY = {**_MESSAGE, ":": "%3A", ",": "%2C"}
 def annotate_problem(findings: Findings, problem: Problem) -> str:
     """Return the command for a problem."""
     properties = locate(findings, problem)
-    properties["title"] = place(problem.pointer) or "the contract"
+    properties["title"] = f"{problem.rule}: {place(problem.pointer) or 'the contract'}"
     hint = f"\nhint: {problem.hint}" if problem.hint else ""
     return render_command(str(problem.severity), properties, f"{problem.what}{hint}")
 

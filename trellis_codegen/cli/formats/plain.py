@@ -27,11 +27,11 @@ _COLOURS = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
 
 
 def format_problem(findings: Findings, problem: Problem, *, colour: bool) -> str:
-    """Return a problem: `file:line:column: error: place: what`, an excerpt, and the hint if there is one."""
+    """Return a problem: `file:line:column: error[rule]: place: what`, an excerpt, and the hint if there is one."""
     where = place(problem.pointer)
     position = "" if problem.line is None else f":{problem.line}:{problem.column}"
     what = f"{where}: {problem.what}" if where else problem.what
-    severity = paint(problem.severity, problem.severity, colour=colour)
+    severity = paint(f"{problem.severity}[{problem.rule}]", problem.severity, colour=colour)
     lines = [f"{escape_unprintable(findings.file + position)}: {severity}: {escape_unprintable(what)}"]
     lines += format_excerpt(findings, problem, colour=colour)
     if problem.hint:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from trellis_codegen import __version__
 from trellis_codegen.cli.excerpts import measure_token
 from trellis_codegen.cli.findings import Findings, PackageState, RunResult
+from trellis_codegen.contract.rule_texts import RULE_TEXTS
 from trellis_codegen.problems import Problem, Severity, json_pointer
 
 __all__ = ["render_log", "render_place", "render_sarif"]
@@ -16,10 +17,8 @@ __all__ = ["render_log", "render_place", "render_sarif"]
 Object: TypeAlias = dict[str, object]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_INVALID, _QUESTIONABLE, _DRIFT, _REFUSED = "contract-error", "contract-warning", "drift", "refused"
+_DRIFT, _REFUSED = "drift", "refused"
 _RULES = {
-    _INVALID: "The contract has an error; nothing is generated.",
-    _QUESTIONABLE: "A part of the contract is not generated, or not as declared.",
     _DRIFT: "A generated file differs from what the contract generates.",
     _REFUSED: "The run could not do its work.",
 }
@@ -31,7 +30,11 @@ def render_sarif(result: RunResult) -> str:
         _render_problem(findings, problem) for findings in result.findings for problem in findings.problems
     ]
     results += [entry for state in result.packages if state.is_drift for entry in _render_drift(state)]
-    rules: list[Object] = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
+    rules: list[Object] = [
+        {"id": rule, "shortDescription": {"text": text.meaning}, "help": {"text": text.remedy}}
+        for rule, text in RULE_TEXTS.items()
+    ]
+    rules.extend({"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items())
     refusals = [_render_result(_REFUSED, "error", refusal) for refusal in result.refusals]
     return render_log(rules, [*results, *refusals])
 
@@ -47,8 +50,10 @@ def _render_problem(findings: Findings, problem: Problem) -> Object:
     is_error = problem.severity is Severity.ERROR
     message = f"{problem.what}. Hint: {problem.hint}" if problem.hint else problem.what
     location = render_place(findings, problem)
-    rule = _INVALID if is_error else _QUESTIONABLE
-    return {**_render_result(rule, "error" if is_error else "warning", message), "locations": [location]}
+    return {
+        **_render_result(problem.rule, "error" if is_error else "warning", message),
+        "locations": [location],
+    }
 
 
 def render_place(findings: Findings, problem: Problem) -> Object:

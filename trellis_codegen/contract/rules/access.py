@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_capabilities", "check_capability_names"]
 
@@ -33,7 +34,9 @@ def check_capabilities(manifest: Manifest) -> Iterator[Problem]:
         if name in known or ("::" in name and not name.startswith(namespace)):
             continue
         what = f'no capability named "{name}"'
-        yield Problem(pointer=pointer, what=what, hint=did_you_mean(name, known))
+        yield Problem(
+            pointer=pointer, rule=Rule.UNKNOWN_CAPABILITY, what=what, hint=did_you_mean(name, known)
+        )
 
 
 def check_capability_names(manifest: Manifest) -> Iterator[Problem]:
@@ -44,7 +47,14 @@ def check_capability_names(manifest: Manifest) -> Iterator[Problem]:
             what = f'"{name}" repeats the name of its contract'
             hint = f'call it "{name.removeprefix(f"{namespace}.")}"'
             pointer = ("capabilities", name)
-            yield Problem(pointer=pointer, what=what, hint=hint, on_key=True, severity=Severity.WARNING)
+            yield Problem(
+                pointer=pointer,
+                rule=Rule.REPEATED_NAMESPACE,
+                what=what,
+                hint=hint,
+                on_key=True,
+                severity=Severity.WARNING,
+            )
 
 
 def _find_demands(manifest: Manifest) -> Iterator[tuple[Pointer, str]]:

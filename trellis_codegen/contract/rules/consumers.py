@@ -8,6 +8,7 @@ from trellis_codegen.contract.exchange import Use
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.queues import EventConsumer
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_consumers"]
 
@@ -19,10 +20,15 @@ def check_consumers(manifest: Manifest) -> Iterator[Problem]:
     for name, group in (manifest.event_consumers or {}).items():
         pointer: Pointer = ("eventConsumers", name)
         if not group.uses and not group.self_events:
-            yield Problem(pointer=pointer, what='must name an event in "uses" or in "self"', on_key=True)
+            yield Problem(
+                pointer=pointer,
+                rule=Rule.EMPTY_CONSUMER,
+                what='must name an event in "uses" or in "self"',
+                on_key=True,
+            )
         if (group.concurrency or 1) > 1:
             what = f"ordered events are processed one at a time, so concurrency must be 1, got {group.concurrency}"
-            yield Problem(pointer=(*pointer, "concurrency"), what=what)
+            yield Problem(pointer=(*pointer, "concurrency"), rule=Rule.ORDERED_CONCURRENCY, what=what)
         yield from _check_own_events(group, manifest, pointer)
         yield from _check_used_events(group, required, optional, pointer)
 
@@ -32,7 +38,12 @@ def _check_own_events(group: EventConsumer, manifest: Manifest, pointer: Pointer
     for index, event in enumerate(group.self_events or []):
         if event not in known:
             what = f'this contract has no event "{event}"'
-            yield Problem(pointer=(*pointer, "self", index), what=what, hint=did_you_mean(event, known))
+            yield Problem(
+                pointer=(*pointer, "self", index),
+                rule=Rule.UNKNOWN_EVENT,
+                what=what,
+                hint=did_you_mean(event, known),
+            )
 
 
 def _check_used_events(
@@ -43,7 +54,9 @@ def _check_used_events(
         place: Pointer = (*pointer, "uses", alias)
         if alias not in uses:
             what = f'no contract is used as "{alias}"'
-            yield Problem(pointer=place, what=what, hint=did_you_mean(alias, uses), on_key=True)
+            yield Problem(
+                pointer=place, rule=Rule.UNKNOWN_ALIAS, what=what, hint=did_you_mean(alias, uses), on_key=True
+            )
             continue
         selection = uses[alias].events
         known = (selection.subscribe if selection else None) or []
@@ -51,4 +64,9 @@ def _check_used_events(
             if event not in known:
                 listed = f"uses/{'required' if alias in required else 'optional'}/{alias}/events/subscribe"
                 hint = did_you_mean(event, known) or f'add "{event}" to {listed}'
-                yield Problem(pointer=(*place, index), what=f'"{event}" is not listed in {listed}', hint=hint)
+                yield Problem(
+                    pointer=(*place, index),
+                    rule=Rule.UNLISTED_EVENT,
+                    what=f'"{event}" is not listed in {listed}',
+                    hint=hint,
+                )

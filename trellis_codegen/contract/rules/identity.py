@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_ids", "check_names"]
 
@@ -19,7 +20,9 @@ def check_ids(manifest: Manifest) -> Iterator[Problem]:
     if not _ID.fullmatch(manifest.id):
         hint = "write letters, digits, dots and dashes, then the version: orders-service@v1"
         what = f'"{manifest.id}" is not a name with a version'
-        yield Problem(pointer=("id",), what=what, hint=hint, severity=Severity.WARNING)
+        yield Problem(
+            pointer=("id",), rule=Rule.ID_WITHOUT_VERSION, what=what, hint=hint, severity=Severity.WARNING
+        )
     for kind, uses in (
         ("required", manifest.uses and manifest.uses.required),
         ("optional", manifest.uses and manifest.uses.optional),
@@ -28,7 +31,9 @@ def check_ids(manifest: Manifest) -> Iterator[Problem]:
             if not _ID.fullmatch(use.contract):
                 what = f'"{use.contract}" is not a name with a version'
                 pointer = ("uses", kind, alias, "contract")
-                yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
+                yield Problem(
+                    pointer=pointer, rule=Rule.ID_WITHOUT_VERSION, what=what, severity=Severity.WARNING
+                )
 
 
 def check_names(manifest: Manifest) -> Iterator[Problem]:
@@ -65,4 +70,6 @@ def _make_problem(pointer: Pointer, what: str) -> Problem:
     hint = "use letters, digits, dashes and underscores" + (
         "" if pointer[0] == "eventConsumers" else ", with single dots between them"
     )
-    return Problem(pointer=pointer, what=f'"{pointer[-1]}" {what}', hint=hint, on_key=True)
+    return Problem(
+        pointer=pointer, rule=Rule.INVALID_NAME, what=f'"{pointer[-1]}" {what}', hint=hint, on_key=True
+    )

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["UNUSUAL_LIMITS", "check_numbers"]
 
@@ -32,10 +33,12 @@ def check_numbers(manifest: Manifest) -> Iterator[Problem]:
     for pointer, name, number in _find_numbers(manifest, ()):
         limit = _LONGEST_MS if name.endswith("Ms") else UNUSUAL_LIMITS.get(name, _LARGEST)
         if number > limit:
-            yield Problem(pointer=pointer, what=f"must be at most {limit}, got {number}")
+            yield Problem(
+                pointer=pointer, rule=Rule.OUT_OF_RANGE, what=f"must be at most {limit}, got {number}"
+            )
         elif name == "history" and number > _HISTORY:
             what = f"NATS keeps at most {_HISTORY} values of a key, got {number}"
-            yield Problem(pointer=pointer, what=what, severity=Severity.WARNING)
+            yield Problem(pointer=pointer, rule=Rule.HISTORY_TOO_LONG, what=what, severity=Severity.WARNING)
 
 
 def _find_numbers(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str, int]]:

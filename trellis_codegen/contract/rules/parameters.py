@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.pointers import is_pointer, look_up
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_event_params", "check_transfers", "find_pointer_problem", "list_kinds"]
 
@@ -53,22 +54,27 @@ def find_pointer_problem(
     """
     if not is_pointer(pointer):
         return Problem(
-            pointer=place, what=f'"{pointer}" is not a JSON pointer', hint="write ~ as ~0 and / as ~1"
+            pointer=place,
+            rule=Rule.INVALID_POINTER,
+            what=f'"{pointer}" is not a JSON pointer',
+            hint="write ~ as ~0 and / as ~1",
         )
     if schema is None:
         return None
     found = look_up(schema, pointer)
     if found is None:
-        return Problem(pointer=place, what=f'the schema has nothing at "{pointer}"')
+        return Problem(
+            pointer=place, rule=Rule.POINTER_TO_NOTHING, what=f'the schema has nothing at "{pointer}"'
+        )
     refused = found.kinds - allowed - {"null"}
     if not found.kinds & allowed or refused:
         what = f'"{pointer}" must be {list_kinds(allowed)}, and may be {list_kinds(refused or found.kinds)}'
-        return Problem(pointer=place, what=what)
+        return Problem(pointer=place, rule=Rule.POINTER_OF_WRONG_TYPE, what=what)
     if "null" in found.kinds or not found.required:
         what = (
             f'"{pointer}" may be {"null" if "null" in found.kinds else "absent"}, and such a value is refused'
         )
-        return Problem(pointer=place, what=what, severity=Severity.WARNING)
+        return Problem(pointer=place, rule=Rule.OPTIONAL_POINTER, what=what, severity=Severity.WARNING)
     return None
 
 

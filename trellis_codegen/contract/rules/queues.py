@@ -15,6 +15,7 @@ from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.queues import Job
 from trellis_codegen.contract.rules.parameters import find_pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = [
     "check_backoff",
@@ -35,7 +36,7 @@ def check_queue_names(manifest: Manifest) -> Iterator[Problem]:
         if name and not _NAME.fullmatch(name):
             what = f'"{name[:80]}" is not a valid queue name'
             hint = "use at most 64 letters, digits, dashes and underscores"
-            yield Problem(pointer=("jobs", name), what=what, hint=hint, on_key=True)
+            yield Problem(pointer=("jobs", name), rule=Rule.INVALID_NAME, what=what, hint=hint, on_key=True)
 
 
 def check_queue_policies(manifest: Manifest) -> Iterator[Problem]:
@@ -44,6 +45,7 @@ def check_queue_policies(manifest: Manifest) -> Iterator[Problem]:
         if job.queue is not None and job.key_concurrency is None:
             yield Problem(
                 pointer=("jobs", name, "queue"),
+                rule=Rule.QUEUE_WITHOUT_KEY,
                 what='"queue" needs "keyConcurrency"',
                 hint='declare "keyConcurrency", or remove "queue"',
                 on_key=True,
@@ -80,7 +82,12 @@ def check_leases(manifest: Manifest) -> Iterator[Problem]:
             )
             what = f"{lease_text} ends before the next heartbeat, which is sent every {interval} ms"
             hint = f"make heartbeatTtlMs longer than heartbeatIntervalMs, for example {HEARTBEATS_PER_LEASE * interval}"
-            yield Problem(pointer=("jobs", name, "keyConcurrency", field), what=what, hint=hint)
+            yield Problem(
+                pointer=("jobs", name, "keyConcurrency", field),
+                rule=Rule.LEASE_TOO_SHORT,
+                what=what,
+                hint=hint,
+            )
 
 
 def compute_heartbeat_ms(job: Job) -> tuple[int, int]:
@@ -102,7 +109,13 @@ def check_backoff(manifest: Manifest) -> Iterator[Problem]:
                 f"maxDeliver is {retries + 1}, which leaves {retries} for retries; raise it, or remove waits"
             )
             pointer = ("jobs", name, "backoffMs")
-            yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
+            yield Problem(
+                pointer=pointer,
+                rule=Rule.UNREACHABLE_BACKOFF,
+                what=what,
+                hint=hint,
+                severity=Severity.WARNING,
+            )
 
 
 def check_flags(manifest: Manifest) -> Iterator[Problem]:
@@ -114,5 +127,9 @@ def check_flags(manifest: Manifest) -> Iterator[Problem]:
         if job.dlq is False:
             what = "false is not enforced: a job without attempts left ends as dead, and can be retried by an operator"
             yield Problem(
-                pointer=("jobs", name, "dlq"), what=what, hint='remove "dlq"', severity=Severity.WARNING
+                pointer=("jobs", name, "dlq"),
+                rule=Rule.DLQ_NOT_ENFORCED,
+                what=what,
+                hint='remove "dlq"',
+                severity=Severity.WARNING,
             )

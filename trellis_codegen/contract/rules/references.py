@@ -11,6 +11,7 @@ from trellis_codegen.contract.exchange import Operation, Rpc
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
+from trellis_codegen.rule_ids import Rule
 
 __all__ = [
     "BUILT_IN_ERRORS",
@@ -43,7 +44,7 @@ def check_schemas(manifest: Manifest) -> Iterator[Problem]:
     known = manifest.schemas or {}
     for pointer, name in find_schema_names(manifest, ()):
         if name not in known:
-            yield _make_problem(pointer, "schema named", name, known)
+            yield _make_problem(Rule.UNKNOWN_SCHEMA, pointer, "schema named", name, known)
 
 
 def check_exports(manifest: Manifest) -> Iterator[Problem]:
@@ -54,9 +55,9 @@ def check_exports(manifest: Manifest) -> Iterator[Problem]:
     for index, name in enumerate(exported):
         pointer = ("exports", "schemas", index)
         if name not in known:
-            yield _make_problem(pointer, "schema named", name, known)
+            yield _make_problem(Rule.UNKNOWN_SCHEMA, pointer, "schema named", name, known)
         elif name in seen:
-            yield Problem(pointer=pointer, what=f'"{name}" is exported twice')
+            yield Problem(pointer=pointer, rule=Rule.EXPORTED_TWICE, what=f'"{name}" is exported twice')
         seen.add(name)
 
 
@@ -71,7 +72,7 @@ def check_errors(manifest: Manifest) -> Iterator[Problem]:
         for index, error in enumerate(call.errors or []):
             if error.error_type not in known:
                 pointer = (section, name, "errors", index, "type")
-                yield _make_problem(pointer, "error of type", error.error_type, known)
+                yield _make_problem(Rule.UNKNOWN_ERROR, pointer, "error of type", error.error_type, known)
 
 
 def check_stores(manifest: Manifest) -> Iterator[Problem]:
@@ -80,11 +81,11 @@ def check_stores(manifest: Manifest) -> Iterator[Problem]:
     for name, operation in (manifest.operations or {}).items():
         if operation.transfer and operation.transfer.store not in known:
             pointer = ("operations", name, "transfer", "store")
-            yield _make_problem(pointer, "store named", operation.transfer.store, known)
+            yield _make_problem(Rule.UNKNOWN_STORE, pointer, "store named", operation.transfer.store, known)
 
 
-def _make_problem(pointer: Pointer, kind: str, name: str, known: Collection[str]) -> Problem:
-    return Problem(pointer=pointer, what=f'no {kind} "{name}"', hint=did_you_mean(name, known))
+def _make_problem(rule: Rule, pointer: Pointer, kind: str, name: str, known: Collection[str]) -> Problem:
+    return Problem(pointer=pointer, rule=rule, what=f'no {kind} "{name}"', hint=did_you_mean(name, known))
 
 
 def find_schema_names(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:

@@ -11,6 +11,7 @@ from trellis_codegen.contract.overlaps import WILDCARD, Subjects
 from trellis_codegen.contract.pointers import is_pointer
 from trellis_codegen.contract.rules.identity import is_subject_text
 from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_overlaps", "check_subjects"]
 
@@ -31,16 +32,26 @@ def check_subjects(manifest: Manifest) -> Iterator[Problem]:
         pointer: Pointer = (section, name, "subject")
         bare = _PARAMETER.sub("x", entry.subject) if section == "events" else entry.subject
         if len(entry.subject) > _MAX_LENGTH:
-            yield Problem(pointer=pointer, what=f"longer than {_MAX_LENGTH} characters")
+            yield Problem(
+                pointer=pointer, rule=Rule.INVALID_SUBJECT, what=f"longer than {_MAX_LENGTH} characters"
+            )
         elif section == "events" and ("{" in bare or "}" in bare):
-            yield Problem(pointer=pointer, what=f'"{entry.subject}" has an unmatched brace')
+            yield Problem(
+                pointer=pointer, rule=Rule.INVALID_SUBJECT, what=f'"{entry.subject}" has an unmatched brace'
+            )
         elif not is_subject_text(bare):
             what = f'"{entry.subject}" is not a valid subject: a token is empty, or has white space or a wildcard'
-            yield Problem(pointer=pointer, what=what)
+            yield Problem(pointer=pointer, rule=Rule.INVALID_SUBJECT, what=what)
         elif not entry.subject.startswith(prefix := f"{section}.{entry.version}."):
             hint = f'the platform expects "{prefix}{name}"'
             what = f'"{entry.subject}" does not start with "{prefix}"'
-            yield Problem(pointer=pointer, what=what, hint=hint, severity=Severity.WARNING)
+            yield Problem(
+                pointer=pointer,
+                rule=Rule.UNCONVENTIONAL_SUBJECT,
+                what=what,
+                hint=hint,
+                severity=Severity.WARNING,
+            )
     yield from _check_params(manifest)
 
 
@@ -53,7 +64,7 @@ def check_overlaps(manifest: Manifest) -> Iterator[Problem]:
             owner = known.add(_PARAMETER.sub(WILDCARD, subject), pointer)
             if owner is not None and owner != pointer:
                 what = f'the subject "{subject}" is already used by {owner[0]} "{owner[1]}"'
-                yield Problem(pointer=pointer, what=what)
+                yield Problem(pointer=pointer, rule=Rule.SUBJECT_OVERLAP, what=what)
 
 
 def _check_params(manifest: Manifest) -> Iterator[Problem]:
@@ -66,6 +77,7 @@ def _check_params(manifest: Manifest) -> Iterator[Problem]:
             what = f'"{{{wrong[0]}}}" is not a JSON pointer'
             yield Problem(
                 pointer=("events", name, "subject"),
+                rule=Rule.INVALID_POINTER,
                 what=what,
                 hint="write a pointer into the payload, such as {/customerId}",
             )
@@ -73,7 +85,10 @@ def _check_params(manifest: Manifest) -> Iterator[Problem]:
             where: Pointer = ("events", name, "params" if event.params is not None else "subject")
             what = f"the subject has the parameters {_list_pointers(inside)}, but params has {_list_pointers(params)}"
             yield Problem(
-                pointer=where, what=what, hint="declare the same pointers in both, in the same order"
+                pointer=where,
+                rule=Rule.PARAMS_MISMATCH,
+                what=what,
+                hint="declare the same pointers in both, in the same order",
             )
 
 
