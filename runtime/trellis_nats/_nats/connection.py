@@ -27,7 +27,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import NotConnected, RequestTimeout, WrongEventLoop
+from trellis_nats.errors import NotConnected, PermissionDenied, RequestTimeout, WrongEventLoop
 
 __all__ = ["Connection", "Subscription"]
 
@@ -90,13 +90,30 @@ class Connection:
         """
         connection = cls(*parse_servers(url, settings))
         try:
-            await connection._supervisor.start()
-            await connection.flush()
+            await connection._connect()
         except BaseException:
             connection._keep_in_children()
             await connection._supervisor.stop()
             raise
         return connection
+
+    async def _connect(self) -> None:
+        inbox, refused = self._replies.subject, list[PermissionViolation]()
+
+        def keep(violation: PermissionViolation) -> bool:
+            """Keep the refusal of the inbox: the caller gets it as an error, and it is not logged too."""
+            is_inbox = (violation.operation, violation.subject) == ("subscribe to", inbox.lower())
+            refused.extend([violation] if is_inbox else [])
+            return is_inbox
+
+        remove = self.on_permission_error(keep)
+        try:
+            await self._supervisor.start()
+            await self.flush()
+        finally:
+            remove()
+        if refused:
+            raise PermissionDenied("subscribe to", inbox)
 
     async def close(self) -> None:
         """Send what is queued, for 2 s at most, and end. Pending requests fail. Safe to call twice."""

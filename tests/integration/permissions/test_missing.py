@@ -241,7 +241,9 @@ async def test_a_service_without_jobs_checks_only_what_it_serves() -> None:
                 await service.start()
 
 
-async def test_an_account_that_may_not_receive_answers_fails_when_it_connects() -> None:
+async def test_an_account_that_may_not_receive_answers_fails_when_it_connects(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     users = {"deaf": Permissions(publish=("a",), subscribe=("b",))}
     async with NatsServer(config=accounts(users)) as server:
         for options in (login("deaf"), replace_inbox(login("deaf"), "_INBOX.deaf")):
@@ -250,6 +252,7 @@ async def test_an_account_that_may_not_receive_answers_fails_when_it_connects() 
                 async with Depot.connect(server.url, options=options):
                     pass
             assert refused.value.missing == (f'subscribe to "{prefix}.>" (to receive answers)',)
+    assert [record for record in caplog.records if record.name.startswith("trellis_nats")] == []
 
 
 def replace_inbox(options: Options, prefix: str) -> Options:
