@@ -15,7 +15,7 @@ _ELSEWHERE: Final = {
     "testing.md": "a test runs its blocks as a module of tests",
     "changing-a-contract.md": "a test runs its blocks",
     "state.md": "it is about a device",
-    "stores.md": "its service is that of the contract everything",
+    "stores.md": "its service has stores, and that of the orders has none",
 }
 """Pages whose code is checked in another way."""
 _OF_OTHERS: Final = re.compile(r"\bphotos\b|\.objects\b")
