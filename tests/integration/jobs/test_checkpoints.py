@@ -344,7 +344,8 @@ async def test_a_checkpoint_that_nats_did_not_take_is_an_error(nats_server: Nats
 
 async def test_other_runtimes_can_read_the_newest_event_and_work_the_job(nats_server: NatsServer) -> None:
     """Rust workers read the newest event of any subject, and stop at a type they do not know (reference, 11.2)."""
-    async with Shop.connect(nats_server.url) as shop:
+    options = Options(shutdown_grace=timedelta(seconds=1))
+    async with Shop.connect(nats_server.url, options=options) as shop:
         running = asyncio.Event()
 
         @shop.jobs.pack.handle

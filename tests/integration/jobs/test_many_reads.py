@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+import pytest
 from pydantic import JsonValue
 from trellis_nats import JobState
 from trellis_nats._nats.wire.message import Message
@@ -20,12 +21,20 @@ from tests.support.foreign_events import publish_foreign
 from tests.support.proxy import Proxy
 from tests.support.shop import Parcel, Shop
 
-JOBS: Final = 150
-"""Their results alone are 73 MB: a server cuts a connection on which 64 MB wait."""
+PENDING_MAX: Final = "max_pending: 40MB"
+"""A server cuts a connection on which more waits: 64 MB by default, and less here, so that it takes fewer jobs."""
+JOBS: Final = 90
+"""Their results alone are 44 MB."""
 LONG: Final = timedelta(seconds=60)
 PAYLOAD: Final[dict[str, JsonValue]] = {"payload": {"number": 1, "note": "x" * 512 * 1024}}
 RESULT: Final[dict[str, JsonValue]] = {"result": {"total": 1, "note": "x" * 488 * 1024}}
 READ: Final = "$JS.API.DIRECT.GET.JOBS."
+
+
+@pytest.fixture
+def server() -> Iterator[NatsServer]:
+    with NatsServer(config=PENDING_MAX) as running:
+        yield running
 
 
 async def store(shop: Shop, job_id: str) -> None:
@@ -49,14 +58,14 @@ async def watched_reads(shop: Shop) -> AsyncGenerator[list[str]]:
     await subscription.unsubscribe()
 
 
-async def test_many_large_jobs_are_read_at_once(nats_server: NatsServer) -> None:
+async def test_many_large_jobs_are_read_at_once(server: NatsServer) -> None:
     job_ids = [new_id() for _ in range(JOBS)]
-    async with Shop.connect(nats_server.url) as writer:
+    async with Shop.connect(server.url) as writer:
         for job_id in job_ids:
             await store(writer, job_id)
 
     with LogSignals() as signals:
-        async with Shop.connect(nats_server.url) as shop:
+        async with Shop.connect(server.url) as shop:
             refs = [shop.jobs.pack.ref(job_id) for job_id in job_ids]
             snapshots = await asyncio.gather(*(ref.get() for ref in refs))
             results = await asyncio.gather(*(ref.result(timeout=LONG) for ref in refs))
@@ -68,26 +77,26 @@ async def test_many_large_jobs_are_read_at_once(nats_server: NatsServer) -> None
     assert not signals.of(LogEvent.CONNECTION_LOST)
 
 
-async def test_a_few_large_jobs_among_small_ones_are_read_at_once(nats_server: NatsServer) -> None:
+async def test_a_few_large_jobs_among_small_ones_are_read_at_once(server: NatsServer) -> None:
     """The small ones come first, so that nothing hints at the large ones."""
-    async with Shop.connect(nats_server.url) as shop:
+    async with Shop.connect(server.url) as shop:
         small = [ref.id for ref in await shop.jobs.pack.create_many([Parcel(number=1)] * 300)]
-        large = [new_id() for _ in range(100)]
+        large = [new_id() for _ in range(60)]
         for job_id in large:
             await store(shop, job_id)
 
     with LogSignals() as signals:
-        async with Shop.connect(nats_server.url) as shop:
+        async with Shop.connect(server.url) as shop:
             refs = [shop.jobs.pack.ref(job_id) for job_id in (*small, *large)]
             snapshots = await asyncio.gather(*(ref.get() for ref in refs))
 
-    assert [snapshot.is_terminal for snapshot in snapshots] == [False] * 300 + [True] * 100
+    assert [snapshot.is_terminal for snapshot in snapshots] == [False] * 300 + [True] * 60
     assert not signals.of(LogEvent.CONNECTION_LOST)
 
 
-async def test_the_history_of_large_jobs_is_followed(nats_server: NatsServer) -> None:
+async def test_the_history_of_large_jobs_is_followed(server: NatsServer) -> None:
     with LogSignals() as signals:
-        async with Shop.connect(nats_server.url) as shop:
+        async with Shop.connect(server.url) as shop:
             job_id = new_id()
             await publish_foreign(shop, EventType.CREATED, job_id, PAYLOAD)
             for _ in range(JOBS):
@@ -100,8 +109,8 @@ async def test_the_history_of_large_jobs_is_followed(nats_server: NatsServer) ->
     assert not signals.of(LogEvent.CONNECTION_LOST)
 
 
-async def test_a_result_is_read_without_the_payload(nats_server: NatsServer) -> None:
-    async with Shop.connect(nats_server.url) as shop, watched_reads(shop) as read:
+async def test_a_result_is_read_without_the_payload(server: NatsServer) -> None:
+    async with Shop.connect(server.url) as shop, watched_reads(shop) as read:
         ended, begun, waiting = [await shop.jobs.pack.create(Parcel(number=number)) for number in range(3)]
         for ref in (ended, begun):
             await publish_foreign(shop, EventType.STARTED, ref.id)
@@ -119,11 +128,11 @@ async def test_a_result_is_read_without_the_payload(nats_server: NatsServer) -> 
         assert set(read) == {*TERMINAL_EVENTS, "started"}
 
 
-async def test_waiters_read_again_after_a_reconnect_without_cutting_it(nats_server: NatsServer) -> None:
+async def test_waiters_read_again_after_a_reconnect_without_cutting_it(server: NatsServer) -> None:
     """The jobs end while their waiters are disconnected, and all of them read again."""
     async with (
-        Proxy(nats_server.port) as proxy,
-        Shop.connect(nats_server.url) as writer,
+        Proxy(server.port) as proxy,
+        Shop.connect(server.url) as writer,
         Shop.connect(proxy.url) as shop,
         watched_reads(writer) as read,
     ):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from trellis_nats import Deferred, OperationInterrupted, OperationUpdate, ResumePolicy
+from trellis_nats import Deferred, OperationInterrupted, OperationUpdate, Options, ResumePolicy
 from trellis_nats.operations.host import host_of
 from trellis_nats.operations.lease import LEASES
 from trellis_nats.testing import NatsServer
@@ -30,6 +30,8 @@ from tests.support.proxy import Proxy
 
 REQUEST = ProcessInput(order_id="o1")
 DONE = ProcessOutput(order_id="o1", status="done")
+IMPATIENT = Options(request_timeout=timedelta(seconds=3))
+"""For callers whose request may go to a process that is gone, before they ask again."""
 
 
 async def started(client: ProcessClient, process: Process) -> ProcessRun:
@@ -84,7 +86,7 @@ async def test_any_process_cancels_what_another_runs(nats_server: NatsServer) ->
 async def test_an_operation_whose_process_ended_fails_and_says_so(nats_server: NatsServer) -> None:
     async with (
         doomed(nats_server) as (_, dying, proxy),
-        ProcessClient.connect(nats_server.url) as client,
+        ProcessClient.connect(nats_server.url, options=IMPATIENT) as client,
     ):
         run = await started(client, dying)
         proxy.blackhole()
@@ -98,7 +100,7 @@ async def test_an_operation_that_may_runs_again_in_another_process(nats_server: 
     process = Process()
     async with (
         doomed(nats_server, resume="run-again") as (_, dying, proxy),
-        ProcessClient.connect(nats_server.url) as client,
+        ProcessClient.connect(nats_server.url, options=IMPATIENT) as client,
         ProcessService.connect(nats_server.url, options=QUICK) as second,
     ):
         run = await started(client, dying)
@@ -185,7 +187,7 @@ async def test_an_operation_that_has_not_begun_runs_elsewhere_whatever_its_polic
 ) -> None:
     async with (
         doomed(nats_server, concurrency=1) as (_, dying, proxy),
-        ProcessClient.connect(nats_server.url) as client,
+        ProcessClient.connect(nats_server.url, options=IMPATIENT) as client,
     ):
         begun = await started(client, dying)
         waiting = await client.process.start(REQUEST)
@@ -254,7 +256,7 @@ async def test_no_process_takes_what_a_live_one_runs(nats_server: NatsServer) ->
 async def test_a_short_outage_changes_nothing(nats_server: NatsServer) -> None:
     async with (
         doomed(nats_server, resume="run-again") as (_, process, proxy),
-        ProcessClient.connect(nats_server.url) as client,
+        ProcessClient.connect(nats_server.url, options=IMPATIENT) as client,
     ):
         run = await started(client, process)
         proxy.cut()

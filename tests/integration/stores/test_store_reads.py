@@ -21,7 +21,7 @@ from tests.support.proxy import Proxy
 
 CONTENT = os.urandom(8_000_000)
 MEMORY_MAX_MIB = 64
-LARGE_BYTES = 256 * 1024 * 1024
+LARGE_BYTES = 128 * 1024 * 1024
 
 
 @pytest.fixture
