@@ -73,7 +73,7 @@ def render_manifest(name: str, template: Template) -> str:
     context = {
         "name": name,
         "title": name.replace("-", " ").replace("_", " ").title(),
-        "editor_schema": f"schema/{Path(_EDITOR_SCHEMA).name}",
+        "editor_schema": f"./schema/{Path(_EDITOR_SCHEMA).name}",
     }
     return _render(f"{template}/manifest.json", context)
 
