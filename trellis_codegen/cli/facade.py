@@ -16,7 +16,7 @@ __all__ = ["find_targets", "run"]
 
 _NO_TARGET = (
     "no manifest is given, and no pyproject.toml in this folder or above has a [[tool.trellis-gen.contracts]]; "
-    "name a manifest, as in: trellis-gen facade contracts/orders_service.manifest.json"
+    "name a manifest, as in: trellis-gen facade contracts/orders_service.manifest.json; trellis-gen init starts a project"
 )
 
 
