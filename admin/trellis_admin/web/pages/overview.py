@@ -38,9 +38,10 @@ _SORTS: Final[dict[str, Callable[[QueueRow], Any]]] = {
     "ended": lambda queue: -queue.ended_per_minute,
     "dead": lambda queue: -queue.dead,
 }
-_COLUMNS: Final = (
+_SERVICE: Final = ("Service", "c-3 c-4", "")
+_COLUMNS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Queue", "", "queue"),
-    ("Service", "c-3", ""),
+    _SERVICE,
     ("Waiting", "num", "waiting"),
     ("Oldest", "num c-2", "oldest"),
     ("History", "c-3", ""),
@@ -89,6 +90,7 @@ async def show_overview(request: Request) -> Response:
     pauses = await console.read_pauses()
     series = view.completed_series
     sort = request.query_params.get("sort", "waiting")
+    services = len({queue.service for queue in view.queues})
     values: dict[str, object] = {
         "view": view,
         "period": period,
@@ -109,9 +111,11 @@ async def show_overview(request: Request) -> Response:
         "ceiling": charts.nice_ceiling(max(series.values, default=0), parts=2),
         "low_ceiling": charts.nice_ceiling(_tallest(view)),
         "labels": charts.time_labels(series.start, series.start + series.step * (len(series.values) - 1), 5),
-        "columns": [_column(request, column, sort) for column in _COLUMNS],
+        "columns": [
+            _column(request, column, sort) for column in _COLUMNS if services > 1 or column is not _SERVICE
+        ],
         "queues": sorted(view.queues, key=_SORTS.get(sort, _SORTS["waiting"])),
-        "services": len({queue.service for queue in view.queues}),
+        "services": services,
         "paused": {pause.prefix for pause in pauses},
     }
     return await show(request, "overview.html", "overview", values)
