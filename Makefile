@@ -81,12 +81,13 @@ format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## regenerate the example, the golden packages and the references of the manifest, logs and rules
+generate: $(STAMP) ## regenerate the example, the golden packages and the references of the manifest, rules, errors and logs
 	@$(BIN)/trellis-gen facade
 	@$(BIN)/python -m tests.golden.refresh
 	@$(BIN)/trellis-gen schema --markdown > docs/reference/manifest.md
 	@$(BIN)/python -m tests.house.log_reference
 	@$(BIN)/python -m tests.house.rule_reference
+	@$(BIN)/python -m tests.house.error_reference
 	@$(BIN)/python -m tests.house.breaking_reference
 	@$(BIN)/python -m tests.house.proof_reference
 

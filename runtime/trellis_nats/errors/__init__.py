@@ -39,7 +39,15 @@ TrellisError
 │   ├── ValidationError           the request or the response does not match its schema
 │   ├── AuthError                 the caller is not authorised
 │   ├── FeedInterrupted           a feed ended although its handler did not; open it again
-ba│   └── RemoteError               an error of a type this contract does not declare
+│   ├── RemoteError               an error of a type this contract does not declare
+│   ├── OperationError            an operation cannot do what was asked, or ended without a result
+│   │   ├── OperationNotFound     no operation with this id is stored
+│   │   ├── OperationAlreadyTerminal  it has ended
+│   │   ├── OperationMismatch     the id belongs to another operation
+│   │   ├── OperationCancelled    it was cancelled
+│   │   └── OperationInterrupted  its process ended, and part of the work may be done
+│   └── TransferError             a download or an upload failed
+│       └── UploadFailed          `operation.upload` failed; nothing is stored
 ├── KvError
 │   ├── KeyExists                 `create` found an existing value
 │   ├── RevisionMismatch          `update` found another revision

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 __all__ = ["InvalidPayload", "TrellisError", "UpcastFailed"]
 
 _NAMED_MAX: Final = 10
+_PACKAGE: Final = __name__.rpartition(".")[0]
 
 
 class TrellisError(Exception):
-    """The root of every error that this runtime raises on purpose."""
+    """The root of every error that this runtime raises on purpose.
+
+    Remedy: Catch a subclass; catch this one only to log or to translate whatever the runtime raises.
+    """
+
+    docs: ClassVar[str] = "reference/errors.md#trelliserror"
+    """The page of the documentation about the class, and the place in it; of a generated error that of `DeclaredError`."""
+
+    def __init_subclass__(cls) -> None:
+        """Name the place of a class of the runtime."""
+        super().__init_subclass__()
+        if cls.__module__.startswith(_PACKAGE):
+            cls.docs = f"reference/errors.md#{cls.__name__.lower()}"
 
 
 class InvalidPayload(TrellisError):
     """A value does not match its schema.
 
     The text names the first ten places and rules, never the value, which may be secret.
+
+    Remedy: Compare the value with the schema at the places in `issues`. If another version of the
+    contract wrote it, register an upcaster or deploy the version that reads it.
     """
 
     def __init__(
@@ -54,6 +70,9 @@ class UpcastFailed(InvalidPayload):
 
     The exception that it raised is the `__cause__`, and the text has that exception's text. Of pydantic's `ValidationError`,
     which holds the payload, the text has the places and rules, and there is no `__cause__`.
+
+    Remedy: Correct the upcaster: it returns a payload of this version for every payload of the old one.
+    The job waits or fails, and an operator can retry it.
     """
 
     def __init__(

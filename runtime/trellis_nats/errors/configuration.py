@@ -25,19 +25,37 @@ _REMEDY: Final = (
 
 
 class ConfigurationError(TrellisError):
-    """The program or its settings are wrong; retrying does not help."""
+    """The program or its settings are wrong; retrying does not help.
+
+    Remedy: Correct the program or its `Options` as the text says, and start again.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"docs/{self.docs} says what to do")
 
 
 class IncompatiblePackage(ConfigurationError):
-    """The generated package needs another version of the runtime."""
+    """The generated package needs another version of the runtime.
+
+    Remedy: Upgrade the one that the text names, or generate the package again with the installed
+    trellis-gen.
+    """
 
 
 class HandlerConflict(ConfigurationError):
-    """The surface already has a handler, or its worker was started before the handler was registered."""
+    """The surface already has a handler, or its worker was started before the handler was registered.
+
+    Remedy: Register each handler once, and all of them before `run()` or `start()`.
+    """
 
 
 class ProvisioningError(ConfigurationError):
-    """Streams, consumers or buckets that the contract needs are missing or differ. The text has a line for each problem."""
+    """Streams, consumers or buckets that the contract needs are missing or differ. The text has a line for each problem.
+
+    Remedy: Run `trellis provision plan PACKAGE` to see the differences and `apply` to make them, or give
+    the account the role `provisioner`.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -46,7 +64,10 @@ class ProvisioningError(ConfigurationError):
 
 
 class PermissionsMissing(ConfigurationError):
-    """The account lacks permissions that the service needs. Nothing was started. The text has a line for each of them."""
+    """The account lacks permissions that the service needs. Nothing was started. The text has a line for each of them.
+
+    Remedy: Give the account what `trellis permissions worker PACKAGE` prints.
+    """
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__("\n".join(("the account lacks permissions:", *missing, _REMEDY)))
@@ -55,7 +76,10 @@ class PermissionsMissing(ConfigurationError):
 
 
 class TimedeltaExpected(ConfigurationError, TypeError):
-    """A duration is not a `timedelta`. Numbers are never taken as seconds: elsewhere they are milliseconds."""
+    """A duration is not a `timedelta`. Numbers are never taken as seconds: elsewhere they are milliseconds.
+
+    Remedy: Pass a `timedelta`, such as `timedelta(seconds=5)`.
+    """
 
     def __init__(self, name: str, value: object) -> None:
         hint = f": write timedelta(seconds={value!r})" if isinstance(value, int | float) else ""
@@ -83,7 +107,11 @@ def require_text(name: str, value: object) -> None:
 
 
 class WrongEventLoop(ConfigurationError, RuntimeError):
-    """A call that must run on the event loop which connected runs elsewhere. Nothing was sent."""
+    """A call that must run on the event loop which connected runs elsewhere. Nothing was sent.
+
+    Remedy: Use `blocking.run(…)` from other threads, `await` on the event loop that connected, and
+    connect again after a fork.
+    """
 
     OTHER: ClassVar[str] = (
         "the call does not run on the event loop that connected; nothing was sent. From another thread or event loop, use "

@@ -38,13 +38,18 @@ contract."""
 
 
 class JobError(TrellisError):
-    """The root of the job errors."""
+    """The root of the job errors.
+
+    Remedy: Catch a subclass.
+    """
 
 
 class ActionRefused(JobError):
     """An action on a job was not done, because of what the job has become. Nothing was stored.
 
     The text says what happened to the job, and when: "it had completed 0.2 s earlier".
+
+    Remedy: Look at the job as it is now (`state`, `event`), and decide again.
     """
 
     def __init__(
@@ -78,11 +83,17 @@ class JobFailed(JobError):
     """The job failed: the handler gave up, or the last attempt failed.
 
     A handler that raises it ends the job as `failed` without another attempt.
+
+    Remedy: Correct what the text names, then `ref.retry(…)`. In a handler, raise it only where another
+    attempt cannot help.
     """
 
 
 class JobRetry(JobError):
     """Raised by a handler: run the job again after `after`, or after the queue's backoff.
+
+    Remedy: Raise it in a handler, with `after=` where a certain time must pass; it is never raised by
+    the runtime.
 
     Raises:
         ValueError: `after` is negative, or longer than 30 days.
@@ -102,15 +113,26 @@ class JobRetry(JobError):
 
 
 class JobCancelled(JobError):
-    """The job was cancelled. A handler that sees `job.is_cancelled` raises it, or simply returns."""
+    """The job was cancelled. A handler that sees `job.is_cancelled` raises it, or simply returns.
+
+    Remedy: Nothing: the job was cancelled on purpose. Create a new job if its work is needed.
+    """
 
 
 class JobExpired(JobError):
-    """The job's deadline passed before it ended."""
+    """The job's deadline passed before it ended.
+
+    Remedy: Create the job again, with a later `deadline`, or raise `defaultDeadlineMs`. Look at whether
+    workers keep up.
+    """
 
 
 class JobNotEnqueued(JobError):
-    """The job's concurrency key is full. Nothing was stored; `queue.submit` returns a value instead."""
+    """The job's concurrency key is full. Nothing was stored; `queue.submit` returns a value instead.
+
+    Remedy: Wait for a job of the key to end, use `submit`, which returns the outcome, or raise
+    `maxActive` or `maxQueuedPerKey`.
+    """
 
     def __init__(
         self,
@@ -142,12 +164,22 @@ class JobNotEnqueued(JobError):
 
 
 class JobSkipped(JobError):
-    """A newer job of the same concurrency key replaced the job."""
+    """A newer job of the same concurrency key replaced the job.
+
+    Remedy: Nothing: the newer job does the work. Use another `whenFull` if each job must run.
+    """
 
 
 class JobStale(JobError):
-    """The job's lease on its concurrency key expired while it was active, and a waiting job took its slot."""
+    """The job's lease on its concurrency key expired while it was active, and a waiting job took its slot.
+
+    Remedy: Make `ackWaitMs` or `heartbeatTtlMs` longer than the longest pause of a worker, and look at
+    why it was silent.
+    """
 
 
 class JobNotFound(JobError):
-    """No job with this id is stored: it never existed, or its events were purged."""
+    """No job with this id is stored: it never existed, or its events were purged.
+
+    Remedy: Check the id and the queue. Histories are kept for 90 days, unless they are purged earlier.
+    """

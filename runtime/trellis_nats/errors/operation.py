@@ -15,7 +15,10 @@ __all__ = [
 
 
 class OperationError(RpcError):
-    """An operation cannot do what was asked, or ended without a result."""
+    """An operation cannot do what was asked, or ended without a result.
+
+    Remedy: Catch a subclass.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -24,7 +27,10 @@ class OperationError(RpcError):
 
 
 class OperationNotFound(OperationError):
-    """No operation with this id is stored."""
+    """No operation with this id is stored.
+
+    Remedy: Check the id. A service removes the record of an operation some time after its end.
+    """
 
     def __init__(self, operation_id: str) -> None:
         super().__init__(f"Operation not found: {operation_id}")
@@ -32,7 +38,10 @@ class OperationNotFound(OperationError):
 
 
 class OperationAlreadyTerminal(OperationError):
-    """The operation has ended: it cannot be cancelled or completed, and takes no signals."""
+    """The operation has ended: it cannot be cancelled or completed, and takes no signals.
+
+    Remedy: Read how it ended with `run.get()`; start a new operation if its work is needed.
+    """
 
     def __init__(self, operation_id: str, state: str | None = None) -> None:
         super().__init__(f"Operation already terminal: {operation_id}" + (f" ({state})" if state else ""))
@@ -42,7 +51,10 @@ class OperationAlreadyTerminal(OperationError):
 
 
 class OperationMismatch(OperationError):
-    """The id belongs to another operation of the contract."""
+    """The id belongs to another operation of the contract.
+
+    Remedy: Use the operation that `actual` names.
+    """
 
     def __init__(self, operation_id: str, *, expected: str, actual: str | None = None) -> None:
         super().__init__(
@@ -56,7 +68,10 @@ class OperationMismatch(OperationError):
 
 
 class OperationCancelled(OperationError):
-    """The operation was cancelled. A handler that stops early may raise it."""
+    """The operation was cancelled. A handler that stops early may raise it.
+
+    Remedy: Nothing: a caller cancelled it. Start a new one if its work is needed.
+    """
 
     def __init__(self, operation_id: str = "") -> None:
         super().__init__(f"Operation cancelled: {operation_id}" if operation_id else "Operation cancelled")
@@ -67,4 +82,7 @@ class OperationInterrupted(OperationError):
     """The process that ran the operation ended, and its handler may have done part of the work.
 
     It is not run again, unless its service registers the handler with `resume="run-again"`.
+
+    Remedy: Start it again, or let the service register the handler with `resume="run-again"` if
+    repeating it does no harm.
     """

@@ -21,13 +21,18 @@ __all__ = [
 
 
 class RpcError(TrellisError):
-    """A call was answered with an error."""
+    """A call was answered with an error.
+
+    Remedy: Catch a subclass.
+    """
 
 
 class DeclaredError(RpcError):
     """The base of the error classes that are generated from a contract's `errors`.
 
     A handler raises one; the caller's `await` raises the same class with the same fields.
+
+    Remedy: Catch the generated class; the contract says what it means.
     """
 
     error_type: ClassVar[str]
@@ -52,7 +57,10 @@ class DeclaredError(RpcError):
 
 
 class UnexpectedError(RpcError):
-    """The handler failed in a way that the contract does not declare."""
+    """The handler failed in a way that the contract does not declare.
+
+    Remedy: Search the service's log for `id`: the traceback stands there.
+    """
 
     def __init__(self, message: str = "An unexpected error has occurred", *, id: str | None = None) -> None:  # noqa: A002 - the wire's name
         super().__init__(message if id is None else f"{message} (id {id})")
@@ -61,7 +69,11 @@ class UnexpectedError(RpcError):
 
 
 class ValidationError(RpcError):
-    """The request or the response does not match its schema."""
+    """The request or the response does not match its schema.
+
+    Remedy: Compare the request with the schema at the places in `issues`. If the digests differ,
+    generate the package of the caller again.
+    """
 
     def __init__(
         self,
@@ -83,7 +95,10 @@ class ValidationError(RpcError):
 
 
 class AuthError(RpcError):
-    """The caller is not authorised."""
+    """The caller is not authorised.
+
+    Remedy: Give the caller the capability that `reason` names.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Auth failed: {reason}")
@@ -96,11 +111,16 @@ class FeedInterrupted(RpcError):
     """A feed ended although its handler did not: events may be missing, and none follow. Open the feed again.
 
     The text says why: a connection was lost, the service stopped or is silent, or the reader is too slow.
+
+    Remedy: Open the feed again, and read the present state first, because events may be missing.
     """
 
 
 class RemoteError(RpcError):
-    """The service answered with an error of a type that this contract does not declare."""
+    """The service answered with an error of a type that this contract does not declare.
+
+    Remedy: Generate the package again from the contract that the service has now.
+    """
 
     def __init__(self, error: Mapping[str, object]) -> None:
         super().__init__(f"Remote error: {error.get('type')}: {error.get('message')}")

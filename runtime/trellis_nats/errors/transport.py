@@ -22,27 +22,47 @@ __all__ = [
 
 
 class TransportError(TrellisError):
-    """NATS failed: connection, server, stream or permission."""
+    """NATS failed: connection, server, stream or permission.
+
+    Remedy: Retry later. Handlers need not catch it: their job runs again.
+    """
 
 
 class CannotConnect(TransportError):
-    """The first connection failed. The text names the server, never a credential."""
+    """The first connection failed. The text names the server, never a credential.
+
+    Remedy: Check the address, the credentials and that the server runs; `trellis doctor` checks the
+    rest.
+    """
 
 
 class NotConnected(TransportError):
-    """There is no connection to the server. Nothing was sent."""
+    """There is no connection to the server. Nothing was sent.
+
+    Remedy: Wait: the connection is restored in the background. `/readyz` is red until then.
+    """
 
 
 class RequestTimeout(TransportError):
-    """No reply arrived in time."""
+    """No reply arrived in time.
+
+    Remedy: Repeat the call if doing it twice does no harm: the other side may have done it.
+    """
 
 
 class NoResponders(TransportError):
-    """No process listens on the subject, or the stream behind it does not exist."""
+    """No process listens on the subject, or the stream behind it does not exist.
+
+    Remedy: Start the service that answers, or `trellis provision apply PACKAGE` if a stream is missing.
+    """
 
 
 class PermissionDenied(TransportError):
-    """The account may not publish or subscribe to the subject."""
+    """The account may not publish or subscribe to the subject.
+
+    Remedy: Give the account the permission for `subject`: `trellis permissions ROLE PACKAGE` prints what
+    a role needs.
+    """
 
     def __init__(self, operation: str, subject: str) -> None:
         super().__init__(f'the account may not {operation} "{subject}"')
@@ -52,7 +72,10 @@ class PermissionDenied(TransportError):
 
 
 class PayloadTooLarge(TransportError):
-    """The message exceeds the limit of the server or the bucket. Nothing was stored."""
+    """The message exceeds the limit of the server or the bucket. Nothing was stored.
+
+    Remedy: Keep large data in a store and send its key, or raise `max_payload` of the server.
+    """
 
     def __init__(self, subject: str, *, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
@@ -64,7 +87,11 @@ class PayloadTooLarge(TransportError):
 
 
 class ApiError(TransportError):
-    """JetStream answered with an error."""
+    """JetStream answered with an error.
+
+    Remedy: Search for `err_code` in the documentation of nats-server; `trellis doctor` names what is
+    wrong with streams and consumers.
+    """
 
     def __init__(self, *, request: str, code: int, err_code: int, description: str) -> None:
         super().__init__(f"{request}: {description} (code {code}, err_code {err_code})")
@@ -75,11 +102,17 @@ class ApiError(TransportError):
 
 
 class WrongLastSequence(ApiError):
-    """A compare-and-set write was refused because another writer was first."""
+    """A compare-and-set write was refused because another writer was first.
+
+    Remedy: Read again what is stored, and decide again.
+    """
 
 
 class MalformedJobEvent(TransportError):
-    """An event in a job's history cannot be parsed. It is left in place, and the job does not start."""
+    """An event in a job's history cannot be parsed. It is left in place, and the job does not start.
+
+    Remedy: Run the version that wrote the event, or delete the message after looking at it.
+    """
 
     def __init__(self, subject: str, *, stream: str, sequence: int) -> None:
         super().__init__(
@@ -92,7 +125,10 @@ class MalformedJobEvent(TransportError):
 
 
 class MalformedKeyRecord(TransportError):
-    """The record of a concurrency key cannot be parsed. It is left in place, and no job of the key starts."""
+    """The record of a concurrency key cannot be parsed. It is left in place, and no job of the key starts.
+
+    Remedy: Delete the record when no job of the key runs.
+    """
 
     def __init__(self, key: str, *, bucket: str, name: str, problem: str) -> None:
         super().__init__(
@@ -106,8 +142,14 @@ class MalformedKeyRecord(TransportError):
 
 
 class KeyContended(TransportError):
-    """Other writers changed the record of a concurrency key so often that no write succeeded. Nothing was stored."""
+    """Other writers changed the record of a concurrency key so often that no write succeeded. Nothing was stored.
+
+    Remedy: Create the job again after a moment, or spread the jobs over more keys.
+    """
 
 
 class WriteUnknown(TransportError):
-    """The acknowledgement of a write was lost. The write may be stored, now or a moment later."""
+    """The acknowledgement of a write was lost. The write may be stored, now or a moment later.
+
+    Remedy: Look at whether it is stored, or repeat the write with the same idempotency key or id.
+    """

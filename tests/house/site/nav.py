@@ -98,7 +98,10 @@ NAV: Final = (
             Section("Python", _API),
             Section(
                 "More",
-                ("reference/logs.md", "reference/heartbeats.md", "reference/wire.md", "reference/*.md"),
+                (
+                    *("reference/errors.md", "reference/logs.md", "reference/heartbeats.md"),
+                    *("reference/wire.md", "reference/*.md"),
+                ),
             ),
         ),
     ),

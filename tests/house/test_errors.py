@@ -1,0 +1,48 @@
+"""docs/reference/errors.md lists the errors of the runtime, each with a remedy and at the place that the error names."""
+
+import re
+import traceback
+
+from trellis_nats import errors
+from trellis_nats.errors import ConfigurationError, DeclaredError, JobNotFound, ProvisioningError
+
+from tests.house.error_reference import PAGE, draw_tree, list_classes, reference_page, split_docstring
+
+
+def test_the_error_reference_is_fresh() -> None:
+    assert reference_page() == PAGE.read_text(encoding="utf-8"), "run make generate"
+
+
+def test_every_error_has_a_place_and_a_remedy() -> None:
+    classes = list_classes()
+
+    assert {error.__name__ for error in classes} == {*errors.__all__}
+    for error in classes:
+        meaning, remedy = split_docstring(error)
+        assert meaning
+        assert remedy.endswith((".", ")")), error.__name__
+        anchor = error.docs.removeprefix("reference/errors.md#")
+        assert f"\n## {error.__name__}\n" in reference_page()
+        assert anchor == error.__name__.lower()
+
+
+def test_the_tree_of_the_module_names_every_error() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+
+    assert sorted(drawn) == sorted(re.findall(r"[├└]── (\w+)", draw_tree()))
+
+
+def test_a_generated_error_has_the_place_of_its_base() -> None:
+    class NotFoundError(DeclaredError):
+        """One of a contract."""
+
+    assert NotFoundError.docs == DeclaredError.docs == "reference/errors.md#declarederror"
+
+
+def test_a_traceback_of_a_mistake_names_the_place_once() -> None:
+    mistakes = [ConfigurationError("wrong"), ProvisioningError(["a stream is missing"])]
+
+    for error in mistakes:
+        text = "".join(traceback.format_exception(error))
+        assert text.count(f"docs/{error.docs} says what to do") == 1
+    assert "docs/" not in "".join(traceback.format_exception(JobNotFound("j")))
