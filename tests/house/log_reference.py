@@ -85,9 +85,8 @@ def log_calls(tree: ast.AST) -> Iterator[ast.Call]:
             case ast.Attribute(attr="write", value=owner):
                 if "throttle" in ast.unparse(owner):
                     yield node
-            case ast.Attribute(attr=method, value=owner):
-                is_logger = ast.unparse(owner).rpartition(".")[2] in {"_log", "log", "_logger", "logger"}
-                if is_logger and (method in _METHODS or method == "log"):
+            case ast.Attribute(attr=method, value=owner) if method in _METHODS or method == "log":
+                if ast.unparse(owner).rpartition(".")[2] in {"_log", "log", "_logger", "logger"}:
                     yield node
             case ast.Name(id="log_exception"):
                 yield node
@@ -119,7 +118,10 @@ def reference_page() -> str:
 def _uses() -> defaultdict[str, _Uses]:
     uses: defaultdict[str, _Uses] = defaultdict(_Uses)
     for path in sources():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "LogEvent" not in text:
+            continue
+        tree = ast.parse(text)
         helpers = _helpers(tree)
         own: defaultdict[str, _Uses] = defaultdict(_Uses)
         for function in ast.walk(tree):
@@ -186,7 +188,9 @@ def _events_in(tree: ast.AST) -> set[str]:
     return {
         node.attr
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "LogEvent"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "LogEvent"
     }
 
 

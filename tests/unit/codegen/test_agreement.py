@@ -14,6 +14,8 @@ from tests.support.generated import adapter, generated
 from tests.support.judging import judge_of
 from tests.unit.codegen.contracts import JsonObject, contract
 
+FEW = settings().max_examples // 3
+"""How many examples are taken of what costs a generated package each: more with the profile of `make faults`."""
 NAMES = st.sampled_from(["id", "orderId", "class", "copy"])
 WORDS = st.sampled_from(["", "a", "ab", "abc", "x-1", "5"])
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 6, 1.0, 2.0, 1.5, -0.5, 2**70])
@@ -127,7 +129,7 @@ def written(model: TypeAdapter[object], value: JsonValue) -> JsonValue:
 
 @pytest.mark.timeout(300)
 @settings(
-    max_examples=25,
+    max_examples=FEW,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

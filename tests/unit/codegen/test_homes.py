@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from tests.support.generated import generated
 from tests.unit.codegen.contracts import TEXT, JsonObject, contract, manifest
+from tests.unit.codegen.test_agreement import FEW
 from trellis_codegen.plan.models import ModelModule, ModelsPlan, plan_models
 from trellis_codegen.problems import ProblemsFound, Severity, place
 
@@ -312,7 +313,7 @@ def importable(module: ModelModule) -> set[str]:
     return set(module.exported)
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=FEW, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(RANDOM_SCHEMAS, st.randoms(use_true_random=False))
 def test_no_edit_elsewhere_changes_what_users_import(
     schemas: dict[str, JsonValue], chooser: random.Random
@@ -330,7 +331,7 @@ def test_no_edit_elsewhere_changes_what_users_import(
 
 
 @settings(
-    max_examples=15,
+    max_examples=FEW,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

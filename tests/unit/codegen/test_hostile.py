@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from tests.unit.codegen.contracts import JsonObject, contract, job, rpc
+from tests.unit.codegen.test_agreement import FEW
 from trellis_codegen.contract.reading import read_manifest
 from trellis_codegen.plan.package import plan_package
 from trellis_codegen.problems import ProblemsFound
@@ -79,7 +80,7 @@ def judged(name: str, text: str) -> None:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=FEW, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(hostile_contracts())
 def test_no_text_of_a_contract_becomes_code(document: JsonValue) -> None:

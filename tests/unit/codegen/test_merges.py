@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 from tests.support.generated import adapter, generated
 from tests.support.judging import judge_of
 from tests.unit.codegen.contracts import TEXT, JsonObject, contract, manifest
-from tests.unit.codegen.test_agreement import SCHEMAS, accepts, candidates, lists, objects, written
+from tests.unit.codegen.test_agreement import FEW, SCHEMAS, accepts, candidates, lists, objects, written
 from trellis_codegen.plan.models import plan_models
 from trellis_codegen.problems import Problem
 
@@ -160,7 +160,7 @@ MERGES: st.SearchStrategy[JsonValue] = st.tuples(PLACES, ALIKE).map(lambda drawn
 
 @pytest.mark.timeout(300)
 @settings(
-    max_examples=15,
+    max_examples=FEW,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
