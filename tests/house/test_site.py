@@ -152,12 +152,14 @@ def test_a_site_with_a_fault_is_not_accepted(tmp_path: Path) -> None:
 
 
 def test_the_list_for_language_models_has_title_address_and_first_sentence(tmp_path: Path) -> None:
-    (tmp_path / "index.md").write_text("# Trellis\n\n```python\nx. y\n```\n\nTyped *jobs*. More.\n")
-    (tmp_path / "why.md").write_text("# `why`\n\n**Context.** It [broke](index.md) at night: twice.\n")
+    (tmp_path / "index.md").write_text(
+        "# Trellis\n\n```python\nx. y\n```\n\nreturns. It.\n\n- One.\n\nTyped *jobs*. More.\n"
+    )
+    (tmp_path / "why.md").write_text("# `why`\n\n**Context.** [`[[It]]`](index.md) broke at night: twice.\n")
 
     assert llms_text((Section("Start", ("index.md", "why.md")),), tmp_path) == (
         "# Trellis\n\n> Typed jobs.\n\n## Start\n\n"
-        "- [Trellis](index.md): Typed jobs.\n- [why](why.md): It broke at night.\n"
+        "- [Trellis](index.md): Typed jobs.\n- [why](why.md): [[It]] broke at night.\n"
     )
 
 

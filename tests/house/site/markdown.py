@@ -11,6 +11,7 @@ __all__ = ["anchors_of", "description_of", "is_external", "links_of", "replace_l
 _CODE: Final = re.compile(r"^(```+|~~~+).*?^\1[`~]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"(?<=\]\()([^()\s]+)(?=\))")
 _HEADING: Final = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+_LINKED: Final = re.compile(r"!?\[(\[*[^]]*\]*)\]\([^)]*\)")
 _STATED_ANCHOR: Final = re.compile(r"""<\w+ (?:id|name)=["']([^"']+)["']""")
 
 
@@ -27,10 +28,13 @@ def title_of(text: str) -> str:
 
 
 def description_of(text: str) -> str:
-    """Return the first sentence of the first paragraph, without markup; empty if there is none."""
+    """Return the first sentence of the first paragraph, without markup; empty if there is none.
+
+    A paragraph that begins in lower case continues a block of code, and is passed over.
+    """
     for paragraph in re.split(r"\n\s*\n", _without_code_blocks(text)):
         line = " ".join(paragraph.split()).removeprefix("**Context.** ").removeprefix("**Decision.** ")
-        if line and line[0] not in "#|<!":
+        if line and line[0] not in "#|<!-" and not line[0].islower():
             sentence = re.match(r"(.+?[.:])(?: |$)", _without_markup(line))
             return (sentence[1] if sentence else _without_markup(line)).rstrip(":.") + "."
     return ""
@@ -91,4 +95,4 @@ def _without_code_blocks(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return re.sub(r"[`*]|!?\[(\[?[^]]*\]*)\]\([^)]*\)", lambda found: found[1] or "", text).strip()
+    return _LINKED.sub(r"\1", re.sub(r"[`*]", "", text)).strip()

@@ -95,7 +95,7 @@ NAV: Final = (
                     "reference/audit.md",
                 ),
             ),
-            Section("Python", _API),
+            Section("Python", ("reference/error*.md", *_API)),
             Section(
                 "More",
                 (
