@@ -1,7 +1,10 @@
 """The built wheels, in an environment that holds nothing else."""
 
+import json
+import re
 import subprocess
 import sys
+from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -79,6 +82,43 @@ def test_the_wheels_work_in_an_empty_environment(wheels: dict[str, Path], tmp_pa
     assert with_command & (GENERATOR_ONLY - {"typer"}) == set()
     assert "PACKAGE" in planning
     assert "CONTRACT" in auditing
+
+
+def test_the_page_of_a_distribution_on_an_index_is_complete(wheels: dict[str, Path]) -> None:
+    """An index shows the description without the files next to it, so a relative link of it would lead nowhere."""
+    for wheel in wheels.values():
+        with ZipFile(wheel) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
+            metadata = message_from_bytes(archive.read(name))
+        text = str(metadata.get_payload())
+
+        assert text.startswith(f"# {metadata['Name']}\n")
+        assert re.findall(r"\]\((?!https:)", text) == []
+        for extra in metadata.get_all("Provides-Extra", []):
+            assert f"| `{metadata['Name']}[{extra}]` |" in text
+        assert metadata["Author"] == "Trellis for Python"
+        assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_a_service_may_have_any_black(wheels: dict[str, Path]) -> None:
+    """What a service installs pins nothing of what the generator pins."""
+    found = run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--ignore-installed",
+        "--quiet",
+        "--report",
+        "-",
+        wheels["trellis_nats"],
+        "black==23.1.0",
+    )
+
+    chosen = {each["metadata"]["name"]: each["metadata"]["version"] for each in json.loads(found)["install"]}
+    assert chosen["black"] == "23.1.0"
+    assert "trellis-nats" in chosen
 
 
 def test_all_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:
