@@ -207,7 +207,7 @@
   guardCount(document);
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-ask]");
+    const link = event.target.closest("a[data-ask], a[data-show]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     ask(link.href);
