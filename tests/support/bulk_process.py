@@ -12,7 +12,8 @@ from pathlib import Path
 import trellis_admin
 from trellis_admin.bulk import BulkRecord
 
-ROOT = Path(__file__).parents[2]
+from tests.support.python_process import PythonProcess, python_process
+
 LEASE = timedelta(seconds=1.5)
 """Short, so that a test does not wait long after a kill."""
 
@@ -31,29 +32,18 @@ async def main(url: str, db: str, bulk_id: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def bulk_process(url: str, db: Path, bulk_id: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def bulk_process(url: str, db: Path, bulk_id: str) -> AsyncGenerator[PythonProcess]:
     """Run it in a process of its own for the length of an `async with` block; it is killed at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.bulk_process", url, str(db), bulk_id),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
+    async with python_process("tests.support.bulk_process", url, db, bulk_id) as process:
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
-async def until_sent(process: asyncio.subprocess.Process, number: int) -> None:
+async def until_sent(process: PythonProcess, number: int) -> None:
     """Wait until the process has sent so many jobs.
 
     Raises:
         RuntimeError: it ended first.
     """
-    if process.stdout is None:
-        raise RuntimeError("the process has no output")
     async for line in process.stdout:
         if int(line.split()[1]) >= number:
             return

@@ -7,7 +7,6 @@ import contextlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from trellis_admin.audit_log.resources import open_admin_bucket
 from trellis_admin.duties import DutyOptions, FleetDuties, JobPlace
@@ -15,10 +14,9 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 
 from tests.support.eventually import eventually
+from tests.support.python_process import PythonProcess, python_process
 
 __all__ = ["duties_process"]
-
-ROOT = Path(__file__).parents[2]
 
 
 async def find_nothing(before: datetime, limit: int) -> Sequence[JobPlace]:
@@ -39,21 +37,12 @@ async def main(url: str, lease: timedelta) -> None:
 
 
 @contextlib.asynccontextmanager
-async def duties_process(url: str, lease: timedelta) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+async def duties_process(url: str, lease: timedelta) -> AsyncGenerator[PythonProcess, None]:
     """Run a replica that is elected, for the length of an `async with` block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.duties_process", url, str(lease.total_seconds())),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        if process.stdout is None or await process.stdout.readline() != b"leading\n":
+    async with python_process("tests.support.duties_process", url, lease.total_seconds()) as process:
+        if await process.stdout.readline() != b"leading\n":
             raise RuntimeError("the replica was not elected")
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 if __name__ == "__main__":
