@@ -30,6 +30,7 @@ _CONFIGURATION: Final = {
     # A file of its own for each page works from a folder and from a server.
     "use_directory_urls": False,
     "theme": {
+        "name": "material",
         "font": False,  # fonts of the reader's machine: others would be fetched
         "features": [
             "navigation.tabs",
@@ -42,12 +43,12 @@ _CONFIGURATION: Final = {
             {
                 "media": "(prefers-color-scheme: light)",
                 "scheme": "default",
-                "toggle": {"icon": "lucide/sun", "name": "Dark"},
+                "toggle": {"icon": "material/weather-sunny", "name": "Dark"},
             },
             {
                 "media": "(prefers-color-scheme: dark)",
                 "scheme": "slate",
-                "toggle": {"icon": "lucide/moon", "name": "Light"},
+                "toggle": {"icon": "material/weather-night", "name": "Light"},
             },
         ],
     },
