@@ -25,7 +25,6 @@ _RUN: Final = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
 """The workers of one run share a server."""
 _held: dict[Path, socket.socket] = {}
 """A connection to each server, which ends with the last of them."""
-_started: list[subprocess.Popen[bytes]] = []
 
 
 class PythonProcess:
@@ -148,13 +147,13 @@ def _find_server(*, is_developed: bool) -> Path:
 
 def _start(path: Path, *, is_developed: bool) -> None:
     mode = ("-X", "dev") if is_developed else ()
-    server = subprocess.Popen(
-        [sys.executable, *mode, "-m", "tests.support.fork_server", str(path)],
+    server = (sys.executable, *mode, "-m", "tests.support.fork_server", str(path))
+    # By a shell that ends at once: other workers may need the server for longer than this one.
+    with subprocess.Popen(
+        ["/bin/sh", "-c", '"$@" &', "sh", *server],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-    )
-    _started.append(server)
-    if server.stdout is None or server.stdout.readline() != b"ready\n":
-        raise RuntimeError("the server of forks did not start")
-    server.stdout.close()
+    ) as shell:
+        if shell.stdout is None or shell.stdout.readline() != b"ready\n":
+            raise RuntimeError("the server of forks did not start")
