@@ -12,9 +12,10 @@ from trellis_admin.queries import AttemptEnd, follow_history, history, read_hist
 from trellis_nats import JobFailed
 from trellis_nats._nats.connection import Connection
 from trellis_nats.errors import JobNotFound
-from trellis_nats.jobs.model.states import JobState
+from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.testing import NatsServer
 
+from tests.support.foreign_events import publish_foreign
 from tests.support.operating import operator_connection
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 from tests.support.stored_jobs import store_jobs
@@ -106,3 +107,27 @@ async def test_of_a_very_long_history_the_newest_reports_are_read(nats_server: N
     assert cut.is_cut
     assert [line.message for line in cut.logs] == ["line 9", "line 10", "line 11"]
     assert (cut.payload_size, cut.state) == (len(b'{"number":1}'), JobState.COMPLETED)
+
+
+async def test_a_job_with_very_many_attempts_keeps_what_began_and_ended_it(nats_server: NatsServer) -> None:
+    job_id = "01M8KT1SQRNGY82PMCC50CW60P"
+    again = [EventType.STARTED, EventType.RETRY] * 3
+    async with Shop.connect(nats_server.url) as shop, operator_connection(nats_server.url) as connection:
+        for kind in [EventType.CREATED, EventType.CHECKPOINT, EventType.STARTED, EventType.DEAD]:
+            fields = {"maxTries": 7} if kind is EventType.CREATED else {}
+            await publish_foreign(shop, kind, job_id, fields)
+        await publish_foreign(shop, EventType.RETRIED, job_id, {"maxTries": 9}, without="payload")
+        for kind in [*again, EventType.LOGGED, EventType.STARTED]:
+            await publish_foreign(shop, kind, job_id)
+        with patch.object(job_events, "_STATES_MAX", 3), patch.object(job_events, "_REPORTS_MAX", 1):
+            cut = await read_history(connection, PACK, job_id)
+
+    kinds = "created checkpoint dead retried started retry logged started"
+    assert [event.kind for event in cut.events] == kinds.split()
+    assert all(event.is_counted for event in cut.events)
+    assert (cut.is_cut, cut.state, cut.max_tries, cut.payload_size) == (
+        True,
+        JobState.ACTIVE,
+        9,
+        len(b'{"number": 1}'),
+    )
