@@ -104,7 +104,7 @@ def test_every_save_is_generated_and_reported(manifest: Path, watching: subproce
     assert "wrote __init__.py" in line_with(watching.stdout, " in ")
 
     manifest.write_text('{"format": "trellis.contr')
-    assert "not JSON" in line_with(watching.stdout, "error:")
+    assert "not JSON" in line_with(watching.stdout, "error[")
     edited = manifest.with_suffix(".new")
     edited.write_text(json.dumps(contract(jobs={"keep": job(maxDeliver=7)})))
     edited.replace(manifest)
@@ -128,7 +128,7 @@ def test_a_save_of_a_used_contract_generates_again(manifest: Path, watching: sub
     shop.write_text(json.dumps(contract(id="shop@v1", rpc={"Buy": rpc("Buy")})))
     assert "wrote __init__.py" in line_with(watching.stdout, "wrote")
     manifest.write_text(json.dumps(contract(uses={"required": {"shop": use}})))
-    assert "was not found" in line_with(watching.stdout, "error:")
+    assert "was not found" in line_with(watching.stdout, "error[")
     (manifest.parent / "pyproject.toml").write_text('[tool.trellis-gen]\nwith = ["shop.json"]\n')
     assert line_with(watching.stdout, "x.json: wrote")
 
