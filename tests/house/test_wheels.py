@@ -6,6 +6,7 @@ import subprocess
 import sys
 from email import message_from_bytes
 from pathlib import Path
+from tarfile import TarFile
 from zipfile import ZipFile
 
 import pytest
@@ -40,12 +41,17 @@ def make_environment(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Path]:
-    out = build_once(tmp_path_factory, worker_id, "wheels", build_wheels)
-    return {path.name.partition("-")[0]: path for path in out.glob("*.whl")}
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    return build_once(tmp_path_factory, worker_id, "wheels", build_distributions)
 
 
-def build_wheels(out: Path) -> None:
+@pytest.fixture(scope="module")
+def wheels(built: Path) -> dict[str, Path]:
+    return {path.name.partition("-")[0]: path for path in built.glob("*.whl")}
+
+
+def build_distributions(out: Path) -> None:
+    """Build each sdist, and each wheel from its sdist."""
     for source in (".", "runtime", "admin"):
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)
 
@@ -119,6 +125,24 @@ def test_a_service_may_have_any_black(wheels: dict[str, Path]) -> None:
     chosen = {each["metadata"]["name"]: each["metadata"]["version"] for each in json.loads(found)["install"]}
     assert chosen["black"] == "23.1.0"
     assert "trellis-nats" in chosen
+
+
+def test_an_sdist_has_its_own_files_only(built: Path) -> None:
+    own = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml"}  # hatchling always adds .gitignore
+    folders = {
+        "trellis_admin": own | {"README.md", "trellis_admin"},
+        "trellis_codegen": own | {"CHANGELOG.md", "templates", "trellis_codegen"},
+        "trellis_nats": own | {"README.md", "trellis_nats"},
+    }
+
+    found: dict[str, set[str]] = {}
+    for sdist in built.glob("*.tar.gz"):
+        with TarFile.open(sdist) as archive:
+            names = archive.getnames()
+        found[sdist.name.partition("-")[0]] = {name.split("/")[1] for name in names}
+        assert [name for name in names if name.endswith(".pyc")] == []
+
+    assert found == folders
 
 
 def test_all_wheels_carry_their_licence_and_their_types(wheels: dict[str, Path]) -> None:
