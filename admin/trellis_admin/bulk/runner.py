@@ -144,9 +144,6 @@ class BulkRunner:
         """
         record = await self._change(self._take_over)
         self._is_counted = not record.restarts
-        other = await self._until_answered(partial(self.world.find_roll_back, record))
-        if other is not None:
-            record = await self._change(partial(changes.stop, runner=self.me, note=other))
         while record.runner == self.me and self.is_held():
             try:
                 if not self._is_counted:
@@ -186,6 +183,11 @@ class BulkRunner:
         began = asyncio.get_running_loop().time()
         size = _chunk_size(record)
         selected = await self.world.select(record, limit=size + 1)
+        # The stream may be restored from a backup at any time. What it has now is looked at after the selection: jobs that were
+        # selected before a roll-back are acted upon only where they are as they were.
+        other = await self.world.find_roll_back(record)
+        if other is not None:
+            return await self._change(partial(changes.stop, runner=self.me, note=other))
         chunk, is_last = selected[:size], len(selected) <= size
         self._is_counted = False
         acted = await bounded_gather(chunk, partial(self._act, record))

@@ -68,8 +68,6 @@ class JobsWorld:
 
     async def find_roll_back(self, record: BulkRecord) -> str | None:
         """Return why the selection means other jobs than it did: sequences were used again for other messages."""
-        if record.at_stored is None:
-            return None
         info = await get_stream_info(self.session.connection, STREAM)
         match info:
             case {"state": {"last_seq": int(last)}} if last >= record.at:
@@ -77,7 +75,8 @@ class JobsWorld:
                     self.session.connection, STREAM, f"{EVENTS_PREFIX}.>", record.at
                 )
                 is_other = (
-                    found is not None
+                    record.at_stored is not None
+                    and found is not None
                     and found.sequence == record.at
                     and timestamp(found.time) != timestamp(record.at_stored)  # the record has milliseconds
                 )

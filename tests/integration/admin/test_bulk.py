@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import trellis_admin
@@ -19,7 +20,9 @@ from trellis_admin.bulk import (
     BulkState,
     CountDiffers,
 )
+from trellis_admin.bulk.runner import Selected
 from trellis_admin.bulk.store import BulkStore
+from trellis_admin.bulk.world import JobsWorld
 from trellis_admin.operator import Operator
 from trellis_admin.queries import FilterProblem
 from trellis_nats import Options
@@ -160,6 +163,30 @@ async def test_a_selection_of_a_stream_that_was_made_again_is_not_used(
             assert (stopped.state, stopped.sent) == (BulkState.STOPPED, 10)
             assert "rolled back or made again" in stopped.note
             assert not await actions_of(shop.jobs.runtime.connection)
+
+
+async def test_it_stops_when_the_stream_is_made_again_while_it_runs(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(shop_with(nats_server.url, 30))
+        operator = await stack.enter_async_context(operating(nats_server.url, tmp_path))
+        select = JobsWorld.select
+
+        async def select_after(world: JobsWorld, record: BulkRecord, *, limit: int) -> Sequence[Selected]:
+            if record.sent:
+                for stream in ("JOBS_WORK", "JOBS"):
+                    await call(shop.jobs.runtime.connection, f"STREAM.DELETE.{stream}")
+                await stack.enter_async_context(shop_with(nats_server.url, 60))
+            return await select(world, record, limit=limit)
+
+        bulk = await replay(operator, rate=40)
+        with patch.object(JobsWorld, "select", select_after):
+            stopped = await operator.bulk.run(bulk.id)
+
+        assert (stopped.state, stopped.sent) == (BulkState.STOPPED, 20)
+        assert "rolled back or made again" in stopped.note
+        assert not await actions_of(shop.jobs.runtime.connection)
 
 
 async def test_overlapping_replays_have_one_winner_for_each_job(
