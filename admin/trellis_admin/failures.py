@@ -20,6 +20,8 @@ from trellis_admin.terminal.asking import Declined
 from trellis_admin.terminal.tables import without_controls
 
 _DELETE_IT: Final = "choose another file with --db, or delete it: it is read again from the stream"
+_MAKE_ROOM: Final = "make room on its disk, or choose a file on another one with --db: what is missing is read again from the stream"
+_REPEAT: Final = "another process writes it: repeat the command, or choose another file with --db"
 
 __all__ = ["describe_failure", "exit_code_of"]
 
@@ -33,9 +35,19 @@ def describe_failure(error: Exception) -> tuple[str, ExitCode] | None:
     if isinstance(error, InvalidManifest):
         return str(error), ExitCode.INVALID
     code = exit_code_of(error)
-    if type(error) is sqlite3.DatabaseError:  # the file is damaged
-        error = ProjectionProblem(f"the projection cannot be used: {error}; {_DELETE_IT}")
+    if code is not None and isinstance(error, sqlite3.Error):
+        error = ProjectionProblem(f"the projection cannot be used: {error}; {_remedy(error)}")
     return None if code is None else (without_controls(f"trellis: {error}"), code)
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    match getattr(error, "sqlite_errorname", "").split("_"):  # only what SQLite itself raises has a name
+        case [_, "FULL" | "IOERR", *_]:
+            return _MAKE_ROOM
+        case [_, "BUSY" | "LOCKED", *_]:
+            return _REPEAT
+        case _:  # the file is damaged
+            return _DELETE_IT
 
 
 def exit_code_of(error: Exception) -> ExitCode | None:

@@ -52,7 +52,7 @@ class LogEvent(StrEnum):
     QUEUE_RESUMED = "queue_resumed"
     """A paused queue goes on in this process."""
     PAUSE_NOT_FOLLOWED = "pause_not_followed"
-    """This process does not notice when a queue is paused: the account lacks a permission, or the bucket does not exist."""
+    """This process does not notice when a queue is paused, or goes on: the account lacks a permission, or the bucket does not exist."""
     HOLD_FAILED = "hold_failed"
     """The consumers of a paused queue could not be held at the server; workers of this runtime obey the pause all the same."""
     ACK_DENIED = "ack_denied"

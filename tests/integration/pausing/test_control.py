@@ -249,6 +249,24 @@ async def test_without_its_bucket_a_queue_is_worked_and_cannot_be_paused() -> No
             await shop.jobs.pack.pause()
 
 
+async def test_a_queue_whose_bucket_is_deleted_stays_paused_and_says_so() -> None:
+    async with provisioned() as (server, connection), Shop.connect(server.url) as shop:
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            return Receipt(total=1)
+
+        with LogSignals() as signals:
+            await shop.jobs.start_workers()
+            await shop.jobs.pack.pause()
+            await signals.wait_for(LogEvent.QUEUE_PAUSED, queue="pack")
+            await call(connection, f"STREAM.DELETE.KV_{BUCKET}")
+            connection.send(f"$KV.{BUCKET}.pause.pack", b"look again")
+            said = await signals.wait_for(LogEvent.PAUSE_NOT_FOLLOWED, queue="pack")
+
+        assert (said.levelname, said.getMessage().split(":")[0]) == ("WARNING", "queue pack stays paused")
+
+
 @pytest.mark.parametrize(
     ("by", "reason", "source"), [("", None, "a test"), ("u", "r" * 2_001, "a test"), ("u", None, " ")]
 )

@@ -22,7 +22,6 @@ from trellis_nats.errors import JobNotFound, NoResponders, PermissionsMissing, T
         (JobNotFound("no such job"), ExitCode.NOT_FOUND),
         (TrellisError("the server is away"), ExitCode.SERVER),
         (PermissionsMissing(["subscribe to x"]), ExitCode.SERVER),
-        (sqlite3.OperationalError("database is locked"), ExitCode.SERVER),
     ],
 )
 def test_an_error_is_a_sentence_and_a_code(error: Exception, code: ExitCode) -> None:
@@ -35,6 +34,25 @@ def test_a_damaged_projection_has_a_remedy() -> None:
     assert described is not None
     assert described[1] is ExitCode.SERVER
     assert "delete it: it is read again" in described[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("SQLITE_FULL", "make room on its disk"),
+        ("SQLITE_IOERR_WRITE", "make room on its disk"),
+        ("SQLITE_BUSY", "repeat the command"),
+    ],
+)
+def test_a_projection_that_cannot_be_written_has_a_remedy(name: str, remedy: str) -> None:
+    error = sqlite3.OperationalError("it is not written")
+    error.sqlite_errorname = name
+    described = describe_failure(error)
+
+    assert described is not None
+    assert described[1] is ExitCode.SERVER
+    assert "the projection cannot be used: it is not written; " in described[0]
+    assert remedy in described[0]
 
 
 def test_errors_of_tasks_that_failed_together_are_one_sentence() -> None:

@@ -159,11 +159,20 @@ class PauseWatch:
         self._on_change(pause)
 
     def _accept_absence(self, error: TransportError) -> None:
-        """Take a queue as not paused whose record cannot be read, unless it is known to be paused."""
+        """Take a queue as not paused whose record cannot be read, unless it is known whether it is."""
+        fields = log_fields(LogEvent.PAUSE_NOT_FOLLOWED, queue=self._queue)
         if self._is_known:
             self._log_failure(error)
+            if (
+                self._pause is not None and self._absent == _NO_BUCKET_AFTER
+            ):  # once: operators see no pause there
+                _log.warning(
+                    "queue %s stays paused: its record cannot be read any longer: %s; if bucket %s was deleted, run "
+                    "`trellis provision apply` or start a worker of the service: both create it",
+                    *(self._queue, error, self._bucket.name),
+                    extra=fields,
+                )
             return
-        fields = log_fields(LogEvent.PAUSE_NOT_FOLLOWED, queue=self._queue)
         _log.info("queue %s: this process does not notice a pause: %s", self._queue, error, extra=fields)
         self._accept(None, is_regular=True)
 
