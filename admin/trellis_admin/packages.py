@@ -81,7 +81,10 @@ def load_registered(given: str, service: type[Service] | None, *, is_generated_n
     if module.endswith(".py") or not all(map(str.isidentifier, module.split("."))):
         steps = [step for step in module.removesuffix(".py").split("/") if step not in {"", "."}]
         raise UnreadablePackage(f"--service {given} is a path; pass a module name: {'.'.join(steps)}:{name}")
-    found: object = getattr(_import_from(Path.cwd(), module, module), name, None)
+    imported = _import_from(Path.cwd(), module, module)
+    if not hasattr(imported, name):
+        raise UnreadablePackage(f"{given}: module {module} has no attribute {name}")
+    found: object = getattr(imported, name)
     if isinstance(found, Service):
         return found
     if not callable(found):

@@ -109,7 +109,7 @@ class Options:
     connect_timeout: timedelta = timedelta(seconds=5)
     """How long the first connection may take. Reconnects are attempted indefinitely."""
     request_timeout: timedelta = timedelta(seconds=5)
-    """How long a call, a read or a write waits for its answer."""
+    """How long a call, a read or a write waits for its answer. A write of a job or an event without one is repeated twice."""
     inbox_prefix: str | None = None
     """The prefix of the subjects on which answers arrive: tokens with dots between them.
 

@@ -38,8 +38,8 @@ from trellis_codegen.schemas.checking import check_schema
 __all__ = ["explain", "print_rules", "run"]
 
 _NOTHING = (
-    "nothing to compare with: name OLD and NEW, as in trellis-gen breaking git:origin/main contracts/orders.json, or "
-    'write against = "git:origin/main" under [tool.trellis-gen.breaking] in pyproject.toml'
+    "nothing to compare with: name OLD and NEW, as in trellis-gen breaking git:origin/main contracts/orders.json (a "
+    'file alone is NEW), or write against = "git:origin/main" under [tool.trellis-gen.breaking] in pyproject.toml'
 )
 _NO_CONTRACT = (
     "no contract is named, and no pyproject.toml in this folder or above has a [[tool.trellis-gen.contracts]]; name OLD "

@@ -95,10 +95,10 @@ class RpcServer:
         self._responder.errors.log_throttle.write(
             logging.WARNING,
             LogEvent.CALL_TIMED_OUT,
-            'rpc "%s": the handler of request %s was cancelled: its caller waited only %s',
+            'rpc "%s": the handler of request %s was cancelled: its caller waited only %g s',
             self._spec.name,
             call.request_id,
-            call.timeout,
+            call.timeout.total_seconds() if call.timeout else 0.0,
             extra=self._responder.errors.log_fields(LogEvent.CALL_TIMED_OUT, call),
         )
 

@@ -129,7 +129,8 @@ async def test_upcasters_are_taken_from_a_service_or_a_function(
         assert "an upcaster reads 1 of them" in result.out
     for wrong, words in (
         ("till_jobs", "must be a module and an attribute"),
-        ("till_jobs:none", "neither a service nor a function"),
+        ("till_jobs:none", "module till_jobs has no attribute none"),
+        ("till_jobs:__name__", "neither a service nor a function"),
         ("till_jobs:broken", "till_jobs:broken raised ValueError: no"),
         ("nowhere:service", "nowhere cannot be imported"),
         ("./till_jobs.py:register", "pass a module name: till_jobs:register"),
