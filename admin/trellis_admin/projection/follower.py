@@ -43,6 +43,8 @@ _SUBJECTS: Final = f"{EVENTS_PREFIX}.>"
 _NANOSECONDS: Final = 1_000_000
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 """How often a follower makes sure that the stream is the one that it reads: a server says nothing about a roll-back."""
+_PATH_AGAIN: Final = 2.0
+"""Seconds between two looks whether the file was deleted: where nothing is stored, nothing is written to it."""
 _STREAM_AGAIN: Final = timedelta(seconds=1)
 """How often a stream is looked for that does not exist yet."""
 _STREAM_NOT_FOUND: Final = 10059
@@ -122,14 +124,27 @@ async def _follow_on(connection: Connection, reading: _Reading, changed: Callabl
     )
     changed(caught_up.sequence)
     try:
-        async with asyncio.timeout(_LOOK_AGAIN.total_seconds()):
-            await reading.follow(changed)
+        async with asyncio.timeout(_LOOK_AGAIN.total_seconds()) as limit:
+            watching = asyncio.create_task(_end_with_file(reading, limit))
+            try:
+                await reading.follow(changed)
+            finally:
+                watching.cancel()
     except (TimeoutError, OtherStream):
         return
     except ApiError as error:
         if error.err_code != _STREAM_NOT_FOUND:
             raise
         await asyncio.sleep(_STREAM_AGAIN.total_seconds())
+
+
+async def _end_with_file(reading: _Reading, limit: asyncio.Timeout) -> None:
+    """End a time limit once the path does not name the file any longer."""
+    while not limit.expired():
+        if not reading.is_at_its_path():
+            limit.reschedule(asyncio.get_running_loop().time())
+            return
+        await asyncio.sleep(_PATH_AGAIN)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import pytest
 from trellis_admin.projection import (
@@ -19,6 +20,7 @@ from trellis_admin.projection import (
     check_projection,
     connect_reader,
     follow,
+    follower,
     forget_if_purged,
 )
 from trellis_admin.projection.incoming import Incoming
@@ -294,6 +296,24 @@ async def test_a_follower_reads_again_what_was_deleted(nats_server: NatsServer, 
                     (tmp_path / f"p{suffix}").unlink()
                 await store(connection, jobs(5, 7))
                 await eventually(lambda: has_jobs(7))
+
+
+async def test_a_follower_makes_a_deleted_file_again_where_nothing_happens(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "p"
+
+    def is_complete() -> bool:
+        with suppress(ProjectionProblem), closing(connect_reader(path)) as reader:
+            return read_status(reader).is_complete
+        return False
+
+    async with jobs_stream(nats_server) as connection:
+        with patch.object(follower, "_PATH_AGAIN", 0.05), closing(Database.open(path)) as database:
+            async with following(connection, database):
+                await eventually(is_complete)
+                path.unlink()
+                await eventually(is_complete)
 
 
 async def test_an_account_that_may_not_read_the_stream_is_refused(tmp_path: Path) -> None:
