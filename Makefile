@@ -5,11 +5,17 @@ STAMP := .venv/.ready
 SERVERS := .venv/servers/.ready
 SUITE := .venv/schema-suite/.ready
 PEERS_READY := .venv/peers/.ready
+LOWEST := .venv/lowest/.ready
+LOWEST_TESTS := tests/unit/nats tests/unit/runtime/test_codec.py tests/unit/runtime/test_error_codec.py \
+	tests/unit/runtime/test_handler_parameters.py tests/unit/runtime/test_metrics.py tests/golden/test_everything.py \
+	tests/golden/test_golden.py::test_a_manifest_becomes_its_expected_package[guide_excerpt] tests/integration/jobs/test_lifecycle.py \
+	tests/integration/rpc/test_calls.py tests/integration/admin/test_operator.py tests/integration/console/test_answers.py \
+	tests/integration/tracing/test_job_spans.py
 EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 6
 
-.PHONY: help setup browser peers demo console test check rooms format generate verify docs docs-serve bench faults build clean
+.PHONY: help setup browser peers demo console test lowest check rooms format generate verify docs docs-serve bench faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +72,17 @@ faults: export TMPDIR ?= /tmp
 
 test: $(SERVERS) $(SUITE) ## run the tests in parallel: about 5 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+lowest: $(LOWEST) ## run a few tests of every part with the lowest versions that the distributions allow
+	@.venv/lowest/bin/python -m pytest -q -p no:cacheprovider --numprocesses $(WORKERS) --dist worksteal $(LOWEST_TESTS)
+
+$(LOWEST): $(STAMP) constraints/lowest.txt
+	@rm -f $@
+	@test -x .venv/lowest/bin/python || $(BIN)/python -m venv --without-pip .venv/lowest
+	@$(BIN)/python -m pip --python .venv/lowest/bin/python install -qq --constraint constraints/lowest.txt \
+		--editable './runtime[nkeys,otel,prometheus,testing,uvloop]' --editable './admin[web]' --editable . \
+		httpx hypothesis jsonschema opentelemetry-sdk playwright pytest-asyncio pytest-timeout pytest-xdist python-ulid
+	@touch $@
 
 check: $(STAMP) ## check format, lint, types and layers; changes nothing
 	@$(BIN)/ruff format --check .

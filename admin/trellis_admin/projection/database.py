@@ -144,9 +144,13 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         raise ProjectionProblem(f"{path} does not exist: the projection has not been read yet")
     try:
         connection = _connect(path, _CACHE_KIB // 8)
+    except sqlite3.Error as error:
+        raise ProjectionProblem(_explain(path, error)) from error
+    try:
         version = _version(connection)
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
+        connection.close()
         raise ProjectionProblem(_explain(path, error)) from error
     if version != VERSION:
         connection.close()
@@ -166,8 +170,12 @@ def _connect(path: Path, cache_kib: int, *, one_thread: bool = True) -> sqlite3.
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=one_thread
     )
-    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
