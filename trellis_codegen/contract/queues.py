@@ -62,7 +62,7 @@ class KeyQueue(Part):
     """How many jobs of one key may wait, and what happens to further jobs. It needs `keyConcurrency`."""
 
     max_queued_per_key: Natural | None = member(
-        "How many jobs of a key may wait while its slots are taken.",
+        "How many jobs of a key may wait while its slots are taken. With 0 none waits: `create` refuses a job beyond `maxActive`.",
         default=MAX_QUEUED_PER_KEY,
         example=1,
         python="`KeySpec.max_queued`",

@@ -175,6 +175,10 @@ async def find_job(operator: Operator, given: str) -> JobPlace:
     except JobNotFound as error:
         if len(given.rpartition(".")[2]) < _SHORTEST_ID:
             raise JobNotFound(f"{error}; an id may be shortened to {_SHORTEST_ID} characters") from None
+        if ":" in given:
+            raise JobNotFound(
+                f"{error}. If it is a filter: `trellis jobs list` takes it, and `--matching` of each command that changes jobs"
+            ) from None
         match await operator.ask(find_jobs, given, limit=_CANDIDATES + 1):
             case []:
                 raise

@@ -149,7 +149,8 @@ class JobNotEnqueued(JobError):
             + (
                 "A job whose lease expired holds the slot until it runs again or an operator calls its `release_key()`"
                 if reason == "stale-blocked"
-                else "Create the job again after one of them has ended, or use `submit`, which applies the queue's `whenFull`"
+                else "Create the job again after one of them has ended, or use `submit`, which applies the queue's `whenFull`. "
+                "More may wait if the contract raises `queue.maxQueuedPerKey`"
             )
         )
         self.reason = reason

@@ -134,12 +134,18 @@ async def test_a_shortened_id_is_that_of_one_job(operated: Operated) -> None:
     await store_jobs(connection_of(operated.shop), 2, ids=[whole, other])
     shown = await operated.run("jobs", "show", f"trellis.jobs.shop.pack.{short}")
     too_short = await operated.run("jobs", "show", whole[:7])
+    filtered = await operated.run("dead", "replay", "error:gateway")
     several = await operated.run("dead", "dismiss", whole[:9], "--json")
     still = await operated.run("jobs", "list", "id:SHORTENED", "state:dead", "--ids")
     dismissed = await operated.run("dead", "dismiss", short, whole)
 
     assert shown.out.startswith(f"{whole}  dead")
     assert (too_short.code, "may be shortened to 8 characters" in too_short.error) == (4, True)
+    assert (filtered.code, "If it is a filter" in filtered.error, "--matching" in filtered.error) == (
+        4,
+        True,
+        True,
+    )
     (result,) = json.loads(several.out)["jobs"]
     assert (several.code, result["done"]) == (2, False)
     prefix = "trellis.jobs.shop.pack"
