@@ -39,10 +39,11 @@ def test_a_generated_error_has_the_place_of_its_base() -> None:
     assert NotFoundError.docs == DeclaredError.docs == "reference/errors.md#declarederror"
 
 
-def test_a_traceback_of_a_mistake_names_the_place_once() -> None:
+def test_a_traceback_of_a_mistake_ends_with_its_remedy() -> None:
     mistakes = [ConfigurationError("wrong"), ProvisioningError(["a stream is missing"])]
 
     for error in mistakes:
         text = "".join(traceback.format_exception(error))
-        assert text.count(f"docs/{error.docs} says what to do") == 1
-    assert "docs/" not in "".join(traceback.format_exception(JobNotFound("j")))
+        assert text.endswith(f"\nRemedy: {split_docstring(type(error))[1]} ({error.docs})\n")
+        assert text.count("Remedy: ") == 1
+    assert "Remedy: " not in "".join(traceback.format_exception(JobNotFound("j")))

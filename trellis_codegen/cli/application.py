@@ -268,7 +268,13 @@ def _facade(
 
 @application.command("validate")
 def _validate(
-    manifests: ManifestsArgument,
+    manifests: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="MANIFEST",
+            help="The contracts; - reads standard input (default: those of [tool.trellis-gen] in pyproject.toml).",
+        ),
+    ] = None,
     *,
     others: WithOption = None,
     strict: Annotated[bool, typer.Option("--strict", help=_STRICT_HELP)] = False,
@@ -281,7 +287,9 @@ def _validate(
     from trellis_codegen.cli import validate  # noqa: PLC0415 - as the module says
 
     sources = tuple(map(OtherSource, others or ()))
-    return validate.run(manifests, strict=strict, output_format=chosen_format, quiet=quiet, others=sources)
+    return validate.run(
+        manifests or (), strict=strict, output_format=chosen_format, quiet=quiet, others=sources
+    )
 
 
 @application.command("fmt")

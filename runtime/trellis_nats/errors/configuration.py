@@ -32,7 +32,9 @@ class ConfigurationError(TrellisError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        self.add_note(f"docs/{self.docs} says what to do")
+        _, _, remedy = (type(self).__doc__ or "").partition("Remedy: ")
+        note = " ".join(remedy.partition("\n\n")[0].split())
+        self.add_note(f"Remedy: {note} ({self.docs})" if note else f"See {self.docs} of the documentation")
 
 
 class IncompatiblePackage(ConfigurationError):

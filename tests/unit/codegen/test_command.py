@@ -91,7 +91,7 @@ def written(folder: Path, **sections: object) -> Path:
         ),
         (["facade", "x.json", "--watch", "--json"], ExitCode.USAGE, "text only"),
         (["facade", "x.json", "y.json"], ExitCode.USAGE, "unexpected extra argument(s) (y.json)"),
-        (["validate"], ExitCode.USAGE, "missing argument 'MANIFEST'"),
+        (["validate"], ExitCode.USAGE, "no contract is named"),
         (["faccade"], ExitCode.USAGE, "no such command 'faccade'; did you mean 'facade'?"),
         (["--verison"], ExitCode.USAGE, 'did you mean "--version"?'),
     ],

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli import facade
+from trellis_codegen.cli import facade, validate
 from trellis_codegen.cli.exits import ExitCode
-from trellis_codegen.cli.requests import Mode, Request
+from trellis_codegen.cli.requests import Format, Mode, Request
 from trellis_codegen.cli.targets import Choices
 
 TWO = """
@@ -51,6 +51,16 @@ def test_every_contract_of_the_project_is_generated(project: Path) -> None:
 
     assert packages(project) == {"src/things_participant", "src/spare_parts"}
     assert run(Mode.CHECK) == ExitCode.OK
+
+
+def test_every_contract_of_the_project_is_validated(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert validate.run((), strict=False, output_format=Format.TEXT, quiet=False) == ExitCode.OK
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["contracts/things.json: valid", "contracts/parts.json: valid"]
+    assert packages(project) == set()
 
 
 def test_the_configuration_is_found_from_a_subfolder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
