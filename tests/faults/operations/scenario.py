@@ -80,6 +80,10 @@ class Records:
         """Return the newest revision."""
         return self.of[operation_id][-1]
 
+    def has_ended(self, operation_id: str) -> bool:
+        """Return whether the follower has the end of an operation; it may be behind the operation, and know nothing of it yet."""
+        return operation_id in self.of and self.newest(operation_id).has_ended
+
 
 @asynccontextmanager
 async def following(client: ProcessClient) -> AsyncGenerator[Records]:
@@ -171,7 +175,7 @@ class _Play:
                 await steering
                 found = {name: await task for name, task in watches.items()}
                 found["the late watch"] = await self._watch(run)
-                await eventually(lambda: self._records.newest(operation_id).has_ended)
+                await eventually(lambda: self._records.has_ended(operation_id))
                 if not self._writes.acted:
                     self._wrong.append("nothing was killed")
             self._judge(operation_id, ending, found)

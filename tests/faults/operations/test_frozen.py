@@ -59,7 +59,7 @@ async def test_a_frozen_process_does_not_write_after_another_runs_the_operation(
                 pid = successor
             await run.cancel()
             updates = [update async for update in run.watch()]
-            await eventually(lambda: records.newest(run.id).has_ended)
+            await eventually(lambda: records.has_ended(run.id))
 
             found = records.of[run.id]
             assert judge_records(found) == []

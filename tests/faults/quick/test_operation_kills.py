@@ -63,7 +63,7 @@ async def run_through(server: NatsServer, point: tuple[int, Passing], act: Calla
         async with following(client) as records:
             run = await client.process.start(ProcessInput(order_id="o1"), timeout=SOON)
             updates = [update async for update in run.watch()]
-            await eventually(lambda: records.newest(run.id).has_ended, within=SOON)
+            await eventually(lambda: records.has_ended(run.id), within=SOON)
             assert await run.result(timeout=SOON) == DONE
 
         assert writes.acted
