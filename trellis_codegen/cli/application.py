@@ -41,6 +41,13 @@ ManifestsArgument: TypeAlias = Annotated[
         metavar="MANIFEST", help="The contracts, trellis.contract.v1 manifests; - reads standard input."
     ),
 ]
+ChosenManifestsArgument: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="MANIFEST",
+        help="The contracts; - reads standard input (default: those of [tool.trellis-gen] in pyproject.toml).",
+    ),
+]
 FormatOption: TypeAlias = Annotated[
     Format | None, typer.Option("--format", help="How problems and results are printed (default: text).")
 ]
@@ -268,13 +275,7 @@ def _facade(
 
 @application.command("validate")
 def _validate(
-    manifests: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="MANIFEST",
-            help="The contracts; - reads standard input (default: those of [tool.trellis-gen] in pyproject.toml).",
-        ),
-    ] = None,
+    manifests: ChosenManifestsArgument = None,
     *,
     others: WithOption = None,
     strict: Annotated[bool, typer.Option("--strict", help=_STRICT_HELP)] = False,
@@ -294,7 +295,7 @@ def _validate(
 
 @application.command("fmt")
 def _fmt(
-    manifests: ManifestsArgument,
+    manifests: ChosenManifestsArgument = None,
     *,
     check: Annotated[
         bool,
@@ -305,7 +306,7 @@ def _fmt(
     """Format manifests: white space changes, and nothing else."""
     from trellis_codegen.cli import fmt  # noqa: PLC0415 - as the module says
 
-    return fmt.run(manifests, check=check, quiet=quiet)
+    return fmt.run(manifests or (), check=check, quiet=quiet)
 
 
 @application.command("digest")

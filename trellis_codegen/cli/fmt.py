@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from trellis_codegen.cli.choosing_manifests import choose_manifests
+from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.manifest_files import STDIN, read_manifest_bytes
@@ -24,9 +26,20 @@ __all__ = ["run"]
 
 
 def run(manifests: Sequence[Path], *, check: bool, quiet: bool) -> ExitCode:
-    """Format every manifest, also after one with errors; the greatest exit code is that of the run."""
+    """Format every manifest, also after one with errors; the greatest exit code is that of the run.
+
+    Without a manifest, it formats those of the project.
+    """
     reporter = Reporter(quiet=quiet)
-    code = max(_format(shorten_path(manifest), reporter, check=check) for manifest in manifests)
+    try:
+        manifests = manifests or choose_manifests((), find_configuration(Path()), reporter)
+    except ConfigurationInvalid as error:
+        reporter.report_problems(error.findings)
+        manifests = ()
+    code = max(
+        (_format(shorten_path(manifest), reporter, check=check) for manifest in manifests),
+        default=ExitCode.USAGE,
+    )
     reporter.finish()
     return code
 

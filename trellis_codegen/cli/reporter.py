@@ -117,9 +117,10 @@ class Reporter:
                 self.print_note(note)
 
     def _find_notes(self) -> Iterator[str]:
-        rules = [problem.rule for findings in self._result.findings for problem in findings.problems]
-        if rules:
-            yield f"more: trellis-gen explain {rules[0]}"
+        problems = [problem for findings in self._result.findings for problem in findings.problems]
+        if problems:
+            first = next((problem for problem in problems if problem.severity is Severity.ERROR), problems[0])
+            yield f"more: trellis-gen explain {first.rule}"
         if count := self._ignores.ignored:
             yield f"{count} warning{'s' * (count != 1)} ignored by [tool.trellis-gen.validate]"
         if summary := plain.summarize(self._result.packages):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
+from trellis_codegen.cli.choosing_manifests import choose_manifests
 from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration, locate_in_toml
 from trellis_codegen.cli.documents import check_contract
 from trellis_codegen.cli.exits import ExitCode
@@ -17,8 +17,6 @@ from trellis_codegen.cli.requests import Format
 from trellis_codegen.cli.targets import OtherSource, shorten_path
 
 __all__ = ["run"]
-
-_NO_CONTRACT: Final = "no contract is named, and no pyproject.toml in this folder or above has a [[tool.trellis-gen.contracts]]; name MANIFEST"
 
 
 def run(
@@ -40,10 +38,8 @@ def run(
         reporter.report_problems(error.findings)
         reporter.finish()
         return ExitCode.USAGE
-    of_project = tuple(target.manifest for target in found.targets) if found else ()
-    manifests = manifests or of_project
+    manifests = choose_manifests(manifests, found, reporter)
     if not manifests:
-        reporter.report_refusal(_NO_CONTRACT)
         reporter.finish()
         return ExitCode.USAGE
     if found:
@@ -58,7 +54,7 @@ def run(
             for manifest in manifests
         )
     )
-    if found and {*map(Path.resolve, of_project)} <= {*map(Path.resolve, manifests)}:
+    if found and {target.manifest.resolve() for target in found.targets} <= {*map(Path.resolve, manifests)}:
         unused = tuple(locate_in_toml(found.text, problem) for problem in reporter.find_unused_ignores())
         reporter.report_problems(Findings(file=found.shown_file, text=found.text, problems=unused))
     reporter.finish()

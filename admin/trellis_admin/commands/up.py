@@ -79,7 +79,8 @@ def up(
 
 def _describe(servers: LocalServers, folder: Path | None) -> str:
     url = ",".join(servers.urls)
-    where = "" if url == f"nats://127.0.0.1:{_PORT}" else f" --server {url}"
+    # Commands of `trellis` read it, and so does the program that `trellis-gen init` writes.
+    where = "" if url == f"nats://127.0.0.1:{_PORT}" else f"export NATS_URL={url}; "
     kept = (
         "its jobs are removed at the end (--folder DIR keeps them)"
         if folder is None
@@ -89,7 +90,7 @@ def _describe(servers: LocalServers, folder: Path | None) -> str:
     what = (
         f"nats-server {servers.version} runs" if count == 1 else f"{count} nats-servers {servers.version} run"
     )
-    return f"{what} at {url}\n{kept}; Ctrl-C stops it\nnext: trellis doctor{where}"
+    return f"{what} at {url}\n{kept}; Ctrl-C stops it\nnext: {where}trellis doctor"
 
 
 def _to_json(servers: LocalServers, folder: Path | None) -> str:

@@ -25,6 +25,8 @@ _URL: Final = re.compile(
 _TIME: Final = re.compile(
     r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)?\b"
 )
+_ADDRESS: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
+"""An address of e-mail."""
 _QUOTED: Final = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"|`([^`\n]*)`")
 _NAME: Final = re.compile(r"[A-Za-z_.\-<>/]{1,60}")
 """What is kept in quotes: the name of a column, an attribute, a type."""
@@ -70,6 +72,7 @@ def pattern_of(message: str) -> str:
     """Return the first line of a message with placeholders for its values."""
     line = next((line for line in message[: 4 * _LINE_MAX].splitlines() if line.strip()), "")[:_LINE_MAX]
     line = _URL.sub(_replace_url, line)
+    line = _ADDRESS.sub("<address>", line)
     line = _TIME.sub("<time>", line)
     line = _QUOTED.sub(_replace_quoted, line)
     line = _TOKEN.sub(_replace_token, line)

@@ -96,6 +96,8 @@ def test_service_queue_and_type_are_part_of_a_fingerprint() -> None:
             'violates "reservation_order_line_uniq", key (order_id, line)=(7, 9)',
             'violates "reservation_order_line_uniq", key (order_id, line)=(<number>, <number>)',
         ),
+        ("no mailbox <jane.doe+7@mail.example.org>", "no mailbox <<address>>"),
+        ("a@b.test is full, team@ is not", "<address> is full, team@ is not"),
         ("at 2026-03-01T08:00:00.123Z it was late", "at <time> it was late"),
         ("0xdeadbeef is not mapped", "<hex> is not mapped"),
         ("first line\nsecond line 7", "first line"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.codegen.contracts import contract, job
-from trellis_codegen.cli import facade, validate
+from trellis_codegen.cli import facade, fmt, validate
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.requests import Format, Mode, Request
 from trellis_codegen.cli.targets import Choices
@@ -61,6 +61,15 @@ def test_every_contract_of_the_project_is_validated(
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["contracts/things.json: valid", "contracts/parts.json: valid"]
     assert packages(project) == set()
+
+
+def test_every_contract_of_the_project_is_formatted(project: Path) -> None:
+    assert fmt.run((), check=False, quiet=True) == ExitCode.OK
+
+    for name in ("things", "parts"):
+        assert (project / f"contracts/{name}.json").read_text().startswith('{\n  "format"')
+    (project / "pyproject.toml").unlink()
+    assert fmt.run((), check=True, quiet=True) == ExitCode.USAGE
 
 
 def test_the_configuration_is_found_from_a_subfolder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
