@@ -15,6 +15,7 @@ from trellis_nats import Credentials, Options, permissions
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.kv import KvBucket
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
 from trellis_nats.clock import now, timestamp
 from trellis_nats.testing import NatsServer
@@ -218,8 +219,7 @@ async def advisories(connection: Connection, _: Shop) -> None:
 
 async def deaths(connection: Connection, _: Shop) -> None:
     for number in range(10):
-        await connection.publish(f"trellis.jobs.shop.pack.job{number}.dead", b"{}")
-    await connection.flush()
+        await publish_acked(connection, f"trellis.jobs.shop.pack.job{number}.dead", b"{}")
 
 
 SEEDS: dict[str, Seed] = {
@@ -332,8 +332,7 @@ async def test_full_storage_is_found() -> None:
         async with operator_connection(server.url, options) as connection:
             await call(connection, "STREAM.CREATE.JOBS", {"name": "JOBS", "subjects": ["trellis.jobs.>"]})
             for _ in range(3):
-                await connection.publish("trellis.jobs.a.b.c.created", b"x" * 1200)
-            await connection.flush()
+                await publish_acked(connection, "trellis.jobs.a.b.c.created", b"x" * 1200)
 
             assert "storage-nearly-full" in await found_on(connection)
 

@@ -15,6 +15,7 @@ from trellis_nats import (
     RevisionMismatch,
 )
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._nats.request import request
 from trellis_nats.clock import now
@@ -176,8 +177,9 @@ async def test_a_key_that_nats_does_not_allow_never_reaches_it(nats_server: Nats
 async def test_a_stored_value_that_breaks_the_schema_is_named(nats_server: NatsServer) -> None:
     async with OrdersService.connect(nats_server.url) as service:
         connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
-        await connection.publish("$KV.orders-service_orders.o1", b'{"orderId":"secret","total":"many"}')
-        await connection.flush()
+        await publish_acked(
+            connection, "$KV.orders-service_orders.o1", b'{"orderId":"secret","total":"many"}'
+        )
         await connection.close()
 
         with pytest.raises(InvalidPayload, match=r'key "o1" of bucket "orders" .*#/total') as caught:
@@ -206,8 +208,7 @@ async def test_a_marker_that_a_server_leaves_is_not_a_value(
 ) -> None:
     async with OrdersService.connect(nats_server.url) as service:
         connection = await Connection.open(nats_server.url, settings=ConnectionSettings())
-        await connection.publish("$KV.orders-service_orders.o1", b"", headers=headers)
-        await connection.flush()
+        await publish_acked(connection, "$KV.orders-service_orders.o1", b"", headers=headers)
         await connection.close()
 
         assert await service.orders.get("o1") is None

@@ -10,6 +10,7 @@ from nats.js.api import ObjectMeta, ObjectMetaOptions
 from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 from trellis_nats import ObjectDamaged, ObjectExists
+from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.testing import NatsServer
 
 from tests.support.files import BUCKET, FilesService, stored_counts
@@ -94,11 +95,10 @@ async def test_older_servers_have_stores_too(version: str) -> None:
 
 
 async def test_a_link_is_refused_and_can_be_replaced(service: FilesService, theirs: ObjectStore) -> None:
-    publish = service.runtime.connection.publish
+    connection = service.runtime.connection
     link = b'{"name":"o","bucket":"%b","nuid":"x","options":{"link":{"bucket":"other"}}}' % BUCKET.encode()
     for record in (link, b"not JSON", b'{"name":"o","size":-1}'):
-        await publish(f"$O.{BUCKET}.M.bw==", record)
-        await service.runtime.connection.flush()
+        await publish_acked(connection, f"$O.{BUCKET}.M.bw==", record)
 
         with pytest.raises(ObjectDamaged):
             await service.files.get("o")
@@ -107,7 +107,6 @@ async def test_a_link_is_refused_and_can_be_replaced(service: FilesService, thei
         assert await service.files.list() == []
         await service.files.put("o", b"x")
         assert (await theirs.get("o")).data == b"x"
-        await publish(f"$O.{BUCKET}.M.bw==", record)
-        await service.runtime.connection.flush()
+        await publish_acked(connection, f"$O.{BUCKET}.M.bw==", record)
         await service.files.delete("o")
         assert await service.files.get("o") is None

@@ -131,8 +131,7 @@ async def tamper(service: FilesService, member: bytes, value: bytes) -> None:
     record = await get_next_message_from_leader(connection, f"OBJ_{BUCKET}", subject, 1)
     assert record is not None
     before, _, after = record.data.partition(b'"%b":"SHA-256=' % member)
-    await connection.publish(subject, before + b'"%b":"SHA-256=%b' % (member, value) + after[4:])
-    await connection.flush()
+    await publish_acked(connection, subject, before + b'"%b":"SHA-256=%b' % (member, value) + after[4:])
 
 
 @pytest.mark.parametrize("size", [299_999, 300_001])
@@ -142,8 +141,7 @@ async def test_content_of_another_size_is_damaged(service: FilesService, size: i
     subject = f"$O.{BUCKET}.M.bw=="
     record = await get_next_message_from_leader(connection, f"OBJ_{BUCKET}", subject, 1)
     assert record is not None
-    await connection.publish(subject, record.data.replace(b"300000", str(size).encode()))
-    await connection.flush()
+    await publish_acked(connection, subject, record.data.replace(b"300000", str(size).encode()))
     stored = await service.files.get("o")
     assert stored is not None
     with pytest.raises(ObjectDamaged, match="bytes"):
