@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.streams import count_by_subject
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.generated import generated
 from tests.support.guide_sections import Block, Workspace, normalize, read_sections
 
@@ -40,6 +43,13 @@ async def create_jobs(folder: Path, url: str) -> None:
         for number in range(3):
             payload = package.SendReceipt(order_id=f"o-{number}", mail="ann@example.org")
             await service.jobs.send_receipt.create(payload)
+        # The server copies them to the stream of waiting jobs a moment later, and commands count them there.
+        await eventually(lambda: are_waiting(service.jobs.runtime.connection, 3))
+
+
+async def are_waiting(connection: Connection, number: int) -> bool:
+    """Return whether so many jobs wait."""
+    return sum((await count_by_subject(connection, "JOBS_WORK", "trellis.work.>")).values()) == number
 
 
 @asynccontextmanager
