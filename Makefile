@@ -13,7 +13,7 @@ LOWEST_TESTS := tests/unit/nats tests/unit/runtime/test_codec.py tests/unit/runt
 	tests/integration/tracing/test_job_spans.py
 EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
-WORKERS ?= 6
+WORKERS ?= 8
 
 .PHONY: help setup browser peers demo console test lowest check rooms format generate verify docs docs-serve bench faults build clean
 
