@@ -102,16 +102,22 @@ async def test_a_file_is_uploaded(nats_server: NatsServer, tmp_path: Path) -> No
 
 
 async def test_a_watcher_sees_how_far_the_upload_is(nats_server: NatsServer) -> None:
-    content = Steps(CONTENT[:262_144], CONTENT[:262_144])
+    is_first_seen = asyncio.Event()
+
+    async def content() -> AsyncIterator[bytes]:
+        yield CONTENT[:262_144]
+        await is_first_seen.wait()
+        yield CONTENT[:262_144]
+
     async with running(nats_server.url) as (_, handler, client):
-        started = begin(client, content)
+        started = asyncio.create_task(client.upload.start(UploadInput(name="o"), upload=content()))
         await eventually(lambda: handler.operations)
         seen: list[tuple[str, int | None]] = []
         async for update in client.upload.ref(handler.operations[0].id).watch():
             transfer = update.snapshot.transfer
             seen.append((update.type, None if transfer is None else transfer.transferred_bytes))
             if transfer is not None and transfer.transferred_bytes == 262_144:
-                content.may_end.set()
+                is_first_seen.set()
         run = await started
         assert (await run.result(timeout=SOON)).size == 524_288
     assert seen[-1] == ("completed", 524_288)
