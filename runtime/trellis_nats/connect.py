@@ -83,10 +83,11 @@ def refuse_unsigned(url: str, options: Options) -> None:
     """
     for server in parse_servers(url, ConnectionSettings())[0].configured:
         host = urlsplit(server).hostname or ""
-        if not options.open and not _is_loopback(host):
+        is_signed = options.session_key is not None or options.callers is not None
+        if not options.open and not is_signed and not _is_loopback(host):
             raise ConfigurationError(
                 f'"{host}" is another machine, and requests are not signed: anyone who may publish there would be '
-                "served; set Options(open=True) if that is intended"
+                "served; give Options(session_key=…, callers=…), or set Options(open=True) if that is intended"
             )
 
 

@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
+from trellis_nats.auth.authority import Authority
+from trellis_nats.auth.session_key import SessionKey
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import is_token
@@ -103,6 +105,10 @@ class Options:
 
     Every program that may publish to a subject is then served. For loopback addresses this is not needed.
     """
+    session_key: SessionKey | None = None
+    """Signs every call of this program, so that services which check signatures know who calls. None: calls are not signed."""
+    callers: Authority | None = field(default=None, repr=False)
+    """Who may call this service: every call must then be signed. None: open mode, calls are not checked."""
     credentials: Credentials | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     """For servers with TLS. A server that does not offer it is refused before any secret is sent."""

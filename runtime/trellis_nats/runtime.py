@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats.auth import Admission, Signer
 from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.blocking import Blocking
 from trellis_nats.clock import Clock
@@ -44,6 +45,10 @@ class Runtime:
         """Whether it belongs to a client, which provisions nothing and has an inbox of its own."""
         self.clock = clock or Clock()
         """The clock by which jobs and retries wait and expire."""
+        self.signer = None if options.session_key is None else Signer(options.session_key)
+        """Signs the calls of this program. None: they are not signed."""
+        self.admission = None if options.callers is None else Admission(options.callers)
+        """Checks the calls to this service. None: open mode."""
         self.instance_id = new_id()
         """Distinguishes this process from the others that run the same service."""
         self.may_look_up = True

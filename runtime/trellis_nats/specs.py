@@ -130,6 +130,8 @@ class RpcSpec:
     output: object
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares for it, in addition to those that every procedure may answer with."""
+    capabilities: tuple[str, ...] = ()
+    """What a caller must hold, where calls are checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

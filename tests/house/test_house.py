@@ -24,7 +24,7 @@ PUBLIC_MODULES = {
     # what surfaces declare, and what is done with it
     *("grants", "health", "metrics", "permissions", "provision"),
     # values that generated code and users exchange
-    *("binding", "blocking", "clock", "codec", "context", "contract", "errors", "ids"),
+    *("auth", "binding", "blocking", "clock", "codec", "context", "contract", "errors", "ids"),
     *("json_types", "model", "options", "specs"),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trellis_nats.auth import Caller
+
 __all__ = ["CallContext"]
 
 
@@ -21,3 +23,5 @@ class CallContext:
     tracestate: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """As the caller sent them. In open mode they are not verified."""
+    caller: Caller | None = None
+    """Who called. None in open mode, which does not know it."""

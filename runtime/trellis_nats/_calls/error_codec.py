@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard, cast
 
 from pydantic import JsonValue
 
@@ -98,7 +98,12 @@ class ErrorCodec:
                     common["context"] = context
                 own = {"issues": [{"path": path, "message": text} for path, text in error.issues]}
             case AuthError():
-                common |= {"type": "AuthError", "message": str(error)}
+                details = {name: value for name, value in error.context.items() if _is_plain(value)}
+                common |= {
+                    "type": "AuthError",
+                    "message": str(error),
+                    "context": {**details, **call.context()},
+                }
                 own = {"reason": error.reason}
             case TransferError():
                 common |= _write_transfer_error(error, call)
@@ -128,6 +133,13 @@ class ErrorCodec:
         codec = self._declared.get(name) if isinstance(name, str) else None
         read = _read_built_in(body) if codec is None else codec.read(body)
         return read or RemoteError(body)
+
+
+def _is_plain(value: object) -> TypeGuard[JsonValue]:
+    """Return whether a detail of an error is a text, or a list of texts: nothing else is sent."""
+    if isinstance(value, list):
+        return all(isinstance(each, str) for each in cast("list[object]", value))
+    return isinstance(value, str)
 
 
 def _write_transfer_error(error: TransferError, call: CallFacts) -> Mapping[str, JsonValue]:
@@ -209,7 +221,7 @@ def _read_built_in(body: Mapping[str, JsonValue]) -> RpcError | None:
         case {"type": "ValidationError"}:
             return _read_validation_error(common, _read_issues(body.get("issues")))
         case {"type": "AuthError", "reason": str(reason)}:
-            auth = AuthError(reason)
+            auth = AuthError(reason, common.context)
             auth.id = common.id
             return auth
         case {"type": "FeedInterrupted"}:

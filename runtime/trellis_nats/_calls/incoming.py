@@ -9,6 +9,7 @@ from typing import NamedTuple, TypedDict
 from trellis_nats._calls.headers import read_timeout
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._tracing.span import UNTRACED, Span
+from trellis_nats.auth import Caller
 from trellis_nats.context import Context
 
 __all__ = ["ContextMembers", "IncomingCall", "read_call"]
@@ -22,6 +23,7 @@ class ContextMembers(TypedDict):
     traceparent: str
     tracestate: str | None
     headers: Mapping[str, str]
+    caller: Caller | None
 
 
 class IncomingCall(NamedTuple):
@@ -40,6 +42,8 @@ class IncomingCall(NamedTuple):
     """The span in which it is served."""
     operation_id: str | None = None
     """The operation that it started."""
+    caller: Caller | None = None
+    """Who called, once it was checked. None in open mode."""
 
     @property
     def request_id(self) -> str:
@@ -54,6 +58,7 @@ class IncomingCall(NamedTuple):
             traceparent=self.carried.traceparent,
             tracestate=self.carried.tracestate,
             headers=self.headers,
+            caller=self.caller,
         )
 
 

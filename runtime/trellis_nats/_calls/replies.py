@@ -110,6 +110,22 @@ class ErrorReplies:
         """Return the reply for an error of the runtime itself, which the caller gets as it is. It is not logged."""
         return self._write(call, error, new_id())
 
+    def reply_to_refused(self, call: IncomingCall, error: RpcError) -> Reply:
+        """Return the reply to a caller that may not call, and log it: once in a second, because strangers cause it."""
+        error_id = new_id()
+        self.log_throttle.write(
+            logging.WARNING,
+            "not admitted",
+            '%s "%s": request %s is not admitted, and answered with error %s: %s',
+            self.surface,
+            self.name,
+            call.request_id,
+            error_id,
+            error,
+            extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
+        )
+        return self._write(call, error, error_id)
+
     def reply_to_invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
         """Return the reply to a call whose request does not match its schema."""
         try:

@@ -100,9 +100,12 @@ class AuthError(RpcError):
     Remedy: Give the caller the capability that `reason` names.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, context: Mapping[str, object] | None = None) -> None:
         super().__init__(f"Auth failed: {reason}")
         self.reason = reason
+        """As on the wire: `invalid_signature`, or `insufficient_permissions`."""
+        self.context: Mapping[str, object] = context or {}
+        """What the service says about it: `requiredCapabilities` and `userCapabilities`, for example."""
         self.id: str | None = None
         """The id that the service assigned; None before the error has crossed the wire."""
 

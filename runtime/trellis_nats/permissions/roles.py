@@ -73,13 +73,21 @@ def trace_subject(service: str) -> str:
 
 
 def inbox_prefix(runtime: Runtime) -> str:
-    """Return the prefix of the inboxes for answers: the service's own, which its clients may not subscribe to.
+    """Return the prefix of the inboxes for answers: the session key's, or the service's own, where its clients may not listen.
 
     Raises:
-        ConfigurationError: `Options.inbox_prefix` is not a valid prefix of subjects.
+        ConfigurationError: `Options.inbox_prefix` is not a valid prefix of subjects, or not below that of the session key.
     """
-    chosen = runtime.options.inbox_prefix
-    if chosen is None:
+    chosen, key = runtime.options.inbox_prefix, runtime.options.session_key
+    if key is not None:
+        if chosen is None:
+            return key.inbox_prefix
+        if not f"{chosen}.".startswith(f"{key.inbox_prefix}."):
+            raise ConfigurationError(
+                f'inbox_prefix "{chosen}" is not below "{key.inbox_prefix}": services answer a program that signs '
+                "only there; leave it out, or choose a longer one"
+            )
+    elif chosen is None:
         return f"_INBOX_{runtime.contract.name}" + (".client" if runtime.is_client else "")
     if _INBOX.fullmatch(chosen) is None:
         raise ConfigurationError(

@@ -78,6 +78,8 @@ class RpcCall(Generic[RequestT, ResponseT]):
             context = span.call_context
             span.set(REQUEST_ID, context.request_id)
             header_lines = context.header_lines() + self._version.header_line
+            if (signer := self._runtime.signer) is not None:
+                header_lines += signer.header_lines(self.spec.subject, data, context.request_id)
             answer = await until_served(partial(self._send, data, header_lines), limit)
             if is_error(answer.headers):
                 error = self._errors.decode(answer.data)

@@ -29,5 +29,6 @@ class RpcContext(CallContext):
             traceparent=carried.traceparent,
             tracestate=carried.tracestate,
             headers=call.headers,
+            caller=call.caller,
             deadline=call.deadline,
         )

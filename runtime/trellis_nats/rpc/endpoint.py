@@ -96,7 +96,13 @@ class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
         self._server = RpcServer(
             self._runtime.connection,
             self._spec,
-            Responder(self._spec, self._runtime.contract, handler, self._runtime.metrics),
+            Responder(
+                self._spec,
+                self._runtime.contract,
+                handler,
+                self._runtime.metrics,
+                self._runtime.admission,
+            ),
             reply_timeout=self._runtime.options.request_timeout,
         )
         await self._server.start()

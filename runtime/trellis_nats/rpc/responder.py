@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from trellis_nats._calls.checks import check_caller
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._support.cancellation import is_cancelled
+from trellis_nats.auth import Admission
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     InvalidPayload,
+    RpcError,
     UnexpectedError,
 )
 from trellis_nats.metrics.families import RPC_CALLS
@@ -37,9 +40,13 @@ class Responder(Generic[RequestT, ResponseT]):
         contract: Contract,
         handler: Callable[[RpcContext, RequestT], Awaitable[ResponseT]],
         metrics: MetricsRegistry,
+        admission: Admission | None = None,
     ) -> None:
         self._handler = handler
         self._name = spec.name
+        self._subject = spec.subject
+        self._capabilities = spec.capabilities
+        self._admission = admission
         self._metrics = metrics
         self._answered = metrics.number(RPC_CALLS, spec.name, "ok")
         self.errors = ErrorReplies("rpc", spec.name, contract, spec.errors, on_error=self.count)
@@ -53,6 +60,10 @@ class Responder(Generic[RequestT, ResponseT]):
             request = self._request.decode(call.data)
         except InvalidPayload as error:
             return self.errors.reply_to_invalid(call, error)
+        try:
+            call = await check_caller(self._admission, call, self._subject, self._capabilities)
+        except RpcError as error:
+            return self.errors.reply_to_refused(call, error)
         try:
             enter(call.carried)  # the task's own context: what the handler makes inherits it
             response = await self._handler(RpcContext.of_call(call), request)

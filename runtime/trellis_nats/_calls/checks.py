@@ -1,0 +1,29 @@
+"""Checks who makes a call, after its request was validated and before its handler runs (auth.md)."""
+
+from __future__ import annotations
+
+from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats.auth import Admission
+
+__all__ = ["check_caller"]
+
+
+async def check_caller(
+    admission: Admission | None, call: IncomingCall, subject: str, capabilities: tuple[str, ...]
+) -> IncomingCall:
+    """Return a call with its caller; in open mode, without `admission`, as it is.
+
+    Raises:
+        AuthError: the caller may not call; it gets this error.
+        RpcError: the authority could not be asked.
+    """
+    if admission is None:
+        return call
+    caller = await admission.admit(
+        call.headers,
+        call.data,
+        subject=subject,
+        reply_subject=call.reply_subject,
+        capabilities=capabilities,
+    )
+    return call._replace(caller=caller)

@@ -1,0 +1,66 @@
+"""Checks the requests of a service, in the order of the wire (auth.md): proof, time, authority, replay, reply subject."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from trellis_nats.auth.authority import Authority
+from trellis_nats.auth.caller import Caller
+from trellis_nats.auth.ed25519 import require_ed25519
+from trellis_nats.auth.replays import REPLAYS
+from trellis_nats.auth.request_proof import read_proof
+from trellis_nats.errors import AuthError
+
+__all__ = ["Admission"]
+
+_SKEW: Final = 30
+"""Seconds by which the clocks of a caller and a service may differ (auth.md)."""
+
+
+class Admission:
+    """Decides which requests a service serves."""
+
+    def __init__(self, authority: Authority) -> None:
+        """Check signatures, and ask `authority` about requests with a valid one.
+
+        Raises:
+            ConfigurationError: signatures cannot be checked: PyNaCl is not installed.
+        """
+        require_ed25519()
+        self._authority = authority
+
+    async def admit(
+        self,
+        headers: Mapping[str, str],
+        data: bytes,
+        *,
+        subject: str,
+        reply_subject: str,
+        capabilities: tuple[str, ...],
+    ) -> Caller:
+        """Return who made a request that may be served.
+
+        Raises:
+            AuthError: it may not; `reason` is that of the wire.
+            RpcError: the authority could not be asked.
+        """
+        proof = read_proof(headers, subject, data)
+        if not proof.is_valid():
+            raise AuthError("invalid_signature", {"sessionKey": proof.session_key})
+        at = time.time()
+        if abs(at - proof.iat) > _SKEW:
+            raise AuthError("iat_out_of_range")
+        admitted = await self._authority.judge(proof, capabilities)
+        # Not before it is known who asks: anyone can fill the cache with proofs of keys that no service knows.
+        if not REPLAYS.is_new(proof.session_key, proof.request_id, at=at, until=proof.iat + _SKEW + 1):
+            raise AuthError("invalid_signature")
+        if not admitted.is_allowed:
+            held = sorted(admitted.caller.capabilities)
+            rights = {"requiredCapabilities": list(capabilities), "userCapabilities": held}
+            raise AuthError("insufficient_permissions", rights)
+        if not reply_subject.startswith(f"{admitted.inbox_prefix}."):
+            subjects = {"expected": admitted.inbox_prefix, "actual": reply_subject}
+            raise AuthError("reply_subject_mismatch", subjects)
+        return admitted.caller
