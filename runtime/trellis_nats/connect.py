@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.login import Login
 from trellis_nats._nats.link.servers import parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError, PermissionDenied, PermissionsMissing
@@ -107,16 +110,17 @@ def default_replicas(runtime: Runtime, connection: Connection) -> int:
 
 def _settings(runtime: Runtime, inbox: str) -> ConnectionSettings:
     options = runtime.options
-    login = options.credentials or Credentials()
-    return ConnectionSettings(
+    settings = ConnectionSettings(
         name=f"{runtime.contract.id} {runtime.instance_id}",
         inbox_prefix=inbox,
         api_prefix=options.api_prefix,
         connect_timeout=options.connect_timeout,
-        user=login.user,
-        password=login.password,
-        token=login.token,
-        credentials=login.file,
-        nkey_seed=login.nkey_seed_file,
         tls=options.tls,
     )
+    match options.credentials:
+        case None:
+            return settings
+        case Credentials() as credentials:
+            return settings.with_credentials(credentials)
+        case function:
+            return replace(settings, login=Login(function, asyncio.get_running_loop()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import is_token
 
-__all__ = ["Credentials", "Maintenance", "Options", "Provision", "Retention"]
+__all__ = ["Credentials", "CredentialsFunction", "Maintenance", "Options", "Provision", "Retention"]
 
 
 Provision: TypeAlias = Literal["create", "update", "verify", "off"]
@@ -26,17 +27,51 @@ _PREFIX: Final = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """How to log in to NATS: one of a credentials file, an nkey seed file, a token, or user and password.
+    """How to log in to NATS: a credentials file, an nkey seed file, `jwt` and `seed`, or `user` and `password`.
 
-    Prefer the files: with them no secret is sent to the server.
+    A `token` is alone, or next to any of them but a password. Its `repr` shows no secret. Prefer files and seeds: with them no
+    secret is sent to the server. Files are read at each dial, so that a renewed one is used.
     """
 
     file: Path | None = None
     """A `.creds` file: user JWT and seed."""
     nkey_seed_file: Path | None = None
+    jwt: str | None = field(default=None, repr=False)
+    """A user JWT; with `seed`, what a `.creds` file contains."""
+    seed: str | None = field(default=None, repr=False)
+    """The nkey seed of the user in `jwt`; without `jwt`, that of an nkey which the server knows."""
     token: str | None = field(default=None, repr=False)
+    """An authentication token. A deployment with a control plane expects it next to `jwt` and `seed`."""
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value: object = getattr(self, item.name)
+            kind = Path if item.name.endswith("file") else str
+            if value is not None and not isinstance(value, kind):
+                raise ConfigurationError(
+                    f"Credentials.{item.name}: a {kind.__name__} is expected, got a {type(value).__name__}"
+                )
+            if value == "" and item.name in {"jwt", "seed", "token"}:
+                raise ConfigurationError(f"Credentials.{item.name} is empty")
+        if self.jwt is not None and self.seed is None:
+            raise ConfigurationError("Credentials.jwt needs the seed of its user: give Credentials.seed too")
+        if (self.user is None) != (self.password is None):
+            raise ConfigurationError("Credentials: give user and password together")
+        ways = [
+            name for name in ("file", "nkey_seed_file", "seed", "user") if getattr(self, name) is not None
+        ]
+        if self.user is not None and self.token is not None:
+            ways.append("token")
+        if len(ways) > 1:
+            raise ConfigurationError(
+                f"Credentials: {' and '.join(ways)} cannot be sent together: give one of them"
+            )
+
+
+CredentialsFunction: TypeAlias = Callable[[], Credentials | Awaitable[Credentials]]
+"""Returns the credentials of one dial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +144,14 @@ class Options:
     """Signs every call of this program, so that services which check signatures know who calls. None: calls are not signed."""
     callers: Authority | None = field(default=None, repr=False)
     """Who may call this service: every call must then be signed. None: open mode, calls are not checked."""
-    credentials: Credentials | None = None
+    credentials: Credentials | CredentialsFunction | None = field(default=None, repr=False)
+    """How to log in: the credentials, or a function that returns them.
+
+    The function is called at each dial: for the first connection, for each reconnect, and for the second connection that
+    keeps running jobs alive. An `async` function runs on the event loop that connected, any other in a thread of its own. It
+    has 10 s, and `connect_timeout` at the first connection. If it raises or takes longer, the dial fails and is tried again;
+    a `ConfigurationError`, or a result that is not `Credentials`, ends the first connection at once.
+    """
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     """For servers with TLS. A server that does not offer it is refused before any secret is sent."""
     connect_timeout: timedelta = timedelta(seconds=5)
@@ -179,6 +221,11 @@ class Options:
             require_timedelta(f"Options.{name}", value)
             if value is None:
                 raise TimedeltaExpected(f"Options.{name}", value)
+        login: object = self.credentials
+        if not (login is None or isinstance(login, Credentials) or callable(login)):
+            raise ConfigurationError(
+                f"Options.credentials: Credentials or a function is expected, got a {type(login).__name__}"
+            )
         if self.jetstream_domain is not None and self.jetstream_api_prefix is not None:
             raise ConfigurationError(
                 "give either jetstream_domain or jetstream_api_prefix: a domain is a prefix"

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Final, cast
 
 from trellis_nats._nats.link.backoff import Backoff
-from trellis_nats._nats.link.dialing import DialFailed, dial
+from trellis_nats._nats.link.dial_failed import DialFailed
+from trellis_nats._nats.link.dialing import dial
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.servers import ServerPool
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import CannotConnect
+from trellis_nats.errors import CannotConnect, ConfigurationError
 
 __all__ = ["Supervisor"]
 
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPT: Final = timedelta(seconds=4)
 """The limit of one attempt: an address that does not answer must not delay the next one."""
+_LOGIN: Final = timedelta(seconds=10)
+"""The limit of the function that returns credentials: it may ask another server."""
 _STABLE: Final = timedelta(milliseconds=250)
 """After a link that lasted this long, the next attempt is immediate and the backoff starts again."""
 
@@ -57,6 +60,7 @@ class Supervisor:
 
         Raises:
             CannotConnect: no server was reached within the settings' `connect_timeout`, or one refused permanently.
+            ConfigurationError: a package is missing, or the function that returns credentials is wrong.
         """
         limit = self._settings.connect_timeout
         reason = "no attempt was made"
@@ -66,7 +70,7 @@ class Supervisor:
                 while self.link is None:
                     address = self._pool.next()
                     try:
-                        self._begin(await self._dial(address, limit))
+                        self._begin(await self._dial(address, min(_LOGIN, limit * 0.9), min(_ATTEMPT, limit)))
                     except DialFailed as failure:
                         reason = failure.reason
                         if failure.final:
@@ -118,29 +122,31 @@ class Supervisor:
         while not self._stopping and self.link is None:
             address = self._pool.next()
             try:
-                link = await self._dial(address, _ATTEMPT)
-            except DialFailed as failure:
+                link = await self._dial(address, _LOGIN, _ATTEMPT)
+            except (DialFailed, ConfigurationError) as failure:
+                reason = str(failure)
                 # An outage may last for hours: the same reason is logged as a warning once.
                 _log.log(
-                    logging.DEBUG if failure.reason == last_reason else logging.WARNING,
+                    logging.DEBUG if reason == last_reason else logging.WARNING,
                     "cannot connect to %s: %s",
                     address,
-                    failure.reason,
+                    reason,
                     extra=log_fields(LogEvent.CONNECT_FAILED),
                 )
-                last_reason = failure.reason
+                last_reason = reason
                 await self._pause()
             else:
                 _log.info("reconnected to %s", address, extra=log_fields(LogEvent.CONNECTION_RESTORED))
                 self._begin(link)
 
-    async def _dial(self, address: str, limit: timedelta) -> Link:
+    async def _dial(self, address: str, login_limit: timedelta, limit: timedelta) -> Link:
         return await dial(
             address,
             self._settings,
             routes=self._routes,
             on_permission_error=self._on_permission_error,
-            limit=min(limit, _ATTEMPT),
+            login_limit=login_limit,
+            limit=limit,
         )
 
     async def _pause(self) -> None:

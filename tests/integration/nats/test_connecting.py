@@ -7,13 +7,17 @@ import ssl
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.login import Login
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import CannotConnect, ConfigurationError
+from trellis_nats.options import Credentials, CredentialsFunction
 from trellis_nats.testing import NatsServer
 
+from tests.support.nats_keys import NatsKey
 from tests.support.proxy import Proxy
 
 WITH_PASSWORD = 'authorization { user: ada, password: "s3cret!" }'  # noqa: S105 - of a server that lives for one test
@@ -135,3 +139,82 @@ async def test_credentials_that_were_revoked_are_tried_again_until_they_work() -
 
         assert connection.is_connected
         await connection.close()
+
+
+async def test_a_function_is_asked_for_the_credentials_of_each_dial() -> None:
+    tokens = iter(["first", "second"])
+    settings = replace(
+        BRIEF, login=Login(lambda: Credentials(token=next(tokens, "third")), asyncio.get_running_loop())
+    )
+    async with NatsServer(config="authorization { token: first }") as server:
+        connection = await Connection.open(server.url, settings=settings)
+        await asyncio.to_thread(server.kill)
+        async with NatsServer(config="authorization { token: third }", port=server.port):
+            await connection.flush()  # the second was refused
+
+            assert connection.is_connected
+            await connection.close()
+
+
+async def test_a_function_that_fails_is_asked_again_within_the_time_of_the_first_connection(
+    nats_server: NatsServer,
+) -> None:
+    secret, calls = "s3cret!", 0
+
+    def sealed_at_first() -> Credentials:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError(secret)
+        return Credentials()
+
+    def never() -> Credentials:
+        raise KeyError(secret)
+
+    async def hang() -> Credentials:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    loop = asyncio.get_running_loop()
+    connection = await Connection.open(
+        nats_server.url, settings=replace(PATIENT, login=Login(sealed_at_first, loop))
+    )
+    await connection.close()
+    assert calls == 2
+    with pytest.raises(
+        CannotConnect, match=r"within 0\.3 s: .*Options\.credentials raised KeyError"
+    ) as failed:
+        await Connection.open(nats_server.url, settings=replace(BRIEF, login=Login(never, loop)))
+    assert secret not in str(failed.value) + repr(failed.value.__cause__)
+    with pytest.raises(CannotConnect, match=r"within 0\.3 s: .* did not return within 0\.27 s"):
+        await Connection.open(nats_server.url, settings=replace(BRIEF, login=Login(hang, loop)))
+    with pytest.raises(ConfigurationError, match="must return Credentials, got a NoneType"):
+        await Connection.open(
+            nats_server.url,
+            settings=replace(PATIENT, login=Login(cast("CredentialsFunction", lambda: None), loop)),
+        )
+
+
+async def test_an_nkey_seed_file_is_read_again_at_each_dial(tmp_path: Path) -> None:
+    file = tmp_path / "seed"
+    old, new = NatsKey.new("user"), NatsKey.new("user")
+    file.write_text(f"{old.seed}\n", encoding="utf-8")
+    async with NatsServer(config=_knowing(old)) as server:
+        connection = await Connection.open(server.url, settings=replace(BRIEF, nkey_seed=file))
+        await asyncio.to_thread(server.kill)
+        async with NatsServer(config=_knowing(new), port=server.port):
+            file.write_text(f"{new.seed}\n", encoding="utf-8")
+            await connection.flush()
+
+            assert connection.is_connected
+            await connection.close()
+            login = Login(lambda: Credentials(seed=new.seed), asyncio.get_running_loop())
+            await (await Connection.open(server.url, settings=replace(BRIEF, login=login))).close()
+            for text, problem in (("", "is empty"), (new.seed[:-9], "not an nkey seed")):
+                file.write_text(text, encoding="utf-8")
+                with pytest.raises(CannotConnect, match=problem):
+                    await Connection.open(server.url, settings=replace(BRIEF, nkey_seed=file))
+
+
+def _knowing(key: NatsKey) -> str:
+    return f"authorization {{ users: [ {{ nkey: {key.public} }} ] }}"

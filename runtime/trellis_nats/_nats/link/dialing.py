@@ -12,27 +12,16 @@ from typing import Final
 from nats.aio.client import RawCredentials
 from nats.errors import Error
 
+from trellis_nats._nats.link.dial_failed import DialFailed
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
 
-__all__ = ["DialFailed", "dial"]
+__all__ = ["dial"]
 
 _CREDENTIALS_PARTS: Final = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
-
-
-class DialFailed(Exception):
-    """An attempt to connect failed.
-
-    Attributes:
-        reason: what happened, without a credential.
-        final: whether another attempt would fail the same way, for example for wrong credentials.
-    """
-
-    def __init__(self, reason: str, *, final: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.final = final
+_CREDENTIALS: Final = "--BEGIN NATS USER JWT--\n{jwt}\n--BEGIN USER NKEY SEED--\n{seed}\n"
+"""A credentials file, as far as nats-py reads it."""
 
 
 async def dial(
@@ -41,14 +30,17 @@ async def dial(
     *,
     routes: Routes,
     on_permission_error: Callable[[str], None],
+    login_limit: timedelta,
     limit: timedelta,
 ) -> Link:
-    """Open a link within `limit`.
+    """Open a link within `limit`, after getting credentials within `login_limit`.
 
     Raises:
         DialFailed: it could not be opened.
-        ConfigurationError: the credentials need a package that is not installed.
+        ConfigurationError: the credentials need a package that is not installed, or the function that returns them is wrong.
     """
+    if settings.login is not None:
+        settings = settings.with_credentials(await settings.login.renew(login_limit))
     require_tls = settings.tls is not None or address.startswith("tls://")
     link = Link(routes, settings, on_permission_error, require_tls=require_tls)
     try:
@@ -57,7 +49,7 @@ async def dial(
     except ImportError as error:
         link.shut("never opened")
         raise ConfigurationError(
-            "credentials and nkeys require the package nkeys: pip install nkeys"
+            "credentials and nkeys require the packages nkeys and PyNaCl: pip install 'trellis-nats[auth]'"
         ) from error
     except Exception as error:  # the supervisor must survive every exception of nats-py, nkeys or TLS
         link.shut("never opened")
@@ -75,19 +67,39 @@ def _options(settings: ConnectionSettings) -> dict[str, object]:
         "user": settings.user,
         "password": settings.password,
         "token": settings.token,
-        "user_credentials": None if settings.credentials is None else _credentials(settings.credentials),
-        "nkeys_seed": None if settings.nkey_seed is None else str(settings.nkey_seed),
+        "user_credentials": _user_credentials(settings),
+        "nkeys_seed_str": _seed(settings),
         "tls": settings.tls,
         "tls_handshake_first": settings.tls_handshake_first,
     }
 
 
-def _credentials(path: Path) -> RawCredentials:
+def _user_credentials(settings: ConnectionSettings) -> RawCredentials | None:
+    if settings.jwt is not None and settings.seed is not None:
+        return RawCredentials(_CREDENTIALS.format(jwt=settings.jwt.strip(), seed=settings.seed.strip()))
+    if settings.credentials is None:
+        return None
+    text = _read(settings.credentials)
     # Without these lines nats-py loops past the end of the file and blocks the event loop.
-    text = path.read_text(encoding="utf-8")
     if not all(part in text for part in _CREDENTIALS_PARTS):
-        raise DialFailed(f"{path} is not a credentials file: it has no user JWT and seed", final=True)
+        raise DialFailed(
+            f"{settings.credentials} is not a credentials file: it has no user JWT and seed", final=True
+        )
     return RawCredentials(text)
+
+
+def _seed(settings: ConnectionSettings) -> str | None:
+    if settings.nkey_seed is None:
+        return settings.seed
+    text = _read(settings.nkey_seed).strip()
+    if not text:  # nats-py would speak of something else
+        raise DialFailed(f"{settings.nkey_seed} is empty: it must have the seed of an nkey", final=True)
+    return text
+
+
+def _read(path: Path) -> str:
+    # An error of decoding would carry the whole file.
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _explain(error: Exception, limit: timedelta) -> DialFailed:
@@ -109,5 +121,7 @@ def _explain(error: Exception, limit: timedelta) -> DialFailed:
             return DialFailed(text, final=True)
         case OSError() | Error():
             return DialFailed(text or type(error).__name__, final=False)
+        case _ if type(error).__module__ == "nkeys":
+            return DialFailed("the seed of the credentials is not an nkey seed", final=True)
         case _:
             return DialFailed(f"{type(error).__name__}: {text}", final=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+
+from trellis_nats._nats.link.login import Login
+from trellis_nats.options import Credentials
 
 __all__ = ["ConnectionSettings"]
 
@@ -30,7 +33,13 @@ class ConnectionSettings:
     credentials: Path | None = None
     """A `.creds` file, read again at each connection, so that a renewed file is used."""
     nkey_seed: Path | None = None
-    """A file that holds the seed of an nkey."""
+    """A file that holds the seed of an nkey, read again at each connection."""
+    jwt: str | None = field(default=None, repr=False)
+    """A user JWT; with `seed`."""
+    seed: str | None = field(default=None, repr=False)
+    """The seed of the user in `jwt`, or else of an nkey."""
+    login: Login | None = field(default=None, repr=False)
+    """If set, it returns the credentials of each connection; those above are not used."""
     tls: ssl.SSLContext | None = None
     """If set, a server without TLS is rejected before any credential is sent."""
     tls_handshake_first: bool = False
@@ -42,3 +51,16 @@ class ConnectionSettings:
     """The first wait between two attempts; it grows by half, with jitter, up to `max_reconnect_wait`."""
     max_reconnect_wait: timedelta = timedelta(seconds=1)
     """Short, so that work resumes about half a second after a server is back."""
+
+    def with_credentials(self, credentials: Credentials) -> ConnectionSettings:
+        """Return these settings with other credentials."""
+        return replace(
+            self,
+            user=credentials.user,
+            password=credentials.password,
+            token=credentials.token,
+            credentials=credentials.file,
+            nkey_seed=credentials.nkey_seed_file,
+            jwt=credentials.jwt,
+            seed=credentials.seed,
+        )

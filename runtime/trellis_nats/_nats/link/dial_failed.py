@@ -1,0 +1,20 @@
+"""Why an attempt to connect failed."""
+
+from __future__ import annotations
+
+__all__ = ["DialFailed"]
+
+
+class DialFailed(Exception):
+    """An attempt to connect failed.
+
+    Attributes:
+        reason: what happened, without a credential.
+        final: whether another attempt would fail the same way, for example for wrong credentials. A connection that was
+            open once tries again all the same: credentials are renewed, and accounts come back.
+    """
+
+    def __init__(self, reason: str, *, final: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
