@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from trellis_nats.auth.authority import Authority
 from trellis_nats.auth.session_key import SessionKey
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
-from trellis_nats.errors.configuration import require_timedelta
+from trellis_nats.errors.configuration import require_duration
 from trellis_nats.ids import is_token
 
 __all__ = ["Credentials", "CredentialsFunction", "Maintenance", "Options", "Provision", "Retention"]
@@ -22,6 +22,7 @@ __all__ = ["Credentials", "CredentialsFunction", "Maintenance", "Options", "Prov
 Provision: TypeAlias = Literal["create", "update", "verify", "off"]
 """See `Options.provision`."""
 
+_MAY_BE_ZERO: Final = ("version_patience", "shutdown_grace")
 _PREFIX: Final = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
 
@@ -96,7 +97,7 @@ class Retention:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            require_timedelta(f"Retention.{item.name}", getattr(self, item.name))
+            require_duration(f"Retention.{item.name}", getattr(self, item.name), may_be_zero=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,12 +124,9 @@ class Maintenance:
     """How long the service may be without a leader after its leader died. The lease is renewed every sixth of it."""
 
     def __post_init__(self) -> None:
-        require_timedelta("Maintenance.lost_after", self.lost_after)
+        require_duration("Maintenance.lost_after", self.lost_after, may_be_zero=True)
         for name in ("heartbeat_every", "rescue_every", "purge_every", "lease"):
-            interval: timedelta | None = getattr(self, name)
-            require_timedelta(f"Maintenance.{name}", interval)
-            if interval is not None and interval <= timedelta(0):
-                raise ConfigurationError(f"{name} must be positive, got {interval}")
+            require_duration(f"Maintenance.{name}", getattr(self, name), may_be_zero=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,7 +216,7 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "request_timeout", "version_patience", "shutdown_grace"):
             value: timedelta | None = getattr(self, name)
-            require_timedelta(f"Options.{name}", value)
+            require_duration(f"Options.{name}", value, may_be_zero=name in _MAY_BE_ZERO)
             if value is None:
                 raise TimedeltaExpected(f"Options.{name}", value)
         login: object = self.credentials

@@ -23,7 +23,7 @@ _INTRODUCTION: Final = """\
 # Errors
 
 What the runtime raises on purpose is a `TrellisError`. Import the classes from `trellis_nats` or `trellis_nats.errors`. `error.docs` names the place of a class on this
-page, `help(trellis_nats.JobNotFound)` prints the same. The traceback of a `ConfigurationError`, which is a mistake of the program or its settings, ends with the remedy.
+page, `help(trellis_nats.JobNotFound)` prints the same. The traceback of a `ConfigurationError`, which is a mistake of the program or its settings, and of `CannotConnect` ends with the remedy.
 Errors that a contract declares are generated, below `DeclaredError`. `make generate` writes this page from the classes.
 
 """

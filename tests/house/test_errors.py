@@ -4,7 +4,13 @@ import re
 import traceback
 
 from trellis_nats import errors
-from trellis_nats.errors import ConfigurationError, DeclaredError, JobNotFound, ProvisioningError
+from trellis_nats.errors import (
+    CannotConnect,
+    ConfigurationError,
+    DeclaredError,
+    JobNotFound,
+    ProvisioningError,
+)
 
 from tests.house.error_reference import PAGE, draw_tree, list_classes, reference_page, split_docstring
 
@@ -40,10 +46,16 @@ def test_a_generated_error_has_the_place_of_its_base() -> None:
 
 
 def test_a_traceback_of_a_mistake_ends_with_its_remedy() -> None:
-    mistakes = [ConfigurationError("wrong"), ProvisioningError(["a stream is missing"])]
+    mistakes = [
+        ConfigurationError("wrong"),
+        ProvisioningError(["a stream is missing"]),
+        CannotConnect("no"),
+    ]
 
     for error in mistakes:
         text = "".join(traceback.format_exception(error))
-        assert text.endswith(f"\nRemedy: {split_docstring(type(error))[1]} ({error.docs})\n")
+        name = type(error).__name__
+        remedy = split_docstring(type(error))[1]
+        assert text.endswith(f"\nRemedy: {remedy} (help(trellis_nats.{name}) says what it means)\n")
         assert text.count("Remedy: ") == 1
     assert "Remedy: " not in "".join(traceback.format_exception(JobNotFound("j")))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, cast
 
 from trellis_nats._nats.link.backoff import Backoff
-from trellis_nats._nats.link.dial_failed import DialFailed
+from trellis_nats._nats.link.dial_failed import REFUSED, DialFailed
 from trellis_nats._nats.link.dialing import dial
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.servers import ServerPool
@@ -25,6 +26,9 @@ _ATTEMPT: Final = timedelta(seconds=4)
 """The limit of one attempt: an address that does not answer must not delay the next one."""
 _LOGIN: Final = timedelta(seconds=10)
 """The limit of the function that returns credentials: it may ask another server."""
+_IS_IT_RUNNING: Final = ". Is the server running? `nats-server -js` starts one"
+_SILENT: Final = timedelta(seconds=1)
+"""A server that starts together with this process is ready after less; a person who waits longer wants to know for what."""
 _STABLE: Final = timedelta(milliseconds=250)
 """After a link that lasted this long, the next attempt is immediate and the backoff starts again."""
 
@@ -65,6 +69,8 @@ class Supervisor:
         limit = self._settings.connect_timeout
         reason = "no attempt was made"
         address = self._pool.addresses()[0]
+        loop = asyncio.get_running_loop()
+        log_at = loop.time() + _SILENT.total_seconds()
         try:
             async with asyncio.timeout(limit.total_seconds()):
                 while self.link is None:
@@ -75,10 +81,14 @@ class Supervisor:
                         reason = failure.reason
                         if failure.final:
                             raise CannotConnect(f"cannot connect to {address}: {reason}") from failure
+                        if loop.time() > log_at:
+                            _log_first_failures(address, reason, limit)
+                            log_at = math.inf
                         await asyncio.sleep(self._backoff.next().total_seconds())
         except TimeoutError:
+            hint = _IS_IT_RUNNING if reason == REFUSED else ""
             raise CannotConnect(
-                f"cannot connect to {address} within {limit.total_seconds():g} s: {reason}"
+                f"cannot connect to {address} within {limit.total_seconds():g} s: {reason}{hint}"
             ) from None
         self._task = asyncio.create_task(self._run(), name=f"{self._settings.name}: connection")
 
@@ -160,3 +170,13 @@ class Supervisor:
         self._pool.set_discovered(link.info.cluster_hosts)
         self.connected.set()
         self._on_up(link)
+
+
+def _log_first_failures(address: str, reason: str, limit: timedelta) -> None:
+    _log.warning(
+        "cannot connect to %s: %s; trying until %g s have passed (Options.connect_timeout)",
+        address,
+        reason,
+        limit.total_seconds(),
+        extra=log_fields(LogEvent.CONNECT_FAILED),
+    )

@@ -26,6 +26,15 @@ class TrellisError(Exception):
         if cls.__module__.startswith(_PACKAGE):
             cls.docs = f"reference/errors.md#{cls.__name__.lower()}"
 
+    def note_remedy(self) -> None:
+        """Add the remedy of the class as a note, which a traceback ends with: for errors that only a person can mend."""
+        for kind in type(self).__mro__:
+            if kind.__module__.startswith(_PACKAGE):
+                _, _, remedy = (kind.__doc__ or "").partition("Remedy: ")
+                text = " ".join(remedy.partition("\n\n")[0].split())
+                self.add_note(f"Remedy: {text} (help(trellis_nats.{kind.__name__}) says what it means)")
+                return
+
 
 class InvalidPayload(TrellisError):
     """A value does not match its schema.

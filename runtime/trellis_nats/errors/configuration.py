@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 
+_MAY_BE_MILLISECONDS: Final = 1000
 _REMEDY: Final = (
     "trellis_nats.permissions(…) lists what each role needs, and writes it as server configuration"
 )
@@ -32,9 +33,7 @@ class ConfigurationError(TrellisError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        _, _, remedy = (type(self).__doc__ or "").partition("Remedy: ")
-        note = " ".join(remedy.partition("\n\n")[0].split())
-        self.add_note(f"Remedy: {note} ({self.docs})" if note else f"See {self.docs} of the documentation")
+        self.note_remedy()
 
 
 class IncompatiblePackage(ConfigurationError):
@@ -84,8 +83,16 @@ class TimedeltaExpected(ConfigurationError, TypeError):
     """
 
     def __init__(self, name: str, value: object) -> None:
-        hint = f": write timedelta(seconds={value!r})" if isinstance(value, int | float) else ""
-        super().__init__(f"{name}: a timedelta is expected, got {value!r:.100}{hint}")
+        super().__init__(f"{name}: a timedelta is expected, got {value!r:.100}{_suggest_timedelta(value)}")
+
+
+def _suggest_timedelta(value: object) -> str:
+    """Say what to write instead of a number. A large one may be meant as milliseconds, as on the wire and in manifests."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    if abs(value) < _MAY_BE_MILLISECONDS:
+        return f": write timedelta(seconds={value!r})"
+    return f": write timedelta(milliseconds={value!r}) or timedelta(seconds={value!r}), whichever you mean"
 
 
 def require_timedelta(name: str, value: object) -> None:
@@ -96,6 +103,20 @@ def require_timedelta(name: str, value: object) -> None:
     """
     if value is not None and not isinstance(value, timedelta):
         raise TimedeltaExpected(name, value)
+
+
+def require_duration(name: str, value: timedelta | None, *, may_be_zero: bool) -> None:
+    """Check that a setting is a `timedelta` that is not negative, or None.
+
+    Raises:
+        TimedeltaExpected: it is not a timedelta.
+        ConfigurationError: it is negative, or zero where that is not allowed.
+    """
+    require_timedelta(name, value)
+    if value is None or value > timedelta(0) or (may_be_zero and value == timedelta(0)):
+        return
+    rule = "must not be negative" if may_be_zero else "must be positive"
+    raise ConfigurationError(f"{name} {rule}, got {value.total_seconds():g} s")
 
 
 def require_text(name: str, value: object) -> None:

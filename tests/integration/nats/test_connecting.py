@@ -62,6 +62,22 @@ async def test_a_server_that_is_not_there_is_named_within_the_timeout() -> None:
             await Connection.open("nats://127.0.0.1:1", settings=BRIEF)
 
 
+async def test_a_server_that_refuses_is_waited_for_and_after_a_second_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = ConnectionSettings(connect_timeout=timedelta(seconds=1.8))
+
+    with pytest.raises(
+        CannotConnect, match=r"connection refused\. Is the server running\? `nats-server -js`"
+    ) as failed:
+        await Connection.open("nats://127.0.0.1:1", settings=settings)
+
+    (logged,) = [record.getMessage() for record in caplog.records]
+    refusal = "cannot connect to nats://127.0.0.1:1: connection refused"
+    assert logged == f"{refusal}; trying until 1.8 s have passed (Options.connect_timeout)"
+    assert failed.value.__notes__[0].startswith("Remedy: Check the address")
+
+
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(proxy: Proxy) -> None:
     proxy.blackhole()
 

@@ -217,5 +217,5 @@ def test_reports_add_up() -> None:
     ],
 )
 def test_an_interval_must_be_positive(name: str, made: Callable[[], Maintenance]) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name} must be positive, got 0:00:00"):
+    with pytest.raises(ConfigurationError, match=f"{name} must be positive, got 0 s"):
         made()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["DialFailed"]
+from typing import Final
+
+__all__ = ["REFUSED", "DialFailed"]
+
+REFUSED: Final = "connection refused"
+"""The reason where no process listens at the address."""
 
 
 class DialFailed(Exception):

@@ -12,7 +12,7 @@ from typing import Final
 from nats.aio.client import RawCredentials
 from nats.errors import Error
 
-from trellis_nats._nats.link.dial_failed import DialFailed
+from trellis_nats._nats.link.dial_failed import REFUSED, DialFailed
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
@@ -110,7 +110,7 @@ def _explain(error: Exception, limit: timedelta) -> DialFailed:
         case TimeoutError():
             return DialFailed(f"no answer within {limit.total_seconds():g} s", final=False)
         case ConnectionRefusedError():
-            return DialFailed("connection refused", final=False)
+            return DialFailed(REFUSED, final=False)
         case FileNotFoundError() | PermissionError():
             return DialFailed(f"cannot read the credentials: {error.strerror}", final=True)
         case ssl.SSLError():
