@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 __all__ = [
     "Clock",
+    "describe_duration",
     "from_milliseconds",
     "from_unix_nanoseconds",
     "later",
@@ -24,6 +25,15 @@ __all__ = [
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 """The last instant that a timestamp can express."""
+
+_MILLISECONDS: Final = 0.0995
+"""Seconds up to which a duration is in milliseconds."""
+_TWO_DIGITS: Final = 0.995
+"""Seconds up to which a duration has two digits after the point."""
+_ONE_DIGIT: Final = 9.95
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
 
 
 class Clock:
@@ -127,3 +137,23 @@ def to_nanoseconds(duration: timedelta) -> int:
 def from_milliseconds(milliseconds: int) -> timedelta:
     """Return the duration of a number of milliseconds."""
     return timedelta(milliseconds=milliseconds)
+
+
+def describe_duration(span: timedelta) -> str:
+    """Return how long something took or takes: `12 ms`, `0.21 s`, `8.1 s`, `41 s`, `8 m 02 s`, `3 h 12 m`, `9 d`."""
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < _MILLISECONDS:
+        milliseconds = round(1000 * seconds)
+        return f"{milliseconds} ms" if milliseconds else "<1 ms" if seconds else "0 s"
+    if seconds < _TWO_DIGITS:
+        return f"{seconds:.2f} s"
+    if seconds < _ONE_DIGIT:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} m {whole % _MINUTE:02} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} m"
+    return f"{whole // _DAY} d"

@@ -44,6 +44,10 @@ class Surface:
         del binding, role
         return ()
 
+    def is_served(self) -> bool:
+        """Return whether this process has a handler for it. The default takes none."""
+        return False
+
     async def open(self) -> None:
         """Begin what lasts as long as the connection, in clients too. The default does nothing.
 

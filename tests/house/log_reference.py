@@ -28,7 +28,7 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _VARIABLE: Final = ""
 """Stands for the events of a call that gets its event from a variable: those that its module names elsewhere."""
 _METHODS: Final = {**{level.lower(): level for level in _LEVELS}, "exception": "ERROR"}
-_OF_VARIABLES: Final = {"CONSUMER_READY": {"INFO"}, "CONSUMER_STOPPED": {"INFO"}}
+_OF_VARIABLES: Final = {"CONSUMER_READY": {"INFO", "DEBUG"}, "CONSUMER_STOPPED": {"INFO", "DEBUG"}}
 """The levels of events whose call has both, event and level, from variables; of the others there it is WARNING."""
 _INTRODUCTION: Final = """\
 # Log events

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from trellis_nats.clock import describe_duration as duration
+
 __all__ = [
     "clock",
     "day",
@@ -25,14 +27,8 @@ _ROUND: Final = 100
 """A size from which no digit stands after the point."""
 _MILLION: Final = 1_000_000
 _DIGITS: Final = re.compile("[0-9]{1,18}")
-_MILLISECONDS: Final = 0.0995
-"""Seconds up to which a duration is in milliseconds."""
-_TWO_DIGITS: Final = 0.995
-"""Seconds up to which a duration has two digits after the point."""
-_ONE_DIGIT: Final = 9.95
 _MINUTE: Final = 60
 _HOUR: Final = 3600
-_DAY: Final = 86400
 _FULL_COUNT_MAX: Final = 99_999
 """A longer count does not fit a chip."""
 _HOLE: Final = re.compile("<(number|id|hex|text|time|query)>")
@@ -62,26 +58,6 @@ def typed_number(text: str) -> int | None:
 def plural(number: int, noun: str, nouns: str | None = None) -> str:
     """Return a count with its noun: `1 job`, `2,914 jobs`."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
-
-
-def duration(span: timedelta) -> str:
-    """Return how long something took or takes: `12 ms`, `0.21 s`, `8.1 s`, `41 s`, `8 m 02 s`, `3 h 12 m`, `9 d`."""
-    seconds = max(span.total_seconds(), 0.0)
-    if seconds < _MILLISECONDS:
-        milliseconds = round(1000 * seconds)
-        return f"{milliseconds} ms" if milliseconds else "<1 ms" if seconds else "0 s"
-    if seconds < _TWO_DIGITS:
-        return f"{seconds:.2f} s"
-    if seconds < _ONE_DIGIT:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} m {whole % _MINUTE:02} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} m"
-    return f"{whole // _DAY} d"
 
 
 def rough_duration(span: timedelta) -> str:

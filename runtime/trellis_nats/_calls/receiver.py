@@ -17,7 +17,7 @@ from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
-from trellis_nats.clock import now
+from trellis_nats.clock import describe_duration, now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
 
 __all__ = ["CallReceiver"]
@@ -103,7 +103,7 @@ class CallReceiver:
                 self._errors.surface,
                 self._errors.name,
                 len(self.tasks),
-                _UNWIND,
+                describe_duration(_UNWIND),
                 extra=self._errors.log_fields(LogEvent.HANDLER_STUCK),
             )
 

@@ -23,6 +23,11 @@ class Registration(Generic[HandlerT]):
         self._has_started = False
 
     @property
+    def has_handler(self) -> bool:
+        """Whether a handler is registered."""
+        return self._handler is not None
+
+    @property
     def at_start(self) -> StartCheck:
         """What the start does about the permissions to serve: without a handler nothing needs them."""
         return StartCheck.SKIPPED if self._handler is None else StartCheck.REQUIRED

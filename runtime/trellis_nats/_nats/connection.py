@@ -27,6 +27,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import NotConnected, PermissionDenied, RequestTimeout, WrongEventLoop
 
 __all__ = ["Connection", "Subscription"]
@@ -313,7 +314,9 @@ class Connection:
                     link = self.link
                     answered = link is not None and await asyncio.shield(link.ping())
         except TimeoutError:
-            raise RequestTimeout(f"{self.address} did not answer a ping within {timeout}") from None
+            raise RequestTimeout(
+                f"{self.address} did not answer a ping within {describe_duration(timeout)}"
+            ) from None
         self._subscriptions.mark_flushed(newest)
         self._permission_errors.raise_refused_subscription()
 

@@ -88,6 +88,11 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
         return serve_grants(self._spec, self._runtime.contract.name, at_start=self.registration.at_start)
 
     @override
+    def is_served(self) -> bool:
+        """Return whether there is a handler."""
+        return self.registration.has_handler
+
+    @override
     async def start(self) -> None:
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 

@@ -201,9 +201,9 @@ class Jobs:
         handled = self._handled()
         for setup in self._setups():
             setup.seal()
+        self._log_queues_without_handlers()
         if not handled:
             return
-        self._log_queues_without_handlers()
         self._running = ProcessWorkers(self.runtime, self._binding(), handled, self._get_liveness())
         try:
             await self._running.start()
@@ -213,6 +213,16 @@ class Jobs:
             raise
 
     def _log_queues_without_handlers(self) -> None:
+        queues = [name for name, value in vars(self).items() if isinstance(value, JobQueue)]
+        if queues and not any(surface.is_served() for surface in self.runtime.surfaces):
+            _log.warning(
+                "%s has no handler in this process, which works no job: register handlers before the start, as in "
+                "@service.jobs.%s.handle",
+                self.runtime.contract.id,
+                queues[0],
+                extra=log_fields(LogEvent.NOTHING_WORKED),
+            )
+            return
         for setup in self._setups():
             if setup.registration is None:
                 _log.info(

@@ -51,6 +51,11 @@ class QueueSurface(Surface):
     """Reads stored payloads, with the upcasters of the queue."""
 
     @override
+    def is_served(self) -> bool:
+        """Return whether the queue has a handler."""
+        return self.has_handler()
+
+    @override
     def local_binding(self, service: str) -> Binding:
         """Return the names of the queue."""
         return Binding(jobs=local_queue(service, self.spec))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from trellis_nats._nats.outages import through_outages
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import (
     ActionRefused,
     ConfigurationError,
@@ -371,10 +372,10 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             async with limit:
                 yield
         except TimeoutError:
-            if not limit.expired():
+            if timeout is None or not limit.expired():
                 raise
             raise TimeoutError(
-                f"job {self._id} of queue {self.queue} has not ended within {timeout}; it continues"
+                f"job {self._id} of queue {self.queue} has not ended within {describe_duration(timeout)}; it continues"
             ) from None
 
 

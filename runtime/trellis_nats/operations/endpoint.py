@@ -185,6 +185,11 @@ class EndpointSurface(Surface):
             )
 
     @override
+    def is_served(self) -> bool:
+        """Return whether there is a handler."""
+        return self._registration.has_handler
+
+    @override
     async def start(self) -> None:
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 

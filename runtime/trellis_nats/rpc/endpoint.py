@@ -82,6 +82,11 @@ class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
         return serve_grants(self._spec, at_start=self.registration.at_start)
 
     @override
+    def is_served(self) -> bool:
+        """Return whether there is a handler."""
+        return self.registration.has_handler
+
+    @override
     async def start(self) -> None:
         """Begin to serve, if there is a handler. Calls are taken when this returns.
 

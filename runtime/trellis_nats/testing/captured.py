@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.wire.message import Message
+from trellis_nats.clock import describe_duration
 from trellis_nats.codec import Codec
 from trellis_nats.events.envelope import ReceivedEvent, read_event
 from trellis_nats.specs import EventSpec
@@ -59,7 +60,9 @@ class CapturedEvents(Generic[EventT]):
                     await self._changed.wait()
         except TimeoutError:
             seen = len(self._messages)
-            raise TimeoutError(f'{seen} of {count} events "{self._name}" arrived within {timeout}') from None
+            raise TimeoutError(
+                f'{seen} of {count} events "{self._name}" arrived within {describe_duration(timeout)}'
+            ) from None
         return self.events
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from trellis_nats._nats.jetstream.streams import get_consumer_info
+from trellis_nats.clock import describe_duration
 from trellis_nats.events.groups.group import worked_groups
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.states import EventType, JobState
@@ -188,7 +189,7 @@ def _unfinished(timeout: timedelta, outlook: _Outlook | None) -> str:
     shown = "; ".join(busy[:_LISTED_MAX]) + (
         f"; and {len(busy) - _LISTED_MAX} more" if len(busy) > _LISTED_MAX else ""
     )
-    text = f"not drained within {timeout} of real time. In progress: {shown or 'nothing'}."
+    text = f"not drained within {describe_duration(timeout)} of real time. In progress: {shown or 'nothing'}."
     if outlook is not None and outlook.waits:
         text += (
             f" {len(outlook.waits)} more wait for the clock, which moves only when nothing is in progress: does a handler "

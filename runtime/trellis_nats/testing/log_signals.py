@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from trellis_nats._support.log_events import LogEvent
+from trellis_nats.clock import describe_duration
 
 __all__ = ["LogSignals"]
 
@@ -75,5 +76,7 @@ class LogSignals(logging.Handler):
                     await self._changed.wait()
         except TimeoutError:
             seen = [f"{vars(record)['event_name']} {record.getMessage()!r}" for record in self.records]
-            raise TimeoutError(f"{event} {fields} was not logged within {timeout}; logged: {seen}") from None
+            raise TimeoutError(
+                f"{event} {fields} was not logged within {describe_duration(timeout)}; logged: {seen}"
+            ) from None
         return found[count - 1]

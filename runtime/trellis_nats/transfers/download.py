@@ -16,6 +16,7 @@ from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import InvalidPayload, NoResponders, NotConnected, RequestTimeout, TransferError
 from trellis_nats.stores.object import ObjectInfo
 from trellis_nats.stores.reader import write_digest
@@ -143,7 +144,9 @@ class _Receiver:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise RequestTimeout(f"no frame of the download came within {silent_after}") from None
+            raise RequestTimeout(
+                f"no frame of the download came within {describe_duration(silent_after)}"
+            ) from None
         message = self._frames.popleft()
         self._bytes -= len(message.data)
         return message

@@ -50,7 +50,7 @@ async def test_each_attempt_that_raised_and_the_last_one_of_a_dead_job(nats_serv
     ]
     assert dead.getMessage() == f"job {ref.id} of queue pack is dead: RuntimeError: no tape"
     retried = signals.of(LogEvent.JOB_RETRIED, attempt=2)[0].getMessage()
-    assert retried == f"job {ref.id} of queue pack runs again in 0:00:00.050000: attempt 2 of 3 failed"
+    assert retried == f"job {ref.id} of queue pack runs again in 50 ms: attempt 2 of 3 failed"
     raised = signals.of(LogEvent.HANDLER_RAISED, job_id=ref.id, attempt=1)[0]
     assert raised.exc_info is not None
     assert isinstance(raised.exc_info[1], RuntimeError)
@@ -95,7 +95,7 @@ async def test_a_large_error_is_logged_with_its_beginning_and_its_end(
 
     text = record.getMessage()
     first_line, _, traceback = text.partition("\n")
-    assert first_line.endswith("attempt 1 of 3>: the handler raised")
+    assert first_line.endswith(" of queue pack, attempt 1 of 3: the handler raised")
     assert traceback.startswith("Traceback (most recent call last):\n")
     assert "in pack\n" in traceback
     assert traceback.endswith(letter * 1000 + " the end\n")
@@ -191,3 +191,32 @@ async def test_a_job_that_completed_needs_no_line(nats_server: NatsServer) -> No
             await ref.result(timeout=SOON)
 
     assert logged(signals) == []
+
+
+async def test_a_service_without_any_handler_says_once_that_it_works_nothing(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+            await shop.start()
+
+    (record,) = signals.of(LogEvent.NOTHING_WORKED)
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "shop@v1 has no handler in this process, which works no job: register handlers before the start, as in "
+        "@service.jobs.pack.handle"
+    )
+    assert not signals.of(LogEvent.QUEUE_NOT_WORKED)
+
+
+async def test_a_queue_says_once_that_it_is_consumed_and_that_it_has_stopped(nats_server: NatsServer) -> None:
+    """It has a second consumer, of jobs that waited."""
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                return Receipt(total=1)
+
+            await shop.start()
+
+    for event in (LogEvent.CONSUMER_READY, LogEvent.CONSUMER_STOPPED):
+        assert [record.levelno >= logging.INFO for record in signals.of(event)].count(True) == 1

@@ -158,7 +158,7 @@ async def test_a_handler_that_does_not_return_is_named(shop: ServiceUnderTest[Sh
     await began.wait()
 
     with pytest.raises(
-        NotDrained, match=f"not drained within 0:00:00.2.* job {ref.id} of queue pack: active, attempt 1"
+        NotDrained, match=f"not drained within 0.20 s .* job {ref.id} of queue pack: active, attempt 1"
     ):
         await shop.drain(timeout=timedelta(seconds=0.2))
 

@@ -54,7 +54,7 @@ async def test_after_three_writes_the_outcome_stays_unknown(
     stream = Stream(*outcomes)
 
     with pytest.raises(
-        WriteUnknown, match="it may have been stored; 3 writes were not acknowledged"
+        WriteUnknown, match="it may have been stored: none of 3 writes was acknowledged"
     ) as raised:
         await repeat_write(stream.write, what="it")
 

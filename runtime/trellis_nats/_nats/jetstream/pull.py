@@ -75,6 +75,7 @@ class Pull:
         on_state: Callable[[PullState], None] | None = None,
         accept: Callable[[ConsumerInfo], str | None] | None = None,
         on_missing: Callable[[], None] | None = None,
+        is_second: bool = False,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -91,6 +92,7 @@ class Pull:
                 used any longer, and keeps the engine from pulling.
             on_missing: called when the consumer does not exist any longer. The engine then stops pulling; without it, it
                 waits until the consumer exists again.
+            is_second: whether it accompanies another engine, whose log lines say when both start and stop.
         """
         self.state = PullState(consuming=False, reason="not started")
         self._connection = connection
@@ -102,6 +104,7 @@ class Pull:
         self._on_state = on_state
         self._accept = accept
         self._on_missing = on_missing
+        self._normal_level = logging.DEBUG if is_second else logging.INFO
         self._free = 0
         self._requests: PullRequests | None = None
         self._stopped = False
@@ -320,5 +323,5 @@ class Pull:
             return  # the supervisor logs it, once for all consumers
         else:
             is_normal = event in {LogEvent.CONSUMER_READY, LogEvent.CONSUMER_STOPPED}
-            level = logging.INFO if is_normal else logging.WARNING
+            level = self._normal_level if is_normal else logging.WARNING
             _log.log(level, "%s: %s", self._consumer, reason or "consuming", extra=extra)

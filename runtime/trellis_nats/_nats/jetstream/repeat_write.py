@@ -60,5 +60,5 @@ async def repeat_write(
             if unknown is None:
                 raise
     raise WriteUnknown(
-        f"{what} may have been stored; {_WRITES_MAX} writes were not acknowledged: {unknown}"
+        f"{what} may have been stored: none of {_WRITES_MAX} writes was acknowledged"
     ) from unknown

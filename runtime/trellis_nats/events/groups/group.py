@@ -168,6 +168,11 @@ class _GroupSurface(Surface):
         )
 
     @override
+    def is_served(self) -> bool:
+        """Return whether this process works the group."""
+        return not self._is_left
+
+    @override
     async def start(self) -> None:
         """Begin to work the group.
 

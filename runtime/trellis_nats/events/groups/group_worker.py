@@ -20,7 +20,7 @@ from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._tracing.descriptions import OUTCOME
 from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
-from trellis_nats.clock import Clock
+from trellis_nats.clock import Clock, describe_duration
 from trellis_nats.contract import Contract
 from trellis_nats.errors import InvalidPayload, PermissionDenied, ProvisioningError
 from trellis_nats.events.groups.consumer import group_consumer, problem_of
@@ -122,7 +122,7 @@ class GroupWorker:
                 "event group %s: %d handlers did not end within %s after they were cancelled",
                 self._group.alias,
                 len(self._running),
-                _UNWIND,
+                describe_duration(_UNWIND),
                 extra=log_fields(LogEvent.HANDLER_STUCK, group=self._group.alias),
             )
         if self._unwatch is not None:

@@ -19,7 +19,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._versions import ContractVersion, digest_of, version_delay
 from trellis_nats.binding import GroupBinding
-from trellis_nats.clock import Clock
+from trellis_nats.clock import Clock, describe_duration
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import InvalidPayload, NotConnected
 from trellis_nats.events.groups.attempts import AttemptCounter
@@ -105,7 +105,7 @@ class EventPatience:
         """Return why an event is removed that cannot be read."""
         if error.writer_digest is None:
             return str(error)
-        return f"{error}, and no instance that can read it took it within {self._patience}"
+        return f"{error}, and no instance that can read it took it within {describe_duration(self._patience)}"
 
     async def postpone(self, delivery: Delivery, error: InvalidPayload, *, stopping: asyncio.Event) -> bool:
         """Give an event back that this version cannot read. Return False when the event has to be removed.

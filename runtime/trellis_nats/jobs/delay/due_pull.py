@@ -98,6 +98,7 @@ class DuePull:
             deliver=self._take,
             on_state=self._on_state,
             accept=self._accept,
+            is_second=True,
         )
         self._pull.start()
         self._request()

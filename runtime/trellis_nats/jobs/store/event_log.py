@@ -259,7 +259,12 @@ class EventLog:
                 raise
             # The ids are new, so an earlier, unanswered batch was stored.
             if not await self._is_stored(events[-1]):
-                raise WriteUnknown(f"{what} may have been stored: {refused}") from refused
+                text = (
+                    str(refused)
+                    if isinstance(refused, RepeatRefused)
+                    else f"{what} may have been stored: {refused}"
+                )
+                raise WriteUnknown(text) from refused
         except TransportError as error:
             self.writes.fail(error)
             raise

@@ -196,8 +196,9 @@ class ActiveJob(Generic[PayloadT, ResultT, UpdateT]):
         if value is None or (0 <= value <= _SAFE_INTEGER_MAX and value == int(value)):
             return None if value is None else int(value)
         _log.warning(
-            "%r: progress without %s=%r: only whole numbers from 0 to 2^53-1 can be stored",
-            self,
+            "job %s of queue %s: progress without %s=%r: only whole numbers from 0 to 2^53-1 can be stored",
+            self.id,
+            self.queue,
             name,
             value,
             extra=log_fields(

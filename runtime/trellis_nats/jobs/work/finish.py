@@ -12,6 +12,7 @@ from typing import Final
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats.clock import describe_duration
 from trellis_nats.errors import PayloadTooLarge, TransportError
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, shorten
 from trellis_nats.jobs.model.outcome import (
@@ -126,7 +127,7 @@ def _log_ending(settlement: Settlement, ending: Ending, attempt: Attempt, item: 
             _log.info(
                 "%s runs again in %s: attempt %d of %d failed",
                 job,
-                settlement.delay,
+                describe_duration(settlement.delay),
                 attempt.tries,
                 item.max_attempts,
                 extra=_fields(LogEvent.JOB_RETRIED, item, attempt),

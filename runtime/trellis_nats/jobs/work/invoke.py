@@ -15,6 +15,7 @@ from typing import Final
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats._tracing.span import Span
+from trellis_nats.clock import describe_duration
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.errors import InvalidPayload
@@ -75,7 +76,10 @@ async def invoke_handler(
         if not running.done():
             fields = _fields(LogEvent.HANDLER_STUCK, job)
             _log.error(
-                "%r: the handler did not end within %s of its cancellation", job, _UNWIND, extra=fields
+                "%s: the handler did not end within %s of its cancellation",
+                _name(job),
+                describe_duration(_UNWIND),
+                extra=fields,
             )
         return Superseded() if attempt.superseded else SlotLost()
     finally:
@@ -102,9 +106,9 @@ async def _stop(
     if not running.done():
         _log.log(
             logging.WARNING if is_thread else logging.ERROR,
-            '%r: the handler still runs in %s "%s" after the grace period; its job is released when the service has '
+            '%s: the handler still runs in %s "%s" after the grace period; its job is released when the service has '
             "stopped",
-            job,
+            _name(job),
             "thread" if is_thread else "task",
             running.get_name(),
             extra=_fields(LogEvent.HANDLER_STUCK, job),
@@ -140,7 +144,9 @@ async def _call(
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
         if not is_deliberate(error):
             fields = _fields(LogEvent.HANDLER_RAISED, job)
-            log_exception(_log, logging.WARNING, "%r: the handler raised", job, error=error, extra=fields)
+            log_exception(
+                _log, logging.WARNING, "%s: the handler raised", _name(job), error=error, extra=fields
+            )
             span.record(error)
         return raised_ending(error)
     if result is None:
@@ -156,6 +162,10 @@ def _undeclared(job: ActiveJob[PayloadT, ResultT, UpdateT], value: object) -> st
         f'queue "{job.queue}" declares no `result` in its contract, but its handler returned a value of type '
         f"{type(value).__name__}"
     )
+
+
+def _name(job: ActiveJob[PayloadT, ResultT, UpdateT]) -> str:
+    return f"job {job.id} of queue {job.queue}, attempt {job.tries} of {job.max_tries}"
 
 
 def _fields(event: LogEvent, job: ActiveJob[PayloadT, ResultT, UpdateT]) -> dict[str, object]:
@@ -181,5 +191,7 @@ async def in_time(calling: Awaitable[ResultT], limit: timedelta) -> ResultT:
             return await calling
     except TimeoutError as error:
         if clock.expired():
-            raise TimeoutError(f"the handler ran longer than its timeout of {limit}") from error
+            raise TimeoutError(
+                f"the handler ran longer than its timeout of {describe_duration(limit)}"
+            ) from error
         raise

@@ -13,6 +13,7 @@ from typing import Final
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._versions import ContractVersion, version_delay, waited_for
+from trellis_nats.clock import describe_duration
 from trellis_nats.jobs.model.event import instant
 from trellis_nats.jobs.work.redelivery import spread
 from trellis_nats.jobs.work.work_item import WorkItem
@@ -81,7 +82,7 @@ class VersionPatience:
             return problem
         return (
             f"{problem}; contract version {item.digest} wrote it, this worker has version {self._version.digest}, and no worker that "
-            f"can read it took it within {self._patience}"
+            f"can read it took it within {describe_duration(self._patience)}"
         )
 
 
