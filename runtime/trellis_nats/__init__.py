@@ -6,6 +6,7 @@ You import the generated package; it imports this one. From here you may need th
 
 from pydantic import JsonValue
 
+from trellis_nats.auth import Caller, CallersFile, SessionKey
 from trellis_nats.binding import Binding, parse_binding
 from trellis_nats.client import Client
 from trellis_nats.context import Context
@@ -176,6 +177,8 @@ __all__ = [
     "Binding",
     "Bucket",
     "BucketSpec",
+    "Caller",
+    "CallersFile",
     "CannotConnect",
     "CheckResult",
     "Client",
@@ -297,6 +300,7 @@ __all__ = [
     "RpcSpec",
     "Runtime",
     "Service",
+    "SessionKey",
     "SignalAccepted",
     "SignalCall",
     "StateConflict",

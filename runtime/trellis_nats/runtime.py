@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
-from trellis_nats.auth import Admission, Signer
+from trellis_nats.auth import Admission, CallersFile, Signer
 from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.blocking import Blocking
 from trellis_nats.clock import Clock
@@ -54,6 +54,8 @@ class Runtime:
         self.may_look_up = True
         """Whether the account may look up streams, as far as provisioning has found out."""
         self.health = Health(is_client=is_client)
+        if isinstance(options.callers, CallersFile):
+            self.health.check("callers", options.callers.check, critical=False)
         self.metrics = MetricsRegistry()
         self._surfaces: list[Surface] = []
         self._optional_uses: set[str] = set()

@@ -24,4 +24,4 @@ class CallContext:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """As the caller sent them. In open mode they are not verified."""
     caller: Caller | None = None
-    """Who called. None in open mode, which does not know it."""
+    """The caller. None in open mode, which does not know it."""

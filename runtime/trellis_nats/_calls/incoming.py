@@ -43,7 +43,7 @@ class IncomingCall(NamedTuple):
     operation_id: str | None = None
     """The operation that it started."""
     caller: Caller | None = None
-    """Who called, once it was checked. None in open mode."""
+    """The caller, once it was checked. None in open mode."""
 
     @property
     def request_id(self) -> str:

@@ -93,6 +93,10 @@ class LogEvent(StrEnum):
     # --- RPC, feeds and events ---------------------------------------------------------------------------------------
     CALL_REFUSED = "call_refused"
     """A call was answered with an error that its handler did not raise, or was ignored."""
+    CALLERS_RELOADED = "callers_reloaded"
+    """The file of callers has changed, and its new version is in force."""
+    CALLERS_KEPT = "callers_kept"
+    """The file of callers has changed and cannot be used: the callers stay as they were."""
     CALL_TIMED_OUT = "call_timed_out"
     """A handler was cancelled because its caller no longer waits."""
     REPLY_LOST = "reply_lost"

@@ -7,8 +7,18 @@ check signatures.
 from trellis_nats.auth.admission import Admission
 from trellis_nats.auth.authority import Admitted, Authority
 from trellis_nats.auth.caller import Caller
+from trellis_nats.auth.callers_file import CallersFile
 from trellis_nats.auth.request_proof import RequestProof
 from trellis_nats.auth.session_key import SessionKey
 from trellis_nats.auth.signer import Signer
 
-__all__ = ["Admission", "Admitted", "Authority", "Caller", "RequestProof", "SessionKey", "Signer"]
+__all__ = [
+    "Admission",
+    "Admitted",
+    "Authority",
+    "Caller",
+    "CallersFile",
+    "RequestProof",
+    "SessionKey",
+    "Signer",
+]

@@ -1,4 +1,4 @@
-"""Who made a call, as the service found out."""
+"""The caller of a call, as the service found out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CallerKind = Literal["service", "user", "device"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who made a call. Its proof was checked: only the holder of the session key can have made it."""
+    """The caller of a call. Its proof was checked: only the holder of the session key can have made it."""
 
     session_key: str
     """Its public key: 43 characters, base64url."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from trellis_nats.auth.base64url import decode_base64url, encode_base64url
 from trellis_nats.auth.ed25519 import KEY_BYTES, load_key
+from trellis_nats.auth.owned_files import find_fault_of_secret, read_owned
 from trellis_nats.errors import ConfigurationError
 
 __all__ = ["SessionKey"]
 
 _INBOX_CHARACTERS: Final = 16
+_FILE_MAX: Final = 4096
+"""Bytes of a file with a seed: one line of 43 characters, and comments."""
+_WRONG_SEED: Final = "the seed of a session key is 43 characters of A-Z a-z 0-9 _ -, without padding"
 
 
 class SessionKey:
@@ -47,13 +52,52 @@ class SessionKey:
         try:
             return cls(decode_base64url(text.strip(), size=KEY_BYTES))
         except ValueError:
+            raise ConfigurationError(_WRONG_SEED) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> SessionKey:
+        """Return the key of a file: a line with the seed, as `trellis callers new` writes it. Lines that begin with `#` are comments.
+
+        Only the owner may be able to read the file, who is the user of this process, or root. Of a file of root its group
+        may read it too, as of a Kubernetes secret with `fsGroup`. A symbolic link is followed if it is of one of these users.
+
+        Raises:
+            ConfigurationError: the file is missing or can be read by others, or has something else; no text shows what.
+        """
+        path = Path(path)
+        what = "the file of a session key"
+        data, _ = read_owned(path, what=what, size_max=_FILE_MAX, find_fault=find_fault_of_secret)
+        return cls._read(f"{what} {path}", data.decode(errors="replace"))
+
+    @classmethod
+    def from_environment(cls, name: str) -> SessionKey:
+        """Return the key of an environment variable: the seed. Prefer a file: child processes inherit variables.
+
+        Raises:
+            ConfigurationError: the variable is not set, or has something else; no text shows what.
+        """
+        text = os.environ.get(name)
+        if text is None:
             raise ConfigurationError(
-                "the seed of a session key is 43 characters of A-Z a-z 0-9 _ -, without padding"
-            ) from None
+                f"environment variable {name} is not set: it must have the seed of a session key"
+            )
+        return cls._read(f"environment variable {name}", text)
+
+    @classmethod
+    def _read(cls, where: str, text: str) -> SessionKey:
+        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+        if not lines:
+            raise ConfigurationError(f"{where} is empty: trellis callers new writes a key")
+        if len(lines) > 1:
+            raise ConfigurationError(f"{where} has {len(lines)} lines with text: a seed is one")
+        try:
+            return cls(decode_base64url(lines[0], size=KEY_BYTES))
+        except ValueError:
+            raise ConfigurationError(f"{where} has something else than a seed: {_WRONG_SEED}") from None
 
     @property
     def seed(self) -> str:
-        """The secret: who has it can sign as this program. Store it where only its owner can read it."""
+        """The secret: its holder can sign as this program. Store it where only its owner can read it."""
         return encode_base64url(bytes(self._key))
 
     @property
