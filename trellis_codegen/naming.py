@@ -61,7 +61,7 @@ _CLASS_NAMES = frozenset(
     OneOf StringConstraints TypeAlias TypeAliasType UUID
     ActiveJob ActiveOperation ActiveUpload Bucket BucketSpec CONTRACT Client ConsumerGroup Contract DeclaredError DownloadCall
     DownloadEndpoint DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent GroupSpec
-    JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun OperationSignal OperationSpec
+    JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationCapabilities OperationEndpoint OperationRun OperationSignal OperationSpec
     RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue Store StoreSpec UploadCall
     UploadEndpoint UploadSpec
     Buckets ConsumerGroups EventPublishers EventSources FeedCalls FeedEndpoints JobsFacade OperationCalls OperationEndpoints RpcCalls

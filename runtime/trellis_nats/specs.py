@@ -30,6 +30,7 @@ __all__ = [
     "GroupSpec",
     "JobSpec",
     "KeySpec",
+    "OperationCapabilities",
     "OperationSignal",
     "OperationSpec",
     "Replay",
@@ -144,6 +145,8 @@ class DownloadSpec:
     input: object
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares for it, in addition to those that every procedure may answer with."""
+    capabilities: tuple[str, ...] = ()
+    """What a caller must hold, where calls are checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +198,8 @@ class FeedSpec:
     """The type of its events."""
     errors: tuple[type[DeclaredError], ...] = ()
     """The errors that the contract declares, in addition to those that every feed may end with."""
+    capabilities: tuple[str, ...] = ()
+    """What a caller that opens it must hold, where calls are checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +237,19 @@ class UploadSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OperationCapabilities:
+    """What the callers of an operation must hold, where calls are checked."""
+
+    call: tuple[str, ...] = ()
+    """To start one."""
+    observe: tuple[str, ...] | None = None
+    """To look at one, to watch it, and to wait for it. None: the same as to start one."""
+    cancel: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    """To send signals."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OperationSpec:
     """One operation."""
 
@@ -252,6 +270,8 @@ class OperationSpec:
     """The errors that the contract declares, in addition to those that every operation may end with."""
     upload: UploadSpec | None = None
     """What its caller uploads; None where the contract declares no transfer."""
+    capabilities: OperationCapabilities = OperationCapabilities()  # frozen
+    """What its callers must hold, where calls are checked."""
 
     @property
     def control_subject(self) -> str:

@@ -20,6 +20,7 @@ __all__ = ["ErrorDeclaration", "ErrorRef", "Event", "Feed", "Operation", "Rpc", 
 
 _VERSION = "The version of the surface. The subject has it too."
 _PLATFORM = "nothing: the platform grants and checks it"
+_CHECKED = "`{}`: checked where `Options.callers` is given"
 _ANY = "no capability is needed"
 
 
@@ -96,7 +97,7 @@ class CallCapabilities(Part):
         "Of this contract, `admin`, `service`, or with `::` of another one.",
         absent=_ANY,
         example=["orders-service::orders.read"],
-        python=_PLATFORM,
+        python=_CHECKED.format("RpcSpec.capabilities"),
     )
 
 
@@ -155,19 +156,28 @@ class OperationCapabilities(Part):
     """The capabilities that callers, observers and controllers of an operation must hold."""
 
     call: list[str] | None = member(
-        "To start one.", absent=_ANY, example=["orders-service::orders.read"], python=_PLATFORM
+        "To start one.",
+        absent=_ANY,
+        example=["orders-service::orders.read"],
+        python=_CHECKED.format("OperationCapabilities.call"),
     )
     observe: list[str] | None = member(
         "To look at one and to watch it.",
-        absent=_ANY,
+        absent="as `call`",
         example=["orders-service::orders.read"],
-        python=_PLATFORM,
+        python=_CHECKED.format("OperationCapabilities.observe"),
     )
     cancel: list[str] | None = member(
-        "To cancel one.", absent=_ANY, example=["orders-service::orders.read"], python=_PLATFORM
+        "To cancel one.",
+        absent=_ANY,
+        example=["orders-service::orders.read"],
+        python=_CHECKED.format("OperationCapabilities.cancel"),
     )
     control: list[str] | None = member(
-        "To send signals to one.", absent=_ANY, example=["orders-service::orders.read"], python=_PLATFORM
+        "To send signals to one.",
+        absent=_ANY,
+        example=["orders-service::orders.read"],
+        python=_CHECKED.format("OperationCapabilities.control"),
     )
 
 
@@ -302,7 +312,10 @@ class SubscribeCapabilities(Part):
     """The capabilities that subscribers must hold."""
 
     subscribe: list[str] | None = member(
-        "To open it.", absent=_ANY, example=["orders-service::orders.read"], python=_PLATFORM
+        "To open it.",
+        absent=_ANY,
+        example=["orders-service::orders.read"],
+        python=_CHECKED.format("FeedSpec.capabilities"),
     )
 
 

@@ -99,7 +99,7 @@ class Manifest(Part):
         "The rights that callers may hold, by name.",
         default={},
         example="orders-service::orders.read",
-        python="nothing: the platform grants and checks them",
+        python="nothing: the platform, or the file of keys, grants them",
     )
     schemas: dict[Text, JsonValue] | None = member(
         "JSON Schemas by name. The other sections refer to them.",

@@ -37,7 +37,7 @@ HOMES = {
         """
         ActiveJob ActiveOperation ActiveUpload Bucket BucketSpec Client ConsumerGroup Contract DeclaredError DownloadCall
         DownloadEndpoint DownloadSpec EventChannel EventOutlet EventPublisher EventSource EventSpec FeedCall FeedEndpoint FeedSpec GroupEvent
-        GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationEndpoint OperationRun
+        GroupSpec JobQueue JobSpec Jobs KeySpec Model OldStateEntry OperationCall OperationCapabilities OperationEndpoint OperationRun
         OperationSignal OperationSpec RpcCall RpcEndpoint RpcSpec Runtime Service SignalCall StateMap StateSpec StateValue
         Store StoreSpec UploadCall UploadEndpoint UploadSpec
         """.split(),  # noqa: SIM905 - a long word list reads better this way

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trellis_codegen import naming
-from trellis_codegen.contract.exchange import Operation, SendTransfer, Signal
+from trellis_codegen.contract.exchange import Operation, OperationCapabilities, SendTransfer, Signal
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.plan.collisions import Claim
 from trellis_codegen.plan.grouping import Surface, group_names
@@ -195,6 +195,19 @@ def _spec(
         yield write_tuple("errors", errors)
     if operation.transfer is not None:
         yield write_call("upload", "UploadSpec", _upload(operation.transfer))
+    if operation.capabilities is not None and (capabilities := [*_capabilities(operation.capabilities)]):
+        yield write_call("capabilities", "OperationCapabilities", capabilities)
+
+
+def _capabilities(capabilities: OperationCapabilities) -> Iterator[Argument]:
+    if capabilities.call:
+        yield write_tuple("call", map(repr, capabilities.call))
+    if capabilities.observe or (capabilities.call and capabilities.observe is not None):
+        yield write_tuple("observe", map(repr, capabilities.observe))
+    if capabilities.cancel:
+        yield write_tuple("cancel", map(repr, capabilities.cancel))
+    if capabilities.control:
+        yield write_tuple("control", map(repr, capabilities.control))
 
 
 def _upload(transfer: SendTransfer) -> Iterator[Argument]:

@@ -168,6 +168,8 @@ def _rpc(name: str, rpc: Rpc, models: ModelsPlan, declared: set[str]) -> RpcPlan
         spec.append(Argument(name="output", value=output_type))
     if errors:
         spec.append(write_tuple("errors", errors))
+    if capabilities := rpc.capabilities and rpc.capabilities.call:
+        spec.append(write_tuple("capabilities", map(repr, capabilities)))
     return RpcPlan(
         input=input_type,
         output=output_type,
@@ -218,6 +220,8 @@ def _feed(name: str, feed: Feed, models: ModelsPlan, errors: tuple[str, ...]) ->
     ]
     if errors:
         spec.append(write_tuple("errors", errors))
+    if capabilities := feed.capabilities and feed.capabilities.subscribe:
+        spec.append(write_tuple("capabilities", map(repr, capabilities)))
     return FeedPlan(
         input=input_type,
         event=event_type,

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from trellis_nats import (
     ActiveOperation,
     OperationCall,
+    OperationCapabilities,
     OperationEndpoint,
     OperationRun,
     OperationSpec,
@@ -38,6 +39,12 @@ ORDERS_PROCESS: Final = OperationSpec(
     progress=ProcessOrderProgress,
     cancel=True,
     errors=(NotFoundError,),
+    capabilities=OperationCapabilities(
+        call=("orders-service::orders.write",),
+        observe=("orders-service::orders.read",),
+        cancel=("orders-service::orders.write",),
+        control=("orders-service::orders.write",),
+    ),
 )
 """Follow an order until it has shipped."""
 

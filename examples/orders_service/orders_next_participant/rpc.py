@@ -18,6 +18,7 @@ ORDERS_CREATE: Final = RpcSpec(
     subject="rpc.v1.Orders.Create",
     input=CreateOrderRequest,
     output=CreateOrderResponse,
+    capabilities=("orders-service::orders.write",),
 )
 """Place an order."""
 
@@ -27,6 +28,7 @@ ORDERS_GET: Final = RpcSpec(
     input=GetOrderRequest,
     output=GetOrderResponse,
     errors=(NotFoundError,),
+    capabilities=("orders-service::orders.read",),
 )
 """Read one order."""
 

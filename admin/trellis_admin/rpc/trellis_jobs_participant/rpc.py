@@ -39,6 +39,7 @@ JOBS_HEALTH: Final = RpcSpec(
     subject="rpc.v1.Jobs.Health",
     input=Empty,
     output=JobsHealthResponse,
+    capabilities=("trellis.jobs::admin.read",),
 )
 """Report whether this service works."""
 
@@ -47,6 +48,7 @@ JOBS_LIST_SERVICES: Final = RpcSpec(
     subject="rpc.v1.Jobs.ListServices",
     input=JobsListServicesRequest,
     output=JobsListServicesResponse,
+    capabilities=("trellis.jobs::admin.read",),
 )
 """List services with their workers."""
 
@@ -55,6 +57,7 @@ JOBS_LIST: Final = RpcSpec(
     subject="rpc.v1.Jobs.List",
     input=JobsListRequest,
     output=JobsListResponse,
+    capabilities=("trellis.jobs::admin.read",),
 )
 """List jobs, the newest first."""
 
@@ -64,6 +67,7 @@ JOBS_GET: Final = RpcSpec(
     input=JobsGetRequest,
     output=JobsGetResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.read",),
 )
 """Read a job, with the lines that its handlers logged."""
 
@@ -73,6 +77,7 @@ JOBS_GET_KEY: Final = RpcSpec(
     input=JobsGetKeyRequest,
     output=JobsGetKeyResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.read",),
 )
 """Read who holds a concurrency key, and who waits for it."""
 
@@ -82,6 +87,7 @@ JOBS_CANCEL: Final = RpcSpec(
     input=JobsCancelRequest,
     output=JobsCancelResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.mutate",),
 )
 """Cancel a job that has not ended."""
 
@@ -91,6 +97,7 @@ JOBS_RETRY: Final = RpcSpec(
     input=JobsRetryRequest,
     output=JobsRetryResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.mutate",),
 )
 """Let a failed job begin again."""
 
@@ -99,6 +106,7 @@ JOBS_LIST_DLQ: Final = RpcSpec(
     subject="rpc.v1.Jobs.ListDLQ",
     input=JobsListDLQRequest,
     output=JobsListDLQResponse,
+    capabilities=("trellis.jobs::admin.read",),
 )
 """List dead jobs, the newest first."""
 
@@ -108,6 +116,7 @@ JOBS_REPLAY_DLQ: Final = RpcSpec(
     input=JobsReplayDLQRequest,
     output=JobsReplayDLQResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.mutate",),
 )
 """Let a dead job begin again."""
 
@@ -117,6 +126,7 @@ JOBS_DISMISS_DLQ: Final = RpcSpec(
     input=JobsDismissDLQRequest,
     output=JobsDismissDLQResponse,
     errors=(NotFoundError,),
+    capabilities=("trellis.jobs::admin.mutate",),
 )
 """Put a dead job aside."""
 

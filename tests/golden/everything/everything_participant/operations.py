@@ -12,6 +12,7 @@ from trellis_nats import (
     ActiveOperation,
     ActiveUpload,
     OperationCall,
+    OperationCapabilities,
     OperationEndpoint,
     OperationRun,
     OperationSignal,
@@ -108,6 +109,12 @@ PHOTOS_UPLOAD: Final = OperationSpec(
         expires_in=timedelta(minutes=10),
         max_bytes=104857600,
     ),
+    capabilities=OperationCapabilities(
+        call=("everything::photos.write",),
+        observe=("everything::photos.read",),
+        cancel=("everything::photos.write",),
+        control=("everything::photos.write",),
+    ),
 )
 """Add a photo."""
 
@@ -117,6 +124,7 @@ ALBUMS_REBUILD: Final = OperationSpec(
     input=CountRequest,
     output=Counts,
     errors=(MissingPhoto, Refused),
+    capabilities=OperationCapabilities(call=("everything::photos.write",)),
 )
 """The `Albums.Rebuild` operation."""
 

@@ -19,6 +19,7 @@ PHOTOS_GET: Final = RpcSpec(
     input=PhotoQuery,
     output=Photo,
     errors=(MissingPhoto, Refused),
+    capabilities=("everything::photos.read",),
 )
 """Read one photo."""
 
@@ -27,6 +28,7 @@ PHOTOS_DOWNLOAD: Final = DownloadSpec(
     subject="rpc.v1.Photos.Download",
     input=DownloadRequest,
     errors=(MissingPhoto,),
+    capabilities=("everything::photos.read",),
 )
 """Receive a picture."""
 
@@ -35,6 +37,7 @@ PHOTOS_DESCRIBE: Final = RpcSpec(
     subject="rpc.v1.Photos.Describe",
     input=PhotoId,
     output=Details,
+    capabilities=("everything::photos.read",),
 )
 """Say what is known about a photo."""
 
@@ -43,6 +46,7 @@ ALBUMS_COUNT: Final = RpcSpec(
     subject="rpc.v1.Albums.Count",
     input=CountRequest,
     output=Counts,
+    capabilities=("everything::photos.read",),
 )
 """Count the photos of an album."""
 

@@ -19,6 +19,7 @@ PHOTOS_CHANGES: Final = FeedSpec(
     input=ChangesRequest,
     event=Change,
     errors=(MissingPhoto, Refused),
+    capabilities=("everything::photos.read",),
 )
 """Follow the changes."""
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, Final
 
 from trellis_nats import (
+    OperationCapabilities,
     OperationRun,
     OperationSignal,
     OperationSpec,
@@ -78,6 +79,12 @@ PHOTOS_UPLOAD: Final = OperationSpec(
         metadata="/labels",
         expires_in=timedelta(minutes=10),
         max_bytes=104857600,
+    ),
+    capabilities=OperationCapabilities(
+        call=("everything::photos.write",),
+        observe=("everything::photos.read",),
+        cancel=("everything::photos.write",),
+        control=("everything::photos.write",),
     ),
 )
 """Add a photo."""

@@ -19,6 +19,7 @@ PHOTOS_GET: Final = RpcSpec(
     input=PhotoQuery,
     output=Photo,
     errors=(MissingPhoto, Refused),
+    capabilities=("everything::photos.read",),
 )
 """Read one photo."""
 
@@ -27,6 +28,7 @@ PHOTOS_DOWNLOAD: Final = DownloadSpec(
     subject="rpc.v1.Photos.Download",
     input=DownloadRequest,
     errors=(MissingPhoto,),
+    capabilities=("everything::photos.read",),
 )
 """Receive a picture."""
 

@@ -19,6 +19,7 @@ ORDERS_LIVE: Final = FeedSpec(
     input=OrdersLiveRequest,
     event=OrdersLiveEvent,
     errors=(NotFoundError,),
+    capabilities=("orders-service::orders.read",),
 )
 """Follow order changes."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trellis_nats import OperationCall, OperationRun, OperationSpec, Runtime
+from trellis_nats import OperationCall, OperationCapabilities, OperationRun, OperationSpec, Runtime
 
 from .errors import NotFoundError
 from .models import ProcessOrderProgress, ProcessOrderRequest, ProcessOrderResult
@@ -26,6 +26,12 @@ ORDERS_PROCESS: Final = OperationSpec(
     progress=ProcessOrderProgress,
     cancel=True,
     errors=(NotFoundError,),
+    capabilities=OperationCapabilities(
+        call=("orders-service::orders.write",),
+        observe=("orders-service::orders.read",),
+        cancel=("orders-service::orders.write",),
+        control=("orders-service::orders.write",),
+    ),
 )
 """Follow an order until it has shipped."""
 

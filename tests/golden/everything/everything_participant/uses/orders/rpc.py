@@ -19,6 +19,7 @@ ORDERS_GET: Final = RpcSpec(
     input=GetOrderRequest,
     output=GetOrderResponse,
     errors=(NotFoundError,),
+    capabilities=("orders-service::orders.read",),
 )
 """Read one order."""
 
