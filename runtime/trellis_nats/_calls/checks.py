@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from trellis_nats._calls.incoming import IncomingCall
-from trellis_nats.auth import Admission
+from collections.abc import Mapping
 
-__all__ = ["check_caller"]
+from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats.auth import Admission, Caller
+
+__all__ = ["check_caller", "session_key_of"]
 
 
 async def check_caller(
@@ -27,3 +29,8 @@ async def check_caller(
         capabilities=capabilities,
     )
     return call._replace(caller=caller)
+
+
+def session_key_of(caller: Caller | None, headers: Mapping[str, str]) -> str:
+    """Return the session key of a caller; in open mode the one that it states, which is not verified, or nothing."""
+    return headers.get("session-key", "") if caller is None else caller.session_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from trellis_nats._nats.connection import Connection
@@ -58,17 +58,17 @@ async def request(
     subject: str,
     data: bytes = b"",
     *,
-    headers: Mapping[str, str] | bytes | None = None,
+    headers: Mapping[str, str] | bytes | Callable[[], Mapping[str, str] | bytes] | None = None,
     timeout: timedelta,
     repeat: bool = False,
     answer: AnswerSize | None = None,
 ) -> Message:
     """Send a request and wait for one reply.
 
-    While disconnected, wait for the connection first. When the link ends before the reply arrives, keep waiting on the
-    next link. With `repeat`, send the request again there, and again while a cluster elects a leader or a server stops;
-    use it only for requests that change nothing. With `answer`, wait for the turn of this read first; that time does
-    not count.
+    While disconnected, wait for the connection first. What writes the `headers` is called when the request is sent. When
+    the link ends before the reply arrives, keep waiting on the next link. With `repeat`, send the request again there, and
+    again while a cluster elects a leader or a server stops; use it only for requests that change nothing. With `answer`,
+    wait for the turn of this read first; that time does not count.
 
     Raises:
         NoResponders: no process listens on the subject.
@@ -79,8 +79,7 @@ async def request(
     """
     loop = connection.loop
     budget = None if answer is None else connection.reads[answer]
-    due = loop.time() + timeout.total_seconds()
-    left, absent_since = timeout, 0.0
+    due, left, absent_since = loop.time() + timeout.total_seconds(), timeout, 0.0
     while True:
         if not connection.is_ready:
             await wait_ready(connection, due, subject)
@@ -96,7 +95,8 @@ async def request(
             # The link may have ended while this read waited for its turn.
             if budget is not None and not connection.is_ready:
                 continue
-            inbox = connection.send_request(pending, subject, data, headers, left)
+            written = headers() if callable(headers) else headers
+            inbox = connection.send_request(pending, subject, data, written, left)
             message = await pending.reply
         except _LinkEnded:
             left = _left(due, loop)

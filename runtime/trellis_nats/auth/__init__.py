@@ -10,6 +10,7 @@ from trellis_nats.auth.caller import Caller
 from trellis_nats.auth.callers_file import CallersFile
 from trellis_nats.auth.request_proof import RequestProof
 from trellis_nats.auth.session_key import SessionKey
+from trellis_nats.auth.session_proofs import SessionProofs
 from trellis_nats.auth.signer import Signer
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "CallersFile",
     "RequestProof",
     "SessionKey",
+    "SessionProofs",
     "Signer",
 ]

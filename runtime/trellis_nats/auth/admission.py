@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
 
 from trellis_nats.auth.authority import Authority
 from trellis_nats.auth.caller import Caller
 from trellis_nats.auth.ed25519 import require_ed25519
 from trellis_nats.auth.replays import REPLAYS
-from trellis_nats.auth.request_proof import read_proof
+from trellis_nats.auth.request_proof import SKEW, read_proof
 from trellis_nats.errors import AuthError
 
 __all__ = ["Admission"]
-
-_SKEW: Final = 30
-"""Seconds by which the clocks of a caller and a service may differ (auth.md)."""
 
 
 class Admission:
@@ -50,11 +46,11 @@ class Admission:
         if not proof.is_valid():
             raise AuthError("invalid_signature", {"sessionKey": proof.session_key})
         at = time.time()
-        if abs(at - proof.iat) > _SKEW:
+        if abs(at - proof.iat) > SKEW:
             raise AuthError("iat_out_of_range")
         admitted = await self._authority.judge(proof, capabilities)
         # Not before it is known who asks: anyone can fill the cache with proofs of keys that no service knows.
-        if not REPLAYS.is_new(proof.session_key, proof.request_id, at=at, until=proof.iat + _SKEW + 1):
+        if not REPLAYS.is_new(proof.session_key, proof.request_id, at=at, until=proof.iat + SKEW + 1):
             raise AuthError("invalid_signature")
         if not admitted.is_allowed:
             held = sorted(admitted.caller.capabilities)

@@ -11,7 +11,10 @@ from trellis_nats.auth.base64url import decode_base64url, encode_base64url
 from trellis_nats.auth.ed25519 import KEY_BYTES, SIGNATURE_BYTES, is_signed
 from trellis_nats.errors import AuthError
 
-__all__ = ["RequestProof", "proof_digest", "read_proof"]
+__all__ = ["SKEW", "RequestProof", "proof_digest", "read_proof"]
+
+SKEW: Final = 30
+"""Seconds by which the clocks of a caller and a service may differ (auth.md)."""
 
 _IAT: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _REQUEST_ID_MAX: Final = 256

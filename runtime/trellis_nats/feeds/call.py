@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
+from trellis_nats._calls.outgoing import CallHeaders
 from trellis_nats._calls.presence import SILENT_AFTER
 from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
@@ -27,7 +28,7 @@ from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
 from trellis_nats.errors import FeedInterrupted, NoResponders, PermissionDenied, RequestTimeout
 from trellis_nats.errors.configuration import require_timedelta
-from trellis_nats.feeds.frames import SIGNALS_HEADERS, Frame, has_signals, interpret_frame
+from trellis_nats.feeds.frames import SIGNALS_LINE, Frame, has_signals, interpret_frame
 from trellis_nats.feeds.grants import open_grants
 from trellis_nats.feeds.subscription import FeedBuffer, FeedSubscription
 from trellis_nats.grants import Grant, Role
@@ -53,6 +54,7 @@ class FeedCall(Generic[RequestT, EventT]):
         self._errors = ErrorCodec(f'feed "{spec.name}"', spec.errors)
         self._description = describe_call("feed", spec.name)
         self._version = ContractVersion(runtime.contract.digest)
+        self._headers = CallHeaders(runtime.signer, SIGNALS_LINE + self._version.header_line)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -92,10 +94,10 @@ class FeedCall(Generic[RequestT, EventT]):
         with start_outgoing(self._description) as span:
             context = span.call_context
             span.set(REQUEST_ID, context.request_id)
-            headers = {**context.headers(), **SIGNALS_HEADERS, **self._version.headers}
+            write_headers = partial(self._headers.write, context, self.spec.subject, data)
             opening = _Opening(self._runtime.connection, self.spec)
             try:
-                first = await until_served(partial(opening.send, data, headers), limit)
+                first = await until_served(partial(opening.send, data, write_headers), limit)
                 if interpret_frame(first) is Frame.ERROR:
                     error = self._errors.decode(first.data)
                     set_status(span, error)
@@ -131,7 +133,7 @@ class _Opening:
             connection.on_permission_error(self._on_violation),
         )
 
-    async def send(self, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
+    async def send(self, data: bytes, write_headers: Callable[[], bytes], limit: timedelta) -> Message:
         """Send the call, and return the frame that answers it.
 
         Raises:
@@ -139,7 +141,7 @@ class _Opening:
         """
         due = self._connection.loop.time() + limit.total_seconds()
         await wait_ready(self._connection, due, self._spec.subject)
-        self._connection.send(self._spec.subject, data, headers=headers, reply=self._inbox)
+        self._connection.send(self._spec.subject, data, headers=write_headers(), reply=self._inbox)
         first = await self._take_first(due, limit)
         if interpret_frame(first) is Frame.NO_SERVICE:
             raise NoResponders(f'no process serves feed "{self._spec.name}"')

@@ -104,7 +104,7 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
         handler = self.registration.begin(is_served=self._server is not None)
         if handler is None:
             return
-        feed = ServedFeed(self._spec, self._runtime.contract, handler)
+        feed = ServedFeed(self._spec, self._runtime.contract, handler, self._runtime.admission)
         self._server = FeedServer(
             self._runtime.connection,
             feed,

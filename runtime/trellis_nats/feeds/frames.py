@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from trellis_nats._calls.headers import is_error
+from trellis_nats._nats.wire.headers import encode_lines
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "END_HEADERS",
     "READY_HEADERS",
     "SIGNALS_HEADERS",
+    "SIGNALS_LINE",
     "Frame",
     "has_signals",
     "interpret_frame",
@@ -32,6 +34,7 @@ END_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_STATUS: "end"})
 ALIVE_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_STATUS: "alive"})
 SIGNALS_HEADERS: Final[Mapping[str, str]] = MappingProxyType({_SIGNALS: "1"})
 """Of a call that wants signals, and of the ready frame of a service that sends them."""
+SIGNALS_LINE: Final = encode_lines(SIGNALS_HEADERS)
 
 
 class Frame(Enum):

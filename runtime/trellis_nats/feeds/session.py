@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Generic, TypeVar
 
+from trellis_nats._calls.checks import check_caller
 from trellis_nats._calls.error_codec import invalid_response
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.presence import PresenceChecks
@@ -18,6 +19,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_shares import LoopShares
 from trellis_nats._tracing.descriptions import describe_serving
+from trellis_nats.auth import Admission
 from trellis_nats.codec import Codec
 from trellis_nats.context import enter
 from trellis_nats.contract import Contract
@@ -26,6 +28,7 @@ from trellis_nats.errors import (
     InvalidPayload,
     NotConnected,
     PayloadTooLarge,
+    RpcError,
     UnexpectedError,
 )
 from trellis_nats.feeds.context import FeedContext
@@ -45,9 +48,17 @@ _log = logging.getLogger(__name__)
 class ServedFeed(Generic[RequestT, EventT]):
     """What all sessions of a feed share: its handler and its codecs."""
 
-    def __init__(self, spec: FeedSpec, contract: Contract, handler: FeedHandler[RequestT, EventT]) -> None:
+    def __init__(
+        self,
+        spec: FeedSpec,
+        contract: Contract,
+        handler: FeedHandler[RequestT, EventT],
+        admission: Admission | None = None,
+    ) -> None:
         self.spec = spec
         self.handler = handler
+        self.admission = admission
+        """Checks the callers. None: open mode."""
         self.request = Codec[RequestT](spec.input, what=f'the request of feed "{spec.name}"')
         self.event = Codec[EventT](spec.event, what=f'an event of feed "{spec.name}"')
         self.errors = ErrorReplies("feed", spec.name, contract, spec.errors)
@@ -114,6 +125,11 @@ class Session(Generic[RequestT, EventT]):
             request = self._feed.request.decode(call.data)
         except InvalidPayload as error:
             return errors.reply_to_invalid(call, error)
+        spec = self._feed.spec
+        try:
+            call = await check_caller(self._feed.admission, call, spec.subject, spec.capabilities)
+        except RpcError as error:
+            return errors.reply_to_refused(call, error)
         await self._send(b"", {**READY_HEADERS, **SIGNALS_HEADERS} if self._signals else READY_HEADERS)
         try:
             async with _closing(self._feed.handler(FeedContext.of_call(call), request)) as events:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, final
 
+from trellis_nats.auth import Caller
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, OperationCancelled
 from trellis_nats.operations.execution import OperationExecution
@@ -67,6 +68,11 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
     def context(self) -> Context:
         """The request and trace of the caller. Jobs, calls and events that the handler makes inherit it."""
         return self._execution.context
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who started the operation, also after a restart of the service. None in open mode, which does not know it."""
+        return self._execution.caller
 
     @property
     def attempt(self) -> int:

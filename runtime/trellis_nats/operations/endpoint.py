@@ -202,7 +202,12 @@ class EndpointSurface(Surface):
         if registered is None:
             return
         self._server = OperationServer(
-            self._runtime.connection, self._host, self._spec, self._runtime.contract, registered
+            self._runtime.connection,
+            self._host,
+            self._spec,
+            self._runtime.contract,
+            registered,
+            self._runtime.admission,
         )
         await self._server.start()
 

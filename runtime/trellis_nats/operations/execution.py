@@ -91,6 +91,8 @@ class OperationExecution:
         """The request and trace of the caller; while its handler runs, with the span of the attempt."""
         self.span = UNTRACED
         """The span of the attempt."""
+        self.caller = stored.record.caller
+        """Who started it. None where callers were not checked."""
         self.attempt = 0 if execution is None else execution.attempt
         """How often a handler has begun."""
         self.upload = upload

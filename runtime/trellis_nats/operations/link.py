@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from trellis_nats._calls.outgoing import CallHeaders
 from trellis_nats._calls.presence import SILENT_AFTER
 from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
@@ -21,6 +22,7 @@ from trellis_nats._tracing.descriptions import REQUEST_ID, SpanDescription, desc
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats._versions import ContractVersion
+from trellis_nats.auth import Signer
 from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout, RpcError
 from trellis_nats.operations.frames import (
     ACTIONS,
@@ -58,7 +60,7 @@ class OperationLink:
         self.codecs = OperationCodecs(spec)
         self.signals = SignalCodecs(spec)
         self._runtime = runtime
-        self._version = ContractVersion(runtime.contract.digest)
+        self._headers = CallHeaders(runtime.signer, ContractVersion(runtime.contract.digest).header_line)
         self._start_span = describe_call("operation", spec.name)
         self._control_spans = {
             action: describe_call("operation", spec.name, action=action) for action in ACTIONS
@@ -72,6 +74,11 @@ class OperationLink:
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of the connection. Raises as `Connection.require_own_loop`."""
         self._runtime.connection.require_own_loop()
+
+    @property
+    def signer(self) -> Signer | None:
+        """Signs the messages of the client. None: they are not signed."""
+        return self._runtime.signer
 
     @property
     def timeout(self) -> timedelta:
@@ -138,10 +145,10 @@ class OperationLink:
         remove = connection.on_disconnect(frames.lose)
         try:
             due = connection.loop.time() + self.timeout.total_seconds()
-            await wait_ready(connection, due, self.spec.control_subject)
-            connection.send(
-                self.spec.control_subject, write_control(asked), headers=self._headers(span), reply=inbox
-            )
+            subject, data = self.spec.control_subject, write_control(asked)
+            write_headers = self._header_writer(span, subject, data)
+            await wait_ready(connection, due, subject)
+            connection.send(subject, data, headers=write_headers(), reply=inbox)
             await frames.wait_first(due)
             yield frames
         finally:
@@ -168,20 +175,24 @@ class OperationLink:
     ) -> Frame:
         limit = self.timeout if timeout is None else timeout
         with start_outgoing(description) as span:
-            answer = await until_served(partial(self._send, subject, data, self._headers(span)), limit)
+            write_headers = self._header_writer(span, subject, data)
+            answer = await until_served(partial(self._send, subject, data, write_headers), limit)
             try:
                 return self.read(answer)
             except RpcError as error:
                 set_status(span, error)
                 raise
 
-    def _headers(self, span: Span) -> dict[str, str]:
+    def _header_writer(self, span: Span, subject: str, data: bytes) -> Callable[[], bytes]:
+        """Return what writes the headers of one call when it is sent."""
         context = span.call_context
         span.set(REQUEST_ID, context.request_id)
-        return {**context.headers(), **self._version.headers}
+        return partial(self._headers.write, context, subject, data)
 
-    async def _send(self, subject: str, data: bytes, headers: Mapping[str, str], limit: timedelta) -> Message:
-        return await request(self._runtime.connection, subject, data, headers=headers, timeout=limit)
+    def _send(
+        self, subject: str, data: bytes, write_headers: Callable[[], bytes], limit: timedelta
+    ) -> Awaitable[Message]:
+        return request(self._runtime.connection, subject, data, headers=write_headers, timeout=limit)
 
     def _require_snapshot(self, frame: Frame) -> SnapshotFrame:
         if isinstance(frame, SnapshotFrame):

@@ -49,8 +49,8 @@ _UNWIND_SECONDS: Final = 5.0
 class Uploads(Protocol):
     """The uploads of one operation in this process."""
 
-    def open(self, value: JsonValue, session_key: str) -> Upload:
-        """Grant an upload to the caller that starts an operation with `value`.
+    def open(self, value: JsonValue, call: IncomingCall) -> Upload:
+        """Grant an upload to the caller that starts an operation with `value`; it was checked.
 
         Raises:
             InvalidPayload: the value does not name an object as the contract says.

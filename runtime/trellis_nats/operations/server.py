@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from trellis_nats._calls.checks import check_caller, session_key_of
 from trellis_nats._calls.error_codec import invalid_request
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.presence import PresenceChecks
@@ -16,9 +17,11 @@ from trellis_nats._calls.spans import trace_call
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._tracing.descriptions import describe_serving
+from trellis_nats.auth import Admission
 from trellis_nats.clock import now
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
+    AuthError,
     InvalidPayload,
     OperationAlreadyTerminal,
     OperationMismatch,
@@ -32,6 +35,7 @@ from trellis_nats.operations.execution import Upload
 from trellis_nats.operations.frames import (
     ACTIONS,
     KEEPALIVE_EVERY,
+    Action,
     ControlRequest,
     InvalidFrame,
     read_control,
@@ -50,7 +54,7 @@ from trellis_nats.operations.signals import SignalCodecs
 from trellis_nats.operations.snapshot import OperationCodecs
 from trellis_nats.operations.store import Stored
 from trellis_nats.operations.watches import Watch, wait_ended
-from trellis_nats.specs import OperationSpec
+from trellis_nats.specs import OperationCapabilities, OperationSpec
 
 __all__ = ["OperationServer"]
 
@@ -70,12 +74,14 @@ class OperationServer:
         spec: OperationSpec,
         contract: Contract,
         registered: RegisteredOperation,
+        admission: Admission | None = None,
     ) -> None:
         self._connection = connection
         self._host = host
         self._spec = spec
         self._service = contract.name
         self._registered = registered
+        self._admission = admission
         self._codecs = OperationCodecs(spec)
         self._signals = SignalCodecs(spec)
         self._errors = ErrorReplies("operation", spec.name, contract, spec.errors)
@@ -123,14 +129,19 @@ class OperationServer:
             await self._accept(call)
 
     async def _accept(self, call: IncomingCall) -> None:
+        spec = self._spec
         try:
             value = self._codecs.input.to_json(self._codecs.input.decode(call.data))
+            call = await check_caller(self._admission, call, spec.subject, spec.capabilities.call)
             upload = self._open_upload(call, value)
         except InvalidPayload as error:
             self._starts.reply_now(call, self._errors.reply_to_invalid(call, error))
             return
         except TransferError as error:
             self._starts.reply_now(call, self._errors.reply_to_known(call, error))
+            return
+        except RpcError as error:
+            self._starts.reply_now(call, self._errors.reply_to_refused(call, error))
             return
         try:
             await self._create(call, value, upload)
@@ -141,7 +152,7 @@ class OperationServer:
 
     def _open_upload(self, call: IncomingCall, value: JsonValue) -> Upload | None:
         uploads = self._registered.uploads
-        return None if uploads is None else uploads.open(value, call.headers.get("session-key", ""))
+        return None if uploads is None else uploads.open(value, call)
 
     async def _create(self, call: IncomingCall, value: JsonValue, upload: Upload | None) -> None:
         """Store the operation, answer its caller, and run it."""
@@ -149,11 +160,12 @@ class OperationServer:
             new_id(),
             service=self._service,
             operation=self._spec.name,
-            owner=call.headers.get("session-key", ""),
+            owner=session_key_of(call.caller, call.headers),
             runner=self._host.lease_id,
             value=value,
             context=call.carried.headers(),
             at=now(),
+            caller=call.caller,
         )
         try:
             stored = await self._host.store.create(record)
@@ -182,8 +194,15 @@ class OperationServer:
             self._controls.reply_now(call, write_control_error(self._errors.refuse(call, str(error))))
             return
         call = trace_call(call, self._control_spans[request.action])
+        capabilities = _required(self._spec.capabilities, request.action)
         with call.span:
-            await self._reply_to(call, request)
+            try:
+                call = await check_caller(self._admission, call, self._spec.control_subject, capabilities)
+            except RpcError as error:
+                refused = self._errors.reply_to_refused(call, error)
+                self._controls.reply_now(call, write_control_error(refused))
+            else:
+                await self._reply_to(call, request)
 
     async def _reply_to(self, call: IncomingCall, request: ControlRequest) -> None:
         reply: Reply | None
@@ -193,6 +212,8 @@ class OperationServer:
             reply = write_control_error(self._errors.refuse(call, str(error)))
             if request.action == "watch":
                 reply = write_interruption(new_id(), str(error))
+        except AuthError as error:
+            reply = write_control_error(self._errors.reply_to_refused(call, error))
         except RpcError as error:
             reply = write_control_error(self._errors.reply_to_known(call, error))
         if reply is not None:
@@ -207,6 +228,7 @@ class OperationServer:
             TransportError: NATS did not answer.
         """
         stored = await self._find(request.operation_id)
+        _require_owner(stored.record, call)
         match request.action:
             case "get":
                 return write_snapshot(stored.record.snapshot)
@@ -282,6 +304,24 @@ class OperationServer:
         if entry is None:  # the record as `decide` returned it has the signal
             raise InvalidFrame("the signal was not stored")
         return write_signal_accepted(entry, changed.record.snapshot)
+
+
+def _required(capabilities: OperationCapabilities, action: Action) -> tuple[str, ...]:
+    """Return what the caller of an action must hold."""
+    match action:
+        case "cancel":
+            return capabilities.cancel
+        case "signal":
+            return capabilities.control
+        case "get" | "wait" | "watch":
+            return capabilities.call if capabilities.observe is None else capabilities.observe
+
+
+def _require_owner(record: OperationRecord, call: IncomingCall) -> None:
+    """Refuse a caller that has not started the operation. One without an owner was started when callers were not checked."""
+    owner = record.owner_session_key
+    if call.caller is not None and owner and call.caller.session_key != owner:
+        raise AuthError("forbidden", {"ownerSessionKey": owner})
 
 
 def _require_open(record: OperationRecord) -> None:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from trellis_nats._calls.error_codec import ErrorCodec
 from trellis_nats._calls.headers import is_error, timeout_line
+from trellis_nats._calls.outgoing import CallHeaders
 from trellis_nats._calls.spans import set_status
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.request import request
@@ -21,6 +22,7 @@ from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding
 from trellis_nats.codec import Codec
+from trellis_nats.context import Context
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
@@ -47,6 +49,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         self._errors = ErrorCodec(f'rpc "{spec.name}"', spec.errors)
         self._description = describe_call("rpc", spec.name)
         self._version = ContractVersion(runtime.contract.digest)
+        self._headers = CallHeaders(runtime.signer, self._version.header_line)
         runtime.register(_CallSurface(spec))
 
     def __repr__(self) -> str:
@@ -77,10 +80,7 @@ class RpcCall(Generic[RequestT, ResponseT]):
         with start_outgoing(self._description) as span:
             context = span.call_context
             span.set(REQUEST_ID, context.request_id)
-            header_lines = context.header_lines() + self._version.header_line
-            if (signer := self._runtime.signer) is not None:
-                header_lines += signer.header_lines(self.spec.subject, data, context.request_id)
-            answer = await until_served(partial(self._send, data, header_lines), limit)
+            answer = await until_served(partial(self._send, data, context), limit)
             if is_error(answer.headers):
                 error = self._errors.decode(answer.data)
                 set_status(span, error)
@@ -90,14 +90,10 @@ class RpcCall(Generic[RequestT, ResponseT]):
             except InvalidPayload as error:
                 raise self._version.explain(error, answer.headers) from None
 
-    def _send(self, data: bytes, header_lines: bytes, limit: timedelta) -> Awaitable[Message]:
-        return request(
-            self._runtime.connection,
-            self.spec.subject,
-            data,
-            headers=header_lines + timeout_line(limit),
-            timeout=limit,
-        )
+    def _send(self, data: bytes, context: Context, limit: timedelta) -> Awaitable[Message]:
+        subject = self.spec.subject
+        headers = partial(self._headers.write, context, subject, data, timeout_line(limit))
+        return request(self._runtime.connection, subject, data, headers=headers, timeout=limit)
 
 
 @dataclass(frozen=True)

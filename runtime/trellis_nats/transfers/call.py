@@ -47,7 +47,8 @@ class DownloadCall(Generic[RequestT]):
         `timeout` is for the call, not for the download. Raises as `RpcCall`.
         """
         grant = await self._call(request, timeout=timeout)
-        return Download(self._runtime.connection, grant, timeout=self._runtime.options.request_timeout)
+        runtime = self._runtime
+        return Download(runtime.connection, grant, runtime.signer, timeout=runtime.options.request_timeout)
 
 
 @dataclass(frozen=True)

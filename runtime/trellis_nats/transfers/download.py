@@ -12,10 +12,12 @@ from functools import partial
 from typing import Final
 
 from trellis_nats._calls.headers import is_error
+from trellis_nats._calls.outgoing import sign_message
 from trellis_nats._calls.until_served import until_served
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
+from trellis_nats.auth import Signer
 from trellis_nats.clock import describe_duration
 from trellis_nats.errors import InvalidPayload, NoResponders, NotConnected, RequestTimeout, TransferError
 from trellis_nats.stores.object import ObjectInfo
@@ -43,13 +45,16 @@ _BYTES_MAX: Final = 64 * 1024 * 1024
 class Download:
     """An object that a service grants. Iterate over it, or `read` it, once."""
 
-    def __init__(self, connection: Connection, grant: TransferGrant, *, timeout: timedelta) -> None:
+    def __init__(
+        self, connection: Connection, grant: TransferGrant, signer: Signer | None, *, timeout: timedelta
+    ) -> None:
         if grant.direction != "receive" or grant.info is None:
             raise InvalidPayload("the grant of a download", [("#/direction", "it is not that of a download")])
         self.info: ObjectInfo = grant.info.object_info()
         """What is known about the object."""
         self._connection = connection
         self._grant = grant
+        self._signer = signer
         self._timeout = timeout
         self._is_used = False
 
@@ -79,7 +84,7 @@ class Download:
             raise TransferError("get", "session_closed")
         self._is_used = True
         sha256, size = hashlib.sha256(), 0
-        receiver = _Receiver(self._connection, self._grant.subject)
+        receiver = _Receiver(self._connection, self._grant.subject, self._signer)
         try:
             message = await receiver.begin(self._timeout)
             sequence = 0
@@ -116,9 +121,10 @@ def _check(message: Message, expected: int) -> None:
 class _Receiver:
     """The inbox of a download."""
 
-    def __init__(self, connection: Connection, subject: str) -> None:
+    def __init__(self, connection: Connection, subject: str, signer: Signer | None) -> None:
         self._connection = connection
         self._subject = subject
+        self._signer = signer
         self._frames: deque[Message] = deque()
         self._bytes = 0
         self._end: TransferError | None = None
@@ -176,7 +182,8 @@ class _Receiver:
         return message
 
     def _send(self, headers: Mapping[str, str], *, reply: str = "") -> None:
-        self._connection.send(self._subject, b"", headers=headers, reply=reply)
+        signed = sign_message(self._signer, self._subject, b"", headers)
+        self._connection.send(self._subject, b"", headers=signed, reply=reply)
 
     def _put(self, message: Message) -> None:
         if self._end is not None:

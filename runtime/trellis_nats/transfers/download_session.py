@@ -14,6 +14,8 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.auth import SessionProofs
+from trellis_nats.auth.session_key import inbox_prefix_of
 from trellis_nats.errors import (
     NotConnected,
     ObjectDamaged,
@@ -34,8 +36,6 @@ _AHEAD_MAX: Final = 16
 """How many frames, of at most 256 KiB, the service sends before the caller acknowledges the first of them."""
 _PATIENCE: Final = timedelta(seconds=60)
 """How long a caller may use no frame before it counts as gone."""
-_KEY_LENGTH: Final = 16
-"""How much of a session key is a part of the inboxes of its owner."""
 
 
 class DownloadSession:
@@ -49,6 +49,7 @@ class DownloadSession:
         rpc: str,
         subject: str,
         session_key: str,
+        is_verified: bool,
         may_start: Callable[[], bool],
         on_end: Callable[[DownloadSession], None],
     ) -> None:
@@ -61,6 +62,7 @@ class DownloadSession:
             subject: where it asks.
             session_key: the caller's; empty for a caller that does not sign. One that does gets the object only on
                 its own inbox.
+            is_verified: whether that was checked. What the caller sends must then be signed with it.
             may_start: whether the process can send one more object now.
             on_end: called once, when the session has ended.
         """
@@ -69,7 +71,8 @@ class DownloadSession:
         self._connection = connection
         self._stored = stored
         self._rpc = rpc
-        self._inbox_prefix = f"_INBOX.{session_key[:_KEY_LENGTH]}." if session_key else ""
+        self._inbox_prefix = f"{inbox_prefix_of(session_key)}." if session_key else ""
+        self._proofs = SessionProofs(session_key, subject) if is_verified else None
         self._may_start = may_start
         self._on_end = on_end
         self._reply_subject = ""
@@ -91,6 +94,9 @@ class DownloadSession:
             self.task.cancel()
 
     def _receive(self, message: Message) -> None:
+        if self._proofs is not None and not self._proofs.is_proven(message.headers, message.data):
+            self._refuse(message.reply, "invalid_proof")
+            return
         if self.task is not None or self._has_ended:
             self._receive_more(message)
             return

@@ -9,6 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
+from trellis_nats._calls.checks import session_key_of
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
 from trellis_nats.clock import now
@@ -62,7 +63,7 @@ class Downloads(Surface):
         """
         if len(self._sessions) >= _GRANTED_MAX:
             raise UnexpectedError(f"{_GRANTED_MAX} downloads are granted in this process")
-        session_key = context.headers.get("session-key", "")
+        session_key = session_key_of(context.caller, context.headers)
         grant = new_grant(
             "receive",
             service=self._runtime.contract.name,
@@ -77,6 +78,7 @@ class Downloads(Surface):
             rpc=self._name,
             subject=grant.subject,
             session_key=session_key,
+            is_verified=context.caller is not None,
             may_start=lambda: len(self._sending) < _SENDING_MAX,
             on_end=self._sessions.discard,
         )

@@ -24,7 +24,12 @@ RequestT = TypeVar("RequestT")
 def rpc_spec(spec: DownloadSpec) -> RpcSpec:
     """Return the procedure behind a download: it answers with the grant."""
     return RpcSpec(
-        name=spec.name, subject=spec.subject, input=spec.input, output=TransferGrant, errors=spec.errors
+        name=spec.name,
+        subject=spec.subject,
+        input=spec.input,
+        output=TransferGrant,
+        errors=spec.errors,
+        capabilities=spec.capabilities,
     )
 
 

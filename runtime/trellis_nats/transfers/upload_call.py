@@ -84,7 +84,12 @@ class UploadCall(Generic[InputT, RunT]):
         accepted = await self._link.start(request, timeout)
         grant = TRANSFER_GRANT.from_json(accepted.transfer)
         await send_upload(
-            self._link.connection, grant, upload, timeout=self._link.timeout, on_progress=on_progress
+            self._link.connection,
+            grant,
+            upload,
+            timeout=self._link.timeout,
+            on_progress=on_progress,
+            signer=self._link.signer,
         )
         return self._run(self._link, accepted.snapshot.id)
 

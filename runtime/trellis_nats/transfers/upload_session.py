@@ -11,6 +11,7 @@ from typing import Final
 from trellis_nats._calls.headers import ERROR_HEADERS, is_reply_subject
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats.auth import SessionProofs
 from trellis_nats.clock import now
 from trellis_nats.codec import encode_json
 from trellis_nats.errors import NotConnected, ObjectTooLarge, StoreFull, TransferError, TrellisError
@@ -40,6 +41,7 @@ class UploadSession:
         key: str,
         *,
         session_key: str = "",
+        is_verified: bool = False,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
@@ -55,6 +57,7 @@ class UploadSession:
             store: where the content goes.
             key: its key there.
             session_key: the caller's; empty for a caller that does not sign.
+            is_verified: whether that was checked. Each chunk must then be signed with it.
             content_type: stored with the object.
             metadata: stored with the object.
             max_bytes: how large the content may be. None: as large as the store permits.
@@ -74,6 +77,7 @@ class UploadSession:
             **({"metadata": dict(metadata)} if metadata else {}),
         )
         """What the caller needs to upload."""
+        self._proofs = SessionProofs(session_key, self.grant.subject) if is_verified else None
         self._connection = runtime.connection
         self._max_bytes = max_bytes
         self._life = life
@@ -82,8 +86,7 @@ class UploadSession:
         self._on_stored = on_stored
         self._messages: asyncio.Queue[Message] = asyncio.Queue(_WAITING_MAX)
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        self._expected = 0
-        self._received = 0
+        self._expected = self._received = 0
         self._subscription = self._connection.subscribe(self.grant.subject, self._receive)
         self._storing = asyncio.create_task(
             store.put(key, self._content(), content_type=content_type, metadata=metadata)
@@ -122,6 +125,10 @@ class UploadSession:
             return
         if self.task.done():
             self._refuse(message.reply, TransferError("put", "session_closed"))
+            return
+        if self._proofs is not None and not self._proofs.is_proven(message.headers, message.data):
+            # The upload goes on: strangers must not end it.
+            self._refuse(message.reply, TransferError("put", "invalid_proof"))
             return
         try:
             self._messages.put_nowait(message)

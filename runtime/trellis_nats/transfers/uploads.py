@@ -10,6 +10,8 @@ from typing import Final
 from pydantic import JsonValue
 from typing_extensions import override
 
+from trellis_nats._calls.checks import session_key_of
+from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats._calls.json_pointer import follow_pointer
 from trellis_nats.codec import Codec
 from trellis_nats.errors import (
@@ -54,7 +56,7 @@ class OperationUploads(Uploads):
         return len(self._open)
 
     @override
-    def open(self, value: JsonValue, session_key: str) -> Upload:
+    def open(self, value: JsonValue, call: IncomingCall) -> Upload:
         """Grant an upload, and listen for its chunks. Raises as `Uploads.open`."""
         spec = self._spec
         key = self._require_text(spec.key, value)
@@ -71,7 +73,8 @@ class OperationUploads(Uploads):
             self._store,
             key,
             spec,
-            session_key=session_key,
+            session_key=session_key_of(call.caller, call.headers),
+            is_verified=call.caller is not None,
             content_type=content_type if isinstance(content_type, str) else None,
             metadata=metadata,
             may_start=self._may_start,
@@ -116,6 +119,7 @@ class _OperationUpload(Upload):
         spec: UploadSpec,
         *,
         session_key: str,
+        is_verified: bool,
         content_type: str | None,
         metadata: Mapping[str, str] | None,
         may_start: Callable[[], bool],
@@ -125,6 +129,7 @@ class _OperationUpload(Upload):
             store,
             key,
             session_key=session_key,
+            is_verified=is_verified,
             content_type=content_type,
             metadata=metadata,
             max_bytes=spec.max_bytes,

@@ -8,8 +8,10 @@ from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 
+from trellis_nats.auth.caller import Caller
 from trellis_nats.clock import timestamp
 from trellis_nats.operations.model.record import (
+    CallerRecord,
     Execution,
     JobAttachment,
     OperationRecord,
@@ -51,8 +53,12 @@ def create_record(
     value: JsonValue,
     context: Mapping[str, str],
     at: datetime,
+    caller: Caller | None = None,
 ) -> OperationRecord:
     """Return the record of an operation that is accepted now."""
+    execution = Execution(runner=runner, attempt=0, input=value, context=context)
+    if caller is not None:
+        execution = execution.model_copy(update={"caller": CallerRecord.of(caller)})
     return OperationRecord(
         owner_session_key=owner,
         sequence=0,
@@ -67,7 +73,7 @@ def create_record(
             created_at=timestamp(at),
             updated_at=timestamp(at),
         ),
-        execution=Execution(runner=runner, attempt=0, input=value, context=context),
+        execution=execution,
     )
 
 

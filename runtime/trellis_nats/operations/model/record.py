@@ -12,9 +12,10 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
+from trellis_nats.auth.caller import Caller, CallerKind
 from trellis_nats.operations.model.states import OperationState
 
-__all__ = ["Execution", "JobAttachment", "OperationRecord", "SignalEntry", "SnapshotRecord"]
+__all__ = ["CallerRecord", "Execution", "JobAttachment", "OperationRecord", "SignalEntry", "SnapshotRecord"]
 
 
 class _Wire(BaseModel):
@@ -62,6 +63,19 @@ class JobAttachment(_Wire):
     id: str
 
 
+class CallerRecord(_Wire):
+    """Who started an operation, as the service found out. Its session key is the record's `ownerSessionKey`."""
+
+    name: str
+    kind: CallerKind
+    capabilities: tuple[str, ...]
+
+    @classmethod
+    def of(cls, caller: Caller) -> Self:
+        """Return what is stored of a caller."""
+        return cls(name=caller.name, kind=caller.kind, capabilities=tuple(sorted(caller.capabilities)))
+
+
 class Execution(_Wire):
     """The process that runs an operation that has not ended, and what running it needs."""
 
@@ -77,6 +91,8 @@ class Execution(_Wire):
     is_deferred: bool = False
     """Whether its handler has left it open: no process runs it, and none must."""
     job: JobAttachment | None = None
+    caller: CallerRecord | None = None
+    """Who started it. None in open mode."""
     upload: JsonValue = None
     """The object that was uploaded, as in the reply to its last chunk; None before."""
 
@@ -120,6 +136,19 @@ class OperationRecord(_Wire):
     def has_ended(self) -> bool:
         """Whether the operation has ended."""
         return self.snapshot.state.is_terminal
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who started it; None where callers were not checked, or it has ended."""
+        stored = None if self.execution is None else self.execution.caller
+        if stored is None:
+            return None
+        return Caller(
+            session_key=self.owner_session_key,
+            name=stored.name,
+            kind=stored.kind,
+            capabilities=frozenset(stored.capabilities),
+        )
 
     @property
     def runner(self) -> str | None:
