@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final, cast
 
 from trellis_nats import ConfigurationError, TrellisError
-from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotFound, PermissionsMissing
+from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotEnqueued, JobNotFound, PermissionsMissing
 
 from trellis_admin.audit_log import AuditFilterProblem
 from trellis_admin.bulk import BulkNotFound, BulkProblem
@@ -66,7 +66,7 @@ def exit_code_of(error: Exception) -> ExitCode | None:
             return ExitCode.USAGE
         case JobNotFound() | BulkNotFound():
             return ExitCode.NOT_FOUND
-        case ActionRefused() | BulkProblem() | KeyProblem() | Declined():
+        case ActionRefused() | JobNotEnqueued() | BulkProblem() | KeyProblem() | Declined():
             return ExitCode.REFUSED
         case TrellisError() | sqlite3.OperationalError():
             return ExitCode.SERVER

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from trellis_nats import ConfigurationError
 from trellis_nats.errors import JobNotFound
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replays
 from trellis_nats.jobs.actions.job_actions import ActionDone, job_actions
+from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.pause import PauseResult, ResumeResult, pause_queue, resume_queue
 from trellis_nats.jobs.stacks import JobStack, read_stack
@@ -130,25 +130,66 @@ class Steering:
             TransportError: the server did not answer or refused.
         """
         place = await self._place(job, seen)
-        if self.contract is None or not self.contract.has_queue(place.prefix):
-            raise ConfigurationError(
-                f"an edited payload is checked against the contract of its queue, and that of {place.prefix} is not known: "
-                "name a generated package (`--contract PACKAGE`, in Python `contract=`)"
-            )
-        text = self.contract.validate(place.prefix, payload)
+        contract = self._contract_of(place, "an edited payload is checked against the contract of its queue")
+        text = contract.validate(place.prefix, payload)
         target = _target(place)
         async with self.session.audit.action(Kind.JOB, Action.EDIT, target, reason=reason) as audited:
             connection = self.session.connection
-            creator = self.contract.creator(connection, place.prefix)
-            created = await edited_replays(connection, place.prefix, creator=creator).replay(
+            creator = contract.creator(connection, place.prefix)
+            created = await replacements(connection, place.prefix, creator=creator).replay(
                 place.id,
-                EditedPayload(text, self.contract.digest),
+                EditedPayload(text, contract.digest),
                 self._by(reason),
                 request_id=request_id or new_id(),
                 seen=place.seen,
                 deadline=deadline,
             )
             audited.done(f"replayed with an edited payload as job {created}", job=created)
+        return created
+
+    async def recreate(
+        self,
+        job: JobTarget,
+        *,
+        seen: int | None = None,
+        reason: str | None = None,
+        deadline: timedelta | datetime | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Create a job with the stored payload of a stale one. Return the id of the new job, which names the stale one.
+
+        Args:
+            job: see `cancel`.
+            seen: see `cancel`.
+            reason: see `cancel`.
+            deadline: of the new job; the default is that of the stale one.
+            request_id: see `replay_edited`.
+
+        Raises:
+            ConfigurationError: the contract of the queue is not known: pass `contract` to `connect`.
+            ActionRefused: the job is not stale, has been created again by another request, or its deadline has passed; or its
+                payload is not stored any longer.
+            JobNotEnqueued: its concurrency key has no room. Nothing was done.
+            InvalidPayload: the stored payload has no concurrency key. Nothing was done.
+            JobNotFound: there is no such job.
+            AmbiguousJob: several queues have a job of this id.
+            AdminResourceMissing: the account may not store the audit log. Nothing was done.
+            TransportError: the server did not answer or refused.
+        """
+        place = await self._place(job, seen)
+        contract = self._contract_of(place, "the contract of a queue has the limits of its concurrency keys")
+        target = _target(place)
+        async with self.session.audit.action(Kind.JOB, Action.RECREATE, target, reason=reason) as audited:
+            connection = self.session.connection
+            creator = contract.creator(connection, place.prefix)
+            created = await replacements(connection, place.prefix, creator=creator).recreate(
+                place.id,
+                self._by(reason),
+                request_id=request_id or new_id(),
+                seen=place.seen,
+                deadline=deadline,
+            )
+            audited.done(f"created again as job {created}", job=created)
         return created
 
     async def reveal(self, job: JobTarget, *, reason: str | None = None) -> Revealed:
@@ -262,6 +303,18 @@ class Steering:
     async def _place(self, job: JobTarget, seen: int | None) -> JobPlace:
         place = await self.session.find(job)
         return place if seen is None else place._replace(seen=seen)
+
+    def _contract_of(self, place: JobPlace, why: str) -> PayloadContract:
+        """Return the contract of a job's queue.
+
+        Raises:
+            ConfigurationError: it is not known.
+        """
+        if self.contract is None or not self.contract.has_queue(place.prefix):
+            raise ConfigurationError(
+                f"{why}, and that of {place.prefix} is not known: name a generated package (`--contract PACKAGE`, in Python `contract=`)"
+            )
+        return self.contract
 
     def _by(self, reason: str | None) -> AdminAction:
         return AdminAction(

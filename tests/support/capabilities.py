@@ -33,7 +33,7 @@ from trellis_nats.clock import now, timestamp
 from trellis_nats.codec import json_text
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replays
+from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.template import resolve
 from trellis_nats.jobs.model.admin_action import AdminAction
@@ -135,7 +135,7 @@ async def _dismiss(bench: Bench) -> None:
 async def _replay_edited(bench: Bench) -> None:
     job_id = (await bench.job("created started dead")).rpartition(".")[2]
     payload = EditedPayload(json_text({"number": 2}), "x" * 43)
-    await edited_replays(bench.connection, PREFIX).replay(
+    await replacements(bench.connection, PREFIX).replay(
         job_id, payload, AdminAction(actor="anna"), request_id=new_id()
     )
 

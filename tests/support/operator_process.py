@@ -16,8 +16,8 @@ from trellis_nats import ActionRefused
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.codec import json_text
-from trellis_nats.jobs.actions.edited_replay import EditedPayload, edited_replays
 from trellis_nats.jobs.actions.job_actions import job_actions
+from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 
 from tests.support.python_process import PythonProcess, python_process
@@ -33,7 +33,7 @@ EDITED: Final = EditedPayload(json_text({"number": 2}), writer="x" * 43)
 async def operate(url: str, kind: str, jobs: list[str]) -> None:
     """Act on each job, one after the other."""
     connection = await Connection.open(url, settings=ConnectionSettings(name="operator"))
-    actions, replays = job_actions(connection, PREFIX), edited_replays(connection, PREFIX)
+    actions, replays = job_actions(connection, PREFIX), replacements(connection, PREFIX)
     for job in jobs:
         job_id, _, seen = job.partition(":")
         try:

@@ -25,6 +25,7 @@ _ENDINGS: Final = {
     "pending": [],
     "dead": [EventType.STARTED, EventType.DEAD],
     "failed": [EventType.STARTED, EventType.FAILED],
+    "stale": [EventType.STARTED, EventType.STALE],
 }
 _NOTHING: Final[Mapping[str, JsonValue]] = MappingProxyType({})
 _TOGETHER: Final = 500

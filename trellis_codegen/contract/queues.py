@@ -51,7 +51,8 @@ class KeyConcurrency(Part):
         python="`KeySpec.lease`, a timedelta",
     )
     stale_policy: Literal["fail-stale", "block"] | None = member(
-        "What happens to a slot that is not renewed: another job takes it, or it stays blocked for its own job.",
+        "What happens to the slot of a dead worker. `fail-stale`: the next job of the key takes it, and the dead worker's job may end as "
+        "`stale` and never run. `block`: the slot waits for its own job, which runs again.",
         default=STALE_POLICY,
         example="fail-stale",
         python="`KeySpec.stale_policy`",

@@ -63,6 +63,8 @@ class Action(StrEnum):
     EDIT = "edit"
     """A replay with an edited payload, as a new job."""
     DISMISS = "dismiss"
+    RECREATE = "recreate"
+    """A stale job was created again, as a new job."""
     PAUSE = "pause"
     RESUME = "resume"
     RATE = "rate"

@@ -12,6 +12,8 @@ from trellis_admin.exits import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trellis_nats import TrellisError
+
     from trellis_admin.bulk import BulkPlan, BulkRecord
     from trellis_admin.operator import Operator
 
@@ -28,6 +30,7 @@ __all__ = [
     "act_on_jobs",
     "act_on_many",
     "print_bulk",
+    "recreate_jobs",
     "require_one",
     "run_bulk",
 ]
@@ -98,9 +101,7 @@ async def act_on_jobs(
     """
     from trellis_nats import TrellisError
 
-    from trellis_admin.failures import exit_code_of
     from trellis_admin.terminal import print_json, print_text
-    from trellis_admin.terminal.tables import without_controls
 
     act = {
         "cancel": operator.cancel,
@@ -121,9 +122,7 @@ async def act_on_jobs(
             done = await act(target, reason=reason)
         except TrellisError as error:
             results.append({"id": job, "done": False, "why": str(error)})
-            worst = max(worst, exit_code_of(error) or ExitCode.SERVER)
-            if not as_json:
-                typer.echo(without_controls(f"trellis: {error}"), err=True)
+            worst = max(worst, _report(error, as_json=as_json))
         else:
             named = job if job == target else place.id
             results.append(
@@ -144,6 +143,43 @@ async def act_on_jobs(
                     )
     if as_json:
         print_json(f"{action}-result", {"jobs": results})
+    raise typer.Exit(worst)
+
+
+def _report(error: TrellisError, *, as_json: bool) -> ExitCode:
+    """Print why one of several jobs was refused. Return the exit code."""
+    from trellis_admin.failures import exit_code_of
+    from trellis_admin.terminal.tables import without_controls
+
+    if not as_json:
+        typer.echo(without_controls(f"trellis: {error}"), err=True)
+    return exit_code_of(error) or ExitCode.SERVER
+
+
+async def recreate_jobs(
+    operator: Operator, ids: Sequence[str], *, reason: str | None, as_json: bool
+) -> NoReturn:
+    """Create each of some stale jobs again, and exit. One that is refused does not keep the others from being tried."""
+    from trellis_nats import TrellisError
+
+    from trellis_admin.terminal import print_json, print_text
+
+    results: list[dict[str, object]] = []
+    worst = ExitCode.OK
+    for job in dict.fromkeys(ids):
+        try:
+            place = await find_job(operator, job)
+            created = await operator.recreate(f"{place.prefix}.{place.id}", reason=reason)
+        except TrellisError as error:
+            results.append({"id": job, "done": False, "why": str(error)})
+            worst = max(worst, _report(error, as_json=as_json))
+        else:
+            results.append({"id": place.id, "done": True, "new": created})
+            if not as_json:
+                print_text(f"{place.id} stays stale; created again as {created}")
+                print_text(f"next: trellis jobs watch {created}")
+    if as_json:
+        print_json("recreate-result", {"jobs": results})
     raise typer.Exit(worst)
 
 

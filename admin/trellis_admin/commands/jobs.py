@@ -17,6 +17,7 @@ from trellis_admin.commands.acting import (
     Reason,
     act_on_jobs,
     act_on_many,
+    recreate_jobs,
     require_one,
 )
 from trellis_admin.commands.choosing import (
@@ -256,3 +257,32 @@ async def retry(
         all_at_once=all_at_once,
         as_json=as_json,
     )
+
+
+@app.command("recreate")
+@operated
+async def recreate(
+    operator: Operator,
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID...",
+            show_default=False,
+            help="Stale jobs by id, or by at least 8 characters of its beginning; as <prefix>.<id> where several queues have one.",
+        ),
+    ],
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create stale jobs again: a new job with the stored payload, which names the stale one. Needs --contract.
+
+    A stale job's worker died, and another job took its slot of its key. Look first whether its work is still wanted:
+    trellis jobs list state:stale
+
+    Exit codes:
+    0: done.
+    2: the contract of the queue is not known.
+    4: there is no such job.
+    5: refused: it is not stale, was created again before, or its key has no room.
+    """
+    await recreate_jobs(operator, ids, reason=reason, as_json=as_json)

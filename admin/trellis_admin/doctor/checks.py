@@ -48,6 +48,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_unworked,
     queues.check_workers,
     queues.check_dead,
+    queues.check_stale,
     queues.check_advisories,
     queues.check_removed_queues,
     queues.check_contracts,

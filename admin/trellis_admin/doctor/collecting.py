@@ -60,6 +60,7 @@ __all__ = ["Examined", "collect"]
 Answer = TypeVar("Answer")
 
 _LATELY: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 _SECOND_LOOK: Final = timedelta(seconds=2)
 """After how long a work stream that is behind is looked at again. A healthy source takes milliseconds."""
 _HEARTBEATS_MAX: Final = 500
@@ -120,8 +121,9 @@ class _Collecting:
             heartbeats=tuple(heartbeats),
             contracts=tuple([await self._compare(one, options) for one in examined]),
             is_wide=await self._find_wide() if any(one.role for one in examined) else (),
-            died_lately=await self._count_dead(_LATELY) if has_jobs else 0,
-            died=await self._count_dead(None) if has_jobs else 0,
+            died_lately=await self._count_events(EventType.DEAD, _LATELY) if has_jobs else 0,
+            died=await self._count_events(EventType.DEAD, None) if has_jobs else 0,
+            stale_lately=await self._count_events(EventType.STALE, _DAY) if has_jobs else 0,
             undelivered=0 if advisories is None else advisories.messages,
             unreadable=tuple(dict.fromkeys(self.unreadable)),
         )
@@ -259,8 +261,8 @@ class _Collecting:
         pause = await self._may(read_pause(self.connection, queue.service, queue.queue), None)
         return replace(queue, pause=pause)
 
-    async def _count_dead(self, within: timedelta | None) -> int:
-        """Count events that say that a job died, with a consumer that reads none of them."""
+    async def _count_events(self, event: EventType, within: timedelta | None) -> int:
+        """Count the events of a type, of all time or of late, with a consumer that reads none of them."""
         start: dict[str, JsonValue] = {"deliver_policy": "all"}
         if within is not None:
             start = {"deliver_policy": "by_start_time", "opt_start_time": timestamp(now() - within)}
@@ -268,7 +270,7 @@ class _Collecting:
         config: dict[str, JsonValue] = {
             "name": name,
             "ack_policy": "none",
-            "filter_subject": f"{EVENTS_PREFIX}.*.*.*.dead",
+            "filter_subject": f"{EVENTS_PREFIX}.*.*.*.{event}",
             "mem_storage": True,
             "inactive_threshold": 5_000_000_000,
             **start,

@@ -157,6 +157,8 @@ class Facts:
     """How many jobs died within the last hour."""
     died: int = 0
     """How many jobs are or were dead, as far as the stream goes back."""
+    stale_lately: int = 0
+    """How many jobs ended as stale within the last day."""
     undelivered: int = 0
     """Reports of deliveries that reached a limit of the server."""
     projection: ProjectionFacts | None = None

@@ -25,6 +25,7 @@ __all__ = [
     "check_max_deliver",
     "check_pauses",
     "check_removed_queues",
+    "check_stale",
     "check_two_ack_waits",
     "check_unknown_consumers",
     "check_unworked",
@@ -233,7 +234,8 @@ def check_workers(facts: Facts) -> Iterator[Finding]:
             subject=service,
             text=f"{len(instances)} processes of {service} are silent, the last one for {newest:.0f} s: {', '.join(instances[:3])}"
             f"{' …' if len(instances) > _STEPS_SHOWN else ''}. They were killed, lost the network, or are frozen",
-            remedy="`trellis workers` lists them; their jobs run again within twice the ack wait where another worker is alive",
+            remedy="`trellis workers` lists them; their jobs run again within twice the ack wait where another worker is alive, unless another "
+            "job of the same key was first under `stalePolicy: fail-stale`: `trellis jobs list state:stale` lists those that never run",
         )
 
 
@@ -254,6 +256,21 @@ def check_dead(facts: Facts) -> Iterator[Finding]:
             subject="jobs",
             text=f"{facts.died:,} jobs died in the time that the stream remembers",
             remedy="`trellis dead groups` shows those that are still dead",
+        )
+
+
+def check_stale(facts: Facts) -> Iterator[Finding]:
+    """Jobs lost their key to other ones, and never run."""
+    if facts.stale_lately:
+        yield Finding(
+            check="stale-jobs",
+            severity=Severity.WARNING,
+            subject="jobs",
+            text=f"{facts.stale_lately:,} jobs ended as stale within the last day: the worker died, another job of the key took the slot, and "
+            "nothing runs them again",
+            remedy="`trellis jobs list state:stale since:-1d` lists them. Where the work is still wanted, create a new job with the payload of "
+            "`trellis jobs show ID --payload`: `trellis jobs recreate ID --contract PACKAGE` does. Where each job must run, declare "
+            '`"stalePolicy": "block"`',
         )
 
 

@@ -160,6 +160,7 @@ def _describe(
         next_retry=waiting.next_retry,
         retries_due=waiting.retries_due,
         dead=states[JobState.DEAD],
+        stale=states[JobState.STALE],
         states=states,
         created=happened.count(EventType.CREATED),
         completed=completed,

@@ -167,6 +167,8 @@ class QueueRow:
     retries_due: int
     """Retries whose time has come, but which no worker has begun."""
     dead: int
+    stale: int
+    """Jobs that lost their key when their worker died, and never run, as long as they are stored."""
     states: Mapping[JobState, int]
     """How many jobs are in each state."""
     created: int

@@ -67,6 +67,10 @@ def describe_history(history: JobHistory, family: Family | None, now: datetime) 
             parts.append(f"next: trellis dead replay {history.id}, or trellis dead dismiss {history.id}")
         case JobState.FAILED:
             parts.append(f"next: trellis jobs retry {history.id}")
+        case JobState.STALE:
+            parts.append(
+                f"next: if its work is still wanted, trellis jobs recreate {history.id} --contract PACKAGE"
+            )
         case _:
             pass
     return "\n\n".join(parts)

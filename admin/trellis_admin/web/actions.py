@@ -13,6 +13,7 @@ __all__ = [
     "CANCEL",
     "DISMISS",
     "EDIT",
+    "RECREATE",
     "REPLAY",
     "RETRY",
     "JobAction",
@@ -52,6 +53,9 @@ CANCEL: Final = JobAction(
 )
 DISMISS: Final = JobAction("dismiss", "Dismiss", "dismissed", "s-dismissed", "x", frozenset({JobState.DEAD}))
 EDIT: Final = JobAction("edit", "Edit and replay", "replayed", "edit", "e", frozenset({JobState.DEAD}))
+RECREATE: Final = JobAction(
+    "recreate", "Create again", "created again", "s-retry", "r", frozenset({JobState.STALE})
+)
 ACTIONS: Final = {action.name: action for action in (RETRY, REPLAY, CANCEL, DISMISS)}
 """What can be done with many jobs."""
 

@@ -174,8 +174,8 @@ class JobSkipped(JobError):
 class JobStale(JobError):
     """The job's lease on its concurrency key expired while it was active, and a waiting job took its slot.
 
-    Remedy: Make `ackWaitMs` or `heartbeatTtlMs` longer than the longest pause of a worker, and look at
-    why it was silent.
+    Remedy: If its work is still wanted, `await ref.recreate()` creates a new job with its payload. Where each
+    job must run, declare `"stalePolicy": "block"`. Look at why the worker was silent.
     """
 
 

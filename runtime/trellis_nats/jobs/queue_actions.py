@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from trellis_nats.jobs.actions.edited_replay import EditedReplays
 from trellis_nats.jobs.actions.job_actions import JobActions
+from trellis_nats.jobs.actions.replacement import Replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.work.queue_context import QueueContext
 
-__all__ = ["actions_of", "edited_replays_of", "from_service"]
+__all__ = ["actions_of", "from_service", "replacements_of"]
 
 _SOURCE: Final = "Python API"
 
@@ -35,9 +35,9 @@ def actions_of(context: QueueContext[PayloadT, ResultT, UpdateT]) -> JobActions:
     return JobActions(context.event_log, context.reader, leave_key, clock=context.clock)
 
 
-def edited_replays_of(context: QueueContext[PayloadT, ResultT, UpdateT]) -> EditedReplays:
-    """Return the edited replays of a queue; a new job is admitted to its key."""
-    return EditedReplays(
+def replacements_of(context: QueueContext[PayloadT, ResultT, UpdateT]) -> Replacements:
+    """Return the replacements of a queue's jobs; a new job is admitted to its key."""
+    return Replacements(
         context.event_log,
         context.reader,
         actions_of(context),

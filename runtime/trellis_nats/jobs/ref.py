@@ -24,14 +24,14 @@ from trellis_nats.errors import (
 )
 from trellis_nats.errors.configuration import require_text, require_timedelta
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.actions.edited_replay import EditedPayload
+from trellis_nats.jobs.actions.replacement import EditedPayload
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.lifecycle import JobLife, begins_history
 from trellis_nats.jobs.model.snapshot import JobSnapshot, snapshot_of
 from trellis_nats.jobs.model.states import JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
-from trellis_nats.jobs.queue_actions import actions_of, edited_replays_of, from_service
+from trellis_nats.jobs.queue_actions import actions_of, from_service, replacements_of
 from trellis_nats.jobs.store.event_stream import JobEvent, history_of, job_event
 from trellis_nats.jobs.store.live_updates import UpdateInbox
 from trellis_nats.jobs.work.queue_context import QueueContext
@@ -315,7 +315,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         """
         queue, digest = self._queue, self._queue.payloads.digest
         queue.connection.require_own_loop()
-        replacement = await edited_replays_of(queue).replay(
+        replacement = await replacements_of(queue).replay(
             self._id,
             EditedPayload(queue.payload.write(payload), digest),
             from_service(actor=actor, reason=reason),
@@ -323,6 +323,39 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             deadline=deadline,
         )
         return JobRef(queue, replacement, is_stored=True)
+
+    async def recreate(
+        self,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        request_id: str | None = None,
+        deadline: timedelta | datetime | None = None,
+    ) -> JobRef[PayloadT, ResultT, UpdateT]:
+        """Create a job with the payload of this one, if it is stale, and return the new one. It names this one in its trigger.
+
+        There is at most one new job, also when this call is repeated or two processes make it. The arguments are those of
+        `replay_edited`.
+
+        Raises:
+            ActionRefused: the job is not stale, was created again by another request, or its deadline has passed; or its
+                payload is not stored any longer.
+            JobNotEnqueued: the concurrency key has no room; nothing was stored.
+            InvalidPayload: the stored payload has no concurrency key; nothing was stored.
+            ConfigurationError: an argument is not a text, or the new deadline has passed.
+            JobNotFound: no job with this id is stored.
+            WriteUnknown: no answer came; the new job may be stored.
+            TransportError: NATS did not answer or refused.
+        """
+        queue = self._queue
+        queue.connection.require_own_loop()
+        created = await replacements_of(queue).recreate(
+            self._id,
+            from_service(actor=actor, reason=reason),
+            request_id=new_id() if request_id is None else request_id,
+            deadline=deadline,
+        )
+        return JobRef(queue, created, is_stored=True)
 
     async def release_key(self) -> bool:
         """Remove the job from the record of its concurrency key, and return whether it was there.

@@ -222,6 +222,10 @@ async def deaths(connection: Connection, _: Shop) -> None:
         await publish_acked(connection, f"trellis.jobs.shop.pack.job{number}.dead", b"{}")
 
 
+async def stale(connection: Connection, _: Shop) -> None:
+    await publish_acked(connection, "trellis.jobs.shop.ship.job1.stale", b"{}")
+
+
 SEEDS: dict[str, Seed] = {
     "stream-differs": wrong_retention,
     "direct-reads-off": no_direct_reads,
@@ -249,6 +253,7 @@ SEEDS: dict[str, Seed] = {
     "queue-without-workers": unworked,
     "deliveries-exhausted": advisories,
     "dead-growing": deaths,
+    "stale-jobs": stale,
 }
 
 

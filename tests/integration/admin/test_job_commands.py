@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from orders_participant import OrdersService
 from trellis_nats import JobState
 from trellis_nats.testing import NatsServer
 
@@ -328,3 +329,30 @@ def test_a_pipe_that_is_closed_ends_the_command_quietly(nats_server: NatsServer,
 
     assert ended.stderr == ""
     assert ended.stdout in {"141\n", "0\n"}
+
+
+async def test_stale_jobs_are_created_again(nats_server: NatsServer) -> None:
+    async with OrdersService.connect(nats_server.url) as orders:
+        (stale,) = await store_jobs(
+            orders.jobs.runtime.connection,
+            1,
+            "stale",
+            service="orders-service",
+            queue="sync-tickets",
+            created={"payload": {"origin": "acme"}},
+        )
+        server, contract = ("--server", nats_server.url), ("--contract", "orders_participant")
+        listed = await run_trellis_here("queues", "list", *server)
+        without = await run_trellis_here("jobs", "recreate", stale, *server)
+        retried = await run_trellis_here("jobs", "retry", stale, *server)
+        done = await run_trellis_here("jobs", "recreate", stale, *server, *contract)
+        again = await run_trellis_here("jobs", "recreate", stale, "--json", *server, *contract)
+
+    assert "  stale  " in listed.out
+    assert (without.code, retried.code, done.code, again.code) == (2, 5, 0, 5), done.error
+    assert "name a generated package (`--contract PACKAGE`" in without.error
+    assert "create a new job with its payload, with `trellis jobs recreate`" in retried.error
+    assert normalise(done.out) == (
+        "<id1> stays stale; created again as <id2>\nnext: trellis jobs watch <id2>"
+    )
+    assert json.loads(again.out)["jobs"][0]["done"] is False

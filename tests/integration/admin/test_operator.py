@@ -345,6 +345,40 @@ async def test_an_edited_job_is_admitted_to_its_key(nats_server: NatsServer, tmp
         assert [waiting.job_id for waiting in key.waiting] == [new]
 
 
+async def test_a_stale_job_is_created_again(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with (
+        OrdersService.connect(nats_server.url) as orders,
+        operating(nats_server.url, tmp_path, contract=OrdersService) as operator,
+        operating(nats_server.url, tmp_path) as without,
+    ):
+        (stale,) = await store_jobs(
+            orders.jobs.runtime.connection,
+            1,
+            "stale",
+            service="orders-service",
+            queue="sync-tickets",
+            created={"payload": {"origin": "acme"}},
+        )
+        with pytest.raises(ConfigurationError, match="name a generated package"):
+            await without.recreate(stale)
+        with pytest.raises(ActionRefused, match="trellis jobs recreate"):
+            await operator.retry(stale)
+
+        new = await operator.recreate(stale, reason="still wanted")
+
+        await operator.catch_up()
+        (created,) = (await operator.jobs(f"id:{new}")).rows
+        assert (created.state, created.trigger, created.parent_id) == ("pending", "manualReplay", stale)
+        key = await operator.keys.show("sync-tickets", "zendesk:acme:tickets")
+        assert [waiting.job_id for waiting in key.waiting] == [new]
+        (entry,) = (await operator.audit_log("action:recreate")).entries
+        assert entry.outcome is not None
+        assert entry.outcome.detail == {"job": new}
+        assert (await operator.reveal(new)).text == b'{"origin": "acme"}'
+        with pytest.raises(ActionRefused, match=f"had created job {new} instead of it"):
+            await operator.recreate(stale)
+
+
 async def test_without_its_contract_no_edited_payload_is_accepted(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -230,6 +230,30 @@ async def test_a_payload_is_edited_as_it_is_stored(nats_server: NatsServer, tmp_
     assert json.loads(unescape(shown[1])) == stored
 
 
+async def test_a_stale_job_is_created_again(nats_server: NatsServer, tmp_path: Path) -> None:
+    events: tuple[tuple[EventType, float, dict[str, JsonValue]], ...] = (
+        (EventType.STARTED, 1.0, {}),
+        (EventType.STALE, 40.0, {"error": "the lease of its concurrency key ran out"}),
+    )
+    job = JobSeed("01M8KTSTA1E000000000000000", SYNC, events=events, created={"payload": {"origin": "acme"}})
+    contract = PayloadContract.of(OrdersService)
+    async with browsing(nats_server, tmp_path, contracts=(contract,)) as (browser, opened):
+        await store_job(opened.console.connection, job)
+        await opened.catch_up()
+        queue = await browser.get("/queues/orders-service/sync-tickets")
+        done = await submit(browser, f"/jobs/{job.id}/recreate", reason="still wanted")
+        await opened.catch_up()
+        page = await browser.get(done.headers["location"])
+        again = await browser.get((await submit(browser, f"/jobs/{job.id}/recreate")).headers["location"])
+        entries = (await read_audit(opened.console.connection)).entries
+
+    assert re.search(r"Stale 1</a>", queue.text)
+    assert "Created again as a new job" in page.text
+    assert job.id in page.text
+    assert "Not created again" in again.text
+    assert [entry.record.action for entry in entries] == [Action.RECREATE, Action.RECREATE]
+
+
 async def test_a_payload_that_is_not_shown_whole_is_not_edited(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

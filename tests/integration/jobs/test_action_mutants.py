@@ -13,7 +13,7 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import StoredMessage, count_by_subject, get_last_message
 from trellis_nats.codec import json_text
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.actions import edited_replay, job_actions, seen_job
+from trellis_nats.jobs.actions import job_actions, replacement, seen_job
 from trellis_nats.jobs.model import copied_event
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.raw_members import raw_members
@@ -110,8 +110,8 @@ async def a_keyed_job_is_cancelled(shop: Shop) -> bool:
 async def an_edited_replay_is_interrupted(shop: Shop) -> bool:
     """The process dies after it created the new job; then its operator repeats, and another one comes."""
     job_id, connection = await bury(shop), shop.jobs.runtime.connection
-    replays = edited_replay.edited_replays(connection, PREFIX)
-    edited = edited_replay.EditedPayload(json_text({"number": 2}), writer="w" * 43)
+    replays = replacement.replacements(connection, PREFIX)
+    edited = replacement.EditedPayload(json_text({"number": 2}), writer="w" * 43)
 
     async def die(*_: object, **__: object) -> None:
         raise RequestTimeout("the process died")
@@ -191,7 +191,7 @@ def each_request_has_its_own_job(patch: pytest.MonkeyPatch) -> None:
     def mutated(*_: object) -> str:
         return new_id()
 
-    patch.setattr(edited_replay, "derive_replacement_id", mutated)
+    patch.setattr(replacement, "derive_replacement_id", mutated)
 
 
 def every_request_is_the_first(patch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def every_request_is_the_first(patch: pytest.MonkeyPatch) -> None:
     def mutated(_: object) -> EveryRequest:
         return EveryRequest()
 
-    patch.setattr(edited_replay, "_request_of", mutated)
+    patch.setattr(replacement, "_request_of", mutated)
 
 
 MUTANTS: Final[list[tuple[Mutate, Trial]]] = [

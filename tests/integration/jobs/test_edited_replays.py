@@ -15,8 +15,8 @@ from trellis_nats import ActionRefused, JobNotEnqueued, JobState, RequestTimeout
 from trellis_nats._nats.jetstream.streams import StoredMessage, count_by_subject, get_last_message
 from trellis_nats.codec import JsonText, decode_json
 from trellis_nats.ids import new_id
-from trellis_nats.jobs.actions.edited_replay import EditedPayload, EditedReplays, edited_replays
 from trellis_nats.jobs.actions.job_actions import JobActions, job_actions
+from trellis_nats.jobs.actions.replacement import EditedPayload, Replacements, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.raw_members import raw_members
 from trellis_nats.jobs.model.states import EventType
@@ -33,9 +33,9 @@ TEXT: Final = b'{ "number": 9007199254740993 }'
 EDITED: Final = EditedPayload(JsonText(decode_json(TEXT), TEXT), writer="w" * 43)
 
 
-def replays_of(shop: Shop, queue: str = "pack") -> EditedReplays:
+def replays_of(shop: Shop, queue: str = "pack") -> Replacements:
     context = setup_of(shop.jobs.ship).context
-    return edited_replays(
+    return replacements(
         shop.jobs.runtime.connection,
         f"trellis.jobs.shop.{queue}",
         creator=None if context.keys is None or queue == "pack" else context.keys.creator,
@@ -221,7 +221,7 @@ async def test_the_new_job_needs_room_under_its_key(nats_server: NatsServer) -> 
         for kind in (EventType.STARTED, EventType.DEAD):
             await publish_foreign(shop, kind, dead.id, queue="ship")
         edited = EditedPayload(JsonText({"number": 2}, b'{"number":2}'), writer="w" * 43)
-        without_contract = edited_replays(shop.jobs.runtime.connection, "trellis.jobs.shop.ship")
+        without_contract = replacements(shop.jobs.runtime.connection, "trellis.jobs.shop.ship")
         with pytest.raises(ActionRefused, match="its queue has a concurrency key") as refused:
             await without_contract.replay(dead.id, edited, ANNA, request_id="r-1")
         assert refused.value.why == "key"

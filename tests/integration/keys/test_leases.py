@@ -5,7 +5,7 @@ import signal
 from datetime import datetime, timedelta
 
 import pytest
-from trellis_nats import ConfigurationError, JobStale, JobState, Rejected
+from trellis_nats import ConfigurationError, JobRetry, JobStale, JobState, Rejected
 from trellis_nats.jobs.keys import acquire
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
 
@@ -67,6 +67,36 @@ async def test_a_waiting_job_takes_over_from_a_dead_worker_whose_job_ends_as_sta
             await first.result()
         assert (await record_of(ferry, queue, ANNA)).takeovers == 1
         assert began == [second.id]
+
+
+async def test_a_retry_that_is_due_takes_over_from_a_dead_worker_too(nats_server: NatsServer) -> None:
+    async with Ferry.connect(nats_server.url) as ferry:
+        queue, began, may_fail = ferry.jobs.late, list[str](), asyncio.Event()
+
+        @queue.handle
+        async def work(job: CargoJob) -> Stowed:
+            began.append(job.id)
+            if job.tries == 1:
+                await may_fail.wait()
+                raise JobRetry("later", after=timedelta(seconds=3))
+            return Stowed(number=job.payload.number)
+
+        workers = await ferry.jobs.start_workers()
+        retried = await queue.create(ANNA)
+        await eventually(lambda: began == [retried.id])
+        async with ferry_process(nats_server.url) as worker:
+            may_fail.set()
+            await workers.stop()
+            first = await queue.create(Cargo(ship="anna", takes=60))
+            assert (await worker.wait_for("began"))[0] == first.id
+            await ferry.jobs.start_workers()
+            worker.process.kill()
+
+            await retried.result(timeout=SOON)
+
+            assert (await first.wait(timeout=SOON)).state is JobState.STALE
+            assert (await retried.get()).tries == 2
+            assert began == [retried.id, retried.id]
 
 
 async def is_waiting(ferry: Ferry, queue: CargoQueue, job_id: str) -> bool:

@@ -141,6 +141,7 @@ def calls_of_jobs(
         "JobRef.get": ref.get,
         "JobRef.release_key": ref.release_key,
         "JobRef.replay_edited": lambda: ref.replay_edited(Parcel(number=1)),
+        "JobRef.recreate": ref.recreate,
         "JobRef.result": ref.result,
         "JobRef.retry": ref.retry,
         "JobRef.updates": lambda: anext(ref.updates()),

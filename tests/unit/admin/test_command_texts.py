@@ -211,13 +211,14 @@ def test_one_job() -> None:
 
 
 def test_a_job_that_needs_an_operator_names_the_next_command() -> None:
-    dead, failed = (
+    dead, failed, stale = (
         describe_history(replace(HISTORY, state=state), None, NOW)
-        for state in (JobState.DEAD, JobState.FAILED)
+        for state in (JobState.DEAD, JobState.FAILED, JobState.STALE)
     )
 
     assert dead.endswith(f"\n\nnext: trellis dead replay {HISTORY.id}, or trellis dead dismiss {HISTORY.id}")
     assert failed.endswith(f"\n\nnext: trellis jobs retry {HISTORY.id}")
+    assert stale.endswith(f"trellis jobs recreate {HISTORY.id} --contract PACKAGE")
 
 
 def test_the_events_of_a_job() -> None:

@@ -136,6 +136,7 @@ def test_queues() -> None:
         next_retry=None,
         retries_due=0,
         dead=3,
+        stale=2,
         states={},
         created=10,
         completed=90,
@@ -150,7 +151,9 @@ def test_queues() -> None:
         history=series,
         ended=series,
     )
-    idle = replace(row, queue="send-reply", waiting=0, oldest=None, dead=0, success=None, run_p95=None)
+    idle = replace(
+        row, queue="send-reply", waiting=0, oldest=None, dead=0, stale=0, success=None, run_p95=None
+    )
     pause = QueuePause(by="oncall-eu", reason="help-desk API answers 429", since=ago(2_520), source="console")
     pauses = {"helpdesk/sync-tickets": pause}
 

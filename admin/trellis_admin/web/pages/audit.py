@@ -60,6 +60,7 @@ _LOOKS: Final = {
     Action.REPLAY: ("s-retry", "s-retry", "replayed", "replays"),
     Action.EDIT: ("edit", "faint", "replayed with an edited payload", "replays with an edited payload"),
     Action.DISMISS: ("s-dismissed", "s-dismissed", "dismissed", "dismisses"),
+    Action.RECREATE: ("s-retry", "s-retry", "created again", "creates again"),
     Action.PAUSE: ("pause", "s-retry", "paused", "pauses"),
     Action.RESUME: ("play", "s-completed", "resumed", "resumes"),
     Action.RATE: ("bulk", "faint", "changed the rate of", "changes the rate of"),

@@ -31,7 +31,7 @@ from trellis_admin.queries import (
     read_family,
 )
 from trellis_admin.samples.redaction import is_replaced
-from trellis_admin.web.actions import CANCEL, DISMISS, EDIT, REPLAY, RETRY, JobAction
+from trellis_admin.web.actions import CANCEL, DISMISS, EDIT, RECREATE, REPLAY, RETRY, JobAction
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import show
 from trellis_admin.web.json_text import print_json
@@ -57,6 +57,7 @@ _ACTIONS: Final = {
     JobState.RETRY: (CANCEL,),
     JobState.FAILED: (RETRY,),
     JobState.DEAD: (DISMISS, EDIT, REPLAY),
+    JobState.STALE: (RECREATE,),
 }
 
 
@@ -299,10 +300,10 @@ def _make_view(
 
 
 def _offer(request: Request, job: JobHistory) -> Iterator[JobAction]:
-    """Yield what can be done with a job. An edited payload is checked by its contract, so the console must know that."""
+    """Yield what can be done with a job. What creates a new job needs its contract, so the console must know that."""
     console: Console = request.state.console
     for action in _ACTIONS.get(job.state, ()):
-        if action is not EDIT or console.find_contract(job.prefix) is not None:
+        if action not in (EDIT, RECREATE) or console.find_contract(job.prefix) is not None:
             yield action
 
 

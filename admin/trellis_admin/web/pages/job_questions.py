@@ -7,10 +7,10 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from trellis_nats.errors import ActionRefused, InvalidPayload
+from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotEnqueued
 
 from trellis_admin.queries import JobRow
-from trellis_admin.web.actions import ACTIONS, CANCEL, DISMISS, EDIT, REPLAY, RETRY, JobAction
+from trellis_admin.web.actions import ACTIONS, CANCEL, DISMISS, EDIT, RECREATE, REPLAY, RETRY, JobAction
 from trellis_admin.web.console import Console
 from trellis_admin.web.frame import redirect, show
 from trellis_admin.web.json_text import print_editable
@@ -30,6 +30,7 @@ _TEXTS: Final = {
     REPLAY.name: "It begins again with the payload that is stored, and with all its attempts. It keeps its id.",
     CANCEL.name: "A handler that runs sees it, and what it returns does not matter any more.",
     DISMISS.name: "It counts as dead no longer, and cannot be replayed.",
+    RECREATE.name: "A new job with the stored payload waits for its key, and names this one, which stays stale.",
     EDIT.name: "Its payload is shown, so that it can be edited. The audit log names you.",
 }
 
@@ -60,6 +61,12 @@ async def change_job(request: Request, form: Form) -> Response:
                 await operator.cancel(job, seen=seen, reason=reason)
             case "dismiss":
                 await operator.dismiss(job, seen=seen, reason=reason)
+            case "recreate":
+                made = await operator.recreate(job, seen=seen, reason=reason)
+                notice = Notice(
+                    "good", "Created again as a new job", f"It names {job.id}, which stays stale."
+                )
+                return redirect(request, path(request, "job", job=made), notice)
             case _:
                 payload = form.one("payload")
                 if not payload:
@@ -70,7 +77,7 @@ async def change_job(request: Request, form: Form) -> Response:
                     return await _ask_edit(request, job, payload, reason or "", str(problem))
                 notice = Notice("good", "Replayed as a new job", f"It names {job.id}, which is dismissed.")
                 return redirect(request, path(request, "job", job=made), notice)
-    except ActionRefused as refusal:
+    except (ActionRefused, JobNotEnqueued) as refusal:
         notice = Notice("bad", f"Not {action.done}: {refusal}", "The page shows what is true now.")
         return redirect(request, back, notice)
     console.forget_navigation()
@@ -79,7 +86,7 @@ async def change_job(request: Request, form: Form) -> Response:
 
 def _find_action(request: Request) -> JobAction:
     name = request.path_params["action"]
-    action = EDIT if name == EDIT.name else ACTIONS.get(name)
+    action = next((one for one in (EDIT, RECREATE) if one.name == name), ACTIONS.get(name))
     if action is None:
         raise NotThere("There is no such action", f"{name} cannot be done with a job.")
     return action

@@ -23,6 +23,7 @@ class Action(StrEnum):
     RETRY = "retry"
     REPLAY = "replay"
     DISMISS = "dismiss"
+    RECREATE = "recreate"
 
 
 _DONE: Final = {
@@ -30,6 +31,7 @@ _DONE: Final = {
     Action.RETRY: "retried",
     Action.REPLAY: "replayed",
     Action.DISMISS: "dismissed",
+    Action.RECREATE: "created again",
 }
 _HAPPENED: Final[dict[str, str]] = {
     EventType.CREATED: "it had been created",
@@ -41,11 +43,16 @@ _HAPPENED: Final[dict[str, str]] = {
     EventType.CANCELLED: "it had been cancelled",
     EventType.EXPIRED: "it had expired",
     EventType.SKIPPED: "a newer job of its key had replaced it",
-    EventType.STALE: "it had lost its slot of its key",
+    EventType.STALE: "its worker had died, and another job had taken its slot of its key",
     EventType.DEAD: "its last attempt had failed",
     EventType.DISMISSED: "it had been dismissed",
 }
+_RECREATE: Final = "it does not run again: create a new job with its payload, with `trellis jobs recreate` or `ref.recreate()`"
 _REMEDIES: Final = {
+    (Action.RETRY, JobState.STALE): _RECREATE,
+    (Action.REPLAY, JobState.STALE): _RECREATE,
+    (Action.RECREATE, JobState.DEAD): "replay it",
+    (Action.RECREATE, JobState.FAILED): "retry it",
     (Action.RETRY, JobState.DEAD): "replay it",
     (Action.REPLAY, JobState.FAILED): "retry it",
     (Action.DISMISS, JobState.FAILED): "other runtimes do not dismiss failed jobs, which need nothing more",

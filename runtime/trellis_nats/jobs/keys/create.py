@@ -110,9 +110,18 @@ class KeyedCreator:
         return self.key_of(None if event.payload is None else event.payload.value)
 
     async def create(
-        self, event: NewEvent, *, strict: bool, idempotent: bool
+        self,
+        event: NewEvent,
+        *,
+        strict: bool,
+        idempotent: bool,
+        key: JobKey | None = None,
+        writer: str | None = None,
     ) -> tuple[JobKey, Created | AlreadyStored | Joined | Full]:
         """Store a job, or return why it was not stored. A `strict` creation never joins or displaces another job.
+
+        `key` is the key of a payload that was stored before; None: it follows from the payload. `writer` is the digest of the
+        contract that wrote the payload; None: that of this process.
 
         Raises:
             InvalidPayload: the payload has no key; nothing was sent.
@@ -120,7 +129,7 @@ class KeyedCreator:
             WriteUnknown: the write was not answered; the job may be stored.
             TransportError: NATS did not store the job; its reservation was removed if possible.
         """
-        key = self._key_of_new(event)
+        key = key or self._key_of_new(event)
         if idempotent and await self._exists(event.job_id):
             return key, AlreadyStored(key.display)
         keyed = _KeyedEvent(event, key)
@@ -130,12 +139,12 @@ class KeyedCreator:
             case Full() | Joined():
                 return key, result
             case Admitted():
-                return key, await self._store(keyed, idempotent=idempotent)
+                return key, await self._store(keyed, idempotent=idempotent, writer=writer)
             case Displaced(replaced):
                 if not await self._skip(key, replaced, event.job_id):
-                    return key, await self._store(keyed, idempotent=idempotent)
+                    return key, await self._store(keyed, idempotent=idempotent, writer=writer)
                 keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
-                return key, await self._store(keyed, idempotent=idempotent)
+                return key, await self._store(keyed, idempotent=idempotent, writer=writer)
 
     async def create_many(self, events: Sequence[NewEvent]) -> None:
         """Store jobs in batches of a thousand. Each batch is stored as a whole or not at all.
@@ -191,10 +200,12 @@ class KeyedCreator:
         if reserved:
             await self._try_undo(reserved[0].key, undo_all())
 
-    async def _store(self, event: _KeyedEvent, *, idempotent: bool) -> Created | AlreadyStored:
+    async def _store(
+        self, event: _KeyedEvent, *, idempotent: bool, writer: str | None
+    ) -> Created | AlreadyStored:
         key = event.key
         try:
-            await self._event_log.create(event)
+            await self._event_log.create(event, writer=writer)
         except WriteConflict as conflict:
             newest = conflict.newest
             if newest is None or newest.event.is_terminal:

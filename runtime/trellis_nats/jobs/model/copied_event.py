@@ -35,6 +35,8 @@ class CopiedMembers(NamedTuple):
     """As text."""
     concurrency: Mapping[str, JsonValue] | None
     """The concurrency key under which the job was admitted."""
+    event: LifecycleEvent
+    """The event that has the payload."""
 
     @classmethod
     def of(cls, created: StoredText | None, retried: StoredText | None) -> Self | None:
@@ -61,6 +63,7 @@ class CopiedMembers(NamedTuple):
             deadline=next((event.deadline for event in events if event.deadline is not None), None),
             lineage=next((raw for raw in map(_lineage, openings) if raw is not None), None),
             concurrency=_key_of(opened.stored.event),
+            event=opened.stored.event,
         )
 
 

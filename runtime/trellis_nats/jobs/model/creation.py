@@ -53,13 +53,13 @@ def derive_id(service: str, queue: str, key: str) -> str:
 
 
 def derive_replacement_id(service: str, queue: str, job_id: str, sequence: int) -> str:
-    """Return the id of the one job that replaces a dead job: a ULID made of a hash.
+    """Return the id of the one job that replaces a job which has ended: a ULID made of a hash.
 
     Args:
         service: the service in the events of the job.
         queue: the queue in them.
-        job_id: the dead job.
-        sequence: the sequence of the event by which it died; a job that is replayed may die again.
+        job_id: the job that has ended.
+        sequence: the sequence of the event by which it ended; a job that is replayed may end again.
     """
     # One part more than an idempotency key has, so that no key leads to this id.
     return _hash_to_id([part.encode() for part in (service, queue, job_id, str(sequence))])

@@ -1,4 +1,4 @@
-"""Replays a dead job with another payload: a new job runs instead, and the dead one is dismissed and names it."""
+"""Runs a new job instead of one that has ended: of a dead one, with another payload; of a stale one, with the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from trellis_nats.jobs.actions.seen_job import SeenJob, SeenJobs
 from trellis_nats.jobs.actions.wording import Action, refuse
 from trellis_nats.jobs.keys.create import KeyedCreator, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full
-from trellis_nats.jobs.keys.model.event_fields import add_fields
+from trellis_nats.jobs.keys.model.event_fields import add_fields, stored_key
+from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.copied_event import CopiedMembers
 from trellis_nats.jobs.model.creation import derive_replacement_id
@@ -34,7 +35,7 @@ from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 from trellis_nats.jobs.store.job_reader import JobReader
 
-__all__ = ["EditedPayload", "EditedReplays", "edited_replays"]
+__all__ = ["EditedPayload", "Replacements", "replacements"]
 
 
 class EditedPayload(NamedTuple):
@@ -45,11 +46,18 @@ class EditedPayload(NamedTuple):
     """The digest of that contract."""
 
 
-class EditedReplays:
-    """Replays the dead jobs of one queue with other payloads.
+class _Draft(NamedTuple):
+    event: NewEvent
+    writer: str
+    key: JobKey | None
+    """The concurrency key, where it does not follow from the payload."""
 
-    The id of the new job follows from the dead job and from the event by which it died. So there is at most one, however
-    many operators send an edited payload, and however often one of them repeats it after a crash.
+
+class Replacements:
+    """Creates new jobs instead of the dead and the stale ones of a queue.
+
+    The id of the new job follows from the old one and from the event by which that ended. So there is at most one, however
+    many operators ask for it, and however often one of them repeats that after a crash.
     """
 
     def __init__(
@@ -113,12 +121,63 @@ class EditedReplays:
         if stored is None:
             if found.state is JobState.DISMISSED:
                 raise self._refuse(found, "state")
-            created = await self._draft(found, new_id, payload.text, by, request_id, new_deadline)
-            stored = await self._create(created, payload.writer)
+            draft = await self._draft(Action.REPLAY, found, new_id, payload, by, request_id, new_deadline)
+            stored = await self._create(draft)
         is_own = _request_of(stored.event) == request_id
         await self._dismiss(found, dead, new_id, by if is_own else AdminAction())
         if not is_own:
             raise self._refuse(found, "changed", f"job {new_id} had replaced it, by another request")
+        return new_id
+
+    async def recreate(
+        self,
+        job_id: str,
+        by: AdminAction,
+        *,
+        request_id: str,
+        seen: int | None = None,
+        deadline: timedelta | datetime | None = None,
+    ) -> str:
+        """Create a job with the payload of a stale one, and return its id.
+
+        The new job has the payload, the attempts, the context and the lineage of the stale one, and names it in its trigger.
+        Nothing is stored about the stale one: `stale` is its end for every reader.
+
+        Args:
+            job_id: the stale job.
+            by: the person or program that acts, and why.
+            request_id: names this request; the same again for a repetition.
+            seen: the sequence of stream JOBS up to which the caller has looked at the job.
+            deadline: of the new job: an instant, or a time from now. The default is that of the stale one.
+
+        Raises:
+            ActionRefused: the job is not stale, has been created again by another request, or its deadline has passed; its
+                payload is not stored any longer; or this process does not have the contract of its concurrency key.
+            JobNotEnqueued: the concurrency key has no room; nothing was stored.
+            InvalidPayload: the payload has no concurrency key; nothing was stored.
+            ConfigurationError: the new deadline has passed, or an argument is not a text.
+            JobNotFound: no event of the job is stored.
+            WriteUnknown: no answer came; the new job may be stored.
+            TransportError: NATS did not answer or refused.
+        """
+        require_token("job id", job_id)
+        require_text("request_id", request_id)
+        new_deadline = None if deadline is None else deadline_at(deadline, self._clock.now())
+        found = await self._seen_jobs.read(job_id, seen)
+        if found.state is not JobState.STALE:
+            raise self._refuse(found, "state", action=Action.RECREATE)
+        ended = found.decided
+        if seen is not None and ended.sequence > seen:
+            raise self._refuse(found, "changed", action=Action.RECREATE)
+        event = ended.event
+        new_id = derive_replacement_id(event.service, event.job_type, job_id, ended.sequence)
+        stored = await self._event_log.newest_of(new_id, EventType.CREATED)
+        if stored is None:
+            draft = await self._draft(Action.RECREATE, found, new_id, None, by, request_id, new_deadline)
+            stored = await self._create(draft)
+        if _request_of(stored.event) != request_id:
+            detail = f"another request had created job {new_id} instead of it"
+            raise self._refuse(found, "changed", detail, action=Action.RECREATE)
         return new_id
 
     def _death_of(self, found: SeenJob, seen: int | None) -> StoredEvent:
@@ -136,19 +195,23 @@ class EditedReplays:
             raise self._refuse(found, "state")
         return died[-1]
 
-    def _refuse(self, found: SeenJob, why: RefusedAction, detail: str = "") -> ActionRefused:
-        now, dead = self._clock.now(), (JobState.DEAD,)
-        return refuse(Action.REPLAY, found.decided, found.state, why=why, at=now, allowed=dead, detail=detail)
+    def _refuse(
+        self, found: SeenJob, why: RefusedAction, detail: str = "", *, action: Action = Action.REPLAY
+    ) -> ActionRefused:
+        now, allowed = self._clock.now(), JobState.DEAD if action is Action.REPLAY else JobState.STALE
+        return refuse(action, found.decided, found.state, why=why, at=now, allowed=(allowed,), detail=detail)
 
     async def _draft(
         self,
+        action: Action,
         found: SeenJob,
         new_id: str,
-        payload: JsonText,
+        payload: EditedPayload | None,
         by: AdminAction,
         request_id: str,
         new_deadline: datetime | None,
-    ) -> NewEvent:
+    ) -> _Draft:
+        """Make the new job. Without a payload, it has that of the old one, and the key under which that was admitted."""
         now, old = self._clock.now(), found.decided.event
         created, retried = await self._event_log.openings(old.job_id)
         opened = retried or created
@@ -156,16 +219,23 @@ class EditedReplays:
         own = None if copied is None else instant(copied.deadline)
         if new_deadline is None and own is not None and own <= now:
             detail = "its deadline has passed, and the new job would expire: give it a new deadline"
-            raise self._refuse(found, "deadline", detail)
+            raise self._refuse(found, "deadline", detail, action=action)
         if copied is not None and copied.concurrency is not None and self._creator is None:
-            detail = "its queue has a concurrency key: replay it through a program that has the contract"
-            raise self._refuse(found, "key", detail)
+            detail = "its queue has a concurrency key: that takes a program that has the contract"
+            raise self._refuse(found, "key", detail, action=action)
+        key = None
+        if payload is None:
+            if copied is None:
+                detail = "its payload is not stored any longer: create a new job"
+                raise self._refuse(found, "payload", detail, action=action)
+            key = stored_key(copied.event) if copied.writer else None
+            payload = EditedPayload(JsonText(copied.event.payload, copied.payload), copied.writer)
         identity = JobIdentity(
             job_id=new_id, service=old.service, queue=old.job_type, context=old.job_context()
         )
         root = old.job_id if opened is None else origin_of(opened.stored.event).root_id
         event = identity.created(
-            payload,
+            payload.text,
             max_tries=None if copied is None else copied.max_tries,
             deadline=new_deadline or own,
             trigger={"kind": "manualReplay", "id": old.job_id, "requestId": request_id},
@@ -173,21 +243,24 @@ class EditedReplays:
             at=now,
         )
         admin = by.to_json()
-        return add_fields(event, {"adminAction": admin}) if admin else event
+        return _Draft(add_fields(event, {"adminAction": admin}) if admin else event, payload.writer, key)
 
-    async def _create(self, event: NewEvent, writer: str) -> StoredEvent:
+    async def _create(self, draft: _Draft) -> StoredEvent:
         """Store the new job, and return the event that is stored. It may be another request's.
 
         Raises:
             JobNotFound: it was stored, and cannot be read yet.
         """
+        event = draft.event
         if self._creator is not None:
-            key, outcome = await self._creator.create(event, strict=True, idempotent=True)
+            key, outcome = await self._creator.create(
+                event, strict=True, idempotent=True, key=draft.key, writer=draft.writer
+            )
             if isinstance(outcome, Full):
                 raise not_enqueued_error(key, outcome)
         else:
             with suppress(WriteConflict):
-                await self._event_log.create(event, writer=writer)
+                await self._event_log.create(event, writer=draft.writer)
         # All requests use one message id, so that the server's answer does not show whose event is stored.
         newest = await self._reader.newest(event.job_id)
         return await self._event_log.newest_of(event.job_id, EventType.CREATED) or newest
@@ -216,15 +289,15 @@ class EditedReplays:
             raise
 
 
-def edited_replays(
+def replacements(
     connection: Connection,
     prefix: str,
     *,
     creator: KeyedCreator | None = None,
     timeout: timedelta = REQUEST_TIMEOUT,
     clock: Clock | None = None,
-) -> EditedReplays:
-    """Return the edited replays of a queue, for a program that does not have its generated package.
+) -> Replacements:
+    """Return the replacements of a queue's jobs, for a program that does not have its generated package.
 
     Args:
         connection: to the server.
@@ -237,11 +310,11 @@ def edited_replays(
     event_log = EventLog(connection, subjects, digest="", timeout=timeout)
     reader = JobReader(connection, subjects, event_log, queue=prefix.rpartition(".")[2])
     actions = job_actions(connection, prefix, timeout=timeout, clock=clock)
-    return EditedReplays(event_log, reader, actions, clock=clock or Clock(), creator=creator)
+    return Replacements(event_log, reader, actions, clock=clock or Clock(), creator=creator)
 
 
 def _request_of(created: LifecycleEvent) -> str | None:
-    """Return the request that created a job instead of a dead one."""
+    """Return the request that created a job instead of another one."""
     trigger = created.trigger if isinstance(created.trigger, dict) else {}
     return cast("str | None", trigger.get("requestId"))
 
