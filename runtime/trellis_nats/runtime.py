@@ -37,6 +37,7 @@ class Runtime:
         *,
         is_client: bool = False,
         clock: Clock | None = None,
+        health: Health | None = None,
     ) -> None:
         check_compatible(contract)
         self.contract = contract
@@ -53,7 +54,7 @@ class Runtime:
         """Distinguishes this process from the others that run the same service."""
         self.may_look_up = True
         """Whether the account may look up streams, as far as provisioning has found out."""
-        self.health = Health(is_client=is_client)
+        self.health = health or Health(is_client=is_client)
         if isinstance(options.callers, CallersFile):
             self.health.check("callers", options.callers.check, critical=False)
         self.metrics = MetricsRegistry()

@@ -46,6 +46,7 @@ class Connection:
     """
 
     def __init__(self, pool: ServerPool, settings: ConnectionSettings) -> None:
+        self._pool = pool
         self.settings = settings
         """What a second connection to the same servers needs, credentials included."""
         self.address = settings.servers[0]
@@ -131,6 +132,15 @@ class Connection:
             self._subscriptions.stop()
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
+
+    def use_servers(self, url: str) -> None:
+        """Use other servers from the next attempt to connect on; the link in use stays.
+
+        Raises:
+            ConfigurationError: an address is malformed.
+        """
+        pool, self.settings = parse_servers(url, self.settings)
+        self._pool.configured, self._pool.discovered = pool.configured, ()
 
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of this connection.

@@ -127,6 +127,18 @@ class LogEvent(StrEnum):
     EVENTS_DROPPED = "events_dropped"
     """A subscription received events faster than its reader takes them; the oldest were dropped."""
 
+    # --- the control plane -------------------------------------------------------------------------------------------
+    JOIN_WAITS = "join_waits"
+    """The control plane does not let the service in yet; the text says what it waits for. It asks again."""
+    JOINED = "joined"
+    """The control plane has let the service in."""
+    JOIN_REFUSED = "join_refused"
+    """The control plane refuses a service that was in; the service asks again, because an administrator may change that."""
+    BINDING_CHANGED = "binding_changed"
+    """The control plane has given a running service other resources; it uses them after a restart."""
+    CALLERS_NOT_CHECKED = "callers_not_checked"
+    """The control plane cannot be asked who calls: calls are refused until it can."""
+
     # --- connection and consumers ------------------------------------------------------------------------------------
     CONNECTION_LOST = "connection_lost"
     """The connection to the server ended; it is being replaced."""
