@@ -45,6 +45,8 @@ class LogEvent(StrEnum):
     """Stream JOBS_DELAYED did not take a job that waits; for a moment, jobs that wait hold deliveries."""
     JOB_RETURNED = "job_returned"
     """A job could not begin because NATS failed; its message goes back to the server."""
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    """A job was created with an idempotency key whose job has another payload: the first job stays, the new payload is dropped."""
     QUEUE_NOT_WORKED = "queue_not_worked"
     """A queue has no handler in this process, which has other handlers: its jobs wait for another process."""
     NOTHING_WORKED = "nothing_worked"
