@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     INVALID = 3
     """A manifest has errors: as for SERVER, the question could not be answered."""
     NOT_FOUND = 4
-    """There is no such job, key or bulk action."""
+    """There is no such job, key, bulk action or caller."""
     REFUSED = 5
     """An action was not done: another writer was first, the state does not allow it, or it was not confirmed."""
     INTERRUPTED = 130

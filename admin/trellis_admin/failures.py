@@ -10,6 +10,7 @@ from trellis_nats.errors import ActionRefused, InvalidPayload, JobNotEnqueued, J
 
 from trellis_admin.audit_log import AuditFilterProblem
 from trellis_admin.bulk import BulkNotFound, BulkProblem
+from trellis_admin.callers import CallerNotFound, CallersProblem, CallersRefused
 from trellis_admin.exits import ExitCode
 from trellis_admin.keys import KeyProblem
 from trellis_admin.manifests import InvalidManifest
@@ -55,6 +56,10 @@ def exit_code_of(error: Exception) -> ExitCode | None:
     match error:
         case PermissionsMissing():
             return ExitCode.SERVER
+        case CallerNotFound():
+            return ExitCode.NOT_FOUND
+        case CallersRefused():
+            return ExitCode.REFUSED
         case (
             UnreadablePackage()
             | ConfigurationError()
@@ -62,6 +67,7 @@ def exit_code_of(error: Exception) -> ExitCode | None:
             | AmbiguousJob()
             | QueueProblem()
             | InvalidPayload()
+            | CallersProblem()
         ):
             return ExitCode.USAGE
         case JobNotFound() | BulkNotFound():

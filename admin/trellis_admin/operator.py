@@ -141,6 +141,17 @@ class Operator(Steering):
         """The person or program that acts."""
         return self.session.audit.actor
 
+    def acting_as(self, actor: str) -> Operator:
+        """Return an operator for another actor from the same source."""
+        session = self.session
+        return Operator(
+            session.connection,
+            session.database,
+            actor=actor,
+            source=session.audit.source,
+            contract=self.contract,
+        )
+
     # --- reading ---------------------------------------------------------------------------------------------------
 
     async def catch_up(self, progress: Progress = ignore_progress) -> CaughtUp:

@@ -95,7 +95,7 @@ async def open_admin_connection(server: str, options: Options) -> AsyncGenerator
             opening = open_connection(Runtime(_CONTRACT, options), server)
             connection = await stack.enter_async_context(opening)
         except PermissionsMissing as missing:
-            if options.inbox_prefix is not None:
+            if options.inbox_prefix is not None or options.session_key is not None:
                 raise
             viewing = replace(options, inbox_prefix=VIEWER_INBOX)
             opening = open_connection(Runtime(_CONTRACT, viewing), server)

@@ -1,10 +1,12 @@
 """The app on a real nats-server, without a port of its own. The worker is an orders service in the same test."""
 
+import warnings
 from collections.abc import AsyncIterator
 
 import pytest
+from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
-from orders_participant import ChargePaymentJob, ChargePaymentResult, OrdersService
+from orders_participant import ChargePaymentJob, ChargePaymentPayload, ChargePaymentResult, OrdersService
 from trellis_nats.testing import NatsServer, service_under_test
 
 from examples.fastapi_producer.app import app, connected
@@ -48,3 +50,17 @@ async def test_it_is_ready_while_nats_answers(http: AsyncClient, nats_server: Na
     nats_server.kill()
 
     assert (await http.get("/readyz")).status_code == 503
+
+
+def test_a_generated_model_may_be_the_body_of_a_request() -> None:
+    """FastAPI builds it when the route is defined; built later, pydantic would warn about FastAPI's own alias."""
+    other = FastAPI()
+
+    @other.post("/charges")
+    async def create(charge: ChargePaymentPayload) -> ChargePaymentResult:
+        return ChargePaymentResult(charge_id=charge.order_id)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schemas = other.openapi()["components"]["schemas"]
+    assert {"ChargePaymentPayload", "ChargePaymentResult"} <= schemas.keys()

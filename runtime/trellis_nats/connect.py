@@ -48,7 +48,7 @@ async def open_connection(runtime: Runtime, url: str) -> AsyncGenerator[Connecti
 
     Raises as `open_runtime`, but for `ProvisioningError`.
     """
-    refuse_unsigned(url, runtime.options)
+    refuse_unsigned(url, runtime.options, is_client=runtime.is_client)
     runtime.check_uses()
     inbox = inbox_prefix(runtime)
     try:
@@ -72,26 +72,33 @@ async def _provision(runtime: Runtime, connection: Connection) -> None:
         connection,
         runtime.requirements(),
         create=runtime.may_create,
-        create_own=runtime.may_create_own,
         replicas=default_replicas(runtime, connection),
         max_bytes=options.max_bytes,
         contract=contract,
     )
 
 
-def refuse_unsigned(url: str, options: Options) -> None:
-    """Refuse to serve and call without signatures on another machine, unless the options ask for it.
+def refuse_unsigned(url: str, options: Options, *, is_client: bool = False) -> None:
+    """Refuse to serve or call without signatures on another machine, unless the options ask for it.
+
+    A client must sign; a service must check who calls, whether it signs its own calls or not.
 
     Raises:
         ConfigurationError: they do not, or an address is malformed.
     """
+    if options.open or (options.session_key if is_client else options.callers) is not None:
+        return
     for server in parse_servers(url, ConnectionSettings())[0].configured:
         host = urlsplit(server).hostname or ""
-        is_signed = options.session_key is not None or options.callers is not None
-        if not options.open and not is_signed and not _is_loopback(host):
+        if not _is_loopback(host):
+            problem, remedy = (
+                ("calls would not be signed: the service could not tell who makes them", "session_key=…")
+                if is_client
+                else ("callers are not checked: anyone who may publish there would be served", "callers=…")
+            )
             raise ConfigurationError(
-                f'"{host}" is another machine, and requests are not signed: anyone who may publish there would be '
-                "served; give Options(session_key=…, callers=…), or set Options(open=True) if that is intended"
+                f'"{host}" is another machine, and {problem}; give Options({remedy}), or set Options(open=True) if '
+                "that is intended"
             )
 
 

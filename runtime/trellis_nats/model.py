@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
+from typing_extensions import override
 
 from trellis_nats._support.union_labels import label_unions
 
@@ -33,6 +34,16 @@ class Model(BaseModel):
         # Validators are built at first use, so that importing a package is cheap.
         defer_build=True,
     )
+
+    @classmethod
+    @override
+    def __pydantic_init_subclass__(cls, **options: object) -> None:
+        """Let an adapter of the class be built with the options of the code that makes it, such as those of FastAPI.
+
+        The class itself is not built here: that was decided before.
+        """
+        super().__pydantic_init_subclass__(**options)
+        cls.model_config = {**cls.model_config, "defer_build": False}
 
     @classmethod
     def __get_pydantic_core_schema__(

@@ -9,12 +9,15 @@ from datetime import timedelta
 from typing import ClassVar, Self
 
 from trellis_nats._support.signals import StopSignals, end_process_on_signal
+from trellis_nats.auth import SessionKey
 from trellis_nats.binding import Binding
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
+from trellis_nats.control_plane import join
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
+from trellis_nats.health.service_health import Health
 from trellis_nats.jobs.maintenance.removed_queues import warn_of_removed_queues
 from trellis_nats.metrics.families import REMOVED_QUEUE_JOBS
 from trellis_nats.metrics.snapshot import MetricsSnapshot
@@ -59,15 +62,55 @@ class Service(Participant):
         runtime = Runtime(cls.contract, options or Options(), binding)
         service = cls(runtime)
         async with AsyncExitStack() as stack:
-            # Signals that `run` caught stay caught until the connection is closed: a late one must not interrupt that.
-            stack.callback(lambda: service._signals.end())  # noqa: PLW0108 - `run` replaces the object
             with end_process_on_signal():
                 await stack.enter_async_context(
                     listen_for_health(runtime.health, runtime.options.health_listen)
                 )
-                await stack.enter_async_context(open_runtime(runtime, url))
-            stack.push_async_callback(service.stop)
+                await stack.enter_async_context(service._connected(url))
             yield service
+
+    @classmethod
+    @asynccontextmanager
+    async def join(
+        cls, trellis_url: str, *, key: SessionKey, options: Options | None = None
+    ) -> AsyncGenerator[Self]:
+        """Join a deployment that has a control plane, for the length of an `async with` block.
+
+            async with OrdersService.join("https://trellis.example.com", key=key) as service:
+
+        The control plane names the servers, the credentials and the names of everything that the service uses; it creates
+        that too. It is asked who calls, once for each call, and every call of the service is signed with `key`. As long as
+        it does not let the service in, or cannot be reached, this waits, and the log and the health check `control-plane`
+        say what for. When the connection is lost and cannot be restored, the service joins again. Else as `connect`.
+
+        Raises:
+            BootstrapFailed: the control plane refuses the service, for example because the key is not provisioned.
+            CannotConnect: no server that it names can be reached within `options.connect_timeout`.
+            ConfigurationError: the URL is malformed, the package does not fit this runtime, or the options have a key,
+                callers or credentials of their own.
+            PermissionsMissing: the account may not receive its answers.
+            ProvisioningError: streams, consumers or buckets are missing or differ; every problem is named.
+        """
+        given = options or Options()
+        health = Health()
+        async with AsyncExitStack() as stack:
+            with end_process_on_signal():
+                await stack.enter_async_context(listen_for_health(health, given.health_listen))
+                membership = await stack.enter_async_context(
+                    join(cls, trellis_url, key=key, options=given, health=health)
+                )
+                service = cls(membership.runtime)
+                await stack.enter_async_context(service._connected(membership.url))
+                membership.follow()
+            yield service
+
+    @classmethod
+    def join_blocking(
+        cls, trellis_url: str, *, key: SessionKey, options: Options | None = None
+    ) -> AbstractContextManager[Self]:
+        """Join a deployment for the length of a `with` block, for programs without an event loop; else as `connect_blocking`."""
+        joining = cls.join(trellis_url, key=key, options=options)
+        return enter_in_thread(joining, name=f"{cls.contract.id} connection")
 
     @classmethod
     def connect_blocking(
@@ -84,6 +127,15 @@ class Service(Participant):
         """
         connecting = cls.connect(url, options=options, binding=binding)
         return enter_in_thread(connecting, name=f"{cls.contract.id} connection")
+
+    @asynccontextmanager
+    async def _connected(self, url: str) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            # Signals that `run` caught stay caught until the connection is closed: a late one must not interrupt that.
+            stack.callback(lambda: self._signals.end())  # noqa: PLW0108 - `run` replaces the object
+            await stack.enter_async_context(open_runtime(self._runtime, url))
+            stack.push_async_callback(self.stop)
+            yield
 
     def metrics(self) -> MetricsSnapshot:
         """Return what this process has counted for the service: attempts, events and calls by outcome, waits and run times.

@@ -1,7 +1,4 @@
-"""The recorded answers of a control plane: the names that it chose are read and used, and the digest is ours.
-
-Sessions and signatures of the recording belong to a part of the platform that is not implemented.
-"""
+"""The recorded answers of a control plane: the names that it chose are read and used, and the digest is ours."""
 
 from __future__ import annotations
 

@@ -176,9 +176,9 @@ def one_try_too_many(patch: pytest.MonkeyPatch) -> None:
 def create_without_waiting(patch: pytest.MonkeyPatch) -> None:
     """Return from `create` before the server has said that the job is stored."""
     create = event_log.EventLog.create
-    under_way: set[asyncio.Task[None]] = set()
+    under_way: set[asyncio.Task[object]] = set()
 
-    def ended(task: asyncio.Task[None]) -> None:
+    def ended(task: asyncio.Task[object]) -> None:
         under_way.discard(task)
         if not task.cancelled():
             task.exception()  # it is a mutant: its errors are not reported

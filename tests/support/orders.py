@@ -176,9 +176,11 @@ async def greet(context: RpcContext, request: CreateRequest) -> CreateResponse:
     return CreateResponse(order_id=f"{request.customer_id}-{len(request.items)}")
 
 
-async def raw_call(server: NatsServer, data: bytes, headers: dict[str, str] | None = None) -> Message:
+async def raw_call(
+    server: NatsServer, data: bytes, headers: dict[str, str] | None = None, *, inbox_prefix: str = "_INBOX"
+) -> Message:
     """Call `Orders.Create` with bytes."""
-    connection = await Connection.open(server.url, settings=ConnectionSettings())
+    connection = await Connection.open(server.url, settings=ConnectionSettings(inbox_prefix=inbox_prefix))
     try:
         return await request(
             connection, ORDERS_CREATE.subject, data, headers=headers, timeout=timedelta(seconds=5)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Final, Never
+from datetime import timedelta
+from typing import ClassVar, Final, Never
 
 from trellis_nats import (
     RUNTIME_API,
@@ -170,9 +171,10 @@ class VaultClient(Client):
 
 
 @asynccontextmanager
-async def running(url: str, callers: Authority | None, **options: Any) -> AsyncGenerator[VaultService]:
-    """Run the service."""
-    async with VaultService.connect(url, options=Options(callers=callers, **options)) as service:
+async def running(url: str, callers: Authority | None) -> AsyncGenerator[VaultService]:
+    """Run the service; when it stops, handlers are cancelled at once."""
+    options = Options(callers=callers, shutdown_grace=timedelta(0))
+    async with VaultService.connect(url, options=options) as service:
         service.read.handle(service.on_read)
         service.watch.handle(service.on_watch)
         service.grind.handle(resume="run-again")(service.on_grind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +61,15 @@ IsOpen = Annotated[
         "then see and steer jobs.",
     ),
 ]
+Callers = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        metavar="FILE",
+        help="Answer the RPCs only to the callers of this file, as far as their capabilities go: trellis.jobs::admin.read, "
+        "trellis.jobs::admin.mutate.",
+    ),
+]
 Contracts = Annotated[
     list[str] | None,
     typer.Option(
@@ -80,6 +90,7 @@ def serve(
     grace: Grace = 30.0,
     rpc: Rpc = True,
     is_open: IsOpen = False,
+    callers: Callers = None,
     contract: Contracts = None,
 ) -> None:
     """Follow the jobs, and do what no worker does, until Ctrl-C. Several replicas may run.
@@ -90,6 +101,8 @@ def serve(
     3: the server cannot be reached, or refuses what is needed.
     """
     import asyncio
+
+    from trellis_nats.auth import CallersFile
 
     from trellis_admin.duties import DutyOptions
     from trellis_admin.packages import load_service
@@ -105,6 +118,9 @@ def serve(
         metrics_port=metrics_port,
         contracts=tuple(PayloadContract.of(load_service(package)) for package in contract or ()),
     )
+    if callers is not None:
+        checked = replace(connection.options, callers=CallersFile(callers))
+        connection = replace(connection, options=checked)
     asyncio.run(_serve(connection, wanted))
     raise typer.Exit(ExitCode.OK)
 

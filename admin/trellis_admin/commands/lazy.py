@@ -91,6 +91,12 @@ COMMANDS: Final = (
         help="Print what a user of NATS must be allowed to do, as server configuration.",
     ),
     Command(
+        name="callers",
+        module="callers",
+        panel=_CONTRACTS,
+        help="Make session keys, and edit the file that says which of them may call a service.",
+    ),
+    Command(
         name="audit",
         module="audit",
         panel=_CONTRACTS,

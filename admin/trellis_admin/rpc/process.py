@@ -41,7 +41,10 @@ class AdminOptions:
     rpc: bool = True
     """Whether it answers the admin RPCs."""
     is_open: bool = False
-    """Whether it answers them on a server that is not on this machine, for every program that may publish to their subjects."""
+    """Whether it answers them on a server that is not on this machine, for every program that may publish to their subjects.
+
+    Not needed with `Options.callers`, which says who may call.
+    """
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     """None: no metrics; 0: any free port."""
@@ -76,7 +79,7 @@ async def admin_process(
 
     Args:
         server: its address; several with commas between them.
-        options: credentials, TLS, the domain and prefixes.
+        options: credentials, TLS, the domain and prefixes, and who may call the RPCs.
         wanted: what to do.
         changed: called with the sequence of the projection when it has changed.
 
@@ -122,7 +125,7 @@ async def _serve_rpcs(
     try:
         refuse_unsigned(server, served)
     except ConfigurationError:
-        return "the server is on another machine, and --open was not given"
+        return "the server is on another machine, and neither --callers nor --open was given"
     service = await stack.enter_async_context(TrellisJobsService.connect(server, options=served))
     asking = await stack.enter_async_context(open_admin_connection(server, options))
     operator = Operator(asking, path, actor=_ACTOR, source=_SOURCE)

@@ -63,7 +63,7 @@ def serve_admin_rpcs(
 
     Args:
         service: it answers.
-        operator: what is asked. Its projection must be kept up to date; its actor is the one that the audit log names.
+        operator: what is asked. Its projection must be kept up to date. The audit log names its actor, unless the caller is known.
         contracts: what says which parts of values are secret.
     """
     _serve_reading(service, operator)
@@ -142,7 +142,7 @@ def _serve_get(service: TrellisJobsService, operator: Operator, contracts: Seque
         except AmbiguousJob as error:
             raise ValidationError(str(error), [("/id", str(error))]) from None
         known = next((contract for contract in contracts if contract.has_queue(place.prefix)), None)
-        revealed = await _reveal(Steering(session, known), place, context)
+        revealed = await _reveal(Steering(_acting(operator, context).session, known), place, context)
         job = await read_job(session.connection, place.prefix, place.id, with_logs=True, revealed=revealed)
         if job is None:
             raise not_found(request.id)
@@ -161,20 +161,25 @@ def _serve_steering(service: TrellisJobsService, operator: Operator) -> None:
     rpc = service.rpc.jobs
 
     @rpc.cancel.handle
-    async def cancel(_context: RpcContext, request: JobsCancelRequest) -> JobsCancelResponse:
-        return JobsCancelResponse(job=await steer(operator, CANCEL, request.id))
+    async def cancel(context: RpcContext, request: JobsCancelRequest) -> JobsCancelResponse:
+        return JobsCancelResponse(job=await steer(_acting(operator, context), CANCEL, request.id))
 
     @rpc.retry.handle
-    async def retry(_context: RpcContext, request: JobsRetryRequest) -> JobsRetryResponse:
-        return JobsRetryResponse(job=await steer(operator, RETRY, request.id))
+    async def retry(context: RpcContext, request: JobsRetryRequest) -> JobsRetryResponse:
+        return JobsRetryResponse(job=await steer(_acting(operator, context), RETRY, request.id))
 
     @rpc.replay_dlq.handle
-    async def replay(_context: RpcContext, request: JobsReplayDLQRequest) -> JobsReplayDLQResponse:
-        return JobsReplayDLQResponse(job=await steer(operator, REPLAY, request.id))
+    async def replay(context: RpcContext, request: JobsReplayDLQRequest) -> JobsReplayDLQResponse:
+        return JobsReplayDLQResponse(job=await steer(_acting(operator, context), REPLAY, request.id))
 
     @rpc.dismiss_dlq.handle
-    async def dismiss(_context: RpcContext, request: JobsDismissDLQRequest) -> JobsDismissDLQResponse:
-        return JobsDismissDLQResponse(job=await steer(operator, DISMISS, request.id))
+    async def dismiss(context: RpcContext, request: JobsDismissDLQRequest) -> JobsDismissDLQResponse:
+        return JobsDismissDLQResponse(job=await steer(_acting(operator, context), DISMISS, request.id))
+
+
+def _acting(operator: Operator, context: RpcContext) -> Operator:
+    """Return what acts in the name of a caller, where callers are checked."""
+    return operator if context.caller is None else operator.acting_as(context.caller.name)
 
 
 def _to_key(request: JobsGetKeyRequest, stored: StoredKey, at: datetime) -> JobsGetKeyResponse:

@@ -38,7 +38,7 @@ class CallHeaders:
 def sign_message(
     signer: Signer | None, subject: str, data: bytes, headers: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Return the headers of a message that is no call, such as a chunk of a transfer, with its proof, if there is a signer."""
+    """Return the headers of a message that follows a call, such as a chunk, with its proof if there is a signer."""
     if signer is None:
         return headers
     request_id = new_id()

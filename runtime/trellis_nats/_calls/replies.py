@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple, TypeGuard
+from typing import Final, Literal, NamedTuple, TypeGuard, cast
+
+from pydantic import JsonValue
 
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
@@ -15,12 +17,13 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats._versions import ContractVersion
-from trellis_nats.codec import decode_json
+from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.contract import Contract
 from trellis_nats.errors import (
     AuthError,
     DeclaredError,
     InvalidPayload,
+    RemoteError,
     RpcError,
     UnexpectedError,
     UploadFailed,
@@ -124,6 +127,8 @@ class ErrorReplies:
             error,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
+        if isinstance(error, RemoteError):
+            return self._forward(call, error)
         return self._write(call, error, error_id)
 
     def reply_to_invalid(self, call: IncomingCall, error: InvalidPayload) -> Reply:
@@ -181,6 +186,11 @@ class ErrorReplies:
         call.span.record(cause)
         return self._write(call, error, error_id)
 
+    def _forward(self, call: IncomingCall, error: RemoteError) -> Reply:
+        """Return the reply for the own error of a control plane: the caller gets it as it came."""
+        self._count(call, error)
+        return Reply(encode_json(cast("JsonValue", error.error)), ERROR_HEADERS)
+
     def _is_for_caller(
         self, error: BaseException
     ) -> TypeGuard[DeclaredError | ValidationError | AuthError | UploadFailed]:
@@ -199,7 +209,10 @@ class ErrorReplies:
             contract_digest=self._contract.digest,
             trace_id=call.carried.trace_id,
         )
+        self._count(call, error)
+        return Reply(self._codec.encode(error, facts, error_id=error_id), ERROR_HEADERS)
+
+    def _count(self, call: IncomingCall, error: RpcError) -> None:
         set_status(call.span, error)
         if self._on_error is not None:
             self._on_error(name_error(error))
-        return Reply(self._codec.encode(error, facts, error_id=error_id), ERROR_HEADERS)

@@ -46,6 +46,7 @@ class Connection:
     """
 
     def __init__(self, pool: ServerPool, settings: ConnectionSettings) -> None:
+        self._pool = pool
         self.settings = settings
         """What a second connection to the same servers needs, credentials included."""
         self.address = settings.servers[0]
@@ -132,6 +133,15 @@ class Connection:
             await self._supervisor.stop()
             self._supervisor.connected.set()  # wakes `wait_connected`, which then raises
 
+    def use_servers(self, url: str) -> None:
+        """Use other servers from the next attempt to connect on; the link in use stays.
+
+        Raises:
+            ConfigurationError: an address is malformed.
+        """
+        pool, self.settings = parse_servers(url, self.settings)
+        self._pool.configured, self._pool.discovered = pool.configured, ()
+
     def require_own_loop(self) -> None:
         """Refuse a call that does not run on the event loop of this connection.
 
@@ -210,19 +220,6 @@ class Connection:
     def on_permission_error(self, handler: Callable[[PermissionViolation], bool]) -> Callable[[], None]:
         """Pass each permission error to `handler` first; True means that it is handled. Return the remover."""
         return self._permission_errors.add_handler(handler)
-
-    def on_publish_denied(
-        self, subject: str, callback: Callable[[PermissionDenied], None]
-    ) -> Callable[[], None]:
-        """Call `callback` when the server refuses a message to a subject. Return the remover."""
-        denied = PermissionViolation("publish to", subject.lower())
-
-        def take(violation: PermissionViolation) -> bool:
-            if violation == denied:
-                callback(PermissionDenied("publish to", subject))
-            return violation == denied
-
-        return self.on_permission_error(take)
 
     def probe(self) -> None:
         """Ping the server. The link ends, and is replaced, if the server does not answer within 2 s."""

@@ -45,6 +45,8 @@ class LogEvent(StrEnum):
     """Stream JOBS_DELAYED did not take a job that waits; for a moment, jobs that wait hold deliveries."""
     JOB_RETURNED = "job_returned"
     """A job could not begin because NATS failed; its message goes back to the server."""
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    """A job was created with an idempotency key whose job has another payload: the first job stays, the new payload is dropped."""
     QUEUE_NOT_WORKED = "queue_not_worked"
     """A queue has no handler in this process, which has other handlers: its jobs wait for another process."""
     NOTHING_WORKED = "nothing_worked"
@@ -126,6 +128,18 @@ class LogEvent(StrEnum):
     """An event of a group has a subject that no handler is for; it is delivered again later."""
     EVENTS_DROPPED = "events_dropped"
     """A subscription received events faster than its reader takes them; the oldest were dropped."""
+
+    # --- the control plane -------------------------------------------------------------------------------------------
+    JOIN_WAITS = "join_waits"
+    """The control plane does not let the service in yet; the text says what it waits for. It asks again."""
+    JOINED = "joined"
+    """The control plane has let the service in."""
+    JOIN_REFUSED = "join_refused"
+    """The control plane refuses a service that was in; the service asks again, because an administrator may change that."""
+    BINDING_CHANGED = "binding_changed"
+    """The control plane has given a running service other resources; it uses them after a restart."""
+    CALLERS_NOT_CHECKED = "callers_not_checked"
+    """The control plane cannot be asked who calls: calls are refused until it can."""
 
     # --- connection and consumers ------------------------------------------------------------------------------------
     CONNECTION_LOST = "connection_lost"

@@ -27,6 +27,7 @@ class Authority(Protocol):
         """Judge a request, whose proof is valid and recent. A request is judged once, unless it is a replay.
 
         Raises:
-            RpcError: the caller is unknown, or may not call at all; the caller gets this error.
+            RpcError: the caller is unknown, or may not call at all; the caller gets this error. A `RemoteError` reaches it as it
+                is: JSON that another program wrote.
         """
         ...

@@ -19,5 +19,7 @@ class Caller:
     name: str
     """As the file of keys, or the control plane, calls it."""
     kind: CallerKind = "service"
+    id: str | None = None
+    """The control plane's id of the user, the device or the service instance. None: a file of keys knows it."""
     capabilities: frozenset[str] = frozenset()
     """What it may do."""

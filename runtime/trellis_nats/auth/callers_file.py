@@ -13,7 +13,7 @@ from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.auth.authority import Admitted
 from trellis_nats.auth.caller import Caller, CallerKind
-from trellis_nats.auth.callers_format import CallerEntry, parse_callers
+from trellis_nats.auth.callers_format import CALLERS_SIZE_MAX, CallerEntry, parse_callers
 from trellis_nats.auth.ed25519 import require_ed25519
 from trellis_nats.auth.owned_files import find_fault_of_rules, read_owned, stamp_of
 from trellis_nats.auth.request_proof import RequestProof
@@ -28,7 +28,6 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the file."""
 _SETTLED_AFTER: Final = 0.1
 """Seconds after a change during which another one could leave the same stamp: file systems count time in steps of up to 10 ms."""
-_SIZE_MAX: Final = 8 * 1024 * 1024
 _REFUSED: Final[Mapping[CallerKind, str]] = {
     "service": "service_disabled",
     "user": "user_inactive",
@@ -50,7 +49,7 @@ def read_callers(path: Path, known: Iterable[str] = ()) -> tuple[list[CallerEntr
         ConfigurationError: it cannot be read, can be changed by other users, or has errors; all of those are listed.
     """
     what = "the file of callers"
-    data, stamp = read_owned(path, what=what, size_max=_SIZE_MAX, find_fault=find_fault_of_rules)
+    data, stamp = read_owned(path, what=what, size_max=CALLERS_SIZE_MAX, find_fault=find_fault_of_rules)
     return parse_callers(data, where=f"{what} {path}", known=frozenset(known)), stamp
 
 

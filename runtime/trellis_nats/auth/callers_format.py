@@ -17,9 +17,11 @@ from trellis_nats.auth.caller import CallerKind
 from trellis_nats.auth.ed25519 import KEY_BYTES, is_public_key
 from trellis_nats.errors import ConfigurationError
 
-__all__ = ["CALLERS_FORMAT", "CallerEntry", "find_key_problem", "parse_callers"]
+__all__ = ["CALLERS_FORMAT", "CALLERS_SIZE_MAX", "CallerEntry", "find_key_problem", "parse_callers"]
 
 CALLERS_FORMAT: Final = "trellis.callers.v1"
+CALLERS_SIZE_MAX: Final = 8 * 1024 * 1024
+"""Bytes of a file. 10,000 keys with two capabilities each are 1.6 MB."""
 
 _KEYS_MAX: Final = 10_000
 _CAPABILITIES_MAX: Final = 1_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -15,15 +16,17 @@ __all__ = ["Signer"]
 class Signer:
     """Writes the headers that prove requests."""
 
-    def __init__(self, key: SessionKey) -> None:
+    def __init__(self, key: SessionKey, clock: Callable[[], float] = time.time) -> None:
+        """Prepare; `clock` returns the time of signatures, in seconds since 1970."""
         self.key: Final = key
+        self._clock = clock
 
     def headers(self, subject: str, data: bytes, request_id: str) -> dict[str, str]:
         """Return the headers that prove a request, without its `request-id`, which the context of the call writes.
 
         A service accepts each request id once, and a proof for 30 s.
         """
-        iat = str(int(time.time()))
+        iat = str(int(self._clock()))
         digest = proof_digest(self.key.public, subject, sha256(data).digest(), iat, request_id)
         return {"session-key": self.key.public, "proof": self.key.sign(digest), "iat": iat}
 

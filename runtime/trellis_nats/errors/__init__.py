@@ -2,6 +2,7 @@
 
 TrellisError
 ├── ConfigurationError            the program or its settings are wrong; retrying does not help
+│   ├── BootstrapFailed           the control plane does not let the service join
 │   ├── IncompatiblePackage       the generated package and this runtime do not fit together
 │   ├── HandlerConflict           a second handler, or one registered after the start
 │   ├── PermissionsMissing        the account lacks permissions that the service needs
@@ -67,6 +68,7 @@ TrellisError
 
 from trellis_nats.errors.base import InvalidPayload, TrellisError, UpcastFailed
 from trellis_nats.errors.configuration import (
+    BootstrapFailed,
     ConfigurationError,
     HandlerConflict,
     IncompatiblePackage,
@@ -137,6 +139,7 @@ __all__ = [
     "ActionRefused",
     "ApiError",
     "AuthError",
+    "BootstrapFailed",
     "CannotConnect",
     "ConfigurationError",
     "DeclaredError",

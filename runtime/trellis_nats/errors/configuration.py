@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from trellis_nats.errors.base import TrellisError
 
 __all__ = [
+    "BootstrapFailed",
     "ConfigurationError",
     "HandlerConflict",
     "IncompatiblePackage",
@@ -42,6 +43,18 @@ class IncompatiblePackage(ConfigurationError):
     Remedy: Upgrade the one that the text names, or generate the package again with the installed
     trellis-gen.
     """
+
+
+class BootstrapFailed(ConfigurationError):
+    """The control plane does not let the service join its deployment, or the URL does not lead to a control plane.
+
+    Remedy: Do what the text says, and start again: most often, provision the session key that it names.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        """As on the wire: `unknown_service`, for example; or `invalid_response`, `redirected`, `tls`."""
 
 
 class HandlerConflict(ConfigurationError):

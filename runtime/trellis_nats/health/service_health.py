@@ -21,7 +21,7 @@ __all__ = ["Health", "Phase"]
 
 _REFRESH_EVERY: Final = 30.0
 """Seconds between requests for the state of each consumer when no report is made (faults.md, B.2)."""
-_BUILT_IN: Final = ("nats", "service")
+_BUILT_IN: Final = ("nats", "service", "control-plane")
 
 
 class Phase(Enum):
@@ -37,8 +37,8 @@ class Phase(Enum):
 class Health:
     """Whether a service is healthy, and ready: whether it would do work if there were any.
 
-    Built in are the checks `nats` (the connection), `service` (started, not stopping; not in a client) and `jobs.<queue>` for
-    each queue that this process works (consuming, and able to store the outcome).
+    Built in are the checks `nats` (the connection), `service` (started, not stopping; not in a client), `jobs.<queue>` for
+    each queue that this process works (consuming, and able to store the outcome) and, after `join`, `control-plane`.
     """
 
     def __init__(self, *, is_client: bool = False) -> None:
@@ -47,9 +47,9 @@ class Health:
         self._is_client = is_client
         self._connection: Connection | None = None
         self._phase = Phase.IDLE
-        self._limits: str | None = None
         self._user_checks: dict[str, UserCheck] = {}
         self._reserved: list[str] = []
+        self._followed: list[Callable[[], CheckResult]] = []
         self._consumers: list[ConsumerHealth] = []
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -104,7 +104,7 @@ class Health:
             ),
             *(check.run() for check in self._user_checks.values()),
         )
-        return conclude(checks, now())
+        return conclude((*(check() for check in self._followed), *checks), now())
 
     def attach(self, connection: Connection) -> None:
         """Set the connection."""
@@ -117,9 +117,9 @@ class Health:
             for check in self._user_checks.values():
                 check.stop()
 
-    def limit(self, reason: str | None) -> None:
-        """Say in the check `service` why the service does less than it could, though it works. None: it does all."""
-        self._limits = reason
+    def follow(self, check: Callable[[], CheckResult]) -> None:
+        """Add a built-in check whose result is known without asking."""
+        self._followed.append(check)
 
     def reserve(self, prefix: str) -> None:
         """Reserve the names that begin with a prefix for the checks of a surface."""
@@ -148,7 +148,6 @@ class Health:
             ok=ok,
             latency=timedelta(0),
             error=None if ok else self._phase.value,
-            summary=self._limits,
             critical=False,
         )
 

@@ -20,7 +20,7 @@ from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_e
 from trellis_nats.jobs.keys.model.admission import Full, Joined
 from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.creation import Creation, draft
-from trellis_nats.jobs.model.event import NewEvent
+from trellis_nats.jobs.model.event import NewEvent, StoredEvent
 from trellis_nats.jobs.model.payload_reader import Upcaster
 from trellis_nats.jobs.model.queue_pause import QueuePause
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -30,6 +30,7 @@ from trellis_nats.jobs.queue_setup import QueueSetup
 from trellis_nats.jobs.queue_surface import QueueSurface
 from trellis_nats.jobs.ref import JobRef
 from trellis_nats.jobs.store.event_log import WriteConflict
+from trellis_nats.jobs.store.reused_key import warn_of_other_payload
 from trellis_nats.jobs.submission import Accepted, Coalesced, Rejected, Replaced, Submission
 from trellis_nats.jobs.work.handler import Handler
 from trellis_nats.jobs.work.queue_context import QueueContext
@@ -83,7 +84,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         Args:
             payload: what the handler gets as `job.payload`.
             idempotency_key: the queue has one job for each key. A second call with the same key returns the ref of the
-                first job, as long as that job's history is stored.
+                first job, as long as that job's history is stored. Another payload is then not stored, which is logged.
             deadline: an instant, or a time from now. A job that has not ended by then expires. The default is the
                 contract's.
             delay: how long the job waits before it may begin. Workers of other runtimes do not wait.
@@ -395,10 +396,22 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
     async def _store(self, event: NewEvent, creation: Creation) -> None:
         try:
-            await self._setup.context.event_log.create(event)
-        except WriteConflict:
+            earlier = await self._setup.context.event_log.create(event)
+        except WriteConflict as conflict:
             if creation.idempotency_key is None:
                 raise
+            earlier = conflict.same_type
+        self._compare(event, creation, earlier)
+
+    def _compare(self, event: NewEvent, creation: Creation, earlier: StoredEvent | None) -> None:
+        context = self._setup.context
+        warn_of_other_payload(
+            event,
+            earlier,
+            queue=context.queue,
+            idempotency_key=creation.idempotency_key,
+            digest=context.event_log.digest,
+        )
 
     async def _create_keyed(
         self, keys: QueueKeys, event: NewEvent, creation: Creation, *, strict: bool
@@ -409,7 +422,10 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         match outcome:
             case Created(replaced=str() as replaced):
                 return Replaced(ref=ref, replaced=JobRef(context, replaced), key=key.display)
-            case Created() | AlreadyStored():
+            case Created():
+                return Accepted(ref=ref, key=key.display)
+            case AlreadyStored(earlier=earlier):
+                self._compare(event, creation, earlier)
                 return Accepted(ref=ref, key=key.display)
             case Joined(existing):
                 return Coalesced(existing=JobRef(context, existing), key=key.display)

@@ -71,7 +71,7 @@ class ActiveOperation(Generic[InputT, ProgressT, OutputT, SignalT]):
 
     @property
     def caller(self) -> Caller | None:
-        """Who started the operation, also after a restart of the service. None in open mode, which does not know it."""
+        """The caller that started the operation, also after a restart of the service. None in open mode, which does not know it."""
         return self._execution.caller
 
     @property

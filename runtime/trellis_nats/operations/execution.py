@@ -92,7 +92,7 @@ class OperationExecution:
         self.span = UNTRACED
         """The span of the attempt."""
         self.caller = stored.record.caller
-        """Who started it. None where callers were not checked."""
+        """The caller that started it. None where callers were not checked."""
         self.attempt = 0 if execution is None else execution.attempt
         """How often a handler has begun."""
         self.upload = upload

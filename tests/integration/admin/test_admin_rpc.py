@@ -27,11 +27,12 @@ from trellis_admin.rpc.trellis_jobs_participant import (
     NotFoundError,
     TrellisJobsClient,
 )
-from trellis_nats import JobFailed, JobState, Options, ValidationError
+from trellis_nats import AuthError, JobFailed, JobState, Options, ValidationError
 from trellis_nats._nats.jetstream.streams import get_last_message
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
+from tests.support.callers import OTHER, SHOP, KnownKeys
 from tests.support.eventually import eventually
 from tests.support.foreign_events import publish_foreign
 from tests.support.lost_work import connection_of
@@ -295,3 +296,32 @@ async def test_health_says_how_far_the_projection_is(nats_server: NatsServer, tm
 
     assert health.service == "trellis.jobs"
     assert health.checks[0]["name"] == "projection"
+
+
+async def test_callers_read_and_act_as_their_capabilities_allow(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    read, mutate = "trellis.jobs::admin.read", "trellis.jobs::admin.mutate"
+    callers = KnownKeys({SHOP.public: frozenset({read}), OTHER.public: frozenset({read, mutate})})
+    options = Options(callers=callers, provision="off")
+    async with (
+        Shop.connect(nats_server.url) as shop,
+        admin_process(nats_server.url, options, AdminOptions(db=tmp_path / "jobs.sqlite", duties=None)),
+        TrellisJobsClient.connect(nats_server.url) as stranger,
+        TrellisJobsClient.connect(nats_server.url, options=Options(session_key=SHOP)) as reader,
+        TrellisJobsClient.connect(nats_server.url, options=Options(session_key=OTHER)) as operator,
+    ):
+        ref = await shop.jobs.pack.create(Parcel(number=1))
+        with pytest.raises(AuthError, match="missing_session_key"):
+            await stranger.rpc.jobs.get(JobsGetRequest(id=ref.id))
+        await eventually(lambda: is_read(reader, ref.id, "pending"))
+        with pytest.raises(AuthError, match="insufficient_permissions"):
+            await reader.rpc.jobs.cancel(JobsCancelRequest(id=ref.id))
+        assert (await ref.get()).state is JobState.PENDING
+
+        await operator.rpc.jobs.cancel(JobsCancelRequest(id=ref.id))
+        event = await get_last_message(
+            connection_of(shop), "JOBS", f"trellis.jobs.shop.pack.{ref.id}.{EventType.CANCELLED}"
+        )
+    assert event is not None
+    assert json.loads(event.data)["adminAction"] == {"actor": "shop", "source": "RPC"}

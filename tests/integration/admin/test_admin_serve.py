@@ -171,7 +171,7 @@ async def test_rpcs_are_off_where_the_server_is_elsewhere_unless_asked_for(
         TrellisJobsClient.connect(nats_server.url) as client,
         admin_process(elsewhere, options, wanted) as process,
     ):
-        assert process.rpc == "the server is on another machine, and --open was not given"
+        assert process.rpc == "the server is on another machine, and neither --callers nor --open was given"
         with pytest.raises(NoResponders):
             await client.rpc.jobs.get(JobsGetRequest(id="x"))
 
@@ -183,9 +183,10 @@ async def test_a_server_that_is_away_and_a_port_in_use(nats_server: NatsServer, 
     used = await run_trellis_here(
         *("admin", "serve", "--server", nats_server.url, "--db", tmp_path / "b", "--metrics-port", port)
     )
+    unknown = await run_trellis_here("admin", "serve", "--callers", tmp_path / "none", "--db", tmp_path / "c")
 
-    assert (away.code, metrics.code, used.code) == (3, 3, 2)
-    for ended in (away, metrics, used):
+    assert (away.code, metrics.code, used.code, unknown.code) == (3, 3, 2, 2)
+    for ended in (away, metrics, used, unknown):
         assert ended.error.startswith("trellis: ")
         assert "Traceback" not in ended.error
     assert "choose another port" in used.error

@@ -7,7 +7,7 @@ import pytest
 from trellis_nats import ConfigurationError, InvalidPayload, JobExpired, JobState, PayloadTooLarge
 from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.streams import get_stream_info
-from trellis_nats.testing import NatsServer
+from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
@@ -42,6 +42,26 @@ async def test_an_idempotency_key_makes_one_job(nats_server: NatsServer) -> None
         assert len(runs) == 1
         other = await shop.jobs.sort.create(Parcel(number=9), idempotency_key="order 7")
         assert other.id != later.id, "the key is the queue's own"
+
+
+@pytest.mark.parametrize("queue", ["charge", "ship"])
+async def test_an_idempotency_key_that_is_used_again_for_another_payload_is_logged(
+    nats_server: NatsServer, queue: str
+) -> None:
+    """Queue `ship` has a concurrency key."""
+    async with Shop.connect(nats_server.url) as shop:
+        jobs = {"charge": shop.jobs.charge, "ship": shop.jobs.ship}[queue]
+        with LogSignals() as signals:
+            first = await jobs.create(Parcel(number=1), idempotency_key="order 7")
+            await jobs.create(Parcel(number=1), idempotency_key="order 7")
+            assert not signals.of(LogEvent.IDEMPOTENCY_KEY_REUSED)
+            await jobs.create(Parcel(number=2), idempotency_key="order 7")
+
+        (record,) = signals.of(LogEvent.IDEMPOTENCY_KEY_REUSED, queue=queue, job_id=first.id)
+        assert record.levelname == "WARNING"
+        assert "'order 7' was used with another payload" in record.getMessage()
+        assert f"job {first.id} keeps its payload" in record.getMessage()
+        assert (await first.get()).payload == Parcel(number=1)
 
 
 async def test_a_key_whose_job_was_purged_makes_a_new_job(nats_server: NatsServer) -> None:

@@ -23,7 +23,7 @@ from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
 from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
 from trellis_nats.jobs.keys.reservations import STORE_POLL_SECONDS, Reservations
-from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
@@ -51,6 +51,8 @@ class AlreadyStored:
     """The job of the idempotency key was already stored; nothing was changed."""
 
     key: str
+    earlier: StoredEvent | None
+    """The event that created it, where it can be read."""
 
 
 class _KeyedEvent:
@@ -130,8 +132,10 @@ class KeyedCreator:
             TransportError: NATS did not store the job; its reservation was removed if possible.
         """
         key = key or self._key_of_new(event)
-        if idempotent and await self._exists(event.job_id):
-            return key, AlreadyStored(key.display)
+        if idempotent:
+            earlier = await self._event_log.newest_of(event.job_id, EventType.CREATED)
+            if earlier is not None:
+                return key, AlreadyStored(key.display, earlier)
         keyed = _KeyedEvent(event, key)
         self._event_log.check_size(keyed)
         result = await self._reservations.admit(key, event, strict=strict)
@@ -191,7 +195,7 @@ class KeyedCreator:
         """Remove the reservations of jobs that were not stored, as far as that is possible in a few seconds."""
 
         async def undo(event: _KeyedEvent) -> None:
-            if not await self._exists(event.job_id):
+            if await self._event_log.newest_of(event.job_id, EventType.CREATED) is None:
                 await self._reservations.withdraw(event.key, event.job_id)
 
         async def undo_all() -> None:
@@ -212,7 +216,7 @@ class KeyedCreator:
                 await self._undo(key, event.job_id)
             if not idempotent:
                 raise
-            return AlreadyStored(key.display)
+            return AlreadyStored(key.display, conflict.same_type)
         except WriteUnknown:
             raise  # the job may be stored; if not, the next caller that needs its entry evicts it
         except TransportError:
@@ -259,9 +263,6 @@ class KeyedCreator:
             await self._try_undo(key, self._reservations.restore(key, replaced, by=by))
             raise
         return False
-
-    async def _exists(self, job_id: str) -> bool:
-        return await self._event_log.newest_of(job_id, EventType.CREATED) is not None
 
     async def _undo(self, key: JobKey, job_id: str) -> None:
         await self._try_undo(key, self._reservations.withdraw(key, job_id))

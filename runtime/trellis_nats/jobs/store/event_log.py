@@ -91,12 +91,16 @@ class Writable(Protocol):
 
 
 class WriteConflict(JobError):
-    """Another writer was first; `newest` is the newest event now, None if there is none or it cannot be read."""
+    """Another writer was first; `newest` is the newest event now, None if there is none or it cannot be read.
 
-    def __init__(self, job_id: str, newest: StoredEvent | None) -> None:
+    `same_type` is the newest one of the type that was to be written, likewise.
+    """
+
+    def __init__(self, job_id: str, newest: StoredEvent | None, same_type: StoredEvent | None = None) -> None:
         said = "nothing" if newest is None else newest.event.event_type
         super().__init__(f"job {job_id}: another writer was first; its newest event is {said}")
         self.newest = newest
+        self.same_type = same_type
 
 
 class EventLog:
@@ -108,6 +112,7 @@ class EventLog:
         """Prepare. `digest` is that of the contract by which this process writes."""
         self.subjects = subjects
         """Those of the queue."""
+        self.digest = digest
         self.writes = WriteFate()
         """How the last write of an event ended."""
         self._connection = connection
@@ -174,8 +179,10 @@ class EventLog:
             raise _malformed(messages[0])
         return sorted(readable, key=lambda event: event.sequence)
 
-    async def create(self, event: Writable, *, writer: str | None = None) -> None:
+    async def create(self, event: Writable, *, writer: str | None = None) -> StoredEvent | None:
         """Store the event that creates a job, if it is the first of its job. Return only after it is stored.
+
+        Returns the event that is stored, where the stream had one with its id already: maybe this one, written twice.
 
         `writer` is the digest of the contract that wrote the payload; None: that of this process.
 
@@ -188,10 +195,12 @@ class EventLog:
         expected = ExpectedLast(sequence=0, subject=subject)
         message_id = f"{event.job_id}.created"
         _, is_repeated = await self._publish(event, subject, message_id, expected=expected, writer=writer)
-        if is_repeated and not await self._is_stored(event):
+        earlier = await self._find_stored(event) if is_repeated else None
+        if is_repeated and earlier is None:
             # A job with this idempotency key was created and purged a moment ago: the stream remembers only its id.
             message_id = f"{event.job_id}.created.{next(self._tokens)}"
             await self._publish(event, subject, message_id, expected=expected, writer=writer)
+        return earlier
 
     def check_size(self, event: Writable) -> None:
         """Check that an event is not too large for the server, before anything else is done for it.
@@ -258,7 +267,7 @@ class EventLog:
                 self.writes.fail(refused)
                 raise
             # The ids are new, so an earlier, unanswered batch was stored.
-            if not await self._is_stored(events[-1]):
+            if await self._find_stored(events[-1]) is None:
                 text = (
                     str(refused)
                     if isinstance(refused, RepeatRefused)
@@ -339,7 +348,7 @@ class EventLog:
         except (WrongLastSequence, RepeatRefused) as refused:
             after = 0 if expected is None else expected.sequence
             try:
-                return await self._find_own(event, message_id, after), False
+                return await self._find_own(event, message_id, after), True
             except TransportError as error:
                 if isinstance(refused, WrongLastSequence):
                     raise
@@ -357,6 +366,7 @@ class EventLog:
             WriteConflict: the stream does not have it.
         """
         newest: StoredEvent | None = None
+        own: StoredMessage | None = None
         for pause in _KNOWN_WITHIN:
             await asyncio.sleep(pause)
             own = await self._read(self.subjects.event(event.job_id, event.event_type))
@@ -366,15 +376,15 @@ class EventLog:
             newest = None if found is None else _stored(found)
             if found is not None and found.sequence > after:
                 break
-        raise WriteConflict(event.job_id, newest)
+        raise WriteConflict(event.job_id, newest, None if own is None else _stored(own))
 
-    async def _is_stored(self, event: Writable) -> bool:
-        """Return whether an event of this type is stored. In a cluster, a replica may receive it a moment later."""
+    async def _find_stored(self, event: Writable) -> StoredEvent | None:
+        """Return the newest event of this type, if one is stored. In a cluster, a replica may receive it a moment later."""
         for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
-            if await self.newest_of(event.job_id, event.event_type) is not None:
-                return True
-        return False
+            if (found := await self.newest_of(event.job_id, event.event_type)) is not None:
+                return found
+        return None
 
     async def _read(self, subject: str, answer: AnswerSize = AnswerSize.LARGE) -> StoredMessage | None:
         return await get_last_message(self._connection, STREAM, subject, timeout=self._timeout, answer=answer)

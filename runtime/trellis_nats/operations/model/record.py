@@ -64,7 +64,7 @@ class JobAttachment(_Wire):
 
 
 class CallerRecord(_Wire):
-    """Who started an operation, as the service found out. Its session key is the record's `ownerSessionKey`."""
+    """The caller that started an operation, as the service found out. Its session key is the record's `ownerSessionKey`."""
 
     name: str
     kind: CallerKind
@@ -92,7 +92,7 @@ class Execution(_Wire):
     """Whether its handler has left it open: no process runs it, and none must."""
     job: JobAttachment | None = None
     caller: CallerRecord | None = None
-    """Who started it. None in open mode."""
+    """The caller that started it. None in open mode."""
     upload: JsonValue = None
     """The object that was uploaded, as in the reply to its last chunk; None before."""
 
@@ -139,7 +139,7 @@ class OperationRecord(_Wire):
 
     @property
     def caller(self) -> Caller | None:
-        """Who started it; None where callers were not checked, or it has ended."""
+        """The caller that started it; None where callers were not checked, or it has ended."""
         stored = None if self.execution is None else self.execution.caller
         if stored is None:
             return None

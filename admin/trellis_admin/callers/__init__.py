@@ -1,0 +1,19 @@
+"""Edits files of callers, and writes the keys that they list: `trellis callers`."""
+
+from trellis_admin.callers.capabilities import DeclaredCapabilities, read_declared
+from trellis_admin.callers.changes import CallerNotFound, CallersProblem, CallersRefused, grant, revoke
+from trellis_admin.callers.file import edit, read
+from trellis_admin.callers.key_file import write_key
+
+__all__ = [
+    "CallerNotFound",
+    "CallersProblem",
+    "CallersRefused",
+    "DeclaredCapabilities",
+    "edit",
+    "grant",
+    "read",
+    "read_declared",
+    "revoke",
+    "write_key",
+]
