@@ -38,11 +38,14 @@ class Membership:
         self._bootstrap = bootstrap
         self._ready = ready
         self._binding = ready.binding
-        signed = replace(options, session_key=bootstrap.key, credentials=self.credentials)
-        self.runtime: Final = Runtime(contract, signed, ready.binding, health=health)
+        signer = Signer(bootstrap.key, bootstrap.clock.now)
+        callers = ControlPlaneAuthority(
+            signer, lambda: self.runtime.connection, timeout=options.request_timeout
+        )
+        own = replace(options, session_key=bootstrap.key, callers=callers, credentials=self.credentials)
+        self.runtime: Final = Runtime(contract, own, ready.binding, health=health)
         """What the program is made of."""
-        signer = self.runtime.signer = Signer(bootstrap.key, bootstrap.clock.now)
-        self.runtime.admission = Admission(ControlPlaneAuthority(self.runtime, signer), checks_time=False)
+        self.runtime.signer, self.runtime.admission = signer, Admission(callers, checks_time=False)
         self._follows = False
         self._dials = 0
         """Since the connection was lost."""
@@ -76,6 +79,9 @@ class Membership:
 
     def _on_reconnect(self) -> None:
         self._dials, self._pause, self._not_before = 0, _AGAIN, 0.0
+        if self._joining is not None:
+            self._joining.cancel()
+        self._bootstrap.progress.restore()
 
     async def _join_again(self) -> None:
         """Ask for servers and credentials that work. Dials go on meanwhile: the old ones may work again before that."""
@@ -93,9 +99,8 @@ class Membership:
             self._ready = ready
         finally:
             self._joining = None
-            self._dials = 0
-            self._not_before = monotonic() + self._pause
-            self._pause = min(self._pause * 2, _AGAIN_MAX)
+        self._dials, self._not_before = 0, monotonic() + self._pause
+        self._pause = min(self._pause * 2, _AGAIN_MAX)
 
 
 @asynccontextmanager

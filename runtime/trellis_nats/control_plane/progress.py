@@ -59,6 +59,10 @@ class Progress:
             "%s has joined the deployment%s", self._contract_id, waited, extra=log_fields(LogEvent.JOINED)
         )
 
+    def restore(self) -> None:
+        """Take note that the service is connected, whatever the control plane says about joining again."""
+        self._waiting = self._refused = None
+
     def refuse(self, error: Exception) -> None:
         """Take note that the control plane refuses a service that was part of the deployment."""
         is_new, self._waiting, self._refused = self._refused != str(error), None, str(error)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.request import request
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
@@ -16,9 +19,8 @@ from trellis_nats.auth import Admitted, Caller, RequestProof, Signer
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.errors import NoResponders, PermissionDenied, RemoteError, TransportError
 from trellis_nats.ids import new_id
-from trellis_nats.runtime import Runtime
 
-__all__ = ["VALIDATE", "ControlPlaneAuthority", "question"]
+__all__ = ["VALIDATE", "ControlPlaneAuthority", "question", "read_verdict"]
 
 VALIDATE: Final = "rpc.v1.Auth.Requests.Validate"
 _ASKED_MAX: Final = 256
@@ -117,10 +119,13 @@ def question(proof: RequestProof, capabilities: tuple[str, ...]) -> bytes:
 class ControlPlaneAuthority:
     """Knows what the control plane knows, which also checks the time of a request, and refuses replays."""
 
-    def __init__(self, runtime: Runtime, signer: Signer) -> None:
-        """Ask over the connection of a runtime; `signer` signs the questions."""
-        self._runtime = runtime
+    def __init__(
+        self, signer: Signer, get_connection: Callable[[], Connection], *, timeout: timedelta
+    ) -> None:
+        """Ask over a connection, and wait for `timeout` for an answer; `signer` signs the questions."""
         self._signer = signer
+        self._get_connection = get_connection
+        self._timeout = timeout
         self._turns = Turns(_ASKED_MAX)
 
     async def judge(self, proof: RequestProof, capabilities: tuple[str, ...]) -> Admitted:
@@ -136,11 +141,7 @@ class ControlPlaneAuthority:
             request_id = new_id()
             headers = {**self._signer.headers(VALIDATE, body, request_id), "request-id": request_id}
             answer = await request(
-                self._runtime.connection,
-                VALIDATE,
-                body,
-                headers=headers,
-                timeout=self._runtime.options.request_timeout,
+                self._get_connection(), VALIDATE, body, headers=headers, timeout=self._timeout
             )
         except NoResponders:
             raise _unasked("unavailable", "no control plane checks requests: no process listens") from None
@@ -150,13 +151,23 @@ class ControlPlaneAuthority:
             raise _unasked("failed", f"the control plane did not answer: {error}") from None
         finally:
             self._turns.end()
-        if answer.headers.get("status") == "error":
-            raise _forward(answer.data)
-        try:
-            read = _ANSWER.validate_json(answer.data, strict=True)
-        except ValidationError:
-            raise _unasked("invalid_response", "the answer of the control plane is malformed") from None
-        return Admitted(read.caller.read(proof.session_key), read.allowed, read.inbox_prefix)
+        is_error = answer.headers.get("status") == "error"
+        return read_verdict(answer.data, proof.session_key, is_error=is_error)
+
+
+def read_verdict(data: bytes, session_key: str, *, is_error: bool = False) -> Admitted:
+    """Read the answer about a request of the holder of a session key.
+
+    Raises:
+        RemoteError: the control plane refuses the request, or the answer is malformed.
+    """
+    if is_error:
+        raise _forward(data)
+    try:
+        read = _ANSWER.validate_json(data, strict=True)
+    except ValidationError:
+        raise _unasked("invalid_response", "the answer of the control plane is malformed") from None
+    return Admitted(read.caller.read(session_key), read.allowed, read.inbox_prefix)
 
 
 def _forward(data: bytes) -> RemoteError:
