@@ -42,7 +42,7 @@ _SCHEMAS: JsonValue = {
 
 
 class Capability(Part):
-    """A right that callers may hold. The platform grants and checks it; generated code does not have it."""
+    """A right that callers may hold. A control plane grants it, or the file of callers of a service."""
 
     display_name: Text = member("What people see.", example="Read orders")
     description: Text = member(

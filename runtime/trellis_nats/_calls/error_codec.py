@@ -101,7 +101,7 @@ class ErrorCodec:
                 details = {name: value for name, value in error.context.items() if _is_plain(value)}
                 common |= {
                     "type": "AuthError",
-                    "message": str(error),
+                    "message": error.message,
                     "context": {**details, **call.context()},
                 }
                 own = {"reason": error.reason}

@@ -35,6 +35,9 @@ __all__ = ["ErrorReplies", "Reply", "SurfaceKind"]
 
 _log = logging.getLogger(__name__)
 
+_KEY_LENGTH: Final = 43
+"""Characters of a session key, and of what a stranger sends instead, that are logged."""
+
 SurfaceKind = Literal["rpc", "feed", "operation"]
 """The kinds of surface that answer calls, as log records and texts name them."""
 
@@ -119,10 +122,11 @@ class ErrorReplies:
         self.log_throttle.write(
             logging.WARNING,
             "not admitted",
-            '%s "%s": request %s is not admitted, and answered with error %s: %s',
+            '%s "%s": request %s of session key %s is not admitted, and answered with error %s: %s',
             self.surface,
             self.name,
             call.request_id,
+            call.headers.get("session-key", "(none)")[:_KEY_LENGTH],
             error_id,
             error,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final, cast
 
 from typing_extensions import override
 
@@ -18,6 +18,9 @@ __all__ = [
     "UnexpectedError",
     "ValidationError",
 ]
+
+_NAMES_MAX: Final = 500
+"""Characters of the names of missing capabilities, which the other side of a connection has sent."""
 
 
 class RpcError(TrellisError):
@@ -97,17 +100,37 @@ class ValidationError(RpcError):
 class AuthError(RpcError):
     """The caller is not authorised.
 
-    Remedy: Give the caller the capability that `reason` names.
+    `reason` says why; the text also names the capabilities that the caller lacks.
+
+    Remedy: By `reason`. `missing_session_key`, `missing_proof`: sign the calls, with `Options(session_key=…)`.
+    `session_not_found`: add the key to the service's file of callers (`trellis callers grant`), or to the control plane.
+    `insufficient_permissions`: grant the capability that the text names. `service_disabled`, `user_inactive`,
+    `device_activation_revoked`: the key was revoked; enable it, or use another one. `iat_out_of_range`: the clocks of caller
+    and service differ by more than 30 s; set them. `invalid_signature`: the request was changed or sent twice on its way; look
+    for what stands between. `reply_subject_mismatch`: leave out `Options.inbox_prefix`. `forbidden`: another session
+    started the operation, and only that one may control it.
     """
 
     def __init__(self, reason: str, context: Mapping[str, object] | None = None) -> None:
-        super().__init__(f"Auth failed: {reason}")
+        self.message = f"Auth failed: {reason}"
+        """The text of the wire; `str` names missing capabilities too."""
+        super().__init__(self.message)
         self.reason = reason
         """As on the wire: `invalid_signature`, or `insufficient_permissions`."""
         self.context: Mapping[str, object] = context or {}
         """What the service says about it: `requiredCapabilities` and `userCapabilities`, for example."""
         self.id: str | None = None
         """The id that the service assigned; None before the error has crossed the wire."""
+
+    @override
+    def __str__(self) -> str:
+        held = _list(self.context.get("userCapabilities"))
+        missing = [str(name) for name in _list(self.context.get("requiredCapabilities")) if name not in held]
+        return f"{self.message} (without {', '.join(missing)[:_NAMES_MAX]})" if missing else self.message
+
+
+def _list(value: object) -> Sequence[object]:
+    return cast("Sequence[object]", value) if isinstance(value, list) else ()
 
 
 class FeedInterrupted(RpcError):

@@ -80,6 +80,7 @@ async def test_each_caller_may_do_what_the_file_says_until_it_says_otherwise(
             assert (await desk.peek(REQUEST)).order_id == "c1-1"
             with pytest.raises(AuthError, match="insufficient_permissions") as refused:
                 await desk.create(REQUEST)
+            assert str(refused.value) == f"Auth failed: insufficient_permissions (without {WRITE})"
             assert refused.value.context["requiredCapabilities"] == [WRITE]
             assert refused.value.context["userCapabilities"] == [READ]
 
@@ -95,5 +96,7 @@ async def test_each_caller_may_do_what_the_file_says_until_it_says_otherwise(
             assert any("the callers stay as they were" in problem for problem in report.problems)
     assert len(signals.of(LogEvent.CALLERS_KEPT)) == 1
     logged = "".join(record.getMessage() for record in signals.records)
+    assert f"session key {DESK.public} is not admitted" in logged
+    assert f"(without {WRITE})" in logged
     assert SHOP.seed not in logged
     assert DESK.seed not in logged
