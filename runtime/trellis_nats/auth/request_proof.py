@@ -71,6 +71,8 @@ def read_proof(headers: Mapping[str, str], subject: str, data: bytes) -> Request
     if not signature:
         raise AuthError("missing_proof")
     iat, request_id = headers.get("iat", ""), headers.get("request-id", "")
-    if _IAT.fullmatch(iat) is None or str(int(iat)) != iat or not 0 < len(request_id) <= _REQUEST_ID_MAX:
+    if not 0 < len(request_id) <= _REQUEST_ID_MAX:
         raise AuthError("invalid_signature")
+    if _IAT.fullmatch(iat) is None or str(int(iat)) != iat:
+        raise AuthError("invalid_signature", {"sessionKey": session_key})
     return RequestProof(session_key, signature, int(iat), request_id, subject, sha256(data).digest())

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 
 import pytest
 from trellis_nats import Options
+from trellis_nats.auth import Signer
 from trellis_nats.testing import NatsServer
 
 from tests.support.callers import SHOP, KnownKeys
@@ -30,8 +32,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("signer", "admission", "session_proofs"):
-        monkeypatch.setattr(f"trellis_nats.auth.{module}.time", clock)
+    monkeypatch.setattr("trellis_nats.auth.admission.time", clock)
+    monkeypatch.setattr("trellis_nats.runtime.Signer", partial(Signer, clock=clock.time))
     return clock
 
 

@@ -68,12 +68,14 @@ class CallerRecord(_Wire):
 
     name: str
     kind: CallerKind
+    id: str | None
     capabilities: tuple[str, ...]
 
     @classmethod
     def of(cls, caller: Caller) -> Self:
         """Return what is stored of a caller."""
-        return cls(name=caller.name, kind=caller.kind, capabilities=tuple(sorted(caller.capabilities)))
+        held = tuple(sorted(caller.capabilities))
+        return cls(name=caller.name, kind=caller.kind, id=caller.id, capabilities=held)
 
 
 class Execution(_Wire):
@@ -147,6 +149,7 @@ class OperationRecord(_Wire):
             session_key=self.owner_session_key,
             name=stored.name,
             kind=stored.kind,
+            id=stored.id,
             capabilities=frozenset(stored.capabilities),
         )
 
