@@ -126,6 +126,10 @@ async def download(client: EchoClient) -> None:
     await Download(client.runtime.connection, grant, client.runtime.signer, timeout=SOON).read()
 
 
+async def call_state(case: str, client: Gadget, _: Recorded) -> None:
+    await STATE_CALLS[case](client)
+
+
 Act = Callable[[Any, Recorded], Awaitable[object]]  # Any: each has its own client
 REQUESTS: Final[Mapping[str, tuple[str, int, type[Client], Act]]] = {
     "rpc.success": (
@@ -187,7 +191,7 @@ REQUESTS: Final[Mapping[str, tuple[str, int, type[Client], Act]]] = {
     ),
     "transfer.download": ("transfer.json", 1, EchoClient, lambda client, _: download(client)),
     **{
-        case: ("state.json", 0, Gadget, lambda client, _, act=STATE_CALLS[case]: act(client))
+        case: ("state.json", 0, Gadget, partial(call_state, case))
         for case in ("state.get_missing", "state.put", "state.list", "state.delete")
     },
 }
@@ -207,7 +211,7 @@ async def test_our_client_signs_as_the_recorded_one(
     peer.subscribe(recorded.subject, received.append)
     await peer.flush()
     connecting = cast(
-        "AbstractAsyncContextManager[object]",
+        "AbstractAsyncContextManager[Any]",
         client_class.connect(nats_server.url, options=Options(session_key=key)),
     )
     async with connecting as client:
