@@ -24,7 +24,7 @@ _IMPORTED: Final = {"trellis_nats", "orders_participant", "pydantic", "ulid"}
 """Blocks that import more are those of examples and of programs that tests run."""
 _STANDARD: Final = {
     *("asyncio", "atexit", "collections", "contextlib", "datetime", "enum", "functools", "itertools", "json"),
-    *("logging", "os", "pathlib", "ssl", "sys", "threading", "time", "typing", "zoneinfo"),
+    *("logging", "os", "pathlib", "ssl", "sys", "threading", "time", "typing", "urllib", "zoneinfo"),
 }
 
 _HEAD: Final = "# pyright: basic\nfrom given import *\n"

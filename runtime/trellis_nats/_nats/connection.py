@@ -178,6 +178,11 @@ class Connection:
         return self.link is not None
 
     @property
+    def refusal(self) -> str | None:
+        """Why the last attempt to reconnect was refused, for example for its credentials; None when it was not refused."""
+        return self._supervisor.refusal
+
+    @property
     def server_version(self) -> tuple[int, int, int]:
         """The version of the server last connected to."""
         return self._info.version

@@ -10,12 +10,13 @@ from datetime import timedelta
 from typing import Final, cast
 
 from trellis_nats._nats.link.backoff import Backoff
-from trellis_nats._nats.link.dial_failed import REFUSED, DialFailed
+from trellis_nats._nats.link.dial_failed import REFUSED, DialFailed, LoginFailed
 from trellis_nats._nats.link.dialing import dial
 from trellis_nats._nats.link.link import Link, Routes
 from trellis_nats._nats.link.servers import ServerPool
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.errors import CannotConnect, ConfigurationError
 
 __all__ = ["Supervisor"]
@@ -29,6 +30,10 @@ _LOGIN: Final = timedelta(seconds=10)
 _IS_IT_RUNNING: Final = ". Is the server running? `nats-server -js` starts one"
 _SILENT: Final = timedelta(seconds=1)
 """A server that starts together with this process is ready after less; a person who waits longer wants to know for what."""
+_REFUSED_WAIT: Final = timedelta(seconds=5)
+"""The longest wait after a refusal. Each attempt asks a server that has more to do: that of accounts, or of secrets."""
+_LOG_EVERY: Final = timedelta(minutes=1)
+"""An outage may last for hours: the same reason is logged as a warning once a minute."""
 _STABLE: Final = timedelta(milliseconds=250)
 """After a link that lasted this long, the next attempt is immediate and the backoff starts again."""
 
@@ -49,6 +54,8 @@ class Supervisor:
         self.link: Link | None = None
         """The link in use; None while there is none."""
         self.connected = asyncio.Event()
+        self.refusal: str | None = None
+        """Why the last attempt was refused, if it was: waiting alone does not help, credentials or settings must change."""
         self._pool = pool
         self._settings = settings
         self._routes = routes
@@ -57,6 +64,7 @@ class Supervisor:
         self._on_permission_error = on_permission_error
         self._stopping = False
         self._backoff = Backoff(settings.reconnect_wait, settings.max_reconnect_wait)
+        self._refused_backoff = Backoff(settings.reconnect_wait, _REFUSED_WAIT)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -118,33 +126,35 @@ class Supervisor:
             self._on_down()
             if self._stopping:
                 return
-            _log.warning(
-                "connection lost: %s", link.lost.result(), extra=log_fields(LogEvent.CONNECTION_LOST)
-            )
+            reason = link.lost.result()
+            # Credentials that expire are renewed by the next attempt.
+            level = logging.INFO if "authentication expired" in reason else logging.WARNING
+            _log.log(level, "connection lost: %s", reason, extra=log_fields(LogEvent.CONNECTION_LOST))
             if loop.time() - since > _STABLE.total_seconds():
                 self._backoff.reset()
             else:
-                await self._pause()
+                await asyncio.sleep(self._backoff.next().total_seconds())
             await self._redial()
 
     async def _redial(self) -> None:
-        last_reason = ""
+        log_throttle = LogThrottle(_log, every=_LOG_EVERY)
         while not self._stopping and self.link is None:
             address = self._pool.next()
             try:
                 link = await self._dial(address, _LOGIN, _ATTEMPT)
             except (DialFailed, ConfigurationError) as failure:
-                reason = str(failure)
-                # An outage may last for hours: the same reason is logged as a warning once.
-                _log.log(
-                    logging.DEBUG if reason == last_reason else logging.WARNING,
+                reason, is_refusal = str(failure), _is_refusal(failure)
+                self.refusal = reason if is_refusal else None
+                log_throttle.write(
+                    logging.WARNING,
+                    reason,
                     "cannot connect to %s: %s",
                     address,
                     reason,
                     extra=log_fields(LogEvent.CONNECT_FAILED),
                 )
-                last_reason = reason
-                await self._pause()
+                backoff = self._refused_backoff if is_refusal else self._backoff
+                await asyncio.sleep(backoff.next().total_seconds())
             else:
                 _log.info("reconnected to %s", address, extra=log_fields(LogEvent.CONNECTION_RESTORED))
                 self._begin(link)
@@ -159,14 +169,13 @@ class Supervisor:
             limit=limit,
         )
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(self._backoff.next().total_seconds())
-
     def _begin(self, link: Link) -> None:
         if self._stopping:
             link.shut("closed")
             return
         self.link = link
+        self.refusal = None
+        self._refused_backoff.reset()
         self._pool.set_discovered(link.info.cluster_hosts)
         self.connected.set()
         self._on_up(link)
@@ -180,3 +189,7 @@ def _log_first_failures(address: str, reason: str, limit: timedelta) -> None:
         limit.total_seconds(),
         extra=log_fields(LogEvent.CONNECT_FAILED),
     )
+
+
+def _is_refusal(failure: DialFailed | ConfigurationError) -> bool:
+    return not isinstance(failure, DialFailed) or isinstance(failure, LoginFailed) or failure.final

@@ -143,9 +143,9 @@ class LogEvent(StrEnum):
 
     # --- connection and consumers ------------------------------------------------------------------------------------
     CONNECTION_LOST = "connection_lost"
-    """The connection to the server ended; it is being replaced."""
+    """The connection to the server ended; it is being replaced. A warning, but when its credentials expired."""
     CONNECT_FAILED = "connect_failed"
-    """An attempt to connect or reconnect failed; the next one follows after a short backoff."""
+    """An attempt to connect or reconnect failed; the next one follows after a short wait. Each reason is logged once a minute."""
     CONNECTION_RESTORED = "connection_restored"
     """The connection is back, with every subscription."""
     SERVER_ERROR = "server_error"

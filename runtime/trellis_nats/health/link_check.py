@@ -31,7 +31,7 @@ async def check_link(connection: Connection | None) -> CheckResult:
 async def _problem(connection: Connection) -> str | None:
     link = connection.link
     if link is None:
-        return "disconnected"
+        return "disconnected" if connection.refusal is None else f"disconnected: {connection.refusal}"
     loop = asyncio.get_running_loop()
     pong = link.ping()
     over = asyncio.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["REFUSED", "DialFailed"]
+__all__ = ["REFUSED", "DialFailed", "LoginFailed"]
 
 REFUSED: Final = "connection refused"
 """The reason where no process listens at the address."""
@@ -23,3 +23,10 @@ class DialFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.final = final
+
+
+class LoginFailed(DialFailed):
+    """There were no credentials to connect with: the program's function failed. Another attempt may have some."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, final=False)

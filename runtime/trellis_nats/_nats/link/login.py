@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from trellis_nats._nats.link.dial_failed import DialFailed
+from trellis_nats._nats.link.dial_failed import LoginFailed
 from trellis_nats._support import threads
 from trellis_nats._support.callables import is_coroutine_function
 from trellis_nats._support.threads import run_in_thread
@@ -41,7 +41,7 @@ class Login:
         """Return the credentials that the function returns within `limit`.
 
         Raises:
-            DialFailed: it raised an exception, or took longer. The text of the exception is not shown: it may have a secret.
+            LoginFailed: it raised an exception, or took longer. The text of the exception is not shown: it may have a secret.
             ConfigurationError: it raised one, or returned something else.
         """
         call = asyncio.create_task(self._call())
@@ -50,16 +50,16 @@ class Login:
         finally:
             call.cancel()  # not awaited: the function may swallow it
         if not call.done():
-            raise DialFailed(f"{_SOURCE} did not return within {limit.total_seconds():g} s", final=False)
+            raise LoginFailed(f"{_SOURCE} did not return within {limit.total_seconds():g} s")
         if call.cancelled():
-            raise DialFailed(f"{_SOURCE} was cancelled", final=False)
+            raise LoginFailed(f"{_SOURCE} was cancelled")
         match call.result():
             case Credentials() as credentials:
                 return credentials
             case ConfigurationError() as error:
                 raise error
             case BaseException() as error:
-                raise DialFailed(_explain(error), final=False)
+                raise LoginFailed(_explain(error))
             case other:
                 raise ConfigurationError(f"{_SOURCE} must return Credentials, got a {type(other).__name__}")
 
@@ -68,7 +68,7 @@ class Login:
         if is_coroutine_function(self._function):
             return await self._run_on_loop(self._call_on_loop())
         if not self._threads.acquire(blocking=False):
-            return DialFailed(f"{_THREADS_MAX} calls of {_SOURCE} have not returned", final=False)
+            return LoginFailed(f"{_THREADS_MAX} calls of {_SOURCE} have not returned")
         result = await run_in_thread(Login._call_in_thread, self, name="trellis credentials")
         if inspect.isawaitable(result):
             return await self._run_on_loop(_await(result))
@@ -99,7 +99,7 @@ async def _await(result: Awaitable[object]) -> object:
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, DialFailed):
+    if isinstance(error, LoginFailed):
         return error.reason
     if isinstance(error, TrellisError):
         return f"{_SOURCE} failed: {error}"
