@@ -72,6 +72,7 @@ async def _provision(runtime: Runtime, connection: Connection) -> None:
         connection,
         runtime.requirements(),
         create=runtime.may_create,
+        create_own=runtime.may_create_own,
         replicas=default_replicas(runtime, connection),
         max_bytes=options.max_bytes,
         contract=contract,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.auth import Admission, CallersFile, Signer
+from trellis_nats.auth.session_key import key_token
 from trellis_nats.binding import Binding, merge_bindings
 from trellis_nats.blocking import Blocking
 from trellis_nats.clock import Clock
@@ -23,7 +24,10 @@ from trellis_nats.options import Options
 from trellis_nats.provision.requirements import Requirement
 from trellis_nats.surface import Surface
 
-__all__ = ["Participant", "Runtime", "runtime_of"]
+__all__ = ["Callers", "Participant", "Runtime", "runtime_of"]
+
+Callers = Literal["open", "keys", "control-plane"]
+"""How a service checks who calls: not at all; by a file of keys; by a control plane."""
 
 
 class Runtime:
@@ -38,7 +42,21 @@ class Runtime:
         is_client: bool = False,
         clock: Clock | None = None,
         health: Health | None = None,
+        session_key: str | None = None,
+        callers: Callers | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            contract: of the service.
+            options: how it connects and behaves.
+            binding: the names that a control plane chose.
+            is_client: whether it belongs to a client.
+            clock: by which jobs wait and expire.
+            health: what reports; a new one where none is given.
+            session_key: the public key of a program whose permissions are asked for. The options have that of this one.
+            callers: how calls are checked in a program whose permissions are asked for.
+        """
         check_compatible(contract)
         self.contract = contract
         self.options = options
@@ -50,6 +68,10 @@ class Runtime:
         """Signs the calls of this program. None: they are not signed."""
         self.admission = None if options.callers is None else Admission(options.callers)
         """Checks the calls to this service. None: open mode."""
+        self.session_key = session_key if options.session_key is None else options.session_key.public
+        """The public key of the program. None: it signs nothing."""
+        self.callers: Callers = callers or _callers_of(options, binding)
+        """How the calls to this service are checked."""
         self.instance_id = new_id()
         """Distinguishes this process from the others that run the same service."""
         self.may_look_up = True
@@ -100,9 +122,29 @@ class Runtime:
         return self._given_binding is not None
 
     @property
+    def own_token(self) -> str:
+        """What stands for this service in the names of what only it uses: transfers, and the bucket of its operations.
+
+        Its name; with a control plane, which grants nothing else, the beginning of its session key.
+        """
+        if self.has_given_binding and self.session_key is not None:
+            return key_token(self.session_key)
+        return self.contract.name
+
+    @property
+    def callers_inboxes(self) -> str:
+        """The subjects on which the callers of this service receive answers, as a pattern."""
+        return f"_INBOX_{self.contract.name}.client.>" if self.callers == "open" else "_INBOX.*.>"
+
+    @property
     def may_create(self) -> bool:
         """Whether to create what is missing on the server: the options say so, and no control plane does."""
-        return self.options.provision in {"create", "update"} and not self.has_given_binding
+        return self.may_create_own and not self.has_given_binding
+
+    @property
+    def may_create_own(self) -> bool:
+        """Whether to create what no control plane creates: the bucket of the operations."""
+        return self.options.provision in {"create", "update"}
 
     @property
     def surfaces(self) -> tuple[Surface, ...]:
@@ -178,6 +220,10 @@ class Runtime:
         self.connection.require_own_loop()
         if self._permission_check is not None:
             self._denied = await self._permission_check()
+            count = len({str(grant) for grant in self._denied})
+            self.health.limit(
+                f"the account lacks {count} optional permissions; the log names them" if count else None
+            )
 
     def lacks(self, grant: Grant) -> bool:
         """Return whether the last check found that the account lacks an optional permission."""
@@ -266,3 +312,10 @@ class Participant:
 def runtime_of(participant: Participant) -> Runtime:
     """Return the runtime of a service or a client: for tools."""
     return participant._runtime  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a service shows its users no runtime
+
+
+def _callers_of(options: Options, binding: Binding | None) -> Callers:
+    if options.callers is None:
+        return "open"
+    is_file = isinstance(options.callers, CallersFile)
+    return "keys" if binding is None or is_file else "control-plane"

@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from pydantic import JsonValue
 from trellis_nats import Binding, Credentials, Options, Permissions, parse_binding
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.streams import create_consumer, create_stream
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.testing import NatsServer
 
+from tests.support.deployment import create_job_resources, job_lines
 from tests.support.depot import accounts
 from tests.support.versions import binary_of
 
@@ -70,18 +69,7 @@ JOBS: Final = _jobs()
 PACK: Final[QueueBinding] = JOBS.queues["pack"]
 
 PLATFORM: Final = Permissions(
-    publish=(
-        f"trellis.jobs.{_SERVICE}.>",
-        f"trellis.jobs.workers.{_SERVICE}.>",
-        *(f"{queue.publish_prefix}.>" for queue in JOBS.queues.values()),
-        "$JS.API.DIRECT.GET.JOBS",
-        "$JS.API.DIRECT.GET.JOBS.>",
-        "$JS.API.STREAM.MSG.GET.JOBS",
-        "$JS.API.CONSUMER.INFO.JOBS_WORK.>",
-        "$JS.API.CONSUMER.MSG.NEXT.JOBS_WORK.>",
-        "$JS.ACK.JOBS_WORK.>",
-        "$JS.API.INFO",
-    ),
+    publish=(*job_lines(JOBS), "$JS.API.INFO"),
     subscribe=(
         "_INBOX.0EqyMnQrtKs6E2i9.>",
         *(f"{queue.publish_prefix}.*.*" for queue in JOBS.queues.values()),
@@ -112,51 +100,6 @@ async def platform_server(
         config = f'{allowed}], deny: ["{denied}"] }}{end[3:]}{rest}'
     async with NatsServer(config=config, binary=binary) as server:
         root = await Connection.open(server.url, settings=ConnectionSettings(user="root", password="root"))  # noqa: S106
-        await _create(root)
+        await create_job_resources(root, JOBS)
         await root.close()
         yield server
-
-
-async def _create(root: Connection) -> None:
-    await create_stream(
-        root,
-        {"name": "JOBS", "subjects": ["trellis.jobs.>"], "allow_direct": True, "num_replicas": 1},
-    )
-    sources: list[JsonValue] = [
-        {
-            "name": "JOBS",
-            "subject_transforms": [{"src": f"trellis.jobs.*.*.*.{event}", "dest": "trellis.work.$1.$2"}],
-        }
-        for event in ("created", "retried")
-    ]
-    await create_stream(
-        root,
-        {
-            "name": "JOBS_WORK",
-            "subjects": ["trellis.work.>"],
-            "retention": "workqueue",
-            "sources": sources,
-        },
-    )
-    await create_stream(
-        root,
-        {
-            "name": "JOBS_ADVISORIES",
-            "subjects": ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS_WORK.>"],
-            "max_age": timedelta(days=7) // timedelta(microseconds=1) * 1000,
-        },
-    )
-    for queue in JOBS.queues.values():
-        await create_consumer(
-            root,
-            "JOBS_WORK",
-            {
-                "durable_name": queue.consumer_name,
-                "filter_subject": queue.work_subject,
-                "ack_policy": "explicit",
-                "ack_wait": queue.ack_wait_ms * 1_000_000,
-                "max_deliver": queue.max_deliver,
-                "max_ack_pending": queue.concurrency,
-                "backoff": [step * 1_000_000 for step in queue.backoff_ms],
-            },
-        )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from trellis_nats import Permissions
     from trellis_nats.grants import Role
+    from trellis_nats.runtime import Callers
 
 __all__ = ["app"]
 
@@ -36,6 +37,19 @@ InboxPrefix = Annotated[
     str | None,
     typer.Option(help="The prefix of the subjects on which answers arrive, if it is not the usual one."),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PUBLIC",
+        help="The public key of a program that signs its calls: answers arrive in the inbox of the key.",
+    ),
+]
+CallersMode = Annotated[
+    str,
+    typer.Option(
+        metavar="MODE", help="How the service checks who calls: open (not at all), keys or control-plane."
+    ),
+]
 Domain = Annotated[str | None, typer.Option(help="The domain of the JetStream that is used.")]
 ApiPrefix = Annotated[
     str | None, typer.Option(help="The prefix of JetStream's API, where it is not $JS.API.")
@@ -52,6 +66,8 @@ app = typer.Typer(
 def permissions_command(
     roles: Roles,
     packages: Packages,
+    session_key: Key = None,
+    callers: CallersMode = "open",
     inbox_prefix: InboxPrefix = None,
     domain: Domain = None,
     api_prefix: ApiPrefix = None,
@@ -76,6 +92,8 @@ def permissions_command(
             joined |= permissions(
                 load_client(package) if role == "client" else load_service(package),
                 cast("Role", role),  # `permissions` checks it
+                session_key=session_key,
+                callers=cast("Callers", callers),  # likewise
                 inbox_prefix=inbox_prefix,
                 jetstream_domain=domain,
                 jetstream_api_prefix=api_prefix,

@@ -226,6 +226,19 @@ class Connection:
         """Pass each permission error to `handler` first; True means that it is handled. Return the remover."""
         return self._permission_errors.add_handler(handler)
 
+    def on_publish_denied(
+        self, subject: str, callback: Callable[[PermissionDenied], None]
+    ) -> Callable[[], None]:
+        """Call `callback` when the server refuses a message to a subject. Return the remover."""
+        denied = PermissionViolation("publish to", subject.lower())
+
+        def take(violation: PermissionViolation) -> bool:
+            if violation == denied:
+                callback(PermissionDenied("publish to", subject))
+            return violation == denied
+
+        return self.on_permission_error(take)
+
     def probe(self) -> None:
         """Ping the server. The link ends, and is replaced, if the server does not answer within 2 s."""
         if (link := self.link) is not None:

@@ -76,16 +76,22 @@ class PermissionErrors:
         violation = self._as_sent(parse_violation(text))
         if violation is None:
             _log.error("the server reports: %s", text, extra=log_fields(LogEvent.PERMISSION_DENIED))
-        elif any(handler(violation) for handler in self._handlers):
             return
-        elif violation.operation == "subscribe to":
+        is_handled = False
+        for handler in tuple(self._handlers):  # several may wait for one subject: each learns it
+            is_handled = handler(violation) or is_handled
+        if violation.operation == "publish to":
+            is_handled = self._on_publish(violation.subject) or is_handled
+        if is_handled:
+            return
+        if violation.operation == "subscribe to":
             subject, is_new, is_repeated = self._on_subscription(violation.subject)
             if is_new and subject not in self._refused:
                 self._refused.append(subject)
             level = logging.DEBUG if is_repeated else logging.ERROR
             extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)
             _log.log(level, 'the account may not subscribe to "%s"', subject, extra=extra)
-        elif not self._on_publish(violation.subject):
+        else:
             subject = violation.subject
             kind = ".".join(subject.split(".")[:_KIND_TOKENS])
             extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)

@@ -11,9 +11,9 @@ from trellis_nats.auth.ed25519 import KEY_BYTES, load_key
 from trellis_nats.auth.owned_files import find_fault_of_secret, read_owned
 from trellis_nats.errors import ConfigurationError
 
-__all__ = ["SessionKey"]
+__all__ = ["SessionKey", "inbox_prefix_of", "key_token"]
 
-_INBOX_CHARACTERS: Final = 16
+_TOKEN_CHARACTERS: Final = 16
 _FILE_MAX: Final = 4096
 """Bytes of a file with a seed: one line of 43 characters, and comments."""
 _WRONG_SEED: Final = "the seed of a session key is 43 characters of A-Z a-z 0-9 _ -, without padding"
@@ -112,4 +112,9 @@ class SessionKey:
 
 def inbox_prefix_of(session_key: str) -> str:
     """Return the prefix of the inboxes of the program with a public key (reference, 5.1)."""
-    return f"_INBOX.{session_key[:_INBOX_CHARACTERS]}"
+    return f"_INBOX.{key_token(session_key)}"
+
+
+def key_token(session_key: str) -> str:
+    """Return what stands for the program with a public key in subjects: the beginning of the key."""
+    return session_key[:_TOKEN_CHARACTERS]

@@ -85,7 +85,7 @@ class _EndpointSurface(Surface, Generic[RequestT, EventT]):
     def grants(self, binding: Binding, role: Role) -> Iterable[Grant]:
         if role != "worker":
             return ()
-        return serve_grants(self._spec, self._runtime.contract.name, at_start=self.registration.at_start)
+        return serve_grants(self._runtime, self._spec, at_start=self.registration.at_start)
 
     @override
     def is_served(self) -> bool:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trellis_nats._calls.grants import check_grants, many_answers_grants
 from trellis_nats.grants import Grant, Probe, StartCheck, publish, subscribe
+from trellis_nats.runtime import Runtime
 from trellis_nats.specs import FeedSpec
 
 __all__ = ["open_grants", "serve_grants", "trace_subject"]
 
 
-def serve_grants(
-    feed: FeedSpec, service: str, *, at_start: StartCheck = StartCheck.REQUIRED
-) -> Iterator[Grant]:
-    """To serve a feed.
-
-    `allow_responses` allows one answer to each call, for some minutes: a feed has many, for as long as it is open. So the
-    service may publish to the inboxes of the service's clients.
-    """
+def serve_grants(runtime: Runtime, feed: FeedSpec, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To serve a feed."""
     yield subscribe(feed.subject, f"serve feed {feed.name}", at_start=at_start)
-    yield publish(f"_INBOX_{service}.client.>", f"send the events of feed {feed.name}", at_start=at_start)
+    yield from many_answers_grants(
+        runtime, feed.subject, f"send the events of feed {feed.name}", at_start=at_start
+    )
+    yield from check_grants(runtime, at_start=at_start)
     # Without these, a subscriber of another runtime that is gone is noticed only at the next event.
     optional = StartCheck.SKIPPED if at_start is StartCheck.SKIPPED else StartCheck.OPTIONAL
-    traces = trace_subject(service, "*", "*")
+    traces = trace_subject(runtime.contract.name, "*", "*")
     yield publish(traces, f"ask whether a subscriber of feed {feed.name} is still there", at_start=optional)
     yield subscribe(
         traces, f"learn whether a subscriber of feed {feed.name} is still there", at_start=optional

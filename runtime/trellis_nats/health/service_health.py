@@ -47,6 +47,7 @@ class Health:
         self._is_client = is_client
         self._connection: Connection | None = None
         self._phase = Phase.IDLE
+        self._limits: str | None = None
         self._user_checks: dict[str, UserCheck] = {}
         self._reserved: list[str] = []
         self._followed: list[Callable[[], CheckResult]] = []
@@ -121,6 +122,10 @@ class Health:
         """Add a built-in check whose result is known without asking."""
         self._followed.append(check)
 
+    def limit(self, reason: str | None) -> None:
+        """Say in the check `service` why the service does less than it could, though it works. None: it does all."""
+        self._limits = reason
+
     def reserve(self, prefix: str) -> None:
         """Reserve the names that begin with a prefix for the checks of a surface."""
         self._reserved.append(prefix)
@@ -148,6 +153,7 @@ class Health:
             ok=ok,
             latency=timedelta(0),
             error=None if ok else self._phase.value,
+            summary=self._limits,
             critical=False,
         )
 

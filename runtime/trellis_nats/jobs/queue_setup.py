@@ -94,12 +94,18 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
         """The queue's names and numbers on the server.
 
         Raises:
-            ConfigurationError: the binding that was given does not have the queue.
+            ConfigurationError: the binding that was given does not have the queue, or not its concurrency key.
         """
         jobs = self._runtime.binding.jobs
         binding = None if jobs is None else jobs.queues.get(self._spec.name)
         if binding is None:
             raise ConfigurationError(f'the binding has no queue "{self._spec.name}"')
+        if self._spec.key is not None and binding.key_concurrency is None:
+            raise ConfigurationError(
+                f'queue "{self._spec.name}" has a concurrency key in the contract, and none in the binding: its control '
+                "plane does not keep jobs of one key apart, so they would run at the same time; leave the key out of the "
+                "contract, or run the service where keys are known"
+            )
         return binding
 
     def connected_jobs(self) -> tuple[Connection, JobsBinding]:

@@ -180,9 +180,7 @@ class EndpointSurface(Surface):
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
         """Return what serving the operation needs."""
         if role == "worker":
-            yield from serve_grants(
-                self._spec, self._runtime.contract.name, at_start=self._registration.at_start
-            )
+            yield from serve_grants(self._runtime, self._spec, at_start=self._registration.at_start)
 
     @override
     def is_served(self) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trellis_nats._calls.grants import check_grants, many_answers_grants
 from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats.grants import Grant, Probe, StartCheck, api, publish, subscribe
+from trellis_nats.runtime import Runtime
 from trellis_nats.specs import OperationSpec
 
-__all__ = ["call_grants", "purge_grant", "serve_grants", "store_grants"]
+__all__ = ["call_grants", "create_grants", "purge_grant", "serve_grants", "store_grants"]
 
 
 def store_grants(bucket: str, *, at_start: StartCheck) -> Iterator[Grant]:
@@ -22,6 +24,16 @@ def store_grants(bucket: str, *, at_start: StartCheck) -> Iterator[Grant]:
         yield api(subject, f"follow the operations in bucket {bucket}", at_start=at_start)
 
 
+def create_grants(bucket: str) -> Iterator[Grant]:
+    """To create the bucket, where a control plane leaves that to the service. Connecting finds out, not the start."""
+    for request in ("INFO", "CREATE"):
+        yield api(
+            f"STREAM.{request}.{kv_stream(bucket)}",
+            f"create bucket {bucket} unless it exists",
+            at_start=StartCheck.SKIPPED,
+        )
+
+
 def purge_grant(bucket: str, *, at_start: StartCheck) -> Grant:
     """To purge the operations that ended long enough ago. Without it they stay."""
     return api(
@@ -29,17 +41,17 @@ def purge_grant(bucket: str, *, at_start: StartCheck) -> Grant:
     )
 
 
-def serve_grants(operation: OperationSpec, service: str, *, at_start: StartCheck) -> Iterator[Grant]:
-    """To serve an operation.
-
-    `allow_responses` allows one answer to each call, for some minutes: a watch has many, for as long as the operation
-    runs. So the service may publish to the inboxes of the service's clients.
-    """
+def serve_grants(runtime: Runtime, operation: OperationSpec, *, at_start: StartCheck) -> Iterator[Grant]:
+    """To serve an operation. A watch has many answers."""
     for subject in (operation.subject, operation.control_subject):
         yield subscribe(subject, f"serve operation {operation.name}", at_start=at_start)
-    yield publish(
-        f"_INBOX_{service}.client.>", f"answer the callers of operation {operation.name}", at_start=at_start
+    yield from many_answers_grants(
+        runtime,
+        operation.control_subject,
+        f"answer the callers of operation {operation.name}",
+        at_start=at_start,
     )
+    yield from check_grants(runtime, at_start=at_start)
 
 
 def call_grants(operation: OperationSpec) -> Iterator[Grant]:

@@ -17,7 +17,7 @@ from trellis_nats.binding import Binding, OperationsBinding
 from trellis_nats.errors import TransportError
 from trellis_nats.grants import Grant, Role, StartCheck
 from trellis_nats.operations.execution import OperationExecution, Upload
-from trellis_nats.operations.grants import purge_grant, store_grants
+from trellis_nats.operations.grants import create_grants, purge_grant, store_grants
 from trellis_nats.operations.lease import LeaseTiming, RunnerLease
 from trellis_nats.operations.model.record import JobAttachment
 from trellis_nats.operations.model.states import OperationState
@@ -83,12 +83,12 @@ class OperationsHost(Surface):
     @override
     def local_binding(self, service: str) -> Binding:
         """Return the name of the bucket."""
-        return Binding(operations=OperationsBinding(bucket=f"trellis_operations_{service}"))
+        return Binding(operations=OperationsBinding(bucket=_bucket_of(service)))
 
     @override
     def requirements(self, binding: Binding) -> Iterator[BucketRequirement]:
-        """Return the bucket."""
-        yield BucketRequirement(bucket=self._bucket_name(binding), history=_HISTORY)
+        """Return the bucket, which control planes leave to the service."""
+        yield BucketRequirement(bucket=self._bucket_name(binding), history=_HISTORY, is_own=True)
 
     @override
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
@@ -97,6 +97,8 @@ class OperationsHost(Surface):
             at_start = StartCheck.REQUIRED if self.serves else StartCheck.SKIPPED
             yield from store_grants(self._bucket_name(binding), at_start=at_start)
             yield self._purge_grant(binding)
+            if self._runtime.has_given_binding:
+                yield from create_grants(self._bucket_name(binding))
 
     def _purge_grant(self, binding: Binding) -> Grant:
         is_asked = self.serves and self._kept is not None
@@ -110,7 +112,7 @@ class OperationsHost(Surface):
     def _bucket_name(self, binding: Binding) -> str:
         if binding.operations is not None:
             return binding.operations.bucket
-        return f"trellis_operations_{self._runtime.contract.name}"
+        return _bucket_of(self._runtime.own_token)
 
     # --- what it offers --------------------------------------------------------------------------------------------
 
@@ -298,3 +300,7 @@ class OperationsHost(Surface):
             kind = self._kinds.get(stored.record.snapshot.operation)
             if kind is not None:
                 kind.runner.receive(stored)
+
+
+def _bucket_of(owner: str) -> str:
+    return f"trellis_operations_{owner}"

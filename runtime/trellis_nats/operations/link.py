@@ -23,7 +23,7 @@ from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
 from trellis_nats._versions import ContractVersion
 from trellis_nats.auth import Signer
-from trellis_nats.errors import InvalidPayload, NoResponders, RequestTimeout, RpcError
+from trellis_nats.errors import InvalidPayload, NoResponders, PermissionDenied, RequestTimeout, RpcError
 from trellis_nats.operations.frames import (
     ACTIONS,
     ControlRequest,
@@ -136,13 +136,17 @@ class OperationLink:
             NoResponders: no process serves the operation.
             RequestTimeout: no answer came in time.
             NotConnected: there was no connection in time.
+            PermissionDenied: the account may not send the request.
             WatchLost: the connection was lost meanwhile.
         """
         connection = self._runtime.connection
         frames = WatchFrames(self)
         inbox = connection.new_inbox()
         subscription = connection.subscribe(inbox, frames.put)
-        remove = connection.on_disconnect(frames.lose)
+        removers = (
+            connection.on_disconnect(frames.lose),
+            connection.on_publish_denied(self.spec.control_subject, frames.deny),
+        )
         try:
             due = connection.loop.time() + self.timeout.total_seconds()
             subject, data = self.spec.control_subject, write_control(asked)
@@ -152,7 +156,8 @@ class OperationLink:
             await frames.wait_first(due)
             yield frames
         finally:
-            remove()
+            for remove in removers:
+                remove()
             await subscription.unsubscribe()
 
     def read(self, message: Message) -> Frame:
@@ -211,6 +216,7 @@ class WatchFrames:
         self._frames: deque[Message] = deque()
         self._bytes = 0
         self._lost: str | None = None
+        self._denied: PermissionDenied | None = None
         self._changed = asyncio.Event()
         self._last_arrival = asyncio.get_running_loop().time()
         self.has_keepalive = False
@@ -234,17 +240,23 @@ class WatchFrames:
         self._lost = self._lost or reason
         self._changed.set()
 
+    def deny(self, denial: PermissionDenied) -> None:
+        """Fail, because the request was refused. A watch that is open goes on."""
+        self._denied = denial
+        self._changed.set()
+
     async def wait_first(self, due: float) -> None:
         """Wait for the first frame.
 
         Raises:
             NoResponders: no process serves the operation.
             RequestTimeout: none came in time.
+            PermissionDenied: the account may not ask.
             WatchLost: the connection was lost.
         """
         try:
             async with asyncio.timeout_at(due):
-                await self._wait()
+                await self._wait(is_first=True)
         except TimeoutError:
             raise RequestTimeout(f'no answer from operation "{self._link.spec.name}"') from None
         if self._frames[0].status == NO_RESPONDERS:
@@ -276,8 +288,10 @@ class WatchFrames:
             if not isinstance(frame, KeepaliveFrame):
                 return frame
 
-    async def _wait(self) -> None:
+    async def _wait(self, *, is_first: bool = False) -> None:
         while not self._frames:
+            if is_first and self._denied is not None:
+                raise self._denied
             if self._lost is not None:
                 raise WatchLost(self._lost)
             self._changed.clear()

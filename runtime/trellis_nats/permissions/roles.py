@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._nats.jetstream.kv import kv_publish_subject
+from trellis_nats.auth.session_key import inbox_prefix_of
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import Grant, Probe, Role, StartCheck, api, publish, subscribe
 from trellis_nats.permissions.config import Permissions
@@ -78,13 +79,14 @@ def inbox_prefix(runtime: Runtime) -> str:
     Raises:
         ConfigurationError: `Options.inbox_prefix` is not a valid prefix of subjects, or not below that of the session key.
     """
-    chosen, key = runtime.options.inbox_prefix, runtime.options.session_key
+    chosen, key = runtime.options.inbox_prefix, runtime.session_key
     if key is not None:
+        of_key = inbox_prefix_of(key)
         if chosen is None:
-            return key.inbox_prefix
-        if not f"{chosen}.".startswith(f"{key.inbox_prefix}."):
+            return of_key
+        if not f"{chosen}.".startswith(f"{of_key}."):
             raise ConfigurationError(
-                f'inbox_prefix "{chosen}" is not below "{key.inbox_prefix}": services answer a program that signs '
+                f'inbox_prefix "{chosen}" is not below "{of_key}": services answer a program that signs '
                 "only there; leave it out, or choose a longer one"
             )
     elif chosen is None:
@@ -99,7 +101,7 @@ def inbox_prefix(runtime: Runtime) -> str:
 def _inbox_prefixes(runtime: Runtime, role: Role) -> tuple[str, ...]:
     """Return the inboxes of a role. A viewer has no part in those where answers to workers and operators arrive."""
     own = inbox_prefix(runtime)
-    is_chosen = runtime.options.inbox_prefix is not None
+    is_chosen = runtime.options.inbox_prefix is not None or runtime.session_key is not None
     match role:
         case "viewer":
             return (own if is_chosen else VIEWER_INBOX,)

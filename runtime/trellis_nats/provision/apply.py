@@ -37,6 +37,7 @@ async def provision(
     requirements: Iterable[Requirement],
     *,
     create: bool,
+    create_own: bool = False,
     replicas: int = 1,
     max_bytes: int | None = None,
     contract: Contract | None = None,
@@ -44,11 +45,10 @@ async def provision(
     """Make sure that everything required exists. Several processes may do so at the same time.
 
     With `create`, what is missing is created, on `replicas` servers, each with a limit of `max_bytes`, and marked with the
-    `contract` where it follows one. What exists is
-    not altered, except that atomic batches are switched on where they are required, and the account may: that is safe,
-    and can be undone. An account that may not look up streams, as a worker's may not, verifies its buckets only. What is
-    optional is looked up only to create it. So are consumers: only the process that pulls needs one, and verifies it when it
-    starts (`require_consumer`).
+    `contract` where it follows one; with `create_own`, what no control plane creates. What exists is not altered, except
+    that atomic batches are switched on where they are required, and the account may: that is safe, and can be undone. An
+    account that may not look up streams, as a worker's may not, verifies its buckets only. What is optional is looked up only
+    to create it. So are consumers: only the process that pulls needs one, and verifies it when it starts.
 
     Returns:
         Whether the account may look up the streams.
@@ -66,11 +66,12 @@ async def provision(
     may_look_up = True
     try:
         for stream in wanted.streams:
-            if version < stream.since or (stream.is_optional and not create):
+            creates = create or (create_own and stream.is_own)
+            if version < stream.since or (stream.is_optional and not creates):
                 broken.add(stream.name)
                 continue
             found = await _stream_problems(
-                connection, stream, create=create, replicas=replicas, max_bytes=max_bytes, contract=contract
+                connection, stream, create=creates, replicas=replicas, max_bytes=max_bytes, contract=contract
             )
             may_look_up = may_look_up and found is not None
             if found or found is None:  # an account without the look-up does not create consumers either

@@ -21,6 +21,7 @@ __all__ = [
     "consumer_remarks",
     "filters_of",
     "foreign_traits",
+    "is_as_platform",
     "shown",
     "stream_deviations",
     "stream_differences",
@@ -107,6 +108,13 @@ def foreign_traits(wanted: ConsumerRequirement, existing: Config) -> list[str]:
         "server must do neither"
     )
     return _sentences(wanted, [text])
+
+
+def is_as_platform(wanted: ConsumerRequirement, existing: Config) -> bool:
+    """Return whether a consumer is as the control plane of other runtimes makes it from the binding of this process."""
+    return bool(wanted.as_platform) and not any(
+        values_differ(setting, wanted.as_platform, existing) for setting in wanted.as_platform
+    )
 
 
 def consumer_deviations(wanted: ConsumerRequirement, existing: Config) -> list[str]:

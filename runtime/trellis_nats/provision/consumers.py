@@ -12,7 +12,12 @@ from trellis_nats._nats.jetstream.streams import create_consumer, get_consumer_i
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.contract import Contract
 from trellis_nats.errors import ApiError, PermissionDenied, ProvisioningError
-from trellis_nats.provision.compare import compare_consumer, consumer_deviations, foreign_traits
+from trellis_nats.provision.compare import (
+    compare_consumer,
+    consumer_deviations,
+    foreign_traits,
+    is_as_platform,
+)
 from trellis_nats.provision.plan import consumer_config
 from trellis_nats.provision.requirements import ConsumerRequirement
 from trellis_nats.provision.revision import relate
@@ -69,13 +74,14 @@ def log_oddities(
 ) -> None:
     """Log what a usable consumer has otherwise than required."""
     stated = consumer_deviations(wanted, info.config)
+    level = logging.INFO if is_as_platform(wanted, info.config) else logging.WARNING
     for oddity in oddities:
         fields = log_fields(LogEvent.CONSUMER_DEVIATES, stream=wanted.stream, consumer=wanted.name)
         if oddity in stated:
-            level, remedy = remedy_of(info.config, contract)
-            _log.log(level, "%s; %s", oddity, remedy, extra=fields)
+            stated_level, remedy = remedy_of(info.config, contract)
+            _log.log(stated_level, "%s; %s", oddity, remedy, extra=fields)
         else:
-            _log.warning("%s", oddity, extra=fields)
+            _log.log(level, "%s", oddity, extra=fields)
 
 
 def remedy_of(config: Mapping[str, object], contract: Contract | None) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.kv import kv_stream, kv_subject
 from trellis_nats._nats.jetstream.object_names import chunk_subject, meta_subject, object_stream
+from trellis_nats.binding import GroupBinding, QueueBinding
 from trellis_nats.clock import to_nanoseconds
 
 __all__ = [
@@ -52,6 +53,8 @@ class StreamRequirement:
     is_optional: bool = False
     """Whether the surface can do without it. It is created where the account may; a problem is logged, and nothing is
     refused."""
+    is_own: bool = False
+    """Whether the service creates it even where a control plane provides the rest."""
 
     @property
     def title(self) -> str:
@@ -71,6 +74,8 @@ class ConsumerRequirement:
     """Its configuration in the form of the JetStream API, without the durable name."""
     tolerated: tuple[str, ...] = ("ack_wait", "deliver_policy")
     """The fields that the contract states, and that an existing consumer may have otherwise, as for a stream."""
+    as_platform: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """What the control plane of other runtimes sets from its binding: one that has it is usable as it is, and expected."""
     may_filter_more: bool = False
     """Whether the process that pulls can leave what it does not know to processes of another version."""
     since: tuple[int, int, int] = (0, 0, 0)
@@ -99,6 +104,8 @@ class BucketRequirement:
     """Whether correctness depends on how long values are kept. Else an existing bucket may have another TTL."""
     is_optional: bool = False
     """As `StreamRequirement.is_optional`."""
+    is_own: bool = False
+    """As `StreamRequirement.is_own`."""
 
     @property
     def stream(self) -> StreamRequirement:
@@ -125,6 +132,7 @@ class BucketRequirement:
             ),
             bucket=self.bucket,
             is_optional=self.is_optional,
+            is_own=self.is_own,
         )
 
 
@@ -171,3 +179,12 @@ class ServerFeature:
 
 
 Requirement = StreamRequirement | ConsumerRequirement | BucketRequirement | StoreRequirement | ServerFeature
+
+
+def platform_settings(bound: QueueBinding | GroupBinding) -> dict[str, JsonValue]:
+    """Return what a control plane gives the consumer of a binding; the first step of the backoff replaces its ack wait."""
+    return {
+        "backoff": [to_nanoseconds(step) for step in bound.backoff],
+        "max_deliver": bound.max_deliver,
+        "max_ack_pending": bound.concurrency,
+    }

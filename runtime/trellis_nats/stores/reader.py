@@ -43,6 +43,7 @@ class ObjectReader:
         meta: ObjectMeta,
         *,
         store: str,
+        may_pull: bool,
         find_current: Callable[[], Awaitable[ObjectMeta | None]],
     ) -> None:
         """Prepare.
@@ -52,6 +53,7 @@ class ObjectReader:
             bucket: its name on the server.
             meta: the object.
             store: the name of the store in the contract, for errors.
+            may_pull: whether the account may pull from consumers of the store, as far as is known.
             find_current: reads which object the key has now.
         """
         self._connection = connection
@@ -59,7 +61,7 @@ class ObjectReader:
         self._store = store
         self._find_current = find_current
         self._filter = chunk_subject(bucket, meta.object_id)
-        self._pages = StreamPages(connection, object_stream(bucket), self._filter)
+        self._pages = StreamPages(connection, object_stream(bucket), self._filter, may_pull=may_pull)
         self._is_open = False
         self._lags = 0
 
@@ -122,6 +124,7 @@ class ObjectReader:
                 return await self._pages.read(size)
             except (RequestTimeout, NoResponders, NotConnected):
                 self._is_open = False
+                await asyncio.sleep(_LAG.total_seconds())
 
     async def _check_missing(self) -> None:
         """Find out why the stream has no more chunks, although the object has."""

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.ack_subject import split_ack_subject
-from trellis_nats._nats.jetstream.delivery import Delivery
 from trellis_nats._nats.jetstream.object_names import meta_subject, object_stream
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.repeat_write import repeat_write
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats._nats.jetstream.stream_pages import StreamPages
-from trellis_nats._nats.jetstream.streams import get_last_message_from_leader
+from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message_from_leader
+from trellis_nats._nats.outages import through_outages
 from trellis_nats._nats.read_budget import AnswerSize
-from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
 from trellis_nats.clock import from_unix_nanoseconds, now
-from trellis_nats.errors import ObjectDamaged, ObjectExists, TransportError, WriteUnknown, WrongLastSequence
+from trellis_nats.errors import (
+    ObjectDamaged,
+    ObjectExists,
+    PermissionDenied,
+    TransportError,
+    WriteUnknown,
+    WrongLastSequence,
+)
 from trellis_nats.ids import new_id
 from trellis_nats.stores.meta import ObjectMeta, read_meta, write_deleted, write_meta
 from trellis_nats.stores.object import ObjectInfo
@@ -33,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 _ROLLUP: Final = {"Nats-Rollup": "sub"}
 """The server keeps only the newest record of a key."""
+_POLL: Final = timedelta(milliseconds=250)
+"""The pause between reads of a record that cannot be followed; that of other runtimes."""
 _PAGE: Final = 500
 """How many records are listed at a time, about 200 kB."""
 
@@ -55,12 +66,21 @@ class _Newest:
 class ObjectRecords:
     """Reads and replaces records. Every method may raise the transport errors of `publish_acked`."""
 
-    def __init__(self, connection: Connection, bucket: str, *, store: str, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        bucket: str,
+        *,
+        store: str,
+        timeout: timedelta,
+        may_pull: Callable[[], bool],
+    ) -> None:
         self._connection = connection
         self._bucket = bucket
         self._store = store
         self._stream = object_stream(bucket)
         self._timeout = timeout
+        self._may_pull = may_pull
         self._log_throttle = LogThrottle(_log)
 
     async def find(self, key: str) -> ObjectMeta | None:
@@ -126,29 +146,54 @@ class ObjectRecords:
 
     async def list(self) -> list[ObjectMeta]:
         """Return the objects of all keys. Raises as `StreamPages`."""
-        pages = StreamPages(self._connection, self._stream, meta_subject(self._bucket), latest=True)
-        found: list[ObjectMeta] = []
+        pages = StreamPages(
+            self._connection,
+            self._stream,
+            meta_subject(self._bucket),
+            latest=True,
+            may_pull=self._may_pull(),
+        )
+        newest: dict[str, StoredMessage] = {}
         try:
             await pages.open()
             is_last = False
             while not is_last:
                 messages, is_last = await pages.read(_PAGE)
-                found += [meta for message in messages if (meta := self._delivered(message)) is not None]
+                newest |= {message.subject: message for message in messages}
         finally:
             await pages.close()
-        return found
+        read = (self._read(message.subject, message.data, message.time) for message in newest.values())
+        return [meta for meta in read if meta is not None]
 
     async def wait_for(self, key: str) -> ObjectMeta:
-        """Return the object of a key as soon as there is one. Raises as `follow_stream`."""
+        """Return the object of a key as soon as there is one. Raises as `follow_stream`, but for `PermissionDenied`."""
+        if self._may_pull():
+            with suppress(PermissionDenied):
+                return await self._follow(key)
+        while True:
+            meta = await self._find_through_outages(key)
+            if meta is not None:
+                return meta
+            await asyncio.sleep(_POLL.total_seconds())
+
+    async def _follow(self, key: str) -> ObjectMeta:
         subject = meta_subject(self._bucket, key)
         async with follow_stream(
             self._connection, self._stream, subject, after=None, latest=True
         ) as messages:
             async for message in messages:
-                meta = self._delivered(message)
+                stored = from_unix_nanoseconds(int(split_ack_subject(message.reply)[3]))
+                meta = self._read(message.subject, message.data, stored)
                 if meta is not None:
                     return meta
         raise AssertionError("a stream that is followed does not end")
+
+    async def _find_through_outages(self, key: str) -> ObjectMeta | None:
+        """Return the object of a key; None while there is none, or its record is malformed."""
+        newest = await through_outages(
+            self._connection, partial(self._newest, key), what=meta_subject(self._bucket, key)
+        )
+        return newest.meta
 
     def _require_free(self, key: str, newest: _Newest) -> None:
         if not newest.is_free:
@@ -201,12 +246,10 @@ class ObjectRecords:
         except TransportError:
             return False
 
-    def _delivered(self, message: Message | Delivery) -> ObjectMeta | None:
-        """Read a record that a consumer delivered; None for an object that is deleted, or whose record is malformed."""
-        stored_ns = int(split_ack_subject(message.reply)[3])
-        stored = from_unix_nanoseconds(stored_ns)
+    def _read(self, subject: str, data: bytes, stored: datetime) -> ObjectMeta | None:
+        """Read a record; None for an object that is deleted, or whose record is malformed."""
         try:
-            return read_meta(self._store, message.subject, message.data, stored=stored)
+            return read_meta(self._store, subject, data, stored=stored)
         except ObjectDamaged as error:
             fields = log_fields(LogEvent.VALUE_SKIPPED)
             self._log_throttle.write(

@@ -30,6 +30,7 @@ from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.ids import new_id
 from trellis_nats.runtime import Runtime
 from trellis_nats.specs import StoreSpec
+from trellis_nats.stores.grants import read_grants
 from trellis_nats.stores.meta import CHUNK_BYTES, ObjectMeta, require_key
 from trellis_nats.stores.object import ObjectInfo, StoredObject
 from trellis_nats.stores.reader import ObjectReader, write_digest
@@ -144,7 +145,6 @@ class Store:
         """Return the objects whose key begins with a prefix, sorted by key. Records that are malformed are left out.
 
         Raises:
-            PermissionDenied: the account may not create a consumer on the store.
             TransportError: the server did not answer.
         """
         self._runtime.connection.require_own_loop()
@@ -170,7 +170,6 @@ class Store:
         Raises:
             TimeoutError: `timeout` passed first. None: wait without a limit.
             InvalidObjectKey: no object may have this key.
-            PermissionDenied: the account may not create a consumer on the store.
             NotConnected: the connection was closed.
         """
         self._runtime.connection.require_own_loop()
@@ -299,6 +298,7 @@ class Store:
                 self._binding.name,
                 meta,
                 store=self.spec.name,
+                may_pull=self._may_pull(),
                 find_current=lambda: self._records.find(meta.info.key),
             )
             return reader.chunks()
@@ -316,10 +316,17 @@ class Store:
             raise ConfigurationError(f'the binding has no store "{self.spec.name}"')
         return binding
 
+    def _may_pull(self) -> bool:
+        return not any(map(self._runtime.lacks, read_grants(self._binding)))
+
     @cached_property
     def _records(self) -> ObjectRecords:
         return ObjectRecords(
-            self._runtime.connection, self._binding.name, store=self.spec.name, timeout=self._timeout
+            self._runtime.connection,
+            self._binding.name,
+            store=self.spec.name,
+            timeout=self._timeout,
+            may_pull=self._may_pull,
         )
 
 

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from trellis_nats._calls.headers import is_error
@@ -19,7 +18,14 @@ from trellis_nats._nats.readiness import wait_ready
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.auth import Signer
 from trellis_nats.clock import describe_duration
-from trellis_nats.errors import InvalidPayload, NoResponders, NotConnected, RequestTimeout, TransferError
+from trellis_nats.errors import (
+    InvalidPayload,
+    NoResponders,
+    NotConnected,
+    PermissionDenied,
+    RequestTimeout,
+    TransferError,
+)
 from trellis_nats.stores.object import ObjectInfo
 from trellis_nats.stores.reader import write_digest
 from trellis_nats.transfers.frames import (
@@ -127,11 +133,14 @@ class _Receiver:
         self._signer = signer
         self._frames: deque[Message] = deque()
         self._bytes = 0
-        self._end: TransferError | None = None
+        self._end: TransferError | PermissionDenied | None = None
         self._changed = asyncio.Event()
         self._inbox = connection.new_inbox()
         self._subscription = connection.subscribe(self._inbox, self._put)
-        self._remove_callback = connection.on_disconnect(partial(self._stop, "interrupted"))
+        self._removers = (
+            connection.on_disconnect(lambda: self._stop(TransferError("get", "interrupted"))),
+            connection.on_publish_denied(subject, self._stop),
+        )
 
     async def begin(self, timeout: timedelta) -> Message:
         """Ask for the object, and return the first frame."""
@@ -169,7 +178,8 @@ class _Receiver:
 
     def close(self) -> None:
         """Receive no more frames."""
-        self._remove_callback()
+        for remove in self._removers:
+            remove()
         self._subscription.cancel()
 
     async def _request(self, limit: timedelta) -> Message:
@@ -191,9 +201,9 @@ class _Receiver:
         self._frames.append(message)
         self._bytes += len(message.data)
         if self._bytes > _BYTES_MAX:
-            self._stop("reader_too_slow")
+            self._stop(TransferError("get", "reader_too_slow"))
         self._changed.set()
 
-    def _stop(self, reason: str) -> None:
-        self._end = self._end or TransferError("get", reason)
+    def _stop(self, end: TransferError | PermissionDenied) -> None:
+        self._end = self._end or end
         self._changed.set()

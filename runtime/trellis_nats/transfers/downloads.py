@@ -66,7 +66,7 @@ class Downloads(Surface):
         session_key = session_key_of(context.caller, context.headers)
         grant = new_grant(
             "receive",
-            service=self._runtime.contract.name,
+            self._runtime,
             session_key=session_key,
             transfer_id=new_id(),
             expires_at=now() + LIFE,
@@ -90,7 +90,7 @@ class Downloads(Surface):
         """Return what a worker needs."""
         if role != "worker":
             return ()
-        return serve_download_grants(self._runtime.contract.name, self._name, at_start=self._at_start())
+        return serve_download_grants(self._runtime, self._name, at_start=self._at_start())
 
     @override
     async def start(self) -> None:

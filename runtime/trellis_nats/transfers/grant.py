@@ -11,6 +11,7 @@ from trellis_nats.clock import timestamp
 from trellis_nats.codec import Codec
 from trellis_nats.json_types import AwareDatetime
 from trellis_nats.model import Model
+from trellis_nats.runtime import Runtime
 from trellis_nats.stores.object import ObjectInfo
 
 __all__ = [
@@ -92,29 +93,29 @@ class TransferGrant(Model):
 TRANSFER_GRANT: Final = Codec[TransferGrant](TransferGrant, what="the grant of a transfer")
 
 
-def transfer_subject(direction: Direction, service: str, transfer_id: str) -> str:
+def transfer_subject(direction: Direction, owner: str, transfer_id: str) -> str:
     """Return the subject of a transfer; `*` stands for all of them."""
-    return f"transfer.v1.{_FOLDERS[direction]}.{service}.{transfer_id}"
+    return f"transfer.v1.{_FOLDERS[direction]}.{owner}.{transfer_id}"
 
 
 def new_grant(
     direction: Direction,
+    runtime: Runtime,
     *,
-    service: str,
     session_key: str,
     transfer_id: str,
     expires_at: datetime,
     **more: object,
 ) -> TransferGrant:
-    """Return a grant; `more` are its other members, by their wire names."""
+    """Return a grant of a service; `more` are its other members, by their wire names."""
     return TransferGrant.model_validate(
         {
             "type": "TransferGrant",
             "direction": direction,
-            "service": service,
+            "service": runtime.contract.name,
             "sessionKey": session_key,
             "transferId": transfer_id,
-            "subject": transfer_subject(direction, service, transfer_id),
+            "subject": transfer_subject(direction, runtime.own_token, transfer_id),
             "expiresAt": expires_at,
             "chunkBytes": CHUNK_BYTES,
             **more,

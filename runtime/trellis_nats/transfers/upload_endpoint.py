@@ -115,6 +115,4 @@ class _UploadEndpointSurface(EndpointSurface):
     def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
         yield from super().grants(binding, role)
         if role == "worker":
-            yield from serve_upload_grants(
-                self._runtime.contract.name, self._spec.name, at_start=self.at_start
-            )
+            yield from serve_upload_grants(self._runtime, self._spec.name, at_start=self.at_start)

@@ -69,7 +69,7 @@ class UploadSession:
         optional = {"maxBytes": max_bytes, "contentType": content_type}
         self.grant = new_grant(
             "send",
-            service=runtime.contract.name,
+            runtime,
             session_key=session_key,
             transfer_id=new_id(),
             expires_at=now() + life,

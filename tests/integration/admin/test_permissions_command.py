@@ -51,6 +51,17 @@ async def test_prefixes_are_those_of_the_options() -> None:
     assert ended.out == expected.to_config()
 
 
+async def test_keys_and_the_checks_of_callers_are_those_of_the_function() -> None:
+    key = "0EqyMnQrtKs6E2i9RhXk5tAiSrcaAWuvhSCjMsl3hzc"
+    ended = await run_trellis_here(
+        "permissions", "worker", PACKAGE, "--session-key", key, "--callers", "control-plane"
+    )
+
+    expected = permissions(OrdersService, "worker", session_key=key, callers="control-plane")
+    assert ended.out == expected.to_config()
+    assert "rpc.v1.Auth.Requests.Validate" in ended.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -58,6 +69,8 @@ async def test_prefixes_are_those_of_the_options() -> None:
         (("worker,", PACKAGE), "role must be one of"),
         (("worker", "no_such_package"), "no_such_package cannot be imported"),
         (("worker", PACKAGE, "--inbox-prefix", "a b"), "must be tokens of"),
+        (("worker", PACKAGE, "--session-key", "x"), "session_key is a public key"),
+        (("worker", PACKAGE, "--callers", "key"), "callers must be one of"),
     ],
 )
 async def test_what_cannot_be_printed_is_said_in_a_sentence(arguments: tuple[str, ...], text: str) -> None:

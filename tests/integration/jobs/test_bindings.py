@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from trellis_nats import Binding, ConfigurationError, ProvisioningError, parse_binding
@@ -71,6 +72,28 @@ async def test_a_consumer_that_a_control_plane_made_works_unchanged(nats_server:
             "started",
             "completed",
         ]
+
+
+async def test_a_queue_with_a_key_is_not_used_where_the_binding_has_none(nats_server: NatsServer) -> None:
+    """A control plane that knows no keys would leave jobs of one key to run at the same time."""
+    async with Shop.connect(nats_server.url):
+        pass
+    jobs = renamed().jobs
+    assert jobs is not None
+    unkeyed = jobs.queues["pack"].model_copy(update={"queue_type": "ship"})
+    binding = Binding(jobs=jobs.model_copy(update={"queues": {"ship": unkeyed}}))
+
+    async with Shop.connect(nats_server.url, binding=binding) as shop:
+
+        @shop.jobs.ship.handle
+        async def ship(job: ParcelJob) -> Receipt:
+            return Receipt(total=job.tries)
+
+        for use in (shop.jobs.start_workers, partial(shop.jobs.ship.create, Parcel(number=1))):
+            with pytest.raises(
+                ConfigurationError, match=r'queue "ship" has a concurrency key .* none in the binding'
+            ):
+                await use()
 
 
 def renamed() -> Binding:

@@ -33,6 +33,8 @@ DONE_WITHOUT = (
     *("JOBS_DELAYED", "trellis.delayed.", "Health.Heartbeat", "$KV.JOBS_KEYS_depot.pause.", "job_stacks"),
     ".KV_depot_orders.>",
     ".KV_depot_orders.*",
+    ".OBJ_depot_labels.>",
+    ".OBJ_depot_labels.*",
     "STREAM.PURGE.KV_trellis_operations_depot",
 )
 STREAMS = (

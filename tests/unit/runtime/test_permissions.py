@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import cast
+from typing import Final, cast, get_args
 
 import pytest
 from hypothesis import given
@@ -12,9 +12,11 @@ from trellis_nats import Binding, ConfigurationError, Options, Permissions, perm
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Role, example
 from trellis_nats.permissions.config import covers
+from trellis_nats.runtime import Callers
 
 from tests.support.depot import Depot, DepotClient
 from tests.support.orders import OrdersClient, OrdersService
+from tests.support.shop import Shop
 
 QUEUE = QueueBinding(
     queue_type="pack",
@@ -23,6 +25,8 @@ QUEUE = QueueBinding(
     consumer_name="tr_jobs_x_q1",
 )
 GIVEN = Binding(jobs=JobsBinding(namespace="tr_jobs_x", work_stream="WORK_9", queues={"pack": QUEUE}))
+PUBLIC: Final = "0EqyMnQrtKs6E2i9RhXk5tAiSrcaAWuvhSCjMsl3hzc"
+INBOX: Final = "_INBOX.0EqyMnQrtKs6E2i9"
 TOKENS = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4)
 PATTERNS = st.one_of(TOKENS.map(".".join), TOKENS.map(lambda tokens: ".".join([*tokens, ">"])))
 SUBJECTS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map(".".join)
@@ -107,6 +111,62 @@ def test_an_inbox_that_is_not_a_subject_prefix_is_refused(prefix: str) -> None:
 def test_the_inbox_may_be_chosen() -> None:
     assert Options().inbox_prefix is None
     assert permissions(Depot, "producer", inbox_prefix="_INBOX.shop").subscribe[0] == "_INBOX.shop.>"
+
+
+def test_answers_to_a_program_that_signs_arrive_in_the_inbox_of_its_key() -> None:
+    for role in ("worker", "producer", "operator", "viewer", "auditor", "provisioner"):
+        inboxes = [
+            line
+            for line in permissions(Depot, role, session_key=PUBLIC).subscribe
+            if line.startswith("_INBOX")
+        ]
+        assert inboxes == [f"{INBOX}.>"]
+    assert permissions(DepotClient, "client", session_key=PUBLIC).subscribe[0] == f"{INBOX}.>"
+    longer = permissions(Depot, "worker", session_key=PUBLIC, inbox_prefix=f"{INBOX}.one")
+    assert longer.subscribe[0] == f"{INBOX}.one.>"
+    with pytest.raises(ConfigurationError, match="is not below"):
+        permissions(Depot, "worker", session_key=PUBLIC, inbox_prefix="_INBOX.other")
+
+
+def test_a_service_whose_callers_sign_answers_in_their_inboxes() -> None:
+    names = {mode: permissions(Depot, "worker", callers=mode).publish for mode in get_args(Callers)}
+
+    assert "_INBOX_depot.client.>" in names["open"]
+    assert "_INBOX.*.>" in names["keys"]
+    assert "_INBOX.*.>" in names["control-plane"]
+    assert not [mode for mode in ("keys", "control-plane") if "_INBOX_depot.client.>" in names[mode]]
+    asks = "rpc.v1.Auth.Requests.Validate"
+    assert [mode for mode, publish in names.items() if asks in publish] == ["control-plane"]
+    assert asks not in permissions(Depot, "producer", callers="control-plane").publish
+    assert asks not in permissions(Shop, "worker", callers="control-plane").publish  # it serves nothing
+
+
+def test_what_only_a_service_uses_has_the_name_of_its_key_under_a_control_plane() -> None:
+    local = permissions(Depot, "worker", session_key=PUBLIC)
+    bound = permissions(Depot, "worker", session_key=PUBLIC, binding=GIVEN)
+    token = PUBLIC[:16]
+
+    assert "$KV.trellis_operations_depot.>" in local.publish
+    assert "transfer.v1.upload.depot.*" in local.subscribe
+    assert f"$KV.trellis_operations_{token}.>" in bound.publish
+    assert f"$JS.API.STREAM.CREATE.KV_trellis_operations_{token}" in bound.publish
+    assert {f"transfer.v1.{folder}.{token}.*" for folder in ("upload", "download")} <= {*bound.subscribe}
+    assert not [
+        line for line in (*local.publish, *bound.publish) if "STREAM.CREATE" in line and "depot" in line
+    ]
+
+
+@pytest.mark.parametrize("text", ["", PUBLIC[1:], f"{PUBLIC}=", "*" * 43])
+def test_a_text_that_is_not_a_key_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="session_key is a public key: 43 characters"):
+        permissions(Depot, "worker", session_key=text)
+
+
+def test_an_unknown_way_to_check_callers_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r'callers must be one of "open", "keys", "control-plane", got'
+    ):
+        permissions(Depot, "worker", callers=cast("Callers", "key"))
 
 
 def test_it_is_written_as_a_server_reads_it() -> None:

@@ -10,7 +10,7 @@ from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.binding import GroupBinding
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.provision import compare_consumer
-from trellis_nats.provision.requirements import ConsumerRequirement
+from trellis_nats.provision.requirements import ConsumerRequirement, platform_settings
 
 __all__ = ["group_consumer", "problem_of"]
 
@@ -36,6 +36,7 @@ def group_consumer(group: GroupBinding) -> ConsumerRequirement:
             "max_ack_pending": group.concurrency,
         },
         tolerated=("ack_wait", "deliver_policy", "max_ack_pending"),
+        as_platform=platform_settings(group),
         may_filter_more=True,
     )
 

@@ -26,6 +26,7 @@ from trellis_nats.provision.requirements import (
     Requirement,
     ServerFeature,
     StreamRequirement,
+    platform_settings,
 )
 
 __all__ = ["SCHEDULES_SINCE", "due_consumer", "job_requirements", "work_consumer"]
@@ -87,6 +88,7 @@ def work_consumer(work_stream: str, queue: QueueBinding) -> ConsumerRequirement:
             "max_deliver": _MAX_DELIVER,
             "max_ack_pending": _MAX_ACK_PENDING,
         },
+        as_platform=platform_settings(queue),
     )
 
 
