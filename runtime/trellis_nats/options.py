@@ -141,7 +141,7 @@ class Options:
     session_key: SessionKey | None = None
     """Signs every call of this program, so that services which check signatures know who calls. None: calls are not signed."""
     callers: Authority | None = field(default=None, repr=False)
-    """Who may call this service: every call must then be signed. None: open mode, calls are not checked."""
+    """Who may call this service, for instance a `CallersFile`: every call must then be signed. None: open mode, calls are not checked."""
     credentials: Credentials | CredentialsFunction | None = field(default=None, repr=False)
     """How to log in: the credentials, or a function that returns them.
 

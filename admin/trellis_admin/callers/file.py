@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -61,6 +60,8 @@ def edit(path: Path, *, may_create: bool = False) -> Generator[Entries]:
 
 @contextmanager
 def _lock(folder: Path) -> Generator[None]:
+    import fcntl  # noqa: PLC0415 - Windows does not have it, and other commands need not fail there
+
     # The folder, because the file is replaced by another one.
     try:
         handle = os.open(folder, os.O_RDONLY)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from trellis_nats.auth.base64url import decode_base64url, encode_base64url
-from trellis_nats.auth.ed25519 import KEY_BYTES, load_key
+from trellis_nats.auth.ed25519 import KEY_BYTES, load_key, require_ed25519
 from trellis_nats.auth.owned_files import find_fault_of_secret, read_owned
 from trellis_nats.errors import ConfigurationError
 
@@ -64,10 +64,17 @@ class SessionKey:
         Raises:
             ConfigurationError: the file is missing or can be read by others, or has something else; no text shows what.
         """
-        path = Path(path)
-        what = "the file of a session key"
-        data, _ = read_owned(path, what=what, size_max=_FILE_MAX, find_fault=find_fault_of_secret)
-        return cls._read(f"{what} {path}", data.decode(errors="replace"))
+        require_ed25519()
+        what, path = "the file of a session key", Path(path)
+        # No variable of this frame has the text: tools that report errors show variables.
+        read = cls._read(
+            read_owned(path, what=what, size_max=_FILE_MAX, find_fault=find_fault_of_secret)[0].decode(
+                errors="replace"
+            )
+        )
+        if isinstance(read, str):
+            raise ConfigurationError(f"{what} {path} {read}")
+        return read
 
     @classmethod
     def from_environment(cls, name: str) -> SessionKey:
@@ -76,24 +83,28 @@ class SessionKey:
         Raises:
             ConfigurationError: the variable is not set, or has something else; no text shows what.
         """
-        text = os.environ.get(name)
-        if text is None:
+        require_ed25519()
+        if name not in os.environ:
             raise ConfigurationError(
                 f"environment variable {name} is not set: it must have the seed of a session key"
             )
-        return cls._read(f"environment variable {name}", text)
+        read = cls._read(os.environ[name])
+        if isinstance(read, str):
+            raise ConfigurationError(f"environment variable {name} {read}")
+        return read
 
     @classmethod
-    def _read(cls, where: str, text: str) -> SessionKey:
+    def _read(cls, text: str) -> SessionKey | str:
+        """Return the key of a text, or what is wrong with it."""
         lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
         if not lines:
-            raise ConfigurationError(f"{where} is empty: trellis callers new writes a key")
+            return "is empty: trellis callers new writes a key"
         if len(lines) > 1:
-            raise ConfigurationError(f"{where} has {len(lines)} lines with text: a seed is one")
+            return f"has {len(lines)} lines with text: a seed is one"
         try:
             return cls(decode_base64url(lines[0], size=KEY_BYTES))
         except ValueError:
-            raise ConfigurationError(f"{where} has something else than a seed: {_WRONG_SEED}") from None
+            return f"has something else than a seed: {_WRONG_SEED}"
 
     @property
     def seed(self) -> str:
