@@ -69,7 +69,8 @@ NAV: Final = (
                 "In production",
                 (
                     *("guides/deploying.md", "guides/nats-server.md", "guides/security.md"),
-                    *("guides/permissions.md", "guides/health.md", "guides/operating.md"),
+                    *("guides/control-plane.md", "guides/permissions.md", "guides/health.md"),
+                    "guides/operating.md",
                     *("guides/tracing.md", "guides/metrics.md"),
                 ),
             ),

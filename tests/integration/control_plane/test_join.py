@@ -140,7 +140,7 @@ async def test_a_package_without_its_manifest_is_named(plane: ControlPlane) -> N
 @pytest.mark.parametrize(
     "options", [Options(session_key=KEY), Options(credentials=Credentials(nkey_seed_file=Path("seed")))]
 )
-async def test_what_the_control_plane_decides_is_no_option(options: Options) -> None:
+async def test_the_options_leave_out_what_the_control_plane_decides(options: Options) -> None:
     with pytest.raises(ConfigurationError, match="cannot be given to `join`"):
         async with MemberService.join("http://127.0.0.1:1", key=KEY, options=options):
             pass
