@@ -39,6 +39,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     streams.check_keys_ttl,
     queues.check_backoff,
     queues.check_max_deliver,
+    queues.check_platform,
     queues.check_consumer_filters,
     queues.check_two_ack_waits,
     queues.check_max_ack_pending,

@@ -213,6 +213,7 @@ class _Collecting:
                 QueueFacts(
                     service=place[0],
                     queue=place[1],
+                    consumer=name,
                     work=info,
                     work_stream=WORK_STREAM,
                     due=due.get(name),

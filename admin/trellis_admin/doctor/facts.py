@@ -101,6 +101,8 @@ class QueueFacts:
 
     service: str
     queue: str
+    consumer: str
+    """The name of its consumers."""
     work: ConsumerInfo
     work_stream: str
     due: ConsumerInfo | None = None
@@ -112,6 +114,11 @@ class QueueFacts:
     def name(self) -> str:
         """What texts call it."""
         return f"{self.service}/{self.queue}"
+
+    @property
+    def is_of_platform(self) -> bool:
+        """Whether a control plane named its consumers. It chooses their settings too, and makes no bucket for the queue."""
+        return self.consumer != f"{self.service}__{self.queue}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ __all__ = [
     "check_max_ack_pending",
     "check_max_deliver",
     "check_pauses",
+    "check_platform",
     "check_removed_queues",
     "check_stale",
     "check_two_ack_waits",
@@ -44,14 +45,10 @@ _DIED_MANY: Final = 10
 _STEPS_SHOWN: Final = 3
 
 
-def _durable(queue: QueueFacts) -> str:
-    return f"{queue.service}__{queue.queue}"
-
-
 def check_backoff(facts: Facts) -> Iterator[Finding]:
     """A consumer delays retries itself, which replaces its ack wait."""
     for queue in facts.queues:
-        if queue.work.backoff:
+        if queue.work.backoff and not queue.is_of_platform:
             steps = ", ".join(f"{step.total_seconds():g} s" for step in queue.work.backoff[:_STEPS_SHOWN])
             yield Finding(
                 check="consumer-backoff",
@@ -60,21 +57,36 @@ def check_backoff(facts: Facts) -> Iterator[Finding]:
                 text=f"the consumer has a backoff ({steps}), which replaces the ack wait: a job that runs longer is delivered to a "
                 "second worker. Another runtime or a person created it",
                 remedy="stop the workers of the queue, delete the consumer with "
-                f"`nats consumer rm {queue.work_stream} {_durable(queue)}`, and run `trellis provision apply PACKAGE`",
+                f"`nats consumer rm {queue.work_stream} {queue.consumer}`, and run `trellis provision apply PACKAGE`",
             )
 
 
 def check_max_deliver(facts: Facts) -> Iterator[Finding]:
     """A consumer stops delivering a job after some deliveries."""
     for queue in facts.queues:
-        if queue.work.max_deliver > 0:
+        if queue.work.max_deliver > 0 and not queue.is_of_platform:
             yield Finding(
                 check="consumer-max-deliver",
                 severity=Severity.FAULT,
                 subject=queue.name,
                 text=f"the consumer has max_deliver {queue.work.max_deliver}: after so many deliveries the server delivers a job no "
                 "more, and it never ends. Here the worker counts attempts",
-                remedy=f"run `nats consumer edit {queue.work_stream} {_durable(queue)} --max-deliver=-1`",
+                remedy=f"run `nats consumer edit {queue.work_stream} {queue.consumer} --max-deliver=-1`",
+            )
+
+
+def check_platform(facts: Facts) -> Iterator[Finding]:
+    """A control plane made the consumer, from its binding."""
+    for queue in facts.queues:
+        if queue.is_of_platform:
+            wait = queue.work.backoff[0] if queue.work.backoff else queue.work.ack_wait
+            yield Finding(
+                check="control-plane",
+                severity=Severity.HINT,
+                subject=queue.name,
+                text=f"a control plane made consumer {queue.consumer}: its ack wait is {_seconds(wait)}, and it has max_deliver "
+                f"{queue.work.max_deliver} and max_ack_pending {queue.work.max_ack_pending}",
+                remedy="change the contract, and let the control plane apply it; do not edit the consumer",
             )
 
 
@@ -95,7 +107,7 @@ def check_consumer_filters(facts: Facts) -> Iterator[Finding]:
                 severity=Severity.FAULT,
                 subject=queue.name,
                 text=f"the consumer {' and '.join(problems)}",
-                remedy=f"delete it with `nats consumer rm {queue.work_stream} {_durable(queue)}`, and start a worker of the queue: "
+                remedy=f"delete it with `nats consumer rm {queue.work_stream} {queue.consumer}`, and start a worker of the queue: "
                 "jobs that have not ended stay in the stream",
             )
 
@@ -122,14 +134,14 @@ def _seconds(length: timedelta | None) -> str:
 def check_max_ack_pending(facts: Facts) -> Iterator[Finding]:
     """A consumer delivers few messages at a time, and jobs that wait count among them."""
     for queue in facts.queues:
-        if 0 < queue.work.max_ack_pending < _ROOM:
+        if 0 < queue.work.max_ack_pending < _ROOM and not queue.is_of_platform:
             yield Finding(
                 check="max-ack-pending-low",
                 severity=Severity.WARNING,
                 subject=queue.name,
                 text=f"max_ack_pending is {queue.work.max_ack_pending}: while as many jobs run, or wait without being parked, no "
                 "other is delivered",
-                remedy=f"unless that is intended, run `nats consumer edit {queue.work_stream} {_durable(queue)} --max-pending 100000`",
+                remedy=f"unless that is intended, run `nats consumer edit {queue.work_stream} {queue.consumer} --max-pending 100000`",
             )
 
 
@@ -143,7 +155,7 @@ def check_exhausted(facts: Facts) -> Iterator[Finding]:
                 subject=queue.name,
                 text=f"{queue.work.ack_pending:,} deliveries are not acknowledged, as many as max_ack_pending allows: "
                 f"{queue.work.pending:,} jobs behind them are not delivered",
-                remedy=f"raise it with `nats consumer edit {queue.work_stream} {_durable(queue)} --max-pending 100000`: it applies "
+                remedy=f"raise it with `nats consumer edit {queue.work_stream} {queue.consumer} --max-pending 100000`: it applies "
                 "at once",
             )
 

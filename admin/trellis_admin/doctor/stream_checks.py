@@ -280,7 +280,7 @@ def check_buckets(facts: Facts) -> Iterator[Finding]:
     """The bucket of a service does not exist: keys, pauses and the lease of the leader are in it."""
     if facts.unreadable:
         return
-    for service in sorted({queue.service for queue in facts.queues}):
+    for service in sorted({queue.service for queue in facts.queues if not queue.is_of_platform}):
         bucket = keys_bucket_of(service)
         if kv_stream(bucket) not in facts.streams:
             yield Finding(

@@ -10,7 +10,18 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from trellis_nats import AuthError, Options, PermissionDenied, Permissions, permissions
+from trellis_nats import (
+    AuthError,
+    Binding,
+    Options,
+    PermissionDenied,
+    Permissions,
+    PermissionsMissing,
+    permissions,
+)
+from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.wire.message import Message
 from trellis_nats.auth import Admitted, Caller, RequestProof, SessionKey
 from trellis_nats.grants import Operation
 from trellis_nats.testing import NatsServer
@@ -18,7 +29,7 @@ from trellis_nats.testing import NatsServer
 from tests.support.depot import Depot, DepotClient, accounts, login, register, standing
 from tests.support.gadget import OLD_RULES, Gadget, Note, Pref
 from tests.support.live import LIVE, CountFrom
-from tests.support.orders import REQUEST, Shipped
+from tests.support.orders import REQUEST, OrdersService, Shipped, greet
 from tests.support.processing import FIXED, ProcessInput
 from tests.support.state_service import state_platform
 
@@ -179,3 +190,35 @@ async def test_programs_that_sign_need_only_the_roles_of_their_keys() -> None:
         async with client.shipped.subscribe() as shipped:
             await depot.shipped.publish(Shipped(order_id="7"))
             assert (await anext(shipped)).event.order_id == "7"
+
+
+VALIDATE: Final = "rpc.v1.Auth.Requests.Validate"
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+async def test_a_service_of_a_control_plane_must_be_allowed_to_ask_it(*, may_ask: bool) -> None:
+    """The question at the start reaches no control plane, although the account may not receive the report on it."""
+    worker = permissions(OrdersService, "worker", binding=Binding(), callers="control-plane")
+    worker = without(worker, "trellis.probes.orders-service")
+    users = {"root": None, "worker": worker if may_ask else without(worker, VALIDATE)}
+    options = replace(login("worker"), callers=AnyKey(), provision="off")
+    asked: list[Message] = []
+    async with NatsServer(config=accounts(users)) as server:
+        platform = await Connection.open(
+            server.url,
+            settings=ConnectionSettings(user="root", password="root"),  # noqa: S106 - not a secret
+        )
+        platform.subscribe(VALIDATE, asked.append)
+        await platform.flush()
+        async with OrdersService.connect(server.url, options=options, binding=Binding()) as service:
+            service.create.handle(greet)
+            if may_ask:
+                await service.start()
+            else:
+                with pytest.raises(
+                    PermissionsMissing, match=rf'publish to "{VALIDATE}" \(to ask the control plane'
+                ):
+                    await service.start()
+        await platform.flush()
+        await platform.close()
+    assert asked == []

@@ -165,6 +165,7 @@ def test_a_pause_that_the_server_does_not_hold(
     queue = QueueFacts(
         service="shop",
         queue="pack",
+        consumer="shop__pack",
         work=ConsumerInfo(is_paused=is_held),
         work_stream="JOBS_WORK",
         pause=QueuePause(by="ada", since=FACTS.at - age, source="test", reason=None),
@@ -172,3 +173,30 @@ def test_a_pause_that_the_server_does_not_hold(
     facts = replace(FACTS, queues=(queue,), server=replace(SERVER, version=version))
 
     assert ("pause-not-held" in found(facts)) is expected
+
+
+def test_what_a_control_plane_made_is_named_and_no_fault() -> None:
+    """Its names are opaque: remedies for consumers of this runtime would name one that does not exist."""
+    made = ConsumerInfo(
+        config={"filter_subject": "trellis.work.tr_jobs_1.tr_jq_2", "ack_policy": "explicit"},
+        backoff=(timedelta(seconds=1),),
+        max_deliver=3,
+        max_ack_pending=2,
+    )
+    queue = QueueFacts(
+        service="tr_jobs_1",
+        queue="tr_jq_2",
+        consumer="tr_jobs_1_tr_jq_2",
+        work=made,
+        work_stream="JOBS_WORK",
+    )
+    facts = replace(FACTS, queues=(queue,))
+
+    named = {finding.check: finding for finding in examine(facts) if finding.subject == queue.name}
+
+    assert named.keys() == {"control-plane"}
+    assert named["control-plane"].severity is Severity.HINT
+    assert "consumer tr_jobs_1_tr_jq_2: its ack wait is 1 s" in named["control-plane"].text
+    edited = replace(queue, work=replace(made, config={"ack_policy": "none"}))
+    remedies = [finding.remedy for finding in examine(replace(FACTS, queues=(edited,)))]
+    assert any("nats consumer rm JOBS_WORK tr_jobs_1_tr_jq_2`" in remedy for remedy in remedies)
