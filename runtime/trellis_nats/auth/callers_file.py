@@ -72,7 +72,7 @@ class CallersFile:
                 PyNaCl is not installed.
         """
         require_ed25519()
-        self._path = Path(path)
+        self._path = Path(path).absolute()
         self._reading = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
         self._problem: str | None = None
@@ -106,7 +106,7 @@ class CallersFile:
         await self._look()
         if self._problem is not None:
             raise ConfigurationError(self._problem)
-        return f"{len(self._known)} keys"
+        return self._describe()
 
     async def _look(self) -> None:
         at = monotonic()
@@ -138,12 +138,13 @@ class CallersFile:
             self._problem = problem
             return
         if self._problem is not None or self._known != before:
-            text = "the file of callers %s was read again: %d keys, %d of them disabled"
-            disabled = sum(known.is_disabled for known in self._known.values())
-            _log.info(
-                text, self._path, len(self._known), disabled, extra=log_fields(LogEvent.CALLERS_RELOADED)
-            )
+            text = "the file of callers %s was read again: %s"
+            _log.info(text, self._path, self._describe(), extra=log_fields(LogEvent.CALLERS_RELOADED))
         self._problem = None
+
+    def _describe(self) -> str:
+        disabled = sum(known.is_disabled for known in self._known.values())
+        return f"keys: {len(self._known)}, disabled: {disabled}"
 
     def _read(self) -> None:
         began = time()

@@ -158,7 +158,7 @@ async def test_a_version_that_cannot_be_used_keeps_the_callers(
             path.rmdir()
         save(path, entry(DESK, "desk"))
         clock.now += 1
-        assert await callers.check() == "1 keys"
+        assert await callers.check() == "keys: 1, disabled: 0"
         assert [record.levelname for record in signals.of(LogEvent.CALLERS_RELOADED)] == ["INFO"]
     assert (await judge(callers, DESK)).is_allowed
 
