@@ -55,7 +55,8 @@ def is_signed(public_key: bytes, signature: bytes, digest: bytes) -> bool:
 
 
 def is_public_key(data: bytes) -> bool:
-    """Return whether 32 bytes can be a public key. Of 16 seeds, 15 cannot. It takes 50 us."""
+    """Return whether 32 bytes can be a public key. Of 16 seeds, 15 cannot. It takes 50 us. Raises as `require_ed25519`."""
+    require_ed25519()
     from nacl import bindings  # noqa: PLC0415 - an extra
 
     # A libsodium that was built without these functions cannot say.

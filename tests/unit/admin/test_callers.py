@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -157,3 +158,18 @@ def test_a_file_that_others_can_change_is_not_edited(file: Path) -> None:
     for ended in (run("grant", file, "shop", WRITE), run("check", file)):
         assert ended.code == 2
         assert f"chmod go-w {file}" in ended.error
+
+
+def test_without_pynacl_each_command_names_the_extra(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("grant", file, SHOP, READ, "--name", "shop")
+    monkeypatch.setitem(sys.modules, "nacl.signing", None)
+
+    for ended in (
+        run("new", "shop", "--key", file.with_name("shop.key")),
+        run("show", file),
+        run("check", file),
+        run("grant", file, "shop", WRITE),
+    ):
+        assert (ended.code, ended.out) == (2, "")
+        assert "require the package PyNaCl: pip install 'trellis-nats[auth]'" in ended.error
+    assert not file.with_name("shop.key").exists()

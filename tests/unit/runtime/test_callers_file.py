@@ -1,7 +1,10 @@
 """The file of callers: what it may have, when it is read again, and what keeps the old callers in force."""
 
+import asyncio
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +164,30 @@ async def test_a_version_that_cannot_be_used_keeps_the_callers(
         assert await callers.check() == "keys: 1, disabled: 0"
         assert [record.levelname for record in signals.of(LogEvent.CALLERS_RELOADED)] == ["INFO"]
     assert (await judge(callers, DESK)).is_allowed
+
+
+def test_threads_share_one_object_while_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers_file, "_LOOK_EVERY", 0)
+    path = save(tmp_path / "callers.json", entry(SHOP, "shop", "a", "b"))
+    callers, changes = CallersFile(path), 20
+
+    async def judge_often() -> set[frozenset[str]]:
+        seen = set[frozenset[str]]()
+        while not has_ended.is_set():
+            seen.add((await judge(callers, SHOP)).caller.capabilities)
+        return seen
+
+    has_ended = threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        judging = [threads.submit(lambda: asyncio.run(judge_often())) for _ in range(3)]
+        for at in range(changes):
+            save(path, entry(SHOP, "shop", *("ab" if at % 2 else "cd")), entry(DESK, f"desk {at}"))
+        has_ended.set()
+        seen = set[frozenset[str]]().union(*(future.result() for future in judging))
+    assert seen <= {frozenset("ab"), frozenset("cd")}
+    assert asyncio.run(judge(callers, DESK)).caller.name == f"desk {changes - 1}"
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
