@@ -61,8 +61,10 @@ class Problem:
 class ProblemsFound(Exception):
     """A contract is invalid; has every problem that was found."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, unchecked: Iterable[Pointer] = ()) -> None:
         self.problems = tuple(problems)
+        self.unchecked = tuple(unchecked)
+        """The parts of the contract that have no form the rules could check; the root, if that is all of it."""
         super().__init__("; ".join(problem.what for problem in self.problems))
 
 

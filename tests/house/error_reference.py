@@ -1,9 +1,10 @@
-"""Writes docs/reference/errors.md from the classes: `python -m tests.house.error_reference`, part of `make generate`."""
+"""Writes docs/reference/errors.md and the texts of `trellis-gen explain` from the classes: `python -m tests.house.error_reference`, part of `make generate`."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,8 +15,9 @@ from trellis_nats import errors
 from trellis_nats.errors import TrellisError
 
 from tests.house.sources import ROOT
+from trellis_codegen.cli.explain import ERROR_TEXTS
 
-__all__ = ["PAGE", "draw_tree", "list_classes", "reference_page", "split_docstring"]
+__all__ = ["PAGE", "draw_tree", "error_texts", "list_classes", "reference_page", "split_docstring"]
 
 PAGE: Final[Path] = ROOT / "docs/reference/errors.md"
 _REMEDY: Final = "Remedy: "
@@ -134,5 +136,15 @@ def _read_text(node: ast.stmt) -> str:
             return ""
 
 
+def error_texts() -> str:
+    """Return what `trellis-gen explain` knows about the classes, as JSON."""
+    texts = {
+        error.__name__: dict(zip(("meaning", "remedy"), split_docstring(error), strict=True))
+        for error in list_classes()
+    }
+    return json.dumps(texts, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(reference_page(), encoding="utf-8")
+    ERROR_TEXTS.write_text(error_texts(), encoding="utf-8")

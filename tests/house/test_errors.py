@@ -12,11 +12,20 @@ from trellis_nats.errors import (
     ProvisioningError,
 )
 
-from tests.house.error_reference import PAGE, draw_tree, list_classes, reference_page, split_docstring
+from tests.house.error_reference import (
+    PAGE,
+    draw_tree,
+    error_texts,
+    list_classes,
+    reference_page,
+    split_docstring,
+)
+from trellis_codegen.cli.explain import ERROR_TEXTS
 
 
 def test_the_error_reference_is_fresh() -> None:
     assert reference_page() == PAGE.read_text(encoding="utf-8"), "run make generate"
+    assert error_texts() == ERROR_TEXTS.read_text(encoding="utf-8"), "run make generate"
 
 
 def test_every_error_has_a_place_and_a_remedy() -> None:

@@ -391,17 +391,19 @@ def _schema(
 
 @application.command("explain")
 def _explain(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="NAME", help="A member of a manifest, such as jobs.ackWaitMs, or the id of a rule."
+            metavar="[NAME]...",
+            show_default=False,
+            help="A member of a manifest, such as jobs.ackWaitMs, the id of a rule, or an error of the runtime. Without one, all are listed.",
         ),
-    ],
+    ] = None,
 ) -> int:
-    """Print what a member of a manifest or a rule means."""
+    """Print what a member of a manifest, a rule or an error of the runtime means."""
     from trellis_codegen.cli import explain  # noqa: PLC0415 - as the module says
 
-    return explain.run(name)
+    return explain.run(names or [])
 
 
 def _refuse_more_than_one(flags: dict[str, bool]) -> None:

@@ -15,6 +15,7 @@ from trellis_codegen.breaking.findings import Finding
 from trellis_codegen.breaking.rules.grades import Grade
 from trellis_codegen.breaking.samples import Sample, find_refused_samples
 from trellis_codegen.breaking.surfaces.usages import list_usages
+from trellis_codegen.cli.choosing_manifests import explain_no_contract
 from trellis_codegen.cli.comparing.formats import document, github, junit, sarif, text
 from trellis_codegen.cli.comparing.ignores import apply_ignores
 from trellis_codegen.cli.comparing.report import Comparison, Side, fails, locate_findings
@@ -40,10 +41,6 @@ __all__ = ["explain", "print_rules", "run"]
 _NOTHING = (
     "nothing to compare with: name OLD and NEW, as in trellis-gen breaking git:origin/main contracts/orders.json (a "
     'file alone is NEW), or write against = "git:origin/main" under [tool.trellis-gen.breaking] in pyproject.toml'
-)
-_NO_CONTRACT = (
-    "no contract is named, and no pyproject.toml in this folder or above has a [[tool.trellis-gen.contracts]]; name OLD "
-    "and NEW"
 )
 
 
@@ -99,7 +96,9 @@ def _choose_pairs(request: ComparisonRequest, found: Configuration | None) -> li
     if against is None:
         return _NOTHING
     targets = found.targets if found else ()
-    return [(against, target.manifest.as_posix()) for target in targets] or _NO_CONTRACT
+    return [(against, target.manifest.as_posix()) for target in targets] or explain_no_contract(
+        found, "OLD and NEW"
+    )
 
 
 @dataclass(slots=True)

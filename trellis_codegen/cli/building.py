@@ -42,7 +42,7 @@ def build_package(
     try:
         reading = read_manifest(data, strict=inputs.strict)
     except ProblemsFound as error:
-        raise ProblemsFound(collect_problems(error, others)) from None
+        raise ProblemsFound(collect_problems(error, others), unchecked=error.unchecked) from None
     plan, remarks = _plan(reading, inputs, package, others)
     files = render_package(plan)
     warnings = tuple(locate([*reading.warnings, *remarks, *find_remarks(reading.manifest)], reading.source))

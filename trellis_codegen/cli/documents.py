@@ -14,7 +14,7 @@ from trellis_codegen.contract.reading import Reading, read_manifest
 from trellis_codegen.plan.package import collect_problems
 from trellis_codegen.plan.remarks import find_remarks
 from trellis_codegen.plan.uses import plan_participant
-from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound
 
 __all__ = ["check_contract", "read_contract"]
 
@@ -24,7 +24,7 @@ def read_contract(manifest: Path, data: bytes, reporter: Reporter, *, strict: bo
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_make_findings(manifest, data, collect_problems(error)))
+        reporter.report_problems(_make_findings(manifest, data, collect_problems(error), error.unchecked))
         return None
     reporter.report_problems(_make_findings(manifest, data, reading.warnings))
     return reading
@@ -47,7 +47,9 @@ def check_contract(
     try:
         reading = read_manifest(data, strict=strict)
     except ProblemsFound as error:
-        reporter.report_problems(_make_findings(manifest, data, collect_problems(error, contracts)))
+        reporter.report_problems(
+            _make_findings(manifest, data, collect_problems(error, contracts), error.unchecked)
+        )
         return False
     try:
         _, remarks = plan_participant(
@@ -62,5 +64,8 @@ def check_contract(
     return is_sound
 
 
-def _make_findings(manifest: Path, data: bytes, problems: tuple[Problem, ...]) -> Findings:
-    return Findings(file=manifest.as_posix(), text=data.decode("utf-8", "replace"), problems=problems)
+def _make_findings(
+    manifest: Path, data: bytes, problems: tuple[Problem, ...], unchecked: tuple[Pointer, ...] = ()
+) -> Findings:
+    text = data.decode("utf-8", "replace")
+    return Findings(file=manifest.as_posix(), text=text, problems=problems, unchecked=unchecked)

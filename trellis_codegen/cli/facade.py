@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from trellis_codegen.cli.configuration import Configuration, ConfigurationInvalid, find_configuration
+from trellis_codegen.cli.choosing_manifests import explain_no_contract
+from trellis_codegen.cli.configuration import ConfigurationInvalid, find_configuration
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.generation import generate
 from trellis_codegen.cli.reporter import Reporter
@@ -13,11 +14,6 @@ from trellis_codegen.cli.requests import Mode, Request
 from trellis_codegen.cli.targets import Choices, Target, choose_targets
 
 __all__ = ["find_targets", "run"]
-
-_NO_TARGET = (
-    "no manifest is given, and no pyproject.toml in this folder or above has a [[tool.trellis-gen.contracts]]; "
-    "name a manifest, as in: trellis-gen facade contracts/orders_service.manifest.json; trellis-gen init starts a project"
-)
 
 
 def run(request: Request) -> ExitCode:
@@ -44,7 +40,7 @@ def find_targets(choices: Choices, reporter: Reporter) -> tuple[Target, ...] | N
             replace(target, names=found.names, others=(*target.others, *found.others)) for target in targets
         )
     if not targets:
-        reporter.report_refusal(_explain_nothing(found))
+        reporter.report_refusal(explain_no_contract(found, "MANIFEST"))
         return None
     if choices.package is not None and len(targets) > 1:
         reporter.report_refusal(
@@ -59,9 +55,3 @@ def _run_all(targets: tuple[Target, ...], mode: Mode, reporter: Reporter) -> Exi
     """Run every target, also after one that failed; the greatest exit code is that of the run."""
     taken: dict[Path, Path] = {}
     return max(generate(target, mode, reporter, taken=taken).code for target in targets)
-
-
-def _explain_nothing(found: Configuration | None) -> str:
-    if found is None:
-        return _NO_TARGET
-    return f"{found.shown_file}: [tool.trellis-gen] has no contracts; add a [[tool.trellis-gen.contracts]] with a manifest"

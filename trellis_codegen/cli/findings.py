@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trellis_codegen.problems import Problem, Severity
+from trellis_codegen.problems import Pointer, Problem, Severity
 
 __all__ = ["FileChange", "Findings", "PackageState", "ProjectState", "RunResult"]
 
@@ -19,6 +19,8 @@ class Findings:
     """Its text, for excerpts. Bytes that are not UTF-8 are replacement characters."""
     problems: tuple[Problem, ...] = ()
     """Located and sorted."""
+    unchecked: tuple[Pointer, ...] = ()
+    """The parts that the rules did not check, because they have errors of form; the root, if that is all."""
 
     @property
     def errors(self) -> int:

@@ -36,15 +36,20 @@ def run(manifests: Sequence[Path], *, check: bool, quiet: bool) -> ExitCode:
     except ConfigurationInvalid as error:
         reporter.report_problems(error.findings)
         manifests = ()
+    unchanged: list[str] = []
     code = max(
-        (_format(shorten_path(manifest), reporter, check=check) for manifest in manifests),
+        (_format(shorten_path(manifest), reporter, unchanged, check=check) for manifest in manifests),
         default=ExitCode.USAGE,
     )
+    if unchanged:
+        names = unchanged[0] if len(unchanged) == 1 else f"{len(unchanged)} manifests"
+        reporter.print_note(f"{names}: unchanged")
     reporter.finish()
     return code
 
 
-def _format(manifest: Path, reporter: Reporter, *, check: bool) -> ExitCode:
+def _format(manifest: Path, reporter: Reporter, unchanged: list[str], *, check: bool) -> ExitCode:
+    """Format a manifest. One that was formatted is added to `unchanged`."""
     data = read_manifest_bytes(manifest, reporter)
     if data is None:
         return ExitCode.USAGE
@@ -62,9 +67,7 @@ def _format(manifest: Path, reporter: Reporter, *, check: bool) -> ExitCode:
         reporter.print_diff([*lines] or [f"--- {name}", f"+++ {name}"])
         reporter.print_note(f"{name} is not formatted; run the same command without --check to write it")
         return ExitCode.DRIFT
-    if check:
-        return ExitCode.OK
-    if manifest == STDIN:
+    if manifest == STDIN and not check:
         sys.stdout.write(new)
     elif new != old:
         try:
@@ -73,6 +76,8 @@ def _format(manifest: Path, reporter: Reporter, *, check: bool) -> ExitCode:
             reporter.report_refusal(f"{name}: cannot write the manifest: {str(error.strerror).lower()}")
             return ExitCode.REFUSED
         reporter.print_note(f"formatted {name}")
+    else:
+        unchanged.append(name)
     return ExitCode.OK
 
 

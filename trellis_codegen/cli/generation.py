@@ -20,7 +20,7 @@ from trellis_codegen.output.files import OutputRefused
 from trellis_codegen.output.freshness import find_fresh_index
 from trellis_codegen.output.generator_id import hash_generator
 from trellis_codegen.output.index import Inputs
-from trellis_codegen.problems import Problem, ProblemsFound
+from trellis_codegen.problems import Pointer, Problem, ProblemsFound
 
 if TYPE_CHECKING:
     from trellis_codegen.contract.uses import OtherContracts
@@ -86,7 +86,7 @@ def _generate(
     try:
         built = build_package(data, inputs, package=target.package, others=others)
     except ProblemsFound as error:
-        findings = make_findings(target, data, error.problems)
+        findings = make_findings(target, data, error.problems, error.unchecked)
         reporter.report_problems(findings)
         errors = f"{findings.errors} error{'s' * (findings.errors != 1)}"
         reporter.print_note(f"{target.manifest.as_posix()}: {errors}; nothing was written")
@@ -161,7 +161,9 @@ def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...],
         reporter.report_problems(replace(findings, problems=tuple(locate([*warnings], findings.text))))
 
 
-def make_findings(target: Target, data: bytes, problems: tuple[Problem, ...]) -> Findings:
+def make_findings(
+    target: Target, data: bytes, problems: tuple[Problem, ...], unchecked: tuple[Pointer, ...] = ()
+) -> Findings:
     """Return the problems of a target's manifest with its text, for excerpts."""
     text = data.decode("utf-8", errors="replace")
-    return Findings(file=target.manifest.as_posix(), text=text, problems=problems)
+    return Findings(file=target.manifest.as_posix(), text=text, problems=problems, unchecked=unchecked)

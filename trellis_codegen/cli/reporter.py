@@ -118,9 +118,12 @@ class Reporter:
 
     def _find_notes(self) -> Iterator[str]:
         problems = [problem for findings in self._result.findings for problem in findings.problems]
+        for findings in self._result.findings:
+            if findings.unchecked:
+                yield plain.describe_unchecked(findings)
         if problems:
-            first = next((problem for problem in problems if problem.severity is Severity.ERROR), problems[0])
-            yield f"more: trellis-gen explain {first.rule}"
+            errors_first = sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+            yield f"more: trellis-gen explain {' '.join(dict.fromkeys(problem.rule for problem in errors_first))}"
         if count := self._ignores.ignored:
             yield f"{count} warning{'s' * (count != 1)} ignored by [tool.trellis-gen.validate]"
         if summary := plain.summarize(self._result.packages):

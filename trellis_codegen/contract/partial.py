@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from trellis_codegen.problems import Pointer, Problem
 
-__all__ = ["drop_consequences", "remove_faults"]
+__all__ = ["drop_consequences", "list_entries", "remove_faults"]
 
 _ENTRY_DEPTH: Final = {"uses": 3, "resources": 3}
 """The depth of the named entries in these sections; in the others it is 2."""
@@ -44,6 +44,11 @@ def drop_consequences(problems: Iterable[Problem], faults: Iterable[Pointer]) ->
         if not any(name in problem.what for name in names)
         and not any(problem.pointer[: len(entry)] == entry for entry in removed)
     ]
+
+
+def list_entries(faults: Iterable[Pointer]) -> list[Pointer]:
+    """Return the entries that have a fault, each once. Of the contract's own texts there is no more to check."""
+    return [*dict.fromkeys(entry for entry in map(_entry, faults) if not entry or entry[0] not in _STAND_INS)]
 
 
 def _mend(document: dict[str, JsonValue], fault: Pointer) -> None:

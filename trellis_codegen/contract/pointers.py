@@ -20,6 +20,7 @@ __all__ = [
     "find_kind",
     "follow",
     "is_pointer",
+    "list_pointers",
     "look_up",
     "resolve",
     "split_pointer",
@@ -32,6 +33,8 @@ _SYNTAX = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]*")
 _KINDS = frozenset(["array", "boolean", "integer", "null", "number", "object", "string"])
 _MAX_DEPTH = 64
+_MOST_SUGGESTED = 200
+_DEPTH_SUGGESTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,27 @@ def _descend(value: JsonValue, steps: tuple[str, ...]) -> JsonValue:
 def look_up(schema: JsonValue, pointer: str) -> Place | None:
     """Return what `pointer` leads to in values of `schema`, or None when the schema has nothing there."""
     return _Search(schema).find(schema, split_pointer(pointer), _MAX_DEPTH)
+
+
+def list_pointers(schema: JsonValue) -> list[str]:
+    """Return the pointers to members that a schema declares, the shortest first, for suggestions; not all of a large schema."""
+    found: dict[str, None] = {}
+    waiting: list[tuple[str, JsonValue, int]] = [("", schema, 0)]
+    while waiting and len(found) < _MOST_SUGGESTED:
+        at, node, depth = waiting.pop(0)
+        reference = node.get("$ref") if isinstance(node, dict) else None
+        node = resolve(schema, reference) if isinstance(reference, str) else node
+        if not isinstance(node, dict) or depth > _DEPTH_SUGGESTED:
+            continue
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            parts = node.get(keyword)
+            waiting += [(at, part, depth + 1) for part in (parts if isinstance(parts, list) else [])]
+        properties = node.get("properties")
+        for name, member in (properties if isinstance(properties, dict) else {}).items():
+            pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+            found[pointer] = None
+            waiting.append((pointer, member, depth + 1))
+    return [*found]
 
 
 class _Search:

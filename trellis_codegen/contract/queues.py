@@ -147,7 +147,9 @@ class Job(Part):
         "Limits the jobs of one key.", absent="jobs have no keys", python="`JobSpec.key`, a `KeySpec`"
     )
     queue: KeyQueue | None = member(
-        "What happens to jobs whose key is taken.", absent="they are rejected", python="members of `KeySpec`"
+        "How many jobs of a key may wait, and what happens to further ones.",
+        absent="none waits: `create` refuses a job beyond `maxActive`",
+        python="members of `KeySpec`",
     )
     docs: Docs | None = member("For the docstring of the queue.", absent=NO_DOCS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin
@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 from trellis_codegen.contract import text as json_text
 from trellis_codegen.contract.exchange import ErrorRef
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.partial import drop_consequences, remove_faults
+from trellis_codegen.contract.other_words import suggest_own_word
+from trellis_codegen.contract.partial import drop_consequences, list_entries, remove_faults
 from trellis_codegen.contract.parts import SchemaRef
 from trellis_codegen.contract.positions import locate
 from trellis_codegen.contract.rules import check
@@ -50,8 +51,10 @@ class Reading:
 class ContractInvalid(ProblemsFound):
     """A contract violates the format or its rules. `rest` is what remains without the faulty entries."""
 
-    def __init__(self, problems: list[Problem], *, rest: Manifest | None, source: str) -> None:
-        super().__init__(problems)
+    def __init__(
+        self, problems: list[Problem], *, rest: Manifest | None, source: str, unchecked: Sequence[Pointer]
+    ) -> None:
+        super().__init__(problems, unchecked=unchecked)
         self.rest = rest
         """The contract without the entries that violate the format; None if nothing is left."""
         self.source = source
@@ -69,12 +72,12 @@ def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
     source = json_text.decode(data)
     value = json_text.parse(source)
     unknown_severity = Severity.ERROR if strict else Severity.WARNING
-    manifest, rest, problems = _validate(value, unknown_severity)
+    manifest, rest, problems, unchecked = _validate(value, unknown_severity)
     if manifest is not None:
         problems += check(manifest)
     problems = locate(problems, source)
     if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ContractInvalid(problems, rest=manifest or rest, source=source)
+        raise ContractInvalid(problems, rest=manifest or rest, source=source, unchecked=unchecked)
     if manifest is None:
         raise ProblemsFound(
             [Problem(pointer=(), rule=Rule.WRONG_TYPE, what="not a contract", line=1, column=1)]
@@ -84,14 +87,15 @@ def read_manifest(data: bytes, *, strict: bool = False) -> Reading:
 
 def _validate(
     value: JsonValue, unknown_severity: Severity
-) -> tuple[Manifest | None, Manifest | None, list[Problem]]:
+) -> tuple[Manifest | None, Manifest | None, list[Problem], list[Pointer]]:
     """Fit the value into the format: twice if it has unknown members, the second time without them.
 
-    Returns the contract, else what is left of it without its faulty entries, and the problems.
+    Returns the contract, else what is left of it without its faulty entries, the problems, and the entries without which the
+    rules were checked.
     """
     problems = [*_nulls(value, ())]
     try:
-        return Manifest.model_validate(value), None, problems
+        return Manifest.model_validate(value), None, problems, []
     except ValidationError as error:
         details = error.errors(include_url=False)
     unknown = [_pointer(detail) for detail in details if detail["type"] == "extra_forbidden"]
@@ -112,11 +116,12 @@ def _validate(
         places = [_pointer(detail) for detail in details if detail["type"] != "extra_forbidden"]
         rest = _rest(_without(value, unknown), places)
         others = [] if rest is None else drop_consequences(check(rest), places)
-        return None, rest, problems + others
+        return None, rest, problems + others, list_entries(places) if rest is not None else [()]
     try:
-        return Manifest.model_validate(_without(value, unknown)), None, problems
+        return Manifest.model_validate(_without(value, unknown)), None, problems, []
     except ValidationError as error:
-        return None, None, problems + [_fault(detail, value) for detail in error.errors(include_url=False)]
+        faults = [_fault(detail, value) for detail in error.errors(include_url=False)]
+        return None, None, problems + faults, [()]
 
 
 def _rest(value: JsonValue, faults: list[Pointer]) -> Manifest | None:
@@ -227,7 +232,8 @@ def _explain_missing(faults: list[Problem], unknown: list[Pointer]) -> tuple[lis
 
 
 def _unknown_field(pointer: Pointer, severity: Severity) -> Problem:
-    hint = did_you_mean(str(pointer[-1]), _members_at(pointer[:-1]))
+    name, members = str(pointer[-1]), _members_at(pointer[:-1])
+    hint = suggest_own_word(name, members) or did_you_mean(name, members)
     return Problem(
         pointer=pointer,
         rule=Rule.UNKNOWN_FIELD,

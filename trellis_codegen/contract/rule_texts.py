@@ -160,8 +160,9 @@ _NAMES: Final = {
         "Point to a value of one of the types that the message names.",
     ),
     Rule.OPTIONAL_POINTER: _warn(
-        "The value that the pointer leads to may be absent or null, and such a payload is refused.",
-        "Require the member in the schema.",
+        "The schema lets the value that the pointer leads to be absent or null, and a payload without it has no key or subject: `create` and "
+        "`publish` refuse it with `InvalidPayload`.",
+        'List the member under `required` of its object, which needs `"type": "object"`; take `null` from its type.',
     ),
 }
 _WORK: Final = {

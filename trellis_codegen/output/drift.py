@@ -67,9 +67,15 @@ def find_drift(folder: Path, files: Files) -> list[Drift]:
 
 
 def render_diff(folder: Path, drift: list[Drift]) -> Iterator[str]:
-    """Yield the lines of a diff from what is on disk to what would be generated; paths begin with `folder`."""
+    """Yield the lines of a diff from what is on disk to what would be generated; paths begin with `folder`.
+
+    Of the index, which holds hashes and versions, it is one line.
+    """
     for found in drift:
         path = (folder / found.name).as_posix()
+        if found.name == INDEX_NAME:
+            yield f"{path} {'is missing' if found.change is Change.MISSING else 'differs'}: hashes and versions"
+            continue
         before = "/dev/null" if found.change is Change.MISSING else path
         after = "/dev/null" if found.change is Change.STALE else path
         old, new = found.old.splitlines(), found.new.splitlines()

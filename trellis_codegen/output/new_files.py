@@ -13,13 +13,14 @@ from trellis_codegen.output.staging import stage_package
 __all__ = ["check_absence", "write_new_files"]
 
 _STAGING = ".trellis-gen-init"
+_NAMES_SHOWN = 5
 
 
 def check_absence(folder: Path, files: Files) -> None:
     """Refuse to write files where some of them exist.
 
     Raises:
-        OutputRefused: naming every file that is in the way.
+        OutputRefused: naming the first files that are in the way.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise OutputRefused(f"{folder} is a file, and the project needs a folder; choose another --out")
@@ -30,7 +31,11 @@ def check_absence(folder: Path, files: Files) -> None:
     ]
     if found:
         exist, them = ("exists", "it") if len(found) == 1 else ("exist", "them")
-        names = ", ".join(str(folder / name) for name in sorted(found))
+        # What a person wrote is nearest to the root.
+        ordered = sorted(found, key=lambda name: (name.count("/"), name))
+        names = ", ".join(str(folder / name) for name in ordered[:_NAMES_SHOWN])
+        if len(ordered) > _NAMES_SHOWN:
+            names += f" and {len(ordered) - _NAMES_SHOWN} more files"
         raise OutputRefused(
             f"{names} already {exist}; nothing was written. Move {them} away, or choose another folder with --out"
         )

@@ -143,9 +143,11 @@ class JobNotEnqueued(JobError):
         queued: int,
         limit: int,
         existing_job_id: str | None,
+        limit_parts: str = "",
     ) -> None:
+        parts = f" ({limit_parts})" if limit_parts else ""
         super().__init__(
-            f'key "{key}" accepts no job now ({reason}): {active} active, {queued} waiting, limit {limit}. '
+            f'key "{key}" accepts no job now ({reason}): {active} active, {queued} waiting, limit {limit}{parts}. '
             + (
                 "A job whose lease expired holds the slot until it runs again or an operator calls its `release_key()`"
                 if reason == "stale-blocked"

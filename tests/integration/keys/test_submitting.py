@@ -67,7 +67,10 @@ async def test_create_is_strict_whatever_the_policy(nats_server: NatsServer, que
         assert (error.reason, error.key, error.active, error.queued) == ("queue-depth", "anna", 0, places)
         assert error.limit == places
         assert error.existing_job_id == refs[0].id
-        said = f'key "anna" accepts no job now (queue-depth): 0 active, {places} waiting, limit {places}. Create the'
+        said = (
+            f'key "anna" accepts no job now (queue-depth): 0 active, {places} waiting, limit {places} (maxQueuedPerKey {places - 1} + '
+            "maxActive 1). Create the"
+        )
         assert str(error).startswith(said)
 
 

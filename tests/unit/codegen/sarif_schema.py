@@ -41,11 +41,18 @@ RESULT = _object(
 )
 RULE = _object(["id", "shortDescription"], id=TEXT, shortDescription=MESSAGE, help=MESSAGE)
 DRIVER = _object(["name"], name=TEXT, semanticVersion=TEXT, rules=_list(RULE, uniqueItems=True))
+NOTIFICATION = _object(["message"], message=MESSAGE, level={"enum": ["none", "note", "warning", "error"]})
+INVOCATION = _object(
+    ["executionSuccessful"],
+    executionSuccessful={"type": "boolean"},
+    toolExecutionNotifications=_list(NOTIFICATION),
+)
 RUN = _object(
     ["tool"],
     tool=_object(["driver"], driver=DRIVER),
     columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
     results=_list(RESULT),
+    invocations=_list(INVOCATION),
 )
 SARIF: dict[str, JsonValue] = {
     "type": "object",

@@ -133,7 +133,7 @@ def test_without_a_manifest_the_error_says_how_to_name_one(
     monkeypatch.chdir(tmp_path)
 
     assert run() == ExitCode.USAGE
-    assert "no manifest is given" in capsys.readouterr().err
+    assert "no contract is named, and no pyproject.toml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

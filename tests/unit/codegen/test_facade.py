@@ -58,10 +58,11 @@ def test_an_edit_of_one_queue_changes_its_file_and_the_contract(
     run(manifest, tmp_path, check=True)
 
     folder = f"{tmp_path}/things_participant"
-    changed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("+++")]
-    assert changed == [
-        f"+++ {folder}/{name}" for name in ("_contract.py", "contract.json", "jobs.py", ".trellis-gen.json")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("+++")] == [
+        f"+++ {folder}/{name}" for name in ("_contract.py", "contract.json", "jobs.py")
     ]
+    assert lines[-1] == f"{folder}/.trellis-gen.json differs: hashes and versions"
 
 
 def test_the_package_can_have_another_name(tmp_path: Path) -> None:
@@ -104,9 +105,10 @@ def test_an_invalid_manifest_writes_nothing_and_reports_every_problem(
 
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.splitlines()[-2:] == [
+    assert output.err.splitlines()[-3:] == [
         f"{manifest}: 3 errors; nothing was written",
-        "more: trellis-gen explain wrong-value",
+        f"{manifest}: jobs/aB was not checked further, because of its errors; correct them, and run the command again",
+        "more: trellis-gen explain wrong-value unknown-schema missing-field",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 

@@ -46,6 +46,30 @@ def test_a_problem_is_shown_with_its_line_a_caret_its_pointer_and_a_hint(
     ]
 
 
+def test_what_was_not_checked_is_named_in_each_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A queue whose payload has a wrong type hides what else is wrong in it, and no other part does."""
+    manifest = tmp_path / "x.json"
+    broken = contract(jobs={"keep": {**job(), "payload": 1}, "lose": job("Thign")})
+    said = f"{manifest}: jobs/keep was not checked further, because of its errors; correct them, and run the command again"
+
+    run(manifest, broken, Format.TEXT)
+    text = capsys.readouterr().err
+    run(manifest, broken, Format.JSON)
+    document = json.loads(capsys.readouterr().out)
+    run(manifest, broken, Format.SARIF)
+    (log,) = json.loads(capsys.readouterr().out)["runs"]
+
+    assert said in text.splitlines()
+    assert "more: trellis-gen explain wrong-type unknown-schema" in text
+    assert document["unchecked"] == [
+        {"file": manifest.as_posix(), "pointer": "/jobs/keep", "place": "jobs/keep"}
+    ]
+    (invocation,) = log["invocations"]
+    assert invocation["toolExecutionNotifications"] == [{"level": "note", "message": {"text": said}}]
+
+
 def test_json_is_one_document_with_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = tmp_path / "x.json"
 

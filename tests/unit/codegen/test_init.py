@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,47 @@ def test_no_existing_file_is_overwritten_and_all_are_named(tmp_path: Path) -> No
         (tmp_path / name).unlink()
     assert run_generator("init", "mailing", "--out", ".", folder=tmp_path).exit_code == 0
     assert (tmp_path / "tests/test_other.py").read_text() == "mine"
+
+
+def test_of_many_files_in_the_way_the_first_are_named(tmp_path: Path) -> None:
+    run_generator("init", "mailing", folder=tmp_path)
+
+    again = run_generator("init", "mailing", folder=tmp_path)
+
+    assert again.exit_code == 5
+    assert re.match(
+        r"error: mailing/\.gitignore, mailing/README\.md(, [\w./]+){3} and \d+ more files already exist; nothing was written",
+        again.stderr,
+    )
+
+
+def run_git(folder: Path, *arguments: str) -> None:
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false", *arguments],  # noqa: S607 - git is found as the user finds it
+        cwd=folder,
+        check=True,
+    )
+
+
+def test_a_new_project_is_compared_with_its_last_commit(tmp_path: Path) -> None:
+    run_generator("init", "mailing", folder=tmp_path)
+    project = tmp_path / "mailing"
+
+    outside = run_generator("breaking", folder=project)
+    run_git(project, "init", "-q")
+    without_commit = run_generator("breaking", folder=project)
+    run_git(project, "add", "-A")
+    run_git(project, "commit", "-qm", "Begin")
+    unchanged = run_generator("breaking", folder=project)
+    manifest = project / "contracts/mailing.manifest.json"
+    manifest.write_text(manifest.read_text().replace('"text"', '"words"'))
+    broken = run_generator("breaking", folder=project)
+
+    assert "not in a repository: run git init, and commit the contracts" in outside.stderr
+    assert "this repository has no commit yet; commit the contracts first" in without_commit.stderr
+    assert (outside.exit_code, without_commit.exit_code) == (2, 2)
+    assert unchanged.exit_code == 0, unchanged.stderr
+    assert broken.exit_code == 1
 
 
 @pytest.mark.parametrize("in_the_way", ["file", "link"])

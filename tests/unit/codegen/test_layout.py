@@ -86,7 +86,8 @@ def test_the_digest_stays() -> None:
 def test_our_own_contracts_are_formatted() -> None:
     ended = run_generator("fmt", "--check", *sorted(ROOT.glob("contracts/**/*.json")))
 
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
+    count = len([*ROOT.glob("contracts/**/*.json")])
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", f"{count} manifests: unchanged\n")
 
 
 def test_several_files_are_written_in_place(tmp_path: Path) -> None:
@@ -102,7 +103,11 @@ def test_several_files_are_written_in_place(tmp_path: Path) -> None:
     assert checked.exit_code == 1
     assert checked.stdout.splitlines()[:2] == ["--- link.json", "+++ link.json"]
     assert '+  "a": 1.0' in checked.stdout
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "formatted link.json\n")
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (
+        0,
+        "",
+        "formatted link.json\nfine.json: unchanged\n",
+    )
     assert (real.read_text(), link.is_symlink(), real.stat().st_mode & 0o777) == (
         '{\n  "a": 1.0\n}\n',
         True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from trellis_nats import specs
 from tests.support.generator import run_generator
 from tests.support.judging import judge_of
 from tests.unit.codegen.contracts import JsonObject, problems
+from trellis_codegen.cli import explain
 from trellis_codegen.contract.editor_schema import editor_schema
 from trellis_codegen.contract.reference import list_sections, walk_members, write_path
 from trellis_codegen.contract.reference_page import write_reference
+from trellis_codegen.rule_ids import Rule
 
 PAGE = Path(__file__).parents[3] / "docs/reference/manifest.md"
 
@@ -134,6 +137,15 @@ def test_a_bare_name_explains_every_member_of_that_name() -> None:
     [
         ("jobs.ackWaitM", 'did you mean "jobs.ackWaitMs"?'),
         ("QUEUE_REMOVD", 'did you mean "QUEUE_REMOVED"?'),
+        ("JobNotFond", 'did you mean "JobNotFound"?'),
+        (
+            "maxAttempts",
+            "other systems have that word, and a contract has maxDeliver: trellis-gen explain maxDeliver",
+        ),
+        (
+            "jobs.timeout",
+            "other systems have that word, and a contract has ackWaitMs: trellis-gen explain jobs.ackWaitMs",
+        ),
         ("???", 'name a member such as "jobs.ackWaitMs"'),
     ],
 )
@@ -141,10 +153,45 @@ def test_a_wrong_name_is_refused_with_the_nearest(asked: str, words: str) -> Non
     ended = run_generator("explain", asked)
 
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert f'no rule "{asked}"; {words}' in ended.stderr
+    assert f'no error "{asked}"; {words}' in ended.stderr
 
 
 def test_a_rule_is_explained_as_breaking_does() -> None:
     rule = "QUEUE_REMOVED"
 
     assert run_generator("explain", rule).stdout == run_generator("breaking", "--explain", rule).stdout
+
+
+def test_an_error_of_the_runtime_is_explained_with_its_remedy() -> None:
+    ended = run_generator("explain", "trellis_nats.JobNotFound", "jobs", "unknown-schema")
+
+    assert ended.exit_code == 0
+    assert ended.stdout.startswith("JobNotFound: error of trellis-nats\n  No job with this id is stored")
+    assert "\n  remedy:  Check the id and the queue." in ended.stdout
+    assert "\n\njobs: " in ended.stdout
+    assert "\n\nunknown-schema: error" in ended.stdout
+
+
+def test_without_a_name_everything_that_can_be_explained_is_listed() -> None:
+    ended = run_generator("explain")
+
+    words = set(ended.stdout.split())
+    assert ended.exit_code == 0
+    assert {*Rule} <= words
+    assert {member.name for member in walk_members()} <= words
+    assert {"JobNotFound", "CannotConnect"} <= words
+    assert max(map(len, ended.stdout.splitlines())) <= 100
+
+
+def test_on_a_terminal_nothing_is_in_backticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+
+    explain.run(["jobs.ackWaitMs"])
+
+    assert "if absent: 30000\n" in shown.getvalue()
+    assert "`" not in shown.getvalue()

@@ -95,8 +95,22 @@ def test_reject_names_the_limit_of_active_jobs(strict: bool) -> None:
 def test_reject_names_the_depth_of_the_queue_when_a_slot_is_free(strict: bool) -> None:
     assert admit_job(record("", "BC"), max_queued=1, strict=strict) == (
         "BC",
-        Full(reason="queue-depth", active=0, queued=2, limit=2, existing="B"),
+        Full(
+            reason="queue-depth",
+            active=0,
+            queued=2,
+            limit=2,
+            existing="B",
+            parts="maxQueuedPerKey 1 + maxActive 1",
+        ),
     )
+
+
+def test_a_free_slot_among_several_is_a_part_of_the_limit() -> None:
+    _, full = admit_job(record("A", "BC"), max_queued=1, max_active=2)
+
+    assert isinstance(full, Full)
+    assert (full.limit, full.parts) == (2, "maxQueuedPerKey 1 + 1 free of maxActive 2")
 
 
 @pytest.mark.parametrize(("queued", "existing"), [("BC", "B"), ("", "A")])

@@ -100,7 +100,9 @@ def _run_git(*arguments: str) -> bytes | None:
 
 def _hint() -> str:
     if _run_git("rev-parse", "--git-dir") is None:
-        return ": this folder is not in a repository"
+        return ": this folder is not in a repository: run git init, and commit the contracts"
+    if _run_git("rev-parse", "--verify", "--quiet", "HEAD") is None:
+        return ": this repository has no commit yet; commit the contracts first"
     shallow = _run_git("rev-parse", "--is-shallow-repository")
     if shallow is not None and shallow.strip() == b"true":
         return "; the checkout is shallow: run git fetch --unshallow origin, or git fetch origin BRANCH --depth 100"

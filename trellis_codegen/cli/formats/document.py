@@ -22,6 +22,11 @@ def render_json(result: RunResult) -> str:
     document: dict[str, object] = {
         "version": SHAPE_VERSION,
         "problems": problems,
+        "unchecked": [
+            {"file": findings.file, "pointer": json_pointer(pointer), "place": place(pointer)}
+            for findings in result.findings
+            for pointer in findings.unchecked
+        ],
         "refusals": result.refusals,
         "packages": [_render_package(state) for state in result.packages],
     }

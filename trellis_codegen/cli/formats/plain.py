@@ -10,6 +10,7 @@ from trellis_codegen.problems import Problem, Severity, json_pointer, place
 
 __all__ = [
     "describe_changes",
+    "describe_unchecked",
     "format_diff_line",
     "format_drift",
     "format_excerpt",
@@ -37,6 +38,20 @@ def format_problem(findings: Findings, problem: Problem, *, colour: bool) -> str
     if problem.hint:
         lines += [f"    hint: {escape_unprintable(problem.hint)}"]
     return "\n".join(lines)
+
+
+def describe_unchecked(findings: Findings) -> str:
+    """Return in one line which parts of a document were not checked by the rules."""
+    if () in findings.unchecked:
+        return f"{escape_unprintable(findings.file)}: nothing else was checked; correct the errors above, and run the command again"
+    places = [escape_unprintable(place(pointer)) for pointer in findings.unchecked]
+    shown, rest = places[:_NAMES_SHOWN], len(places) - _NAMES_SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    verb, whose = ("was", "its") if len(places) == 1 else ("were", "their")
+    return (
+        f"{escape_unprintable(findings.file)}: {', '.join(shown)}{more} {verb} not checked further, because of {whose} errors; correct "
+        "them, and run the command again"
+    )
 
 
 def format_diff_line(line: str, *, colour: bool) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 
 from trellis_codegen import __version__
 from trellis_codegen.cli.excerpts import measure_token
 from trellis_codegen.cli.findings import Findings, PackageState, RunResult
+from trellis_codegen.cli.formats.plain import describe_unchecked
 from trellis_codegen.contract.rule_texts import RULE_TEXTS
 from trellis_codegen.problems import Problem, Severity, json_pointer
 
@@ -36,13 +38,17 @@ def render_sarif(result: RunResult) -> str:
     ]
     rules.extend({"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items())
     refusals = [_render_result(_REFUSED, "error", refusal) for refusal in result.refusals]
-    return render_log(rules, [*results, *refusals])
+    notes = [describe_unchecked(findings) for findings in result.findings if findings.unchecked]
+    return render_log(rules, [*results, *refusals], notes)
 
 
-def render_log(rules: list[Object], results: list[Object]) -> str:
-    """Return a log of one run."""
+def render_log(rules: list[Object], results: list[Object], notes: Sequence[str] = ()) -> str:
+    """Return a log of one run. `notes` are what else it has to say."""
     driver: Object = {"name": "trellis-gen", "semanticVersion": __version__, "rules": rules}
     run: Object = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    if notes:
+        notifications: list[Object] = [{"level": "note", "message": {"text": note}} for note in notes]
+        run["invocations"] = [{"executionSuccessful": True, "toolExecutionNotifications": notifications}]
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 

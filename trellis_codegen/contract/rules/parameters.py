@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from trellis_codegen.contract.manifest import Manifest
-from trellis_codegen.contract.pointers import is_pointer, look_up
-from trellis_codegen.problems import Pointer, Problem, Severity
+from trellis_codegen.contract.pointers import is_pointer, list_pointers, look_up, split_pointer
+from trellis_codegen.problems import Pointer, Problem, Severity, did_you_mean
 from trellis_codegen.rule_ids import Rule
 
 __all__ = ["check_event_params", "check_transfers", "find_pointer_problem", "list_kinds"]
@@ -63,19 +63,38 @@ def find_pointer_problem(
         return None
     found = look_up(schema, pointer)
     if found is None:
-        return Problem(
-            pointer=place, rule=Rule.POINTER_TO_NOTHING, what=f'the schema has nothing at "{pointer}"'
-        )
+        what, hint = f'the schema has nothing at "{pointer}"', _suggest_pointer(pointer, schema, allowed)
+        return Problem(pointer=place, rule=Rule.POINTER_TO_NOTHING, what=what, hint=hint)
     refused = found.kinds - allowed - {"null"}
     if not found.kinds & allowed or refused:
         what = f'"{pointer}" must be {list_kinds(allowed)}, and may be {list_kinds(refused or found.kinds)}'
         return Problem(pointer=place, rule=Rule.POINTER_OF_WRONG_TYPE, what=what)
     if "null" in found.kinds or not found.required:
-        what = (
-            f'"{pointer}" may be {"null" if "null" in found.kinds else "absent"}, and such a value is refused'
+        name = split_pointer(pointer)[-1]
+        what, hint = (
+            (f'"{pointer}" may be null, and a value with null there is refused', 'take "null" from its type')
+            if "null" in found.kinds
+            else (
+                f'"{pointer}" may be absent, and a value without it is refused',
+                f'list "{name}" under "required" of its object, which needs "type": "object"',
+            )
         )
-        return Problem(pointer=place, rule=Rule.OPTIONAL_POINTER, what=what, severity=Severity.WARNING)
+        return Problem(
+            pointer=place, rule=Rule.OPTIONAL_POINTER, what=what, hint=hint, severity=Severity.WARNING
+        )
     return None
+
+
+def _suggest_pointer(pointer: str, schema: JsonValue, allowed: frozenset[str]) -> str | None:
+    """Return the nearest pointer that leads to a value of an allowed type: one with the same end, or one that is written alike."""
+    known = [
+        other
+        for other in list_pointers(schema)
+        if (found := look_up(schema, other)) and found.kinds & allowed
+    ]
+    end = pointer[pointer.rindex("/") :]
+    same_end = next((other for other in known if other.endswith(end)), None)
+    return f'did you mean "{same_end}"?' if same_end else did_you_mean(pointer, known)
 
 
 def list_kinds(kinds: frozenset[str]) -> str:

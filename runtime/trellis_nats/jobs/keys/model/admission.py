@@ -67,6 +67,8 @@ class Full:
     """The limit on active jobs if the reason is `active-limit` or `stale-blocked`, otherwise on waiting jobs."""
     existing: str | None
     """The first waiting job, otherwise the oldest active one."""
+    parts: str = ""
+    """What the limit is made of, where it is more than one member of the contract."""
 
 
 AdmissionResult = Admitted | Displaced | Joined | Full
@@ -96,12 +98,14 @@ def admit(
     active, queued = len(record.active), len(record.queued)
     if record.entry(entry.job_id) or (active and any(slot.job_id == entry.job_id for slot in record.active)):
         return record, Admitted()
-    places = policy.max_queued + max(0, policy.max_active - active)
+    free = max(0, policy.max_active - active)
+    places = policy.max_queued + free
+    parts = _describe_places(policy, free) if free else ""
     if queued < places:
         longer = record.with_jobs(record.active, (*record.queued, entry))
         if fits(longer, policy, limit_bytes):
             return longer, Admitted()
-        places = queued
+        places, parts = queued, "more do not fit into the record of the key"
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
         return record._replace(queued=(*others, entry)), Displaced(oldest)
@@ -111,7 +115,9 @@ def admit(
             return record, Joined(joined)
     existing = next(_ordered_ids(record), None)
     if active < policy.max_active or queued < policy.max_queued:
-        full = Full(reason="queue-depth", active=active, queued=queued, limit=places, existing=existing)
+        full = Full(
+            reason="queue-depth", active=active, queued=queued, limit=places, existing=existing, parts=parts
+        )
     else:
         stale = policy.stale_policy == "block" and any(slot.token in expired for slot in record.active)
         full = Full(
@@ -122,6 +128,14 @@ def admit(
             existing=existing,
         )
     return record, full
+
+
+def _describe_places(policy: KeyPolicy, free: int) -> str:
+    """Return why more jobs may wait than `maxQueuedPerKey`: each free slot is a place too."""
+    slots = (
+        f"maxActive {free}" if free == policy.max_active else f"{free} free of maxActive {policy.max_active}"
+    )
+    return f"maxQueuedPerKey {policy.max_queued} + {slots}"
 
 
 def fits(record: KeyRecord, policy: KeyPolicy, limit_bytes: int) -> bool:
