@@ -41,9 +41,17 @@ def _describe(
 def main() -> None:
     """Run `trellis`."""
     try:
-        app(prog_name="trellis")
+        code = app(prog_name="trellis", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except typer.Abort:
+        typer.echo("Aborted!", err=True)
+        sys.exit(ExitCode.LEFT)
+    except typer.TyperException as error:
+        if text := _describe_usage_error(error):
+            typer.echo(text, err=True)
+        sys.exit(ExitCode.USAGE)
     except Exception as error:
         from trellis_admin.failures import describe_failure  # noqa: PLC0415 - it imports the runtime
 
@@ -53,3 +61,14 @@ def main() -> None:
         text, code = described
         typer.echo(text, err=True)
         sys.exit(code)
+
+
+def _describe_usage_error(error: typer.TyperException) -> str:
+    """Return one line, as for every other error; typer would draw a box. A group without a command has printed its help."""
+    said = " ".join(error.format_message().split()).removesuffix(".")
+    if not said:
+        return ""
+    context = getattr(error, "ctx", None)  # only errors about a command have one
+    path = "trellis" if context is None else context.command_path
+    see = " See" if said.endswith("?") else "; see"
+    return f"trellis: {said[0].lower()}{said[1:]}{see} {path} --help"

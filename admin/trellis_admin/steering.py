@@ -261,7 +261,9 @@ class Steering:
         place = await self.session.find_queue(queue)
         async with self.session.audit.action(Kind.QUEUE, Action.RESUME, _of(place), reason=reason) as audited:
             result = await resume_queue(self.session.connection, place.namespace, place.name)
-            audited.done("it was not paused" if result.removed is None else "resumed")
+            is_missing = result.missing_bucket is not None
+            nothing = "the bucket of pauses does not exist" if is_missing else "it was not paused"
+            audited.done(nothing if result.removed is None else "resumed")
         return result
 
     # ---------------------------------------------------------------------------------------------------------------

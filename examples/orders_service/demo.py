@@ -28,6 +28,7 @@ from orders_participant import (
 )
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from trellis_nats import JobEvent, NoResponders, TrellisError
 from trellis_nats.testing import NatsServer
 
@@ -167,16 +168,23 @@ async def cancel_one_order(console: Console, client: OrdersClient) -> None:
     console.print(f"the order is [bold]{status}[/bold]")
 
 
+def print_line(console: Console, markup: str) -> None:
+    """Print a line of columns, of which the last ones may be empty."""
+    line = Text.from_markup(markup)
+    line.rstrip()
+    console.print(line, soft_wrap=True)
+
+
 async def print_progress(console: Console, run: OrdersProcessRun, began: datetime) -> None:
     """Print each progress of an operation with its time, until it has ended."""
     async for update in run.watch():
         progress = update.snapshot.progress
         if update.type in {"snapshot", "progress"} and progress is not None:
             seconds = (update.snapshot.updated_at - began).total_seconds()
-            console.print(
-                f"{seconds:7.3f} s  {'Orders.Process':<18} [cyan]{progress.step:<10}[/cyan] {'':<10}",
+            print_line(
+                console,
+                f"{seconds:7.3f} s  {'Orders.Process':<18} [cyan]{progress.step:<10}[/cyan] {'':<10} "
                 f"[dim]{escape(progress.message)}[/dim]",
-                soft_wrap=True,
             )
 
 
@@ -189,10 +197,10 @@ async def print_jobs(console: Console, events: AsyncIterator[JobEvent], began: d
             detail = event.progress.message or ""
         colour = COLOURS.get(event.event, "default")
         attempt = f"attempt {event.tries}" if event.tries else ""
-        console.print(
-            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] {attempt:<10}",
+        print_line(
+            console,
+            f"{seconds:7.3f} s  {event.queue:<18} [{colour}]{event.event:<10}[/{colour}] {attempt:<10} "
             f"[dim]{escape(detail)}[/dim]",
-            soft_wrap=True,
         )
         if event.queue == "notify-warehouse" and event.event == "completed":
             return

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from trellis_nats import TrellisError
 from trellis_nats._nats.jetstream.streams import get_next_message_from_leader
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats.clock import now
 from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.ids import new_id
@@ -59,7 +60,7 @@ class CountDiffers(BulkProblem):
 
     def __init__(self, action: BulkAction, *, confirmed: int, count: int) -> None:
         super().__init__(
-            f"nothing was {_DONE[action]}: you confirmed {confirmed:,}, and the filter has {count:,} jobs now"
+            f"nothing was {_DONE[action]}: you confirmed {confirmed:,}, and the filter has {plural(count, 'job')} now"
         )
         self.confirmed = confirmed
         self.count = count

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from trellis_nats import TrellisError
+from trellis_nats._support.plural import plural
 
 from trellis_admin.bulk.record import (
     RATE_MAX,
@@ -208,7 +209,9 @@ def dies_too_often(record: BulkRecord, outcomes: Outcomes) -> str | None:
     again = outcomes.again - record.tolerated.again
     if not record.action.sends or ended < STOP_ENDED_MIN or again <= STOP_ABOVE * ended:
         return None
-    return f"{again:,} of the {ended:,} jobs that ended died again, which is more than {STOP_ABOVE:.0%}"
+    return (
+        f"{again:,} of the {plural(ended, 'job')} that ended died again, which is more than {STOP_ABOVE:.0%}"
+    )
 
 
 def _wait_at_limit(record: BulkRecord) -> BulkRecord:

@@ -197,6 +197,8 @@ async def act_on_many(
     as_json: bool,
 ) -> None:
     """Count, ask, begin, and run until it is done or waits."""
+    from trellis_nats._support.plural import plural
+
     from trellis_admin.bulk import BEGIN_WITH, RATE
     from trellis_admin.terminal import confirm_count, print_json, print_text
     from trellis_admin.texts.bulk_actions import describe_plan
@@ -210,7 +212,7 @@ async def act_on_many(
         return
     if not as_json:
         print_text(describe_plan(plan))
-    confirm_count(f"{plan.count:,} jobs will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
+    confirm_count(f"{plural(plan.count, 'job')} will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
     waits = action in {"retry", "replay"}
     first = None if all_at_once else begin_with or (BEGIN_WITH if waits else None)
     record = await operator.bulk.start(

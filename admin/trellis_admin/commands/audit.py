@@ -163,7 +163,9 @@ def export_command(
 
 def describe_export(exported: Exported, written: list[str], folder: Path, unmatched: list[str]) -> str:
     """Return what was exported, for people."""
-    lines = [f"{len(written)} samples of {exported.jobs:,} jobs written to {folder}"]
+    from trellis_nats._support.plural import plural
+
+    lines = [f"{plural(len(written), 'sample')} of {plural(exported.jobs, 'job')} written to {folder}"]
     if known := len(exported.samples) - len(written):
         lines.append(f"  {known} were there already, or are equal once they are redacted")
     if exported.unreadable:

@@ -165,6 +165,7 @@ async def find_job(operator: Operator, given: str) -> JobPlace:
         JobNotFound: there is none.
         AmbiguousJob: there are several. The text names them.
     """
+    from trellis_nats._support.plural import plural
     from trellis_nats.errors import JobNotFound
 
     from trellis_admin.queries import find_jobs
@@ -173,20 +174,25 @@ async def find_job(operator: Operator, given: str) -> JobPlace:
     try:
         return await operator.session.find(given)
     except JobNotFound as error:
-        if len(given.rpartition(".")[2]) < _SHORTEST_ID:
-            raise JobNotFound(f"{error}; an id may be shortened to {_SHORTEST_ID} characters") from None
         if ":" in given:
             raise JobNotFound(
                 f"{error}. If it is a filter: `trellis jobs list` takes it, and `--matching` of each command that changes jobs"
             ) from None
+        too_short = len(given.rpartition(".")[2]) < _SHORTEST_ID
+        needed = f"an id may be shortened to {_SHORTEST_ID} characters"
         match await operator.ask(find_jobs, given, limit=_CANDIDATES + 1):
             case []:
+                if too_short:
+                    raise JobNotFound(f"{error}; {needed}") from None
                 raise
-            case [row]:
+            case [row] if not too_short:
                 return JobPlace(row.prefix, row.id, None)
             case rows:
                 named = ", ".join(f"{row.prefix}.{row.id}" for row in rows[:_CANDIDATES])
                 more = " and others" if len(rows) > _CANDIDATES else ""
+                if too_short:
+                    begin = plural(len(rows), "job begins", "jobs begin") if not more else "jobs begin"
+                    raise JobNotFound(f'{needed}; {begin} with "{given}": {named}{more}') from None
                 raise AmbiguousJob(
                     f'several jobs begin with "{given}": {named}{more}; write more of the id'
                 ) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trellis_admin.commands.acting import Reason
-from trellis_admin.commands.choosing import DEFAULT_LIMIT, Limit, QueueName, find_prefix
+from trellis_admin.commands.choosing import DEFAULT_LIMIT, Limit, QueueName, complete_queue, find_prefix
 from trellis_admin.commands.operating import AsJson, operated
 
 if TYPE_CHECKING:
@@ -28,14 +28,35 @@ Key = Annotated[
 @app.command("list")
 @operated
 async def list_command(
-    operator: Operator, queue: QueueName, limit: Limit = DEFAULT_LIMIT, as_json: AsJson = False
+    operator: Operator,
+    queue: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[QUEUE]",
+            autocompletion=complete_queue,
+            show_default=False,
+            help="The queue, as queue or service/queue. Without it: which queues have keys, and how many.",
+        ),
+    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    as_json: AsJson = False,
 ) -> None:
-    """List the keys of a queue that jobs hold or wait for, blocked ones first."""
+    """List the keys of a queue that jobs hold or wait for, blocked ones first; or the queues that have such keys."""
     from trellis_nats.clock import now
 
     from trellis_admin.terminal import print_json, print_table
-    from trellis_admin.texts.fleet import describe_keys, tabulate_keys
+    from trellis_admin.texts.fleet import describe_keys, tabulate_key_counts, tabulate_keys
 
+    if queue is None:
+        counts = await operator.keys.count_keys()
+        if as_json:
+            print_json("key-counts", {"queues": counts})
+        elif counts:
+            print_table(tabulate_key_counts(counts))
+            typer.echo(f"next: trellis keys list {counts[0].queue}", err=True)
+        else:
+            typer.echo("no job holds or waits for a key", err=True)
+        return
     keys = await operator.keys.list_keys(await find_prefix(operator, queue), limit=limit)
     if as_json:
         print_json("keys", {"queue": queue, "keys": keys})

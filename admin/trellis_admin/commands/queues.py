@@ -60,6 +60,7 @@ async def list_command(operator: Operator, window: Window = 60, as_json: AsJson 
         return
     if rows:
         print_table(tabulate_queues(rows, pauses, at, held))
+        typer.echo(f"ended/min, success and run p95: the last {window} min; --window changes that", err=True)
     else:
         typer.echo("no queue has had a job or a worker", err=True)
     for line in (*describe_pauses(pauses, at), *describe_held(held)):
@@ -107,6 +108,11 @@ async def resume(
     removed = result.removed
     if as_json:
         print_json("queue-resume", {"queue": queue, "removed": removed})
+    elif result.missing_bucket is not None:
+        print_text(
+            f"{queue} has no record of a pause, because bucket {result.missing_bucket} does not exist; workers that had seen one stay "
+            "paused until it exists again: trellis provision apply PACKAGE creates it"
+        )
     elif removed is None:
         print_text(
             f"{queue} had no record of a pause; if the server held its consumers all the same, it does no longer"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trellis_admin.commands.list_by_default import ListByDefault
 from trellis_admin.commands.operating import AsJson, operated
 
 if TYPE_CHECKING:
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, cls=ListByDefault)
 
 
-@app.command()
+@app.callback()
+def _describe() -> None:
+    """List the processes that work queues, those in trouble first."""
+
+
+@app.command("list")
 @operated
-async def workers(
+async def list_command(
     operator: Operator,
     service: Annotated[
         str | None, typer.Option("--service", metavar="SERVICE", help="Only the processes of this service.")
@@ -31,6 +37,7 @@ async def workers(
     0: every worker is alive, or none has sent a heartbeat within a day.
     1: one is silent.
     """
+    from trellis_nats._support.plural import plural
     from trellis_nats.clock import now
 
     from trellis_admin.exits import ExitCode
@@ -45,7 +52,7 @@ async def workers(
         print_json("workers", {"workers": rows})
     elif rows:
         print_table(tabulate_workers(rows, at))
-        typer.echo(f"{len(rows)} worker{'' if len(rows) == 1 else 's'}, {silent} silent", err=True)
+        typer.echo(f"{plural(len(rows), 'worker')}, {silent} silent", err=True)
     else:
         typer.echo("no worker has sent a heartbeat within a day", err=True)
     raise typer.Exit(ExitCode.LEFT if silent else ExitCode.OK)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from trellis_nats._nats.connection import Connection
+from trellis_nats._support.plural import plural
 
 from trellis_admin.doctor.facts import Facts, ProjectionFacts
 from trellis_admin.doctor.findings import Finding, Severity
@@ -50,7 +51,7 @@ def check_differences(facts: Facts) -> Iterator[Finding]:
             check="projection-differs",
             severity=Severity.WARNING,
             subject=str(index.path),
-            text=f"the index of jobs on this machine differs from the stream in {index.number:,} places of {index.compared:,} jobs "
+            text=f"the index of jobs on this machine differs from the stream in {plural(index.number, 'place')} of {plural(index.compared, 'job')} "
             f"that were compared: {'; '.join(shown)}{more}",
             remedy="delete the file: it is read again from the stream; and report it, because it should not happen",
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.subjects import ADVISORIES_STREAM, WORK_PREFIX
 from trellis_nats.jobs.pause import HOLD_SINCE
 from trellis_nats.provision import Creation, Refusal, Update
@@ -154,7 +155,7 @@ def check_exhausted(facts: Facts) -> Iterator[Finding]:
                 severity=Severity.FAULT,
                 subject=queue.name,
                 text=f"{queue.work.ack_pending:,} deliveries are not acknowledged, as many as max_ack_pending allows: "
-                f"{queue.work.pending:,} jobs behind them are not delivered",
+                f"{plural(queue.work.pending, 'job')} behind them {'is' if queue.work.pending == 1 else 'are'} not delivered",
                 remedy=f"raise it with `nats consumer edit {queue.work_stream} {queue.consumer} --max-pending 100000`: it applies "
                 "at once",
             )
@@ -218,7 +219,7 @@ def check_unworked(facts: Facts) -> Iterator[Finding]:
                 check="queue-without-workers",
                 severity=Severity.WARNING,
                 subject=queue.name,
-                text=f"{work.pending:,} jobs wait, and no worker pulls from the queue",
+                text=f"{plural(work.pending, 'job waits', 'jobs wait')}, and no worker pulls from the queue",
                 remedy="start a worker of the service; if the queue was removed from the contract, see `trellis doctor PACKAGE`",
             )
 
@@ -244,7 +245,7 @@ def check_workers(facts: Facts) -> Iterator[Finding]:
             check="heartbeats-silent",
             severity=Severity.WARNING,
             subject=service,
-            text=f"{len(instances)} processes of {service} are silent, the last one for {newest:.0f} s: {', '.join(instances[:3])}"
+            text=f"{plural(len(instances), 'process', 'processes')} of {service} {'is' if len(instances) == 1 else 'are'} silent, the last one for {newest:.0f} s: {', '.join(instances[:3])}"
             f"{' …' if len(instances) > _STEPS_SHOWN else ''}. They were killed, lost the network, or are frozen",
             remedy="`trellis workers` lists them; their jobs run again within twice the ack wait where another worker is alive, unless another "
             "job of the same key was first under `stalePolicy: fail-stale`: `trellis jobs list state:stale` lists those that never run",
@@ -258,7 +259,7 @@ def check_dead(facts: Facts) -> Iterator[Finding]:
             check="dead-growing",
             severity=Severity.WARNING,
             subject="jobs",
-            text=f"{facts.died_lately:,} jobs died within the last hour",
+            text=f"{plural(facts.died_lately, 'job')} died within the last hour",
             remedy="`trellis dead groups` shows their errors; fix the cause, then `trellis dead replay`",
         )
     elif facts.died:
@@ -266,7 +267,7 @@ def check_dead(facts: Facts) -> Iterator[Finding]:
             check="dead-jobs",
             severity=Severity.HINT,
             subject="jobs",
-            text=f"{facts.died:,} jobs died in the time that the stream remembers",
+            text=f"{plural(facts.died, 'job')} died in the time that the stream remembers",
             remedy="`trellis dead groups` shows those that are still dead",
         )
 
@@ -278,7 +279,7 @@ def check_stale(facts: Facts) -> Iterator[Finding]:
             check="stale-jobs",
             severity=Severity.WARNING,
             subject="jobs",
-            text=f"{facts.stale_lately:,} jobs ended as stale within the last day: the worker died, another job of the key took the slot, and "
+            text=f"{plural(facts.stale_lately, 'job')} ended as stale within the last day: the worker died, another job of the key took the slot, and "
             "nothing runs them again",
             remedy="`trellis jobs list state:stale since:-1d` lists them. Where the work is still wanted, create a new job with the payload of "
             "`trellis jobs show ID --payload`: `trellis jobs recreate ID --contract PACKAGE` does. Where each job must run, declare "

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from trellis_nats._support.plural import plural
+
 from trellis_admin.doctor.checks import CHECKS
 from trellis_admin.doctor.facts import Facts
 from trellis_admin.doctor.findings import Finding, Severity
@@ -19,7 +21,7 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     lines = [
         f"nats-server {'.'.join(map(str, server.version))}"
         + (f", a cluster of {server.servers}" if server.servers > 1 else "")
-        + f"; {_count(len(facts.queues), 'queue')}, {_count(len({beat.instance for beat in facts.heartbeats if not beat.is_stopping}), 'worker')}",
+        + f"; {plural(len(facts.queues), 'queue')}, {plural(len({beat.instance for beat in facts.heartbeats if not beat.is_stopping}), 'worker')}",
     ]
     for finding in findings:
         lines += [
@@ -30,15 +32,11 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, "", _summary(findings)])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _summary(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.severity for finding in findings)
     if not counts:
         return f"{len(CHECKS)} checks, nothing found"
-    listed = [_count(counts[severity], severity) for severity in Severity if counts[severity]]
+    listed = [plural(counts[severity], severity) for severity in Severity if counts[severity]]
     return f"{len(CHECKS)} checks: {', '.join(listed)}"
 
 

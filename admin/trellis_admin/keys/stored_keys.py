@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 from trellis_nats._nats.jetstream.bulk_reader import BulkReader
@@ -19,10 +19,10 @@ from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord, QueueE
 
 from trellis_admin.audit_log import Action, Kind, explain_missing
 from trellis_admin.keys.releasing import KeyProblem, Released, release_slot
-from trellis_admin.queries import QueuePlace
+from trellis_admin.queries import QueuePlace, list_queue_places
 from trellis_admin.session import Session
 
-__all__ = ["Holder", "KeyActions", "KeyList", "KeyState", "StoredKey", "Waiting"]
+__all__ = ["Holder", "KeyActions", "KeyCount", "KeyList", "KeyState", "StoredKey", "Waiting"]
 
 _SCANNED_MAX: Final = 100_000
 _NO_STREAM: Final = 10059
@@ -113,6 +113,18 @@ class KeyList:
     """Whether there are more records than were read."""
 
 
+class KeyCount(NamedTuple):
+    """How many keys a queue has that a job holds or waits for."""
+
+    queue: str
+    """As `<service>/<queue>`."""
+    total: int
+    blocked: int
+    held: int
+    is_cut: bool
+    """Whether there are more records than were read."""
+
+
 @dataclass(slots=True)
 class KeyActions:
     """The keys of queues, for an operator."""
@@ -143,6 +155,20 @@ class KeyActions:
             held=sum(key.state is KeyState.HELD for key in busy),
             is_cut=is_cut,
         )
+
+    async def count_keys(self) -> tuple[KeyCount, ...]:
+        """Return how many keys of each queue a job holds or waits for, the queues with the most blocked ones first.
+
+        Queues without such a key are left out. Raises as `list_keys`.
+        """
+        places = await self.session.ask(list_queue_places)
+        counts = list[KeyCount]()
+        for place in places:
+            keys = await self.list_keys(place.prefix, limit=0)
+            if keys.total:
+                name = f"{place.service}/{place.name}"
+                counts.append(KeyCount(name, keys.total, keys.blocked, keys.held, keys.is_cut))
+        return tuple(sorted(counts, key=lambda count: (-count.blocked, -count.total, count.queue)))
 
     async def show(self, queue: str, key: str) -> StoredKey:
         """Return a key by its hash, the beginning of its hash, or its text.

@@ -37,6 +37,7 @@ from trellis_admin.queries.lookups import (
     count_bulk_states,
     count_targets,
     find_queues,
+    list_queue_places,
 )
 from trellis_admin.queries.overview import read_overview
 from trellis_admin.queries.pauses import find_held, read_pauses
@@ -109,6 +110,7 @@ __all__ = [
     "list_jobs",
     "list_keys",
     "list_overdue",
+    "list_queue_places",
     "list_queues",
     "list_workers",
     "parse_filter",

@@ -102,6 +102,9 @@ class Attempt:
     worker: str | None
     started_at: datetime
     ended_at: datetime | None
+    """None while it runs. Nothing says when a worker was lost: then it is when the next attempt or the end of the job began."""
+    seen_at: datetime
+    """When its last event was stored."""
     waited: timedelta
     """From when the job could begin until it did."""
     end: AttemptEnd
@@ -114,6 +117,11 @@ class Attempt:
     checkpoints: tuple[StoredCheckpoint, ...]
     next_at: datetime | None
     """When the next attempt may begin at the earliest, where it says."""
+
+    @property
+    def known_until(self) -> datetime | None:
+        """Until when it is known to have run; None while it runs."""
+        return self.seen_at if self.end is AttemptEnd.LOST else self.ended_at
 
 
 class WaitReason(StrEnum):

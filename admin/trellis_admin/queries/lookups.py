@@ -14,7 +14,15 @@ from trellis_admin.queries.compiling import ALL, Condition
 from trellis_admin.queries.jobs import count_exactly
 from trellis_admin.queries.selection import Selection
 
-__all__ = ["BulkEnds", "QueuePlace", "count_bulk_ends", "count_bulk_states", "count_targets", "find_queues"]
+__all__ = [
+    "BulkEnds",
+    "QueuePlace",
+    "count_bulk_ends",
+    "count_bulk_states",
+    "count_targets",
+    "find_queues",
+    "list_queue_places",
+]
 
 
 class QueuePlace(NamedTuple):
@@ -90,11 +98,16 @@ def count_bulk_ends(
     return BulkEnds(timedelta(seconds=step), tuple(well), tuple(badly))
 
 
+def list_queue_places(db: sqlite3.Connection) -> list[QueuePlace]:
+    """Return every queue that has had a job or a worker."""
+    rows = db.execute("SELECT prefix, service, name FROM queue ORDER BY service, name").fetchall()
+    return [QueuePlace(*row) for row in rows]
+
+
 def find_queues(db: sqlite3.Connection, name: str) -> list[QueuePlace]:
     """Return the queues of a name, of `<service>/<name>`, or with a publish prefix."""
     service, slash, queue = name.partition("/")
-    rows = db.execute("SELECT prefix, service, name FROM queue ORDER BY service, name").fetchall()
-    places = [QueuePlace(*row) for row in rows]
+    places = list_queue_places(db)
     if slash:
         return [
             place for place in places if place.name == queue and service in {place.service, place.namespace}

@@ -72,6 +72,7 @@ class _OpenAttempt:
     number: int
     worker: str | None
     started_at: datetime
+    seen_at: datetime
     waited: timedelta
     logs: list[LogLine] = field(default_factory=list[LogLine])
     progress: JobProgress | None = None
@@ -90,6 +91,7 @@ class _OpenAttempt:
             number=self.number,
             worker=self.worker,
             started_at=self.started_at,
+            seen_at=at if at is not None and event is not None else self.seen_at,
             ended_at=at,
             waited=self.waited,
             end=end,
@@ -234,6 +236,7 @@ class _Timeline:
             number=event.tries,
             worker=read_worker(event),
             started_at=at,
+            seen_at=at,
             waited=max(at - could_begin, timedelta(0)),
         )
 
@@ -248,6 +251,7 @@ class _Timeline:
             self._checkpoint = StoredCheckpoint(at, message.sequence, size)
         if self._open is None:
             return
+        self._open.seen_at = at
         self._open.logs += lines
         if event.event_type == EventType.PROGRESS:
             self._open.progress = event.progress

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from trellis_nats._support.plural import plural
+
 __all__ = ["Declined", "confirm_count"]
 
 
@@ -30,4 +32,6 @@ def confirm_count(question: str, count: int, *, is_agreed: bool) -> None:
     sys.stderr.flush()
     typed = sys.stdin.readline().strip().replace(",", "").replace("_", "").replace(" ", "")
     if typed != str(count):
-        raise Declined(f"nothing was done: you typed {typed[:40] or 'nothing'}, and it is {count:,} jobs")
+        raise Declined(
+            f"nothing was done: you typed {typed[:40] or 'nothing'}, and it is {plural(count, 'job')}"
+        )

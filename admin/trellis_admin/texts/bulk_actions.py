@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.audit_log import AuditEntry
@@ -29,7 +30,7 @@ def describe_plan(plan: BulkPlan) -> str:
 
 def _plan(plan: BulkPlan) -> Iterator[str]:
     dry = plan.dry_run
-    yield f"{plan.action} {plan.count:,} jobs: {plan.filter.text or 'all'}, as of sequence {plan.at:,}"
+    yield f"{plan.action} {plural(plan.count, 'job')}: {plan.filter.text or 'all'}, as of sequence {plan.at:,}"
     if not plan.count:
         return
     checked = "all of them" if dry.is_complete else f"{dry.checked:,} of them"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.queue_pause import QueuePause
 
-from trellis_admin.keys import KeyList, StoredKey
+from trellis_admin.keys import KeyCount, KeyList, StoredKey
 from trellis_admin.queries import QueueRow, WorkerRow
 from trellis_admin.terminal import Column, Table, show_age, show_length
 from trellis_admin.terminal.tables import clean
@@ -17,6 +18,7 @@ __all__ = [
     "describe_key",
     "describe_keys",
     "describe_pauses",
+    "tabulate_key_counts",
     "tabulate_keys",
     "tabulate_queues",
     "tabulate_workers",
@@ -119,7 +121,7 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
             row.service,
             "silent" if row.is_silent else "stopping" if row.is_stopping else "paused" if paused else "alive",
             show_age(row.heartbeat_at, now),
-            f"{row.running} of {row.slots}",
+            "-" if row.is_silent else f"{row.running} of {row.slots}",
             _length(None if row.started_at is None else now - row.started_at),
             "-" if row.loop_lag is None else f"{row.loop_lag / timedelta(milliseconds=1):.0f} ms",
             "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MiB",
@@ -160,9 +162,25 @@ def tabulate_keys(keys: KeyList, now: datetime) -> Table:
     return table
 
 
+def tabulate_key_counts(counts: Sequence[KeyCount]) -> Table:
+    """Return the queues that have keys as a table."""
+    table = Table(
+        (
+            Column("queue", is_place=True),
+            Column("keys", "right"),
+            Column("blocked", "right"),
+            Column("held", "right"),
+        )
+    )
+    for count in counts:
+        more = "+" if count.is_cut else ""
+        table.add(count.queue, f"{count.total:,}{more}", f"{count.blocked:,}", f"{count.held:,}")
+    return table
+
+
 def describe_keys(keys: KeyList) -> str:
     """Return how many keys there are, and how many of them are listed."""
-    text = f"{len(keys.keys):,} of {keys.total:,} keys that jobs hold or wait for: {keys.blocked:,} blocked, {keys.held:,} held"
+    text = f"{len(keys.keys):,} of {plural(keys.total, 'key')} that jobs hold or wait for: {keys.blocked:,} blocked, {keys.held:,} held"
     if keys.is_cut:
         text += "; there are more records than were read"
     elif len(keys.keys) < keys.total:

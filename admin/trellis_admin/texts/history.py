@@ -138,7 +138,7 @@ def _timeline(history: JobHistory, now: datetime) -> list[str]:
     spans += [
         (
             attempt.started_at,
-            f"  {lane(attempt.started_at, attempt.ended_at, '━')}  {_ran(attempt, end)}",
+            f"  {lane(attempt.started_at, attempt.known_until, '━')}  {_ran(attempt, end)}",
         )
         for attempt in history.attempts
     ]
@@ -146,8 +146,12 @@ def _timeline(history: JobHistory, now: datetime) -> list[str]:
 
 
 def _ran(attempt: Attempt, end: datetime) -> str:
-    length = show_length((attempt.ended_at or end) - attempt.started_at)
-    return f"attempt {attempt.number}, {length}, {_end(attempt)}"
+    return f"attempt {attempt.number}, {_length(attempt, end)}, {_end(attempt)}"
+
+
+def _length(attempt: Attempt, now: datetime) -> str:
+    length = show_length((attempt.ended_at or now) - attempt.started_at)
+    return f"at most {length}" if attempt.end is AttemptEnd.LOST else length
 
 
 def _wait(wait: Wait, end: datetime) -> str:
@@ -164,11 +168,10 @@ def _end(attempt: Attempt) -> str:
 
 
 def _attempt(attempt: Attempt, newer: Attempt | None, now: datetime, *, has_next: bool) -> Iterator[str]:
-    until = attempt.ended_at or now
     yield f"Attempt {attempt.number}, {_end(attempt)}"
     yield (
         f"  started {show_instant(attempt.started_at)} on {attempt.worker or 'an unknown worker'}, waited "
-        f"{show_length(attempt.waited)}, ran {show_length(until - attempt.started_at)}"
+        f"{show_length(attempt.waited)}, ran {_length(attempt, now)}"
     )
     is_same = newer is not None and attempt.error == newer.error and attempt.stack == newer.stack
     if attempt.error:

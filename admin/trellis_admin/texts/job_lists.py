@@ -109,7 +109,8 @@ def describe_page(page: JobPage, again: str) -> str:
     if page.total.number == 0:
         text = f"no job matches, as of sequence {page.at:,}"
     else:
-        text = f"{len(page.rows):,} of {total} jobs, as of sequence {page.at:,}"
+        jobs = "job" if page.total.number == 1 else "jobs"
+        text = f"{len(page.rows):,} of {total} {jobs}, as of sequence {page.at:,}"
     if page.newer.number:
         text += f"; {show_count(page.newer)} changed since"
     if page.next is not None:

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from trellis_nats._support.plural import plural
 from trellis_nats.clock import describe_duration as duration
 
 __all__ = [
@@ -53,11 +54,6 @@ def typed_number(text: str) -> int | None:
     """Return the count that a person typed, with or without commas; None for anything else."""
     digits = text.strip().replace(",", "")
     return int(digits) if _DIGITS.fullmatch(digits) else None
-
-
-def plural(number: int, noun: str, nouns: str | None = None) -> str:
-    """Return a count with its noun: `1 job`, `2,914 jobs`."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def rough_duration(span: timedelta) -> str:

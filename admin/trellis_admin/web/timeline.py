@@ -11,7 +11,7 @@ from markupsafe import Markup
 from trellis_admin.queries import Attempt, AttemptEnd, JobHistory
 from trellis_admin.web.text import clock, duration
 
-__all__ = ["END_LOOKS", "Lane", "Timeline", "draw_timeline"]
+__all__ = ["END_LOOKS", "Lane", "Timeline", "describe_run", "draw_timeline"]
 
 _LANES_MAX: Final = 30
 _TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
@@ -187,15 +187,18 @@ def _begin_of_wait(job: JobHistory, attempt: Attempt) -> datetime:
 def _draw_attempt(
     attempt: Attempt, waits_since: datetime, scale: _Scale, now: datetime, *, is_over: bool
 ) -> Lane:
-    ended = attempt.ended_at or now
-    ran = max(ended - attempt.started_at, timedelta(0))
+    ran = describe_run(attempt, now)
     icon, style, _, word = END_LOOKS[attempt.end]
     begin = scale.place(attempt.started_at)
-    width = min(max(scale.place(ended) - begin, _SHORTEST), 100 - min(begin, 100 - _SHORTEST))
+    width = min(
+        max(scale.place(attempt.known_until or now) - begin, _SHORTEST), 100 - min(begin, 100 - _SHORTEST)
+    )
     run = Markup('<rect class="{}" x="{:.2f}%" y="10" width="{:.2f}%" height="16" rx="3"/>').format(
         _RUNS.get(attempt.end, "tl-run failed"), min(begin, 100 - _SHORTEST), width
     )
     waited = scale.wait(waits_since, attempt.started_at)
+    if attempt.end is AttemptEnd.LOST and attempt.ended_at is not None:
+        waited += scale.wait(attempt.seen_at, attempt.ended_at)
     mark = (
         Markup("")
         if is_over
@@ -203,12 +206,18 @@ def _draw_attempt(
             scale.place(now)
         )
     )
-    label = f"Waited {duration(attempt.started_at - waits_since)}, {'runs for' if attempt.ended_at is None else 'ran'} {duration(ran)}, {word}"
+    label = f"Waited {duration(attempt.started_at - waits_since)}, {'runs for' if attempt.ended_at is None else 'ran'} {ran}, {word}"
     drawing = Markup('<svg role="img" aria-label="{}">{}{}{}{}</svg>').format(
         label, scale.grid(), waited, run, mark
     )
-    outcome = f"{duration(ran)} · {_outcome(attempt, word)}"
+    outcome = f"{ran} · {_outcome(attempt, word)}"
     return Lane(f"Attempt {attempt.number}", attempt.worker, icon, style, outcome, drawing)
+
+
+def describe_run(attempt: Attempt, now: datetime) -> str:
+    """Return how long an attempt ran; of a lost worker only that it cannot have been longer is known."""
+    ran = duration(max((attempt.ended_at or now) - attempt.started_at, timedelta(0)))
+    return f"at most {ran}" if attempt.end is AttemptEnd.LOST else ran
 
 
 def _outcome(attempt: Attempt, word: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._support.plural import plural
 
 __all__ = ["Problem", "find_problem"]
 
@@ -43,7 +44,7 @@ def find_problem(
         return None
     if info.is_exhausted:
         return Problem(
-            f"{info.ack_pending} messages are delivered and not acknowledged, which is the consumer's limit "
+            f"{plural(info.ack_pending, 'message is', 'messages are')} delivered and not acknowledged, which is the consumer's limit "
             f"(max_ack_pending {info.max_ack_pending}), while {info.pending} wait",
             critical=False,
             needed=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
+from trellis_nats._support.plural import plural
 from trellis_nats.provision.compare import shown
 
 __all__ = ["consumer_effect", "shrinks", "stream_effect"]
@@ -52,7 +53,7 @@ def stream_effect(name: str, have: Config, want: Config) -> str:
 
 def consumer_effect(name: str, info: ConsumerInfo, want: Config) -> str:
     """Return what another setting of a consumer does to the messages that it holds."""
-    load = f"{info.ack_pending} messages are in progress, {info.pending} wait"
+    load = f"{plural(info.ack_pending, 'message is', 'messages are')} in progress, {plural(info.pending, 'waits', 'wait')}"
     match name:
         case "ack_wait":
             is_shorter = shrinks(info.config.get(name), want.get(name))

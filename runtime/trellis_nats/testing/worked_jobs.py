@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic
 
+from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, instant
 from trellis_nats.jobs.model.states import EventType, JobState
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -92,7 +93,9 @@ class DrainReport:
         """
         jobs = self.of(queue)
         if len(jobs) != 1:
-            raise AssertionError(f'queue "{queue.spec.name}" had {len(jobs)} jobs, not one: {self!r}')
+            raise AssertionError(
+                f'queue "{queue.spec.name}" had {plural(len(jobs), "job")}, not one: {self!r}'
+            )
         return jobs[0]
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from trellis_nats import JobRef, JobState
+from trellis_nats._nats.jetstream.api import call
+from trellis_nats._nats.jetstream.kv import kv_stream
+from trellis_nats.binding import keys_bucket_of
 from trellis_nats.jobs.pause import QueueConsumer
 from trellis_nats.jobs.pause.consumer_hold import hold_consumer
 from trellis_nats.testing import NatsServer
@@ -39,7 +42,7 @@ async def test_queues_are_listed_with_what_waits_and_what_is_dead(operated: Oper
 
     lines = normalise(ended.out).splitlines()
     assert lines[0] == (
-        "queue  waiting  oldest  running  retrying  dead  ended/min  success  run p95  workers  is"
+        "queue  waiting  oldest  running  retrying  dead  stale  ended/min  success  run p95  workers  is"
     )
     assert lines[1].split("  ")[0:2] == ["shop/charge", "1"]
     assert lines[1].endswith("no worker")
@@ -76,9 +79,22 @@ async def test_a_paused_queue_is_shown_with_who_and_why_and_goes_on(operated: Op
     )
     assert held.out.splitlines()[2].endswith("  held")
     assert held.error == (
+        "ended/min, success and run p95: the last 60 min; --window changes that\n"
         "shop/pack is held by the server, and no record says who paused it: trellis queues resume shop/pack lets it go on\n"
     )
     assert held_json["held"] == ["shop/pack"]
+
+
+async def test_resuming_without_the_bucket_of_pauses_says_that_workers_stay_paused(
+    operated: Operated,
+) -> None:
+    bucket = keys_bucket_of("shop")
+    await call(connection_of(operated.shop), f"STREAM.DELETE.{kv_stream(bucket)}", {})
+
+    resumed = await operated.run("queues", "resume", "pack")
+
+    assert resumed.out.startswith(f"pack has no record of a pause, because bucket {bucket} does not exist; ")
+    assert "workers that had seen one stay paused" in resumed.out
 
 
 async def test_workers_are_listed(operated: Operated) -> None:
@@ -92,12 +108,40 @@ async def test_workers_are_listed(operated: Operated) -> None:
     assert other.error == "no worker has sent a heartbeat within a day\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["jobs", "show"], "trellis: missing argument 'ID'; see trellis jobs show --help"),
+        (["jobs", "sho"], "trellis: no such command 'sho'. Did you mean 'show'? See trellis jobs --help"),
+        (["queues", "list", "--windw", "3"], "trellis: no such option: --windw"),
+        (
+            ["workers", "lst"],
+            "trellis: no such command 'lst'. Did you mean 'list'? See trellis workers --help",
+        ),
+    ],
+)
+async def test_a_mistake_in_a_command_is_answered_in_one_line(arguments: list[str], text: str) -> None:
+    ended = await run_trellis_here(*arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.error.startswith(text)
+    assert ended.error.count("\n") == 1
+
+
+async def test_a_group_without_a_command_prints_its_help() -> None:
+    ended = await run_trellis_here("jobs")
+
+    assert (ended.code, ended.error) == (2, "")
+    assert "Usage: trellis jobs" in ended.out
+
+
 async def test_a_running_job_shows_its_stack_and_keeps_its_key(operated: Operated) -> None:
     held = await operated.shop.jobs.ship.create(Parcel(number=7))
     await eventually(lambda: is_active(held))
     stack = await operated.run("jobs", "stack", held.id)
     no_stack = await operated.run("jobs", "stack", operated.completed[0])
     listed = await operated.run("keys", "list", "ship")
+    counted = await operated.run("keys", "list")
     shown = await operated.run("keys", "show", "ship", "7")
     unknown = await operated.run("keys", "show", "ship", "nine")
     free = await operated.run("keys", "release", "ship", "nine")
@@ -110,7 +154,9 @@ async def test_a_running_job_shows_its_stack_and_keeps_its_key(operated: Operate
     assert "no process answered that it runs job" in no_stack.error
     assert listed.code == shown.code == 0, listed.error + shown.error
     assert held.id in listed.out + shown.out
-    assert "keys that jobs hold or wait for" in listed.error
+    assert "1 of 1 key that jobs hold or wait for" in listed.error
+    assert normalise(counted.out).splitlines() == ["queue  keys  blocked  held", "shop/ship  1  0  1"]
+    assert "next: trellis keys list shop/ship" in counted.error
     assert (unknown.code, free.code, refused.code) == (5, 5, 5)
     assert "answers that it works on job" in refused.error
     assert 'has no key "nine"' in unknown.error

@@ -142,6 +142,7 @@ async def test_a_shortened_id_is_that_of_one_job(operated: Operated) -> None:
 
     assert shown.out.startswith(f"{whole}  dead")
     assert (too_short.code, "may be shortened to 8 characters" in too_short.error) == (4, True)
+    assert f'2 jobs begin with "SHORTEN": trellis.jobs.shop.pack.{whole}, ' in too_short.error
     assert (filtered.code, "If it is a filter" in filtered.error, "--matching" in filtered.error) == (
         4,
         True,

@@ -131,7 +131,7 @@ async def assert_refused(shop: Shop, action: str, state: JobState) -> None:
         ("retry", JobState.DEAD, "its last attempt had failed .*; replay it"),
         ("replay", JobState.FAILED, "it had failed .*; retry it"),
         ("dismiss", JobState.FAILED, "other runtimes do not dismiss failed jobs"),
-        ("replay", JobState.COMPLETED, "a job that is completed cannot be replayed, only one that is dead"),
+        ("replay", JobState.COMPLETED, "a job in state completed cannot be replayed, only one in state dead"),
     ],
 )
 async def test_a_refusal_says_what_happened(

@@ -94,7 +94,7 @@ async def test_a_failed_and_a_dead_job_are_retried_through_their_refs(nats_serve
         await shop.jobs.start_workers()
         assert await dead.result(timeout=SOON) == Receipt(total=5)
         assert await failed.result(timeout=SOON) == Receipt(total=6)
-        with pytest.raises(ActionRefused, match="only one that is failed or dead"):
+        with pytest.raises(ActionRefused, match="only one in state failed or dead"):
             await dead.retry()
 
 

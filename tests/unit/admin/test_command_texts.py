@@ -111,6 +111,7 @@ def attempt(
         worker=WORKER,
         started_at=ago(begin),
         ended_at=None if end is None else ago(end),
+        seen_at=ago(begin) + timedelta(seconds=3),
         waited=timedelta(seconds=0.4),
         end=how,
         error=error,

@@ -39,7 +39,7 @@ from trellis_admin.web.links import dead_group, jobs_link, path
 from trellis_admin.web.problems import NotThere
 from trellis_admin.web.protection import Form
 from trellis_admin.web.text import clock, duration, plural
-from trellis_admin.web.timeline import END_LOOKS, Lane, draw_timeline
+from trellis_admin.web.timeline import END_LOOKS, Lane, describe_run, draw_timeline
 
 __all__ = ["find_job", "reveal_payload", "show_job", "show_stack"]
 
@@ -309,7 +309,7 @@ def _offer(request: Request, job: JobHistory) -> Iterator[JobAction]:
 
 def _show_attempt(attempt: Attempt, now: datetime, same: SameError | None) -> ShownAttempt:
     icon, style, state, word = END_LOOKS[attempt.end]
-    ran = duration((attempt.ended_at or now) - attempt.started_at)
+    ran = describe_run(attempt, now)
     suffix = "" if attempt.end in {AttemptEnd.RUNNING, AttemptEnd.FAILED, AttemptEnd.RETRY} else f", {word}"
     is_error = attempt.error is not None and attempt.end in {
         AttemptEnd.FAILED,

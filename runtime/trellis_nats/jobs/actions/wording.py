@@ -101,7 +101,7 @@ def refuse(
     if why == "changed":
         detail = detail or "that was after it was looked at"
     elif not detail:
-        only = f"a job that is {state} cannot be {done}, only one that is {' or '.join(allowed)}"
+        only = f"a job in state {state} cannot be {done}, only one in state {' or '.join(allowed)}"
         detail = _REMEDIES.get((action, state), only)
     said = f"job {event.job_id} was not {done}: {happened} {describe_age(at - happened_at)} earlier"
     return ActionRefused(

@@ -67,6 +67,8 @@ class ResumeResult:
     """The record that paused the queue until now. None: the queue was not paused."""
     holds: tuple[ConsumerHold, ...]
     """The queue's consumers, which are not held any longer, unless the queue was paused again meanwhile."""
+    missing_bucket: str | None = None
+    """The bucket of the record, if it does not exist: workers that had seen a pause stay paused until it does."""
 
 
 async def pause_queue(
@@ -167,7 +169,8 @@ async def resume_queue(
             break
     # The leader may have extended the holds before the record was removed.
     holds = await _follow_record(connection, bucket, key, consumers)
-    return ResumeResult(removed, holds)
+    is_missing = stored is None and await _is_missing(bucket, key)
+    return ResumeResult(removed, holds, bucket.name if is_missing else None)
 
 
 async def read_pause(connection: Connection, namespace: str, queue: str) -> QueuePause | None:

@@ -31,6 +31,7 @@ from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.outgoing import encode_publish
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats._versions import digest_line, digest_of
 from trellis_nats.errors import (
     ApiError,
@@ -250,7 +251,7 @@ class EventLog:
             )
             for event in events
         ]
-        what = f"a batch of {len(events)} jobs"
+        what = f"a batch of {plural(len(events), 'job')}"
         try:
             async with self._open_batches:
                 await repeat_write(

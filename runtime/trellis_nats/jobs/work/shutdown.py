@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from trellis_nats._support.plural import plural
+
 __all__ = ["Shutdown"]
 
 _SHOWN_MAX: Final = 10
@@ -29,8 +31,7 @@ class Shutdown:
         """Return in words which jobs the stop gave back."""
         if not self.released:
             return "no job was released"
-        count = len(self.released)
-        text = f"released {count} job{'s' if count > 1 else ''} ({_list(self.released)})"
+        text = f"released {plural(len(self.released), 'job')} ({_list(self.released)})"
         if self.outlasting:
             text += f"; still in their handlers: {_list(self.outlasting)}"
         return text

@@ -22,6 +22,7 @@ def attempt(number: int, start: float, end: float | None, how: AttemptEnd, **giv
         "worker": "orders-7c9f6b-x2k4",
         "started_at": after(start),
         "ended_at": None if end is None else after(end),
+        "seen_at": after(start + 1),
         "waited": timedelta(seconds=1),
         "end": how,
         "error": None,
@@ -87,6 +88,22 @@ def test_everything_is_inside_and_the_grid_is_not_dense(seconds: float) -> None:
     widths = [float(width) for width in re.findall(r' width="([\d.]+)%"', drawn.lanes[0].drawing)]
     assert all(0 < width <= 100 for width in widths)
     assert 1 <= drawn.axis.count("<text") <= 10
+
+
+def test_the_bar_of_a_lost_worker_ends_with_its_last_event() -> None:
+    """Nothing says when it was lost: the next attempt begins after an ack wait."""
+    job = history(
+        attempt(1, 0, 60, AttemptEnd.LOST, seen_at=after(3)),
+        attempt(2, 60, 100, AttemptEnd.COMPLETED),
+        ended=100,
+    )
+
+    lost = draw_timeline(job, after(100)).lanes[0]
+
+    (width,) = re.findall(r'class="tl-lost" x="0.00%" y="10" width="([\d.]+)%"', lost.drawing)
+    assert float(width) == 3
+    assert lost.drawing.count("tl-wait") == 2
+    assert lost.outcome == "at most 1 m 00 s · worker lost"
 
 
 def test_a_job_that_waits_has_a_lane_for_it() -> None:
