@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from trellis_nats._calls.incoming import IncomingCall
 from trellis_nats.auth import Admission, Caller
+from trellis_nats.errors import RpcError, UnexpectedError
 
 __all__ = ["check_caller", "session_key_of"]
 
@@ -17,17 +18,22 @@ async def check_caller(
 
     Raises:
         AuthError: the caller may not call; it gets this error.
-        RpcError: the authority could not be asked.
+        RpcError: the authority could not be asked, or failed.
     """
     if admission is None:
         return call
-    caller = await admission.admit(
-        call.headers,
-        call.data,
-        subject=subject,
-        reply_subject=call.reply_subject,
-        capabilities=capabilities,
-    )
+    try:
+        caller = await admission.admit(
+            call.headers,
+            call.data,
+            subject=subject,
+            reply_subject=call.reply_subject,
+            capabilities=capabilities,
+        )
+    except RpcError:
+        raise
+    except Exception as error:
+        raise UnexpectedError(f"the authority failed: {type(error).__name__}: {error}") from error
     return call._replace(caller=caller)
 
 
