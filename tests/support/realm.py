@@ -108,6 +108,8 @@ class CalloutRealm(Realm):
     """What each program may do; None: everything. The others are refused."""
     keys: dict[str, SessionKey] = field(default_factory=lambda: defaultdict(SessionKey.generate))
     """The session key of each program."""
+    digests: set[str] | None = None
+    """The contracts that have a place. None: all of them."""
     refused: list[str] = field(default_factory=list[str])
     """Why a login was refused."""
 
@@ -158,6 +160,8 @@ class CalloutRealm(Realm):
         program = next((name for name, key in self.keys.items() if key.public == public), None)
         if program is None or program not in self.rights:
             raise ValueError("unknown key")
+        if self.digests is not None and digest not in self.digests:
+            raise ValueError("contract changed")
         if not is_signed(
             decode_base64url(public, size=32),
             decode_base64url(token["sig"], size=64),

@@ -58,9 +58,11 @@ class Judge:
         return [each["requestId"] for each in self.asked]
 
     @asynccontextmanager
-    async def answering(self, url: str) -> AsyncGenerator[Connection]:
+    async def answering(
+        self, url: str, settings: ConnectionSettings | None = None
+    ) -> AsyncGenerator[Connection]:
         """Answer for the length of a block."""
-        connection = await Connection.open(url, settings=ConnectionSettings(name="judge"))
+        connection = await Connection.open(url, settings=settings or ConnectionSettings())
         running: set[asyncio.Task[None]] = set()
 
         def on_message(message: Message) -> None:
