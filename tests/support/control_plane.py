@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping
@@ -64,10 +65,12 @@ class ControlPlane:
         return int(time.time() + self.clock_ahead)
 
     @asynccontextmanager
-    async def standing(self, port: int = 0) -> AsyncGenerator[ControlPlane]:
+    async def standing(
+        self, port: int = 0, *, tls: ssl.SSLContext | None = None
+    ) -> AsyncGenerator[ControlPlane]:
         """Answer for the length of a block."""
-        async with listening(self._serve, port=port) as bound:
-            self.url = f"http://127.0.0.1:{bound}"
+        async with listening(self._serve, port=port, tls=tls) as bound:
+            self.url = f"http://127.0.0.1:{bound}" if tls is None else f"https://localhost:{bound}"
             yield self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -16,7 +17,7 @@ _LOOP_STEPS: Final = 5
 
 
 @asynccontextmanager
-async def listening(serve: Serve, *, port: int = 0) -> AsyncGenerator[int]:
+async def listening(serve: Serve, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
     """Serve each connection in a task of its own, and yield the port; the end of the block resets what is open.
 
     `asyncio.start_server` alone does not: a connection that is accepted while the loop closes is never closed, and its
@@ -39,7 +40,7 @@ async def listening(serve: Serve, *, port: int = 0) -> AsyncGenerator[int]:
         serving.add(task)
         task.add_done_callback(serving.discard)
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", port)
+    listener = await asyncio.start_server(connected, "127.0.0.1", port, ssl=tls)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:

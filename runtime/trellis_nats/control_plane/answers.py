@@ -22,6 +22,8 @@ __all__ = ["ManifestRequired", "Ready", "Waiting", "WrongTime", "read_answer"]
 _TEXT_MAX: Final = 500
 """Characters of a text of the control plane, in errors, logs and health."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_TIME_MAX: Final = 10**11
+"""Seconds: the year 5138. A later time would be milliseconds, or nonsense."""
 _NEED_ADMIN: Final = frozenset(
     ["authority_update_required", "authority_migration_required", "authority_reconciliation_failed"]
 )
@@ -99,7 +101,7 @@ class _BindingAnswer(_Wire):
 
 
 class _ReadyAnswer(_Wire):
-    server_now: int | None = None
+    server_now: int | None = Field(default=None, gt=0, lt=_TIME_MAX)
     connect_info: _ConnectInfo
     binding: _BindingAnswer
 
@@ -123,7 +125,7 @@ def read_answer(
     if answer.status == HTTPStatus.OK:
         return _read_ready(answer.body, contract, session_key)
     match body:
-        case {"reason": "iat_out_of_range", "serverNow": int(server_now)} if not isinstance(server_now, bool):
+        case {"reason": "iat_out_of_range", "serverNow": int(server_now)} if 0 < server_now < _TIME_MAX:
             return WrongTime(server_now)
         case {"reason": "manifest_required"}:
             return ManifestRequired()

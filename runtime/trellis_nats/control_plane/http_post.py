@@ -110,8 +110,12 @@ async def post_json(endpoint: Endpoint, body: bytes, *, limit: timedelta) -> Htt
         raise BootstrapFailed(
             "tls", f"{endpoint}: TLS failed: {getattr(error, 'verify_message', '') or error.reason or error}"
         ) from error
-    except OSError as error:
-        raise Unreachable(error.strerror or str(error) or type(error).__name__) from error
+    except (
+        OSError,
+        UnicodeError,
+    ) as error:  # a name with a label of more than 63 characters is a UnicodeError
+        text = error.strerror if isinstance(error, OSError) else None
+        raise Unreachable(text or str(error) or type(error).__name__) from error
     if not received:
         raise Unreachable("the connection was closed without an answer")
     return _read(endpoint, received)
@@ -179,7 +183,7 @@ def _read_retry_after(text: str) -> timedelta | None:
     text = text.strip()
     if text.isascii() and text.isdigit():
         return timedelta(seconds=min(int(text[:9]), 86_400))
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError, OverflowError):
         at = parsedate_to_datetime(text)
         return max(at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC), timedelta(0))
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator
@@ -11,12 +12,14 @@ from email.utils import format_datetime
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue
-from trellis_nats import RUNTIME_API, BootstrapFailed, ConfigurationError, Contract
+from trellis_nats import RUNTIME_API, BootstrapFailed, Contract
 from trellis_nats.auth import SessionKey
-from trellis_nats.control_plane.answers import Ready, Waiting
+from trellis_nats.control_plane.answers import Ready, Waiting, read_answer
 from trellis_nats.control_plane.bootstrap import Bootstrap, pause_before
-from trellis_nats.control_plane.http_post import parse_endpoint
+from trellis_nats.control_plane.http_post import HttpAnswer
 from trellis_nats.testing import LogEvent, LogSignals
 
 from tests.support.control_plane import ControlPlane, HttpReply
@@ -328,28 +331,36 @@ async def test_members_that_are_not_known_are_ignored(plane: ControlPlane) -> No
     await bootstrap(plane).until_ready()
 
 
-async def test_an_answer_that_is_not_http_is_an_error() -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"INFO {}\r\n")
-        await writer.drain()
-
-    async with listening(serve) as port:
-        plane = ControlPlane(url=f"http://127.0.0.1:{port}")
-        assert "does not answer with HTTP" in str(await refusal(plane))
+@pytest.mark.parametrize("time", [10**400, -1, 0, True, 1.5, "now", None])
+async def test_a_time_that_is_none_is_an_error(plane: ControlPlane, time: JsonValue) -> None:
+    plane.scripted.append(HttpReply(400, {"reason": "iat_out_of_range", "serverNow": time}))
+    assert (await refusal(plane)).reason == "iat_out_of_range"
 
 
-async def test_a_chunked_answer_is_read(plane: ControlPlane) -> None:
-    body = json.dumps(plane.ready(KEY.public, CONTRACT.id, CONTRACT.digest)).encode()
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:100], body[100:])) + b"0\r\n\r\n"
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "does-not-exist.invalid"])
+async def test_a_name_that_no_host_has_is_asked_again(host: str, pauses: list[timedelta]) -> None:
+    joining = asyncio.create_task(bootstrap(ControlPlane(url=f"http://{host}")).until_ready())
+    await eventually(lambda: pauses)
+    joining.cancel()
+    await asyncio.wait([joining])
+    assert pauses[0] == timedelta(seconds=1)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
-        await writer.drain()
 
-    async with listening(serve) as port:
-        assert (await bootstrap(ControlPlane(url=f"http://127.0.0.1:{port}")).until_ready()).jwt == plane.jwt
+VALUE: Final = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+JSON: Final = st.dictionaries(
+    st.sampled_from(["reason", "message", "serverNow", "connectInfo", "binding", "planId"]),
+    VALUE | st.dictionaries(st.sampled_from(["resources", "transport", "contractId"]), VALUE),
+)
+
+
+@given(
+    st.sampled_from([200, 202, 302, 400, 403, 404, 409, 500]),
+    JSON.map(json.dumps).map(str.encode) | st.binary(),
+)
+def test_whatever_is_answered_is_a_state_or_an_error(status: int, body: bytes) -> None:
+    answer = HttpAnswer(status, "application/json", None, None, body)
+    with contextlib.suppress(BootstrapFailed):
+        read_answer(answer, CONTRACT, KEY.public)
 
 
 async def test_a_wait_is_cancelled_at_once(plane: ControlPlane) -> None:
@@ -361,29 +372,3 @@ async def test_a_wait_is_cancelled_at_once(plane: ControlPlane) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await joining
-
-
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [
-        ("", "URL of the control plane"),
-        ("nats://localhost", "must begin with https:// or http://"),
-        ("trellis.example.com", "must begin with https:// or http://"),
-        ("https://user:secret@host", "must not have a user"),
-        ("https://host/?token=secret", "must not have a user, a query"),
-        ("https://", "no valid host"),
-        ("https://host:port", "no valid host and port"),
-        ("https://ho st/", "no valid host"),
-    ],
-)
-def test_a_malformed_url_is_refused_without_its_secrets(url: str, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=text) as refused:
-        Bootstrap(url, KEY, CONTRACT, lambda: MANIFEST)
-    assert "secret" not in str(refused.value)
-
-
-def test_a_path_of_the_url_is_kept() -> None:
-    assert (
-        str(parse_endpoint("https://[::1]:8443/trellis/", "/bootstrap/service"))
-        == "https://[::1]:8443/trellis/bootstrap/service"
-    )
