@@ -168,6 +168,9 @@ async def test_an_operator_may_do_it_in_a_service_too(server: NatsServer) -> Non
         await replayed.replay(actor="anna")
         await dismissed.dismiss(reason="a test")
         await edited.ref.replay_edited(Parcel(number=70_001))
+        stale = (await bench.job("created started stale")).rpartition(".")[2]
+        again = await queue.ref(stale).recreate(reason="a test", actor="anna")
+        await again.cancel("enough")
         assert await queue.stats()
         await queue.pause(reason="a test", actor="anna")
         assert await queue.paused()
