@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _API: Final = "$JS.API"
 _API_SENT: Final = f"{_API.lower()}."
 _DOMAIN_SENT: Final = re.compile(r"\$js\.[^.]+\.api\.")
+_INBOXES: Final = ("_inbox.", "_inbox_")
 _KIND_TOKENS: Final = 2
 """Subjects with the same first tokens share a log throttle: acknowledgements have a subject per message, `$JS.ACK.…`."""
 
@@ -96,6 +97,8 @@ class PermissionErrors:
             kind = ".".join(subject.split(".")[:_KIND_TOKENS])
             extra = log_fields(LogEvent.PERMISSION_DENIED, subject=subject)
             text = 'the account may not publish to "%s"; the message is lost'
+            if subject.startswith(_INBOXES):
+                text += ': an answer, perhaps beyond the number or the time that "allow_responses" of the user permits'
             self._log_throttle.write(logging.ERROR, kind, text, subject, extra=extra)
 
     def _as_sent(self, violation: PermissionViolation | None) -> PermissionViolation | None:

@@ -89,3 +89,11 @@ def test_who_takes_a_denial_keeps_it_from_the_others(caplog: pytest.LogCaptureFi
     denials.raise_refused_subscription()
     assert taken == [PermissionViolation("subscribe to", "a"), PermissionViolation("publish to", "b")]
     assert [each.getMessage().split('"')[1] for each in caplog.records] == ["b", "a"]
+
+
+def test_a_lost_answer_names_the_limit_of_answers(caplog: pytest.LogCaptureFixture) -> None:
+    denials = PermissionErrors(lambda _: False, known)
+
+    denials.handle('permissions violation for publish to "_inbox.ojql9hpnwyav-vx4.1"')
+
+    assert '"allow_responses" of the user permits' in caplog.text
