@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Final
@@ -46,6 +46,7 @@ class Membership:
         self.runtime: Final = Runtime(contract, own, ready.binding, health=health)
         """What the program is made of."""
         self.runtime.signer, self.runtime.admission = signer, Admission(callers, checks_time=False)
+        self._loop = asyncio.get_running_loop()
         self._follows = False
         self._dials = 0
         """Since the connection was lost."""
@@ -58,13 +59,22 @@ class Membership:
         """The addresses of the servers."""
         return ",".join(self._ready.servers)
 
-    async def credentials(self) -> Credentials:
-        """Return the credentials of one dial, with a token of this moment. Never waits."""
-        if self._follows and not self.runtime.connection.is_connected:
-            self._dials += 1
-            if self._dials > _DIALS and self._joining is None and monotonic() >= self._not_before:
-                self._joining = asyncio.create_task(self._join_again(), name="join again")
-        return Credentials(jwt=self._ready.jwt, seed=self._ready.seed, token=self._bootstrap.connect_token())
+    def credentials(self) -> Credentials:
+        """Return the credentials of one dial, with a token of this moment. Any thread may call it, and it never waits.
+
+        Not `async`: the second connection of a service logs in while a handler blocks the event loop.
+        """
+        with suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._count_dial)
+        ready = self._ready  # the event loop may replace it meanwhile
+        return Credentials(jwt=ready.jwt, seed=ready.seed, token=self._bootstrap.connect_token())
+
+    def _count_dial(self) -> None:
+        if not self._follows or self.runtime.connection.is_connected:
+            return
+        self._dials += 1
+        if self._dials > _DIALS and self._joining is None and monotonic() >= self._not_before:
+            self._joining = asyncio.create_task(self._join_again(), name="join again")
 
     def follow(self) -> None:
         """Join again, from now on, when the connection is lost and cannot be restored. `close` ends it."""
@@ -73,6 +83,7 @@ class Membership:
 
     async def close(self) -> None:
         """End a request to join again that is under way."""
+        self._follows = False
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.wait([self._joining])
@@ -86,21 +97,22 @@ class Membership:
     async def _join_again(self) -> None:
         """Ask for servers and credentials that work. Dials go on meanwhile: the old ones may work again before that."""
         try:
-            ready = await self._bootstrap.until_ready()
+            self._take(await self._bootstrap.until_ready())
         except (BootstrapFailed, ConfigurationError) as error:
             self._bootstrap.progress.refuse(error)
-        else:
-            if ready.servers != self._ready.servers:
-                self.runtime.connection.use_servers(",".join(ready.servers))
-            if ready.binding != self._binding:
-                self._bootstrap.progress.remark(
-                    "the control plane has given this service other resources, which it uses after a restart"
-                )
-            self._ready = ready
         finally:
             self._joining = None
         self._dials, self._not_before = 0, monotonic() + self._pause
         self._pause = min(self._pause * 2, _AGAIN_MAX)
+
+    def _take(self, ready: Ready) -> None:
+        if ready.servers != self._ready.servers:
+            self.runtime.connection.use_servers(",".join(ready.servers))
+        if ready.binding != self._binding:
+            self._bootstrap.progress.remark(
+                "the control plane has given this service other resources, which it uses after a restart"
+            )
+        self._ready = ready
 
 
 @asynccontextmanager

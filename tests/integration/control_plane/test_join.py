@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -162,6 +164,18 @@ async def test_a_deployment_with_other_servers_is_joined_again(
     assert plane.answers["ready"] == 2
 
 
+async def test_servers_that_are_malformed_are_not_used(plane: ControlPlane) -> None:
+    async with NatsServer() as server:
+        plane.servers = [server.url]
+        async with MemberService.join(plane.url, key=KEY) as service:
+            with LogSignals() as signals:
+                plane.servers = ["wss://127.0.0.1:1"]
+                server.kill()
+                refused = await signals.wait_for(LogEvent.JOIN_REFUSED)
+            assert runtime_of(service).connection.settings.servers == (server.url,)
+    assert "wss://" in refused.getMessage()
+
+
 async def test_a_short_outage_does_not_ask_the_control_plane(plane: ControlPlane) -> None:
     async with MemberService.join(plane.url, key=KEY) as service:
         connection = runtime_of(service).connection
@@ -170,6 +184,17 @@ async def test_a_short_outage_does_not_ask_the_control_plane(plane: ControlPlane
             connection.link.shut("test")
             await eventually(lambda: connection.is_connected)
     assert plane.answers == {"ready": 1}
+
+
+async def test_a_second_connection_can_log_in_while_the_event_loop_is_blocked(plane: ControlPlane) -> None:
+    async with MemberService.join(plane.url, key=KEY) as service:
+        login = runtime_of(service).options.credentials
+        assert callable(login)
+        with ThreadPoolExecutor() as pool:
+            credentials = pool.submit(login).result(timeout=10)  # blocks the event loop
+        assert isinstance(credentials, Credentials)
+        token = json.loads(credentials.token or "")
+    assert (token["v"], token["sessionKey"], token["contractDigest"]) == (1, KEY.public, CONTRACT.digest)
 
 
 async def test_a_contract_that_lost_its_place_is_waited_for_and_said(plane: ControlPlane) -> None:
