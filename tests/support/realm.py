@@ -22,6 +22,7 @@ from trellis_nats._nats.wire.message import Message
 from trellis_nats.auth import SessionKey
 from trellis_nats.auth.base64url import decode_base64url
 from trellis_nats.auth.ed25519 import is_signed
+from trellis_nats.blocking import enter_in_thread
 from trellis_nats.testing import NatsServer
 from typing_extensions import override
 
@@ -202,7 +203,8 @@ async def running(realm: Realm, version: str | None = None) -> AsyncGenerator[Na
         config=realm.config(), binary=None if version is None else binary_of(version)
     ) as server:
         if isinstance(realm, CalloutRealm):
-            async with realm.answering(server):
+            # In a thread of its own, so that a handler which blocks the event loop of a test does not block the callout.
+            with enter_in_thread(realm.answering(server), name="callout"):
                 yield server
         else:
             yield server
