@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -81,6 +81,8 @@ class BulkActions:
     session: Session
     contract: PayloadContract | None = None
     lease: timedelta = LEASE
+    known: Sequence[PayloadContract] = ()
+    """Further contracts, by which actions that other processes began are checked."""
 
     async def plan(
         self,
@@ -233,7 +235,7 @@ class BulkActions:
         """
         store = await BulkStore.open(self.session.connection)
         record = await store.read(bulk_id)
-        world = JobsWorld(self.session, self.contract)
+        world = JobsWorld(self.session, self._find_contract(record) or self.contract)
         while record.needs_runner:
             if not self._knows_contract(record):
                 raise BulkProblem(
@@ -285,8 +287,12 @@ class BulkActions:
 
     def _knows_contract(self, record: BulkRecord) -> bool:
         """Return whether this process may send the jobs of a bulk action: without its contract, it cannot check them."""
-        own = "" if self.contract is None else self.contract.digest
-        return record.is_final or record.contract in {"", own}
+        return record.is_final or not record.contract or self._find_contract(record) is not None
+
+    def _find_contract(self, record: BulkRecord) -> PayloadContract | None:
+        """Return the contract by which the payloads of a bulk action are checked, if it is known here."""
+        known = (self.contract, *self.known)
+        return next((one for one in known if one is not None and one.digest == record.contract), None)
 
     async def _when_stored(self, sequence: int) -> datetime | None:
         """Return when a message of stream JOBS was stored; None if the stream does not have it any longer."""

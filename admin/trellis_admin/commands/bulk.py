@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from trellis_admin.commands.acting import Reason, print_bulk, run_bulk
+from trellis_admin.commands.choosing import find_bulk
 from trellis_admin.commands.list_by_default import ListByDefault
 from trellis_admin.commands.operating import AsJson, operated
 
@@ -20,7 +21,14 @@ app = typer.Typer(
 )
 
 _POLL: Final = 1.0
-BulkId = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The id of a bulk action.")]
+BulkId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        show_default=False,
+        help="The id of a bulk action, or at least 8 characters of its beginning.",
+    ),
+]
 
 
 @app.command("list")
@@ -45,7 +53,7 @@ async def list_command(operator: Operator, as_json: AsJson = False) -> None:
 @operated
 async def show(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) -> None:
     """Show one bulk action: how far it is, in which states its jobs are now, and why jobs were refused."""
-    record = await operator.bulk.read(bulk_id)
+    record = await operator.bulk.read(await find_bulk(operator, bulk_id))
     await print_bulk(operator, record, as_json=as_json)
 
 
@@ -59,6 +67,7 @@ async def watch(operator: Operator, bulk_id: BulkId, as_json: AsJson = False) ->
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.bulk_actions import describe_progress
 
+    bulk_id = await find_bulk(operator, bulk_id)
     printed = None
     while True:
         record = await operator.bulk.read(bulk_id)
@@ -87,6 +96,7 @@ async def resume(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_
     4: there is no such bulk action.
     5: it has ended already, stopped again, or jobs were refused.
     """
+    bulk_id = await find_bulk(operator, bulk_id)
     record = await operator.bulk.read(bulk_id)
     if not record.needs_runner:
         record = await operator.bulk.go_on(bulk_id, reason=reason)
@@ -97,6 +107,7 @@ async def resume(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_
 @operated
 async def pause(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Pause a bulk action, within half a second."""
+    bulk_id = await find_bulk(operator, bulk_id)
     await print_bulk(operator, await operator.bulk.pause(bulk_id, reason=reason), as_json=as_json)
 
 
@@ -104,6 +115,7 @@ async def pause(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_j
 @operated
 async def abort(operator: Operator, bulk_id: BulkId, reason: Reason = None, as_json: AsJson = False) -> None:
     """End a bulk action: no further job is sent. What was sent stays sent."""
+    bulk_id = await find_bulk(operator, bulk_id)
     aborted = await operator.bulk.abort(bulk_id, reason=reason)
     if aborted.needs_runner:
         aborted = await operator.bulk.run(bulk_id)

@@ -26,6 +26,7 @@ __all__ = [
     "StateOption",
     "choose",
     "complete_queue",
+    "find_bulk",
     "find_job",
     "find_prefix",
 ]
@@ -195,6 +196,33 @@ async def find_job(operator: Operator, given: str) -> JobPlace:
                     raise JobNotFound(f'{needed}; {begin} with "{given}": {named}{more}') from None
                 raise AmbiguousJob(
                     f'several jobs begin with "{given}": {named}{more}; write more of the id'
+                ) from None
+
+
+async def find_bulk(operator: Operator, given: str) -> str:
+    """Return the id of a bulk action, which may be shortened where no other one begins with it.
+
+    Raises:
+        BulkNotFound: there is none.
+        AmbiguousJob: there are several. The text names them.
+    """
+    from trellis_admin.bulk import BulkNotFound
+    from trellis_admin.session import AmbiguousJob
+
+    try:
+        return (await operator.bulk.read(given)).id
+    except BulkNotFound as error:
+        if len(given) < _SHORTEST_ID:
+            raise BulkNotFound(f"{error}; an id may be shortened to {_SHORTEST_ID} characters") from None
+        match [record.id for record in await operator.bulk.list_all() if record.id.startswith(given)]:
+            case []:
+                raise
+            case [found]:
+                return found
+            case several:
+                named = ", ".join(several[:_CANDIDATES])
+                raise AmbiguousJob(
+                    f'several bulk actions begin with "{given}": {named}; write more of the id'
                 ) from None
 
 

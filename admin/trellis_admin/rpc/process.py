@@ -100,7 +100,9 @@ async def admin_process(
             bucket = await open_admin_bucket(connection)
             fleet = FleetDuties(connection, bucket, _find_overdue(path), options=wanted.duties)
             duties = await stack.enter_async_context(fleet)
-            bulk = Operator(connection, path, actor=_ACTOR, source=_SOURCE).bulk
+            bulk = replace(
+                Operator(connection, path, actor=_ACTOR, source=_SOURCE).bulk, known=tuple(wanted.contracts)
+            )
             serving = asyncio.create_task(bulk.serve(), name="bulk actions")
             serving.add_done_callback(log_crash)
             stack.push_async_callback(_cancel, serving)

@@ -17,6 +17,8 @@ __all__ = ["DOCS", "link_target", "pages", "stage"]
 DOCS: Final = ROOT / "docs"
 _OUTSIDE: Final = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages that stand at the root of the repository, and their place in the site."""
+_NOT_SEARCHED: Final = "---\nsearch:\n  exclude: true\n---\n\n"
+"""Front matter: the changelog names every word of the guides, and would stand between them in the search."""
 _HOME: Final = {"README.md": "index.md"}
 _LANGUAGES: Final = {
     ".py": "python",
@@ -48,6 +50,7 @@ def stage(folder: Path, generated: dict[str, str]) -> set[str]:
     texts = dict(generated)
     for staged, path in pages().items():
         texts[staged] = _with_site_links(path, staged, path.read_text(encoding="utf-8"), waiting)
+    texts[_OUTSIDE["CHANGELOG.md"]] = _NOT_SEARCHED + texts[_OUTSIDE["CHANGELOG.md"]]
     while waiting:
         staged, path = waiting.popitem()
         if staged not in texts:

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 import pytest
 import trellis_admin
+from orders_participant import OrdersService
+from trellis_admin.payloads import PayloadContract
 from trellis_admin.projection import connect_reader
 from trellis_admin.queries import read_status
 from trellis_admin.rpc.process import AdminOptions, AdminProcess, admin_process
@@ -140,17 +142,23 @@ def count_jobs(process: AdminProcess) -> int:
         return read_status(db).jobs
 
 
-async def test_a_bulk_action_that_no_process_runs_is_run(nats_server: NatsServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "contract", [None, OrdersService], ids=["no contract", "the contract that checks it"]
+)
+async def test_a_bulk_action_that_no_process_runs_is_run(
+    nats_server: NatsServer, tmp_path: Path, contract: type[OrdersService] | None
+) -> None:
     async with Shop.connect(nats_server.url) as shop:
         for number in range(5):
             await publish_foreign(shop, EventType.CREATED, f"job{number}")
             await publish_foreign(shop, EventType.DEAD, f"job{number}")
         async with trellis_admin.connect(
-            nats_server.url, actor="anna", db=tmp_path / "own.sqlite"
+            nats_server.url, actor="anna", db=tmp_path / "own.sqlite", contract=contract
         ) as operator:
             plan = await operator.bulk.plan("replay", "state:dead")
             await operator.bulk.start(plan, confirm=5, begin_with=None)
-        options = AdminOptions(db=tmp_path / "jobs.sqlite", rpc=False)
+        contracts = () if contract is None else (PayloadContract.of(contract),)
+        options = AdminOptions(db=tmp_path / "jobs.sqlite", rpc=False, contracts=contracts)
         async with admin_process(nats_server.url, Options(open=True, provision="off"), options):
             refs = [shop.jobs.pack.ref(f"job{number}") for number in range(5)]
 

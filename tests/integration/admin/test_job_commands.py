@@ -207,13 +207,15 @@ async def test_a_bulk_action_that_waits_says_what_follows_and_goes_on(operated: 
     operated.is_up = True
     begun = await operated.run("dead", "replay", "-m", "", "--yes", "--begin-with", "1")
     bulk_id = begun.out.split("bulk action ")[1][:26]
-    shown = await operated.run("bulk", "show", bulk_id)
+    shown = await operated.run("bulk", "show", bulk_id[:12])
+    too_short = await operated.run("bulk", "show", bulk_id[:4])
     gone_on = await operated.run("bulk", "go-on", bulk_id)
     again = await operated.run("bulk", "resume", bulk_id)
 
     assert begun.code == 0
     assert "replay waiting: 1 of 2" in begun.out
     assert f"next: trellis bulk go-on {bulk_id}" in shown.out
+    assert (too_short.code, "may be shortened to 8 characters" in too_short.error) == (4, True)
     assert gone_on.code == 0, gone_on.error
     assert "replay done: 2 of 2" in gone_on.out
     assert again.code == 5
