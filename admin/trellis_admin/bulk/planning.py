@@ -33,6 +33,9 @@ from trellis_admin.session import Session
 
 __all__ = ["BulkPlan", "DryRun", "Refusal", "plan_bulk", "select_jobs"]
 
+_STALE: Final = (
+    "a stale job does not run again: `trellis jobs recreate ID` creates a new one with its payload"
+)
 _CHECKED_MAX: Final = 2_000
 _SECONDS: Final = 10.0
 _PAGE: Final = 256
@@ -100,9 +103,10 @@ def select_jobs(action: BulkAction, text: str | JobFilter, at: datetime) -> JobF
     allowed = ALLOWED[action]
     states = [state for state in allowed if state in wanted.states]
     if not states:
-        asked = ", ".join(sorted(wanted.states))
+        asked = ", ".join(sorted(wanted.states)) or "states that exclude each other"
+        way = f"; {_STALE}" if "state:stale" in wanted.text else ""
         raise BulkProblem(
-            f"{action} takes jobs that are {' or '.join(allowed)}, and the filter asks for {asked}"
+            f"{action} takes jobs that are {' or '.join(allowed)}, and the filter asks for {asked}{way}"
         )
     return wanted if wanted.states <= set(states) else wanted.with_term(Word.STATE, *states)
 

@@ -27,7 +27,7 @@ _BY_OPERATORS = (
     (EventType.CANCELLED, "cancel"),
     (EventType.RETRIED, "retry and replay"),
     (EventType.DISMISSED, "dismiss"),
-    (EventType.CREATED, "replay, with another payload,"),
+    (EventType.CREATED, "replay with another payload, or create again, the"),
     (EventType.EXPIRED, "expire"),
     (EventType.DEAD, "bury undeliverable"),
     (EventType.STALE, "release the keys of dead"),

@@ -348,6 +348,7 @@ async def test_stale_jobs_are_created_again(nats_server: NatsServer) -> None:
         listed = await run_trellis_here("queues", "list", *server)
         without = await run_trellis_here("jobs", "recreate", stale, *server)
         retried = await run_trellis_here("jobs", "retry", stale, *server)
+        many = await run_trellis_here("dead", "replay", "--matching", "state:stale", *server)
         done = await run_trellis_here("jobs", "recreate", stale, *server, *contract)
         again = await run_trellis_here("jobs", "recreate", stale, "--json", *server, *contract)
 
@@ -355,6 +356,8 @@ async def test_stale_jobs_are_created_again(nats_server: NatsServer) -> None:
     assert (without.code, retried.code, done.code, again.code) == (2, 5, 0, 5), done.error
     assert "name a generated package (`--contract PACKAGE`" in without.error
     assert "create a new job with its payload, with `trellis jobs recreate`" in retried.error
+    assert many.code == 5
+    assert "the filter asks for states that exclude each other; a stale job does not run again" in many.error
     assert normalise(done.out) == (
         "<id1> stays stale; created again as <id2>\nnext: trellis jobs watch <id2>"
     )
