@@ -138,7 +138,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     """Open a projection for queries. A connection belongs to the thread that opened it.
 
     Raises:
-        ProjectionProblem: there is no such file, or its rows are of another version of this package.
+        ProjectionProblem: there is no such file, it is empty, or its rows are of another version of this package.
     """
     if not path.is_file():
         raise ProjectionProblem(f"{path} does not exist: the projection has not been read yet")
@@ -152,6 +152,12 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise ProjectionProblem(_explain(path, error)) from error
+    if version == 0:
+        connection.close()
+        raise ProjectionProblem(
+            f"{path} is empty: another process creates it at this moment, or it was truncated; if that lasts, delete it: it is "
+            "read again from the stream"
+        )
     if version != VERSION:
         connection.close()
         raise ProjectionProblem(

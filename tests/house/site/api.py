@@ -40,6 +40,7 @@ PAGES: Final = (
     Page("options", "Options", "What a program may set when it connects.", "trellis_nats", ("options",)),
     Page("errors", "Errors", "Every class that the runtime raises, or that a handler may raise.", "trellis_nats", ("errors",)),
     Page("health", "Health and permissions", "What a process says about itself, and what its account must be allowed.", "trellis_nats", ("health", "permissions")),
+    Page("auth", "Signed calls", "Session keys, and who may call.", "trellis_nats", ("auth",)),
     Page("generated", "What generated code is made of", "Base classes and specifications. Programs see them as types of generated names.", "trellis_nats", ("model", "json_types", "specs", "contract", "binding", "runtime")),
     Page("testing", "Tests", "A real server, a clock that a test moves, and what a service did.", "trellis_nats.testing"),
     Page("metrics", "Metrics", "Numbers of a process without a metrics library.", "trellis_nats.metrics"),

@@ -130,6 +130,16 @@ def test_a_file_that_does_not_exist_cannot_be_asked(tmp_path: Path) -> None:
         connect_reader(tmp_path / "p")
 
 
+def test_a_file_that_was_truncated_is_to_be_deleted(tmp_path: Path) -> None:
+    """It has no layout; another version of the package has nothing to do with it."""
+    file = tmp_path / "jobs.sqlite"
+    Database.open(file).close()
+    file.write_bytes(b"")
+
+    with pytest.raises(ProjectionProblem, match=r"is empty: .* delete it"):
+        connect_reader(file)
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
