@@ -53,6 +53,8 @@ class Realm:
 
     failure: Exception | None = None
     """If set, `login` raises it."""
+    answers_max: int = 1
+    """How many answers to one call are allowed."""
 
     def config(self) -> str:
         """Return the configuration of a server that trusts the operator."""
@@ -80,7 +82,7 @@ class Realm:
         self, user: str, *, lifetime: timedelta | None = None, permissions: Permissions | None = None
     ) -> str:
         expires = int(time.time() + (lifetime or self.lifetime).total_seconds())
-        return sign_jwt(self.account, user, {**_USER, **_limits(permissions)}, exp=expires)
+        return sign_jwt(self.account, user, {**_USER, **_limits(permissions, self.answers_max)}, exp=expires)
 
     def reload(self, server: NatsServer) -> None:
         """Let a server take on what has changed, for example `revoked`."""
@@ -183,7 +185,7 @@ def _claims(jwt: str) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
 
 
-def _limits(permissions: Permissions | None) -> dict[str, object]:
+def _limits(permissions: Permissions | None, answers_max: int) -> dict[str, object]:
     """Return the claims of a user's JWT for what it may do."""
     if permissions is None:
         return {"pub": {}, "sub": {}}
@@ -192,7 +194,10 @@ def _limits(permissions: Permissions | None) -> dict[str, object]:
         "sub": {"allow": permissions.subscribe},
     }
     if permissions.allow_responses is not None:
-        limits["resp"] = {"max": 1, "ttl": permissions.allow_responses // timedelta(microseconds=1) * 1000}
+        limits["resp"] = {
+            "max": answers_max,
+            "ttl": permissions.allow_responses // timedelta(microseconds=1) * 1000,
+        }
     return limits
 
 
