@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -182,6 +182,10 @@ class BulkActions:
     async def list_all(self) -> list[BulkRecord]:
         """Return all bulk actions, newest first. Raises as `read`."""
         return await BulkStore(self.session.connection).list_all()
+
+    async def list_newest(self, actions: Collection[BulkAction], *, limit: int) -> list[BulkRecord]:
+        """Return the newest bulk actions of some kinds. Raises as `read`."""
+        return await BulkStore(self.session.connection).list_newest(actions, limit=limit)
 
     async def refusals(self, bulk_id: str) -> dict[str, str]:
         """Return why jobs were refused, by `<prefix>.<id>`: the first 1,000. Raises as `read`."""

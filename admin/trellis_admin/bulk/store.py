@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Self, cast
 
@@ -22,7 +22,7 @@ from trellis_nats.ids import is_token
 
 from trellis_admin.audit_log import ADMIN_BUCKET, AdminResourceMissing, clean_text, open_admin_bucket
 from trellis_admin.bulk.changes import BulkProblem
-from trellis_admin.bulk.record import BulkRecord
+from trellis_admin.bulk.record import BulkAction, BulkRecord
 
 __all__ = ["REFUSALS_MAX", "BulkNotFound", "BulkStore", "lease_key"]
 
@@ -95,21 +95,32 @@ class BulkStore:
         Raises:
             TransportError: NATS did not answer.
         """
+        records = await self._read_all(await self._keys())
+        return sorted(records, key=lambda record: (record.created_at, record.id), reverse=True)
+
+    async def list_newest(self, actions: Collection[BulkAction], *, limit: int) -> list[BulkRecord]:
+        """Return the newest records of some actions, and read hardly more of them: ids begin with the time. Raises as `list_all`."""
+        keys = sorted(await self._keys(), reverse=True)
+        found: list[BulkRecord] = []
+        while keys and len(found) < limit:
+            page, keys = keys[:limit], keys[limit:]
+            found += [record for record in await self._read_all(page) if record.action in actions]
+        return found[:limit]
+
+    async def _keys(self) -> list[str]:
         try:
-            keys = await self.bucket.keys("bulk.*")
+            return await self.bucket.keys("bulk.*")
         except NoResponders:
             return []
         except ApiError as error:
             if error.err_code == _NO_STREAM:
                 return []
             raise
+
+    async def _read_all(self, keys: Sequence[str]) -> list[BulkRecord]:
         found = await bounded_gather(keys, self.bucket.get)
         records = [BulkRecord.parse(stored.value) for stored in found if stored is not None]
-        return sorted(
-            (record for record in records if record is not None),
-            key=lambda record: (record.created_at, record.id),
-            reverse=True,
-        )
+        return [record for record in records if record is not None]
 
     async def change(self, bulk_id: str, reduce: Reducer) -> BulkRecord:
         """Change a record, and return it as it is stored. The reducer may be called several times.

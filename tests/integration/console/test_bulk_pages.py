@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 from pydantic import JsonValue
 from trellis_admin.audit_log import read_audit
+from trellis_admin.bulk import BulkAction
+from trellis_admin.bulk.store import BulkStore
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.support.console_jobs import JobSeed, append_events
 from tests.support.console_requests import browsing, field, submit
 from tests.support.eventually import eventually
+
+
+async def newest_are_read(store: BulkStore, replayed: str) -> None:
+    """The page of dead jobs shows the newest actions on dead jobs, behind others."""
+    record = await store.read(replayed)
+    for later in ("Z1", "Z2", "Z3"):
+        await store.create(replace(record, id=later, action=BulkAction.CANCEL))
+
+    assert await store.list_newest({BulkAction.REPLAY, BulkAction.DISMISS}, limit=1) == [record]
+    newest = await store.list_newest({BulkAction.CANCEL}, limit=2)
+    assert [found.id for found in newest] == ["Z3", "Z2"]
+    assert await store.list_newest({BulkAction.DISMISS}, limit=5) == []
 
 
 async def test_many_jobs_are_replayed_once_the_count_is_typed(
@@ -37,6 +52,7 @@ async def test_many_jobs_are_replayed_once_the_count_is_typed(
         await opened.catch_up()
         dead = await browser.get("/dead")
         shown = await browser.get(bulk)
+        await newest_are_read(BulkStore(opened.console.connection), bulk.rpartition("/")[2])
 
     assert "you typed 52, the filter has 25 jobs." in unescape(wrong.text)
     assert "a reason is missing" in without_reason.text

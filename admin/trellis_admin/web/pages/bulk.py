@@ -87,12 +87,11 @@ async def list_recent(request: Request, *, limit: int) -> list[tuple[BulkRecord,
     if not console.connection.is_connected:
         return []
     try:
-        records = await console.operator(request.state.identity).bulk.list_all()
+        newest = await console.operator(request.state.identity).bulk.list_newest(
+            {BulkAction.REPLAY, BulkAction.DISMISS}, limit=limit
+        )
     except TransportError:  # the page is worth more than this part of it
         return []
-    newest = [record for record in records if record.action in {BulkAction.REPLAY, BulkAction.DISMISS}][
-        :limit
-    ]
     tallies = await console.query(read_tallies, [record.id for record in newest])
     return [(record, sum_up(record, tallies[record.id])) for record in newest]
 
