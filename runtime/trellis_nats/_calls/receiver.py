@@ -17,6 +17,7 @@ from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
+from trellis_nats._support.printable import printable
 from trellis_nats.clock import describe_duration, now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
 
@@ -147,7 +148,7 @@ class CallReceiver:
                 '%s "%s": ignored a call that wants its reply on "%s"',
                 self._errors.surface,
                 self._errors.name,
-                message.reply,
+                printable(message.reply),
                 extra={**self._errors.log_fields(LogEvent.CALL_REFUSED), "subject": message.reply},
             )
             return

@@ -16,6 +16,7 @@ from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats._support.printable import printable
 from trellis_nats._versions import ContractVersion
 from trellis_nats.codec import decode_json, encode_json
 from trellis_nats.contract import Contract
@@ -126,7 +127,7 @@ class ErrorReplies:
             self.surface,
             self.name,
             call.request_id,
-            call.headers.get("session-key", "(none)")[:_KEY_LENGTH],
+            printable(call.headers.get("session-key", "(none)")[:_KEY_LENGTH]),
             error_id,
             error,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),

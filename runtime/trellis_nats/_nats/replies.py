@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from itertools import count
 from typing import Final, Protocol
 
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.loop_timer import LoopTimer
+from trellis_nats.ids import random_bytes
 
 __all__ = ["PendingReplies", "ReplyHandler"]
 
+_TOKEN_BYTES: Final = 12
+"""Of randomness: who has seen one reply subject cannot answer another request, such as the one that asks who calls."""
 _LATE: Final = 0.1
 """Seconds; see `LoopTimer`."""
 
@@ -44,7 +46,6 @@ class PendingReplies:
         """The subject that the connection subscribes to."""
         self._prefix = f"{inbox}."
         self._prefix_length = len(self._prefix)
-        self._numbers = count()
         self._waiting: dict[str, tuple[float, str, ReplyHandler]] = {}
         # One timer for all: a timer per publish would cost more than the publish.
         self._timer = LoopTimer(self._expire, late=_LATE, loop=loop)
@@ -55,7 +56,7 @@ class PendingReplies:
 
     def add(self, handler: ReplyHandler, subject: str, timeout: timedelta) -> str:
         """Register a message to `subject` that wants a reply. Return the reply subject to send with it."""
-        token = str(next(self._numbers))
+        token = random_bytes()[:_TOKEN_BYTES].hex()
         due = self._loop.time() + timeout.total_seconds()
         self._waiting[token] = (due, subject, handler)
         if due < self._timer.when:

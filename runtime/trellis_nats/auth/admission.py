@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from time import monotonic
 
 from trellis_nats.auth.authority import Authority
 from trellis_nats.auth.caller import Caller
 from trellis_nats.auth.ed25519 import require_ed25519
 from trellis_nats.auth.replays import REPLAYS
-from trellis_nats.auth.request_proof import SKEW, read_proof
+from trellis_nats.auth.request_proof import SKEW, RequestProof, read_proof
 from trellis_nats.errors import AuthError
 
 __all__ = ["Admission"]
@@ -48,18 +49,33 @@ class Admission:
         proof = read_proof(headers, subject, data)
         if not proof.is_valid():
             raise AuthError("invalid_signature", {"sessionKey": proof.session_key})
-        at = time.time()
-        if self._checks_time and abs(at - proof.iat) > SKEW:
-            raise AuthError("iat_out_of_range")
+        valid_for = self._valid_for(proof)
         admitted = await self._authority.judge(proof, capabilities)
         # Not before it is known who asks: anyone can fill the cache with proofs of keys that no service knows.
-        if not REPLAYS.is_new(proof.session_key, proof.request_id, at=at, until=proof.iat + SKEW + 1):
+        caller, at = admitted.caller, monotonic()
+        if not REPLAYS.is_new(caller.session_key, proof.request_id, at=at, until=at + valid_for):
             raise AuthError("invalid_signature")
         if not admitted.is_allowed:
-            held = sorted(admitted.caller.capabilities)
+            held = sorted(caller.capabilities)
             rights = {"requiredCapabilities": list(capabilities), "userCapabilities": held}
             raise AuthError("insufficient_permissions", rights)
         if not reply_subject.startswith(f"{admitted.inbox_prefix}."):
             subjects = {"expected": admitted.inbox_prefix, "actual": reply_subject}
             raise AuthError("reply_subject_mismatch", subjects)
-        return admitted.caller
+        return caller
+
+    def _valid_for(self, proof: RequestProof) -> float:
+        """Return for how many seconds, at most, the same proof would be accepted again.
+
+        Seconds, because the wall clock may be set meanwhile: what was remembered until an instant of a wrong clock would
+        stay for hours, or be forgotten while it is valid.
+
+        Raises:
+            AuthError: the proof is too old, or of the future.
+        """
+        if not self._checks_time:
+            return 2 * SKEW + 1
+        age = time.time() - proof.iat
+        if abs(age) > SKEW:
+            raise AuthError("iat_out_of_range")
+        return SKEW + 1 - age

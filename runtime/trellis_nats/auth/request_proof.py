@@ -17,6 +17,8 @@ SKEW: Final = 30
 """Seconds by which the clocks of a caller and a service may differ (auth.md)."""
 
 _IAT: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+_SESSION_KEY_MAX: Final = 43
+"""Characters of 32 bytes in base64url."""
 _REQUEST_ID_MAX: Final = 256
 """Of a request id, in characters. A ULID has 26, the ids of the Rust runtime about 30."""
 
@@ -60,7 +62,7 @@ def proof_digest(session_key: str, subject: str, payload_hash: bytes, iat: str, 
 
 
 def read_proof(headers: Mapping[str, str], subject: str, data: bytes) -> RequestProof:
-    """Read the proof of a request.
+    """Read the proof of a request. What is longer than a session key is not repeated in the error: it may fill a message.
 
     Raises:
         AuthError: a header is missing or malformed; the reasons are those of the wire.
@@ -70,6 +72,8 @@ def read_proof(headers: Mapping[str, str], subject: str, data: bytes) -> Request
         raise AuthError("missing_session_key")
     if not signature:
         raise AuthError("missing_proof")
+    if len(session_key) > _SESSION_KEY_MAX:
+        raise AuthError("invalid_signature")
     iat, request_id = headers.get("iat", ""), headers.get("request-id", "")
     if not 0 < len(request_id) <= _REQUEST_ID_MAX:
         raise AuthError("invalid_signature")

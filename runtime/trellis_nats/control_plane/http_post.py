@@ -165,7 +165,7 @@ def _read(endpoint: Endpoint, received: bytes) -> HttpAnswer:
     try:
         response.begin()
         body = response.read()
-    except (HTTPException, ValueError) as error:
+    except (HTTPException, ValueError, OverflowError) as error:
         raise BootstrapFailed(
             "invalid_response", f"{endpoint} does not answer with HTTP: {type(error).__name__}"
         ) from error
