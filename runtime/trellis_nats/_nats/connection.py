@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from nats.nuid import NUID
-
 from trellis_nats._nats.callbacks import Callbacks
 from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.link.server_info import ServerInfo
@@ -29,6 +27,7 @@ from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import describe_duration
 from trellis_nats.errors import NotConnected, PermissionDenied, RequestTimeout, WrongEventLoop
+from trellis_nats.ids import random_bytes
 
 __all__ = ["Connection", "Subscription"]
 
@@ -37,6 +36,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_FLUSH: Final = timedelta(seconds=2)
 _FLUSH: Final = timedelta(seconds=5)
 _PROBE: Final = timedelta(seconds=2)
+_INBOX_BYTES: Final = 12
 
 
 class Connection:
@@ -58,7 +58,6 @@ class Connection:
         self._keep_in_children = in_forked_children(self._on_forked)
         self.reads: Final = {size: ReadBudget(size) for size in AnswerSize}
         """Give reads their turns, so that their answers do not cut the connection."""
-        self._names = NUID()
         self._subscriptions = Subscriptions()
         self._replies = PendingReplies(self.new_inbox(), self.loop)
         self._subscriptions.add(self._replies.subject, "", self._replies.on_message)
@@ -240,15 +239,15 @@ class Connection:
         return self.on_permission_error(take)
 
     def probe(self) -> None:
-        """Ping the server. The link ends, and is replaced, if the server does not answer within 2 s."""
+        """Ping the server. The link ends, and is replaced, if nothing arrives from it within 2 s."""
         if (link := self.link) is not None:
             link.probe(_PROBE)
 
     # --- messages --------------------------------------------------------------------------------------------------
 
     def new_inbox(self) -> str:
-        """Return a unique subject under the inbox prefix."""
-        return f"{self.settings.inbox_prefix}.{self._names.next().decode()}"
+        """Return a unique subject under the inbox prefix. It cannot be guessed from others."""
+        return f"{self.settings.inbox_prefix}.{random_bytes()[:_INBOX_BYTES].hex()}"
 
     def send(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | bytes | None = None, reply: str = ""

@@ -13,7 +13,7 @@ from trellis_nats.ids import random_bytes
 __all__ = ["PendingReplies", "ReplyHandler"]
 
 _TOKEN_BYTES: Final = 12
-"""Of randomness: who has seen one reply subject cannot answer another request, such as the one that asks who calls."""
+"""Of randomness: a program that has seen one reply subject cannot answer another request, such as that about a caller."""
 _LATE: Final = 0.1
 """Seconds; see `LoopTimer`."""
 

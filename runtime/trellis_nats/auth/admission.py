@@ -47,6 +47,9 @@ class Admission:
             RpcError: the authority could not be asked.
         """
         proof = read_proof(headers, subject, data)
+        # Before the signature, whose check takes most of the time, and before a control plane is asked again.
+        if REPLAYS.is_known(proof.session_key, proof.request_id):
+            raise AuthError("invalid_signature")
         if not proof.is_valid():
             raise AuthError("invalid_signature", {"sessionKey": proof.session_key})
         valid_for = self._valid_for(proof)

@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["REPLAYS", "ReplayCache"]
 
 _SIZE_MAX: Final = 200_000
-"""How many requests are remembered, in up to 80 MB: one caller may make about 3,000 a second while nobody else calls."""
+"""How many requests are remembered, in up to 80 MB: a single caller may make about 3,000 a second."""
 
 
 class ReplayCache:
@@ -43,6 +43,10 @@ class ReplayCache:
             self._until[request] = until
             self._counts[session_key] += 1
         return True
+
+    def is_known(self, session_key: str, request_id: str) -> bool:
+        """Return whether a request is remembered: `is_new` would refuse it."""
+        return (session_key, request_id) in self._until
 
     def _forget(self, at: float) -> None:
         while self._until:

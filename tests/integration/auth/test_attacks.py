@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 import pytest
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
+from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import Message
 from trellis_nats.auth import Signer
 from trellis_nats.codec import decode_json
@@ -49,7 +51,11 @@ class Attacker:
 
     def take(self, message: Message) -> None:
         """Note an answer."""
-        match decode_json(message.data) if message.data else None:
+        try:
+            answer = decode_json(message.data) if message.data else None
+        except ValueError:
+            return  # the service's own check of its permissions
+        match answer:
             case {"type": "AuthError", "reason": str(reason)} | {
                 "error": {"type": "AuthError", "reason": str(reason)}
             }:
@@ -210,3 +216,25 @@ async def test_huge_and_unprintable_headers_do_not_flood_the_log(
     assert {record.levelno for record in signals.records} == {logging.WARNING}
     assert len(texts) <= 6 * 3
     assert all(text.isprintable() and len(text) < 1000 for text in texts)
+
+
+async def test_a_reply_subject_does_not_give_away_the_next(nats_server: NatsServer) -> None:
+    """A service may publish to the inboxes of its callers, and so to those of others, whose names it must not know."""
+    seen: list[str] = []
+    caller = await Connection.open(nats_server.url, settings=ConnectionSettings())
+
+    def answer(message: Message) -> None:
+        seen.append(message.reply)
+        caller.send(message.reply, b"")
+
+    caller.subscribe("ask", answer)
+    for _ in range(3):
+        await request(caller, "ask", timeout=timedelta(seconds=5))
+    inboxes = [caller.new_inbox() for _ in range(3)]
+    await caller.close()
+
+    for names in (seen, inboxes):
+        tokens = [name.rpartition(".")[2] for name in names]
+        assert all(len(token) >= 24 for token in tokens)
+        assert len({token[:4] for token in tokens}) > 1
+        assert len({token[-4:] for token in tokens}) > 1

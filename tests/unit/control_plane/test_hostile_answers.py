@@ -90,7 +90,7 @@ async def test_an_answer_that_trickles_is_given_up() -> None:
     "text",
     ["1 Jan 99999999999999999999 00:00:00", "Mon, 01 Jan 2020 00:00:00 +99999999999999999", "Mon, 31 Dec 9999 23:59:59 -2359"],
 )  # fmt: skip
-async def test_a_time_to_wait_that_is_no_time_is_read_all_the_same(text: str) -> None:
+async def test_an_impossible_time_to_wait_is_read_all_the_same(text: str) -> None:
     answer = await post(b"HTTP/1.1 503 No\r\nRetry-After: " + text.encode() + b"\r\n\r\n")
     assert answer.retry_after is None or answer.retry_after > timedelta(days=1)
 
@@ -111,14 +111,14 @@ async def _read(data: bytes) -> HttpAnswer:
 
 
 @pytest.mark.parametrize("text", ["9" * 400, "9" * 12, "-5", "1e300", "null", '"1"'])
-def test_a_time_of_the_server_that_is_no_time_is_not_taken(text: str) -> None:
+def test_an_impossible_time_of_the_server_is_not_taken(text: str) -> None:
     wrong = f'{{"reason":"iat_out_of_range","serverNow":{text}}}'.encode()
     with pytest.raises(BootstrapFailed, match="iat_out_of_range"):
         read_answer(HttpAnswer(400, "", None, None, wrong), CONTRACT, KEY.public)
 
 
 @pytest.mark.parametrize("server_now", [10**400, -5, 10**12])
-def test_a_ready_answer_with_a_time_that_is_no_time_is_not_taken(server_now: int) -> None:
+def test_a_ready_answer_with_an_impossible_time_is_not_taken(server_now: int) -> None:
     plane = ControlPlane()
     body = plane.ready(KEY.public, CONTRACT.id, CONTRACT.digest) | {"serverNow": server_now}
     with pytest.raises(BootstrapFailed, match="not as expected"):
@@ -167,7 +167,7 @@ VERDICT: Final[dict[str, object]] = {"allowed": True, "inboxPrefix": "_INBOX.x",
 
 
 @given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode())), st.booleans())
-def test_any_answer_about_a_request_admits_no_one_or_is_an_error(data: bytes, is_error: bool) -> None:
+def test_any_answer_about_a_request_is_an_error(data: bytes, is_error: bool) -> None:
     with pytest.raises(RemoteError):
         read_verdict(data, KEY.public, is_error=is_error)
 

@@ -84,6 +84,8 @@ class Link(Client):
         """Whether the socket did not take all of the last write. Asking for the rest costs as much as encoding a message."""
         self._awaited_pongs: deque[asyncio.Future[bool]] = deque()
         self._silent_pings = 0
+        self._reads = 0
+        """How often something arrived."""
 
     @property
     def info(self) -> ServerInfo:
@@ -174,15 +176,25 @@ class Link(Client):
         return pong
 
     def probe(self, limit: timedelta) -> None:
-        """Ping the server, and end the link when it does not answer within `limit`."""
-        pong = self.ping()
+        """Ping the server, and end the link when nothing arrives within `limit`.
 
-        def end_if_unanswered() -> None:
-            if not pong.done():
-                self.shut("the server did not answer a ping")
-
+        The answer stands behind all messages that the server has sent: a flood of them must not cost the connection.
+        """
+        pong, reads = self.ping(), self._reads
         loop = asyncio.get_running_loop()
-        LoopTimer(end_if_unanswered, late=_LATE, loop=loop).start(loop.time() + limit.total_seconds())
+
+        def end_if_silent() -> None:
+            nonlocal reads
+            if pong.done():
+                return
+            if self._reads == reads:
+                self.shut("the server did not answer a ping")
+                return
+            reads = self._reads
+            timer.start(loop.time() + limit.total_seconds())
+
+        timer = LoopTimer(end_if_silent, late=_LATE, loop=loop)
+        timer.start(loop.time() + limit.total_seconds())
 
     async def _ping_interval(self) -> None:
         while True:
@@ -220,6 +232,11 @@ class Link(Client):
 
     # --- what the parser calls -------------------------------------------------------------------------------------
 
+    def on_read(self) -> None:
+        """Note that something arrived: the server is there."""
+        self._reads += 1
+        self._silent_pings = 0
+
     def on_message(self, number: int, message: Message) -> None:
         """Pass a message to its subscription."""
         route = self._routes.get(number)
@@ -232,7 +249,6 @@ class Link(Client):
             case b"PING":
                 self.send(b"PONG\r\n")
             case b"PONG":
-                self._silent_pings = 0
                 if self._awaited_pongs:
                     _resolve(self._awaited_pongs.popleft(), answered=True)
             case b"INFO":
@@ -263,6 +279,7 @@ class _LinkParser(Parser):
 
     @override
     async def parse(self, data: bytes = b"") -> None:
+        self._link.on_read()
         try:
             self._commands.feed(data)
         except (ValueError, IndexError) as error:
