@@ -59,7 +59,7 @@ async def test_the_reservation_of_an_interrupted_creation_is_evicted(
     async with Ferry.connect(nats_server.url) as ferry:
         queue, is_reserved = ferry.jobs.strict, asyncio.Event()
 
-        async def never(_: EventLog, __: object) -> None:
+        async def never(*_: object, **__: object) -> None:
             is_reserved.set()
             await asyncio.Event().wait()
 
@@ -82,7 +82,7 @@ async def test_a_job_that_cannot_be_stored_releases_its_reservation(
 ) -> None:
     async with Ferry.connect(nats_server.url) as ferry:
 
-        async def refused(_: EventLog, __: object) -> None:
+        async def refused(*_: object, **__: object) -> None:
             raise TransportError("no")
 
         with monkeypatch.context() as patch:

@@ -65,7 +65,7 @@ async def test_a_server_that_is_not_there_is_named_within_the_timeout() -> None:
 async def test_a_server_that_refuses_is_waited_for_and_after_a_second_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    settings = ConnectionSettings(connect_timeout=timedelta(seconds=1.8))
+    settings = ConnectionSettings(connect_timeout=timedelta(seconds=4))
 
     with pytest.raises(
         CannotConnect, match=r"connection refused\. Is the server running\? `nats-server -js`"
@@ -74,7 +74,7 @@ async def test_a_server_that_refuses_is_waited_for_and_after_a_second_the_log_sa
 
     (logged,) = [record.getMessage() for record in caplog.records]
     refusal = "cannot connect to nats://127.0.0.1:1: connection refused"
-    assert logged == f"{refusal}; trying until 1.8 s have passed (Options.connect_timeout)"
+    assert logged == f"{refusal}; trying until 4 s have passed (Options.connect_timeout)"
     assert failed.value.__notes__[0].startswith("Remedy: Check the address")
 
 
@@ -202,8 +202,10 @@ async def test_a_function_that_fails_is_asked_again_within_the_time_of_the_first
     ) as failed:
         await Connection.open(nats_server.url, settings=replace(BRIEF, login=Login(never, loop)))
     assert secret not in str(failed.value) + repr(failed.value.__cause__)
-    with pytest.raises(CannotConnect, match=r"within 0\.3 s: .* did not return within 0\.27 s"):
-        await Connection.open(nats_server.url, settings=replace(BRIEF, login=Login(hang, loop)))
+    # The tenth of the time that is left for the report has to be long enough for a busy machine.
+    slow = replace(BRIEF, connect_timeout=timedelta(seconds=2), login=Login(hang, loop))
+    with pytest.raises(CannotConnect, match=r"within 2 s: .* did not return within 1\.8 s"):
+        await Connection.open(nats_server.url, settings=slow)
     with pytest.raises(ConfigurationError, match="must return Credentials, got a NoneType"):
         await Connection.open(
             nats_server.url,
