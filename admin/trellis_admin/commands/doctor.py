@@ -46,7 +46,11 @@ def doctor(
     ] = False,
     db: Annotated[
         Path | None,
-        typer.Option("--db", dir_okay=False, help="The file of that index, if it is another one."),
+        typer.Option(
+            "--db",
+            dir_okay=False,
+            help="The file of the index of jobs. Default: one for each account, in the cache folder.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -74,12 +78,14 @@ def _collect(
     from dataclasses import replace
     from typing import cast, get_args
 
+    from trellis_nats.errors import PermissionDenied
     from trellis_nats.grants import Role
 
     from trellis_admin.doctor import Examined, collect
-    from trellis_admin.doctor.projection_check import check_index
+    from trellis_admin.doctor.projection_check import check_index, read_index
     from trellis_admin.packages import load_service
     from trellis_admin.session import open_admin_connection
+    from trellis_admin.terminal import ProgressLine
 
     roles = get_args(Role)
     if role is not None and role not in roles:
@@ -94,6 +100,12 @@ def _collect(
     async def run() -> Facts:
         async with open_admin_connection(connection.server, connection.options) as opened:
             facts = await collect(opened, examined, connection.options)
+            if facts.jobs is not None:
+                try:
+                    with ProgressLine("reading jobs") as line:
+                        facts = replace(facts, index=await read_index(opened, db, line.show))
+                except PermissionDenied as denial:
+                    facts = replace(facts, unreadable=(*facts.unreadable, str(denial)))
             return replace(facts, projection=await check_index(opened, db)) if with_projection else facts
 
     return asyncio.run(run())

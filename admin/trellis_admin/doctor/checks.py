@@ -47,6 +47,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     queues.check_unknown_consumers,
     queues.check_pauses,
     queues.check_unworked,
+    queues.check_version_waits,
     queues.check_workers,
     queues.check_dead,
     queues.check_stale,

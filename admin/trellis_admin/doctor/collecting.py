@@ -60,10 +60,10 @@ __all__ = ["Examined", "collect"]
 Answer = TypeVar("Answer")
 
 _LATELY: Final = timedelta(hours=1)
-_DAY: Final = timedelta(days=1)
 _SECOND_LOOK: Final = timedelta(seconds=2)
 """After how long a work stream that is behind is looked at again. A healthy source takes milliseconds."""
 _HEARTBEATS_MAX: Final = 500
+_DEATHS: Final = f"{EVENTS_PREFIX}.*.*.*.{EventType.DEAD}"
 _NOT_ENABLED: Final = (10039, 10076)
 """JetStream is off for the account, or on the server."""
 
@@ -121,9 +121,8 @@ class _Collecting:
             heartbeats=tuple(heartbeats),
             contracts=tuple([await self._compare(one, options) for one in examined]),
             is_wide=await self._find_wide() if any(one.role for one in examined) else (),
-            died_lately=await self._count_events(EventType.DEAD, _LATELY) if has_jobs else 0,
-            died=await self._count_events(EventType.DEAD, None) if has_jobs else 0,
-            stale_lately=await self._count_events(EventType.STALE, _DAY) if has_jobs else 0,
+            died_lately=await self._count_deaths(_LATELY) if has_jobs else 0,
+            died=await self._count_dead() if has_jobs else 0,
             undelivered=0 if advisories is None else advisories.messages,
             unreadable=tuple(dict.fromkeys(self.unreadable)),
         )
@@ -262,19 +261,21 @@ class _Collecting:
         pause = await self._may(read_pause(self.connection, queue.service, queue.queue), None)
         return replace(queue, pause=pause)
 
-    async def _count_events(self, event: EventType, within: timedelta | None) -> int:
-        """Count the events of a type, of all time or of late, with a consumer that reads none of them."""
-        start: dict[str, JsonValue] = {"deliver_policy": "all"}
-        if within is not None:
-            start = {"deliver_policy": "by_start_time", "opt_start_time": timestamp(now() - within)}
+    async def _count_dead(self) -> int:
+        """Count the jobs that died: each has one subject for its deaths."""
+        return len(await self._may(count_by_subject(self.connection, STREAM, _DEATHS), {}))
+
+    async def _count_deaths(self, within: timedelta) -> int:
+        """Count deaths of late, with a consumer that reads none of them."""
         name = f"doctor-{new_id()}"
         config: dict[str, JsonValue] = {
             "name": name,
             "ack_policy": "none",
-            "filter_subject": f"{EVENTS_PREFIX}.*.*.*.{event}",
+            "filter_subject": _DEATHS,
             "mem_storage": True,
             "inactive_threshold": 5_000_000_000,
-            **start,
+            "deliver_policy": "by_start_time",
+            "opt_start_time": timestamp(now() - within),
         }
         info = await self._may(create_consumer(self.connection, STREAM, config), None)
         if info is None:

@@ -19,10 +19,13 @@ from trellis_nats.jobs.model.subjects import STREAM, WORK_PREFIX
 from trellis_nats.jobs.pause import QueuePause
 from trellis_nats.provision import Change
 
+from trellis_admin.queries import VersionWait
+
 __all__ = [
     "ContractFacts",
     "Facts",
     "HeartbeatFacts",
+    "IndexFacts",
     "ProjectionFacts",
     "QueueFacts",
     "ServerFacts",
@@ -135,6 +138,16 @@ class ContractFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class IndexFacts:
+    """What only the index of jobs knows."""
+
+    stale_lately: int = 0
+    """How many jobs ended as stale within the last day and were not created again."""
+    version_waits: tuple[VersionWait, ...] = ()
+    """Jobs that no free worker begins, and that another version of the contract wrote."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProjectionFacts:
     """The index of jobs on this machine, compared with the stream."""
 
@@ -161,11 +174,11 @@ class Facts:
     is_wide: tuple[str, ...] = ()
     """What the account may do that no role may, where a role was asked about."""
     died_lately: int = 0
-    """How many jobs died within the last hour."""
+    """How many deaths there were within the last hour: a job that is replayed may die again."""
     died: int = 0
-    """How many jobs are or were dead, as far as the stream goes back."""
-    stale_lately: int = 0
-    """How many jobs ended as stale within the last day."""
+    """How many jobs are or were dead, as far as the stream goes back, however often each of them died."""
+    index: IndexFacts | None = None
+    """None: it was not read."""
     undelivered: int = 0
     """Reports of deliveries that reached a limit of the server."""
     projection: ProjectionFacts | None = None

@@ -31,6 +31,7 @@ __all__ = [
     "check_two_ack_waits",
     "check_unknown_consumers",
     "check_unworked",
+    "check_version_waits",
     "check_workers",
 ]
 
@@ -232,6 +233,20 @@ def _is_fresh(facts: Facts, beat: HeartbeatFacts) -> bool:
     return facts.at - beat.at <= _SILENT
 
 
+def check_version_waits(facts: Facts) -> Iterator[Finding]:
+    """Jobs are due, a worker is free, and it cannot read them: another version of the contract wrote them."""
+    for wait in () if facts.index is None else facts.index.version_waits:
+        yield Finding(
+            check="waiting-for-version",
+            severity=Severity.WARNING,
+            subject=f"{wait.service}/{wait.queue}",
+            text=f"{plural(wait.jobs, 'job is', 'jobs are')} due, the oldest for {(facts.at - wait.since) / timedelta(minutes=1):.0f} min, and no worker begins them, although one is free: "
+            f"contract version {wait.digest} wrote them, and the workers have {', '.join(wait.live)}",
+            remedy=f"run a process of that version, or one with an upcaster; else they fail when `version_patience` ends, by default after an hour "
+            f"(docs/guides/changing-a-contract.md). `trellis jobs list queue:{wait.service}/{wait.queue} contract:{wait.digest[:12]} state:pending,retry` lists them",
+        )
+
+
 def check_workers(facts: Facts) -> Iterator[Finding]:
     """A worker stopped sending heartbeats without having said that it stops."""
     silent: dict[str, list[HeartbeatFacts]] = {}
@@ -259,7 +274,7 @@ def check_dead(facts: Facts) -> Iterator[Finding]:
             check="dead-growing",
             severity=Severity.WARNING,
             subject="jobs",
-            text=f"{plural(facts.died_lately, 'job')} died within the last hour",
+            text=f"{plural(facts.died_lately, 'death')} of jobs within the last hour",
             remedy="`trellis dead groups` shows their errors; fix the cause, then `trellis dead replay`",
         )
     elif facts.died:
@@ -274,13 +289,13 @@ def check_dead(facts: Facts) -> Iterator[Finding]:
 
 def check_stale(facts: Facts) -> Iterator[Finding]:
     """Jobs lost their key to other ones, and never run."""
-    if facts.stale_lately:
+    if facts.index is not None and facts.index.stale_lately:
         yield Finding(
             check="stale-jobs",
             severity=Severity.WARNING,
             subject="jobs",
-            text=f"{plural(facts.stale_lately, 'job')} ended as stale within the last day: the worker died, another job of the key took the slot, and "
-            "nothing runs them again",
+            text=f"{plural(facts.index.stale_lately, 'job')} ended as stale within the last day: the worker died, another job of the key took the slot, and "
+            "nothing has created them again",
             remedy="`trellis jobs list state:stale since:-1d` lists them. Where the work is still wanted, create a new job with the payload of "
             "`trellis jobs show ID --payload`: `trellis jobs recreate ID --contract PACKAGE` does. Where each job must run, declare "
             '`"stalePolicy": "block"`',

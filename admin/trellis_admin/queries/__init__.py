@@ -42,6 +42,7 @@ from trellis_admin.queries.lookups import (
 from trellis_admin.queries.overview import read_overview
 from trellis_admin.queries.pauses import find_held, read_pauses
 from trellis_admin.queries.queues import list_queues
+from trellis_admin.queries.recreated import count_stale, find_recreated
 from trellis_admin.queries.rows import (
     Attention,
     AttentionKind,
@@ -60,6 +61,7 @@ from trellis_admin.queries.rows import (
 )
 from trellis_admin.queries.selection import Selection
 from trellis_admin.queries.status import read_status
+from trellis_admin.queries.version_waits import VersionWait, find_version_waits, find_wait_of
 from trellis_admin.queries.workers import SILENT_AFTER, list_workers
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "StoredCheckpoint",
     "Target",
     "Term",
+    "VersionWait",
     "Wait",
     "WaitReason",
     "Word",
@@ -100,11 +103,15 @@ __all__ = [
     "count_bulk_ends",
     "count_bulk_states",
     "count_jobs",
+    "count_stale",
     "count_states",
     "count_targets",
     "find_held",
     "find_jobs",
     "find_queues",
+    "find_recreated",
+    "find_version_waits",
+    "find_wait_of",
     "follow_history",
     "list_error_groups",
     "list_jobs",

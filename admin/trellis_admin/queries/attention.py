@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from trellis_nats.jobs.model.states import JobState
-
-from trellis_admin.projection.codes import STATE_CODES, from_milliseconds, to_milliseconds
+from trellis_admin.projection.codes import from_milliseconds, to_milliseconds
 from trellis_admin.queries.groups import list_error_groups
 from trellis_admin.queries.jobs import COUNTED_MAX
 from trellis_admin.queries.rows import Attention, AttentionKind, QueueRow, WorkerRow
+from trellis_admin.queries.version_waits import find_in_queue
 
 __all__ = ["find_attention"]
 
@@ -21,7 +20,6 @@ _DEAD_MOST: Final = 5
 """How many groups of dead jobs are named."""
 _OVERDUE_SINCE: Final = timedelta(minutes=1)
 _STUCK_SINCE: Final = timedelta(minutes=5)
-_WAITING: Final = (STATE_CODES[JobState.PENDING], STATE_CODES[JobState.RETRY])
 _ORDER: Final = {kind: number for number, kind in enumerate(AttentionKind)}
 
 
@@ -89,8 +87,8 @@ def _find_in_queue(
     overdue, deadline = _count_overdue(db, number[0], now)
     if overdue:
         yield item(AttentionKind.OVERDUE, overdue, deadline)
-    for digest, jobs, since in _find_other_versions(db, number[0], queue, workers):
-        yield item(AttentionKind.OTHER_VERSION, jobs, since, digest)
+    for wait in find_in_queue(db, now, queue, workers):
+        yield item(AttentionKind.OTHER_VERSION, wait.jobs, wait.since, wait.digest)
 
 
 def _is_stuck(db: sqlite3.Connection, number: int, queue: QueueRow, now: datetime) -> bool:
@@ -111,33 +109,3 @@ def _count_overdue(db: sqlite3.Connection, number: int, now: datetime) -> tuple[
         (to_milliseconds(now - _OVERDUE_SINCE), number, COUNTED_MAX),
     ).fetchone()
     return jobs, None if first is None else from_milliseconds(first)
-
-
-def _find_other_versions(
-    db: sqlite3.Connection, number: int, queue: QueueRow, workers: Sequence[WorkerRow]
-) -> Iterator[tuple[str, int, datetime]]:
-    """Yield the digests that wrote waiting jobs and that no worker of the queue has, if its workers say what they have."""
-    live = [
-        worker.digest
-        for worker in workers
-        if not worker.is_silent and any(worked.prefix == queue.prefix for worked in worker.queues)
-    ]
-    if not live or None in live:
-        return
-    for state in _WAITING:
-        digest = 0
-        # From digest to digest through the index: there are few, and many jobs of each.
-        while row := db.execute(
-            "SELECT digest FROM job INDEXED BY job_open_digest WHERE queue = ? AND state = ? AND state < 3 "
-            "AND digest > ? ORDER BY digest LIMIT 1",
-            (number, state, digest),
-        ).fetchone():
-            digest = row[0]
-            text = db.execute("SELECT text FROM word WHERE number = ?", (digest,)).fetchone()[0]
-            if text not in live:
-                jobs, since = db.execute(
-                    "SELECT count(*), min(state_at) FROM (SELECT state_at FROM job INDEXED BY job_open_digest WHERE queue = ? AND state = ? "
-                    "AND state < 3 AND digest = ? LIMIT ?)",
-                    (number, state, digest, COUNTED_MAX),
-                ).fetchone()
-                yield text, jobs, from_milliseconds(since)

@@ -11,6 +11,7 @@ from trellis_nats.jobs.model.states import EventType, JobState
 
 from trellis_admin.projection.codes import STATE_CODES, STATES, from_milliseconds, to_milliseconds
 from trellis_admin.queries.jobs import COUNTED_MAX, snapshot
+from trellis_admin.queries.recreated import count_recreated
 from trellis_admin.queries.rows import QueueRow, WorkerRow
 from trellis_admin.queries.series import BAD, ENDED, Happened, Window, count_by_state, read_happened
 from trellis_admin.queries.workers import list_workers
@@ -46,7 +47,7 @@ def read_queues(
     workers: Sequence[WorkerRow],
 ) -> list[QueueRow]:
     """Return every queue, given what happened in them, by number, and their workers."""
-    counts = count_by_state(db)
+    counts, recreated = count_by_state(db), count_recreated(db)
     rows: dict[str, QueueRow] = {}
     for number, prefix, service, name in db.execute(
         "SELECT number, prefix, service, name FROM queue"
@@ -61,6 +62,7 @@ def read_queues(
             waiting,
             happened.get(number, Happened(window)),
             _Fleet.of(prefix, workers),
+            recreated[prefix],
         )
     for worker in workers:
         for queue in worker.queues:
@@ -143,6 +145,7 @@ def _describe(
     waiting: _Waiting,
     happened: Happened,
     fleet: _Fleet,
+    recreated: int = 0,
 ) -> QueueRow:
     completed, bad = happened.count(EventType.COMPLETED), happened.count(*BAD)
     pending = states[JobState.PENDING]
@@ -160,7 +163,7 @@ def _describe(
         next_retry=waiting.next_retry,
         retries_due=waiting.retries_due,
         dead=states[JobState.DEAD],
-        stale=states[JobState.STALE],
+        stale=states[JobState.STALE] - recreated,
         states=states,
         created=happened.count(EventType.CREATED),
         completed=completed,

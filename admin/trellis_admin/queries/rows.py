@@ -168,7 +168,7 @@ class QueueRow:
     """Retries whose time has come, but which no worker has begun."""
     dead: int
     stale: int
-    """Jobs that lost their key when their worker died, and never run, as long as they are stored."""
+    """Jobs that lost their key when their worker died, and never run, as long as they are stored; not those that were created again."""
     states: Mapping[JobState, int]
     """How many jobs are in each state."""
     created: int
@@ -204,7 +204,7 @@ class AttentionKind(StrEnum):
     PAUSED = "paused"
     """Workers report that a queue is paused."""
     OTHER_VERSION = "other-version"
-    """Jobs wait that a version of the contract wrote which no worker of the queue has."""
+    """Jobs are due that a version of the contract wrote which no worker of the queue has, and that no free worker begins."""
     OVERDUE = "overdue"
     """Jobs have passed their deadline, and none of them was expired."""
     STUCK = "stuck"

@@ -22,6 +22,7 @@ from trellis_admin.queries import (
     HistoryEvent,
     JobHistory,
     StoredCheckpoint,
+    VersionWait,
     Wait,
     WaitReason,
 )
@@ -47,8 +48,23 @@ _BAR: Final = 40
 """Characters of the timeline's lanes."""
 
 
-def describe_history(history: JobHistory, family: Family | None, now: datetime) -> str:
-    """Return everything about a job but its payload."""
+def describe_history(
+    history: JobHistory,
+    family: Family | None,
+    now: datetime,
+    *,
+    recreated: str | None = None,
+    version_wait: VersionWait | None = None,
+) -> str:
+    """Return everything about a job but its payload.
+
+    Args:
+        history: the job.
+        family: what it was created by, and what it created.
+        now: for ages.
+        recreated: the job that was created again instead of it, if it is stale.
+        version_wait: why no worker begins it, if it waits for another version.
+    """
     parts = ["\n".join(_facts(history, now))]
     lanes = _timeline(history, now)
     if lanes:
@@ -67,9 +83,16 @@ def describe_history(history: JobHistory, family: Family | None, now: datetime) 
             parts.append(f"next: trellis dead replay {history.id}, or trellis dead dismiss {history.id}")
         case JobState.FAILED:
             parts.append(f"next: trellis jobs retry {history.id}")
+        case JobState.STALE if recreated is not None:
+            parts.append(f"created again as {recreated}")
         case JobState.STALE:
             parts.append(
                 f"next: if its work is still wanted, trellis jobs recreate {history.id} --contract PACKAGE"
+            )
+        case _ if version_wait is not None:
+            parts.append(
+                f"it is due, and the workers that are free cannot read it: contract version {version_wait.digest} wrote it, and they have "
+                f"{', '.join(version_wait.live)}\nnext: run a process of that version, or one with an upcaster; else it fails when `version_patience` ends"
             )
         case _:
             pass

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from trellis_nats._nats.jetstream.kv import KvBucket
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
 from trellis_nats.clock import now, timestamp
+from trellis_nats.jobs.model.states import EventType
 from trellis_nats.testing import NatsServer
 
 from tests.house.sources import ROOT
 from tests.support.cluster import running_cluster
 from tests.support.depot import Depot, accounts, login
 from tests.support.eventually import eventually
+from tests.support.foreign_events import publish_foreign
 from tests.support.operating import operator_connection
 from tests.support.shop import Parcel, Shop
 from tests.support.shop_versions import Parcel as OtherParcel
@@ -222,10 +225,6 @@ async def deaths(connection: Connection, _: Shop) -> None:
         await publish_acked(connection, f"trellis.jobs.shop.pack.job{number}.dead", b"{}")
 
 
-async def stale(connection: Connection, _: Shop) -> None:
-    await publish_acked(connection, "trellis.jobs.shop.ship.job1.stale", b"{}")
-
-
 SEEDS: dict[str, Seed] = {
     "stream-differs": wrong_retention,
     "direct-reads-off": no_direct_reads,
@@ -253,7 +252,6 @@ SEEDS: dict[str, Seed] = {
     "queue-without-workers": unworked,
     "deliveries-exhausted": advisories,
     "dead-growing": deaths,
-    "stale-jobs": stale,
 }
 
 
@@ -404,6 +402,33 @@ async def test_the_command_prints_faults_with_remedies_and_exits_with_1(nats_ser
     assert report["v"] == 1
     assert report["findings"][0]["check"] == "consumer-backoff"
     assert "[resource-missing]" in package.out
+
+
+async def test_a_job_that_died_twice_is_one_job(nats_server: NatsServer) -> None:
+    async with shop_on(nats_server) as (connection, _):
+        for _death in range(2):
+            await publish_acked(connection, "trellis.jobs.shop.pack.job1.dead", b"{}")
+
+        facts = await collect(connection)
+
+    assert (facts.died, facts.died_lately) == (1, 2)
+
+
+async def test_a_stale_job_is_counted_until_it_is_created_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    doctor = ("doctor", "--server", nats_server.url, "--db", str(tmp_path / "index"))
+    async with shop_on(nats_server) as (_, shop):
+        ref = await shop.jobs.ship.create(Parcel(number=1))
+        for kind in (EventType.STARTED, EventType.STALE):
+            await publish_foreign(shop, kind, ref.id, queue="ship")
+        assert await ref.release_key()
+        before = await run_trellis_here(*doctor)
+        await ref.recreate()
+        after = await run_trellis_here(*doctor)
+
+    assert "1 job ended as stale within the last day" in before.out
+    assert "[stale-jobs]" not in after.out
 
 
 async def test_bad_input_ends_with_a_sentence(nats_server: NatsServer) -> None:

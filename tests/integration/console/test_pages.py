@@ -244,6 +244,8 @@ async def test_a_stale_job_is_created_again(nats_server: NatsServer, tmp_path: P
         done = await submit(browser, f"/jobs/{job.id}/recreate", reason="still wanted")
         await opened.catch_up()
         page = await browser.get(done.headers["location"])
+        old = await browser.get(f"/jobs/{job.id}")
+        counted = await browser.get("/queues/orders-service/sync-tickets")
         again = await browser.get((await submit(browser, f"/jobs/{job.id}/recreate")).headers["location"])
         entries = (await read_audit(opened.console.connection)).entries
 
@@ -251,6 +253,9 @@ async def test_a_stale_job_is_created_again(nats_server: NatsServer, tmp_path: P
     assert "Created again as a new job" in page.text
     assert job.id in page.text
     assert "Not created again" in again.text
+    assert re.search(r"created again as <a href", old.text)
+    assert f"/jobs/{job.id}/recreate" not in old.text
+    assert not re.search(r"Stale \d+</a>", counted.text), "it is no longer counted"
     assert [entry.record.action for entry in entries] == [Action.RECREATE, Action.RECREATE]
 
 

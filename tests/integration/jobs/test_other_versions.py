@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from trellis_admin.projection import Database, catch_up, connect_reader
+from trellis_admin.queries import find_version_waits
 from trellis_nats import JobExpired, JobFailed, JobState, Maintenance, Options
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import get_last_message, purge_stream
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent
 from trellis_nats._versions import version_delay, waited_for
+from trellis_nats.clock import now
 from trellis_nats.testing import LogSignals, NatsServer
 
 from tests.support.eventually import eventually
+from tests.support.operating import operator_connection
 from tests.support.parcel_versions import (
     NEW,
     OLD,
@@ -91,7 +96,9 @@ async def test_in_a_rolling_deploy_each_job_runs_once_by_a_worker_of_its_version
     )
 
 
-async def test_a_job_of_a_newer_version_waits_until_a_worker_of_it_starts(nats_server: NatsServer) -> None:
+async def test_a_job_of_a_newer_version_waits_until_a_worker_of_it_starts(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
     runs: list[str] = []
     async with NewService.connect(nats_server.url) as producer, old_worker(nats_server.url, runs):
         with LogSignals() as signals:
@@ -101,6 +108,13 @@ async def test_a_job_of_a_newer_version_waits_until_a_worker_of_it_starts(nats_s
         assert NEW.digest in line.getMessage()
         assert OLD.digest in line.getMessage()
         assert line.levelno == logging.INFO
+        async with operator_connection(nats_server.url) as connection:
+            database = Database.open(tmp_path / "index")
+            await catch_up(connection, database)
+            database.close()
+        with closing(connect_reader(tmp_path / "index")) as reader:
+            (wait,) = find_version_waits(reader, now() + timedelta(seconds=65))
+        assert (wait.queue, wait.digest, wait.jobs, wait.live) == ("pack", NEW.digest, 1, (OLD.digest,))
 
         async with new_worker(nats_server.url, runs):
             await ref.result(timeout=SOON)

@@ -17,6 +17,7 @@ from trellis_admin.queries import (
     JobRow,
     LogLine,
     StoredCheckpoint,
+    VersionWait,
     Wait,
     WaitReason,
 )
@@ -220,6 +221,20 @@ def test_a_job_that_needs_an_operator_names_the_next_command() -> None:
     assert dead.endswith(f"\n\nnext: trellis dead replay {HISTORY.id}, or trellis dead dismiss {HISTORY.id}")
     assert failed.endswith(f"\n\nnext: trellis jobs retry {HISTORY.id}")
     assert stale.endswith(f"trellis jobs recreate {HISTORY.id} --contract PACKAGE")
+
+
+def test_a_stale_job_that_was_created_again_names_the_new_one() -> None:
+    text = describe_history(replace(HISTORY, state=JobState.STALE), None, NOW, recreated="01NEW")
+
+    assert text.endswith("\n\ncreated again as 01NEW")
+    assert "next:" not in text
+
+
+def test_a_job_that_no_free_worker_can_read_says_so() -> None:
+    wait = VersionWait("shop", "pack", "trellis.jobs.shop.pack", "old", 1, NOW, ("new",))
+    text = describe_history(replace(HISTORY, state=JobState.PENDING), None, NOW, version_wait=wait)
+
+    assert "contract version old wrote it, and they have new\nnext: run a process of that version" in text
 
 
 def test_the_events_of_a_job() -> None:

@@ -11,11 +11,13 @@ from trellis_admin.doctor import CHECKS, Facts, Severity, examine, to_text
 from trellis_admin.doctor.facts import (
     ContractFacts,
     HeartbeatFacts,
+    IndexFacts,
     ProjectionFacts,
     QueueFacts,
     ServerFacts,
     StreamFacts,
 )
+from trellis_admin.queries import VersionWait
 from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats.grants import publish
 from trellis_nats.jobs.pause import QueuePause
@@ -94,6 +96,32 @@ def test_one_server_with_files_is_a_hint() -> None:
 
 def test_few_dead_jobs_are_a_hint() -> None:
     assert found(replace(FACTS, died=3, died_lately=3))["dead-jobs"] is Severity.HINT
+
+
+def test_deaths_are_not_called_jobs() -> None:
+    """One job that is replayed and dies again has died twice."""
+    (finding,) = [
+        one for one in examine(replace(FACTS, died=1, died_lately=12)) if one.check == "dead-growing"
+    ]
+
+    assert finding.text == "12 deaths of jobs within the last hour"
+
+
+def test_jobs_that_no_running_version_can_read_are_named_with_both_versions() -> None:
+    wait = VersionWait("shop", "pack", "p", "o" * 43, 10, AT - timedelta(minutes=7), ("n" * 43,))
+    facts = replace(FACTS, index=IndexFacts(version_waits=(wait,)))
+
+    (finding,) = [one for one in examine(facts) if one.check == "waiting-for-version"]
+
+    assert (finding.severity, finding.subject) == (Severity.WARNING, "shop/pack")
+    assert finding.text.startswith("10 jobs are due, the oldest for 7 min, and no worker begins them")
+    assert f"contract version {'o' * 43} wrote them, and the workers have {'n' * 43}" in finding.text
+    assert "version_patience" in finding.remedy
+
+
+def test_stale_jobs_of_late_are_a_warning() -> None:
+    assert found(replace(FACTS, index=IndexFacts(stale_lately=1)))["stale-jobs"] is Severity.WARNING
+    assert "stale-jobs" not in found(replace(FACTS, index=IndexFacts()))
 
 
 def test_an_index_that_differs_is_named() -> None:

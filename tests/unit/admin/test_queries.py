@@ -85,20 +85,6 @@ def filter_of(text: str) -> JobFilter:
     return parse_filter(text, NOW)
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Iterator[Callable[[list[Incoming]], sqlite3.Connection]]:
-    readers: list[sqlite3.Connection] = []
-
-    def write(messages: list[Incoming]) -> sqlite3.Connection:
-        write_pages(tmp_path / "p", [messages])
-        readers.append(connect_reader(tmp_path / "p"))
-        return readers[-1]
-
-    yield write
-    for reader in readers:
-        reader.close()
-
-
 @FILES
 @given(
     messages=histories(), text=st.sampled_from([*MATCHERS]), at=st.integers(0, 60), limit=st.integers(1, 7)
@@ -381,21 +367,6 @@ def test_a_process_that_stops_is_not_silent_and_has_no_slots(
     assert not alive.is_stopping
     assert read_overview(db, timedelta(hours=1), from_milliseconds(START + 60_000)).slots == 4
     assert [worker.instance_id for worker in list_workers(db, NOW)] == ["w1"]
-
-
-def test_jobs_of_a_version_that_no_worker_has_are_noticed(
-    written: Callable[[list[Incoming]], sqlite3.Connection],
-) -> None:
-    messages = [job_event(n, f"J{n}", EventType.CREATED, digest="n" * 43) for n in range(1, 4)]
-    messages += [
-        job_event(4, "OWN", EventType.CREATED, digest="d" * 43),
-        heartbeat(5, "w1", contractDigest="d" * 43),
-    ]
-    db = written(messages)
-
-    (found,) = attention(db, from_milliseconds(START + 6_000))
-
-    assert (found.kind, found.subject, found.number) == (AttentionKind.OTHER_VERSION, "n" * 43, 3)
 
 
 def test_a_queue_without_workers_is_noticed(written: Callable[[list[Incoming]], sqlite3.Connection]) -> None:

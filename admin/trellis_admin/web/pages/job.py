@@ -27,6 +27,7 @@ from trellis_admin.queries import (
     JobRow,
     LogLine,
     find_jobs,
+    find_recreated,
     list_error_groups,
     read_family,
 )
@@ -106,6 +107,7 @@ class JobView:
     title: str
     ended_word: str
     actions: tuple[JobAction, ...]
+    recreated: str | None
     may_ask_stack: bool
     axis: Markup
     lanes: tuple[Lane, ...]
@@ -216,10 +218,11 @@ async def _show(
     except JobNotFound:
         raise _missing(request, row.id) from None
     family = await console.query(read_family, row)
+    recreated = await console.query(find_recreated, row)
     same = await _find_same(request, row)
     values = {
         "job": job,
-        "view": _make_view(request, job, row, family, same),
+        "view": _make_view(request, job, row, family, same, recreated),
         "payload_size": job.payload_size,
         "revealed": revealed,
         "stack": stack,
@@ -259,7 +262,12 @@ def _describe_hidden(values: Sequence[RevealedValue | None], *, is_checked: bool
 
 
 def _make_view(
-    request: Request, job: JobHistory, row: JobRow, family: Family, same: SameError | None
+    request: Request,
+    job: JobHistory,
+    row: JobRow,
+    family: Family,
+    same: SameError | None,
+    recreated: str | None,
 ) -> JobView:
     now = datetime.now(UTC)
     timeline = draw_timeline(job, now)
@@ -271,7 +279,8 @@ def _make_view(
     return JobView(
         title=_TITLES.get(job.state, job.state.capitalize()).format(tries=job.tries, max_tries=job.max_tries),
         ended_word=_ENDED.get(job.state, str(job.state)),
-        actions=tuple(_offer(request, job)) if may else (),
+        actions=tuple(_offer(request, job)) if may and recreated is None else (),
+        recreated=recreated,
         may_ask_stack=may and job.state is JobState.ACTIVE,
         axis=timeline.axis,
         lanes=timeline.lanes,

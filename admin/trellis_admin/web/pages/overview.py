@@ -216,7 +216,7 @@ def _describe(request: Request, item: Attention) -> Todo:
                 item.since,
             )
         case AttentionKind.OTHER_VERSION:
-            what = f"{plural(item.number, 'job waits', 'jobs wait')} for a newer worker"
+            what = f"{plural(item.number, 'job waits', 'jobs wait')} for a worker of another version"
             address = jobs_link(request, f"queue:{where} contract:{item.subject[:12]} state:pending,retry")
             return Todo(
                 "branch", "faint", what, f"{where} · contract {item.subject[:8]}", address, item.since
