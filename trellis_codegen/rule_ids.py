@@ -49,6 +49,7 @@ class Rule(StrEnum):
     POINTER_TO_NOTHING = "pointer-to-nothing"
     POINTER_OF_WRONG_TYPE = "pointer-of-wrong-type"
     OPTIONAL_POINTER = "optional-pointer"
+    LITERAL_KEY = "literal-key"
     QUEUE_WITHOUT_KEY = "queue-without-key"
     LEASE_TOO_SHORT = "lease-too-short"
     UNREACHABLE_BACKOFF = "unreachable-backoff"

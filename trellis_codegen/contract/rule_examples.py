@@ -157,6 +157,7 @@ RULE_EXAMPLES: Final[dict[Rule, RuleExample]] = {
             "jobs": {"keep": {"payload": {"schema": "Other"}, "keyConcurrency": {"key": ["/name"]}}},
         }
     ),
+    Rule.LITERAL_KEY: _job(keyConcurrency={"key": ["thingId"]}),
     Rule.QUEUE_WITHOUT_KEY: _job(queue={"maxQueuedPerKey": 1}),
     Rule.LEASE_TOO_SHORT: _job(
         keyConcurrency={"key": ["/thingId"], "heartbeatIntervalMs": 10_000, "heartbeatTtlMs": 5_000}

@@ -170,6 +170,11 @@ _WORK: Final = {
         "`queue` says how many jobs of a key may wait, and this queue has no keys.",
         "Declare `keyConcurrency`, or remove `queue`.",
     ),
+    Rule.LITERAL_KEY: _warn(
+        "A part of a key without `/` is a text, the same for every job. A key of such texts alone is one key for the whole queue, and a text that "
+        "is the name of a member of the payload is most often a pointer without its slash.",
+        "Write `/` before the name of the member whose value counts; leave `keyConcurrency` out, if no two jobs exclude each other.",
+    ),
     Rule.LEASE_TOO_SHORT: RuleText(
         "The lease of a slot ends before the next heartbeat, so that a running job would lose it.",
         "Make `heartbeatTtlMs` three times as long as `heartbeatIntervalMs`.",

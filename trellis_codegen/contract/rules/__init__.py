@@ -18,6 +18,7 @@ from trellis_codegen.contract.rules.queues import (
     check_flags,
     check_keys,
     check_leases,
+    check_literal_keys,
     check_queue_names,
     check_queue_policies,
 )
@@ -68,6 +69,7 @@ _RULES: tuple[Rule, ...] = (
     check_queue_names,
     check_queue_policies,
     check_keys,
+    check_literal_keys,
     check_leases,
     check_backoff,
     check_flags,

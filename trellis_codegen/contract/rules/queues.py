@@ -12,6 +12,7 @@ from trellis_codegen.contract.defaults import (
     MAX_DELIVER,
 )
 from trellis_codegen.contract.manifest import Manifest
+from trellis_codegen.contract.pointers import list_pointers
 from trellis_codegen.contract.queues import Job
 from trellis_codegen.contract.rules.parameters import find_pointer_problem
 from trellis_codegen.problems import Pointer, Problem, Severity
@@ -22,6 +23,7 @@ __all__ = [
     "check_flags",
     "check_keys",
     "check_leases",
+    "check_literal_keys",
     "check_queue_names",
     "check_queue_policies",
 ]
@@ -66,6 +68,36 @@ def check_keys(manifest: Manifest) -> Iterator[Problem]:
             )
             if problem:
                 yield problem
+
+
+def check_literal_keys(manifest: Manifest) -> Iterator[Problem]:
+    """A key differs from job to job, and none of its literals is a pointer whose slash is missing.
+
+    A literal in front of a pointer names what the key is about, as in `["customer", "/customerId"]`. Such a name may be a member of
+    the payload as well, so a literal is suspected only if no pointer of the key leads to that member or into it.
+    """
+    for name, job in (manifest.jobs or {}).items():
+        key = job.key_concurrency.key if job.key_concurrency else []
+        pointers = [segment for segment in key if segment[:1] == "/"]
+        members = list_pointers((manifest.schemas or {}).get(job.payload.schema_name))
+        place: Pointer = ("jobs", name, "keyConcurrency", "key")
+        suspects = {
+            index: f"/{segment}"
+            for index, segment in enumerate(key)
+            if f"/{segment}" in members and not any(f"{pointer}/".startswith(f"/{segment}/") for pointer in pointers)
+        }
+        for index, pointer in suspects.items():
+            what = f'"{key[index]}" is a text, the same for every job, and not the value of the member "{key[index]}"'
+            yield _warn_of_literal((*place, index), what, f'write "{pointer}"')
+        if key and not pointers and not suspects:
+            hint = f'add a pointer to a member of the payload, such as "{members[0]}"' if members else None
+            yield _warn_of_literal(place, "no part is a pointer, so all jobs of the queue have one key", hint)
+
+
+def _warn_of_literal(pointer: Pointer, what: str, hint: str | None) -> Problem:
+    return Problem(
+        pointer=pointer, rule=Rule.LITERAL_KEY, what=what, hint=hint, severity=Severity.WARNING
+    )
 
 
 def check_leases(manifest: Manifest) -> Iterator[Problem]:
