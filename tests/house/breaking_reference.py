@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from tests.house.sources import ROOT
-from trellis_codegen.breaking.explaining import describe_hit, show_example
+from trellis_codegen.breaking.explaining import describe_hit, describe_message, show_example
 from trellis_codegen.breaking.rules.contract_examples import CONTRACT_EXAMPLES
 from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
 from trellis_codegen.breaking.rules.grades import SURFACES, Column, describe_columns
@@ -87,7 +87,9 @@ def _write_lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for rule in SCHEMA_RULES.values():
         old, new = (_write_code(schema) for schema in SCHEMA_EXAMPLES[rule.id].fails)
-        yield _write_row(f"`{rule.id}`", rule.what, rule.kind, rule.message, rule.remedy, f"{old} → {new}")
+        yield _write_row(
+            f"`{rule.id}`", rule.what, rule.kind, describe_message(rule), rule.remedy, f"{old} → {new}"
+        )
     for surface, rules in groupby(CONTRACT_RULES.values(), key=lambda rule: rule.surface):
         yield ""
         yield f"## {surface}"
@@ -102,7 +104,7 @@ def _write_lines() -> Iterator[str]:
                 contract_rule.what,
                 contract_rule.grade,
                 who,
-                contract_rule.message,
+                describe_message(contract_rule),
                 contract_rule.remedy,
                 f"{old} → {new}",
             )

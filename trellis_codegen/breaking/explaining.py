@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -28,8 +29,9 @@ from trellis_codegen.breaking.rules.schema_examples import SCHEMA_EXAMPLES
 from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
 from trellis_codegen.breaking.samples import SAMPLE_RULE
 
-__all__ = ["describe_hit", "explain_rule", "list_rules", "show_example", "summarize_rule"]
+__all__ = ["describe_hit", "describe_message", "explain_rule", "list_rules", "show_example", "summarize_rule"]
 
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SAMPLE = "a sample of real payloads (`--samples`) that only the old contract reads"
 _SAMPLE_MEANING = (
     "`trellis audit export` wrote it from what was stored; the proof of the comparison may be about declared members only, and "
@@ -114,10 +116,15 @@ def _explain_contract_rule(rule: ContractRule) -> Iterator[str]:
     yield f"{rule.id}: {rule.what}"
     yield ""
     yield f"{rule.grade}: {_describe_who(rule.columns)}"
-    yield f"  {rule.message}"
+    yield f"  {describe_message(rule)}"
     example = CONTRACT_EXAMPLES[rule.id]
     yield from _show_examples(example.fails, example.passes)
     yield from _show_remedy(rule.remedy)
+
+
+def describe_message(rule: ContractRule | SchemaRule) -> str:
+    """Return what the findings of a rule say, with words in capitals where a finding has names and values: NAME, OLD, NEW."""
+    return _PLACEHOLDER.sub(lambda found: found[1].upper(), rule.message)
 
 
 def describe_hit(hit: Hit) -> str:

@@ -13,7 +13,7 @@ from trellis_codegen.breaking.explaining import explain_rule, list_rules
 from trellis_codegen.cli.exits import ExitCode
 from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.contract.lookup import describe_member, find_members, list_paths
-from trellis_codegen.contract.other_words import find_own_word
+from trellis_codegen.contract.other_words import find_advice, find_own_word
 from trellis_codegen.contract.reference import list_sections
 from trellis_codegen.contract.rule_explaining import explain_manifest_rule
 from trellis_codegen.problems import did_you_mean
@@ -73,6 +73,8 @@ def _suggest(name: str) -> str:
         return (
             f"other systems have that word, and a contract has {own}: trellis-gen explain {parent}{dot}{own}"
         )
+    if (advice := find_advice(word)) is not None:
+        return f"other systems have that word: {advice}"
     hint = did_you_mean(name, [*paths, *Rule, *list_rules(), *_read_errors()])
     return (
         hint or 'name a member such as "jobs.ackWaitMs", the id of a rule, or an error such as "JobNotFound"'

@@ -14,6 +14,7 @@ from trellis_codegen.cli.formats import github, plain
 from trellis_codegen.cli.requests import Format
 from trellis_codegen.cli.warning_ignores import WarningIgnore, WarningIgnores
 from trellis_codegen.problems import Problem, Severity
+from trellis_codegen.rule_ids import Rule
 
 __all__ = ["Reporter", "has_colour"]
 
@@ -124,6 +125,11 @@ class Reporter:
         if problems:
             errors_first = sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
             yield f"more: trellis-gen explain {' '.join(dict.fromkeys(problem.rule for problem in errors_first))}"
+        if any(
+            problem.rule == Rule.UNKNOWN_FIELD and problem.severity is Severity.WARNING
+            for problem in problems
+        ):
+            yield "unknown fields are left out; with --strict, each is an error"
         if count := self._ignores.ignored:
             yield f"{count} warning{'s' * (count != 1)} ignored by [tool.trellis-gen.validate]"
         if summary := plain.summarize(self._result.packages):

@@ -20,10 +20,10 @@ _ANY_TEXT = ".+?"
 
 
 def find_members(text: str) -> list[Member]:
-    """Return the members that a text means: one for a path or a pointer, for a bare name all that have it.
+    """Return the members that a text means: one for a path or a pointer, for a bare name or the end of a path all that have it.
 
     `jobs.ackWaitMs`, `jobs.<name>.ackWaitMs`, `jobs.reserve-inventory.ackWaitMs` and `/jobs/reserve-inventory/ackWaitMs` are the
-    same member. `/jobs/reserve-inventory` is the member `jobs`.
+    same member. `/jobs/reserve-inventory` is the member `jobs`, and `keyConcurrency.key` is `jobs.keyConcurrency.key`.
     """
     members = [*walk_members()]
     if text.startswith("/"):
@@ -37,8 +37,11 @@ def find_members(text: str) -> list[Member]:
     if matching:
         # `jobs.docs` is the documentation of any queue, not a queue that is called docs.
         return [max(matching, key=lambda member: len(member.path))]
+    end = tuple(text.split("."))
     bare = {
-        (member.description, member.python): member for member in reversed(members) if member.name == text
+        (member.description, member.python): member
+        for member in reversed(members)
+        if _drop_names(member)[-len(end) :] == end
     }
     return [*reversed(bare.values())]
 
@@ -60,10 +63,13 @@ def _make_pattern(member: Member, name: str) -> re.Pattern[str]:
 
 def list_paths() -> list[str]:
     """Return every path without the names of the author's choice, and every bare name, for suggestions."""
-    paths = [member.path for member in walk_members()]
-    return [".".join(step for step in path if step != ANY_NAME) for path in paths] + [
-        path[-1] for path in paths
-    ]
+    members = [*walk_members()]
+    return [".".join(_drop_names(member)) for member in members] + [member.name for member in members]
+
+
+def _drop_names(member: Member) -> tuple[str, ...]:
+    """Return the path of a member without the names of the author's choice."""
+    return tuple(step for step in member.path if step != ANY_NAME)
 
 
 def describe_member(member: Member) -> Iterator[str]:

@@ -124,13 +124,15 @@ def look_up(schema: JsonValue, pointer: str) -> Place | None:
 def list_pointers(schema: JsonValue) -> list[str]:
     """Return the pointers to members that a schema declares, the shortest first, for suggestions; not all of a large schema."""
     found: dict[str, None] = {}
+    seen: set[tuple[str, int]] = set()
     waiting: list[tuple[str, JsonValue, int]] = [("", schema, 0)]
     while waiting and len(found) < _MOST_SUGGESTED:
         at, node, depth = waiting.pop(0)
         reference = node.get("$ref") if isinstance(node, dict) else None
         node = resolve(schema, reference) if isinstance(reference, str) else node
-        if not isinstance(node, dict) or depth > _DEPTH_SUGGESTED:
+        if not isinstance(node, dict) or depth > _DEPTH_SUGGESTED or (at, id(node)) in seen:
             continue
+        seen.add((at, id(node)))
         for keyword in ("allOf", "anyOf", "oneOf"):
             parts = node.get(keyword)
             waiting += [(at, part, depth + 1) for part in (parts if isinstance(parts, list) else [])]

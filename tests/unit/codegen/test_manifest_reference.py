@@ -110,6 +110,7 @@ def test_a_section_links_to_the_sections_of_its_objects() -> None:
         ("rpc.Orders.Get.subject", "rpc.<name>.subject"),
         ("/rpc/Orders.Get/errors/0/type", "rpc.<name>.errors.type"),
         ("/schemas/Order/properties/a~1b", "schemas"),
+        ("keyConcurrency.key", "jobs.<name>.keyConcurrency.key"),
         ("whenFull", "jobs.<name>.queue.whenFull"),
     ],
 )

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import JsonValue
 
+from tests.support.generator import run_generator
 from tests.unit.codegen.contracts import contract, job, problems
-from trellis_codegen.contract.other_words import OTHER_WORDS, find_own_word
+from trellis_codegen.contract.other_words import NOT_IN_CONTRACTS, OTHER_WORDS, find_own_word
 from trellis_codegen.contract.reference import walk_members
 
 MEMBERS = {member.name for member in walk_members()}
@@ -15,10 +16,14 @@ MEMBERS = {member.name for member in walk_members()}
     [
         ("maxAttempts", 'write "maxDeliver", which counts the first attempt too'),
         ("max_retries", 'write "maxDeliver", which counts the first attempt too'),
-        ("timeout", 'write "ackWaitMs", how soon a dead worker is noticed; a handler that runs has no limit'),
+        ("maxReceiveCount", 'write "maxDeliver", which counts the first attempt too'),
+        (
+            "timeout",
+            'write "ackWaitMs", how soon a dead worker is noticed; `handle(timeout=…)` in Python limits how long a handler runs',
+        ),
         (
             "visibilityTimeout",
-            'write "ackWaitMs", how soon a dead worker is noticed; a handler that runs has no limit',
+            'write "ackWaitMs", how soon a dead worker is noticed; `handle(timeout=…)` in Python limits how long a handler runs',
         ),
         ("retryDelay", 'write "backoffMs", a list of the waits between attempts, in milliseconds'),
         ("ttl", 'write "defaultDeadlineMs", how long after its creation a job expires'),
@@ -32,6 +37,25 @@ def test_a_word_of_another_system_is_answered_with_ours(word: str, hint: str) ->
     assert (problem.rule, problem.hint) == ("unknown-field", hint)
 
 
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("deadLetterQueue", "every job without attempts left ends as dead"),
+        ("soft_time_limit", "`@queue.handle(timeout=…)`"),
+        ("timeLimit", "`@queue.handle(timeout=…)`"),
+        ("rateLimit", "`concurrency` limits the jobs that run at once"),
+        ("priority", "declare a second queue for urgent jobs"),
+        ("acks_late", "a job is always acknowledged after its handler has ended"),
+    ],
+)
+def test_a_word_without_a_member_is_answered_with_what_to_do_instead(word: str, advice: str) -> None:
+    (problem,) = problems(contract(jobs={"keep": {**job(), word: 3}}))
+
+    assert problem.hint is not None
+    assert advice in problem.hint
+    assert f"that word: {problem.hint}" in run_generator("explain", f"jobs.{word}").stderr
+
+
 def test_a_bucket_has_another_word_for_ttl() -> None:
     bucket: JsonValue = {"kv": {"cache": {"purpose": "p", "schema": {"schema": "Thing"}, "ttl": 3}}}
 
@@ -43,6 +67,7 @@ def test_every_word_of_the_table_is_foreign_and_leads_to_a_member() -> None:
         assert word == word.casefold()
         assert {member for member, _ in meant} <= MEMBERS, word
         assert find_own_word(word.upper(), MEMBERS) == meant[0][0]
+    assert NOT_IN_CONTRACTS.keys().isdisjoint({*OTHER_WORDS, *map(str.casefold, MEMBERS)})
 
 
 PERSON: JsonValue = {

@@ -71,6 +71,20 @@ def test_every_format_has_the_id(tmp_path: Path) -> None:
     assert "title=unknown-schema%3A jobs/keep/payload::" in github
 
 
+def test_unknown_fields_mention_strict_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(
+        RuleExample({"jobs": {"keep": {"payload": {"schema": "Thing"}, "maxDelivers": 3, "x": 1}}}).data
+    )
+
+    warned, strict = run_generator("validate", path), run_generator("validate", path, "--strict")
+
+    assert (warned.exit_code, strict.exit_code) == (0, 3)
+    assert warned.stderr.splitlines()[-1] == "unknown fields are left out; with --strict, each is an error"
+    assert warned.stderr.count("--strict") == 1
+    assert "--strict" not in strict.stderr
+
+
 def test_a_rule_is_explained() -> None:
     explained = run_generator("explain", "unknown-schema").stdout
 

@@ -76,7 +76,7 @@ RIGHT: JsonObject = {"displayName": "R", "description": "r"}
     "document",
     [
         keyed("zendesk", "/text", "/count", "/flag", "/kind", "/a~1b~0c", "/inner/id"),
-        keyed("a", heartbeatIntervalMs=1000, heartbeatTtlMs=1001),
+        keyed("a", "/text", heartbeatIntervalMs=1000, heartbeatTtlMs=1001),
         happening(Kept=event("events.v1.Kept.{/text}.{/ratio}", params=["/text", "/ratio"])),
         upload(contentType="/kind", metadata="/map"),
         consumer(self=["Kept"], uses={"other": ["Other.Done"]}, concurrency=1),
@@ -232,3 +232,36 @@ def test_a_pointer_through_a_schema_of_many_variants_is_followed_once() -> None:
     jobs: JsonObject = {"keep": job(keyConcurrency={"key": ["/text"]})}
 
     assert problems(contract(schemas={"Thing": thing}, jobs=jobs)) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        (["text"], [("jobs/keep/keyConcurrency/key/0", 'write "/text"')]),
+        (["things", "text"], [("jobs/keep/keyConcurrency/key/1", 'write "/text"')]),
+        (
+            ["things"],
+            [("jobs/keep/keyConcurrency/key", 'add a pointer to a member of the payload, such as "/text"')],
+        ),
+        (["text", "/count"], [("jobs/keep/keyConcurrency/key/0", 'write "/text"')]),
+        (["text", "/text"], []),
+        (["inner", "/inner/id"], []),
+        (["things", "/count"], []),
+    ],
+)
+def test_a_key_of_texts_is_a_warning(template: list[str], found: list[tuple[str, str]]) -> None:
+    reported = problems(keyed(*template))
+
+    assert {problem.rule for problem in reported} <= {"literal-key"}
+    assert {problem.severity for problem in reported} <= {Severity.WARNING}
+    assert [(place(problem.pointer), problem.hint) for problem in reported] == found
+
+
+def test_an_unknown_capability_says_how_one_is_declared() -> None:
+    (problem,) = problems(guarded("read"))
+
+    assert problem.hint == (
+        'declare it at the top of the contract: "capabilities": {"read": {"displayName": "…", "description": "…"}}'
+    )
+    (problem,) = problems(guarded("raed", capabilities={"read": RIGHT}))
+    assert problem.hint == 'did you mean "read"?'

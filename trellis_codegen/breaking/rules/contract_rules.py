@@ -89,7 +89,7 @@ _JOBS = _rules(
     ("QUEUE_WHEN_FULL_CHANGED", "PQ", "break", Remedy.SERVE_BOTH, "`whenFull`: to `replace-oldest` a break, else risky",
      "a job whose key is full: {new}, and {old} before"),
     ("QUEUE_STALE_POLICY_CHANGED", "W", "risky", Remedy.COPE_WITH_BOTH, "`stalePolicy`",
-     "the key of a dead worker {new} now"),
+     "when a worker dies, the key of its job {new} now"),
     ("QUEUE_LEASE_SHORTENED", "", "safe", Remedy.NOTHING, "`heartbeatTtlMs` is not above what old holders renew within",
      "a lease lasts as long as its holder wrote: old workers, which renew every {old} ms, keep their keys next to leases of {new} ms"),
     ("QUEUE_DEADLINE_LOWERED", "", "risky", Remedy.COPE_WITH_BOTH, "`defaultDeadlineMs` is lower, or new",

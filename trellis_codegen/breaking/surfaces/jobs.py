@@ -28,6 +28,8 @@ __all__ = ["find_job_changes"]
 _SECTION: Pointer = ("jobs",)
 _CONCURRENCY = 1
 _STALE_POLICY = "fail-stale"
+_FREED = "is freed for another job, and its own job may end as stale and never run"
+_TAKEN = "stays taken until its own job runs again or an operator releases it"
 
 
 def find_job_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
@@ -164,7 +166,7 @@ class _Queue:
             )
         policy, other_policy = before.stale_policy or _STALE_POLICY, after.stale_policy or _STALE_POLICY
         if policy != other_policy:
-            done = "is freed" if other_policy == _STALE_POLICY else "stays taken"
+            done = _FREED if other_policy == _STALE_POLICY else _TAKEN
             yield self._change(
                 "QUEUE_STALE_POLICY_CHANGED", "keyConcurrency", "stalePolicy", words={"new": done}
             )

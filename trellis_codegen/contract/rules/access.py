@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Protocol, cast
 
@@ -35,8 +36,16 @@ def check_capabilities(manifest: Manifest) -> Iterator[Problem]:
             continue
         what = f'no capability named "{name}"'
         yield Problem(
-            pointer=pointer, rule=Rule.UNKNOWN_CAPABILITY, what=what, hint=did_you_mean(name, known)
+            pointer=pointer,
+            rule=Rule.UNKNOWN_CAPABILITY,
+            what=what,
+            hint=did_you_mean(name, known) or _declare(name.removeprefix(namespace)),
         )
+
+
+def _declare(name: str) -> str:
+    entry = f'"capabilities": {{{json.dumps(name)}: {{"displayName": "…", "description": "…"}}}}'
+    return f"declare it at the top of the contract: {entry}"
 
 
 def check_capability_names(manifest: Manifest) -> Iterator[Problem]:

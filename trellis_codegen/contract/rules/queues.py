@@ -84,7 +84,8 @@ def check_literal_keys(manifest: Manifest) -> Iterator[Problem]:
         suspects = {
             index: f"/{segment}"
             for index, segment in enumerate(key)
-            if f"/{segment}" in members and not any(f"{pointer}/".startswith(f"/{segment}/") for pointer in pointers)
+            if f"/{segment}" in members
+            and not any(f"{pointer}/".startswith(f"/{segment}/") for pointer in pointers)
         }
         for index, pointer in suspects.items():
             what = f'"{key[index]}" is a text, the same for every job, and not the value of the member "{key[index]}"'
@@ -95,9 +96,7 @@ def check_literal_keys(manifest: Manifest) -> Iterator[Problem]:
 
 
 def _warn_of_literal(pointer: Pointer, what: str, hint: str | None) -> Problem:
-    return Problem(
-        pointer=pointer, rule=Rule.LITERAL_KEY, what=what, hint=hint, severity=Severity.WARNING
-    )
+    return Problem(pointer=pointer, rule=Rule.LITERAL_KEY, what=what, hint=hint, severity=Severity.WARNING)
 
 
 def check_leases(manifest: Manifest) -> Iterator[Problem]:

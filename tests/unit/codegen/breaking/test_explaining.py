@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tests.support.generator import run_generator
+from trellis_codegen.breaking.explaining import describe_message, explain_rule, list_rules
+from trellis_codegen.breaking.rules.contract_rules import CONTRACT_RULES
+from trellis_codegen.breaking.rules.schema_rules import SCHEMA_RULES
 
 RULE: Final = "JOB_PAYLOAD_FIELD_REQUIRED_ADDED"
 
@@ -24,6 +28,19 @@ def test_a_rule_is_explained_with_examples_and_the_way_out() -> None:
         2,
         'error: there is no rule "QUEUE_REMOVD"; did you mean "QUEUE_REMOVED"?\n',
     )
+
+
+def test_no_explanation_has_a_placeholder() -> None:
+    texts = {rule: explain_rule(rule) or "" for rule in [*list_rules(), *CONTRACT_RULES, *SCHEMA_RULES]}
+    messages = [describe_message(rule) for rule in [*CONTRACT_RULES.values(), *SCHEMA_RULES.values()]]
+
+    assert [
+        rule
+        for rule, text in texts.items()
+        if not text or re.search(r"\{\w*\}", text.partition("reported:")[0])
+    ] == []
+    assert [message for message in messages if "{" in message] == []
+    assert "  when a worker dies, the key of its job NEW now\n" in texts["QUEUE_STALE_POLICY_CHANGED"]
 
 
 def test_every_rule_is_listed() -> None:
