@@ -32,7 +32,10 @@ def test_a_rule_is_explained_with_examples_and_the_way_out() -> None:
 
 def test_no_explanation_has_a_placeholder() -> None:
     texts = {rule: explain_rule(rule) or "" for rule in [*list_rules(), *CONTRACT_RULES, *SCHEMA_RULES]}
-    messages = [describe_message(rule) for rule in [*CONTRACT_RULES.values(), *SCHEMA_RULES.values()]]
+    messages = [
+        *map(describe_message, CONTRACT_RULES.values()),
+        *map(describe_message, SCHEMA_RULES.values()),
+    ]
 
     assert [
         rule
