@@ -35,7 +35,7 @@ def doctor(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="Check that this account has the permissions of a role of these packages: worker, producer, operator, viewer …",
+            help="Check that this account has the permissions of a role of these packages, and no others: worker, producer, operator, viewer …",
         ),
     ] = None,
     projection: Annotated[
@@ -78,8 +78,10 @@ def _collect(
     from dataclasses import replace
     from typing import cast, get_args
 
+    from trellis_nats import Runtime
     from trellis_nats.errors import PermissionDenied
     from trellis_nats.grants import Role
+    from trellis_nats.permissions import inbox_prefix
 
     from trellis_admin.doctor import Examined, collect
     from trellis_admin.doctor.projection_check import check_index, read_index
@@ -97,9 +99,14 @@ def _collect(
     wanted = None if role is None else cast("Role", role)
     examined = [Examined(service=load_service(package), role=wanted) for package in packages]
 
+    options = connection.options
+    if options.inbox_prefix is None and wanted not in {None, "operator", "viewer"}:
+        # Those two receive answers where every command of the admin tools does.
+        options = replace(options, inbox_prefix=inbox_prefix(Runtime(examined[0].service.contract, options)))
+
     async def run() -> Facts:
-        async with open_admin_connection(connection.server, connection.options) as opened:
-            facts = await collect(opened, examined, connection.options)
+        async with open_admin_connection(connection.server, options) as opened:
+            facts = await collect(opened, examined, options)
             if facts.jobs is not None:
                 try:
                     with ProgressLine("reading jobs") as line:

@@ -26,8 +26,7 @@ from trellis_nats._nats.jetstream.streams import (
 from trellis_nats.binding import keys_bucket_of
 from trellis_nats.clock import now, parse_timestamp, timestamp
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, RequestTimeout
-from trellis_nats.grants import Probe as GrantProbe
-from trellis_nats.grants import Role, api, publish
+from trellis_nats.grants import Role
 from trellis_nats.ids import is_token, new_id
 from trellis_nats.jobs.maintenance.removed_queues import find_removed_queues
 from trellis_nats.jobs.model.states import EventType
@@ -44,6 +43,7 @@ from trellis_nats.permissions.preflight import find_denied
 from trellis_nats.permissions.roles import grants_of, trace_subject
 from trellis_nats.provision import plan, plan_changes, read_state
 
+from trellis_admin.doctor.excess import find_excess
 from trellis_admin.doctor.facts import (
     NO_CONFIG,
     ContractFacts,
@@ -120,7 +120,7 @@ class _Collecting:
             unknown_consumers=tuple(unknown),
             heartbeats=tuple(heartbeats),
             contracts=tuple([await self._compare(one, options) for one in examined]),
-            is_wide=await self._find_wide() if any(one.role for one in examined) else (),
+            excess=await self._find_excess(examined, options),
             died_lately=await self._count_deaths(_LATELY) if has_jobs else 0,
             died=await self._count_dead() if has_jobs else 0,
             undelivered=0 if advisories is None else advisories.messages,
@@ -285,8 +285,7 @@ class _Collecting:
 
     async def _compare(self, examined: Examined, options: Options) -> ContractFacts:
         service = examined.service
-        runtime = Runtime(service.contract, options)
-        service(runtime)
+        runtime = _runtime_of(examined, options)
         jobs = runtime.binding.jobs
         wanted = plan(runtime.requirements())
         state = await self._may(read_state(self.connection, wanted), None)
@@ -307,20 +306,22 @@ class _Collecting:
             missing=tuple(missing),
         )
 
-    async def _find_wide(self) -> tuple[str, ...]:
-        """Return what the account may do that no role may. The subjects are those of a service and a stream that do not exist."""
-        stranger = "trellis-doctor-probe"
-        asked = [
-            publish(
-                f"{EVENTS_PREFIX}.{stranger}.{stranger}.{stranger}.created",
-                "write events of the jobs of any service",
-                probe=GrantProbe.WRONG_STREAM,
-            ),
-            api(f"STREAM.DELETE.{stranger}", "delete any stream"),
-            api(f"STREAM.PURGE.{stranger}", "purge any stream"),
+    async def _find_excess(self, examined: Sequence[Examined], options: Options) -> tuple[str, ...]:
+        roles: dict[Role | None, list[Runtime]] = {
+            one.role: [_runtime_of(other, options) for other in examined] for one in examined
+        }
+        found = [
+            await find_excess(self.connection, runtimes, role)
+            for role, runtimes in roles.items()
+            if role is not None
         ]
-        denied = await find_denied(self.connection, asked, trace_to=trace_subject(stranger))
-        return tuple(grant.purpose for grant in asked if grant not in denied)
+        return tuple(dict.fromkeys(str(grant) for grants in found for grant in grants))
+
+
+def _runtime_of(examined: Examined, options: Options) -> Runtime:
+    runtime = Runtime(examined.service.contract, options)
+    examined.service(runtime)
+    return runtime
 
 
 def _parse_stream(info: JsonObject) -> StreamFacts:

@@ -171,8 +171,8 @@ class Facts:
     """Streams and consumers in them that are not those of a queue."""
     heartbeats: tuple[HeartbeatFacts, ...] = ()
     contracts: tuple[ContractFacts, ...] = ()
-    is_wide: tuple[str, ...] = ()
-    """What the account may do that no role may, where a role was asked about."""
+    excess: tuple[str, ...] = ()
+    """What the account may do beyond the role that was asked about."""
     died_lately: int = 0
     """How many deaths there were within the last hour: a job that is replayed may die again."""
     died: int = 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
+from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.job_streams import SCHEDULES_SINCE
 from trellis_nats.provision.plan import BATCHES_SINCE
 
@@ -145,14 +146,20 @@ def check_last_msg_id(facts: Facts) -> Iterator[Finding]:
 
 def check_readable(facts: Facts) -> Iterator[Finding]:
     """The account may not look something up, so that other checks had nothing to look at."""
-    if facts.unreadable:
-        listed = facts.unreadable[:5]
-        more = f", and {len(facts.unreadable) - 5} more" if len(facts.unreadable) > len(listed) else ""
+    if facts.unreadable and _has_its_role(facts):
         yield Finding(
             check="permissions-narrow",
-            severity=Severity.HINT if _has_its_role(facts) else Severity.WARNING,
+            severity=Severity.HINT,
             subject="account",
-            text=f"the account may not look everything up, so not everything was checked: {'; '.join(listed)}{more}",
+            text=f"{plural(len(facts.unreadable), 'question')} of doctor need more than the role of the account, and were not answered",
+            remedy="nothing: the role does not need them",
+        )
+    elif facts.unreadable:
+        yield Finding(
+            check="permissions-narrow",
+            severity=Severity.WARNING,
+            subject="account",
+            text=f"the account may not look everything up, so not everything was checked: {_shorten(facts.unreadable)}",
             remedy='use an account with permissions(…, "operator") of each service',
         )
     for contract in facts.contracts:
@@ -175,13 +182,18 @@ def _has_its_role(facts: Facts) -> bool:
 
 
 def check_wide_permissions(facts: Facts) -> Iterator[Finding]:
-    """The account may do what no role may."""
-    if facts.is_wide:
+    """The account may do more than its role needs."""
+    if facts.excess:
         yield Finding(
             check="permissions-wide",
             severity=Severity.WARNING,
             subject="account",
-            text=f"the account may do what no role needs: {', '.join(facts.is_wide)}. A mistake or a stolen password reaches "
-            "every service",
+            text=f"the account may do more than its role needs: {_shorten(facts.excess)}",
             remedy="give its user what permissions(…) lists for its role, and nothing else",
         )
+
+
+def _shorten(texts: Sequence[str]) -> str:
+    listed = texts[:5]
+    more = f", and {len(texts) - 5} more" if len(texts) > len(listed) else ""
+    return "; ".join(listed) + more
