@@ -69,6 +69,8 @@ def _describe_usage_error(error: typer.TyperException) -> str:
     if not said:
         return ""
     context = getattr(error, "ctx", None)  # only errors about a command have one
+    if said.startswith("No such option: -") and not said.endswith("?"):
+        said += " (write -- before an argument that begins with -)"
     path = "trellis" if context is None else context.command_path
     see = " See" if said.endswith("?") else "; see"
     return f"trellis: {said[0].lower()}{said[1:]}{see} {path} --help"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any, Final, cast
 
 from trellis_admin.packages import UnreadablePackage
 
-__all__ = ["DeclaredCapabilities", "read_declared"]
+__all__ = ["DeclaredCapabilities", "find_project_contracts", "read_declared"]
 
 _BUILT_IN: Final = frozenset(["admin", "service"])
 """Capabilities that contracts demand without declaring them."""
@@ -40,11 +41,20 @@ class DeclaredCapabilities:
             if not only_theirs or "::" not in name or name.partition("::")[0] in namespaces
         ]
 
+    def list_unknown(self, capabilities: Iterable[str]) -> list[str]:
+        """Return those that no contract has, of those that have to be declared."""
+        return [name for name in capabilities if name not in self.names | _BUILT_IN]
+
     def _describe(self, capability: str) -> str:
         of = " and ".join(self.contracts)
         same = [name for name in self.names if name.rpartition("::")[2] == capability]
         near = same or get_close_matches(capability, sorted(self.names), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(sorted(self.names)) or 'none'}"
+        if near:
+            hint = f"did you mean {near[0]}?"
+        elif self.names:
+            hint = f"they are {', '.join(sorted(self.names))}"
+        else:
+            hint = "it declares none" if len(self.contracts) == 1 else "they declare none"
         return f"{of} has no capability {capability}: {hint}"
 
 
@@ -66,6 +76,17 @@ def read_declared(contracts: Sequence[str]) -> DeclaredCapabilities:
                 f"{given} is not a valid contract: trellis-gen validate says why"
             ) from None
     return DeclaredCapabilities(tuple(ids), frozenset(names))
+
+
+def find_project_contracts(folder: Path) -> list[str]:
+    """Return the manifests that `[tool.trellis-gen]` in the pyproject.toml of a folder names; none where it cannot be read."""
+    try:
+        project: Any = tomllib.loads((folder / "pyproject.toml").read_text())
+        named = [entry["manifest"] for entry in project["tool"]["trellis-gen"]["contracts"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    paths = [folder / name for name in named if isinstance(name, str)]
+    return [str(path) for path in paths if path.is_file()]
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:  # parsed JSON

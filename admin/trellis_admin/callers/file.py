@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Final, cast
 
 from trellis_nats.auth.callers_format import CALLERS_FORMAT, CALLERS_SIZE_MAX, parse_callers
+from trellis_nats.auth.ed25519 import require_ed25519
 from trellis_nats.auth.owned_files import find_fault_of_rules, read_owned
+from trellis_nats.errors import ConfigurationError
 from trellis_nats.ids import new_id
 
 from trellis_admin.callers.changes import CallersProblem, CallersRefused, Entries
@@ -20,10 +23,15 @@ __all__ = ["edit", "read"]
 
 _MODE: Final = 0o644
 _WHAT: Final = "the file of callers"
+_KEY: Final = re.compile(r'"([A-Za-z0-9_-]{43})"')
 
 
-def read(path: Path) -> Entries:
+def read(path: Path, *, needs_pynacl: bool = True) -> Entries:
     """Return the callers of a file, checked as a service does.
+
+    Args:
+        path: of the file.
+        needs_pynacl: False: where PyNaCl is not installed, what has the form of a key is taken for one.
 
     Raises:
         ConfigurationError: the file cannot be read, can be changed by other users, or has errors; all of those are listed.
@@ -35,13 +43,26 @@ def read(path: Path) -> Entries:
         size_max=CALLERS_SIZE_MAX,
         find_fault=lambda mode, owner, _: find_fault_of_rules(mode, owner, owner),
     )
-    parse_callers(data, where=f"{_WHAT} {path}")
+    known = frozenset[str]()
+    if not needs_pynacl and not _can_check_keys():
+        known = frozenset(_KEY.findall(data.decode(errors="replace")))
+    parse_callers(data, where=f"{_WHAT} {path}", known=known)
     return cast("Entries", json.loads(data)["callers"])
 
 
+def _can_check_keys() -> bool:
+    try:
+        require_ed25519()
+    except ConfigurationError:
+        return False
+    return True
+
+
 @contextmanager
-def edit(path: Path, *, may_create: bool = False) -> Generator[Entries]:
+def edit(path: Path, *, may_create: bool = False, dry_run: bool = False) -> Generator[Entries]:
     """Provide the callers of a file, and replace it with what they are at the end: at once, with its owner and mode.
+
+    With `dry_run` it is checked what would replace it, and nothing is written.
 
     Raises:
         ConfigurationError: as `read`, for the file and for what would replace it.
@@ -54,7 +75,7 @@ def edit(path: Path, *, may_create: bool = False) -> Generator[Entries]:
         text = json.dumps({"format": CALLERS_FORMAT, "callers": entries}, indent=2, ensure_ascii=False) + "\n"
         data = text.encode(errors="surrogatepass")
         parse_callers(data, where="what would be written")
-        if not path.exists() or path.read_bytes() != data:
+        if not dry_run and (not path.exists() or path.read_bytes() != data):
             _replace(path, data)
 
 

@@ -28,7 +28,7 @@ Caller = Annotated[
     typer.Argument(
         metavar="CALLER",
         show_default=False,
-        help="Its public key, the first 8 characters of it or more, or its name.",
+        help="Its public key, the first 8 characters of it or more, or its name. Write -- before one that begins with -.",
     ),
 ]
 Capabilities = Annotated[
@@ -48,6 +48,7 @@ Contracts = Annotated[
         help="A contract, or the folder of a generated package: capabilities are checked against it. Repeat it for several.",
     ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; its shape is documented and versioned.")]
 
 
@@ -90,7 +91,7 @@ def show(file: File, as_json: AsJson = False) -> None:
     from trellis_admin.terminal import print_json, print_table
     from trellis_admin.texts.callers import describe_callers, tabulate_callers, to_object
 
-    entries = read(file)
+    entries = read(file, needs_pynacl=False)
     if as_json:
         print_json("callers", {"callers": [to_object(entry) for entry in entries]})
         return
@@ -111,13 +112,23 @@ def grant_command(
         Literal["service", "user", "device"] | None, typer.Option(help="What it is. Default: service.")
     ] = None,
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="For readers of the file.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CALLER",
+            help="A caller of the file: a new key gets its name, kind and capabilities. Of several keys with the name, the "
+            "one that is not disabled.",
+        ),
+    ] = None,
     contracts: Contracts = None,
     enable: Annotated[bool, typer.Option("--enable", help="Let a key that was revoked call again.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a key to the file, or give one that it has more capabilities. Services notice within a second.
 
-    Without a capability it may call what demands none. The file is created if it does not exist.
+    Without a capability it may call what demands none. The file is created if it does not exist. Without --contract, the contracts of
+    [tool.trellis-gen] in the pyproject.toml of this folder are asked; capabilities of other contracts are not checked, which is said.
 
     Exit codes:
     0: granted.
@@ -125,14 +136,20 @@ def grant_command(
     4: the file has no such caller.
     5: refused: the key is disabled, or the file belongs to another user.
     """
-    from trellis_admin.callers import CallersProblem, edit, grant, read_declared
+    from trellis_admin.callers import CallersProblem, edit, find_project_contracts, grant, read_declared
+    from trellis_admin.texts.callers import describe_unchecked
 
     wanted = capabilities or []
-    if problems := read_declared(contracts or []).find_problems(wanted):
+    declared = read_declared(contracts or find_project_contracts(Path.cwd()))
+    if problems := declared.find_problems(wanted, only_theirs=not contracts):
         raise CallersProblem("; ".join(problems))
-    with edit(file, may_create=True) as entries:
-        entry = grant(entries, caller, wanted, name=name, kind=kind, comment=comment, enable=enable)
-    _print_changed(entry, as_json=as_json)
+    with edit(file, may_create=True, dry_run=dry_run) as entries:
+        entry = grant(
+            entries, caller, wanted, name=name, kind=kind, comment=comment, like=like, enable=enable
+        )
+    _print_changed(entry, dry_run=dry_run, as_json=as_json)
+    if unchecked := declared.list_unknown(wanted):
+        typer.echo(describe_unchecked(unchecked), err=True)
 
 
 @app.command("revoke")
@@ -143,6 +160,10 @@ def revoke_command(
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove the key from the file instead of disabling it.")
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Do it to every key that has this name, with all its capabilities.")
+    ] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Take capabilities from a caller; without any, disable its key. Services notice within a second.
@@ -153,13 +174,17 @@ def revoke_command(
     4: the file has no such caller.
     5: refused: the file belongs to another user.
     """
-    from trellis_admin.callers import edit, revoke
+    from trellis_admin.callers import edit, revoke, revoke_all
 
-    if remove and capabilities:
-        raise typer.BadParameter("--remove takes no capabilities", param_hint="--remove")
-    with edit(file) as entries:
-        entry = revoke(entries, caller, capabilities or [], remove=remove)
-    _print_changed(entry, is_removed=remove, as_json=as_json)
+    for option in ["--remove"] * remove + ["--all"] * every:
+        if capabilities:
+            raise typer.BadParameter(f"{option} takes no capabilities", param_hint=option)
+    with edit(file, dry_run=dry_run) as entries:
+        if every:
+            changed = revoke_all(entries, caller, remove=remove)
+        else:
+            changed = [revoke(entries, caller, capabilities or [], remove=remove)]
+    _print_changed(*changed, is_every=every, is_removed=remove, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("check")
@@ -188,11 +213,19 @@ def _find_problems(entry: Entry, declared: DeclaredCapabilities) -> list[str]:
     return [f"{entry['name']}: {problem}" for problem in found]
 
 
-def _print_changed(entry: Entry, *, is_removed: bool = False, as_json: bool) -> None:
+def _print_changed(
+    *entries: Entry, is_every: bool = False, is_removed: bool = False, dry_run: bool, as_json: bool
+) -> None:
     from trellis_admin.terminal import print_json, print_text
     from trellis_admin.texts.callers import describe_change, to_object
 
     if as_json:
-        print_json("caller", {"caller": to_object(entry), "removed": is_removed})
+        how = {"removed": is_removed, "dryRun": dry_run}
+        if is_every:
+            print_json("callers", {"callers": [to_object(entry) for entry in entries], **how})
+        else:
+            print_json("caller", {"caller": to_object(entries[0]), **how})
     else:
-        print_text(describe_change(entry, is_removed=is_removed))
+        print_text("\n".join(describe_change(entry, is_removed=is_removed) for entry in entries))
+    if dry_run:
+        typer.echo("a dry run: nothing was written", err=True)

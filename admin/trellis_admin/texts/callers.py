@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trellis_admin.callers.changes import Entry
 from trellis_admin.terminal import Column, Table
 
-__all__ = ["describe_callers", "describe_change", "tabulate_callers", "to_object"]
+__all__ = ["describe_callers", "describe_change", "describe_unchecked", "tabulate_callers", "to_object"]
 
 
 def tabulate_callers(entries: Sequence[Entry]) -> Table:
@@ -51,6 +51,11 @@ def describe_change(entry: Entry, *, is_removed: bool = False) -> str:
         return f"{name} is disabled"
     capabilities: list[str] = entry.get("capabilities", [])
     return f"{name} may call what demands {', '.join(capabilities) or 'no capability'}"
+
+
+def describe_unchecked(capabilities: Sequence[str]) -> str:
+    """Return that the names of some capabilities were not checked."""
+    return f"not checked: {', '.join(capabilities)}; --contract MANIFEST checks that a contract has such a capability"
 
 
 def to_object(entry: Entry) -> dict[str, object]:

@@ -22,12 +22,14 @@ from tests.support.trellis_command import Ended, run_trellis_here
 MANIFEST: Final = ROOT / "contracts/orders_service.manifest.json"
 SHOP: Final = SessionKey.from_seed("IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI").public
 DESK: Final = SessionKey.from_seed("IyIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI").public
+OTHER: Final = SessionKey.from_seed("JCIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI").public
 READ, WRITE = "orders-service::orders.read", "orders-service::orders.write"
 NOT_A_KEY: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # away from the contracts of this project
     return tmp_path / "callers.json"
 
 
@@ -70,6 +72,10 @@ def test_what_is_wrong_is_a_sentence(file: Path) -> None:
         run("grant", file, SHOP, "orders-service::*"),
         run("grant", file, "shop", WRITE),
         run("grant", file, SessionKey.from_seed(NOT_A_KEY).public, WRITE),
+        run("grant", file, OTHER, "--like", "shop"),
+        run("revoke", file, "shop", WRITE, "--all"),
+        run("revoke", file, "shob", "--all"),
+        run("revoke", file, "-pJql9Hp"),
         run("grant", file, NOT_A_KEY, WRITE, "--name", "spy"),
         run("revoke", file, "shob"),
         run("revoke", file, NOT_A_KEY),
@@ -82,6 +88,47 @@ def test_what_is_wrong_is_a_sentence(file: Path) -> None:
     assert file.read_bytes() == before
     assert all(NOT_A_KEY not in ended.out + ended.error for ended in runs)
     check_text("callers-refused", "\n\n".join(shown(ended, file.parent) for ended in runs))
+
+
+def test_a_key_is_replaced_by_one_that_may_do_the_same(file: Path) -> None:
+    run("grant", file, SHOP, READ, WRITE, "--name", "shop", "--kind", "user")
+    runs = [
+        run("grant", file, DESK, "--like", "shop", "--dry-run"),
+        run("grant", file, DESK, "--like", "shop"),
+        run("revoke", file, SHOP[:8]),
+        run("grant", file, OTHER, "--like", "shop"),
+        run("show", file),
+        run("revoke", file, "shop", "--all", "--dry-run", "--json"),
+        run("revoke", file, "shop", "--all"),
+        run("revoke", file, "shop", "--all", "--remove"),
+        run("show", file),
+    ]
+
+    check_text("callers-replaced", "\n\n".join(shown(ended, file.parent) for ended in runs))
+
+
+def test_capabilities_are_checked_against_the_contracts_of_the_project(file: Path) -> None:
+    (file.parent / "pyproject.toml").write_text(f'[[tool.trellis-gen.contracts]]\nmanifest = "{MANIFEST}"\n')
+
+    misspelled = run("grant", file, SHOP, "orders-service::orders.wite", "--name", "shop")
+    foreign = run("grant", file, SHOP, WRITE, "service", "parts::reports.read", "--name", "shop")
+    (file.parent / "pyproject.toml").write_text("[tool]\ntrellis-gen = 1\n")
+    alone = run("grant", file, SHOP, WRITE)
+
+    assert (misspelled.code, misspelled.out) == (2, "")
+    assert "did you mean orders-service::orders.write?" in misspelled.error
+    assert (foreign.code, alone.code) == (0, 0)
+    assert foreign.error.startswith("not checked: parts::reports.read; --contract MANIFEST checks")
+    assert alone.error.startswith(f"not checked: {WRITE}; ")
+
+
+def test_a_contract_without_capabilities_says_so(file: Path) -> None:
+    contract = file.with_name("parts.json")
+    contract.write_text('{"id": "parts@v1"}')
+
+    refused = run("grant", file, SHOP, "parts::write", "--name", "shop", "--contract", contract)
+
+    assert refused.error == "trellis: parts@v1 has no capability parts::write: it declares none\n"
 
 
 def test_a_new_key_is_a_secret_file_that_is_never_overwritten(tmp_path: Path) -> None:
@@ -166,10 +213,10 @@ def test_without_pynacl_each_command_names_the_extra(file: Path, monkeypatch: py
 
     for ended in (
         run("new", "shop", "--key", file.with_name("shop.key")),
-        run("show", file),
         run("check", file),
         run("grant", file, "shop", WRITE),
     ):
         assert (ended.code, ended.out) == (2, "")
         assert "require the package PyNaCl: pip install 'trellis-nats[auth]'" in ended.error
     assert not file.with_name("shop.key").exists()
+    assert SHOP in run("show", file).out
