@@ -133,7 +133,7 @@ from trellis_nats.operations import (
     SignalCall,
     TransferProgress,
 )
-from trellis_nats.options import Credentials, Maintenance, Options, Retention
+from trellis_nats.options import Credentials, CredentialsFunction, Maintenance, Options, Retention
 from trellis_nats.permissions import Permissions
 from trellis_nats.permissions.for_package import permissions
 from trellis_nats.rpc import RpcCall, RpcContext, RpcEndpoint
@@ -191,6 +191,7 @@ __all__ = [
     "Context",
     "Contract",
     "Credentials",
+    "CredentialsFunction",
     "DeadJob",
     "DeclaredError",
     "Deferred",

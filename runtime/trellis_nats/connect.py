@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,11 +10,11 @@ from urllib.parse import urlsplit
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.login import Login
-from trellis_nats._nats.link.servers import parse_servers
+from trellis_nats._nats.link.servers import is_loopback, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
-from trellis_nats.errors import ConfigurationError, PermissionDenied, PermissionsMissing
+from trellis_nats.errors import ConfigurationError, PermissionDenied
 from trellis_nats.options import Credentials, Options
-from trellis_nats.permissions import inbox_prefix, require_permissions
+from trellis_nats.permissions import inbox_prefix, permissions_missing, require_permissions
 from trellis_nats.provision import provision, update_existing
 from trellis_nats.runtime import Runtime
 
@@ -54,7 +53,8 @@ async def open_connection(runtime: Runtime, url: str) -> AsyncGenerator[Connecti
     try:
         connection = await Connection.open(url, settings=_settings(runtime, inbox))
     except PermissionDenied as denial:
-        raise PermissionsMissing([f'{denial.operation} "{inbox}.>" (to receive answers)']) from denial
+        missing = [f'{denial.operation} "{inbox}.>" (to receive answers)']
+        raise permissions_missing(runtime, missing) from denial
     try:
         runtime.attach(connection)
         yield connection
@@ -91,7 +91,7 @@ def refuse_unsigned(url: str, options: Options, *, is_client: bool = False) -> N
         return
     for server in parse_servers(url, ConnectionSettings())[0].configured:
         host = urlsplit(server).hostname or ""
-        if not _is_loopback(host):
+        if not is_loopback(host):
             problem, remedy = (
                 ("calls would not be signed: the service could not tell who makes them", "session_key=…")
                 if is_client
@@ -101,15 +101,6 @@ def refuse_unsigned(url: str, options: Options, *, is_client: bool = False) -> N
                 f'"{host}" is another machine, and {problem}; give Options({remedy}), or set Options(open=True) if '
                 "that is intended"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def default_replicas(runtime: Runtime, connection: Connection) -> int:

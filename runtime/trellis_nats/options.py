@@ -72,7 +72,7 @@ class Credentials:
 
 
 CredentialsFunction: TypeAlias = Callable[[], Credentials | Awaitable[Credentials]]
-"""Returns the credentials of one dial."""
+"""Returns the credentials of one dial: it is called before each, and may be `async`. For `Options.credentials`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

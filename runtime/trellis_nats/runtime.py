@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import ClassVar, Literal
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
+from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.auth import Admission, CallersFile, Signer
 from trellis_nats.auth.session_key import key_token
 from trellis_nats.binding import Binding, merge_bindings
@@ -25,6 +27,8 @@ from trellis_nats.provision.requirements import Requirement
 from trellis_nats.surface import Surface
 
 __all__ = ["Callers", "Participant", "Runtime", "runtime_of"]
+
+_log = logging.getLogger(__name__)
 
 Callers = Literal["open", "keys", "control-plane"]
 """How a service checks who calls: not at all; by a file of keys; by a control plane."""
@@ -242,6 +246,8 @@ class Runtime:
         await self.check_permissions()
         self._has_started = True
         self.health.enter(Phase.STARTING)
+        if any(surface.takes_calls and surface.is_served() for surface in self._surfaces):
+            self._log_how_calls_are_checked()
         try:
             for surface in self._surfaces:
                 await surface.start()
@@ -277,6 +283,24 @@ class Runtime:
         """End the grace period of a stop that is under way: cancel what still runs."""
         if self._grace is not None:
             self._grace.end()
+
+    def _log_how_calls_are_checked(self) -> None:
+        options, level, event = self.options, logging.INFO, LogEvent.CALLERS_CHECKED
+        match options.callers:
+            case None:
+                text, event = "open mode: calls are not checked", LogEvent.CALLERS_OPEN
+                if options.session_key is not None and not options.open:
+                    text += (
+                        ", although this service signs its own; give Options(callers=…), or set Options(open=True) if "
+                        "that is intended"
+                    )
+                    level = logging.WARNING
+            case CallersFile() as callers:
+                text = f"calls are checked: {callers}"
+            case authority:
+                by = "the control plane" if self.callers == "control-plane" else type(authority).__name__
+                text = f"calls are checked by {by}"
+        _log.log(level, "%s", text, extra=log_fields(event))
 
     def _local_binding(self) -> Binding:
         service = require_token("the service's name", self.contract.name)

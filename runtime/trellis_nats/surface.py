@@ -7,6 +7,7 @@ start and stop iterate over it, so that a new kind of surface changes none of th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats.binding import Binding
@@ -18,6 +19,9 @@ __all__ = ["Surface"]
 
 class Surface:
     """The base of surfaces. Each method has a default, so that a subclass states only what applies to it."""
+
+    takes_calls: ClassVar[bool] = False
+    """Whether others call its handler: a signature shows who does."""
 
     def local_binding(self, service: str) -> Binding:
         """Return the names that the surface uses when no control plane gives any. The default has none.

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from trellis_nats._calls.error_codec import CallFacts, ErrorCodec, invalid_request
 from trellis_nats._calls.headers import ERROR_HEADERS
 from trellis_nats._calls.incoming import IncomingCall
+from trellis_nats._calls.refusal_log import RefusalLog
 from trellis_nats._calls.spans import name_error, set_status
 from trellis_nats._support.error_leaves import error_leaves
 from trellis_nats._support.log_events import LogEvent, log_fields
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 _KEY_LENGTH: Final = 43
 """Characters of a session key, and of what a stranger sends instead, that are logged."""
+_SHORT_KEY: Final = 8
+"""Characters of the key of a caller whose name is known."""
 
 SurfaceKind = Literal["rpc", "feed", "operation"]
 """The kinds of surface that answer calls, as log records and texts name them."""
@@ -68,6 +71,7 @@ class ErrorReplies:
         self.name = name
         self.log_throttle: Final = LogThrottle(_log)
         """Writes the lines that a caller can cause, so that no caller floods the log."""
+        self._refusals = RefusalLog(_log, f'{surface} "{name}"', self.log_fields(LogEvent.CALL_REFUSED))
         self.version: Final = ContractVersion(contract.digest)
         """What writes the answers: each has its digest as a header."""
         self._contract = contract
@@ -118,18 +122,20 @@ class ErrorReplies:
         return self._write(call, error, new_id())
 
     def reply_to_refused(self, call: IncomingCall, error: RpcError) -> Reply:
-        """Return the reply to a caller that may not call, and log it: once in a second, because strangers cause it."""
+        """Return the reply to a caller that may not call, and log it: a line a second, because strangers cause it."""
         error_id = new_id()
-        self.log_throttle.write(
-            logging.WARNING,
-            "not admitted",
-            '%s "%s": request %s of session key %s is not admitted, and answered with error %s: %s',
+        name = error.caller_name if isinstance(error, AuthError) else None
+        caller = _describe_caller(call, name)
+        self._refusals.write(
+            '%s "%s": request %s of %s is not admitted, and answered with error %s: %s',
             self.surface,
             self.name,
             call.request_id,
-            printable(call.headers.get("session-key", "(none)")[:_KEY_LENGTH]),
+            caller,
             error_id,
             error,
+            refusal=f"{caller} ({error})",
+            is_known=name is not None,
             extra=self.log_fields(LogEvent.CALL_REFUSED, call, error_id),
         )
         if isinstance(error, RemoteError):
@@ -221,3 +227,11 @@ class ErrorReplies:
         set_status(call.span, error)
         if self._on_error is not None:
             self._on_error(name_error(error))
+
+
+def _describe_caller(call: IncomingCall, name: str | None) -> str:
+    """Name a caller, for the log; without a name, the key is only what it states."""
+    key = printable(call.headers.get("session-key", "")[:_KEY_LENGTH])
+    if name is None:
+        return f"session key {key}" if key else "an unsigned caller"
+    return f"{printable(name)} ({key[:_SHORT_KEY]}…)"

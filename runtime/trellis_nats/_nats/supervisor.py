@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, cast
+from urllib.parse import urlsplit
 
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats._nats.link.dial_failed import REFUSED, DialFailed, LoginFailed
 from trellis_nats._nats.link.dialing import dial
 from trellis_nats._nats.link.link import Link, Routes
-from trellis_nats._nats.link.servers import ServerPool
+from trellis_nats._nats.link.servers import ServerPool, is_loopback
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
@@ -27,7 +28,8 @@ _ATTEMPT: Final = timedelta(seconds=4)
 """The limit of one attempt: an address that does not answer must not delay the next one."""
 _LOGIN: Final = timedelta(seconds=10)
 """The limit of the function that returns credentials: it may ask another server."""
-_IS_IT_RUNNING: Final = ". Is the server running? `nats-server -js` starts one"
+_IS_IT_RUNNING: Final = ". Is the server running?"
+_START_ONE: Final = " `nats-server -js` starts one"
 _SILENT: Final = timedelta(seconds=1)
 """A server that starts together with this process is ready after less; a person who waits longer wants to know for what."""
 _REFUSED_WAIT: Final = timedelta(seconds=5)
@@ -95,6 +97,8 @@ class Supervisor:
                         await asyncio.sleep(self._backoff.next().total_seconds())
         except TimeoutError:
             hint = _IS_IT_RUNNING if reason == REFUSED else ""
+            if hint and is_loopback(urlsplit(address).hostname or ""):
+                hint += _START_ONE
             raise CannotConnect(
                 f"cannot connect to {address} within {limit.total_seconds():g} s: {reason}{hint}"
             ) from None

@@ -95,6 +95,10 @@ class LogEvent(StrEnum):
     # --- RPC, feeds and events ---------------------------------------------------------------------------------------
     CALL_REFUSED = "call_refused"
     """A call was answered with an error that its handler did not raise, or was ignored."""
+    CALLERS_CHECKED = "callers_checked"
+    """A service starts to take calls, and checks who calls. The text says by what."""
+    CALLERS_OPEN = "callers_open"
+    """A service starts to take calls and does not check who calls. A warning if it signs its own calls."""
     CALLERS_RELOADED = "callers_reloaded"
     """The file of callers has changed, and its new version is in force."""
     CALLERS_KEPT = "callers_kept"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from time import monotonic
 
-from trellis_nats.auth.authority import Authority
+from trellis_nats.auth.authority import Admitted, Authority
 from trellis_nats.auth.caller import Caller
 from trellis_nats.auth.ed25519 import require_ed25519
 from trellis_nats.auth.replays import REPLAYS
@@ -55,17 +55,12 @@ class Admission:
         valid_for = self._valid_for(proof)
         admitted = await self._authority.judge(proof, capabilities)
         # Not before it is known who asks: anyone can fill the cache with proofs of keys that no service knows.
-        caller, at = admitted.caller, monotonic()
-        if not REPLAYS.is_new(caller.session_key, proof.request_id, at=at, until=at + valid_for):
-            raise AuthError("invalid_signature")
-        if not admitted.is_allowed:
-            held = sorted(caller.capabilities)
-            rights = {"requiredCapabilities": list(capabilities), "userCapabilities": held}
-            raise AuthError("insufficient_permissions", rights)
-        if not reply_subject.startswith(f"{admitted.inbox_prefix}."):
-            subjects = {"expected": admitted.inbox_prefix, "actual": reply_subject}
-            raise AuthError("reply_subject_mismatch", subjects)
-        return caller
+        try:
+            _require_allowed(admitted, proof, capabilities, reply_subject=reply_subject, valid_for=valid_for)
+        except AuthError as error:
+            error.caller_name = admitted.caller.name
+            raise
+        return admitted.caller
 
     def _valid_for(self, proof: RequestProof) -> float:
         """Return for how many seconds, at most, the same proof would be accepted again.
@@ -80,5 +75,26 @@ class Admission:
             return 2 * SKEW + 1
         age = time.time() - proof.iat
         if abs(age) > SKEW:
-            raise AuthError("iat_out_of_range")
+            raise AuthError("iat_out_of_range", {"callerClockBehindSeconds": round(age)})
         return SKEW + 1 - age
+
+
+def _require_allowed(
+    admitted: Admitted,
+    proof: RequestProof,
+    capabilities: tuple[str, ...],
+    *,
+    reply_subject: str,
+    valid_for: float,
+) -> None:
+    """Check what a known caller asks for, and remember that it did."""
+    caller, at = admitted.caller, monotonic()
+    if not REPLAYS.is_new(caller.session_key, proof.request_id, at=at, until=at + valid_for):
+        raise AuthError("invalid_signature")
+    if not admitted.is_allowed:
+        held = sorted(caller.capabilities)
+        rights = {"requiredCapabilities": list(capabilities), "userCapabilities": held}
+        raise AuthError("insufficient_permissions", rights)
+    if not reply_subject.startswith(f"{admitted.inbox_prefix}."):
+        subjects = {"expected": admitted.inbox_prefix, "actual": reply_subject}
+        raise AuthError("reply_subject_mismatch", subjects)

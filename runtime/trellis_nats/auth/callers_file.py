@@ -10,6 +10,7 @@ from time import monotonic, time
 from typing import Final, NamedTuple
 
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.printable import printable
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.auth.authority import Admitted
 from trellis_nats.auth.caller import Caller, CallerKind
@@ -34,6 +35,9 @@ _REFUSED: Final[Mapping[CallerKind, str]] = {
     "device": "device_activation_revoked",
 }
 """The reasons of the platform for a caller that is known and may not call at all."""
+
+_NAMES_MAX: Final = 10
+"""Names of each kind of change that a line of the log has."""
 
 
 class _Known(NamedTuple):
@@ -83,6 +87,10 @@ class CallersFile:
     def __repr__(self) -> str:
         return f"CallersFile({str(self._path)!r})"
 
+    def __str__(self) -> str:
+        count = len(self._known)
+        return f"{count} key{'' if count == 1 else 's'} in {self._path}"
+
     async def judge(self, proof: RequestProof, capabilities: tuple[str, ...]) -> Admitted:
         """Return who a key belongs to, and whether its holder has all capabilities. See `Authority`.
 
@@ -94,7 +102,9 @@ class CallersFile:
         if known is None:
             raise AuthError("session_not_found", {"sessionKey": proof.session_key})
         if known.is_disabled:
-            raise AuthError(_REFUSED[known.caller.kind], {"sessionKey": proof.session_key})
+            error = AuthError(_REFUSED[known.caller.kind], {"sessionKey": proof.session_key})
+            error.caller_name = known.caller.name
+            raise error
         return Admitted(known.caller, known.caller.capabilities.issuperset(capabilities), known.inbox_prefix)
 
     async def check(self) -> str:
@@ -138,8 +148,11 @@ class CallersFile:
             self._problem = problem
             return
         if self._problem is not None or self._known != before:
-            text = "the file of callers %s was read again: %s"
-            _log.info(text, self._path, self._describe(), extra=log_fields(LogEvent.CALLERS_RELOADED))
+            text = "the file of callers %s was read again: %s; %s"
+            changes = _describe_changes(before, self._known)
+            _log.info(
+                text, self._path, self._describe(), changes, extra=log_fields(LogEvent.CALLERS_RELOADED)
+            )
         self._problem = None
 
     def _describe(self) -> str:
@@ -164,3 +177,25 @@ class CallersFile:
         }
         is_settled = abs(began - stamp[-1] / 1e9) > _SETTLED_AFTER
         self._stamp = stamp if is_settled else None
+
+
+def _describe_changes(before: Mapping[str, _Known], after: Mapping[str, _Known]) -> str:
+    """Name the callers whose entries differ, by what became of them."""
+    both = [(before[key], after[key]) for key in before.keys() & after.keys() if before[key] != after[key]]
+    kinds = {
+        "added": [known for key, known in after.items() if key not in before],
+        "removed": [known for key, known in before.items() if key not in after],
+        "disabled": [new for old, new in both if new.is_disabled > old.is_disabled],
+        "enabled": [new for old, new in both if new.is_disabled < old.is_disabled],
+        "changed": [new for old, new in both if new.is_disabled == old.is_disabled],
+    }
+    return (
+        "; ".join(f"{kind}: {_list_names(callers)}" for kind, callers in kinds.items() if callers)
+        or "no changes"
+    )
+
+
+def _list_names(callers: Iterable[_Known]) -> str:
+    names = sorted(printable(known.caller.name) for known in callers)
+    more = f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
+    return ", ".join(names[:_NAMES_MAX]) + more

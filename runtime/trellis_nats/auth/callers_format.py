@@ -90,7 +90,7 @@ def parse_callers(data: bytes, *, where: str, known: Collection[str] = ()) -> li
     except RecursionError:
         raise ConfigurationError(f"{where} is nested too deeply") from None
     except ValueError as error:
-        raise ConfigurationError(f"{where} is not such JSON: {error}") from None
+        raise ConfigurationError(f"{where} is not valid JSON: {error}") from None
     issues = _list_key_issues(value, known)
     try:
         entries = _File.model_validate(value).callers

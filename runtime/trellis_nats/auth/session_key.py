@@ -39,8 +39,10 @@ class SessionKey:
 
     @classmethod
     def generate(cls) -> SessionKey:
-        """Return a new key."""
-        return cls(os.urandom(KEY_BYTES))
+        """Return a new key. Its public key does not begin with `-`: a command would take that for an option."""
+        while (key := cls(os.urandom(KEY_BYTES))).public.startswith("-"):
+            pass
+        return key
 
     @classmethod
     def from_seed(cls, text: str) -> SessionKey:

@@ -192,7 +192,8 @@ def _read_ready(body: bytes, contract: Contract, session_key: str) -> Ready:
 
 def _explain_wait(reason: str, body: dict[str, JsonValue]) -> str:
     text = _plain(body.get("message")) or "the control plane is not ready for this service"
-    deployment, plan = _plain(body.get("deploymentId")), _plain(body.get("planId"))
+    deployment = _plain(body.get("deploymentId")) or "DEPLOYMENT"
+    plan = _plain(body.get("planId")) or "PLAN"
     if reason == "authority_update_required":
         return f"{text} An administrator accepts it: svc {deployment} authority accept-update {plan}"
     if reason == "authority_migration_required":

@@ -21,15 +21,13 @@ __all__ = [
 
 
 _MAY_BE_MILLISECONDS: Final = 1000
-_REMEDY: Final = (
-    "trellis_nats.permissions(…) lists what each role needs, and writes it as server configuration"
-)
+_PERMISSIONS_REMEDY: Final = "`trellis permissions ROLE PACKAGE` prints what the account needs"
 
 
 class ConfigurationError(TrellisError):
     """The program or its settings are wrong; retrying does not help.
 
-    Remedy: Correct the program or its `Options` as the text says, and start again.
+    Remedy: Do what the text says, and start again.
     """
 
     def __init__(self, *args: object) -> None:
@@ -48,7 +46,7 @@ class IncompatiblePackage(ConfigurationError):
 class BootstrapFailed(ConfigurationError):
     """The control plane does not let the service join its deployment, or the URL does not lead to a control plane.
 
-    Remedy: Do what the text says, and start again: most often, provision the session key that it names.
+    Remedy: Do what the text says, and start again.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -80,11 +78,11 @@ class ProvisioningError(ConfigurationError):
 class PermissionsMissing(ConfigurationError):
     """The account lacks permissions that the service needs. Nothing was started. The text has a line for each of them.
 
-    Remedy: Give the account what `trellis permissions worker PACKAGE` prints.
+    Remedy: Give the account what the command prints that the text names.
     """
 
-    def __init__(self, missing: Sequence[str]) -> None:
-        super().__init__("\n".join(("the account lacks permissions:", *missing, _REMEDY)))
+    def __init__(self, missing: Sequence[str], *, remedy: str = _PERMISSIONS_REMEDY) -> None:
+        super().__init__("\n".join(("the account lacks permissions:", *missing, remedy)))
         self.missing = tuple(missing)
         """For each missing permission: the operation, the subject, and its purpose."""
 

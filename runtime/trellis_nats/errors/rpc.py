@@ -100,7 +100,7 @@ class ValidationError(RpcError):
 class AuthError(RpcError):
     """The caller is not authorised.
 
-    `reason` says why; the text also names the capabilities that the caller lacks.
+    `reason` says why; the text also names the capabilities that the caller lacks, or by how much its clock differs.
 
     Remedy: By `reason`. `missing_session_key`, `missing_proof`: sign the calls, with `Options(session_key=…)`.
     `session_not_found`: add the key to the service's file of callers (`trellis callers grant`), or to the control plane.
@@ -113,12 +113,14 @@ class AuthError(RpcError):
 
     def __init__(self, reason: str, context: Mapping[str, object] | None = None) -> None:
         self.message = f"Auth failed: {reason}"
-        """The text of the wire; `str` names missing capabilities too."""
+        """The text of the wire; `str` names missing capabilities and how wrong a clock is too."""
         super().__init__(self.message)
         self.reason = reason
         """As on the wire: `invalid_signature`, or `insufficient_permissions`."""
         self.context: Mapping[str, object] = context or {}
         """What the service says about it: `requiredCapabilities` and `userCapabilities`, for example."""
+        self.caller_name: str | None = None
+        """Whom the service refused, where it knows the name, for its log. It does not cross the wire."""
         self.id: str | None = None
         """The id that the service assigned; None before the error has crossed the wire."""
 
@@ -126,7 +128,12 @@ class AuthError(RpcError):
     def __str__(self) -> str:
         held = _list(self.context.get("userCapabilities"))
         missing = [str(name) for name in _list(self.context.get("requiredCapabilities")) if name not in held]
-        return f"{self.message} (without {', '.join(missing)[:_NAMES_MAX]})" if missing else self.message
+        if missing:
+            return f"{self.message} (without {', '.join(missing)[:_NAMES_MAX]})"
+        behind = self.context.get("callerClockBehindSeconds")
+        if not isinstance(behind, int) or isinstance(behind, bool):
+            return self.message
+        return f"{self.message} (the caller's clock is {abs(behind)} s {'behind' if behind > 0 else 'ahead'})"
 
 
 def _list(value: object) -> Sequence[object]:

@@ -31,8 +31,8 @@ class TransportError(TrellisError):
 class CannotConnect(TransportError):
     """The first connection failed. The text names the server, never a credential.
 
-    Remedy: Check the address, the credentials and that the server runs: `nats-server -js` starts one on
-    this machine. `trellis doctor` checks the rest.
+    Remedy: Check the address, that the server runs there, and the credentials. `trellis doctor` checks the
+    rest.
     """
 
     def __init__(self, *args: object) -> None:

@@ -75,6 +75,8 @@ class FeedEndpoint(Generic[RequestT, EventT]):
 
 
 class _EndpointSurface(Surface, Generic[RequestT, EventT]):
+    takes_calls = True
+
     def __init__(self, runtime: Runtime, spec: FeedSpec) -> None:
         self.registration = Registration[FeedHandler[RequestT, EventT]]("feed", spec.name)
         self._runtime = runtime

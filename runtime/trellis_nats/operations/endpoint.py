@@ -126,6 +126,8 @@ class OperationEndpoint(Generic[InputT, ProgressT, OutputT, SignalT]):
 class EndpointSurface(Surface):
     """The service side of one operation."""
 
+    takes_calls = True
+
     def __init__(self, runtime: Runtime, spec: OperationSpec, host: OperationsHost) -> None:
         self._registration = Registration[RegisteredOperation]("operation", spec.name)
         self._runtime = runtime

@@ -5,7 +5,15 @@ for them before a service starts.
 """
 
 from trellis_nats.permissions.config import Permissions
+from trellis_nats.permissions.missing import permissions_missing
 from trellis_nats.permissions.preflight import require_permissions
 from trellis_nats.permissions.roles import VIEWER_INBOX, inbox_prefix, permissions_for
 
-__all__ = ["VIEWER_INBOX", "Permissions", "inbox_prefix", "permissions_for", "require_permissions"]
+__all__ = [
+    "VIEWER_INBOX",
+    "Permissions",
+    "inbox_prefix",
+    "permissions_for",
+    "permissions_missing",
+    "require_permissions",
+]

@@ -16,8 +16,9 @@ from trellis_nats._nats.jetstream.unstored_request import UNSTORED
 from trellis_nats._nats.permission_errors import PermissionViolation
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats.errors import NotConnected, PermissionsMissing
+from trellis_nats.errors import NotConnected
 from trellis_nats.grants import Grant, Probe, StartCheck, example
+from trellis_nats.permissions.missing import permissions_missing
 from trellis_nats.permissions.reply_probe import ReplyProbe
 from trellis_nats.permissions.roles import grants_of, trace_subject
 from trellis_nats.runtime import Runtime
@@ -69,7 +70,7 @@ async def require_permissions(runtime: Runtime) -> frozenset[Grant]:
         denied += answers
     missing = dict.fromkeys(str(grant) for grant in denied if grant.at_start is StartCheck.REQUIRED)
     if missing:
-        raise PermissionsMissing(list(missing))
+        raise permissions_missing(runtime, list(missing))
     if denied:
         _log.info(
             "the account lacks optional permissions of %s: %s",

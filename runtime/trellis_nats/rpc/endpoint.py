@@ -67,6 +67,8 @@ class RpcEndpoint(Generic[RequestT, ResponseT]):
 
 
 class _EndpointSurface(Surface, Generic[RequestT, ResponseT]):
+    takes_calls = True
+
     def __init__(self, runtime: Runtime, spec: RpcSpec) -> None:
         self.registration = Registration[Callable[[RpcContext, RequestT], Awaitable[ResponseT]]](
             "rpc", spec.name

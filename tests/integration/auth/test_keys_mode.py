@@ -10,8 +10,10 @@ from trellis_nats import (
     AuthError,
     CallersFile,
     Contract,
+    Credentials,
     HealthStatus,
     Options,
+    PermissionsMissing,
     RpcEndpoint,
     Runtime,
     Service,
@@ -96,7 +98,47 @@ async def test_each_caller_may_do_what_the_file_says_until_it_says_otherwise(
             assert any("the callers stay as they were" in problem for problem in report.problems)
     assert len(signals.of(LogEvent.CALLERS_KEPT)) == 1
     logged = "".join(record.getMessage() for record in signals.records)
-    assert f"session key {DESK.public} is not admitted" in logged
+    assert f"calls are checked: 2 keys in {file}" in logged
+    assert f"{file} was read again: keys: 1, disabled: 0; removed: shop; changed: desk" in logged
+    assert f"of desk ({DESK.public[:8]}…) is not admitted" in logged
     assert f"(without {WRITE})" in logged
     assert SHOP.seed not in logged
     assert DESK.seed not in logged
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "more"),
+    [
+        (Options(), "INFO", ""),
+        (Options(session_key=SHOP, open=True), "INFO", ""),
+        (
+            Options(session_key=SHOP),
+            "WARNING",
+            ", although this service signs its own; give Options(callers=…)",
+        ),
+    ],
+)
+async def test_a_service_says_that_it_checks_no_calls(
+    nats_server: NatsServer, options: Options, level: str, more: str
+) -> None:
+    with LogSignals() as signals:
+        async with GuardedService.connect(nats_server.url, options=options) as service:
+            service.create.handle(greet)
+            service.peek.handle(greet)
+            await service.start()
+    (line,) = signals.of(LogEvent.CALLERS_OPEN)
+    assert line.levelname == level
+    assert line.getMessage().startswith(f"open mode: calls are not checked{more}")
+
+
+async def test_missing_permissions_name_the_command_for_this_program() -> None:
+    denied = 'authorization { users = [{user: "a", password: "b", permissions: {subscribe: "x"}}] }'
+    with NatsServer(config=denied) as server:
+        options = Options(session_key=SHOP, credentials=Credentials(user="a", password="b"))  # noqa: S106 - of a server for this test
+        with pytest.raises(PermissionsMissing, match="permissions") as refused:
+            async with OrdersClient.connect(server.url, options=options):
+                pass
+    command = f"trellis permissions client PACKAGE --session-key {SHOP.public}"
+    assert f"`{command}` prints what the account needs, or this session key is not the one of" in str(
+        refused.value
+    )

@@ -137,7 +137,7 @@ async def test_a_file_without_credentials_is_refused(nats_server: NatsServer, tm
 
     with pytest.raises(CannotConnect, match="not a credentials file"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=file))
-    with pytest.raises(CannotConnect, match="cannot read the credentials"):
+    with pytest.raises(CannotConnect, match=r"cannot read the credentials /.*/missing: No such file"):
         await Connection.open(nats_server.url, settings=replace(BRIEF, credentials=tmp_path / "missing"))
 
 

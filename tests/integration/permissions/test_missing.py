@@ -95,7 +95,11 @@ async def test_each_permission_that_is_missing_is_named(
         line = f'{operation} to "{subject}"'
         if not refusal and line in caplog.text:
             outcomes[operation, subject] = "started, and said so"
-        elif line in refusal and "trellis_nats.permissions" in refusal and "preflight.py" not in caplog.text:
+        elif (
+            line in refusal
+            and "`trellis permissions worker PACKAGE` prints" in refusal
+            and "preflight.py" not in caplog.text
+        ):
             outcomes[operation, subject] = "refused"
         else:
             outcomes[operation, subject] = refusal or caplog.text

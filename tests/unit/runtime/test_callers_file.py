@@ -254,14 +254,14 @@ def test_a_seed_in_place_of_a_public_key_is_not_shown() -> None:
     ("text", "problem"),
     [
         (b"\xff{}", "is not text in UTF-8"),
-        ("{", "is not such JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "has errors: #: "),
         ('{"callers": []}', "#/format: Field required"),
         (f'{{"format": "{FORMAT}", "callers": {{}}}}', "#/callers: Input should be a valid list"),
         (f'{{"format": "{FORMAT}", "callers": [], "callers": []}}', 'a member "callers" occurs twice'),
         ("[" * 200_000, "is nested too deeply"),
         ('{"a":' * 200_000, "is nested too deeply"),
-        ("1" * 5000, "is not such JSON"),
+        ("1" * 5000, "is not valid JSON"),
     ],
 )
 def test_a_file_of_something_else_is_refused(text: str | bytes, problem: str) -> None:

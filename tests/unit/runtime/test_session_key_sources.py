@@ -139,3 +139,17 @@ def test_the_environment_has_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ORDERS_SEED")
     with pytest.raises(ConfigurationError, match="ORDERS_SEED is not set"):
         SessionKey.from_environment("ORDERS_SEED")
+
+
+def test_a_generated_key_is_no_option_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_dash = next(
+        seed for number in range(10_000) if SessionKey(seed := number.to_bytes(32)).public.startswith("-")
+    )
+    seeds = [with_dash, with_dash, bytes(32)]
+
+    def draw(size: int) -> bytes:
+        assert size == len(seeds[0])
+        return seeds.pop(0)
+
+    monkeypatch.setattr("trellis_nats.auth.session_key.os.urandom", draw)
+    assert SessionKey.generate().public == SessionKey(bytes(32)).public

@@ -112,7 +112,7 @@ def _explain(error: Exception, limit: timedelta) -> DialFailed:
         case ConnectionRefusedError():
             return DialFailed(REFUSED, final=False)
         case FileNotFoundError() | PermissionError():
-            return DialFailed(f"cannot read the credentials: {error.strerror}", final=True)
+            return DialFailed(f"cannot read the credentials {error.filename}: {error.strerror}", final=True)
         case ssl.SSLError():
             return DialFailed(f"TLS failed: {error.reason or text}", final=True)
         case Error() if "authorization violation" in text.lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,7 +12,7 @@ from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
-__all__ = ["ServerPool", "parse_servers"]
+__all__ = ["ServerPool", "is_loopback", "parse_servers"]
 
 _SCHEMES: Final = ("nats", "tls")
 _PORT: Final = 4222
@@ -94,3 +95,13 @@ def _with_userinfo(settings: ConnectionSettings, userinfo: str) -> ConnectionSet
     if settings.user is not None:
         return settings
     return replace(settings, user=unquote(user), password=unquote(password))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by its name or address alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
