@@ -34,8 +34,8 @@ async def list_command(
     """List the processes that work queues, those in trouble first: heartbeat, load, host, contract, version.
 
     Exit codes:
-    0: every worker is alive, or none has sent a heartbeat within a day.
-    1: one is silent.
+    0: no worker is silent, or none has sent a heartbeat within a day.
+    1: one is silent: it has missed two heartbeats. A late one has missed one.
     """
     from trellis_nats._support.plural import plural
     from trellis_nats.clock import now
@@ -47,12 +47,14 @@ async def list_command(
 
     at = now()
     rows = [row for row in await operator.ask(list_workers, at) if service in {None, row.service}]
-    silent = sum(row.is_silent for row in rows)
+    silent, late = sum(row.is_silent for row in rows), sum(row.is_late for row in rows)
     if as_json:
         print_json("workers", {"workers": rows})
     elif rows:
         print_table(tabulate_workers(rows, at))
-        typer.echo(f"{plural(len(rows), 'worker')}, {silent} silent", err=True)
+        typer.echo(
+            f"{plural(len(rows), 'worker')}, {f'{late} late, ' if late else ''}{silent} silent", err=True
+        )
     else:
         typer.echo("no worker has sent a heartbeat within a day", err=True)
     raise typer.Exit(ExitCode.LEFT if silent else ExitCode.OK)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 
 from trellis_nats._support.plural import plural
 
 from trellis_admin.doctor.checks import CHECKS
 from trellis_admin.doctor.facts import Facts
 from trellis_admin.doctor.findings import Finding, Severity
+from trellis_admin.queries import LATE_AFTER, SILENT_AFTER
 
 __all__ = ["to_json", "to_text"]
 
@@ -21,7 +23,7 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
     lines = [
         f"nats-server {'.'.join(map(str, server.version))}"
         + (f", a cluster of {server.servers}" if server.servers > 1 else "")
-        + f"; {plural(len(facts.queues), 'queue')}, {plural(len({beat.instance for beat in facts.heartbeats if not beat.is_stopping}), 'worker')}",
+        + f"; {plural(len(facts.queues), 'queue')}, {_count_workers(facts)}",
     ]
     for finding in findings:
         lines += [
@@ -30,6 +32,17 @@ def to_text(facts: Facts, findings: Sequence[Finding]) -> str:
             f"    {finding.remedy}",
         ]
     return "\n".join([*lines, "", _summary(findings)])
+
+
+def _count_workers(facts: Facts) -> str:
+    """Count the processes that are not silent, with those of them whose heartbeat is late."""
+    ages: dict[str, timedelta] = {}
+    for beat in facts.heartbeats:
+        age = facts.at - beat.at
+        if not beat.is_stopping and age <= SILENT_AFTER:
+            ages[beat.instance] = min(age, ages.get(beat.instance, age))
+    late = sum(age > LATE_AFTER for age in ages.values())
+    return plural(len(ages), "worker") + (f", {late} of them late" if late else "")
 
 
 def _summary(findings: Sequence[Finding]) -> str:

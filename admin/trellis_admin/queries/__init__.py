@@ -62,10 +62,12 @@ from trellis_admin.queries.rows import (
 from trellis_admin.queries.selection import Selection
 from trellis_admin.queries.status import read_status
 from trellis_admin.queries.version_waits import VersionWait, find_version_waits, find_wait_of
-from trellis_admin.queries.workers import SILENT_AFTER, list_workers
+from trellis_admin.queries.workers import HEARTBEAT_EVERY, LATE_AFTER, SILENT_AFTER, list_workers
 
 __all__ = [
     "COUNTED_MAX",
+    "HEARTBEAT_EVERY",
+    "LATE_AFTER",
     "SILENT_AFTER",
     "Attempt",
     "AttemptEnd",

@@ -89,20 +89,24 @@ class _Fleet(NamedTuple):
     """What the workers of a queue say, those that are not silent."""
 
     workers: int
+    late: int
     slots: int
     paused: int
 
     @classmethod
     def of(cls, prefix: str, workers: Sequence[WorkerRow]) -> _Fleet:
-        queues = [
-            queue
+        found = [
+            (worker, queue)
             for worker in workers
             if not worker.is_silent and not worker.is_stopping
             for queue in worker.queues
             if queue.prefix == prefix
         ]
         return cls(
-            len(queues), sum(queue.concurrency for queue in queues), sum(queue.is_paused for queue in queues)
+            len(found),
+            sum(worker.is_late for worker, _ in found),
+            sum(queue.concurrency for _, queue in found),
+            sum(queue.is_paused for _, queue in found),
         )
 
 
@@ -158,6 +162,7 @@ def _describe(
         running=states[JobState.ACTIVE],
         slots=fleet.slots,
         workers=fleet.workers,
+        late_workers=fleet.late,
         paused_workers=fleet.paused,
         retrying=states[JobState.RETRY],
         next_retry=waiting.next_retry,

@@ -160,6 +160,8 @@ class QueueRow:
     """How many jobs its workers run at most."""
     workers: int
     """Those that are not silent."""
+    late_workers: int
+    """Those of them whose newest heartbeat is late: they may be gone."""
     paused_workers: int
     """Those of them that report that the queue is paused."""
     retrying: int
@@ -289,6 +291,8 @@ class WorkerRow:
     first_at: datetime
     """When its first heartbeat was stored that the stream still has."""
     is_silent: bool
+    is_late: bool
+    """Whether its newest heartbeat is older than one and a half intervals, and it is not silent yet. What it says is as old."""
     is_stopping: bool
     """Whether it reported that it stops, or has stopped. It is listed for five minutes after its last heartbeat."""
     version: str | None

@@ -10,16 +10,21 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from pydantic import JsonValue
+from trellis_nats import Maintenance
 from trellis_nats.jobs.model.event import instant
 
 from trellis_admin.projection.codes import from_milliseconds, to_milliseconds
 from trellis_admin.queries.jobs import snapshot
 from trellis_admin.queries.rows import WorkedQueueRow, WorkerRow
 
-__all__ = ["SILENT_AFTER", "list_workers"]
+__all__ = ["HEARTBEAT_EVERY", "LATE_AFTER", "SILENT_AFTER", "list_workers"]
 
 SILENT_AFTER: Final = timedelta(seconds=75)
 """A worker sends a heartbeat every 30 s: it has missed two."""
+HEARTBEAT_EVERY: Final = Maintenance().heartbeat_every
+"""The default of a service: what a worker says is no older while it is well."""
+LATE_AFTER: Final = 1.5 * HEARTBEAT_EVERY
+"""A worker has missed one."""
 _LISTED: Final = timedelta(days=1)
 _STOPPED: Final = timedelta(minutes=5)
 """How long a process is listed that reported that it stops."""
@@ -123,6 +128,7 @@ def _describe(
         heartbeat_at=newest.at,
         first_at=min(beat.first_at for beat in beats),
         is_silent=not is_stopping and now - newest.at > silent_after,
+        is_late=not is_stopping and LATE_AFTER < now - newest.at <= silent_after,
         is_stopping=is_stopping,
         version=newest.version,
         digest=_text(says, "contractDigest"),

@@ -9,7 +9,7 @@ from trellis_nats._support.plural import plural
 from trellis_nats.jobs.model.queue_pause import QueuePause
 
 from trellis_admin.keys import KeyCount, KeyList, StoredKey
-from trellis_admin.queries import QueueRow, WorkerRow
+from trellis_admin.queries import HEARTBEAT_EVERY, QueueRow, WorkerRow
 from trellis_admin.terminal import Column, Table, show_age, show_length
 from trellis_admin.terminal.tables import clean
 
@@ -61,7 +61,7 @@ def tabulate_queues(
             f"{row.ended_per_minute:,.1f}",
             "-" if row.success is None else f"{row.success:.1%}",
             _length(row.run_p95),
-            row.workers,
+            f"{row.workers}, {row.late_workers} late" if row.late_workers else row.workers,
             _describe_state(row, is_paused=name in pauses, is_held=name in held),
         )
     return table
@@ -119,9 +119,9 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
         table.add(
             row.instance_id,
             row.service,
-            "silent" if row.is_silent else "stopping" if row.is_stopping else "paused" if paused else "alive",
+            _describe_worker(row, is_paused=paused),
             show_age(row.heartbeat_at, now),
-            "-" if row.is_silent else f"{row.running} of {row.slots}",
+            _describe_load(row, now),
             _length(None if row.started_at is None else now - row.started_at),
             "-" if row.loop_lag is None else f"{row.loop_lag / timedelta(milliseconds=1):.0f} ms",
             "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MiB",
@@ -131,6 +131,24 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
             ", ".join(queue.queue for queue in row.queues),
         )
     return table
+
+
+def _describe_worker(row: WorkerRow, *, is_paused: bool) -> str:
+    if row.is_silent:
+        return "silent"
+    if row.is_stopping:
+        return "stopping"
+    if row.is_late:
+        return "late"
+    return "paused" if is_paused else "alive"
+
+
+def _describe_load(row: WorkerRow, now: datetime) -> str:
+    """Return how much a process runs, with the age of the number where a newer one should be there."""
+    if row.is_silent:
+        return "-"
+    age = f", {show_age(row.heartbeat_at, now)}" if now - row.heartbeat_at > HEARTBEAT_EVERY else ""
+    return f"{row.running} of {row.slots}{age}"
 
 
 def tabulate_keys(keys: KeyList, now: datetime) -> Table:

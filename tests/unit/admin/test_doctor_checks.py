@@ -159,6 +159,10 @@ def test_processes_that_have_stopped_are_not_counted_as_workers() -> None:
     stopped = replace(FACTS, heartbeats=(beat(timedelta(seconds=80), is_stopping=True),))
 
     assert to_text(stopped, []).splitlines()[0].endswith("; 0 queues, 0 workers")
+    late = replace(FACTS, heartbeats=(beat(timedelta(seconds=50)),))
+    silent = replace(FACTS, heartbeats=(beat(timedelta(seconds=80)),))
+    assert to_text(late, []).splitlines()[0].endswith("; 0 queues, 1 worker, 1 of them late")
+    assert to_text(silent, []).splitlines()[0].endswith("; 0 queues, 0 workers")
     assert (
         to_text(replace(FACTS, heartbeats=(beat(timedelta(seconds=5)),)), [])
         .splitlines()[0]

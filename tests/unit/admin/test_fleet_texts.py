@@ -131,6 +131,7 @@ def test_queues() -> None:
         running=3,
         slots=8,
         workers=2,
+        late_workers=1,
         paused_workers=2,
         retrying=4,
         next_retry=None,
@@ -173,6 +174,7 @@ def test_workers() -> None:
         heartbeat_at=ago(2),
         first_at=ago(9_000),
         is_silent=False,
+        is_late=False,
         is_stopping=False,
         version="0.1.0",
         digest="5c02e7b1c0ffee",
@@ -186,7 +188,10 @@ def test_workers() -> None:
     )
     silent = replace(row, instance_id=OTHER, is_silent=True, heartbeat_at=ago(300), host=None, loop_lag=None)
 
-    check_text("workers", to_plain(tabulate_workers([silent, row], NOW)))
+    late = replace(row, instance_id="orders-58d4c9-9ktq", is_late=True, heartbeat_at=ago(50))
+    due = replace(row, instance_id="orders-58d4c9-c2xz", heartbeat_at=ago(36))
+
+    check_text("workers", to_plain(tabulate_workers([silent, row, due, late], NOW)))
 
 
 def test_the_audit_log() -> None:

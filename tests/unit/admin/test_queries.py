@@ -369,6 +369,18 @@ def test_a_process_that_stops_is_not_silent_and_has_no_slots(
     assert [worker.instance_id for worker in list_workers(db, NOW)] == ["w1"]
 
 
+@pytest.mark.parametrize(("age", "late", "silent"), [(40, 0, 0), (50, 1, 0), (80, 0, 1)])
+def test_a_worker_is_late_before_it_is_silent(
+    written: Callable[[list[Incoming]], sqlite3.Connection], age: int, late: int, silent: int
+) -> None:
+    db = written([heartbeat(1, "w1")])
+    now = from_milliseconds(START + 1_000 + age * 1_000)
+
+    (worker,) = list_workers(db, now)
+    assert (worker.is_late, worker.is_silent) == (bool(late), bool(silent))
+    assert [queue.late_workers for queue in list_queues(db, timedelta(hours=1), now)] == [late]
+
+
 def test_a_queue_without_workers_is_noticed(written: Callable[[list[Incoming]], sqlite3.Connection]) -> None:
     db = written([job_event(1, "A", EventType.CREATED)])
 
