@@ -195,6 +195,14 @@ async def test_a_pending_state_is_waited_for(
     assert joining.progress.check().ok
 
 
+async def test_a_plan_without_a_name_gives_a_command_to_fill_in(plane: ControlPlane) -> None:
+    plane.scripted.append(HttpReply(202, {"reason": "authority_update_required", "message": "Soon."}))
+    with LogSignals() as signals:
+        await bootstrap(plane).until_ready()
+    (logged,) = signals.of(LogEvent.JOIN_WAITS)
+    assert "svc DEPLOYMENT authority accept-update PLAN" in logged.getMessage()
+
+
 async def test_each_state_is_logged_once_and_then_each_minute(
     plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,7 @@ def test_the_environment_has_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
         SessionKey.from_environment("ORDERS_SEED")
 
 
-def test_a_generated_key_is_no_option_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generated_key_does_not_look_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     with_dash = next(
         seed for number in range(10_000) if SessionKey(seed := number.to_bytes(32)).public.startswith("-")
     )
