@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from orders_participant import OrdersService
+from orders_participant import OrdersClient, OrdersService
 from trellis_nats import Options, permissions
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,9 @@ def test_the_server_accepts_its_configuration(
     for role in ("provisioner", "worker", "producer"):
         (tmp_path / f"{role}.conf").write_text(permissions(OrdersService, role).to_config())
         monkeypatch.setenv(f"{role.upper()}_PASSWORD", "a-password")
+    (tmp_path / "orders.conf").write_text(permissions(OrdersService, "worker", callers="keys").to_config())
+    client = permissions(OrdersClient, "client", session_key="oJql9HpnWYAv-VX43C0qFKXJnSO-l_hkEn_5ODRVpPA")
+    (tmp_path / "shop.conf").write_text(client.to_config())
     for written, own in (
         ("server-key.pem", "server.key"),
         ("server.pem", "server.pem"),
