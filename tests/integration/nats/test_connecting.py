@@ -62,6 +62,17 @@ async def test_a_server_that_is_not_there_is_named_within_the_timeout() -> None:
             await Connection.open("nats://127.0.0.1:1", settings=BRIEF)
 
 
+async def test_a_remedy_is_one_for_the_failure() -> None:
+    """Another server on this machine helps neither with credentials nor with another machine."""
+    async with NatsServer(config=WITH_PASSWORD) as server:
+        with pytest.raises(CannotConnect, match="refused the credentials") as refused:
+            await Connection.open(server.url, settings=BRIEF)
+    assert "nats-server -js" not in "".join(refused.value.__notes__)
+    settings = ConnectionSettings(connect_timeout=timedelta(milliseconds=50))
+    with pytest.raises(CannotConnect, match=r"Is the server running\?\n"):
+        await Connection.open("nats://0.0.0.0:1", settings=settings)  # not a loopback address
+
+
 async def test_a_server_that_refuses_is_waited_for_and_after_a_second_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
