@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar, cast
 
 import pydantic_core
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from trellis_nats._support.issues import list_issues
 from trellis_nats._support.union_labels import LABEL_UNIONS
@@ -136,6 +136,9 @@ class Codec(Generic[T]):
         except _NOT_A_VALUE as error:
             what = f"an object of type {type(value).__name__} cannot be written: {type(error).__name__}"
             issues = [("#", what)]
+        expected = self._shape
+        if isinstance(value, BaseModel) and isinstance(expected, type) and not isinstance(value, expected):
+            issues.insert(0, ("#", f"{expected.__name__} is expected, got {type(value).__name__}"))
         raise InvalidPayload(self._what, issues)  # without a context, as in `decode`
 
 

@@ -47,7 +47,8 @@ async def open_connection(runtime: Runtime, url: str) -> AsyncGenerator[Connecti
 
     Raises as `open_runtime`, but for `ProvisioningError`.
     """
-    refuse_unsigned(url, runtime.options, is_client=runtime.is_client)
+    if runtime.is_client or any(surface.takes_calls for surface in runtime.surfaces):
+        refuse_unsigned(url, runtime.options, is_client=runtime.is_client)
     runtime.check_uses()
     inbox = inbox_prefix(runtime)
     try:
@@ -82,7 +83,8 @@ async def _provision(runtime: Runtime, connection: Connection) -> None:
 def refuse_unsigned(url: str, options: Options, *, is_client: bool = False) -> None:
     """Refuse to serve or call without signatures on another machine, unless the options ask for it.
 
-    A client must sign; a service must check who calls, whether it signs its own calls or not.
+    A client must sign; a service that answers calls must check who calls, whether it signs its own calls or not. What a service
+    has otherwise, such as jobs, is protected by permissions of NATS alone, in every mode.
 
     Raises:
         ConfigurationError: they do not, or an address is malformed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from trellis_nats._calls.replies import SurfaceKind
-from trellis_nats._support.callables import find_parameter_problem
+from trellis_nats._support.callables import describe_callable, find_parameter_problem
 from trellis_nats.errors import ConfigurationError, HandlerConflict
 from trellis_nats.grants import StartCheck
 
@@ -59,10 +59,12 @@ class Registration(Generic[HandlerT]):
         """
         function: object = shown or handler
         if not is_usable:
-            raise ConfigurationError(f"{self._what}: the handler {function!r} must be {expected}")
+            raise ConfigurationError(
+                f"{self._what}: the handler {describe_callable(function)} must be {expected}"
+            )
         problem = find_parameter_problem(function, *parameters)
         if problem is not None:
-            raise ConfigurationError(f"{self._what}: the handler {function!r} {problem}")
+            raise ConfigurationError(f"{self._what}: the handler {describe_callable(function)} {problem}")
         self._handler = handler
 
     def begin(self, *, is_served: bool) -> HandlerT | None:

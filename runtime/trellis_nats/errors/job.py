@@ -102,7 +102,7 @@ class JobRetry(JobError):
     def __init__(self, message: str = "try again", *, after: timedelta | None = None) -> None:
         require_timedelta("JobRetry(after=…)", after)
         if after is not None and after < timedelta(0):
-            raise ValueError(f"after must not be negative, got {after}")
+            raise ValueError(f"after must not be negative, got {after.total_seconds():g} s")
         if after is not None and after > _AFTER_LONGEST:
             raise ValueError(
                 f"after must be at most {_AFTER_LONGEST.days} days, got {after}: the history of a job that waits longer "
@@ -143,11 +143,10 @@ class JobNotEnqueued(JobError):
         queued: int,
         limit: int,
         existing_job_id: str | None,
-        limit_parts: str = "",
+        room: str = "",
     ) -> None:
-        parts = f" ({limit_parts})" if limit_parts else ""
         super().__init__(
-            f'key "{key}" accepts no job now ({reason}): {active} active, {queued} waiting, limit {limit}{parts}. '
+            f'key "{key}" is full: {active} active, {queued} waiting, {room or f"limit {limit}"}. '
             + (
                 "A job whose lease expired holds the slot until it runs again or an operator calls its `release_key()`"
                 if reason == "stale-blocked"

@@ -82,7 +82,7 @@ async def provision(
                 _required(await create_missing(connection, consumer, contract), is_optional=True)
     except NoResponders:
         problems.append(
-            f"JetStream is not enabled on {connection.address}, or not for this account; from a leaf node, the hub's is "
+            f"JetStream is not enabled on {connection.address}, or not for this account: start the server with -js, or give the account JetStream; from a leaf node, the hub's is "
             'used with Options(jetstream_domain="…")'
         )
     if problems:

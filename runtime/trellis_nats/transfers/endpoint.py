@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
+from trellis_nats._support.callables import describe_callable, find_parameter_problem, is_coroutine_function
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.grants import StartCheck
 from trellis_nats.rpc.context import RpcContext
@@ -77,11 +77,13 @@ class DownloadEndpoint(Generic[RequestT]):
         """
         if not is_coroutine_function(handler):
             raise ConfigurationError(
-                f'rpc "{self.spec.name}": the handler {handler!r} must be an `async def`'
+                f'rpc "{self.spec.name}": the handler {describe_callable(handler)} must be an `async def`'
             )
         problem = find_parameter_problem(handler, "context", "request")
         if problem is not None:
-            raise ConfigurationError(f'rpc "{self.spec.name}": the handler {handler!r} {problem}')
+            raise ConfigurationError(
+                f'rpc "{self.spec.name}": the handler {describe_callable(handler)} {problem}'
+            )
 
         async def grant(context: RpcContext, request: RequestT) -> TransferGrant:
             return self._downloads.grant_download(

@@ -118,7 +118,7 @@ async def test_a_deadline_may_be_given_as_a_time_or_an_instant(nats_server: Nats
     ("options", "said"),
     [
         ({"idempotency_key": ""}, "must not be empty"),
-        ({"delay": timedelta(seconds=-1)}, "must not be negative"),
+        ({"delay": timedelta(seconds=-5)}, "must not be negative, got -5 s"),
         ({"deadline": timedelta(0)}, "is not after"),
         ({"deadline": timedelta(seconds=1), "delay": timedelta(seconds=2)}, "when the job could begin"),
         ({"deadline": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001 - the mistake under test

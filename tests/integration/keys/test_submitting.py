@@ -68,8 +68,8 @@ async def test_create_is_strict_whatever_the_policy(nats_server: NatsServer, que
         assert error.limit == places
         assert error.existing_job_id == refs[0].id
         said = (
-            f'key "anna" accepts no job now (queue-depth): 0 active, {places} waiting, limit {places} (maxQueuedPerKey {places - 1} + '
-            "maxActive 1). Create the"
+            f'key "anna" is full: 0 active, {places} waiting, room for {places} (maxActive 1 + maxQueuedPerKey {places - 1}). '
+            "Create the"
         )
         assert str(error).startswith(said)
 

@@ -268,7 +268,9 @@ async def test_a_server_without_jetstream_is_named() -> None:
     async with NatsServer(jetstream=False) as server:
         connection = await Connection.open(server.url, settings=ConnectionSettings())
 
-        with pytest.raises(ProvisioningError, match=f"JetStream is not enabled on {server.url}"):
+        with pytest.raises(
+            ProvisioningError, match=f"JetStream is not enabled on {server.url}.*start the server with -js"
+        ):
             await provision(connection, NEEDS, create=True)
 
         await connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from trellis_nats import ConfigurationError
 from trellis_nats._nats.link.server_info import ServerInfo, parse_info
 from trellis_nats._nats.link.servers import ServerPool, parse_servers
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -44,6 +45,24 @@ def test_credentials_of_the_settings_win() -> None:
 
     assert named.user == "bob"
     assert token.token == "t"  # noqa: S105 - none
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://nats.example.org:99999", ': port 99999 of "nats.example.org" is above 65535'),
+        ("localhost:99999", ': port 99999 of "localhost" is above 65535'),
+        ("nats://ada:hunter2@nats.example.org:99999", ': port 99999 of "nats.example.org" is above 65535'),
+        ("nats://ada:hunter2", ""),
+        ("nats://ada:123456", ""),
+        ("nats://ada:hunter2@nats.example.org:x", ""),
+    ],
+)
+def test_a_wrong_port_is_shown_with_its_host_and_nothing_else(url: str, shown: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse_servers(url, PLAIN)
+
+    assert str(refused.value) == f"server address 1 has no valid host and port{shown}"
 
 
 def test_servers_take_turns_and_discovered_ones_join() -> None:

@@ -130,6 +130,13 @@ def test_the_invalid_value_is_never_in_the_error() -> None:
     assert [place for place, _ in caught.value.issues] == ["#/items/0/theNumber", "#/kind"]
 
 
+def test_an_object_of_another_class_is_named() -> None:
+    with pytest.raises(InvalidPayload, match=r"#: Basket is expected, got Item") as caught:
+        BASKET.encode(Item(number=7))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the mistake under test
+
+    assert [place for place, _ in caught.value.issues] == ["#", "#/items"]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, [math.nan], {"deep": [-math.inf]}])
 def test_numbers_that_json_does_not_have_are_refused(value: JsonValue) -> None:
     with pytest.raises(InvalidPayload, match="a value"):

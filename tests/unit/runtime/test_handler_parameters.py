@@ -56,6 +56,8 @@ def test_a_handler_that_does_not_take_what_it_gets_is_refused(
         register(service)(function)
 
     assert f"must take {expected}" in str(refused.value)
+    assert function.__name__ in str(refused.value)
+    assert " at 0x" not in str(refused.value)
 
 
 def test_a_feed_that_does_not_take_what_it_gets_is_refused(service: OrdersService) -> None:

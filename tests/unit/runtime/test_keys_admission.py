@@ -87,7 +87,14 @@ def test_a_job_that_is_already_in_the_record_is_admitted_again(before: KeyRecord
 def test_reject_names_the_limit_of_active_jobs(strict: bool) -> None:
     assert admit_job(record("A", "BC"), max_queued=2, strict=strict) == (
         "BC",
-        Full(reason="active-limit", active=1, queued=2, limit=1, existing="B"),
+        Full(
+            reason="active-limit",
+            active=1,
+            queued=2,
+            limit=1,
+            existing="B",
+            room="room for 3 (maxActive 1 + maxQueuedPerKey 2)",
+        ),
     )
 
 
@@ -101,16 +108,20 @@ def test_reject_names_the_depth_of_the_queue_when_a_slot_is_free(strict: bool) -
             queued=2,
             limit=2,
             existing="B",
-            parts="maxQueuedPerKey 1 + maxActive 1",
+            room="room for 2 (maxActive 1 + maxQueuedPerKey 1)",
         ),
     )
 
 
-def test_a_free_slot_among_several_is_a_part_of_the_limit() -> None:
-    _, full = admit_job(record("A", "BC"), max_queued=1, max_active=2)
+@pytest.mark.parametrize(("active", "queued", "limit"), [("", "BCD", 3), ("A", "BC", 2), ("AE", "B", 2)])
+def test_a_full_key_has_the_same_room_whether_jobs_are_active_or_wait(
+    active: str, queued: str, limit: int
+) -> None:
+    _, full = admit_job(record(active, queued), max_queued=1, max_active=2)
 
     assert isinstance(full, Full)
-    assert (full.limit, full.parts) == (2, "maxQueuedPerKey 1 + 1 free of maxActive 2")
+    assert full.reason == ("active-limit" if len(active) == 2 else "queue-depth")
+    assert (full.limit, full.room) == (limit, "room for 3 (maxActive 2 + maxQueuedPerKey 1)")
 
 
 @pytest.mark.parametrize(("queued", "existing"), [("BC", "B"), ("", "A")])
@@ -129,7 +140,17 @@ def test_coalesce_never_joins_an_unjoinable_job() -> None:
     )
     assert admit_job(
         before, when_full="coalesce", max_active=2, max_queued=1, unjoinable=frozenset("ABC")
-    ) == ("C", Full(reason="active-limit", active=2, queued=1, limit=2, existing="C"))
+    ) == (
+        "C",
+        Full(
+            reason="active-limit",
+            active=2,
+            queued=1,
+            limit=2,
+            existing="C",
+            room="room for 3 (maxActive 2 + maxQueuedPerKey 1)",
+        ),
+    )
 
 
 @given(
@@ -177,7 +198,14 @@ def test_replace_oldest_never_displaces_an_active_job() -> None:
     waiting, result = admit_job(record("A"), when_full="replace-oldest")
 
     assert waiting == ""
-    assert result == Full(reason="active-limit", active=1, queued=0, limit=1, existing="A")
+    assert result == Full(
+        reason="active-limit",
+        active=1,
+        queued=0,
+        limit=1,
+        existing="A",
+        room="room for 1 (maxActive 1 + maxQueuedPerKey 0)",
+    )
 
 
 @pytest.mark.parametrize("when_full", ["coalesce", "replace-oldest"])

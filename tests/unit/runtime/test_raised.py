@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from datetime import timedelta
 
 import pytest
-from trellis_nats import JobCancelled, JobFailed, JobRetry
+from trellis_nats import JobCancelled, JobFailed, JobRetry, TimedeltaExpected
 from trellis_nats.jobs.model.event_factory import shorten
 from trellis_nats.jobs.model.outcome import Ending, Failed, Raised, Withdrawn
 from trellis_nats.jobs.work.raised import is_deliberate, raised_ending
@@ -23,6 +23,10 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
         (JobFailed(), Failed("failed")),
         (JobCancelled(), Withdrawn("cancelled")),
         (JobRetry("again", after=SOON), Raised("again", after=SOON)),
+        (
+            TimedeltaExpected("after", 5),
+            Failed("TimedeltaExpected: after: a timedelta is expected, got 5: write timedelta(seconds=5)"),
+        ),
         (ValueError("v"), Raised("ValueError: v")),
         (group(JobFailed("no")), Failed("no")),
         (group(group(group(JobFailed("no")))), Failed("no")),

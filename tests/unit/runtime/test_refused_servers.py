@@ -1,9 +1,14 @@
 """On another machine a service checks who calls, and a client signs, unless the options say otherwise."""
 
+from datetime import timedelta
+
 import pytest
-from trellis_nats import ConfigurationError, Options, SessionKey
+from orders_participant import OrdersService
+from trellis_nats import CannotConnect, ConfigurationError, Options, SessionKey
 from trellis_nats.auth import Admitted, RequestProof
 from trellis_nats.connect import refuse_unsigned
+
+from tests.support.shop import Shop
 
 
 class NoCallers:
@@ -40,3 +45,15 @@ def test_another_machine_is_refused_with_the_remedy(
 )
 def test_another_machine_is_accepted_with_the_option(options: Options, *, is_client: bool) -> None:
     refuse_unsigned(ELSEWHERE, options, is_client=is_client)
+
+
+async def test_only_a_service_that_answers_calls_is_refused() -> None:
+    """Jobs are protected by permissions of NATS alone, in every mode: a service that has nothing else has no callers to check."""
+    options = Options(connect_timeout=timedelta(milliseconds=50))
+
+    with pytest.raises(CannotConnect):
+        async with Shop.connect("nats://nats.invalid", options=options):
+            pass
+    with pytest.raises(ConfigurationError, match="callers are not checked"):
+        async with OrdersService.connect("nats://nats.invalid", options=options):
+            pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,6 +17,10 @@ __all__ = ["ServerPool", "is_loopback", "parse_servers"]
 
 _SCHEMES: Final = ("nats", "tls")
 _PORT: Final = 4222
+_LARGE_PORT: Final = re.compile(
+    r"[a-z]+://(?:.*@)?((?:[\w-]+\.)+[\w-]+|localhost|\[[0-9a-f:]+\]):(\d{5,6})/?", re.IGNORECASE
+)
+"""An address whose host has a dot, so that it is not a user and a password."""
 
 
 @dataclass(slots=True)
@@ -72,7 +77,8 @@ def _split(text: str, position: int) -> tuple[str, str | None]:
         parts = urlsplit(full)
         port = parts.port or _PORT
     except ValueError:
-        raise ConfigurationError(f"server address {position} has no valid host and port") from None
+        shown = _find_port(full)
+        raise ConfigurationError(f"server address {position} has no valid host and port{shown}") from None
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(
             f'server address {position} starts with "{parts.scheme}://"; use nats:// or tls://'
@@ -86,6 +92,12 @@ def _split(text: str, position: int) -> tuple[str, str | None]:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     userinfo = parts.netloc.rpartition("@")[0] or None
     return f"{parts.scheme}://{host}:{port}", userinfo
+
+
+def _find_port(address: str) -> str:
+    """Return a port that is too large, with its host. Nothing else is shown: it could be a password."""
+    found = _LARGE_PORT.fullmatch(address)
+    return f': port {found[2]} of "{found[1]}" is above 65535' if found else ""
 
 
 def _with_userinfo(settings: ConnectionSettings, userinfo: str) -> ConnectionSettings:

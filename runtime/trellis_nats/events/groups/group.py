@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
-from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
+from trellis_nats._support.callables import describe_callable, find_parameter_problem, is_coroutine_function
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._versions import ContractVersion
 from trellis_nats.binding import Binding, GroupBinding
@@ -86,10 +86,12 @@ class GroupEvent(Generic[EventT]):
         """
         what = f'event "{self.spec.name}" of group "{self._surface.spec.name}"'
         if not is_coroutine_function(handler):
-            raise ConfigurationError(f"{what}: the handler {handler!r} must be an `async def`")
+            raise ConfigurationError(
+                f"{what}: the handler {describe_callable(handler)} must be an `async def`"
+            )
         problem = find_parameter_problem(handler, "event")
         if problem is not None:
-            raise ConfigurationError(f"{what}: the handler {handler!r} {problem}")
+            raise ConfigurationError(f"{what}: the handler {describe_callable(handler)} {problem}")
         self._surface.register(what, EventRegistration(self.spec, handler, group=self._surface.spec.name))
         return handler
 

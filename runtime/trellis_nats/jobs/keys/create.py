@@ -290,5 +290,5 @@ def not_enqueued_error(key: JobKey, full: Full) -> JobNotEnqueued:
         queued=full.queued,
         limit=full.limit,
         existing_job_id=full.existing,
-        limit_parts=full.parts,
+        room=full.room,
     )

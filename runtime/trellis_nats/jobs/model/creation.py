@@ -119,7 +119,9 @@ def _not_before(delay: timedelta | None, queue: str, at: datetime) -> datetime |
     if delay is None:
         return None
     if delay < timedelta(0):
-        raise ConfigurationError(f'queue "{queue}": a delay must not be negative, got {delay}')
+        raise ConfigurationError(
+            f'queue "{queue}": a delay must not be negative, got {delay.total_seconds():g} s'
+        )
     return _later(at, delay, f'queue "{queue}": the delay')
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, cast
 
-from trellis_nats._support.callables import find_parameter_problem, is_coroutine_function
+from trellis_nats._support.callables import describe_callable, find_parameter_problem, is_coroutine_function
 from trellis_nats._support.threads import run_in_thread
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
@@ -51,10 +51,12 @@ def register(
         ConfigurationError: it cannot be called, a number is not positive, or a plain `def` has a timeout.
     """
     if not callable(handler):
-        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} cannot be called')
+        raise ConfigurationError(
+            f'queue "{queue}": the handler {describe_callable(handler)} cannot be called'
+        )
     problem = find_parameter_problem(handler, "job")
     if problem is not None:
-        raise ConfigurationError(f'queue "{queue}": the handler {handler!r} {problem}')
+        raise ConfigurationError(f'queue "{queue}": the handler {describe_callable(handler)} {problem}')
     is_whole = isinstance(concurrency, int)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
     if concurrency is not None and (not is_whole or concurrency < 1):
         raise ConfigurationError(

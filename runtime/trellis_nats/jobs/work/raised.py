@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from trellis_nats._support.error_leaves import error_leaves
-from trellis_nats.errors import JobCancelled, JobFailed, JobRetry
+from trellis_nats.errors import JobCancelled, JobFailed, JobRetry, TimedeltaExpected
 from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX
 from trellis_nats.jobs.model.outcome import Ending, Failed, Raised, Withdrawn
 from trellis_nats.jobs.work.failure_detail import describe_failure
@@ -24,12 +24,12 @@ _TEXTS_MAX: Final = 100
 def raised_ending(error: BaseException) -> Ending:
     """Return how an attempt ended whose handler raised.
 
-    Of the errors in a group the strongest one counts: `JobFailed`, then `JobCancelled`, then `JobRetry`, then every other
+    Of the errors in a group the strongest one counts: `JobFailed` and `TimedeltaExpected`, a mistake that another attempt would make again, then `JobCancelled`, then `JobRetry`, then every other
     error. Of several `JobRetry` the longest `after` counts. The texts of all of them are in the error of the job.
     """
     leaves = error_leaves(error)
     text = _text(error, leaves)
-    if any(isinstance(leaf, JobFailed) for leaf in leaves):
+    if any(isinstance(leaf, JobFailed | TimedeltaExpected) for leaf in leaves):
         return Failed(text or "failed", describe_failure(error))
     if any(isinstance(leaf, JobCancelled) for leaf in leaves):
         return Withdrawn(text or "cancelled")

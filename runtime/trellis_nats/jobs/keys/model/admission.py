@@ -67,8 +67,8 @@ class Full:
     """The limit on active jobs if the reason is `active-limit` or `stale-blocked`, otherwise on waiting jobs."""
     existing: str | None
     """The first waiting job, otherwise the oldest active one."""
-    parts: str = ""
-    """What the limit is made of, where it is more than one member of the contract."""
+    room: str
+    """How many jobs the key has room for, in words. It is the same whether a job is active or waits, unlike the reason."""
 
 
 AdmissionResult = Admitted | Displaced | Joined | Full
@@ -100,12 +100,12 @@ def admit(
         return record, Admitted()
     free = max(0, policy.max_active - active)
     places = policy.max_queued + free
-    parts = _describe_places(policy, free) if free else ""
+    room = f"room for {policy.max_queued + policy.max_active} (maxActive {policy.max_active} + maxQueuedPerKey {policy.max_queued})"
     if queued < places:
         longer = record.with_jobs(record.active, (*record.queued, entry))
         if fits(longer, policy, limit_bytes):
             return longer, Admitted()
-        places, parts = queued, "more do not fit into the record of the key"
+        places, room = queued, "more do not fit into the record of the key"
     if policy.when_full == "replace-oldest" and record.queued and not strict:
         oldest, *others = record.queued
         return record._replace(queued=(*others, entry)), Displaced(oldest)
@@ -116,7 +116,7 @@ def admit(
     existing = next(_ordered_ids(record), None)
     if active < policy.max_active or queued < policy.max_queued:
         full = Full(
-            reason="queue-depth", active=active, queued=queued, limit=places, existing=existing, parts=parts
+            reason="queue-depth", active=active, queued=queued, limit=places, existing=existing, room=room
         )
     else:
         stale = policy.stale_policy == "block" and any(slot.token in expired for slot in record.active)
@@ -126,16 +126,9 @@ def admit(
             queued=queued,
             limit=policy.max_active,
             existing=existing,
+            room=room,
         )
     return record, full
-
-
-def _describe_places(policy: KeyPolicy, free: int) -> str:
-    """Return why more jobs may wait than `maxQueuedPerKey`: each free slot is a place too."""
-    slots = (
-        f"maxActive {free}" if free == policy.max_active else f"{free} free of maxActive {policy.max_active}"
-    )
-    return f"maxQueuedPerKey {policy.max_queued} + {slots}"
 
 
 def fits(record: KeyRecord, policy: KeyPolicy, limit_bytes: int) -> bool:
