@@ -72,5 +72,9 @@ def _describe_usage_error(error: typer.TyperException) -> str:
     if said.startswith("No such option: -") and not said.endswith("?"):
         said += " (write -- before an argument that begins with -)"
     path = "trellis" if context is None else context.command_path
+    if getattr(error, "option_name", None) == "--contract" and context is not None:
+        # Most commands call it so. The audit, which compares with it, does not.
+        options = {name for parameter in context.command.params for name in parameter.opts}
+        said += ". Did you mean --against?" if "--against" in options else ""
     see = " See" if said.endswith("?") else "; see"
     return f"trellis: {said[0].lower()}{said[1:]}{see} {path} --help"

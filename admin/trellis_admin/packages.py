@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
@@ -56,7 +58,7 @@ def _load_class(manifest: str, base: type[Loaded], kind: str) -> type[Loaded]:
     if len(found) != 1:
         raise UnreadablePackage(
             f"{manifest} has no {kind} class: generate the package of a {kind} with trellis-gen facade, and pass its "
-            "folder, its contract.json or its module name"
+            f"folder, its contract.json or its module name{_suggest(manifest)}"
         )
     return found[0]
 
@@ -106,11 +108,21 @@ def load_registered(given: str, service: type[Service] | None, *, is_generated_n
     return made
 
 
+def _suggest(given: str) -> str:
+    """Return the package that the generator writes for a project, where it was the project that was named."""
+    near = f"{Path(given).name}_participant"
+    for folder in (Path.cwd(), Path(given), Path(given).parent):
+        if (folder / near / "contract.json").is_file():
+            return f"; did you mean {os.path.relpath(folder / near)}?"
+    is_known = near.isidentifier() and find_spec(near) is not None
+    return f"; did you mean {near}?" if is_known else ""
+
+
 def _import_folder(folder: Path, given: str) -> ModuleType:
     if not (folder / "__init__.py").is_file():
         raise UnreadablePackage(
             f"{given} does not belong to a generated package: {folder} has no __init__.py; pass the folder that "
-            "trellis-gen facade has written, or its contract.json"
+            f"trellis-gen facade has written, or its contract.json{_suggest(given)}"
         )
     names = [folder.name]
     root = folder.parent
@@ -131,6 +143,8 @@ def _import_from(root: Path, name: str, given: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # importing runs the package, which may raise anything
-        raise UnreadablePackage(f"{given} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UnreadablePackage(
+            f"{given} cannot be imported: {type(error).__name__}: {error}{_suggest(given)}"
+        ) from error
     finally:
         sys.path.remove(str(root))

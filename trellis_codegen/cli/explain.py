@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,8 @@ __all__ = ["ERROR_TEXTS", "explain_subject", "run"]
 ERROR_TEXTS: Final = Path(__file__).with_name("error_texts.json")
 """What each error of the runtime means, and its remedy: written from the classes by `make generate`."""
 _WIDTH: Final = 100
+_CHECK: Final = re.compile(r"[a-z]+(-[a-z]+)+")
+"""How `trellis doctor` names its checks, and `validate` its rules."""
 
 
 def run(names: Sequence[str]) -> ExitCode:
@@ -75,6 +78,12 @@ def _suggest(name: str) -> str:
         )
     if (advice := find_advice(word)) is not None:
         return f"other systems have that word: {advice}"
+    if _CHECK.fullmatch(name):
+        checks, hint = (
+            "the checks of `trellis doctor` are listed in docs/reference/cli.md",
+            did_you_mean(name, Rule),
+        )
+        return f"{hint} If not: {checks}" if hint else checks
     hint = did_you_mean(name, [*paths, *Rule, *list_rules(), *_read_errors()])
     return (
         hint or 'name a member such as "jobs.ackWaitMs", the id of a rule, or an error such as "JobNotFound"'

@@ -138,7 +138,11 @@ async def choose(
     if states:
         parts.append(f"state:{','.join(states)}")
     query = " ".join(parts)
-    for name in parse_filter(query, now()).values(Word.QUEUE):
+    parsed = parse_filter(query, now())
+    for word in parsed.values(Word.TEXT):
+        if word in _STATES and f'"{word}"' not in query:
+            typer.echo(f'"{word}" is looked for as text; did you mean state:{word}?', err=True)
+    for name in parsed.values(Word.QUEUE):
         if not await operator.ask(find_queues, name):
             raise await _unknown_queue(operator, name)
     return query

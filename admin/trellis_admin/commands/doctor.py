@@ -56,6 +56,8 @@ def doctor(
 ) -> None:
     """Look for what keeps jobs from running, or will, and print the remedy of each fault. Nothing is changed.
 
+    The name of the check is after each finding; docs/reference/cli.md lists all of them.
+
     Exit codes:
     0: nothing is wrong; hints do not count.
     1: something is wrong.

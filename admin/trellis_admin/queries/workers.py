@@ -22,7 +22,7 @@ __all__ = ["HEARTBEAT_EVERY", "LATE_AFTER", "SILENT_AFTER", "list_workers"]
 SILENT_AFTER: Final = timedelta(seconds=75)
 """A worker sends a heartbeat every 30 s: it has missed two."""
 HEARTBEAT_EVERY: Final = Maintenance().heartbeat_every
-"""The default of a service: what a worker says is no older while it is well."""
+"""The default of a service."""
 LATE_AFTER: Final = 1.5 * HEARTBEAT_EVERY
 """A worker has missed one."""
 _LISTED: Final = timedelta(days=1)

@@ -108,12 +108,22 @@ async def test_workers_are_listed(operated: Operated) -> None:
     assert other.error == "no worker has sent a heartbeat within a day\n"
 
 
+async def test_the_audit_names_the_option_that_others_call_contract() -> None:
+    ended = await run_trellis_here("audit", "--contract", "x")
+
+    assert ended.error.endswith(". Did you mean --against? See trellis audit --help\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["jobs", "show"], "trellis: missing argument 'ID'; see trellis jobs show --help"),
         (["jobs", "sho"], "trellis: no such command 'sho'. Did you mean 'show'? See trellis jobs --help"),
         (["queues", "list", "--windw", "3"], "trellis: no such option: --windw"),
+        (
+            ["audit", "--contract", "x"],
+            "trellis: no such option: --contract",
+        ),
         (
             ["workers", "lst"],
             "trellis: no such command 'lst'. Did you mean 'list'? See trellis workers --help",

@@ -72,6 +72,14 @@ async def test_a_filter_and_its_shortcuts_mean_the_same(operated: Operated) -> N
     assert other.code == 2
 
 
+async def test_a_state_without_its_word_gets_a_hint(operated: Operated) -> None:
+    bare = await operated.run("jobs", "list", "stale")
+    right = await operated.run("jobs", "list", "state:stale", '"stale"')
+
+    assert bare.error.startswith('"stale" is looked for as text; did you mean state:stale?\n')
+    assert "did you mean" not in right.error
+
+
 async def test_nothing_that_matches_is_said(operated: Operated) -> None:
     ended = await operated.run("jobs", "list", "state:cancelled")
 

@@ -141,6 +141,8 @@ async def test_a_server_that_cannot_be_reached_is_named(versions: Path) -> None:
         ("not_a_module", "not_a_module cannot be imported: ModuleNotFoundError"),
         ("bare/contract.json", "does not belong to a generated package"),
         ("empty", "empty has no service class"),
+        ("near", "its module name; did you mean near_participant?\n"),
+        ("nearby", "No module named 'nearby'; did you mean nearby_participant?\n"),
         ("broken", "broken cannot be imported: ZeroDivisionError"),
     ],
 )
@@ -148,14 +150,18 @@ async def test_what_is_not_a_generated_package_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, text in (("empty", ""), ("broken", "1 / 0")):
+    for name, text in (("empty", ""), ("broken", "1 / 0"), ("near", "")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(text)
     (tmp_path / "bare").mkdir()
     shutil.copy(PACKAGE / "contract.json", tmp_path / "bare")
+    for name in ("near_participant", "nearby_participant"):
+        (tmp_path / name).mkdir()
+        shutil.copy(PACKAGE / "contract.json", tmp_path / name)
 
     result = await trellis_here("plan", manifest)
-    sys.modules.pop("empty", None)
+    for name in ("empty", "near"):
+        sys.modules.pop(name, None)
 
     assert result.code == 2
     assert words in result.error

@@ -147,6 +147,7 @@ def test_a_bare_name_explains_every_member_of_that_name() -> None:
             "jobs.timeout",
             "other systems have that word, and a contract has ackWaitMs: trellis-gen explain jobs.ackWaitMs",
         ),
+        ("stale-jobs", "the checks of `trellis doctor` are listed in docs/reference/cli.md"),
         ("???", 'name a member such as "jobs.ackWaitMs"'),
     ],
 )
