@@ -32,6 +32,8 @@ from trellis_codegen.breaking.samples import SAMPLE_RULE
 __all__ = ["describe_hit", "describe_message", "explain_rule", "list_rules", "show_example", "summarize_rule"]
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_SHOWN = {"who": "THEY"}
+"""Placeholders that read better with another name."""
 _SAMPLE = "a sample of real payloads (`--samples`) that only the old contract reads"
 _SAMPLE_MEANING = (
     "`trellis audit export` wrote it from what was stored; the proof of the comparison may be about declared members only, and "
@@ -124,7 +126,7 @@ def _explain_contract_rule(rule: ContractRule) -> Iterator[str]:
 
 def describe_message(rule: ContractRule | SchemaRule) -> str:
     """Return what the findings of a rule say, with words in capitals where a finding has names and values: NAME, OLD, NEW."""
-    return _PLACEHOLDER.sub(lambda found: found[1].upper(), rule.message)
+    return _PLACEHOLDER.sub(lambda found: _SHOWN.get(found[1], found[1].upper()), rule.message)
 
 
 def describe_hit(hit: Hit) -> str:
