@@ -73,7 +73,7 @@ async def store_order(customer: object, request: CreateOrderRequest) -> CreateOr
 
 def page_files() -> dict[str, str]:
     """Return the files by name: one for each page with Python, in which each block is a function, and what is given."""
-    found = {"given.py": "", "given.pyi": _GIVEN}
+    found = {"given.py": "", "given.pyi": _GIVEN, "page_fastapi.py": _join_fastapi()}
     for page in (_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))):
         blocks = [
             block
@@ -88,6 +88,15 @@ def page_files() -> dict[str, str]:
             name = "_".join(page.relative_to(_ROOT).with_suffix("").parts).replace("-", "_")
             found[f"page_{name.lower()}.py"] = "\n\n".join([_HEAD, *functions]).replace("[...]", "[]")
     return found
+
+
+def _join_fastapi() -> str:
+    """Return the blocks about FastAPI as the one module that they make, in which each uses what those before it define."""
+    page = (_ROOT / "docs/guides/web-apps.md").read_text()
+    blocks = [
+        block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "from fastapi" in block
+    ]
+    return "\n\n".join([_HEAD, *blocks])
 
 
 def _is_ours(block: str) -> bool:
