@@ -164,7 +164,7 @@ def _write_message(
     if grade is Grade.SAFE and rule in ("FIELD_OPTIONAL_ADDED", "FIELD_OPTIONAL_REMOVED"):
         done = "new" if rule.endswith("ADDED") else "gone"
         return f"{path} is {done}; it is optional and the object is open, so that readers ignore what they do not know"
-    words = {**_UNKNOWN, **change.words, "path": path, "who": describe_columns(columns)}
+    words = {**_UNKNOWN, **change.words, "path": path, "they": describe_columns(columns)}
     return template.format_map(words)
 
 
