@@ -18,6 +18,7 @@ from trellis_nats._nats.jetstream.consumer_info import ConsumerInfo
 from trellis_nats._nats.jetstream.kv import kv_stream
 from trellis_nats._nats.jetstream.streams import (
     count_by_subject,
+    count_subjects,
     create_consumer,
     delete_consumer,
     get_last_message,
@@ -263,7 +264,7 @@ class _Collecting:
 
     async def _count_dead(self) -> int:
         """Count the jobs that died: each has one subject for its deaths."""
-        return len(await self._may(count_by_subject(self.connection, STREAM, _DEATHS), {}))
+        return await self._may(count_subjects(self.connection, STREAM, _DEATHS), 0)
 
     async def _count_deaths(self, within: timedelta) -> int:
         """Count deaths of late, with a consumer that reads none of them."""
