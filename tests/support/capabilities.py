@@ -39,6 +39,7 @@ from trellis_nats.jobs.keys.model.template import resolve
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.event import wire_context
 from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.model.subjects import WORKERS_PREFIX
 from trellis_nats.jobs.pause import list_pauses, pause_queue, read_pause, resume_queue
 from trellis_nats.jobs.stacks import read_stack
 
@@ -243,6 +244,8 @@ async def _look_at_streams(bench: Bench) -> None:
 
 
 async def _diagnose(bench: Bench) -> None:
+    # A heartbeat to read: whether a job of another test has reached the work stream is up to the moment.
+    await publish_acked(bench.root, f"{WORKERS_PREFIX}.depot.ship.{new_id()}.heartbeat", b"{}")
     facts = await collect(bench.connection)
     if facts.unreadable:
         raise TransportError("; ".join(facts.unreadable))
