@@ -212,13 +212,16 @@ async def feed_alone(server: NatsServer) -> float:
                     await asyncio.sleep(0)
 
         began = time.perf_counter()
-        sending = asyncio.create_task(send())
         received = 0
-        async for _ in subscription.messages:  # `next_msg` makes a timer and a task for each
-            received += 1
-            if received == FRAMES:
-                break
-        await sending
+        async with (
+            asyncio.timeout(60),
+            asyncio.TaskGroup() as group,
+        ):  # a frame that is lost would be waited for indefinitely
+            group.create_task(send())
+            async for _ in subscription.messages:  # `next_msg` makes a timer and a task for each
+                received += 1
+                if received == FRAMES:
+                    break
         return FRAMES / (time.perf_counter() - began)
 
 

@@ -89,8 +89,8 @@ async def test_a_long_run_holds_nothing_back(nats_server: NatsServer) -> None:
 
 
 def does_maintenance() -> bool:
-    """The maintenance tasks start with the first instance, and exist from then on."""
-    return any(task.get_name() == "maintenance tasks" for task in asyncio.all_tasks())
+    """The tasks of the leader start with the first instance, and exist from then on."""
+    return any(task.get_name() == "leader tasks" for task in asyncio.all_tasks())
 
 
 async def nothing_left(shop: Shop) -> bool:

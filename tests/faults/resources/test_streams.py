@@ -39,7 +39,8 @@ async def under_load(
     """Submit all jobs, and inject the fault again and again meanwhile; each time it is seen by one of the signs."""
     submitting = asyncio.create_task(it.submit_many(JOBS, at_once=20, ends=("completed",)))
     for _ in range(times):
-        await asyncio.sleep(it.chance.uniform(0.3, 1.2))
+        # A worker writes one line of a kind in a second: faults that follow each other faster would share it.
+        await asyncio.sleep(it.chance.uniform(1.1, 1.6))
         it.nemesis(it.name, *seen)
         await fault()
     await submitting
