@@ -22,8 +22,10 @@ ROUNDS: Final = 6
 WARM_UP: Final = 3
 """Rounds after which every cache is filled."""
 GROWTH: Final = 1.03
-"""Of 58,000 objects: less than one for every third job of the rounds that are compared."""
 JOBS: Final = 2_000
+OBJECTS_MORE: Final = (ROUNDS - WARM_UP) * JOBS // 10
+"""One for every tenth job of the rounds that are compared. Timers that run, and records that pytest keeps of the log, are a
+few hundred; what the processes of tests have imported is frozen, and not counted."""
 PATIENCE: Final = timedelta(seconds=120)
 MEBIBYTE: Final = 2**20
 
@@ -85,7 +87,8 @@ async def test_a_long_run_holds_nothing_back(nats_server: NatsServer) -> None:
     first, last = seen[WARM_UP - 1], seen[-1]
     for field in fields(Footprint):
         before, after = getattr(first, field.name), getattr(last, field.name)
-        assert after <= before * GROWTH + 2, f"{field.name} grew from {before} to {after}"
+        more = OBJECTS_MORE if field.name == "objects" else 2
+        assert after <= before * GROWTH + more, f"{field.name} grew from {before} to {after}"
 
 
 def does_maintenance() -> bool:
