@@ -32,7 +32,7 @@ async def check_caller(
         )
     except RpcError:
         raise
-    except Exception as error:
+    except Exception as error:  # of an authority that users write: the caller must not wait for its timeout
         raise UnexpectedError(f"the authority failed: {type(error).__name__}: {error}") from error
     return call._replace(caller=caller)
 

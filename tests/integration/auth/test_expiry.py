@@ -138,6 +138,7 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_job_over_an_expiry
 
 
 def block_until(condition: Callable[[], bool]) -> None:
+    """Wait as a handler that blocks the event loop does: nothing else may run on it meanwhile."""
     due = time.monotonic() + SOON.total_seconds()
     while not condition():
         assert time.monotonic() < due, "the credentials were not renewed"
