@@ -37,6 +37,8 @@ class Delivery:
     value: JsonValue
     problem: str | None = "it did not arrive"
     """What was seen from outside; None if all is well."""
+    sequence: int = 0
+    """The place of its event in the stream."""
 
     def read(self, version: Version) -> Any:  # Any: each schema has its own type
         """Return the value as the model of a version."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -87,6 +88,7 @@ async def _publish(publisher: Service, version: Version, deliveries: list[Delive
     for delivery in deliveries:
         published = await member(publisher, "events", delivery.name).publish(delivery.read(version))
         ids[published.id] = delivery
+        delivery.sequence = published.sequence
     return ids
 
 
@@ -106,6 +108,8 @@ class _Groups:
     async def judge(self, ids: dict[str, Delivery]) -> None:
         """Wait until the groups have dealt with all events, and note those that were not handled at once."""
         connection = runtime_of(self.service).connection
+        # The server counts an event as pending a moment after it confirms it, so that all may seem to be done.
+        await eventually(lambda: _have_delivered(connection, ids.values()), within=SOON)
         await eventually(lambda: is_quiet(connection), within=SOON)
         for event_id, delivery in ids.items():
             attempts = self.attempts.get(event_id)
@@ -115,9 +119,26 @@ class _Groups:
 
 async def is_quiet(connection: Connection) -> bool:
     """Return whether no group has an event to deal with."""
-    listed: Any = await call(connection, f"CONSUMER.LIST.{_STREAM}", {})  # Any: the server's JSON
+    return all(
+        info["num_pending"] == info["num_ack_pending"] == 0 for info in await _list_consumers(connection)
+    )
+
+
+async def _have_delivered(connection: Connection, deliveries: Iterable[Delivery]) -> bool:
+    """Return whether the groups were given the last event of each name."""
+    last = {delivery.name: delivery.sequence for delivery in deliveries}
+    given = {
+        info["config"]["filter_subject"].rpartition(".")[2]: info["delivered"]["stream_seq"]
+        for info in await _list_consumers(connection)
+    }
+    return all(given[name] >= sequence for name, sequence in last.items())
+
+
+async def _list_consumers(connection: Connection) -> list[Any]:  # Any: the server's JSON
+    listed: Any = await call(connection, f"CONSUMER.LIST.{_STREAM}", {})  # Any: likewise
     assert listed["total"] == len(listed["consumers"])
-    return all(info["num_pending"] == info["num_ack_pending"] == 0 for info in listed["consumers"])
+    consumers: list[Any] = listed["consumers"]
+    return consumers
 
 
 async def keep_value(url: str, writer: Version, reader: Version, deliveries: list[Delivery]) -> None:
