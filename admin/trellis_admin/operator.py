@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from trellis_nats import Options, Service
+from trellis_nats._connect_block import open_in_async_with
 from trellis_nats._nats.connection import Connection
 from trellis_nats.clock import now
 from trellis_nats.errors import JobNotFound
@@ -77,7 +77,7 @@ PYTHON: Final = "Python API"
 """Where actions come from that no command or page takes."""
 
 
-@asynccontextmanager
+@open_in_async_with("operator")
 async def connect(
     server: str,
     options: Options | None = None,

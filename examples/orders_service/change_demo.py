@@ -101,9 +101,23 @@ def next_payments() -> list[following.ChargePaymentPayload]:
     ]
 
 
+def work_payments_only(service: first.OrdersService | following.OrdersService) -> None:
+    """Leave everything but payments to other processes."""
+    service.consumers.shipped_audit.leave_to_others()
+    jobs = service.jobs
+    for queue in (
+        jobs.reserve_inventory,
+        jobs.notify_warehouse,
+        jobs.sync_tickets,
+        jobs.refresh_catalog,
+        jobs.publish_stock,
+    ):
+        queue.leave_to_others()
+
+
 def register_first(service: first.OrdersService) -> None:
     """Register the handler of the first version. Its result says which version it is."""
-    service.consumers.shipped_audit.leave_to_others()
+    work_payments_only(service)
 
     @service.jobs.charge_payment.handle
     async def charge_payment(job: first.ChargePaymentJob) -> first.ChargePaymentResult:
@@ -114,7 +128,7 @@ def register_first(service: first.OrdersService) -> None:
 
 def register_next(service: following.OrdersService) -> None:
     """Register the handler of the next version."""
-    service.consumers.shipped_audit.leave_to_others()
+    work_payments_only(service)
 
     @service.jobs.charge_payment.handle
     async def charge_payment(job: following.ChargePaymentJob) -> following.ChargePaymentResult:

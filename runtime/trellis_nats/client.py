@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager
 from typing import ClassVar, Self
 
+from trellis_nats._connect_block import open_in_async_with, open_in_with
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
 from trellis_nats.events.heartbeat import HealthHeartbeat
@@ -29,7 +30,7 @@ class Client(Participant):
             HealthHeartbeat(runtime)
 
     @classmethod
-    @asynccontextmanager
+    @open_in_async_with("client")
     async def connect(cls, url: str, *, options: Options | None = None) -> AsyncGenerator[Self]:
         """Connect for the length of an `async with` block, and reconnect whenever the connection is lost.
 
@@ -44,6 +45,7 @@ class Client(Participant):
             yield client
 
     @classmethod
+    @open_in_with("client")
     def connect_blocking(cls, url: str, *, options: Options | None = None) -> AbstractContextManager[Self]:
         """Connect for the length of a `with` block, for programs without an event loop: Django, Flask, a script.
 

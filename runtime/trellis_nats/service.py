@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from datetime import timedelta
 from typing import ClassVar, Self
 
+from trellis_nats._connect_block import open_in_async_with, open_in_with
 from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.auth import SessionKey
 from trellis_nats.binding import Binding
@@ -42,7 +43,7 @@ class Service(Participant):
         self._signals = StopSignals(runtime.end_grace)
 
     @classmethod
-    @asynccontextmanager
+    @open_in_async_with("service")
     async def connect(
         cls, url: str, *, options: Options | None = None, binding: Binding | None = None
     ) -> AsyncGenerator[Self]:
@@ -70,7 +71,7 @@ class Service(Participant):
             yield service
 
     @classmethod
-    @asynccontextmanager
+    @open_in_async_with("service")
     async def join(
         cls, trellis_url: str, *, key: SessionKey, options: Options | None = None
     ) -> AsyncGenerator[Self]:
@@ -105,6 +106,7 @@ class Service(Participant):
             yield service
 
     @classmethod
+    @open_in_with("service")
     def join_blocking(
         cls, trellis_url: str, *, key: SessionKey, options: Options | None = None
     ) -> AbstractContextManager[Self]:
@@ -113,6 +115,7 @@ class Service(Participant):
         return enter_in_thread(joining, name=f"{cls.contract.id} connection")
 
     @classmethod
+    @open_in_with("service")
     def connect_blocking(
         cls, url: str, *, options: Options | None = None, binding: Binding | None = None
     ) -> AbstractContextManager[Self]:

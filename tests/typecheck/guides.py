@@ -61,6 +61,8 @@ operator: Any
 page: Any
 pool: Any
 stock: Any
+charge_payment: Any
+notify_warehouse: Any
 
 def register_jobs(service: OrdersService, gateway: Any = ...) -> None: ...
 def orders_service() -> OrdersService: ...

@@ -2,6 +2,7 @@
 
 TrellisError
 ├── ConfigurationError            the program or its settings are wrong; retrying does not help
+│   ├── BlockNotEntered           what `connect` returns was used without `async with`
 │   ├── BootstrapFailed           the control plane does not let the service join
 │   ├── IncompatiblePackage       the generated package and this runtime do not fit together
 │   ├── HandlerConflict           a second handler, or one registered after the start
@@ -68,6 +69,7 @@ TrellisError
 
 from trellis_nats.errors.base import InvalidPayload, TrellisError, UpcastFailed
 from trellis_nats.errors.configuration import (
+    BlockNotEntered,
     BootstrapFailed,
     ConfigurationError,
     HandlerConflict,
@@ -139,6 +141,7 @@ __all__ = [
     "ActionRefused",
     "ApiError",
     "AuthError",
+    "BlockNotEntered",
     "BootstrapFailed",
     "CannotConnect",
     "ConfigurationError",

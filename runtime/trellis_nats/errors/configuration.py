@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from trellis_nats.errors.base import TrellisError
 
 __all__ = [
+    "BlockNotEntered",
     "BootstrapFailed",
     "ConfigurationError",
     "HandlerConflict",
@@ -33,6 +34,19 @@ class ConfigurationError(TrellisError):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         self.note_remedy()
+
+
+class BlockNotEntered(ConfigurationError, AttributeError, TypeError):
+    """What `connect` returns was used without the block that opens the connection; nothing was sent.
+
+    Remedy: Write the block that the text names. In a program without an event loop, write
+    `with OrdersService.connect_blocking(…) as service:`.
+    """
+
+    def __init__(self, statement: str, call: str, variable: str) -> None:
+        super().__init__(
+            f"{call} connects only in a block: write `{statement} {call} as {variable}:`, and use `{variable}` inside"
+        )
 
 
 class IncompatiblePackage(ConfigurationError):

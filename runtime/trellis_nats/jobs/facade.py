@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
@@ -34,6 +34,8 @@ __all__ = ["Jobs", "WorkerHost"]
 _Setup = QueueSetup[Any, Any, Any]
 
 _log = logging.getLogger(__name__)
+
+_LEFT_REMEDY: Final = ", although it works other queues: register one, or call service.jobs.%s.leave_to_others() if other processes work it"
 
 
 class WorkerHost:
@@ -213,23 +215,31 @@ class Jobs:
             raise
 
     def _log_queues_without_handlers(self) -> None:
-        queues = [name for name, value in vars(self).items() if isinstance(value, JobQueue)]
-        if queues and not any(surface.is_served() for surface in self.runtime.surfaces):
+        """Warn of queues that the program may have forgotten: their jobs would wait without an error."""
+        setups = {name: setup_of(queue) for name, queue in self._queues().items()}
+        forgotten = {
+            name: setup
+            for name, setup in setups.items()
+            if setup.registration is None and not setup.is_left_to_others
+        }
+        if forgotten and not any(surface.is_served() for surface in self.runtime.surfaces):
             _log.warning(
                 "%s has no handler in this process, which works no job: register handlers before the start, as in "
                 "@service.jobs.%s.handle",
                 self.runtime.contract.id,
-                queues[0],
+                next(iter(forgotten)),
                 extra=log_fields(LogEvent.NOTHING_WORKED),
             )
             return
-        for setup in self._setups():
-            if setup.registration is None:
-                _log.info(
-                    "queue %s has no handler in this process, which works none of its jobs",
-                    setup.name,
-                    extra=log_fields(LogEvent.QUEUE_NOT_WORKED, queue=setup.name),
-                )
+        is_worker = any(setup.registration is not None for setup in setups.values())
+        for name, setup in forgotten.items():
+            _log.log(
+                logging.WARNING if is_worker else logging.INFO,
+                "queue %s has no handler in this process, which works none of its jobs%s",
+                setup.name,
+                _LEFT_REMEDY % name if is_worker else "",
+                extra=log_fields(LogEvent.QUEUE_NOT_WORKED, queue=setup.name),
+            )
 
     async def _stop(self, grace: GracePeriod) -> None:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `_release`."""
@@ -250,11 +260,11 @@ class Jobs:
         await self._stop(grace)
         await self._release()
 
+    def _queues(self) -> dict[str, JobQueue[Any, Any, Any]]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, JobQueue)}
+
     def _setups(self) -> list[_Setup]:
-        queues: list[JobQueue[Any, Any, Any]] = [
-            value for value in vars(self).values() if isinstance(value, JobQueue)
-        ]
-        return [setup_of(queue) for queue in queues]
+        return [setup_of(queue) for queue in self._queues().values()]
 
     def _handled(self) -> list[HandledQueue]:
         return [

@@ -223,6 +223,14 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         register = partial(self._setup.register, concurrency=concurrency, timeout=timeout)
         return register if handler is None else register(handler)
 
+    def leave_to_others(self) -> None:
+        """State that other processes work the queue, so that the start does not warn of it. This one may create its jobs.
+
+        Raises:
+            HandlerConflict: the queue has a handler, or the workers have started.
+        """
+        self._setup.leave_to_others()
+
     @overload
     def upcast(
         self, upcaster: Upcaster[PayloadT], /, *, from_digest: str | None = None
@@ -372,11 +380,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
 
     @property
     def _context(self) -> QueueContext[PayloadT, ResultT, UpdateT]:
-        """What the queue's refs and workers share, for a call that is about to use it.
-
-        Raises:
-            WrongEventLoop: the call does not run on the event loop that connected.
-        """
+        """What the queue's refs and workers share. Raises `WrongEventLoop` elsewhere than on the event loop that connected."""
         context = self._setup.context
         context.connection.require_own_loop()
         return context

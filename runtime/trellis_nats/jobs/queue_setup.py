@@ -32,6 +32,8 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
     def __init__(self, runtime: Runtime, spec: JobSpec) -> None:
         self.registration: HandlerRegistration[PayloadT, ResultT, UpdateT] | None = None
         """The registered handler, if there is one."""
+        self.is_left_to_others = False
+        """Whether the program says that other processes work the queue."""
         self._runtime = runtime
         self._spec = spec
         self._is_sealed = False
@@ -57,6 +59,8 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
             raise HandlerConflict(f'queue "{name}" already has a handler')
         if self._is_sealed:
             raise HandlerConflict(f'queue "{name}": register the handler before the workers start')
+        if self.is_left_to_others:
+            raise HandlerConflict(f'queue "{name}": this process leaves the queue to others')
         self.registration = register(name, handler, concurrency=concurrency, timeout=timeout)
         return handler
 
@@ -73,6 +77,17 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
             raise HandlerConflict(f'queue "{self._spec.name}": register upcasters before the workers start')
         self.payloads.register(function, from_digest=from_digest)
         return function
+
+    def leave_to_others(self) -> None:
+        """Note that other processes work the queue.
+
+        Raises:
+            HandlerConflict: it has a handler, or the workers have started.
+        """
+        if self._is_sealed or self.registration is not None:
+            why = "the workers have started" if self._is_sealed else "it has a handler"
+            raise HandlerConflict(f'queue "{self._spec.name}" cannot be left to others: {why}')
+        self.is_left_to_others = True
 
     def seal(self) -> None:
         """Refuse handlers and upcasters from now on: the workers start."""

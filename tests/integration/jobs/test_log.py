@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from trellis_nats import JobFailed, JobRetry, Options
+from orders_participant import GetOrderRequest, GetOrderResponse, OrdersService
+from trellis_nats import JobFailed, JobRetry, Options, RpcContext
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
@@ -71,11 +72,56 @@ async def test_an_attempt_that_asked_for_another_one_is_not_a_warning(nats_serve
             await ref.result(timeout=SOON)
 
     assert logged(signals) == [("INFO", LogEvent.JOB_RETRIED, 1)]
+
+
+async def test_a_queue_without_a_handler_next_to_others_is_a_warning(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+
+            @shop.jobs.pack.handle
+            async def pack(job: ParcelJob) -> Receipt:
+                return Receipt(total=1)
+
+            shop.jobs.charge.leave_to_others()
+            shop.jobs.weigh.leave_to_others()
+            await shop.start()
+
     not_worked = signals.of(LogEvent.QUEUE_NOT_WORKED)
-    assert [(record.levelname, record.getMessage()) for record in not_worked] == [
-        ("INFO", f"queue {queue} has no handler in this process, which works none of its jobs")
-        for queue in ("charge", "sort", "weigh", "ship")
+    assert {record.levelname for record in not_worked} == {"WARNING"}
+    assert [record.getMessage() for record in not_worked] == [
+        f"queue {queue} has no handler in this process, which works none of its jobs, although it works other queues: "
+        f"register one, or call service.jobs.{queue}.leave_to_others() if other processes work it"
+        for queue in ("sort", "ship")
     ]
+
+
+async def test_queues_of_a_process_that_only_serves_calls_give_no_warning(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with OrdersService.connect(nats_server.url) as service:
+            service.consumers.shipped_audit.leave_to_others()
+
+            @service.rpc.orders.get.handle
+            async def get(context: RpcContext, request: GetOrderRequest) -> GetOrderResponse:
+                raise NotImplementedError
+
+            await service.start()
+
+    not_worked = signals.of(LogEvent.QUEUE_NOT_WORKED)
+    assert {record.levelname for record in not_worked} == {"INFO"}
+    assert not_worked[0].getMessage() == (
+        "queue reserve-inventory has no handler in this process, which works none of its jobs"
+    )
+
+
+async def test_a_process_that_leaves_every_queue_to_others_warns_of_nothing(nats_server: NatsServer) -> None:
+    with LogSignals() as signals:
+        async with Shop.connect(nats_server.url) as shop:
+            for queue in (shop.jobs.pack, shop.jobs.charge, shop.jobs.sort, shop.jobs.weigh, shop.jobs.ship):
+                queue.leave_to_others()
+            await shop.start()
+
+    assert not signals.of(LogEvent.NOTHING_WORKED)
+    assert not signals.of(LogEvent.QUEUE_NOT_WORKED)
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\N{SNOWMAN}"])

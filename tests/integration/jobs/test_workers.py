@@ -147,6 +147,23 @@ async def test_a_second_handler_is_refused_at_once(nats_server: NatsServer) -> N
             await shop.jobs.start_workers()
 
 
+async def test_a_queue_that_is_left_to_others_has_no_handler(nats_server: NatsServer) -> None:
+    async def pack(job: ParcelJob) -> Receipt:
+        return Receipt(total=1)
+
+    async with Shop.connect(nats_server.url) as shop:
+        shop.jobs.pack.handle(pack)
+
+        with pytest.raises(HandlerConflict, match='queue "pack" cannot be left to others: it has a handler'):
+            shop.jobs.pack.leave_to_others()
+        shop.jobs.sort.leave_to_others()
+        with pytest.raises(HandlerConflict, match='queue "sort": this process leaves the queue to others'):
+            shop.jobs.sort.handle(lambda _: asyncio.sleep(0))
+        await shop.jobs.start_workers()
+        with pytest.raises(HandlerConflict, match="cannot be left to others: the workers have started"):
+            shop.jobs.charge.leave_to_others()
+
+
 async def test_starting_without_a_handler_says_so(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         with pytest.raises(ConfigurationError, match="no queue has a handler"):

@@ -36,6 +36,16 @@ async def wrong_types(service: OrdersService, client: OrdersClient, order: Order
     raise NotFoundError("no such order", resource="order")  # refused
 
 
+async def without_a_block(url: str) -> None:
+    connecting = OrdersService.connect(url)
+    await connecting.start()  # refused
+    await OrdersClient.connect(url)  # refused
+    with connecting:  # refused
+        pass
+    async with OrdersService.connect_blocking(url):  # refused
+        pass
+
+
 async def wrong_operations(service: OrdersService) -> None:
     ref = service.jobs.charge_payment.ref("1")
     await ref.retry("again")  # refused
