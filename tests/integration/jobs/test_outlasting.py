@@ -17,6 +17,8 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON = timedelta(seconds=20)
 AT_ONCE = timedelta(0)
+GIVEN_UP = timedelta(seconds=5)
+"""Half of the time for which a stop waits for outcomes: a handler that is given up does not take that."""
 QUEUES = ["pack", "ship"]
 """Without keys and with keys."""
 
@@ -141,7 +143,7 @@ async def test_a_handler_that_ignores_its_cancellation_keeps_its_job_until_the_e
         await began.wait()
         with LogSignals() as logs:
             stopping = asyncio.create_task(host.stop(grace=AT_ONCE))
-            stuck = await logs.wait_for(LogEvent.HANDLER_STUCK, job_id=ref.id)
+            stuck = await logs.wait_for(LogEvent.HANDLER_STUCK, job_id=ref.id, timeout=GIVEN_UP)
             await stopping
 
         assert f'task "job ship {ref.id}"' in stuck.getMessage()
