@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX = 60
 SOURCES = ("trellis_codegen", "runtime/trellis_nats", "admin/trellis_admin")
 PUBLIC_MODULES = {
     # what participants are made of
-    *("client", "connect", "control_plane", "runtime", "service", "surface", "testing"),
+    *("client", "connect", "control_plane", "run", "runtime", "service", "surface", "testing"),
     # surfaces
     *("events", "feeds", "jobs", "kv", "operations", "rpc", "state", "stores", "transfers"),
     # what surfaces declare, and what is done with it

@@ -252,6 +252,18 @@ class LogEvent(StrEnum):
     PROBE_ABORTED = "probe_aborted"
     """A probe closed its connection, or did not send a request or read the answer in time."""
 
+    # --- several processes -------------------------------------------------------------------------------------------
+    PROCESS_STARTED = "process_started"
+    """`python -m trellis_nats.run` has started a process."""
+    PROCESS_ENDED = "process_ended"
+    """A process of `python -m trellis_nats.run` has ended; it is started again unless the group stops."""
+    GROUP_PROBED = "group_probed"
+    """`python -m trellis_nats.run` answers the probes of all its processes on the address that the text names."""
+    GROUP_STOPS = "group_stops"
+    """`python -m trellis_nats.run` got a signal, which goes to all its processes."""
+    GROUP_FAILED = "group_failed"
+    """`python -m trellis_nats.run` ends: the program cannot be loaded, or the address for probes is in use."""
+
     # --- maintenance -------------------------------------------------------------------------------------------------
     JOB_RESCUED = "job_rescued"
     """A job was accepted and its work message is missing; the message was written again."""

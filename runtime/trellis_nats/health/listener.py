@@ -7,6 +7,8 @@ It runs in the service's event loop on purpose: an answer proves that the loop r
 does not answer: write such a handler as a plain `def`, which runs in a thread, or let the probe wait longer
 (`periodSeconds` times `failureThreshold`) than the handler takes. No probe can distinguish a loop that is blocked for a
 minute from one that is blocked indefinitely.
+
+In a group of processes the address is the group's: it asks each process, which listens on a port of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
+
+from pydantic import JsonValue
 
 from trellis_nats._support.forked_child import drop_descriptor, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.process_group import is_in_group, tell_group
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.health.http import HEAD_END, Refusal, Request, read_head, write_answer
-from trellis_nats.health.report import HealthReport
 from trellis_nats.health.service_health import Health
 
-__all__ = ["listen_for_health", "parse_address"]
+__all__ = ["Probed", "listen_for_health", "parse_address", "serve_probes"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +59,32 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+class Probed(Protocol):
+    """What probes ask."""
+
+    async def is_alive(self) -> bool:
+        """Return whether a restart would not help."""
+        ...
+
+    async def readiness(self) -> tuple[bool, dict[str, JsonValue]]:
+        """Return whether work would be done if there were any, and the report that says why."""
+        ...
+
+
+class _ProbedService:
+    """A service, by its health: alive as long as its event loop runs this."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    async def is_alive(self) -> bool:
+        return True
+
+    async def readiness(self) -> tuple[bool, dict[str, JsonValue]]:
+        report = await self._health.report()
+        return report.ready, report.to_wire()
+
+
 @asynccontextmanager
 async def listen_for_health(health: Health, address: str | None) -> AsyncGenerator[None]:
     """Answer probes for the length of an `async with` block; do nothing when the address is None.
@@ -65,21 +95,37 @@ async def listen_for_health(health: Health, address: str | None) -> AsyncGenerat
     if address is None:
         yield
         return
+    parse_address(address)
+    async with serve_probes(_ProbedService(health), "0" if is_in_group() else address) as bound:
+        health.address = bound
+        tell_group("health", address, bound)
+        try:
+            yield
+        finally:
+            tell_group("health", address, None)
+            health.address = None
+
+
+@asynccontextmanager
+async def serve_probes(probed: Probed, address: str) -> AsyncGenerator[str]:
+    """Answer probes for the length of an `async with` block, which gets the address as `host:port`.
+
+    Raises:
+        ConfigurationError: the address is malformed, belongs to another machine, or is in use.
+    """
     host, port = parse_address(address)
-    listener = Listener(health)
+    listener = Listener(probed)
     try:
         server = await asyncio.start_server(listener.serve, host, port, limit=_HEAD_BYTES)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from error
     bound_host, bound_port = server.sockets[0].getsockname()[:2]
-    health.address = f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"
     # A child that outlives this process would keep the address from the next one.
     keep_in_children = in_forked_children(lambda: _drop_sockets(server))
     try:
-        yield
+        yield f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"
     finally:
         keep_in_children()
-        health.address = None
         server.close()
         await listener.stop()
 
@@ -92,11 +138,11 @@ def _drop_sockets(server: asyncio.Server) -> None:
 class Listener:
     """Serves connections, with one request each."""
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
+    def __init__(self, probed: Probed) -> None:
+        self._probed = probed
         self._serving: set[asyncio.Task[None]] = set()
         self._reporting = asyncio.Lock()
-        self._report: HealthReport | None = None
+        self._report: tuple[bool, dict[str, JsonValue]] | None = None
         self._began = 0.0
 
     def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,29 +191,31 @@ class Listener:
             return _refusal(request.status)
         match request.path:
             case "/livez":
-                return write_answer(HTTPStatus.OK, b"alive\n", wants_body=request.wants_body)
+                if await self._probed.is_alive():
+                    return write_answer(HTTPStatus.OK, b"alive\n", wants_body=request.wants_body)
+                return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, wants_body=request.wants_body)
             case "/readyz":
                 return await self._readiness(request)
             case _:
                 return _refusal(HTTPStatus.NOT_FOUND, wants_body=request.wants_body)
 
     async def _readiness(self, request: Request) -> bytes:
-        report = await self._new_report()
+        is_ready, report = await self._new_report()
         return write_answer(
-            HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE,
-            json.dumps(report.to_wire()).encode() + b"\n",
+            HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
+            json.dumps(report).encode() + b"\n",
             content_type="application/json",
             wants_body=request.wants_body,
         )
 
-    async def _new_report(self) -> HealthReport:
+    async def _new_report(self) -> tuple[bool, dict[str, JsonValue]]:
         """Return a report that began after this call; concurrent probes share it."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._reporting:
             if self._report is None or self._began < asked:
                 self._began = loop.time()
-                self._report = await self._health.report()
+                self._report = await self._probed.readiness()
             return self._report
 
 

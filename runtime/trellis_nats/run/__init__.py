@@ -1,0 +1,1 @@
+"""Runs a service in several processes on one machine: `python -m trellis_nats.run MODULE:FUNCTION --processes N`."""
