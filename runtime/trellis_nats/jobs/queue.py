@@ -10,11 +10,13 @@ from typing import ClassVar, Generic, overload
 
 from pydantic import JsonValue
 
-from trellis_nats._tracing.descriptions import BATCH_SIZE, MESSAGE_ID, OUTCOME, describe_creation
+from trellis_nats._tracing.descriptions import MESSAGE_ID, OUTCOME, describe_creation
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
+from trellis_nats.codec import JsonText
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.actions.queue_stats import QueueStats, read_stats
+from trellis_nats.jobs.create_many import create_many
 from trellis_nats.jobs.dead_job import DeadJob, dead_jobs
 from trellis_nats.jobs.keys.create import AlreadyStored, Created, not_enqueued_error
 from trellis_nats.jobs.keys.model.admission import Full, Joined
@@ -103,7 +105,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
         with start_outgoing(self._description) as span:
-            event = self._draft(payload, creation, span)
+            event = self._draft(context.payload.write(payload), creation, span)
             span.set(MESSAGE_ID, event.job_id)
             if context.keys is not None:
                 await self._create_keyed(context.keys, event, creation, strict=True)
@@ -134,13 +136,9 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         """
         context = self._context
         with start_outgoing(self._description) as span:
-            events = [self._draft(payload, Creation(delay=delay), span) for payload in payloads]
-            span.set(BATCH_SIZE, len(events))
-            if context.keys is None:
-                await context.event_log.create_many(events)
-            else:
-                await context.keys.creator.create_many(events)
-        return [JobRef(context, event.job_id, is_stored=True) for event in events]
+            make = partial(self._draft, creation=Creation(delay=delay), span=span)
+            ids = await create_many(context, payloads, make, span)
+        return [JobRef(context, job_id, is_stored=True) for job_id in ids]
 
     async def submit(
         self,
@@ -166,7 +164,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
         with start_outgoing(self._description) as span:
-            event = self._draft(payload, creation, span)
+            event = self._draft(context.payload.write(payload), creation, span)
             span.set(MESSAGE_ID, event.job_id)
             submission: Submission[PayloadT, ResultT, UpdateT]
             if context.keys is not None:
@@ -385,10 +383,10 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context.connection.require_own_loop()
         return context
 
-    def _draft(self, payload: PayloadT, creation: Creation, span: Span) -> NewEvent:
+    def _draft(self, payload: JsonText, creation: Creation, span: Span) -> NewEvent:
         context = self._setup.context
         return draft(
-            context.payload.write(payload),
+            payload,
             creation,
             service=self._setup.service,
             queue=context.queue,

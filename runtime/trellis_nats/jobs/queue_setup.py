@@ -15,6 +15,7 @@ from trellis_nats.jobs.model.payload_reader import PayloadReader, Upcaster
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
 from trellis_nats.jobs.questions import build_liveness
+from trellis_nats.jobs.store.event_batches import EventBatches
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.job_reader import JobReader
 from trellis_nats.jobs.store.live_updates import LiveUpdates
@@ -163,6 +164,7 @@ class QueueSetup(Generic[PayloadT, ResultT, UpdateT]):
                 runtime.connection, queue=spec.name, prefix=binding.updates_prefix, codec=update
             ),
             event_log=event_log,
+            batches=EventBatches(runtime.connection, event_log, timeout=timeout),
             reader=JobReader(runtime.connection, subjects, event_log, queue=spec.name),
             keys=None
             if jobs is None

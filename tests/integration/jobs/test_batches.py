@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from pydantic import JsonValue
+from trellis_nats import PayloadTooLarge
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info, update_stream
 from trellis_nats._nats.link.settings import ConnectionSettings
@@ -24,7 +25,9 @@ from trellis_nats.testing import LogSignals, NatsServer
 from trellis_nats.testing.inspection import inspect_queue
 
 from tests.support.depot import Depot, login, standing
+from tests.support.eventually import eventually
 from tests.support.needs import JOBS
+from tests.support.proxy import Proxy
 from tests.support.shop import Parcel, Shop
 from tests.support.versions import VERSIONS, binary_of
 
@@ -143,6 +146,34 @@ async def test_many_batches_at_once_are_all_stored(version: str | None) -> None:
         await other.close()
 
 
+@pytest.mark.parametrize("version", BATCHING)
+async def test_a_batch_that_is_too_large_leaves_no_open_batch(version: str | None) -> None:
+    """A stream keeps a batch that was begun open for 10 s, and accepts 50 of them."""
+    async with binary(version) as server, Shop.connect(server.url) as shop:
+        large = Parcel(number=2, note="x" * shop.jobs.runtime.connection.max_payload)
+        for _ in range(51):
+            with pytest.raises(PayloadTooLarge):
+                await shop.jobs.pack.create_many([Parcel(number=1), large])
+
+        await asyncio.wait_for(shop.jobs.pack.create_many([Parcel(number=1)] * 2), 5)
+
+
+async def test_a_batch_is_sent_again_when_the_connection_is_lost_meanwhile(nats_server: NatsServer) -> None:
+    async with Proxy(nats_server.port) as proxy, Shop.connect(proxy.url) as shop:
+        connection = shop.jobs.runtime.connection
+        proxy.blackhole("to_server")
+        many = [Parcel(number=number, note="x" * 16_000) for number in range(1_000)]
+        creating = asyncio.create_task(shop.jobs.pack.create_many(many))
+        await eventually(lambda: not connection.is_ready)
+        proxy.cut()
+        proxy.heal()
+
+        assert len({ref.id for ref in await creating}) == 1_000
+        info = await get_stream_info(connection, "JOBS")
+        assert info is not None
+        assert cast("dict[str, JsonValue]", info["state"])["messages"] == 1_000
+
+
 def subject_of(number: int) -> str:
     return f"trellis.jobs.other.queue.J{number}.probe"
 
@@ -176,7 +207,6 @@ class _Identified:
 async def test_a_batch_that_is_stored_already_counts_as_stored(version: str | None) -> None:
     async with binary(version) as server, Shop.connect(server.url) as shop:
         context = inspect_queue(shop.jobs.pack)
-        event_log = context.event_log
         payloads = [context.payload.write(Parcel(number=number)) for number in range(3)]
         events = [
             _Identified(
@@ -194,9 +224,9 @@ async def test_a_batch_that_is_stored_already_counts_as_stored(version: str | No
             for payload in payloads
         ]
 
-        await event_log.create_many(events)
+        await context.batches.create([events])
         before = await get_stream_info(shop.jobs.runtime.connection, "JOBS")
-        await event_log.create_many(events)
+        await context.batches.create([events])
 
         after = await get_stream_info(shop.jobs.runtime.connection, "JOBS")
         assert before is not None

@@ -9,6 +9,7 @@ from trellis_nats._nats.jetstream.api import JsonObject, call
 from trellis_nats._nats.jetstream.streams import get_stream_info
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON = timedelta(seconds=10)
@@ -154,3 +155,32 @@ async def test_of_many_jobs_all_are_created_or_none(nats_server: NatsServer) -> 
             await shop.jobs.pack.create_many([*good, Parcel(number=1, note="x" * 2_000_000), *good])
 
         assert await stored(shop) == 0
+
+
+async def test_an_error_leaves_whole_batches_in_the_order_of_the_payloads(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        payloads = [Parcel(number=n) for n in range(2_500)]
+        payloads[1_700] = Parcel(number=1_700, note="x" * 2_000_000)
+
+        with pytest.raises(PayloadTooLarge):
+            await shop.jobs.pack.create_many(payloads)
+
+        assert await stored(shop) == 1_000
+
+
+async def test_many_jobs_that_are_no_longer_wanted_end_between_two_batches(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        creating = asyncio.create_task(
+            shop.jobs.pack.create_many(Parcel(number=number) for number in range(10_000))
+        )
+
+        async def has_begun() -> bool:
+            return await stored(shop) != 0
+
+        await eventually(has_begun)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+
+        await shop.jobs.pack.create(Parcel(number=1))  # the server has read everything sent before it
+        assert await stored(shop) in range(1_001, 10_001, 1_000)

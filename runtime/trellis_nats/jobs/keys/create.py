@@ -25,6 +25,7 @@ from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
 from trellis_nats.jobs.keys.reservations import STORE_POLL_SECONDS, Reservations
 from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.states import EventType
+from trellis_nats.jobs.store.event_batches import EventBatches
 from trellis_nats.jobs.store.event_log import EventLog, WriteConflict
 
 __all__ = ["AlreadyStored", "Created", "KeyedCreator", "not_enqueued_error"]
@@ -150,8 +151,8 @@ class KeyedCreator:
                 keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
                 return key, await self._store(keyed, idempotent=idempotent, writer=writer)
 
-    async def create_many(self, events: Sequence[NewEvent]) -> None:
-        """Store jobs in batches of a thousand. Each batch is stored as a whole or not at all.
+    async def create_many(self, events: Sequence[NewEvent], batches: EventBatches) -> None:
+        """Store jobs through `batches`, a thousand at a time. Each batch is stored as a whole or not at all.
 
         All jobs of a batch get their entries before the first one is stored.
 
@@ -166,9 +167,9 @@ class KeyedCreator:
         for event in keyed:
             self._event_log.check_size(event)
         for start in range(0, len(keyed), BATCH_MAX):
-            await self._create_batch(keyed[start : start + BATCH_MAX])
+            await self._create_batch(keyed[start : start + BATCH_MAX], batches)
 
-    async def _create_batch(self, events: Sequence[_KeyedEvent]) -> None:
+    async def _create_batch(self, events: Sequence[_KeyedEvent], batches: EventBatches) -> None:
         results = await bounded_gather(events, self._reserve)
         problem = next((result for result in results if result is not None), None)
         reserved = [event for event, result in zip(events, results, strict=True) if result is None]
@@ -176,7 +177,7 @@ class KeyedCreator:
             await self._undo_all(reserved)
             raise problem
         try:
-            await self._event_log.create_many(events)
+            await batches.create([events])
         except WriteUnknown:
             raise  # the jobs may be stored; if not, the next caller that needs their entries evicts them
         except TransportError:

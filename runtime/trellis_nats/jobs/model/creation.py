@@ -18,7 +18,7 @@ from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
 from trellis_nats.jobs.model.lineage import current_origin
 
-__all__ = ["Creation", "derive_id", "derive_replacement_id", "draft"]
+__all__ = ["Creation", "derive_id", "derive_replacement_id", "draft", "require_payload"]
 
 _ULID_BYTES: Final = 16
 
@@ -86,8 +86,7 @@ def draft(
     Raises:
         ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.
     """
-    if payload.value is None:
-        raise ConfigurationError(f'queue "{queue}": other runtimes cannot work a payload of null')
+    require_payload(payload, queue)
     not_before = _not_before(creation.delay, queue, at)
     deadline = _deadline(default_deadline if creation.deadline is None else creation.deadline, at)
     if deadline is not None and deadline <= (not_before or at):
@@ -112,6 +111,16 @@ def draft(
         lineage=None if origin is None else origin.lineage(),
         at=at,
     )
+
+
+def require_payload(payload: JsonText, queue: str) -> None:
+    """Check that a payload can be worked.
+
+    Raises:
+        ConfigurationError: it is null.
+    """
+    if payload.value is None:
+        raise ConfigurationError(f'queue "{queue}": other runtimes cannot work a payload of null')
 
 
 def _not_before(delay: timedelta | None, queue: str, at: datetime) -> datetime | None:

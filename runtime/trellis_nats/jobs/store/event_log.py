@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.batch import (
-    BATCH_ALREADY_STORED,
-    BATCH_MAX,
-    BATCHES_OFF,
-    BatchMessage,
-    publish_batch,
-    supports_batch,
-)
 from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
 from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
 from trellis_nats._nats.jetstream.streams import (
@@ -27,14 +17,10 @@ from trellis_nats._nats.jetstream.streams import (
     get_last_message,
     get_last_message_from_leader,
 )
-from trellis_nats._nats.link.link import Link
 from trellis_nats._nats.read_budget import AnswerSize
 from trellis_nats._nats.wire.outgoing import encode_publish
-from trellis_nats._support.log_events import LogEvent, log_fields
-from trellis_nats._support.plural import plural
 from trellis_nats._versions import digest_line, digest_of
 from trellis_nats.errors import (
-    ApiError,
     JobError,
     MalformedJobEvent,
     TransportError,
@@ -49,16 +35,12 @@ from trellis_nats.jobs.store.write_fate import WriteFate
 
 __all__ = ["EventLog", "Writable", "WriteConflict"]
 
-_log = logging.getLogger(__name__)
-
 _MESSAGE_ID = "Nats-Msg-Id"
 _TOKEN_BYTES = 12
 """96 random bits distinguish two writers of one event, and a counter the writes of one: random bits for each write would
 take longer than the write."""
 _CONTROLS_BYTES = 512
 """What the headers of a fenced write and the facts of a keyed job add to an event."""
-_OPEN_BATCHES_MAX: Final = 8
-"""A stream accepts 50 open batches, of all processes together."""
 _KNOWN_WITHIN: Final = (0.0, 0.01, 0.05, 0.2, 1.0)
 """Seconds between reads after a refusal. In a cluster, the replica that answers may receive an event a moment later."""
 
@@ -119,9 +101,6 @@ class EventLog:
         self._connection = connection
         self._timeout = timeout
         self._digest_line = digest_line(digest)
-        self._open_batches = asyncio.Semaphore(_OPEN_BATCHES_MAX)
-        self._without_batches: Link | None = None
-        """The link on which the stream refused a batch, because it has none. After a reconnect it is asked again."""
         self._tokens = map(f"{secrets.token_urlsafe(_TOKEN_BYTES)}-{{}}".format, count(1))
 
     @property
@@ -196,7 +175,7 @@ class EventLog:
         expected = ExpectedLast(sequence=0, subject=subject)
         message_id = f"{event.job_id}.created"
         _, is_repeated = await self._publish(event, subject, message_id, expected=expected, writer=writer)
-        earlier = await self._find_stored(event) if is_repeated else None
+        earlier = await self.find_stored(event) if is_repeated else None
         if is_repeated and earlier is None:
             # A job with this idempotency key was created and purged a moment ago: the stream remembers only its id.
             message_id = f"{event.job_id}.created.{next(self._tokens)}"
@@ -214,81 +193,6 @@ class EventLog:
         # Almost every event is far below the limit: those need no exact measure.
         if 2 * (len(data) + len(lines)) > limit_bytes:
             encode_publish(self.subjects.event(event.job_id, event.event_type), data, lines, "", limit_bytes)
-
-    async def create_many(self, events: Sequence[Writable]) -> None:
-        """Store the events that create jobs, in batches of a thousand.
-
-        Where the server and the stream have atomic batches, each batch is stored completely or not at all. Otherwise the
-        events are stored one by one, and an error may leave some of them stored.
-
-        Raises:
-            WriteUnknown: no write was answered; the batch, or some of its events, may be stored.
-            TransportError: NATS did not store them.
-        """
-        for start in range(0, len(events), BATCH_MAX):
-            chunk = events[start : start + BATCH_MAX]
-            if not await self._create_batch(chunk):
-                await self._create_singly(chunk)
-
-    async def _create_singly(self, events: Sequence[Writable]) -> None:
-        results = await asyncio.gather(*map(self.create, events), return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        # An unknown outcome first: the caller must not assume that nothing more is stored.
-        failures.sort(key=lambda failure: not isinstance(failure, WriteUnknown))
-        if failures:
-            raise failures[0]
-
-    async def _create_batch(self, events: Sequence[Writable]) -> bool:
-        """Store events as one batch. Return False when the server or the stream has no batches; nothing was stored."""
-        link = self._connection.link
-        if not supports_batch(self._connection) or (link is not None and link is self._without_batches):
-            return False
-        messages = [
-            BatchMessage(
-                self.subjects.event(event.job_id, event.event_type),
-                event.encode(),
-                event.header_lines() + self._digest_line,
-            )
-            for event in events
-        ]
-        what = f"a batch of {plural(len(events), 'job')}"
-        try:
-            async with self._open_batches:
-                await repeat_write(
-                    lambda: publish_batch(self._connection, messages, timeout=self._timeout), what=what
-                )
-        except (ApiError, RepeatRefused) as refused:
-            err_code = refused.err_code if isinstance(refused, ApiError) else 0
-            if err_code == BATCHES_OFF:
-                self._report_no_batches()
-                return False
-            if err_code != BATCH_ALREADY_STORED and not isinstance(
-                refused, WrongLastSequence | RepeatRefused
-            ):
-                self.writes.fail(refused)
-                raise
-            # The ids are new, so an earlier, unanswered batch was stored.
-            if await self._find_stored(events[-1]) is None:
-                text = (
-                    str(refused)
-                    if isinstance(refused, RepeatRefused)
-                    else f"{what} may have been stored: {refused}"
-                )
-                raise WriteUnknown(text) from refused
-        except TransportError as error:
-            self.writes.fail(error)
-            raise
-        self.writes.succeed()
-        return True
-
-    def _report_no_batches(self) -> None:
-        self._without_batches = self._connection.link
-        _log.warning(
-            "stream %s has no atomic batches: create_many stores jobs one by one, so that an error may leave some of "
-            "them stored; to change that, update the stream with allow_atomic: true, which is safe and can be undone",
-            STREAM,
-            extra=log_fields(LogEvent.BATCHES_OFF, stream=STREAM),
-        )
 
     def new_message_id(self, event: Writable) -> str:
         """Return an id for the message of an event. The stream stores one message for each id."""
@@ -379,7 +283,7 @@ class EventLog:
                 break
         raise WriteConflict(event.job_id, newest, None if own is None else _stored(own))
 
-    async def _find_stored(self, event: Writable) -> StoredEvent | None:
+    async def find_stored(self, event: Writable) -> StoredEvent | None:
         """Return the newest event of this type, if one is stored. In a cluster, a replica may receive it a moment later."""
         for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)

@@ -12,6 +12,7 @@ from trellis_nats.jobs.keys.queue_keys import QueueKeys
 from trellis_nats.jobs.model.payload_reader import PayloadReader
 from trellis_nats.jobs.model.subjects import JobSubjects
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
+from trellis_nats.jobs.store.event_batches import EventBatches
 from trellis_nats.jobs.store.event_log import EventLog
 from trellis_nats.jobs.store.job_reader import JobReader
 from trellis_nats.jobs.store.live_updates import LiveUpdates
@@ -34,6 +35,7 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         result: Codec[ResultT] | None,
         updates: LiveUpdates[UpdateT],
         event_log: EventLog,
+        batches: EventBatches,
         reader: JobReader,
         keys: QueueKeys | None,
         clock: Clock,
@@ -52,6 +54,7 @@ class QueueContext(Generic[PayloadT, ResultT, UpdateT]):
         """None where the queue declares no result."""
         self.updates = updates
         self.event_log = event_log
+        self.batches = batches
         self.reader = reader
         self.keys = keys
         """None for a queue without a concurrency key."""
