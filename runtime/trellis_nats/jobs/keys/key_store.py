@@ -155,9 +155,10 @@ class KeyStore:
         Raises:
             MalformedKeyRecord: the stored value is not a valid record of the key; it is unchanged.
             KeyContended: other writers were faster a hundred times in a row.
-            WriteUnknown: three writes were not answered; the change may be stored.
+            WriteUnknown: a write was not answered, and what followed did not show whether the change is stored.
             TransportError: NATS refused the write, or did not answer.
         """
+        unanswered = list[WriteUnknown]()
         locks = self._locks.get(key.hash)
         if locks is None:
             locks = self._locks[key.hash] = _WriterLocks()
@@ -166,7 +167,14 @@ class KeyStore:
             lock = locks.low_priority if low_priority else locks.high_priority
             await lock.acquire()  # `async with` creates three coroutines
             try:
-                return await self._change(key, reduce, low_priority=low_priority, may_be_new=may_be_new)
+                return await self._change(
+                    key, reduce, unanswered, low_priority=low_priority, may_be_new=may_be_new
+                )
+            except TransportError as error:
+                if not unanswered or isinstance(error, WriteUnknown | KeyContended):
+                    raise
+                text = f'the change of key "{key.display}" may have been stored: {error}'
+                raise WriteUnknown(text) from error
             finally:
                 lock.release()
         finally:
@@ -174,13 +182,20 @@ class KeyStore:
             if not locks.users:
                 del self._locks[key.hash]
 
-    async def _change(self, key: JobKey, reduce: Reducer[T], *, low_priority: bool, may_be_new: bool) -> T:
+    async def _change(
+        self,
+        key: JobKey,
+        reduce: Reducer[T],
+        unanswered: list[WriteUnknown],
+        *,
+        low_priority: bool,
+        may_be_new: bool,
+    ) -> T:
         name = self._name(key)
         stored = self._remembered.pop(key.hash, None)
         is_guess = stored is None and may_be_new and self._last_was_new
         stored = _Stored(self._empty(key), 0) if is_guess else stored
         pauses: Backoff | None = None
-        unknown = 0
         leader = False
         for _ in range(_ATTEMPTS_MAX):
             if stored is None:
@@ -205,10 +220,10 @@ class KeyStore:
                     _PAUSE_FIRST, _LOW_PRIORITY_PAUSE_LONGEST if low_priority else _PAUSE_LONGEST
                 )
                 await asyncio.sleep(pauses.next().total_seconds())
-            except WriteUnknown:
+            except WriteUnknown as error:
                 stored, leader = None, True
-                unknown += 1
-                if unknown == _UNKNOWN_MAX:
+                unanswered.append(error)
+                if len(unanswered) == _UNKNOWN_MAX:
                     raise
             else:
                 self._remember(key, written, revision)

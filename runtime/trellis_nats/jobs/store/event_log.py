@@ -168,7 +168,7 @@ class EventLog:
 
         Raises:
             WriteConflict: the job exists.
-            WriteUnknown: no write was answered; the job may be stored.
+            WriteUnknown: no write was answered, or what is stored cannot be read; the job may be stored.
             TransportError: NATS did not store it.
         """
         subject = self.subjects.event(event.job_id, event.event_type)
@@ -254,8 +254,9 @@ class EventLog:
             after = 0 if expected is None else expected.sequence
             try:
                 return await self._find_own(event, message_id, after), True
-            except TransportError as error:
-                if isinstance(refused, WrongLastSequence):
+            except (TransportError, WriteConflict) as error:
+                is_certain = isinstance(refused, WrongLastSequence)
+                if is_certain or (isinstance(error, WriteConflict) and error.newest is not None):
                     raise
                 raise WriteUnknown(f'"{subject}" may have been stored: {error}') from error
         except TransportError as error:
@@ -284,10 +285,22 @@ class EventLog:
         raise WriteConflict(event.job_id, newest, None if own is None else _stored(own))
 
     async def find_stored(self, event: Writable) -> StoredEvent | None:
-        """Return the newest event of this type, if one is stored. In a cluster, a replica may receive it a moment later."""
+        """After a write that may be stored, return the newest event of its type, if one is stored.
+
+        Raises:
+            MalformedJobEvent: the stored message is not a lifecycle event.
+            WriteUnknown: it cannot be read.
+        """
+        # In a cluster, a replica may receive it a moment later.
         for pause in _KNOWN_WITHIN if self._connection.server_count > 1 else (0.0,):
             await asyncio.sleep(pause)
-            if (found := await self.newest_of(event.job_id, event.event_type)) is not None:
+            try:
+                found = await self.newest_of(event.job_id, event.event_type)
+            except MalformedJobEvent:
+                raise
+            except TransportError as error:
+                raise WriteUnknown(f"job {event.job_id} may have been stored: {error}") from error
+            if found is not None:
                 return found
         return None
 

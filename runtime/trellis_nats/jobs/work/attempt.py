@@ -111,19 +111,23 @@ class Attempt:
             raise JobError(f"{what}: attempt {self.tries} is over, and another worker may run the job")
 
     async def begin(self, started: NewEvent, *, grace_over: asyncio.Event) -> None:
-        """Write `started`, and repeat the write while its outcome is unknown: giving up now could consume the attempt.
+        """Write `started`. Once it may be stored, repeat the write until it is: giving up could consume the attempt.
 
         Raises:
             WriteConflict: another writer was first.
             WriteUnknown: the grace period is over, and `started` may be stored.
             TransportError: NATS did not take it.
         """
+        is_unknown = False
         while True:
             try:
                 await self._write_own(started)
-            except WriteUnknown as error:
-                if grace_over.is_set():
+            except TransportError as error:
+                is_unknown = is_unknown or isinstance(error, WriteUnknown)
+                if not is_unknown:
                     raise
+                if grace_over.is_set():
+                    raise WriteUnknown(f"started may have been stored: {error}") from error
                 _log.warning(
                     "job %s: cannot tell whether started is stored; writing it again: %s",
                     self.identity.job_id,
