@@ -257,6 +257,8 @@ class LogEvent(StrEnum):
     """`python -m trellis_nats.run` has started a process."""
     PROCESS_ENDED = "process_ended"
     """A process of `python -m trellis_nats.run` has ended; it is started again unless the group stops."""
+    PROGRAM_NOT_LOADED = "program_not_loaded"
+    """The first process of `python -m trellis_nats.run` imports the program for long, or the program runs while it is imported."""
     GROUP_PROBED = "group_probed"
     """`python -m trellis_nats.run` answers the probes of all its processes on the address that the text names."""
     GROUP_STOPS = "group_stops"

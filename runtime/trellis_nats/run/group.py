@@ -21,6 +21,8 @@ __all__ = ["ProcessGroup"]
 _log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_LOAD_LONG: Final = 10.0
+"""Seconds after which an import is likely to be one that does not end."""
 _EFFECTS: Final = ("stop", "end their grace periods", "are killed")
 """What processes do at the first, the second and the third signal."""
 _ENDED_WELL: Final = (0, -signal.SIGTERM)
@@ -63,6 +65,7 @@ class ProcessGroup:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.call_later(_LOAD_LONG, self._warn_of_long_load)
         async with self._listeners, self._tasks:
             self._tasks.create_task(self.slots[0].keep())
         return self._exit_code
@@ -107,6 +110,15 @@ class ProcessGroup:
             text = "the first process %s before the program was loaded: no other one is started"
             _log.error(text, slot.problem, extra=log_fields(LogEvent.GROUP_FAILED))
             self._fail(slot.exit_code if slot.exit_code == one_process.NOT_FOUND else 1)
+
+    def _warn_of_long_load(self) -> None:
+        if not self._has_loaded and not self._stopping.is_set():
+            _log.warning(
+                "the program is not imported after %g s, and no other process starts before. If it runs as it is "
+                'imported, put its last lines under `if __name__ == "__main__":`',
+                _LOAD_LONG,
+                extra=log_fields(LogEvent.PROGRAM_NOT_LOADED),
+            )
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._received += 1

@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 from pydantic_core import from_json
 from trellis_nats.health.listener import serve_probes
-from trellis_nats.run import group_health
+from trellis_nats.run import group, group_health
 from trellis_nats.run.group import ProcessGroup
 from trellis_nats.run.one_process import FunctionNotFound, find_function
 from trellis_nats.testing import LogEvent, LogSignals
@@ -33,6 +33,7 @@ def on_term(*_):
     if does == "ends": sys.exit(0)
     if does == "ends badly": sys.exit(3)
 if does == "is missing": sys.exit(2)
+if does == "runs as it is imported": signal.pause()
 signal.signal(signal.SIGTERM, on_term)
 tell("loaded")
 if does == "crashes": sys.exit(3)
@@ -73,13 +74,13 @@ async def running(
     folder: Path, does: str, *health: str, count: int = 2, kill_after: float | None = None
 ) -> AsyncGenerator[Group]:
     """Run a group until the end of the block; processes that still run then are killed."""
-    group = Group(folder, does, *health, count=count, kill_after=kill_after)
+    grouped = Group(folder, does, *health, count=count, kill_after=kill_after)
     try:
-        yield group
+        yield grouped
     finally:
-        while not group.exit_code.done():
+        while not grouped.exit_code.done():
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait((group.exit_code,), timeout=0.2)
+            await asyncio.wait((grouped.exit_code,), timeout=0.2)
 
 
 def terminate() -> None:
@@ -87,73 +88,73 @@ def terminate() -> None:
 
 
 async def test_a_signal_reaches_all_processes_once(tmp_path: Path) -> None:
-    async with running(tmp_path, "ends", count=3) as group:
-        await group.all_said("runs", count=3)
+    async with running(tmp_path, "ends", count=3) as grouped:
+        await grouped.all_said("runs", count=3)
         terminate()
 
-        assert await group.exit_code == 0
-    assert group.said() == [["runs", "TERM"]] * 3
+        assert await grouped.exit_code == 0
+    assert grouped.said() == [["runs", "TERM"]] * 3
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 async def test_the_second_signal_is_passed_on_and_the_third_kills(
     tmp_path: Path, which: signal.Signals
 ) -> None:
-    async with running(tmp_path, "stays") as group:
-        await group.all_said("runs")
+    async with running(tmp_path, "stays") as grouped:
+        await grouped.all_said("runs")
         os.kill(os.getpid(), which)
-        await group.all_said("runs", "TERM")
+        await grouped.all_said("runs", "TERM")
         os.kill(os.getpid(), which)
-        await group.all_said("runs", "TERM", "TERM")
+        await grouped.all_said("runs", "TERM", "TERM")
         os.kill(os.getpid(), which)
 
-        assert await group.exit_code == 1
+        assert await grouped.exit_code == 1
 
 
 async def test_what_still_runs_after_the_limit_is_killed(tmp_path: Path) -> None:
-    async with running(tmp_path, "stays", kill_after=0.3) as group:
-        await group.all_said("runs")
+    async with running(tmp_path, "stays", kill_after=0.3) as grouped:
+        await grouped.all_said("runs")
         terminate()
 
-        assert await group.exit_code == 1
-    assert group.said() == [["runs", "TERM"]] * 2
+        assert await grouped.exit_code == 1
+    assert grouped.said() == [["runs", "TERM"]] * 2
 
 
 async def test_a_process_that_stops_badly_is_the_exit_code_of_the_group(tmp_path: Path) -> None:
-    async with running(tmp_path, "ends badly") as group:
-        await group.all_said("runs")
+    async with running(tmp_path, "ends badly") as grouped:
+        await grouped.all_said("runs")
         terminate()
 
-        assert await group.exit_code == 1
+        assert await grouped.exit_code == 1
 
 
 async def test_a_process_that_dies_is_started_again_and_the_others_run_on(
     tmp_path: Path, log_signals: LogSignals
 ) -> None:
-    async with running(tmp_path, "ends") as group:
-        await group.all_said("runs")
-        killed, other = (slot.pid for slot in group.group.slots)
+    async with running(tmp_path, "ends") as grouped:
+        await grouped.all_said("runs")
+        killed, other = (slot.pid for slot in grouped.group.slots)
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
         record = await log_signals.wait_for(LogEvent.PROCESS_ENDED)
-        await eventually(lambda: group.said() == [["runs", "runs"], ["runs"]])
+        await eventually(lambda: grouped.said() == [["runs", "runs"], ["runs"]])
 
         assert record.getMessage() == f"process 1 (pid {killed}) was ended by SIGKILL; it starts again in 1 s"
-        assert group.group.slots[1].pid == other
-        assert group.group.slots[0].pid not in (None, killed)
+        assert grouped.group.slots[1].pid == other
+        assert grouped.group.slots[0].pid not in (None, killed)
         terminate()
-        assert await group.exit_code == 0
+        assert await grouped.exit_code == 0
 
 
 async def test_the_waits_of_a_process_that_dies_again_and_again_grow(
     tmp_path: Path, log_signals: LogSignals
 ) -> None:
-    async with running(tmp_path, "crashes", count=1) as group:
+    async with running(tmp_path, "crashes", count=1) as grouped:
         await log_signals.wait_for(LogEvent.PROCESS_ENDED, count=2)
         texts = [record.getMessage() for record in log_signals.of(LogEvent.PROCESS_ENDED)]
         terminate()
 
-        assert await group.exit_code == 0
+        assert await grouped.exit_code == 0
     assert [text.rpartition(") ")[2] for text in texts] == [
         "ended with code 3; it starts again in 1 s",
         "ended with code 3; it starts again in 2 s",
@@ -163,11 +164,21 @@ async def test_the_waits_of_a_process_that_dies_again_and_again_grow(
 async def test_a_program_that_cannot_be_loaded_is_started_once(
     tmp_path: Path, log_signals: LogSignals
 ) -> None:
-    async with running(tmp_path, "is missing", count=3) as group:
-        assert await group.exit_code == 2
+    async with running(tmp_path, "is missing", count=3) as grouped:
+        assert await grouped.exit_code == 2
     record = await log_signals.wait_for(LogEvent.GROUP_FAILED)
     assert "ended with code 2 before the program was loaded: no other one is started" in record.getMessage()
-    assert len(group.said()) == 1
+    assert len(grouped.said()) == 1
+
+
+async def test_a_program_that_runs_while_it_is_imported_is_warned_of(
+    tmp_path: Path, log_signals: LogSignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_LOAD_LONG", 0.1)
+    async with running(tmp_path, "runs as it is imported"):
+        record = await log_signals.wait_for(LogEvent.PROGRAM_NOT_LOADED)
+
+    assert 'under `if __name__ == "__main__":`' in record.getMessage()
 
 
 async def test_a_command_that_does_not_exist_ends_the_group(log_signals: LogSignals) -> None:
@@ -200,14 +211,14 @@ async def test_the_group_is_ready_when_every_process_is(tmp_path: Path, log_sign
     async with (
         serve_probes(Probed(ready=True), "0") as one,
         serve_probes(second, "0") as two,
-        running(tmp_path, "ends", one, two) as group,
+        running(tmp_path, "ends", one, two) as grouped,
     ):
         address = await probed_address(log_signals)
-        await group.all_said("runs")
+        await grouped.all_said("runs")
         before = await eventually(lambda: probe(address, "/readyz"))
         second.report = {"status": "healthy", "ready": True}
         after, alive = await probe(address, "/readyz"), await probe(address, "/livez")
-        pids = [slot.pid for slot in group.group.slots]
+        pids = [slot.pid for slot in grouped.group.slots]
 
     assert (before.status, after.status, alive.status) == (503, 200, 200)
     report = from_json(before.body)
@@ -230,10 +241,10 @@ async def test_the_group_is_not_alive_when_a_process_does_not_answer(
     async with (
         serve_probes(Probed(ready=True), "0") as one,
         listening(silent) as port,
-        running(tmp_path, "ends", one, f"127.0.0.1:{port}") as group,
+        running(tmp_path, "ends", one, f"127.0.0.1:{port}") as grouped,
     ):
         address = await probed_address(log_signals)
-        await group.all_said("runs")
+        await grouped.all_said("runs")
         await eventually(lambda: is_dead(address))
         report = from_json((await probe(address, "/readyz")).body)
 
@@ -250,11 +261,11 @@ async def test_the_group_is_alive_while_a_process_starts_again(
     async with (
         serve_probes(Probed(ready=True), "0") as one,
         serve_probes(Probed(ready=True), "0") as two,
-        running(tmp_path, "ends", one, two) as group,
+        running(tmp_path, "ends", one, two) as grouped,
     ):
         address = await probed_address(log_signals)
-        await group.all_said("runs")
-        killed = group.group.slots[1].pid
+        await grouped.all_said("runs")
+        killed = grouped.group.slots[1].pid
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
         await log_signals.wait_for(LogEvent.PROCESS_ENDED)
