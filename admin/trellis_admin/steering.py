@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,8 +12,9 @@ from trellis_nats import ConfigurationError
 from trellis_nats.errors import JobNotFound
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions.job_actions import ActionDone, job_actions
-from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
+from trellis_nats.jobs.actions.replacement import EditedPayload, Replacements, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
+from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.pause import PauseResult, ResumeResult, pause_queue, resume_queue
 from trellis_nats.jobs.stacks import JobStack, read_stack
 
@@ -29,6 +30,8 @@ _DONE: Final = {
     Action.RETRY: "retried",
     Action.REPLAY: "replayed",
     Action.DISMISS: "dismissed",
+    Action.EDIT: "replayed with an edited payload",
+    Action.RECREATE: "created again",
 }
 
 
@@ -131,21 +134,16 @@ class Steering:
         """
         place = await self._place(job, seen)
         contract = self._contract_of(place, "an edited payload is checked against the contract of its queue")
-        text = contract.validate(place.prefix, payload)
-        target = _target(place)
-        async with self.session.audit.action(Kind.JOB, Action.EDIT, target, reason=reason) as audited:
-            connection = self.session.connection
-            creator = contract.creator(connection, place.prefix)
-            created = await replacements(connection, place.prefix, creator=creator).replay(
-                place.id,
-                EditedPayload(text, contract.digest),
-                self._by(reason),
-                request_id=request_id or new_id(),
-                seen=place.seen,
-                deadline=deadline,
-            )
-            audited.done(f"replayed with an edited payload as job {created}", job=created)
-        return created
+        edited = EditedPayload(contract.validate(place.prefix, payload), contract.digest)
+        return await self._replace(
+            Action.EDIT,
+            place,
+            contract,
+            reason,
+            lambda known, by: known.replay(
+                place.id, edited, by, request_id=request_id or new_id(), seen=place.seen, deadline=deadline
+            ),
+        )
 
     async def recreate(
         self,
@@ -178,19 +176,15 @@ class Steering:
         """
         place = await self._place(job, seen)
         contract = self._contract_of(place, "the contract of a queue has the limits of its concurrency keys")
-        target = _target(place)
-        async with self.session.audit.action(Kind.JOB, Action.RECREATE, target, reason=reason) as audited:
-            connection = self.session.connection
-            creator = contract.creator(connection, place.prefix)
-            created = await replacements(connection, place.prefix, creator=creator).recreate(
-                place.id,
-                self._by(reason),
-                request_id=request_id or new_id(),
-                seen=place.seen,
-                deadline=deadline,
-            )
-            audited.done(f"created again as job {created}", job=created)
-        return created
+        return await self._replace(
+            Action.RECREATE,
+            place,
+            contract,
+            reason,
+            lambda known, by: known.recreate(
+                place.id, by, request_id=request_id or new_id(), seen=place.seen, deadline=deadline
+            ),
+        )
 
     async def reveal(self, job: JobTarget, *, reason: str | None = None) -> Revealed:
         """Return the payload, the result and the checkpoints of a job. The audit log has who saw them, before they are read.
@@ -301,6 +295,22 @@ class Steering:
                     done = await actions.dismiss(place.id, by, seen=place.seen)
             audited.done(f"{_DONE[action]}; it was {done.previous}", sequence=done.sequence)
         return done
+
+    async def _replace(
+        self,
+        action: Action,
+        place: JobPlace,
+        contract: PayloadContract,
+        reason: str | None,
+        create: Callable[[Replacements, AdminAction], Awaitable[StoredEvent]],
+    ) -> str:
+        """Create a job instead of another one, and return its id."""
+        async with self.session.audit.action(Kind.JOB, action, _target(place), reason=reason) as audited:
+            connection = self.session.connection
+            known = replacements(connection, place.prefix, creator=contract.creator(connection, place.prefix))
+            created = (await create(known, self._by(reason))).event.job_id
+            audited.done(f"{_DONE[action]} as job {created}", job=created)
+        return created
 
     async def _place(self, job: JobTarget, seen: int | None) -> JobPlace:
         place = await self.session.find(job)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from pydantic import JsonValue
-from trellis_nats import TrellisError
+from trellis_nats import ConfigurationError, TrellisError
 from trellis_nats._nats.jetstream.streams import get_next_message_from_leader
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.plural import plural
@@ -46,6 +46,7 @@ _DONE: Final = {
     BulkAction.RETRY: "retried",
     BulkAction.REPLAY: "replayed",
     BulkAction.DISMISS: "dismissed",
+    BulkAction.RECREATE: "created again",
 }
 _PRUNE_EVERY: Final = 24 * 3_600.0
 """Seconds between two looks for the records of old bulk actions."""
@@ -95,7 +96,7 @@ class BulkActions:
         """Count what a bulk action would do, without doing it.
 
         Args:
-            action: `cancel`, `retry`, `replay` or `dismiss`.
+            action: `cancel`, `retry`, `replay`, `dismiss` or `recreate`.
             query: which jobs; those whose state the action does not take are left out.
             at: the sequence at which the caller has looked at them; None for now. Later changes are not selected.
             seen_count: how many the caller saw then: the dry run says how many have changed since.
@@ -103,8 +104,10 @@ class BulkActions:
         Raises:
             FilterProblem: the filter cannot be read.
             BulkProblem: it asks only for states that the action does not take.
+            ConfigurationError: as `start`: jobs are to be created again, and no contract is known (`contract` of `connect`).
             TransportError: the server did not answer.
         """
+        self._require_contract(BulkAction(action))
         return await plan_bulk(
             self.session, BulkAction(action), query, at=at, seen_count=seen_count, contract=self.contract
         )
@@ -133,9 +136,8 @@ class BulkActions:
             AdminResourceMissing: the account may not store the audit log or the record.
             TransportError: the server did not answer.
         """
-        changes.check_rate(rate)
-        if begin_with is not None and begin_with < 1:
-            raise BulkProblem(f"a bulk action begins with at least one job, not {begin_with}")
+        self._require_contract(plan.action)
+        changes.check_pace(rate, begin_with)
         now_selected = await plan_bulk(self.session, plan.action, plan.filter, at=plan.at)
         if confirm != now_selected.count:
             raise CountDiffers(plan.action, confirmed=confirm, count=now_selected.count)
@@ -144,6 +146,7 @@ class BulkActions:
                 f"no job matches {plan.filter.text or 'the filter'}: there is nothing to {plan.action}"
             )
         audit = self.session.audit
+        first = begin_with if begin_with is not None and begin_with < confirm else None
         record = BulkRecord(
             id=new_id(),
             action=plan.action,
@@ -155,11 +158,11 @@ class BulkActions:
             source=audit.source,
             reason=clean_text(reason or ""),
             created_at=now(),
-            begin_with=begin_with if begin_with is not None and begin_with < confirm else None,
+            begin_with=first,
             rate=rate,
             dry_run=plan.dry_run.counts,
             contract=self.contract.digest if self.contract is not None and plan.action.sends else "",
-            limit=begin_with if begin_with is not None and begin_with < confirm else None,
+            limit=first,
             counted_to=plan.at,
         )
         await audit.store(audit_record(record))
@@ -288,6 +291,13 @@ class BulkActions:
         finally:
             pruning.cancel()
             await serving.stop()
+
+    def _require_contract(self, action: BulkAction) -> None:
+        if action is BulkAction.RECREATE and self.contract is None:
+            raise ConfigurationError(
+                "the contract of a queue has the limits of its concurrency keys, and no contract is known: name a generated "
+                "package (`--contract PACKAGE`, in Python `contract=`)"
+            )
 
     def _knows_contract(self, record: BulkRecord) -> bool:
         """Return whether this process may send the jobs of a bulk action: without its contract, it cannot check them."""

@@ -28,6 +28,7 @@ __all__ = [
     "abort",
     "advance",
     "change_rate",
+    "check_pace",
     "check_rate",
     "correct",
     "dies_too_often",
@@ -115,6 +116,17 @@ def check_rate(rate: float | None) -> float | None:
             f"a rate of {rate:g} jobs a second is not possible: use more than 0 and at most {RATE_MAX:g}"
         )
     return rate
+
+
+def check_pace(rate: float | None, begin_with: int | None) -> None:
+    """Check how fast a bulk action begins, and with how many jobs.
+
+    Raises:
+        BulkProblem: a number is out of range.
+    """
+    check_rate(rate)
+    if begin_with is not None and begin_with < 1:
+        raise BulkProblem(f"a bulk action begins with at least one job, not {begin_with}")
 
 
 def abort(record: BulkRecord, note: str, at: datetime) -> BulkRecord:

@@ -18,7 +18,7 @@ from trellis_nats.jobs.model.event import instant
 from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.record import BulkAction, DryCounts
 from trellis_admin.bulk.runner import Selected
-from trellis_admin.bulk.world import ALLOWED, read_opening
+from trellis_admin.bulk.world import ALLOWED, read_opening, refuse_unknown, still_to_do
 from trellis_admin.payloads import PayloadContract
 from trellis_admin.queries import (
     JobFilter,
@@ -33,9 +33,7 @@ from trellis_admin.session import Session
 
 __all__ = ["BulkPlan", "DryRun", "Refusal", "plan_bulk", "select_jobs"]
 
-_STALE: Final = (
-    "a stale job does not run again: `trellis jobs recreate ID` creates a new one with its payload"
-)
+_STALE: Final = "a stale job does not run again: `trellis jobs recreate` creates a new one with its payload"
 _CHECKED_MAX: Final = 2_000
 _SECONDS: Final = 10.0
 _PAGE: Final = 256
@@ -140,8 +138,11 @@ async def plan_bulk(
     await session.catch_up()
     newest = (await session.ask(read_status)).at
     selection = Selection(wanted, newest if at is None else min(at, newest))
-    count = await session.ask(count_targets, selection)
-    expired = await session.ask(count_targets, selection, overdue_at=began) if action.sends else 0
+    condition = still_to_do(action)
+    count = await session.ask(count_targets, selection, condition=condition)
+    expired = 0
+    if action.sends:
+        expired = await session.ask(count_targets, selection, overdue_at=began, condition=condition)
     changed = 0 if seen_count is None else max(0, seen_count - count)
     if contract is None or not action.sends:
         dry_run = DryRun(
@@ -153,12 +154,13 @@ async def plan_bulk(
             is_complete=True,
         )
     else:
-        dry_run = await _check_payloads(session, selection, contract, count, expired, changed)
+        dry_run = await _check_payloads(session, action, selection, contract, count, expired, changed)
     return BulkPlan(action=action, filter=wanted, at=selection.at, count=count, dry_run=dry_run)
 
 
 async def _check_payloads(
     session: Session,
+    action: BulkAction,
     selection: Selection,
     contract: PayloadContract,
     count: int,
@@ -171,11 +173,13 @@ async def _check_payloads(
     examples: dict[str, list[str]] = {}
     while checked < _CHECKED_MAX and monotonic() < due:
         limit = min(_PAGE, _CHECKED_MAX - checked)
-        targets = await session.ask(select_targets, selection, after=after, limit=limit)
+        targets = await session.ask(
+            select_targets, selection, after=after, limit=limit, condition=still_to_do(action)
+        )
         if not targets:
             break
         jobs = [Selected(target.prefix, target.id, target.state_sequence) for target in targets]
-        judged = await bounded_gather(jobs, partial(_judge, session, contract))
+        judged = await bounded_gather(jobs, partial(_judge, session, action, contract))
         for job, why in zip(jobs, judged, strict=True):
             if why is _Expired.PASSED:
                 late += 1
@@ -203,8 +207,12 @@ class _Expired(Enum):
     PASSED = auto()
 
 
-async def _judge(session: Session, contract: PayloadContract, job: Selected) -> str | _Expired | None:
+async def _judge(
+    session: Session, action: BulkAction, contract: PayloadContract, job: Selected
+) -> str | _Expired | None:
     """Return why a job would be refused; None if it would not."""
+    if not contract.has_queue(job.prefix) and (why := refuse_unknown(action, contract, job)) is not None:
+        return why
     try:
         opened = await read_opening(session, job)
     except MalformedJobEvent as problem:

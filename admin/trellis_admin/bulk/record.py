@@ -44,11 +44,12 @@ class BulkAction(StrEnum):
     RETRY = "retry"
     REPLAY = "replay"
     DISMISS = "dismiss"
+    RECREATE = "recreate"
 
     @property
     def sends(self) -> bool:
         """Whether jobs begin again, so that they can die again."""
-        return self in {BulkAction.RETRY, BulkAction.REPLAY}
+        return self in {BulkAction.RETRY, BulkAction.REPLAY, BulkAction.RECREATE}
 
 
 class BulkState(StrEnum):

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats.clock import now
-from trellis_nats.errors import NotConnected, RequestTimeout, TransportError, WriteUnknown
+from trellis_nats.errors import KeyContended, NotConnected, RequestTimeout, TransportError, WriteUnknown
 
 from trellis_admin.bulk import changes
 from trellis_admin.bulk.changes import Handled
@@ -35,7 +35,7 @@ _CATCH_UP: Final = 1.0
 _PAUSE: Final = 0.5
 """Seconds before what NATS did not answer is repeated."""
 T = TypeVar("T")
-_TRANSIENT: Final = (WriteUnknown, RequestTimeout, NotConnected)
+_TRANSIENT: Final = (WriteUnknown, RequestTimeout, NotConnected, KeyContended)
 
 
 class Selected(NamedTuple):

@@ -16,11 +16,15 @@ from trellis_nats._nats.jetstream.streams import (
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import (
     ActionRefused,
+    InvalidPayload,
+    JobNotEnqueued,
     JobNotFound,
     MalformedJobEvent,
+    MalformedKeyRecord,
     PayloadTooLarge,
 )
 from trellis_nats.jobs.actions.job_actions import ActionDone, JobActions, job_actions
+from trellis_nats.jobs.actions.replacement import Replacements, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
 from trellis_nats.jobs.model.copied_event import StoredText
 from trellis_nats.jobs.model.event import LifecycleEvent
@@ -32,16 +36,32 @@ from trellis_admin.audit_log import Action, AuditRecord, Kind, Outcome, Phase
 from trellis_admin.bulk.record import BulkAction, BulkRecord, BulkState, Outcomes
 from trellis_admin.bulk.runner import Acted, Fate, Selected
 from trellis_admin.payloads import PayloadContract
-from trellis_admin.queries import Selection, count_bulk_states, parse_filter, select_targets
+from trellis_admin.queries import (
+    NOT_RECREATED,
+    Selection,
+    count_bulk_states,
+    parse_filter,
+    select_targets,
+)
+from trellis_admin.queries.compiling import ALL, Condition
 from trellis_admin.session import Session
 
-__all__ = ["AGAIN", "ALLOWED", "JobsWorld", "audit_record", "read_opening"]
+__all__ = [
+    "AGAIN",
+    "ALLOWED",
+    "JobsWorld",
+    "audit_record",
+    "read_opening",
+    "refuse_unknown",
+    "still_to_do",
+]
 
 ALLOWED: Final = {
     BulkAction.CANCEL: (JobState.PENDING, JobState.RETRY, JobState.ACTIVE),
     BulkAction.RETRY: (JobState.FAILED,),
     BulkAction.REPLAY: (JobState.DEAD,),
     BulkAction.DISMISS: (JobState.DEAD,),
+    BulkAction.RECREATE: (JobState.STALE,),
 }
 """The states of the jobs that each action takes."""
 AGAIN: Final = frozenset({JobState.DEAD, JobState.FAILED})
@@ -52,8 +72,11 @@ _EVENTS: Final = {
     BulkAction.RETRY: EventType.RETRIED,
     BulkAction.REPLAY: EventType.RETRIED,
     BulkAction.DISMISS: EventType.DISMISSED,
+    BulkAction.RECREATE: EventType.CREATED,
 }
 _CHANGED: Final = ("changed", "state")
+_OF_ONE_JOB: Final = (MalformedJobEvent, PayloadTooLarge, JobNotEnqueued, InvalidPayload, MalformedKeyRecord)
+"""Errors that say nothing about the other jobs."""
 _TIMEOUT: Final = timedelta(seconds=5)
 
 
@@ -65,6 +88,7 @@ class JobsWorld:
     contract: PayloadContract | None
     """Payloads that its workers would refuse are not sent; None where it is not known."""
     _actions: dict[str, JobActions] = field(default_factory=dict[str, JobActions])
+    _replacements: dict[str, Replacements] = field(default_factory=dict[str, Replacements])
 
     async def find_roll_back(self, record: BulkRecord) -> str | None:
         """Return why the selection means other jobs than it did: sequences were used again for other messages."""
@@ -92,7 +116,13 @@ class JobsWorld:
         """Return the next jobs of the selection, by the projection as of now."""
         await self.session.catch_up()
         selection = Selection(parse_filter(record.filter, record.created_at), record.at)
-        targets = await self.session.ask(select_targets, selection, after=record.cursor, limit=limit)
+        targets = await self.session.ask(
+            select_targets,
+            selection,
+            after=record.cursor,
+            limit=limit,
+            condition=still_to_do(record.action),
+        )
         return [Selected(target.prefix, target.id, target.state_sequence) for target in targets]
 
     async def act(self, record: BulkRecord, job: Selected) -> Acted:
@@ -101,6 +131,8 @@ class JobsWorld:
             why = await self._refuse(record, job)
             if why is not None:
                 return Acted(Fate.REFUSED, reason=why)
+            if record.action is BulkAction.RECREATE:
+                return await self._recreate(record, job)
             done = await self._act(record, job)
         except ActionRefused as refused:
             own = await self._find_own(record, job)
@@ -109,7 +141,7 @@ class JobsWorld:
             return Acted(Fate.CHANGED if refused.why in _CHANGED else Fate.REFUSED, reason=str(refused))
         except JobNotFound as missing:
             return Acted(Fate.CHANGED, reason=str(missing))
-        except (MalformedJobEvent, PayloadTooLarge) as problem:
+        except _OF_ONE_JOB as problem:
             return Acted(Fate.REFUSED, reason=str(problem))
         return Acted(Fate.SENT, done.sequence)
 
@@ -144,19 +176,32 @@ class JobsWorld:
         )
 
     async def _refuse(self, record: BulkRecord, job: Selected) -> str | None:
-        """Return why the workers of the contract would refuse the payload of a job."""
-        if self.contract is None or not record.action.sends or not self.contract.has_queue(job.prefix):
+        """Return why the contract does not allow to send a job."""
+        if self.contract is None or not record.action.sends:
             return None
+        if not self.contract.has_queue(job.prefix):
+            return refuse_unknown(record.action, self.contract, job)
         opened = await read_opening(self.session, job)
         return None if opened is None else self.contract.refuse(job.prefix, opened.text, opened.stored.digest)
+
+    async def _recreate(self, record: BulkRecord, job: Selected) -> Acted:
+        """Create a stale job again. The bulk action is the request, so that there is one new job, however often it is asked for."""
+        known = self._replacements.get(job.prefix)
+        if known is None:
+            creator = (
+                None if self.contract is None else self.contract.creator(self.session.connection, job.prefix)
+            )
+            known = self._replacements[job.prefix] = replacements(
+                self.session.connection, job.prefix, creator=creator
+            )
+        created = await known.recreate(job.job_id, _by(record), request_id=record.id, seen=job.state_sequence)
+        return Acted(Fate.OURS, created.sequence)
 
     async def _act(self, record: BulkRecord, job: Selected) -> ActionDone:
         actions = self._actions.get(job.prefix)
         if actions is None:
             actions = self._actions[job.prefix] = job_actions(self.session.connection, job.prefix)
-        by = AdminAction(
-            actor=record.actor, reason=record.reason or None, source=record.source, bulk_id=record.id
-        )
+        by = _by(record)
         match record.action:
             case BulkAction.CANCEL:
                 return await actions.cancel(job.job_id, by, seen=job.state_sequence)
@@ -164,7 +209,7 @@ class JobsWorld:
                 return await actions.retry(job.job_id, by, seen=job.state_sequence)
             case BulkAction.REPLAY:
                 return await actions.replay(job.job_id, by, seen=job.state_sequence)
-            case BulkAction.DISMISS:
+            case _:
                 return await actions.dismiss(job.job_id, by, seen=job.state_sequence)
 
     async def _find_own(self, record: BulkRecord, job: Selected) -> int | None:
@@ -172,6 +217,18 @@ class JobsWorld:
         subject = JobSubjects(job.prefix).event(job.job_id, _EVENTS[record.action])
         stored = await get_last_message(self.session.connection, STREAM, subject)
         return stored.sequence if stored is not None and _is_own(record, stored.data) else None
+
+
+def still_to_do(action: BulkAction) -> Condition:
+    """Return what jobs fulfil, in addition to the selection, that an action has still to act upon: a stale job stays stale."""
+    return NOT_RECREATED if action is BulkAction.RECREATE else ALL
+
+
+def refuse_unknown(action: BulkAction, contract: PayloadContract, job: Selected) -> str | None:
+    """Return why a job is refused whose queue the contract does not have; None if the action does not need that."""
+    if action is not BulkAction.RECREATE:
+        return None
+    return f"contract {contract.digest[:8]} does not have its queue, {job.prefix}, and so not the limits of its key"
 
 
 async def read_opening(session: Session, job: Selected) -> StoredText | None:
@@ -198,6 +255,12 @@ def audit_record(record: BulkRecord) -> AuditRecord:
         target={"filter": record.filter, "at": record.at, "count": record.count},
         reason=record.reason,
         at=record.created_at,
+    )
+
+
+def _by(record: BulkRecord) -> AdminAction:
+    return AdminAction(
+        actor=record.actor, reason=record.reason or None, source=record.source, bulk_id=record.id
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 Action = Literal["cancel", "retry", "replay", "dismiss"]
+"""What is done to a job itself."""
 
 Ids = Annotated[
     list[str] | None,
@@ -76,7 +77,13 @@ BeginWith = Annotated[
 ]
 AllAtOnce = Annotated[bool, typer.Option("--all-at-once", help="Do not wait after the first jobs.")]
 
-_PAST = {"cancel": "cancelled", "retry": "retried", "replay": "replayed", "dismiss": "dismissed"}
+_PAST = {
+    "cancel": "cancelled",
+    "retry": "retried",
+    "replay": "replayed",
+    "dismiss": "dismissed",
+    "recreate": "created again",
+}
 
 
 def require_one(ids: list[str] | None, matching: str | None, group: str | None = None) -> None:
@@ -185,7 +192,7 @@ async def recreate_jobs(
 
 async def act_on_many(
     operator: Operator,
-    action: Action,
+    action: Action | Literal["recreate"],
     query: str,
     *,
     reason: str | None,
@@ -213,8 +220,7 @@ async def act_on_many(
     if not as_json:
         print_text(describe_plan(plan))
     confirm_count(f"{plural(plan.count, 'job')} will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
-    waits = action in {"retry", "replay"}
-    first = None if all_at_once else begin_with or (BEGIN_WITH if waits else None)
+    first = None if all_at_once else begin_with or (BEGIN_WITH if plan.action.sends else None)
     record = await operator.bulk.start(
         plan, confirm=plan.count, reason=reason, begin_with=first, rate=RATE if rate is None else rate
     )

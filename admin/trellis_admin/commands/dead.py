@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -147,13 +146,12 @@ async def replay(
     matching: Matching = None,
     group: Group = None,
     edit: Annotated[
-        Path | None,
+        typer.FileBinaryRead | None,
         typer.Option(
             "--edit",
-            exists=True,
-            dir_okay=False,
-            help="A file with another payload as JSON, for one job: a new job that names the dead one, which is dismissed. Needs "
-            "--contract.",
+            metavar="FILE",
+            help="A file with another payload as JSON (- for standard input), for one job: a new job that names the dead one, which is "
+            "dismissed. Needs --contract.",
         ),
     ] = None,
     reason: Reason = None,
@@ -194,7 +192,7 @@ async def replay(
 
 
 async def _replay_edited(
-    operator: Operator, ids: list[str], edit: Path, *, reason: str | None, as_json: bool
+    operator: Operator, ids: list[str], edit: typer.FileBinaryRead, *, reason: str | None, as_json: bool
 ) -> None:
     import asyncio
 
@@ -202,7 +200,7 @@ async def _replay_edited(
 
     if len(ids) != 1:
         raise typer.BadParameter("an edited payload is for one job: name it by its id", param_hint="--edit")
-    payload = await asyncio.to_thread(edit.read_bytes)
+    payload = await asyncio.to_thread(edit.read)
     place = await find_job(operator, ids[0])
     made = await operator.replay_edited(f"{place.prefix}.{place.id}", payload, reason=reason)
     if as_json:

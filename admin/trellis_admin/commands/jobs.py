@@ -265,15 +265,14 @@ async def retry(
 @operated
 async def recreate(
     operator: Operator,
-    ids: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="ID...",
-            show_default=False,
-            help="Stale jobs by id, or by at least 8 characters of its beginning; as <prefix>.<id> where several queues have one.",
-        ),
-    ],
+    ids: Ids = None,
+    matching: Matching = None,
     reason: Reason = None,
+    dry_run: DryRun = False,
+    is_agreed: Confirmed = False,
+    rate: Rate = None,
+    begin_with: BeginWith = None,
+    all_at_once: AllAtOnce = False,
     as_json: AsJson = False,
 ) -> None:
     """Create stale jobs again: a new job with the stored payload, which names the stale one. Needs --contract.
@@ -281,10 +280,26 @@ async def recreate(
     A stale job's worker died, and another job took its slot of its key. Look first whether its work is still wanted:
     trellis jobs list state:stale
 
+    With --matching, those that were created again before are left out.
+
     Exit codes:
-    0: done.
+    0: done, or it waits.
     2: the contract of the queue is not known.
     4: there is no such job.
-    5: refused: it is not stale, was created again before, or its key has no room.
+    5: refused: it is not stale, was created again before, its key has no room, or it was not confirmed.
     """
-    await recreate_jobs(operator, ids, reason=reason, as_json=as_json)
+    require_one(ids, matching or None)
+    if ids:
+        await recreate_jobs(operator, ids, reason=reason, as_json=as_json)
+    await act_on_many(
+        operator,
+        "recreate",
+        matching or "",
+        reason=reason,
+        dry_run=dry_run,
+        is_agreed=is_agreed,
+        rate=rate,
+        begin_with=begin_with,
+        all_at_once=all_at_once,
+        as_json=as_json,
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from trellis_nats import TrellisError
+from trellis_nats.jobs.model.creation import derive_replacement_id
 
 from trellis_admin.projection.schema import TABLES, VERSION
 
@@ -137,6 +138,8 @@ class Database:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """Open a projection for queries. A connection belongs to the thread that opened it.
 
+    Its SQL has a function `replacement_id`: the id of the job that was created instead of another one.
+
     Raises:
         ProjectionProblem: there is no such file, it is empty, or its rows are of another version of this package.
     """
@@ -149,6 +152,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     try:
         version = _version(connection)
         connection.execute("PRAGMA query_only = ON")
+        connection.create_function("replacement_id", 4, derive_replacement_id, deterministic=True)
     except sqlite3.Error as error:
         connection.close()
         raise ProjectionProblem(_explain(path, error)) from error

@@ -42,7 +42,7 @@ from trellis_admin.queries.lookups import (
 from trellis_admin.queries.overview import read_overview
 from trellis_admin.queries.pauses import find_held, read_pauses
 from trellis_admin.queries.queues import list_queues
-from trellis_admin.queries.recreated import count_stale, find_recreated
+from trellis_admin.queries.recreated import NOT_RECREATED, count_stale, find_recreated
 from trellis_admin.queries.rows import (
     Attention,
     AttentionKind,
@@ -68,6 +68,7 @@ __all__ = [
     "COUNTED_MAX",
     "HEARTBEAT_EVERY",
     "LATE_AFTER",
+    "NOT_RECREATED",
     "SILENT_AFTER",
     "Attempt",
     "AttemptEnd",

@@ -124,7 +124,12 @@ def count_states(db: sqlite3.Connection, selection: Selection) -> Mapping[JobSta
 
 
 def select_targets(
-    db: sqlite3.Connection, selection: Selection, *, after: int = 0, limit: int
+    db: sqlite3.Connection,
+    selection: Selection,
+    *,
+    after: int = 0,
+    limit: int,
+    condition: Condition = ALL,
 ) -> list[Target]:
     """Return jobs of a selection, in the order of their state sequences.
 
@@ -133,9 +138,12 @@ def select_targets(
         selection: which jobs.
         after: only those whose state sequence is larger: that of the last target before.
         limit: how many at most.
+        condition: one more that they fulfil.
     """
     with snapshot(db):
         compiled = compile_filter(db, selection.filter)
+        if condition != ALL:
+            compiled.checks.append(condition)
         few = find_few(db, compiled)
         if few is None:
             between = Condition("state_seq > ? AND state_seq <= ?", (after, selection.at))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import STATE_CODES, STATES, to_milliseconds
-from trellis_admin.queries.compiling import ALL, Condition
+from trellis_admin.queries.compiling import ALL, Condition, join
 from trellis_admin.queries.jobs import count_exactly
 from trellis_admin.queries.selection import Selection
 
@@ -50,16 +50,24 @@ class BulkEnds(NamedTuple):
     """How many died or failed in each step."""
 
 
-def count_targets(db: sqlite3.Connection, selection: Selection, *, overdue_at: datetime | None = None) -> int:
+def count_targets(
+    db: sqlite3.Connection,
+    selection: Selection,
+    *,
+    overdue_at: datetime | None = None,
+    condition: Condition = ALL,
+) -> int:
     """Return exactly how many jobs `select_targets` returns.
 
     Args:
         db: a connection of `connect_reader`.
         selection: which jobs.
         overdue_at: count only those whose deadline has passed at this time.
+        condition: one more that they fulfil.
     """
-    overdue = ALL if overdue_at is None else Condition("deadline <= ?", (to_milliseconds(overdue_at),))
-    return count_exactly(db, selection, overdue)
+    if overdue_at is not None:
+        condition = join([condition, Condition("deadline <= ?", (to_milliseconds(overdue_at),))])
+    return count_exactly(db, selection, condition)
 
 
 def count_bulk_states(db: sqlite3.Connection, bulk_id: str) -> Mapping[JobState, int]:

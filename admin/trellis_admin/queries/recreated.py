@@ -5,17 +5,27 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from datetime import datetime
+from typing import Final
 
 from trellis_nats.jobs.model.creation import derive_replacement_id
 from trellis_nats.jobs.model.states import JobState
 
 from trellis_admin.projection.codes import STATE_CODES, to_milliseconds
+from trellis_admin.queries.compiling import Condition
 from trellis_admin.queries.jobs import snapshot
 from trellis_admin.queries.rows import JobRow
 
-__all__ = ["count_recreated", "count_stale", "find_recreated"]
+__all__ = ["NOT_RECREATED", "count_recreated", "count_stale", "find_recreated"]
 
 _STALE = STATE_CODES[JobState.STALE]
+
+
+NOT_RECREATED: Final = Condition(
+    # Only a stale job with a child can have been created again, and few have one: the function is called for these.
+    "NOT EXISTS (SELECT 1 FROM job AS child WHERE child.parent_id = job.id AND child.queue = job.queue AND child.id = "
+    "(SELECT replacement_id(service, name, job.id, job.state_seq) FROM queue WHERE number = job.queue))"
+)
+"""That a stale job was not created again."""
 
 
 def find_recreated(db: sqlite3.Connection, job: JobRow) -> str | None:
@@ -36,21 +46,13 @@ def count_recreated(db: sqlite3.Connection, *, since: datetime | None = None) ->
         db: a connection of `connect_reader`.
         since: count only those that became stale at this time or later.
     """
-    # Only a stale job with a child can have been created again: there are few, whatever the number of stale ones.
     rows = db.execute(
-        "SELECT prefix, queue, service, name, id, state_seq FROM queue CROSS JOIN job INDEXED BY job_state "
+        "SELECT prefix, count(*) FROM queue CROSS JOIN job INDEXED BY job_state "
         "ON job.queue = queue.number AND job.state = ? AND job.state_at >= ? "
-        "WHERE EXISTS (SELECT 1 FROM job AS child WHERE child.parent_id = job.id AND child.queue = job.queue)",
+        f"WHERE NOT ({NOT_RECREATED.sql}) GROUP BY prefix",
         (_STALE, 0 if since is None else to_milliseconds(since)),
-    ).fetchall()
-    counts = Counter[str]()
-    for prefix, queue, service, name, job_id, sequence in rows:
-        created = derive_replacement_id(service, name, job_id, sequence)
-        counts[prefix] += (
-            db.execute("SELECT 1 FROM job WHERE id = ? AND queue = ?", (created, queue)).fetchone()
-            is not None
-        )
-    return counts
+    )
+    return Counter(dict(rows))
 
 
 def count_stale(db: sqlite3.Connection, since: datetime) -> int:

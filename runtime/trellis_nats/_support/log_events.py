@@ -48,7 +48,7 @@ class LogEvent(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     """A job was created with an idempotency key whose job has another payload: the first job stays, the new payload is dropped."""
     QUEUE_NOT_WORKED = "queue_not_worked"
-    """A queue has no handler in this process, which has other handlers. A warning if those are of queues; see `leave_to_others()`."""
+    """Queues have no handler in this process, which has other handlers. A warning if those are of queues; see `leave_to_others()`."""
     NOTHING_WORKED = "nothing_worked"
     """A service that has queues started without any handler: the process works and serves nothing."""
     QUEUE_PAUSED = "queue_paused"

@@ -35,7 +35,10 @@ _Setup = QueueSetup[Any, Any, Any]
 
 _log = logging.getLogger(__name__)
 
-_LEFT_REMEDY: Final = ", although it works other queues: register one, or call service.jobs.%s.leave_to_others() if other processes work it"
+_REMEDY: Final = (
+    "; it works others, so register their handlers too, or state with service.jobs.%s.leave_to_others() that other processes "
+    "work them"
+)
 
 
 class WorkerHost:
@@ -232,13 +235,13 @@ class Jobs:
             )
             return
         is_worker = any(setup.registration is not None for setup in setups.values())
-        for name, setup in forgotten.items():
+        if forgotten:
             _log.log(
                 logging.WARNING if is_worker else logging.INFO,
-                "queue %s has no handler in this process, which works none of its jobs%s",
-                setup.name,
-                _LEFT_REMEDY % name if is_worker else "",
-                extra=log_fields(LogEvent.QUEUE_NOT_WORKED, queue=setup.name),
+                "queues without a handler in this process: %s%s",
+                ", ".join(setup.name for setup in forgotten.values()),
+                _REMEDY % next(iter(forgotten)) if is_worker else "",
+                extra=log_fields(LogEvent.QUEUE_NOT_WORKED),
             )
 
     async def _stop(self, grace: GracePeriod) -> None:

@@ -315,14 +315,14 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
         """
         queue, digest = self._queue, self._queue.payloads.digest
         queue.connection.require_own_loop()
-        replacement = await replacements_of(queue).replay(
+        created = await replacements_of(queue).replay(
             self._id,
             EditedPayload(queue.payload.write(payload), digest),
             from_service(actor=actor, reason=reason),
             request_id=new_id() if request_id is None else request_id,
             deadline=deadline,
         )
-        return JobRef(queue, replacement, is_stored=True)
+        return JobRef(queue, created.event.job_id, is_stored=True)
 
     async def recreate(
         self,
@@ -355,7 +355,7 @@ class JobRef(Generic[PayloadT, ResultT, UpdateT]):
             request_id=new_id() if request_id is None else request_id,
             deadline=deadline,
         )
-        return JobRef(queue, created, is_stored=True)
+        return JobRef(queue, created.event.job_id, is_stored=True)
 
     async def release_key(self) -> bool:
         """Remove the job from the record of its concurrency key, and return whether it was there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from orders_participant import ChargePaymentJob, ChargePaymentPayload, ChargePaymentResult, OrdersService
@@ -132,7 +134,9 @@ async def test_an_edited_payload_is_replayed_as_a_new_job(nats_server: NatsServe
         command = ["dead", "replay", ref.id, "--server", nats_server.url, "--contract", str(PACKAGE)]
         refused = await run_trellis_here(*command, "--edit", bad)
         many = await run_trellis_here(*command, "another-id", "--edit", good)
-        made = await run_trellis_here(*command, "--edit", good, "--json")
+        with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(good.read_bytes()))):
+            made = await run_trellis_here(*command, "--edit", "-", "--json")
+        assert made.code == 0, made.error
         new = await queue.ref(json.loads(made.out)["new"]).wait()
         old = await ref.get()
 

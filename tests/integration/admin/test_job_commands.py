@@ -359,6 +359,20 @@ async def test_stale_jobs_are_created_again(nats_server: NatsServer) -> None:
         many = await run_trellis_here("dead", "replay", "--matching", "state:stale", *server)
         done = await run_trellis_here("jobs", "recreate", stale, *server, *contract)
         again = await run_trellis_here("jobs", "recreate", stale, "--json", *server, *contract)
+        await store_jobs(
+            orders.jobs.runtime.connection,
+            1,
+            "stale",
+            service="orders-service",
+            queue="sync-tickets",
+            created={"payload": {"origin": "hooli"}},
+        )
+        matching = ("jobs", "recreate", "--matching", "queue:sync-tickets", *server)
+        unknown = await run_trellis_here(*matching)
+        dry = await run_trellis_here(*matching, *contract, "--dry-run")
+        unasked = await run_trellis_here(*matching, *contract)
+        all_done = await run_trellis_here(*matching, *contract, "--yes")
+        nothing = await run_trellis_here(*matching, *contract, "--yes")
 
     assert "  stale  " in listed.out
     assert (without.code, retried.code, done.code, again.code) == (2, 5, 0, 5), done.error
@@ -370,3 +384,8 @@ async def test_stale_jobs_are_created_again(nats_server: NatsServer) -> None:
         "<id1> stays stale; created again as <id2>\nnext: trellis jobs watch <id2>"
     )
     assert json.loads(again.out)["jobs"][0]["done"] is False
+    assert [one.code for one in (unknown, dry, unasked, all_done, nothing)] == [2, 0, 5, 0, 0], all_done.error
+    assert "no contract is known: name a generated package (`--contract PACKAGE`" in unknown.error
+    assert dry.out.startswith("recreate 1 job: queue:sync-tickets state:stale, as of sequence")
+    assert "recreate done: 1 of 1" in all_done.out
+    assert nothing.out.startswith("recreate 0 jobs: ")

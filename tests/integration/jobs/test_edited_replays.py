@@ -18,6 +18,7 @@ from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions.job_actions import JobActions, job_actions
 from trellis_nats.jobs.actions.replacement import EditedPayload, Replacements, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
+from trellis_nats.jobs.model.event import StoredEvent
 from trellis_nats.jobs.model.raw_members import raw_members
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.queue import setup_of
@@ -82,7 +83,7 @@ async def test_a_new_job_runs_and_the_dead_one_names_it(nats_server: NatsServer)
 
         await shop.jobs.start_workers()
         dead = await store_dead(shop)
-        job_id = await replays_of(shop).replay(dead, EDITED, ANNA, request_id="r-1")
+        job_id = (await replays_of(shop).replay(dead, EDITED, ANNA, request_id="r-1")).event.job_id
 
         assert await shop.jobs.pack.ref(job_id).result(timeout=SOON) == Receipt(total=2**53 + 1)
         created = await get_last_message(
@@ -109,8 +110,8 @@ async def test_a_new_job_runs_and_the_dead_one_names_it(nats_server: NatsServer)
 async def test_a_repetition_returns_the_same_job(nats_server: NatsServer) -> None:
     async with Shop.connect(nats_server.url) as shop:
         dead, replays = await store_dead(shop), replays_of(shop)
-        first = await replays.replay(dead, EDITED, ANNA, request_id="r-1")
-        assert await replays.replay(dead, EDITED, ANNA, request_id="r-1") == first
+        first = (await replays.replay(dead, EDITED, ANNA, request_id="r-1")).event.job_id
+        assert (await replays.replay(dead, EDITED, ANNA, request_id="r-1")).event.job_id == first
         with pytest.raises(ActionRefused, match=f"job {first} had replaced it, by another request"):
             await replays.replay(dead, EDITED, ANNA, request_id="r-2")
         assert await created_jobs(shop) == 2
@@ -125,7 +126,7 @@ async def test_a_repetition_after_a_crash_creates_no_second_job(
             await replays.replay(dead, EDITED, ANNA, request_id="r-1")
         assert (await shop.jobs.pack.ref(dead).get()).state is JobState.DEAD
 
-        job_id = await replays.replay(dead, EDITED, ANNA, request_id="r-1")
+        job_id = (await replays.replay(dead, EDITED, ANNA, request_id="r-1")).event.job_id
         assert await created_jobs(shop) == 2
         assert (await shop.jobs.pack.ref(dead).get()).state is JobState.DISMISSED
         assert (await shop.jobs.pack.ref(job_id).get()).state is JobState.PENDING
@@ -181,7 +182,7 @@ async def test_of_many_edits_at_once_one_wins(nats_server: NatsServer) -> None:
                 ),
                 return_exceptions=True,
             )
-            won = [job_id for job_id in said if isinstance(job_id, str)]
+            won = [stored.event.job_id for stored in said if isinstance(stored, StoredEvent)]
             assert len(won) == 1, said
             assert all(won[0] in str(lost) for lost in said if isinstance(lost, ActionRefused))
             assert await created_jobs(shop) == before + 1
@@ -230,5 +231,5 @@ async def test_the_new_job_needs_room_under_its_key(nats_server: NatsServer) -> 
         assert (await dead.get()).state is JobState.DEAD, "nothing was stored"
 
         await holder.cancel()
-        job_id = await replays_of(shop, "ship").replay(dead.id, edited, ANNA, request_id="r-1")
-        assert (await shop.jobs.ship.ref(job_id).get()).raw_payload == {"number": 2}
+        created = await replays_of(shop, "ship").replay(dead.id, edited, ANNA, request_id="r-1")
+        assert (await shop.jobs.ship.ref(created.event.job_id).get()).raw_payload == {"number": 2}

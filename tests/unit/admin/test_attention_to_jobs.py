@@ -12,14 +12,19 @@ from pydantic import JsonValue
 from trellis_admin.projection.codes import from_milliseconds
 from trellis_admin.projection.incoming import Incoming
 from trellis_admin.queries import (
+    NOT_RECREATED,
     AttentionKind,
+    Selection,
     count_stale,
+    count_targets,
     find_jobs,
     find_recreated,
     find_version_waits,
     find_wait_of,
     list_queues,
+    parse_filter,
     read_overview,
+    select_targets,
 )
 from trellis_nats.jobs.model.creation import derive_replacement_id
 from trellis_nats.jobs.model.states import EventType, JobState
@@ -148,3 +153,7 @@ def test_a_stale_job_that_was_created_again_is_not_counted(
     assert count_stale(db, NOW - timedelta(days=1)) == 1
     assert count_stale(db, NOW) == 0
     assert [find_recreated(db, row) for name in ("A", "B") for row in find_jobs(db, name)] == [again, None]
+    selection = Selection(parse_filter("state:stale", NOW), 21)
+    assert [target.id for target in select_targets(db, selection, limit=9, condition=NOT_RECREATED)] == ["B"]
+    assert count_targets(db, selection, condition=NOT_RECREATED) == 1
+    assert count_targets(db, selection, condition=NOT_RECREATED, overdue_at=NOW) == 0

@@ -51,6 +51,7 @@ BULK_TITLES: Final = {
     BulkAction.RETRY: "Retry",
     BulkAction.REPLAY: "Replay",
     BulkAction.DISMISS: "Dismissal",
+    BulkAction.RECREATE: "Re-creation",
 }
 _AGAIN: Final = {
     BulkAction.RETRY: {JobState.FAILED: "failed again", JobState.DEAD: "dead"},

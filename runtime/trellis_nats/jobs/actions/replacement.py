@@ -46,6 +46,15 @@ class EditedPayload(NamedTuple):
     """The digest of that contract."""
 
 
+class _Request(NamedTuple):
+    action: Action
+    by: AdminAction
+    id: str
+    """The same again for a repetition."""
+    deadline: datetime | None
+    """Of the new job; None for that of the old one."""
+
+
 class _Draft(NamedTuple):
     event: NewEvent
     writer: str
@@ -86,8 +95,8 @@ class Replacements:
         request_id: str,
         seen: int | None = None,
         deadline: timedelta | datetime | None = None,
-    ) -> str:
-        """Create a job with another payload instead of a dead one, and dismiss that. Return the id of the new job.
+    ) -> StoredEvent:
+        """Create a job with another payload instead of a dead one, and dismiss that. Return the event that created it.
 
         The new job has the attempts, the context and the lineage of the dead one, and names it in its trigger. If this call
         fails on the way, repeat it with the same `request_id`: it continues.
@@ -110,24 +119,15 @@ class Replacements:
             WriteUnknown: no answer came; the new job may be stored.
             TransportError: NATS did not answer or refused.
         """
-        require_token("job id", job_id)
-        require_text("request_id", request_id)
-        new_deadline = None if deadline is None else deadline_at(deadline, self._clock.now())
+        request = self._read_request(Action.REPLAY, job_id, by, request_id, deadline)
         found = await self._seen_jobs.read(job_id, seen)
         dead = self._death_of(found, seen)
-        event = dead.event
-        new_id = derive_replacement_id(event.service, event.job_type, job_id, dead.sequence)
-        stored = await self._event_log.newest_of(new_id, EventType.CREATED)
-        if stored is None:
-            if found.state is JobState.DISMISSED:
-                raise self._refuse(found, "state")
-            draft = await self._draft(Action.REPLAY, found, new_id, payload, by, request_id, new_deadline)
-            stored = await self._create(draft)
-        is_own = _request_of(stored.event) == request_id
+        stored = await self._replace(found, dead, payload, request)
+        is_own, new_id = _request_of(stored.event) == request_id, stored.event.job_id
         await self._dismiss(found, dead, new_id, by if is_own else AdminAction())
         if not is_own:
             raise self._refuse(found, "changed", f"job {new_id} had replaced it, by another request")
-        return new_id
+        return stored
 
     async def recreate(
         self,
@@ -137,8 +137,8 @@ class Replacements:
         request_id: str,
         seen: int | None = None,
         deadline: timedelta | datetime | None = None,
-    ) -> str:
-        """Create a job with the payload of a stale one, and return its id.
+    ) -> StoredEvent:
+        """Create a job with the payload of a stale one. Return the event that created it.
 
         The new job has the payload, the attempts, the context and the lineage of the stale one, and names it in its trigger.
         Nothing is stored about the stale one: `stale` is its end for every reader.
@@ -160,25 +160,49 @@ class Replacements:
             WriteUnknown: no answer came; the new job may be stored.
             TransportError: NATS did not answer or refused.
         """
-        require_token("job id", job_id)
-        require_text("request_id", request_id)
-        new_deadline = None if deadline is None else deadline_at(deadline, self._clock.now())
+        request = self._read_request(Action.RECREATE, job_id, by, request_id, deadline)
         found = await self._seen_jobs.read(job_id, seen)
         if found.state is not JobState.STALE:
             raise self._refuse(found, "state", action=Action.RECREATE)
-        ended = found.decided
-        if seen is not None and ended.sequence > seen:
+        if seen is not None and found.decided.sequence > seen:
             raise self._refuse(found, "changed", action=Action.RECREATE)
-        event = ended.event
-        new_id = derive_replacement_id(event.service, event.job_type, job_id, ended.sequence)
-        stored = await self._event_log.newest_of(new_id, EventType.CREATED)
-        if stored is None:
-            draft = await self._draft(Action.RECREATE, found, new_id, None, by, request_id, new_deadline)
-            stored = await self._create(draft)
+        stored = await self._replace(found, found.decided, None, request)
         if _request_of(stored.event) != request_id:
-            detail = f"another request had created job {new_id} instead of it"
+            detail = f"another request had created job {stored.event.job_id} instead of it"
             raise self._refuse(found, "changed", detail, action=Action.RECREATE)
-        return new_id
+        return stored
+
+    def _read_request(
+        self,
+        action: Action,
+        job_id: str,
+        by: AdminAction,
+        request_id: str,
+        deadline: timedelta | datetime | None,
+    ) -> _Request:
+        """Return what is asked for.
+
+        Raises:
+            ConfigurationError: an argument is not a text, or the deadline has passed.
+        """
+        require_token("job id", job_id)
+        require_text("request_id", request_id)
+        return _Request(
+            action, by, request_id, None if deadline is None else deadline_at(deadline, self._clock.now())
+        )
+
+    async def _replace(
+        self, found: SeenJob, ended: StoredEvent, payload: EditedPayload | None, request: _Request
+    ) -> StoredEvent:
+        """Create the new job, unless it is stored. Return the event that created it, which may be another request's."""
+        old = ended.event
+        new_id = derive_replacement_id(old.service, old.job_type, old.job_id, ended.sequence)
+        stored = await self._event_log.newest_of(new_id, EventType.CREATED)
+        if stored is not None:
+            return stored
+        if found.state is JobState.DISMISSED:
+            raise self._refuse(found, "state")
+        return await self._create(await self._draft(found, new_id, payload, request))
 
     def _death_of(self, found: SeenJob, seen: int | None) -> StoredEvent:
         """Return the event by which a job died. It may have been dismissed since: by this request, before it was interrupted.
@@ -202,14 +226,7 @@ class Replacements:
         return refuse(action, found.decided, found.state, why=why, at=now, allowed=(allowed,), detail=detail)
 
     async def _draft(
-        self,
-        action: Action,
-        found: SeenJob,
-        new_id: str,
-        payload: EditedPayload | None,
-        by: AdminAction,
-        request_id: str,
-        new_deadline: datetime | None,
+        self, found: SeenJob, new_id: str, payload: EditedPayload | None, request: _Request
     ) -> _Draft:
         """Make the new job. Without a payload, it has that of the old one, and the key under which that was admitted."""
         now, old = self._clock.now(), found.decided.event
@@ -217,17 +234,17 @@ class Replacements:
         opened = retried or created
         copied = CopiedMembers.of(created, retried)
         own = None if copied is None else instant(copied.deadline)
-        if new_deadline is None and own is not None and own <= now:
+        if request.deadline is None and own is not None and own <= now:
             detail = "its deadline has passed, and the new job would expire: give it a new deadline"
-            raise self._refuse(found, "deadline", detail, action=action)
+            raise self._refuse(found, "deadline", detail, action=request.action)
         if copied is not None and copied.concurrency is not None and self._creator is None:
             detail = "its queue has a concurrency key: that takes a program that has the contract"
-            raise self._refuse(found, "key", detail, action=action)
+            raise self._refuse(found, "key", detail, action=request.action)
         key = None
         if payload is None:
             if copied is None:
                 detail = "its payload is not stored any longer: create a new job"
-                raise self._refuse(found, "payload", detail, action=action)
+                raise self._refuse(found, "payload", detail, action=request.action)
             key = stored_key(copied.event) if copied.writer else None
             payload = EditedPayload(JsonText(copied.event.payload, copied.payload), copied.writer)
         identity = JobIdentity(
@@ -237,12 +254,12 @@ class Replacements:
         event = identity.created(
             payload.text,
             max_tries=None if copied is None else copied.max_tries,
-            deadline=new_deadline or own,
-            trigger={"kind": "manualReplay", "id": old.job_id, "requestId": request_id},
+            deadline=request.deadline or own,
+            trigger={"kind": "manualReplay", "id": old.job_id, "requestId": request.id},
             lineage={"parentJobId": old.job_id, "rootJobId": root},
             at=now,
         )
-        admin = by.to_json()
+        admin = request.by.to_json()
         return _Draft(add_fields(event, {"adminAction": admin}) if admin else event, payload.writer, key)
 
     async def _create(self, draft: _Draft) -> StoredEvent:
