@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 SERVERS := .venv/servers/.ready
 SUITE := .venv/schema-suite/.ready
+COMPILED := .venv/.compiled
 PEERS_READY := .venv/peers/.ready
 LOWEST := .venv/lowest/.ready
 LOWEST_TESTS := tests/unit/nats tests/unit/runtime/test_codec.py tests/unit/runtime/test_error_codec.py \
@@ -20,7 +21,7 @@ WORKERS ?= 8
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## build .venv with exact pinned versions
+setup: $(STAMP) $(COMPILED) ## build .venv with exact pinned versions
 
 $(STAMP): pyproject.toml runtime/pyproject.toml admin/pyproject.toml constraints/dev.txt
 	@rm -f $@
@@ -28,6 +29,11 @@ $(STAMP): pyproject.toml runtime/pyproject.toml admin/pyproject.toml constraints
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt pip
 	@$(BIN)/python -m pip install -qq --constraint constraints/dev.txt --group dev --editable ./runtime --editable ./admin --editable .
+	@touch $@
+
+# Once: otherwise each worker of the first `make test` compiles every test, and reads every module for hypothesis.
+$(COMPILED): $(STAMP)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq -p no:cacheprovider >/dev/null || :
 	@touch $@
 
 # Debian's package: a browser that another package downloads may not be had where registries are all that is reached.
@@ -70,7 +76,7 @@ test faults: export PYTHONDONTWRITEBYTECODE =
 # Long scenarios fill streams for which a machine may have no memory; `make test` keeps its own there (tests/conftest.py).
 faults: export TMPDIR ?= /tmp
 
-test: $(SERVERS) $(SUITE) ## run the tests in parallel: about 5 minutes on 2 cores
+test: $(SERVERS) $(SUITE) $(COMPILED) ## run the tests in parallel: about 5 minutes on 2 cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lowest: $(LOWEST) ## run a few tests of every part with the lowest versions that the distributions allow

@@ -29,7 +29,7 @@ def test_the_error_reference_is_fresh() -> None:
 
 
 def test_every_error_has_a_place_and_a_remedy() -> None:
-    classes = list_classes()
+    classes, page = list_classes(), reference_page()
 
     assert {error.__name__ for error in classes} == {*errors.__all__}
     for error in classes:
@@ -37,7 +37,7 @@ def test_every_error_has_a_place_and_a_remedy() -> None:
         assert meaning
         assert remedy.endswith((".", ")")), error.__name__
         anchor = error.docs.removeprefix("reference/errors.md#")
-        assert f"\n## {error.__name__}\n" in reference_page()
+        assert f"\n## {error.__name__}\n" in page
         assert anchor == error.__name__.lower()
 
 

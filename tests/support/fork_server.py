@@ -23,7 +23,7 @@ __all__ = ["LENGTH_BYTES", "STREAMS", "Request"]
 
 LENGTH_BYTES: Final = 4
 STREAMS: Final = 3
-_IMPORTS: Final = ("trellis_nats.testing", "tests.support.ferry", "tests.support.shop", "uvloop")
+_IMPORTS: Final = ("trellis_nats.testing", "tests.support.ferry", "tests.support.shop", "pytest", "uvloop")
 """What the processes have in common; not the modules that they run, which must be imported once, as `__main__`."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import fcntl
 import json
 import os
@@ -141,6 +142,7 @@ def _find_server(*, is_developed: bool) -> Path:
             if not path.exists():
                 _start(path, is_developed=is_developed)
             _held[path] = _connect(path)
+            atexit.register(_held[path].close)
         path.with_suffix(".lock").unlink(missing_ok=True)
     return path
 

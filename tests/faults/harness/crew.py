@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from pathlib import Path
 from typing import Self
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.harness.worker import Settings
+from tests.support.python_process import PythonProcess, python_process
 
-__all__ = ["ROOT", "Crew", "WorkerProcess"]
-
-ROOT = Path(__file__).parents[3]
+__all__ = ["Crew", "WorkerProcess"]
 
 
 class WorkerProcess:
@@ -25,7 +23,8 @@ class WorkerProcess:
         self.log = log
         """What it wrote to stderr."""
         self._history = history
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: PythonProcess | None = None
+        self._stack = contextlib.AsyncExitStack()
 
     @property
     def pid(self) -> int:
@@ -40,11 +39,10 @@ class WorkerProcess:
     async def start(self) -> Self:
         """Start the process, and return at once."""
         with self.log.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.faults.harness.worker", self.settings.model_dump_json()),
-                cwd=ROOT,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors.fileno(),
+            self._process = await self._stack.enter_async_context(
+                python_process(
+                    "tests.faults.harness.worker", self.settings.model_dump_json(), errors=errors.fileno()
+                )
             )
         return self
 
@@ -54,8 +52,7 @@ class WorkerProcess:
         Raises:
             RuntimeError: it ended before.
         """
-        output = self._running().stdout
-        if output is None or await output.readline() != b"works\n":
+        if await self._running().stdout.readline() != b"works\n":
             raise RuntimeError(f"the worker does not work: {self.log.read_text()}")
         return self
 
@@ -89,13 +86,13 @@ class WorkerProcess:
             return
         if self._process.returncode is None:
             self.kill()
-        await self._process.communicate()
+        await self._stack.aclose()
 
     def _send(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._running().send_signal(which)
 
-    def _running(self) -> asyncio.subprocess.Process:
+    def _running(self) -> PythonProcess:
         if self._process is None:
             raise RuntimeError("the worker has not been started")
         return self._process

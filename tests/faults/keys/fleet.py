@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from tests.faults.harness.history import HistoryFile, What
-from tests.support.python_process import ROOT
+from tests.support.python_process import ROOT, PythonProcess, python_process
 from tests.support.shop_process import ShopProcess
 
 __all__ = ["Fleet", "Ship"]
@@ -23,7 +23,9 @@ __all__ = ["Fleet", "Ship"]
 class Ship(ShopProcess):
     """One process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, history: HistoryFile, log: Path) -> None:
+    def __init__(
+        self, process: PythonProcess | asyncio.subprocess.Process, history: HistoryFile, log: Path
+    ) -> None:
         super().__init__(process)
         self.log = log
         """What it wrote to stderr."""
@@ -72,6 +74,7 @@ class Fleet:
         self._folder = folder
         self.ships: list[Ship] = []
         """All that were started, also those that have ended, and those that do not work yet: a key waits for them too."""
+        self._stack = contextlib.AsyncExitStack()
 
     async def launch(
         self, program: str, settings: BaseModel, environment: Mapping[str, str] | None = None
@@ -83,17 +86,26 @@ class Fleet:
         """
         log = self._folder / f"{program}{len(self.ships)}.log"
         with log.open("ab") as errors:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", f"tests.faults.keys.{program}", settings.model_dump_json()),
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors.fileno(),
+            process = await self._start(
+                f"tests.faults.keys.{program}", settings.model_dump_json(), errors.fileno(), environment
             )
         ship = Ship(process, self._history, log)
         self.ships.append(ship)
         await ship.wait_for("works")
         return ship
+
+    async def _start(
+        self, module: str, settings: str, errors: int, environment: Mapping[str, str] | None
+    ) -> PythonProcess | asyncio.subprocess.Process:
+        if not environment:
+            return await self._stack.enter_async_context(python_process(module, settings, errors=errors))
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, settings),
+            cwd=ROOT,
+            env={**os.environ, **environment},  # which a loader reads: a fork comes too late for that
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
 
     def logs(self) -> str:
         """Return what all of them wrote to stderr."""
@@ -104,3 +116,4 @@ class Fleet:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(ship.end() for ship in self.ships))
+        await self._stack.aclose()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Self
 
 from trellis_nats.testing import NatsServer
 
-from tests.faults.operations.instance import ROOT, InstanceSettings
+from tests.faults.operations.instance import InstanceSettings
 from tests.faults.operations.record_tap import RecordTap, Writes
+from tests.support.python_process import PythonProcess, python_process
 
 __all__ = ["Instance", "Instances", "Line"]
 
@@ -34,7 +33,7 @@ class Line:
 class Instance:
     """One process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, tap: RecordTap, lines: Path) -> None:
+    def __init__(self, process: PythonProcess, tap: RecordTap, lines: Path) -> None:
         self.process = process
         self.tap = tap
         self._lines = lines
@@ -88,16 +87,15 @@ class Instances:
         tap = await self._stack.enter_async_context(RecordTap(self._server.port, self._writes))
         settings = self._settings.model_copy(update={"url": tap.url})
         with (self._folder / f"instance{len(self._all)}.log").open("wb") as errors:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.faults.operations.instance", settings.model_dump_json()),
-                cwd=ROOT,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors.fileno(),
+            process = await self._stack.enter_async_context(
+                python_process(
+                    "tests.faults.operations.instance", settings.model_dump_json(), errors=errors.fileno()
+                )
             )
         instance = Instance(process, tap, self._settings.lines)
         self._all.append(instance)
         tap.act = lambda: self.kill(instance)
-        if process.stdout is None or await process.stdout.readline() != b"serves\n":
+        if await process.stdout.readline() != b"serves\n":
             raise RuntimeError(f"the instance does not serve:\n{self.logs()}")
         self.alive.append(instance)
         return instance
@@ -145,9 +143,4 @@ class Instances:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for instance in self._all:
-            if instance.process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    instance.process.kill()
-                await instance.process.communicate()
         await self._stack.aclose()

@@ -35,9 +35,7 @@ from tests.support.processing import (
     ProcessService,
 )
 
-__all__ = ["ROOT", "InstanceSettings", "KilledService", "result_of"]
-
-ROOT: Final = Path(__file__).parents[3]
+__all__ = ["InstanceSettings", "KilledService", "result_of"]
 
 
 class InstanceSettings(BaseModel):

@@ -15,12 +15,12 @@ from trellis_nats.jobs.model.creation import derive_id
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.testing import NatsServer
 
-from tests.faults.harness.crew import ROOT
 from tests.faults.harness.dump import dumped
 from tests.faults.harness.history import What
 from tests.faults.harness.mill import Grain
 from tests.faults.harness.scenario import Scenario, scenario
 from tests.faults.injection.forging import EVENTS, WORK
+from tests.support.python_process import ROOT
 
 JOBS: Final = 3_000
 PROCESSES: Final = 2
