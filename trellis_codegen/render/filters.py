@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from typing import Final
 
-__all__ = ["comment", "docstring", "expression", "inline", "literal", "summary"]
+__all__ = ["LINE_LENGTH", "comment", "docstring", "expression", "inline", "literal", "summary", "wrapped"]
 
-_WIDTH = 106
+LINE_LENGTH: Final = 110
+_WIDTH: Final = LINE_LENGTH - 4
 _DANGEROUS_QUOTES = re.compile(r'"{2,}|"$')
 """Those that could end a docstring: more than one in a row, or one at the end."""
-_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'([^'"\\]*)'|'(?:[^'\\]|\\.)*'""")
+_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'((?:[^'"\\]|\\[^'"])*)'|'(?:[^'\\]|\\.)*'""")
 """String literals of an expression; the group is one that can take the other quotes as it is."""
 _KEEP_AS_IS = re.compile(r"\s|[-*+>|#`]|\d+[.)] ")
 """Lines of Markdown that mean something by how they start: never re-wrapped."""
@@ -49,6 +51,18 @@ def summary(text: str) -> str:
 def expression(text: str) -> str:
     """Return an expression quoted as black quotes: where black finds nothing to do, it takes half the time."""
     return _STRINGS.sub(lambda match: match[0] if match[1] is None else f'"{match[1]}"', text)
+
+
+def wrapped(statement: str) -> str:
+    """Return an import or a list of names as black wraps it: on one line where it fits, else a line for each name."""
+    if len(statement) <= LINE_LENGTH:
+        return statement
+    start, opening, items = statement.removesuffix("]").partition("[")
+    if not opening:
+        start, _, items = statement.partition(" import ")
+        start = f"{start} import "
+    lines = "".join(f"    {item},\n" for item in items.split(", "))
+    return f"{start}[\n{lines}]" if opening else f"{start}(\n{lines})"
 
 
 def inline(text: str) -> str:

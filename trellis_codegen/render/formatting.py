@@ -16,9 +16,11 @@ from black import format_str
 from black.mode import Mode, TargetVersion
 from black.parsing import InvalidInput
 
+from trellis_codegen.render.filters import LINE_LENGTH
+
 __all__ = ["format_file", "format_files"]
 
-_MODE = Mode(target_versions={TargetVersion.PY311}, line_length=110)
+_MODE = Mode(target_versions={TargetVersion.PY311}, line_length=LINE_LENGTH)
 _MANY_CHARACTERS: Final = 60_000
 """With more, several processes are faster: black takes about a second for this much, starting processes a few hundredths."""
 _PROCESSES_MAX: Final = 4
