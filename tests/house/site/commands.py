@@ -12,7 +12,8 @@ from trellis_admin.commands.lazy import COMMANDS
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from trellis_codegen.cli.application import application
+from trellis_codegen.cli.commands.lazy import COMMANDS as GENERATOR_COMMANDS
+from trellis_codegen.cli.commands.lazy import load_command
 
 __all__ = ["command_page", "command_pages"]
 
@@ -33,7 +34,9 @@ def command_pages() -> dict[str, str]:
     """Return the text of each page by its path in the site."""
     return {
         "reference/commands/trellis-gen.md": command_page(
-            "trellis-gen", _GENERATOR, {"trellis-gen": get_command(application)}
+            "trellis-gen",
+            _GENERATOR,
+            {f"trellis-gen {command.name}": load_command(command.name) for command in GENERATOR_COMMANDS},
         ),
         "reference/commands/trellis.md": command_page(
             "trellis",

@@ -16,7 +16,7 @@ from trellis_codegen.cli.guard import run_guarded
 
 ROOT = Path(__file__).parents[3]
 GENERATOR = [sys.executable, "-m", "trellis_codegen"]
-HEAVY = ["black", "datamodel_code_generator", "jinja2", "rich"]
+HEAVY = ["black", "datamodel_code_generator", "jinja2", "pydantic", "pydantic_core", "rich"]
 
 
 def command(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
@@ -187,7 +187,16 @@ def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["facade", "--help"], ["facade", "-h"], ["digest", "-h"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["-h"],
+        ["facade", "--help"],
+        ["facade", "-h"],
+        ["digest", "-h"],
+        ["breaking", "-h"],
+        ["--version"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
