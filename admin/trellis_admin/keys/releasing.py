@@ -92,8 +92,8 @@ async def release_slot(
         raise KeyProblem(f'key "{record.display}": no slot {token:.40} is held')
     event_log = EventLog(connection, JobSubjects(prefix), digest="", timeout=_TIMEOUT)
     await _require_gone(connection, namespace, event_log, record, slot)
-    changed = evict(record, entries=frozenset(), slots=frozenset({token})).with_stamp(
-        max_active=record.max_active, max_queued=record.max_queued, at=timestamp(now())
+    changed = evict(record, entries=frozenset(), slots=frozenset({token}))._replace(
+        updated_at=timestamp(now())
     )
     new_revision = await _write(bucket, name, changed, revision)
     await write_stale(event_log, slot, key=JobKey(record.display, record.hash))

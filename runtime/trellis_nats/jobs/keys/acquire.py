@@ -23,7 +23,8 @@ from trellis_nats.jobs.keys.key_store import KeyStores
 from trellis_nats.jobs.keys.lease import SlotLease
 from trellis_nats.jobs.keys.model.admission import evict
 from trellis_nats.jobs.keys.model.lease_observer import NO_OBSERVATIONS, observe
-from trellis_nats.jobs.keys.model.record import KeyRecord, Slot
+from trellis_nats.jobs.keys.model.left_record import LeftRecord
+from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry, Slot
 from trellis_nats.jobs.keys.model.slots import FIFO_WINDOW, PRIORITY_WINDOW, Acquired, Blocked, acquire
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.keys.reservations import Reservations, write_stale
@@ -74,6 +75,8 @@ class SlotRequest(NamedTuple):
     skips_queue: bool
     """Whether the job was attempted before: it goes before new jobs, and needs no entry in the record."""
     deadline: datetime | None
+    left: LeftRecord | None = None
+    """The record of the key as the job's creator left it, where its event names that."""
 
 
 class _StoredSlot(NamedTuple):
@@ -332,6 +335,9 @@ class SlotAcquirer:
             stored = _StoredSlot(slot, changed.takeovers, result.displaced, requested_at)
             return changed, stored
 
+        if request.left is not None:
+            entry = QueueEntry(request.job_id, request.created_at, "", request.context)
+            self._stores.main.learn(key, request.left, entry)
         self._liveness.hold(token)
         try:
             found = await self._stores.main.change(key, reduce)

@@ -19,6 +19,7 @@ from trellis_nats.clock import now
 from trellis_nats.errors import JobNotEnqueued, MalformedJobEvent, TransportError, WriteUnknown
 from trellis_nats.jobs.keys.model import event_fields
 from trellis_nats.jobs.keys.model.admission import Admitted, Displaced, Full, Joined
+from trellis_nats.jobs.keys.model.left_record import left_line
 from trellis_nats.jobs.keys.model.record import QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey, resolve
 from trellis_nats.jobs.keys.orphans import RESERVATION_TIMEOUT
@@ -59,13 +60,15 @@ class AlreadyStored:
 class _KeyedEvent:
     """The `created` event of a job with the fields of its key, encoded once."""
 
-    __slots__ = ("_data", "event", "key", "replaced")
+    __slots__ = ("_data", "event", "key", "left", "replaced")
 
     def __init__(self, event: NewEvent, key: JobKey, *, replaced: str | None = None) -> None:
         self.event = event
         self.key = key
         self.replaced = replaced
         """The id of the job that it displaced."""
+        self.left = b""
+        """The header that names the record of the key, as an encoded line."""
         fields = event_fields.created_fields(key, replaced=replaced)
         self._data = event_fields.add_fields(event, fields).encode()
 
@@ -81,7 +84,7 @@ class _KeyedEvent:
         return self._data
 
     def header_lines(self) -> bytes:
-        return self.event.headers
+        return self.event.header_lines() + self.left
 
 
 class KeyedCreator:
@@ -144,6 +147,7 @@ class KeyedCreator:
             case Full() | Joined():
                 return key, result
             case Admitted():
+                keyed.left = self._left_line(keyed)
                 return key, await self._store(keyed, idempotent=idempotent, writer=writer)
             case Displaced(replaced):
                 if not await self._skip(key, replaced, event.job_id):
@@ -190,7 +194,13 @@ class KeyedCreator:
             result = await self._reservations.admit(event.key, event.event, strict=True)
         except Exception as error:  # noqa: BLE001 - the caller raises it
             return error
+        event.left = self._left_line(event)
         return not_enqueued_error(event.key, result) if isinstance(result, Full) else None
+
+    def _left_line(self, event: _KeyedEvent) -> bytes:
+        """Return the header that saves the worker a read, as an encoded line; empty where it would not be true."""
+        known = self._reservations.store.known(event.key)
+        return b"" if known is None else left_line(known.record, known.revision, event.job_id)
 
     async def _undo_all(self, reserved: Sequence[_KeyedEvent]) -> None:
         """Remove the reservations of jobs that were not stored, as far as that is possible in a few seconds."""

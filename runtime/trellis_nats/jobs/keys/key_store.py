@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import KvBucket, KvRecord, kv_subject
 from trellis_nats._nats.link.backoff import Backoff
+from trellis_nats._support.named_turns import NamedTurns
 from trellis_nats.clock import now, timestamp
 from trellis_nats.errors import (
     KeyContended,
@@ -19,12 +20,13 @@ from trellis_nats.errors import (
     WriteUnknown,
     WrongLastSequence,
 )
+from trellis_nats.jobs.keys.model.left_record import LeftRecord
 from trellis_nats.jobs.keys.model.policy import KeyPolicy
-from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord
+from trellis_nats.jobs.keys.model.record import InvalidRecord, KeyRecord, QueueEntry
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.store.write_fate import WriteFate
 
-__all__ = ["KeyStore", "KeyStores", "Reducer"]
+__all__ = ["KeyStore", "KeyStores", "Reducer", "StoredRecord"]
 
 T = TypeVar("T")
 Reducer = Callable[[KeyRecord], tuple[KeyRecord, T]]
@@ -46,25 +48,13 @@ _DEFAULTS: Final = KeyPolicy(template=())
 """The limits in the record of a key that has none yet, where no contract says more."""
 
 
-class _Stored(NamedTuple):
+class StoredRecord(NamedTuple):
+    """A record as it was stored at a revision."""
+
     record: KeyRecord
     revision: int
     is_certain: bool = False
     """Whether the leader has just returned it. A replica, or this process's memory, may be outdated."""
-
-
-class _WriterLocks:
-    """The locks of one key's writers in this process: writers wait here instead of causing conflicts at the server.
-
-    Low-priority writers have a lock of their own: a release does not wait behind submissions of new jobs.
-    """
-
-    __slots__ = ("high_priority", "low_priority", "users")
-
-    def __init__(self) -> None:
-        self.high_priority = asyncio.Lock()
-        self.low_priority = asyncio.Lock()
-        self.users = 0
 
 
 class KeyStores:
@@ -103,16 +93,22 @@ class KeyStore:
         """Prepare. `policy` is that of the contract; None: records keep the limits that they state."""
         self._bucket = KvBucket(connection, bucket)
         self._namespace = namespace
+        self._prefix = f"{namespace}.{queue}."
+        """What the names of the records begin with; the hashes of the keys follow."""
         self.queue = queue
         self.writes = WriteFate()
         """How the last write of a record ended."""
         self._policy = policy
         self._timeout = timeout
-        self._locks: dict[str, _WriterLocks] = {}
-        self._remembered: OrderedDict[str, _Stored] = OrderedDict()
+        self._high_priority, self._low_priority = NamedTurns(), NamedTurns()
+        """The turns of this process's writers, by the hash of the key: they wait here instead of causing conflicts at the
+        server. A release does not wait behind submissions of new jobs."""
+        self._remembered: OrderedDict[str, StoredRecord] = OrderedDict()
         """The newest records that this process knows, least recently used first."""
         self._last_was_new = False
-        """Whether the last record that this process read did not exist."""
+        """Whether the last unknown key to which a job was admitted had no record yet."""
+        self._was_outdated = False
+        """Whether the last remembered record to which a job was admitted had been changed by another process."""
 
     @property
     def limit_bytes(self) -> int:
@@ -121,7 +117,7 @@ class KeyStore:
 
     def subject(self, key: JobKey) -> str:
         """Return the subject on which changes of a record are published."""
-        return kv_subject(self._bucket.name, self._name(key))
+        return kv_subject(self._bucket.name, f"{self._prefix}{key.hash}")
 
     def parse(self, key: JobKey, data: bytes) -> KeyRecord | None:
         """Decode a record that was received. None: it is not a valid record of the key."""
@@ -140,7 +136,7 @@ class KeyStore:
         return await self.change(key, lambda record: (record, record))
 
     async def change(
-        self, key: JobKey, reduce: Reducer[T], *, low_priority: bool = False, may_be_new: bool = False
+        self, key: JobKey, reduce: Reducer[T], *, low_priority: bool = False, admits: bool = False
     ) -> T:
         """Apply a reducer to the newest record, and return its result once the change is stored.
 
@@ -150,7 +146,8 @@ class KeyStore:
             key: the key of the record.
             reduce: makes the change.
             low_priority: let other writers go first when many write at once.
-            may_be_new: write the first record of the key without a read, if the last unknown key had no record either.
+            admits: the change admits a new job. It then depends on the last admissions whether this process writes
+                without a read: where unknown keys had no record yet, and where it had the newest records in memory.
 
         Raises:
             MalformedKeyRecord: the stored value is not a valid record of the key; it is unchanged.
@@ -158,29 +155,19 @@ class KeyStore:
             WriteUnknown: a write was not answered, and what followed did not show whether the change is stored.
             TransportError: NATS refused the write, or did not answer.
         """
-        unanswered = list[WriteUnknown]()
-        locks = self._locks.get(key.hash)
-        if locks is None:
-            locks = self._locks[key.hash] = _WriterLocks()
-        locks.users += 1
+        unanswered: list[WriteUnknown] = []
+        turns = self._low_priority if low_priority else self._high_priority
+        if not turns.try_take(key.hash):
+            await turns.take(key.hash)
         try:
-            lock = locks.low_priority if low_priority else locks.high_priority
-            await lock.acquire()  # `async with` creates three coroutines
-            try:
-                return await self._change(
-                    key, reduce, unanswered, low_priority=low_priority, may_be_new=may_be_new
-                )
-            except TransportError as error:
-                if not unanswered or isinstance(error, WriteUnknown | KeyContended):
-                    raise
-                text = f'the change of key "{key.display}" may have been stored: {error}'
-                raise WriteUnknown(text) from error
-            finally:
-                lock.release()
+            return await self._change(key, reduce, unanswered, low_priority=low_priority, admits=admits)
+        except TransportError as error:
+            if not unanswered or isinstance(error, WriteUnknown | KeyContended):
+                raise
+            text = f'the change of key "{key.display}" may have been stored: {error}'
+            raise WriteUnknown(text) from error
         finally:
-            locks.users -= 1
-            if not locks.users:
-                del self._locks[key.hash]
+            turns.end(key.hash)
 
     async def _change(
         self,
@@ -189,74 +176,93 @@ class KeyStore:
         unanswered: list[WriteUnknown],
         *,
         low_priority: bool,
-        may_be_new: bool,
+        admits: bool,
     ) -> T:
-        name = self._name(key)
-        stored = self._remembered.pop(key.hash, None)
-        is_guess = stored is None and may_be_new and self._last_was_new
-        stored = _Stored(self._empty(key), 0) if is_guess else stored
+        name = f"{self._prefix}{key.hash}"
+        remembered = self._remembered.pop(key.hash, None)
+        stored = self._assume(key, remembered) if admits else remembered
+        is_assumed = stored is not None
         pauses: Backoff | None = None
         leader = False
         for _ in range(_ATTEMPTS_MAX):
             if stored is None:
-                stored, is_guess = await self._read(key, name, leader=leader), False
+                stored = await self._read(key, name, leader=leader)
+                self._compare(stored, remembered, admits=admits)
             changed, result = reduce(stored.record)
-            if changed == stored.record:
+            if changed is stored.record or changed == stored.record:
                 if stored.is_certain:
                     self._remember(key, stored.record, stored.revision)
                     return result
-                stored, leader = None, True
-                continue
-            written = self._stamp(changed)
-            try:
-                revision = await self._write(name, written, stored.revision)
-            except WrongLastSequence:
-                stored = None
-                if is_guess:
-                    self._last_was_new = False
-                    continue
                 leader = True
-                pauses = pauses or Backoff(
-                    _PAUSE_FIRST, _LOW_PRIORITY_PAUSE_LONGEST if low_priority else _PAUSE_LONGEST
-                )
-                await asyncio.sleep(pauses.next().total_seconds())
-            except WriteUnknown as error:
-                stored, leader = None, True
-                unanswered.append(error)
-                if len(unanswered) == _UNKNOWN_MAX:
-                    raise
             else:
-                self._remember(key, written, revision)
-                return result
+                try:
+                    revision = await self._write(name, changed, stored.revision)
+                except WrongLastSequence:
+                    leader = remembered is not None or not is_assumed
+                    if not is_assumed:  # an assumed record had changed earlier, which is not a conflict
+                        longest = _LOW_PRIORITY_PAUSE_LONGEST if low_priority else _PAUSE_LONGEST
+                        pauses = pauses or Backoff(_PAUSE_FIRST, longest)
+                        await asyncio.sleep(pauses.next().total_seconds())
+                except WriteUnknown as error:
+                    leader = True
+                    unanswered.append(error)
+                    if len(unanswered) == _UNKNOWN_MAX:
+                        raise
+                else:
+                    self._remember(key, changed, revision)
+                    return result
+            stored, is_assumed = None, False
         raise KeyContended(
             f'key "{key.display}": other writers changed its record "{name}" {_ATTEMPTS_MAX} times in a row'
         )
 
     async def _write(self, name: str, record: KeyRecord, revision: int) -> int:
         try:
-            ack = await self._bucket.update(name, record.encode(), revision, timeout=self._timeout)
+            ack = await self._bucket.update(name, self._encode(record), revision, timeout=self._timeout)
         except TransportError as error:
             self.writes.fail(error)
             raise
         self.writes.succeed()
         return ack.sequence
 
+    def _assume(self, key: JobKey, remembered: StoredRecord | None) -> StoredRecord | None:
+        """Return the record to which a job is admitted without a read. None: read it, as the last admissions suggest."""
+        if remembered is not None:
+            return None if self._was_outdated else remembered
+        return StoredRecord(self._empty(key), 0) if self._last_was_new else None
+
+    def _compare(self, stored: StoredRecord, remembered: StoredRecord | None, *, admits: bool) -> None:
+        """Note, for the next admissions, whether a record that was read could have been assumed."""
+        if admits and remembered is None:
+            self._last_was_new = stored.revision == 0
+        elif admits and remembered is not None:
+            self._was_outdated = stored.revision != remembered.revision
+
+    def known(self, key: JobKey) -> StoredRecord | None:
+        """Return the newest record of a key that this process knows. It may be outdated: a change then reads it."""
+        return self._remembered.get(key.hash)
+
+    def learn(self, key: JobKey, left: LeftRecord, entry: QueueEntry) -> None:
+        """Remember a record with one entry that another process has written, if it is the newest that this process knows."""
+        known = self._remembered.get(key.hash)
+        if known is None or known.revision < left.revision:
+            record = self._empty(key)._replace(queued=(entry,), takeovers=left.takeovers)
+            self._remember(key, record, left.revision)
+
     def _remember(self, key: JobKey, record: KeyRecord, revision: int) -> None:
-        self._remembered[key.hash] = _Stored(record, revision)
+        self._remembered[key.hash] = StoredRecord(record, revision)
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
 
-    def _stamp(self, record: KeyRecord) -> KeyRecord:
-        stated = record if self._policy is None else self._policy
-        return record.with_stamp(
-            max_active=stated.max_active, max_queued=stated.max_queued, at=timestamp(now())
-        )
+    def _encode(self, record: KeyRecord) -> bytes:
+        """Encode a record with the time and the limits of this writer."""
+        limits = record if self._policy is None else self._policy
+        return record.encode_stamped(limits.max_active, limits.max_queued, timestamp(now()))
 
-    async def _read(self, key: JobKey, name: str, *, leader: bool) -> _Stored:
+    async def _read(self, key: JobKey, name: str, *, leader: bool) -> StoredRecord:
         found = await self._bucket.get(name, leader=leader, timeout=self._timeout)
-        self._last_was_new = found is None
         if found is None or not _has_value(found):
-            return _Stored(self._empty(key), 0 if found is None else found.revision, is_certain=leader)
+            return StoredRecord(self._empty(key), 0 if found is None else found.revision, is_certain=leader)
         try:
             record = KeyRecord.parse(
                 found.value, service=self._namespace, queue=self.queue, key_hash=key.hash
@@ -265,21 +271,13 @@ class KeyStore:
             raise MalformedKeyRecord(
                 key.display, bucket=self._bucket.name, name=name, problem=str(problem)
             ) from None
-        return _Stored(record, found.revision, is_certain=leader)
+        return StoredRecord(record, found.revision, is_certain=leader)
 
     def _empty(self, key: JobKey) -> KeyRecord:
         policy = self._policy or _DEFAULTS
         return KeyRecord(
-            service=self._namespace,
-            queue=self.queue,
-            display=key.text,
-            hash=key.hash,
-            max_active=policy.max_active,
-            max_queued=policy.max_queued,
+            self._namespace, self.queue, key.text, key.hash, policy.max_active, policy.max_queued
         )
-
-    def _name(self, key: JobKey) -> str:
-        return f"{self._namespace}.{self.queue}.{key.hash}"
 
 
 def _has_value(found: KvRecord) -> bool:

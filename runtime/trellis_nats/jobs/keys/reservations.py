@@ -85,7 +85,7 @@ class Reservations:
             )
             return (changed if isinstance(result, Admitted) else found), result
 
-        result = await self.store.change(key, reserve, low_priority=True, may_be_new=True)
+        result = await self.store.change(key, reserve, low_priority=True, admits=True)
         if isinstance(result, Admitted) or record is None:
             return result
         return await self._admit_after_eviction(key, record, entry, result, strict=strict)
@@ -227,19 +227,20 @@ class Reservations:
 
 
 def _entry(event: NewEvent) -> QueueEntry:
-    context = cast("Mapping[str, JsonValue]", event.body["context"])
+    body = event.body
+    context = cast("Mapping[str, JsonValue]", body["context"])
     return QueueEntry(
-        job_id=event.job_id,
-        created_at=cast("str", event.body["timestamp"]),
-        request_id=cast("str", context["requestId"]),
-        context=event.body["context"],
-        retry_at=cast("str | None", event.body.get("notBefore")),
+        event.job_id,
+        cast("str", body["timestamp"]),
+        cast("str", context["requestId"]),
+        body["context"],
+        cast("str | None", body.get("notBefore")),
     )
 
 
 def _reserved_now(entry: QueueEntry) -> QueueEntry:
     """Return the entry with the current time: a reservation times out by its own age, and the event may be older."""
-    return entry._replace(created_at=timestamp(now()))
+    return QueueEntry(entry.job_id, timestamp(now()), entry.request_id, entry.context, entry.retry_at)
 
 
 async def write_stale(event_log: EventLog, slot: Slot, *, key: JobKey) -> None:

@@ -9,10 +9,12 @@ from pydantic import JsonValue
 
 from trellis_nats._nats.jetstream.pull import Delivery
 from trellis_nats._support.capacity import Permit
+from trellis_nats.clock import now
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import SlotRequest
 from trellis_nats.jobs.keys.lease import SlotLease
+from trellis_nats.jobs.keys.model.left_record import LeftRecord, left_record
 from trellis_nats.jobs.keys.model.template import JobKey
 from trellis_nats.jobs.model.event import LifecycleEvent, StoredEvent, instant
 from trellis_nats.jobs.model.event_factory import NOT_KEYED, JobIdentity
@@ -139,4 +141,12 @@ def slot_request(item: WorkItem, newest: LifecycleEvent, start: Start) -> SlotRe
         context=event.context.model_dump(mode="json", by_alias=True, exclude_none=True),
         skips_queue=newest.effective_state is not JobState.PENDING or event.event_type == EventType.RETRIED,
         deadline=instant(event.deadline),
+        left=_left_record(item, newest),
     )
+
+
+def _left_record(item: WorkItem, newest: LifecycleEvent) -> LeftRecord | None:
+    """Return the record that the job's creator left, if the job was neither attempted nor delivered before."""
+    message = item.message
+    is_new = newest is item.event and message.delivered == 1 and message.source_sequence is not None
+    return left_record(message.headers, written=item.event.at, at=now()) if is_new else None

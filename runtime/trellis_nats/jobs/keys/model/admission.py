@@ -100,7 +100,7 @@ def admit(
         return record, Admitted()
     free = max(0, policy.max_active - active)
     places = policy.max_queued + free
-    room = f"room for {policy.max_queued + policy.max_active} (maxActive {policy.max_active} + maxQueuedPerKey {policy.max_queued})"
+    room = ""
     if queued < places:
         longer = record.with_jobs(record.active, (*record.queued, entry))
         if fits(longer, policy, limit_bytes):
@@ -114,6 +114,10 @@ def admit(
         if joined is not None:
             return record, Joined(joined)
     existing = next(_ordered_ids(record), None)
+    room = (
+        room
+        or f"room for {policy.max_queued + policy.max_active} (maxActive {policy.max_active} + maxQueuedPerKey {policy.max_queued})"
+    )
     if active < policy.max_active or queued < policy.max_queued:
         full = Full(
             reason="queue-depth", active=active, queued=queued, limit=places, existing=existing, room=room

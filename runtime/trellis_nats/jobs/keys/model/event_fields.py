@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -44,7 +43,11 @@ def add_fields(event: NewEvent, fields: JsonObject) -> NewEvent:
     """Return the event with more fields, in the order of `LifecycleEvent`: before the timestamp, the last member."""
     tail = dict(event.tail)
     at = tail.pop("timestamp")
-    return replace(event, tail={**tail, **fields, "timestamp": at})
+    tail.update(fields)
+    tail["timestamp"] = at
+    return NewEvent(
+        event.job_id, event.event_type, event.headers, event.head, tail, event.payload, event.result
+    )
 
 
 def started_fields(key: JobKey, slot: Slot, takeovers: int) -> JsonObject:

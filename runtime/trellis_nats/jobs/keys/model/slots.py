@@ -63,12 +63,13 @@ def acquire(
     """
     if record.slot(slot.token) is not None:
         return record, Acquired()
-    own = [other for other in record.active if other.job_id == slot.job_id]
-    if any(other.token not in expired for other in own):
+    own, kept = list[Slot](), list[Slot]()
+    for other in record.active:
+        (own if other.job_id == slot.job_id else kept).append(other)
+    if own and any(other.token not in expired for other in own):
         return record, Blocked("own-slot")
     if not own and not skips_queue and record.entry(slot.job_id) is None:
         return record, Blocked("not-listed")
-    kept = [other for other in record.active if other.job_id != slot.job_id]
     stale: list[Slot] = []
     if expired and policy.stale_policy == "fail-stale":
         too_many = max(0, len(kept) + 1 - policy.max_active)
