@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
+from trellis_nats import JobFailed
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
 from tests.faults.harness.wiretap import Step, Wiretap
@@ -21,7 +22,7 @@ from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=20)
 PARCEL: Final = Parcel(number=1)
-JOBS: Final = 200
+JOBS: Final = 100
 MARK: Final = ContextVar("MARK", default="none")
 
 
@@ -223,22 +224,28 @@ def without_collector() -> Generator[None]:
         gc.enable()
 
 
-async def test_a_completed_job_leaves_nothing_to_the_garbage_collector(nats_server: NatsServer) -> None:
+@pytest.mark.parametrize("kind", ["completed", "failed", "keyed"])
+async def test_a_job_that_ended_leaves_nothing_to_the_garbage_collector(
+    nats_server: NatsServer, kind: str
+) -> None:
     """A cycle for each job would let the collector run far more often, and keep payloads until then."""
     async with Shop.connect(nats_server.url) as shop:
         payloads: list[weakref.ref[Parcel]] = []
+        queue = shop.jobs.ship if kind == "keyed" else shop.jobs.pack
 
-        @shop.jobs.pack.handle(concurrency=8)
-        async def pack(job: ParcelJob) -> Receipt:
+        @queue.handle(concurrency=8)
+        async def work(job: ParcelJob) -> Receipt:
             payloads.append(weakref.ref(job.payload))
             await asyncio.sleep(0)
+            if kind == "failed":
+                raise JobFailed("on purpose")
             return Receipt(total=1)
 
         await shop.jobs.start_workers()
-        await (await shop.jobs.pack.create(PARCEL)).result(timeout=SOON)
+        await (await queue.create(PARCEL)).wait(timeout=SOON)
         with without_collector():
-            await shop.jobs.pack.create_many([PARCEL] * JOBS)
-            await eventually(lambda: len(payloads) == JOBS + 1)
+            await queue.create_many(Parcel(number=number) for number in range(10, 10 + JOBS))
+            await eventually(lambda: len(payloads) == 1 + JOBS)
             await eventually(lambda: not any(payload() for payload in payloads))
             found = gc.collect()
 

@@ -12,13 +12,16 @@ from trellis_nats import JobCancelled, JobState
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer, inspect_queue
 
-from tests.faults.harness.wiretap import Step, Wiretap
+from tests.faults.harness.wiretap import Step, Wiretap, acked_too_early
 from tests.support.eventually import eventually
+from tests.support.ferry import Cargo, CargoJob, Ferry, Stowed
+from tests.support.records import holders
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
 SOON: Final = timedelta(seconds=20)
 AT_ONCE: Final = timedelta(0)
 PARCEL: Final = Parcel(number=1)
+CARGO: Final = Cargo(ship="anna")
 MOMENT: Final = 0.1
 HEARTBEATS: Final = 4
 """More than those of an ack wait."""
@@ -28,6 +31,7 @@ HEARTBEATS: Final = 4
 async def tap(nats_server: NatsServer) -> AsyncIterator[Wiretap]:
     async with Wiretap(nats_server.port) as standing:
         yield standing
+    assert acked_too_early(standing.seen) == []
 
 
 @pytest.fixture
@@ -104,6 +108,27 @@ async def test_a_stop_waits_for_the_outcome_and_for_its_confirmed_acknowledgemen
         )
     assert (await other.jobs.pack.ref(ref.id).get()).state is JobState.COMPLETED
     assert runs == [1]
+
+
+async def test_a_stop_waits_for_the_release_of_a_key(tap: Wiretap, nats_server: NatsServer) -> None:
+    async with Ferry.connect(tap.url) as ferry, Ferry.connect(nats_server.url) as other:
+
+        @ferry.jobs.load.handle
+        async def load(job: CargoJob) -> Stowed:
+            return Stowed(number=1)
+
+        host = await ferry.jobs.start_workers()
+        at_outcome = pause_at(tap, Step.OUTCOME_STORED)  # from then on the release has no answer
+        ref = await other.jobs.load.create(CARGO)
+        await at_outcome.wait()
+        stopping = asyncio.create_task(host.stop())
+
+        assert await goes_on(stopping)
+        tap.heal()
+        await stopping
+        assert count(tap, Step.ACK_CONFIRMED) == 1
+        assert await holders(other, other.jobs.load, CARGO) == ([], [])
+        assert (await ref.get()).state is JobState.COMPLETED
 
 
 async def test_a_stop_waits_for_the_tails_of_many_jobs(tap: Wiretap, shop: Shop, other: Shop) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
@@ -10,6 +12,7 @@ import pytest
 from trellis_nats import JobNotEnqueued, JobState, Options, TransportError, WriteUnknown
 from trellis_nats.testing import LogEvent, LogSignals, NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.refusals import Refusal, RefusingProxy
 from tests.support.shop import Parcel, ParcelJob, Receipt, Shop
 
@@ -105,6 +108,31 @@ async def test_many_creations_are_unknown(
         assert proxy.refused
         assert await state_of(nats_server, proxy) is JobState.PENDING
         proxy.accept()
+
+
+@pytest.mark.parametrize("ending", ["answered", "cut"])
+async def test_a_creation_that_its_caller_gives_up_harms_no_other(
+    nats_server: NatsServer, proxy: RefusingProxy, shop: Shop, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    """Its answer arrives later, or the connection ends before: no callback fails, and no error is left unread."""
+    proxy.blackhole("to_client")
+    given_up = [asyncio.create_task(shop.jobs.pack.create(PARCEL)) for _ in range(2)]
+    other = asyncio.create_task(shop.jobs.pack.create(PARCEL))
+    await eventually(lambda: proxy.sent_to_server.count(b".created ") == 3)
+    given_up[0].cancel()
+    if ending == "cut":
+        proxy.cut()
+    else:
+        given_up[1].cancel()
+    proxy.heal()
+    ref = await other
+    given_up[1].cancel()
+    await asyncio.wait(given_up)
+    del given_up
+    gc.collect()
+
+    assert (await ref.get()).state is JobState.PENDING
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_what_an_operator_does_is_unknown(

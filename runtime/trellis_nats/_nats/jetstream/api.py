@@ -51,7 +51,10 @@ async def call(
     content = parse_object(message.data)
     refused = parse_error(operation, content)
     if refused is not None:
-        raise refused
+        try:
+            raise refused
+        finally:
+            del refused  # the error refers to this call: a reference back would be a cycle
     return content
 
 

@@ -154,10 +154,7 @@ class SlotLease:
             False when NATS did not take the write before the lease expired.
         """
         self._is_released = True
-        if self._stop_renewing is not None:
-            self._stop_renewing()
-        if self._expiry_check is not None:
-            self._expiry_check.cancel()
+        self._end_checks()
         while True:
             waiting = None if began and retry_after is None else self._make_entry(retry_after)
             try:
@@ -175,6 +172,19 @@ class SlotLease:
                 await asyncio.sleep(_RETRY_PAUSE)
             else:
                 return True
+
+    def _end_checks(self) -> None:
+        """End the renewals and the check of the expiry, and drop what refers back to this lease.
+
+        Such cycles would leave every job of the queue to the garbage collector.
+        """
+        stop_renewing, self._stop_renewing = self._stop_renewing, None
+        if stop_renewing is not None:
+            stop_renewing()
+        if self._expiry_check is not None:
+            self._expiry_check.cancel()
+            self._expiry_check = None
+        self._on_lost = None
 
     def _release_in(self, waiting: QueueEntry | None, record: KeyRecord) -> tuple[KeyRecord, None]:
         return slots.release(record, self.slot.token, waiting=waiting) or record, None
@@ -249,10 +259,12 @@ class SlotLease:
             reason,
             extra=self._log_fields(LogEvent.SLOT_LOST),
         )
-        if self._stop_renewing is not None:
-            self._stop_renewing()
-        if self._on_lost is not None:
-            self._loop.call_soon_threadsafe(self._on_lost)
+        # The event loop may release the lease in this very moment.
+        stop_renewing, on_lost = self._stop_renewing, self._on_lost
+        if stop_renewing is not None:
+            stop_renewing()
+        if on_lost is not None:
+            self._loop.call_soon_threadsafe(on_lost)
 
     def _log_fields(self, event: LogEvent) -> dict[str, object]:
         return log_fields(
