@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import ClassVar, Self
 
 from trellis_nats._connect_block import open_in_async_with, open_in_with
+from trellis_nats._support.gc_tuning import tune_gc
 from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.auth import SessionKey
 from trellis_nats.binding import Binding
 from trellis_nats.blocking import enter_in_thread
 from trellis_nats.connect import open_runtime
 from trellis_nats.control_plane import join
+from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.events.heartbeat import HealthHeartbeat
 from trellis_nats.health.listener import listen_for_health
@@ -176,17 +178,26 @@ class Service(Participant):
         require_timedelta("grace", grace)
         await self._runtime.stop(self._runtime.options.shutdown_grace if grace is None else grace)
 
-    async def run(self) -> None:
+    async def run(self, *, freeze_gc: bool = False, gc_threshold: int | None = None) -> None:
         """Serve and work until SIGTERM or SIGINT, then stop as `stop()` does; a second signal ends the grace period at once.
 
         Signals are handled by the event loop: a handler that blocks it delays them.
 
+        Args:
+            freeze_gc: collect garbage once before the start, and leave out what exists by then (the program and its imports) of all
+                later collections. For the rest of the process, as with `gc.freeze()`.
+            gc_threshold: how many more objects are created than freed before Python's garbage collector runs (its default is 700,
+                2,000 from Python 3.13). For the rest of the process, as with `gc.set_threshold()`. None: it stays as it is.
+
         Raises:
-            ConfigurationError: the service has started already.
+            ConfigurationError: the service has started already, or `gc_threshold` is not positive.
             PermissionsMissing: the account lacks permissions that the handlers need; every one is named.
             ProvisioningError: a consumer is missing.
         """
         self._runtime.connection.require_own_loop()
+        if gc_threshold is not None and gc_threshold <= 0:
+            raise ConfigurationError(f"gc_threshold must be positive, got {gc_threshold}")
+        tune_gc(freeze=freeze_gc, threshold=gc_threshold)
         signals = self._signals = StopSignals(self._runtime.end_grace)
         signals.install()
         try:
