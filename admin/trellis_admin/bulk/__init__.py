@@ -18,7 +18,7 @@ from trellis_admin.bulk.record import (
     BulkState,
     DryCounts,
 )
-from trellis_admin.bulk.store import BulkNotFound, BulkStore
+from trellis_admin.bulk.store import BulkNotFound, BulkPage, BulkStore
 
 __all__ = [
     "BEGIN_WITH",
@@ -29,6 +29,7 @@ __all__ = [
     "BulkAction",
     "BulkActions",
     "BulkNotFound",
+    "BulkPage",
     "BulkPlan",
     "BulkProblem",
     "BulkRecord",

@@ -29,7 +29,7 @@ from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.planning import BulkPlan, plan_bulk
 from trellis_admin.bulk.record import BEGIN_WITH, RATE, BulkAction, BulkRecord
 from trellis_admin.bulk.runner import BulkRunner
-from trellis_admin.bulk.store import BulkStore, lease_key
+from trellis_admin.bulk.store import BulkPage, BulkStore, lease_key
 from trellis_admin.bulk.world import JobsWorld, audit_record
 from trellis_admin.payloads import PayloadContract
 from trellis_admin.queries import JobFilter
@@ -185,6 +185,10 @@ class BulkActions:
     async def list_all(self) -> list[BulkRecord]:
         """Return all bulk actions, newest first. Raises as `read`."""
         return await BulkStore(self.session.connection).list_all()
+
+    async def list_page(self, *, before: str | None = None, limit: int = 50) -> BulkPage:
+        """Return a page of bulk actions, the newest first. `before` is the `next` of the page before. Raises as `read`."""
+        return await BulkStore(self.session.connection).list_page(before=before, limit=limit)
 
     async def list_newest(self, actions: Collection[BulkAction], *, limit: int) -> list[BulkRecord]:
         """Return the newest bulk actions of some kinds. Raises as `read`."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Self, cast
+from typing import Final, NamedTuple, Self, cast
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.kv import KvBucket
@@ -24,7 +24,7 @@ from trellis_admin.audit_log import ADMIN_BUCKET, AdminResourceMissing, clean_te
 from trellis_admin.bulk.changes import BulkProblem
 from trellis_admin.bulk.record import BulkAction, BulkRecord
 
-__all__ = ["REFUSALS_MAX", "BulkNotFound", "BulkStore", "lease_key"]
+__all__ = ["REFUSALS_MAX", "BulkNotFound", "BulkPage", "BulkStore", "lease_key"]
 
 REFUSALS_MAX: Final = 1_000
 """How many refused jobs are kept with their reasons; the counts have all of them."""
@@ -38,6 +38,17 @@ Reducer = Callable[[BulkRecord], BulkRecord]
 
 class BulkNotFound(BulkProblem):
     """There is no bulk action of this id."""
+
+
+class BulkPage(NamedTuple):
+    """Some bulk actions, the newest first."""
+
+    records: tuple[BulkRecord, ...]
+    """Those of the page that can be read."""
+    total: int
+    """How many bulk actions there are, on all pages."""
+    next: str | None
+    """Where the next page begins; None for the last one."""
 
 
 def lease_key(bulk_id: str) -> str:
@@ -98,8 +109,20 @@ class BulkStore:
         records = await self._read_all(await self._keys())
         return sorted(records, key=lambda record: (record.created_at, record.id), reverse=True)
 
+    async def list_page(self, *, before: str | None = None, limit: int) -> BulkPage:
+        """Return the newest records, and read no others: ids begin with the time. Raises as `list_all`.
+
+        Args:
+            before: `BulkPage.next` of the page before; None for the first page.
+            limit: how many records at most.
+        """
+        keys = sorted(await self._keys(), reverse=True)
+        left = [key for key in keys if before is None or key < f"bulk.{before}"]
+        following = left[limit - 1].removeprefix("bulk.") if len(left) > limit else None
+        return BulkPage(tuple(await self._read_all(left[:limit])), len(keys), following)
+
     async def list_newest(self, actions: Collection[BulkAction], *, limit: int) -> list[BulkRecord]:
-        """Return the newest records of some actions, and read hardly more of them: ids begin with the time. Raises as `list_all`."""
+        """Return the newest records of some actions, and read hardly more of them. Raises as `list_all`."""
         keys = sorted(await self._keys(), reverse=True)
         found: list[BulkRecord] = []
         while keys and len(found) < limit:

@@ -102,7 +102,7 @@ async def resume(
     """Let a paused queue go on, within a second."""
     from trellis_nats.clock import now
 
-    from trellis_admin.terminal import print_json, print_text, show_age
+    from trellis_admin.terminal import print_json, print_text, show_past
 
     result = await operator.resume(await find_prefix(operator, queue), reason=reason)
     removed = result.removed
@@ -118,4 +118,4 @@ async def resume(
             f"{queue} had no record of a pause; if the server held its consumers all the same, it does no longer"
         )
     else:
-        print_text(f"{queue} goes on; {removed.by} had paused it {show_age(removed.since, now())}")
+        print_text(f"{queue} goes on; {removed.by} had paused it {show_past(removed.since, now())}")

@@ -51,7 +51,6 @@ __all__ = ["Changes", "JobId", "fold", "happened_at"]
 JobId = tuple[str, str]
 """A publish prefix and an id."""
 
-_DAY: Final = 24 * 60 * MINUTE
 _ERROR_MAX: Final = 1_000
 _KEY_MAX: Final = 1_000
 _PROGRESS_MAX: Final = 2_000
@@ -115,7 +114,7 @@ def fold(changes: Changes, message: Incoming, salt: bytes) -> None:
 
 
 def happened_at(event: LifecycleEvent, stored_at: int) -> int:
-    """Return when an event happened: as its writer says, unless that cannot be.
+    """Return when an event happened: as its writer says, unless that cannot be, as under a clock that is ahead.
 
     Both are milliseconds since 1970.
 
@@ -127,7 +126,7 @@ def happened_at(event: LifecycleEvent, stored_at: int) -> int:
     if written is None:
         return stored_at
     at = to_milliseconds(written)
-    return at if 0 <= at <= stored_at + _DAY else stored_at
+    return at if 0 <= at <= stored_at else stored_at
 
 
 def _create(

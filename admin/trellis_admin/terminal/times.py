@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["show_age", "show_instant", "show_length"]
+__all__ = ["show_age", "show_instant", "show_length", "show_past"]
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -32,6 +32,13 @@ def show_age(instant: datetime | None, now: datetime) -> str:
         return "-"
     length = _rough(abs(now - instant))
     return f"{length} ago" if instant <= now else f"in {length}"
+
+
+def show_past(instant: datetime, now: datetime) -> str:
+    """Return how long ago something happened. By another machine's clock it may lie ahead of this one's: it cannot be later."""
+    if instant <= now:
+        return show_age(instant, now)
+    return f"just now, by a clock that is {_rough(instant - now)} ahead"
 
 
 def _rough(length: timedelta) -> str:

@@ -10,7 +10,7 @@ from trellis_nats.jobs.model.queue_pause import QueuePause
 
 from trellis_admin.keys import KeyCount, KeyList, StoredKey
 from trellis_admin.queries import HEARTBEAT_EVERY, QueueRow, WorkerRow
-from trellis_admin.terminal import Column, Table, show_age, show_length
+from trellis_admin.terminal import Column, Table, show_age, show_length, show_past
 from trellis_admin.terminal.tables import clean
 
 __all__ = [
@@ -90,7 +90,7 @@ def _length(length: timedelta | None) -> str:
 def describe_pauses(pauses: Pauses, now: datetime) -> list[str]:
     """Return who paused which queue, when and why."""
     return [
-        f"{name} was paused {show_age(pause.since, now)} by {clean(pause.by)}"
+        f"{name} was paused {show_past(pause.since, now)} by {clean(pause.by)}"
         + (f": {clean(pause.reason)}" if pause.reason else "")
         for name, pause in sorted(pauses.items())
     ]

@@ -76,7 +76,7 @@ class Pen:
 
     def exactly(self, when: datetime) -> Markup:
         """Return how long ago something was, with seconds."""
-        return self._time(when, f"{text.duration(self.now - when)} ago")
+        return self._time(when, f"{text.duration(max(self.now - when, timedelta(0)))} ago")
 
     def until(self, when: datetime) -> Markup:
         """Return how long it takes until something happens."""

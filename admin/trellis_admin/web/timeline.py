@@ -89,6 +89,7 @@ class Timeline:
 
 def draw_timeline(job: JobHistory, now: datetime) -> Timeline:
     """Draw the attempts of a job between its creation and its end, or now."""
+    now = _newest_moment(job, now)
     shown = job.attempts[-_LANES_MAX:]
     first = job.created_at if len(shown) == len(job.attempts) else _begin_of_wait(job, shown[0])
     waits_until = [wait.until or now for wait in job.waits]
@@ -104,6 +105,12 @@ def draw_timeline(job: JobHistory, now: datetime) -> Timeline:
     return Timeline(
         scale.axis(), (*lanes, *([tail] if tail is not None else [])), len(job.attempts) - len(shown)
     )
+
+
+def _newest_moment(job: JobHistory, now: datetime) -> datetime:
+    """Return now, or what has happened since by a clock that is ahead of this machine's: nothing stands behind now."""
+    known = [attempt.known_until or attempt.seen_at for attempt in job.attempts]
+    return max([now, job.created_at, *known, *(wait.since for wait in job.waits)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,7 @@ def _draw_attempt(
             scale.place(now)
         )
     )
-    label = f"Waited {duration(attempt.started_at - waits_since)}, {'runs for' if attempt.ended_at is None else 'ran'} {ran}, {word}"
+    label = f"Waited {duration(max(attempt.started_at - waits_since, timedelta(0)))}, {'runs for' if attempt.ended_at is None else 'ran'} {ran}, {word}"
     drawing = Markup('<svg role="img" aria-label="{}">{}{}{}{}</svg>').format(
         label, scale.grid(), waited, run, mark
     )

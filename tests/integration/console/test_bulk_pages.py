@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import httpx
 from pydantic import JsonValue
 from trellis_admin.audit_log import read_audit
 from trellis_admin.bulk import BulkAction
@@ -30,6 +32,23 @@ async def newest_are_read(store: BulkStore, replayed: str) -> None:
     assert await store.list_newest({BulkAction.DISMISS}, limit=5) == []
 
 
+async def all_are_listed_in_pages(browser: httpx.AsyncClient, store: BulkStore, replayed: str) -> None:
+    """A page reads the records that it shows."""
+    record = await store.read(replayed)
+    for number in range(60):
+        await store.create(replace(record, id=f"Y{number:02}"))
+    first = await browser.get("/bulk")
+    (older,) = re.findall(r'href="(/bulk\?before=\w+)"', first.text)
+    last = await browser.get(older)
+
+    shown = [re.findall(r'href="/bulk/(\w+)"', page.text) for page in (first, last)]
+    assert [len(page) for page in shown] == [50, 14]
+    assert shown[0] + shown[1] == ["Z3", "Z2", "Z1", *(f"Y{n:02}" for n in reversed(range(60))), replayed]
+    assert "64 actions" in first.text
+    assert "before=" not in last.text
+    assert (await browser.get("/bulk?before=%2A%20.")).status_code == 200
+
+
 async def test_many_jobs_are_replayed_once_the_count_is_typed(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
@@ -52,7 +71,9 @@ async def test_many_jobs_are_replayed_once_the_count_is_typed(
         await opened.catch_up()
         dead = await browser.get("/dead")
         shown = await browser.get(bulk)
-        await newest_are_read(BulkStore(opened.console.connection), bulk.rpartition("/")[2])
+        store, replayed = BulkStore(opened.console.connection), bulk.rpartition("/")[2]
+        await newest_are_read(store, replayed)
+        await all_are_listed_in_pages(browser, store, replayed)
 
     assert "you typed 52, the filter has 25 jobs." in unescape(wrong.text)
     assert "a reason is missing" in without_reason.text

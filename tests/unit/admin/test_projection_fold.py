@@ -303,8 +303,8 @@ def test_a_replayed_job_begins_again_and_names_its_operator() -> None:
 def test_waits_and_runs_are_measured_from_when_a_job_could_begin() -> None:
     events = [
         job_event(1, "JOB", EventType.CREATED, {"notBefore": stamp(START + 3_000)}, at=START),
-        job_event(2, "JOB", EventType.STARTED, at=START + 4_000),
-        job_event(3, "JOB", EventType.RETRY, {"error": "released by a stopping worker"}, at=START + 6_000),
+        job_event(4, "JOB", EventType.STARTED, at=START + 4_000),
+        job_event(6, "JOB", EventType.RETRY, {"error": "released by a stopping worker"}, at=START + 6_000),
     ]
 
     changes = fold_all(events)

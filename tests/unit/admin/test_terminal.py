@@ -16,6 +16,7 @@ from trellis_admin.terminal import (
     show_age,
     show_instant,
     show_length,
+    show_past,
     to_plain,
     to_wire,
 )
@@ -46,6 +47,8 @@ def test_ages_are_rough_and_instants_exact() -> None:
     assert show_age(AT - timedelta(minutes=90), AT) == "1 h ago"
     assert show_age(AT + timedelta(seconds=90), AT) == "in 1 m"
     assert show_age(None, AT) == "-"
+    assert show_past(AT - timedelta(minutes=90), AT) == "1 h ago"
+    assert show_past(AT + timedelta(minutes=61), AT) == "just now, by a clock that is 1 h ahead"
     assert show_instant(AT) == "2026-11-30 12:00:00.123"
 
 

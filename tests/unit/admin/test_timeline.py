@@ -183,3 +183,26 @@ def test_a_history_and_its_row_agree(messages: list[Incoming]) -> None:
             continue
         assert (history.state, history.tries) == (STATES[row.state], row.tries)
         assert (history.state_sequence, history.last_sequence) == (row.state_seq, row.last_seq)
+
+
+def test_an_event_did_not_happen_after_it_was_stored() -> None:
+    """The clock of the worker is an hour ahead: its attempt began when the server stored that, and ran as long as it did."""
+
+    def ahead(seconds: int, kind: EventType, **fields: JsonValue) -> Incoming:
+        return job_event(seconds, "JOB", kind, fields, at=START + (seconds + 3_600) * 1_000)
+
+    history = history_of(
+        [
+            event(1, EventType.CREATED, maxTries=2),
+            ahead(3, EventType.STARTED, tries=1),
+            ahead(33, EventType.RETRY, tries=1, error="ValueError: no"),
+            event(34, EventType.STARTED, tries=2),
+            event(35, EventType.COMPLETED, tries=2),
+        ]
+    )
+
+    assert [(one.waited, one.ended_at and one.ended_at - one.started_at) for one in history.attempts] == [
+        (timedelta(seconds=2), timedelta(seconds=30)),
+        (timedelta(seconds=1), timedelta(seconds=1)),
+    ]
+    assert history.ended_at == from_milliseconds(START + 35_000)

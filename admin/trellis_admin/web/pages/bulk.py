@@ -34,6 +34,7 @@ from trellis_admin.web.text import duration, plural, typed_number
 
 __all__ = ["BULK_LOOKS", "BULK_TITLES", "ask_bulk", "change_bulk", "list_recent", "show_bulk", "show_bulks"]
 
+_ROWS: Final = 50
 _REFUSALS: Final = 100
 _OTHERS: Final = 5
 """How many other bulk actions the page of one shows."""
@@ -98,10 +99,17 @@ async def list_recent(request: Request, *, limit: int) -> list[tuple[BulkRecord,
 
 
 async def show_bulks(request: Request) -> Response:
-    """Show all bulk actions, the newest first."""
+    """Show a page of the bulk actions, the newest first."""
     console: Console = request.state.console
-    records = await console.operator(request.state.identity).bulk.list_all()
-    values = {"records": records, "looks": BULK_LOOKS, "titles": BULK_TITLES}
+    page = await console.operator(request.state.identity).bulk.list_page(
+        before=request.query_params.get("before"), limit=_ROWS
+    )
+    values = {
+        "page": page,
+        "older_address": f"{request.url.path}?before={page.next}" if page.next else "",
+        "looks": BULK_LOOKS,
+        "titles": BULK_TITLES,
+    }
     return await show(request, "bulks.html", "bulk", values)
 
 

@@ -146,3 +146,25 @@ def test_a_lane_begins_with_the_backoff_before_its_attempt() -> None:
 
     assert '<line class="tl-wait" x1="2.00%" x2="50.00%"' in lane.drawing
     assert "Waited 48 s, ran 50 s" in lane.drawing
+
+
+def test_under_a_clock_that_is_ahead_of_this_machine_a_run_is_drawn_as_long_as_it_was() -> None:
+    """By the machine of the console, the job is created and begins in an hour."""
+    job = history(
+        attempt(1, 3601, 3631, AttemptEnd.RETRY),
+        attempt(2, 3641, None, AttemptEnd.RUNNING, seen_at=after(3661)),
+    )
+
+    first, second = draw_timeline(job, after(10)).lanes
+
+    assert [lane.outcome for lane in (first, second)] == ["30 s · failed", "20 s · running"]
+    assert "tl-run active" in second.drawing
+    (run,) = re.findall(r'class="tl-run active" x="([\d.]+)%" y="10" width="([\d.]+)%"', second.drawing)
+    assert (float(run[0]) < 99, float(run[1]) > 0.4) == (True, True)
+    assert all(0 <= place <= 100 for lane in (first, second) for place in places(lane.drawing))
+
+
+def test_a_wait_that_begins_behind_now_has_no_negative_length() -> None:
+    drawn = draw_timeline(history(waits=(Wait(WaitReason.QUEUED, after(3600), None),)), after(10))
+
+    assert [lane.outcome for lane in drawn.lanes] == ["0 s"]
