@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from trellis_nats._nats.connection import Connection
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats.auth import Admission, CallersFile, Signer
 from trellis_nats.auth.session_key import key_token
 from trellis_nats.binding import Binding, merge_bindings
@@ -226,7 +227,9 @@ class Runtime:
             self._denied = await self._permission_check()
             count = len({str(grant) for grant in self._denied})
             self.health.limit(
-                f"the account lacks {count} optional permissions; the log names them" if count else None
+                f"the account lacks {plural(count, 'optional permission')}; the log names them"
+                if count
+                else None
             )
 
     def lacks(self, grant: Grant) -> bool:

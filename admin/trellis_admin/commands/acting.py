@@ -30,13 +30,11 @@ __all__ = [
     "act_on_jobs",
     "act_on_many",
     "print_bulk",
-    "recreate_jobs",
     "require_one",
     "run_bulk",
 ]
 
-Action = Literal["cancel", "retry", "replay", "dismiss"]
-"""What is done to a job itself."""
+Action = Literal["cancel", "retry", "replay", "dismiss", "recreate"]
 
 Ids = Annotated[
     list[str] | None,
@@ -110,12 +108,6 @@ async def act_on_jobs(
 
     from trellis_admin.terminal import print_json, print_text
 
-    act = {
-        "cancel": operator.cancel,
-        "retry": operator.retry,
-        "replay": operator.replay,
-        "dismiss": operator.dismiss,
-    }[action]
     results: list[dict[str, object]] = []
     worst = ExitCode.OK
     acted_on: set[str] = set()
@@ -126,24 +118,16 @@ async def act_on_jobs(
             if target in acted_on:
                 continue
             acted_on.add(target)
-            done = await act(target, reason=reason)
+            named = job if job == target else place.id
+            result, text = await _act_on_one(operator, action, target, named, reason)
         except TrellisError as error:
             results.append({"id": job, "done": False, "why": str(error)})
             worst = max(worst, _report(error, as_json=as_json))
         else:
-            named = job if job == target else place.id
-            results.append(
-                {
-                    "id": named,
-                    "done": True,
-                    "previous": done.previous,
-                    "state": done.state,
-                    "sequence": done.sequence,
-                }
-            )
+            results.append({"id": named, "done": True, **result})
             if not as_json:
-                print_text(f"{named} {_PAST[action]}; it was {done.previous}, and is {done.state}")
-                if action == "cancel" and done.previous == "active":
+                print_text(text)
+                if action == "cancel" and result["previous"] == "active":
                     typer.echo(
                         f"its handler goes on until it looks at job.is_cancelled; trellis jobs stack {named} shows what it does",
                         err=True,
@@ -151,6 +135,27 @@ async def act_on_jobs(
     if as_json:
         print_json(f"{action}-result", {"jobs": results})
     raise typer.Exit(worst)
+
+
+async def _act_on_one(
+    operator: Operator, action: Action, target: str, named: str, reason: str | None
+) -> tuple[dict[str, object], str]:
+    """Return what JSON and a sentence say of a job that was acted upon."""
+    if action == "recreate":
+        created = await operator.recreate(target, reason=reason)
+        text = f"{named} stays stale; created again as {created}\nnext: trellis jobs watch {created}"
+        return {"new": created}, text
+    act = {
+        "cancel": operator.cancel,
+        "retry": operator.retry,
+        "replay": operator.replay,
+        "dismiss": operator.dismiss,
+    }[action]
+    done = await act(target, reason=reason)
+    return (
+        {"previous": done.previous, "state": done.state, "sequence": done.sequence},
+        f"{named} {_PAST[action]}; it was {done.previous}, and is {done.state}",
+    )
 
 
 def _report(error: TrellisError, *, as_json: bool) -> ExitCode:
@@ -163,36 +168,9 @@ def _report(error: TrellisError, *, as_json: bool) -> ExitCode:
     return exit_code_of(error) or ExitCode.SERVER
 
 
-async def recreate_jobs(
-    operator: Operator, ids: Sequence[str], *, reason: str | None, as_json: bool
-) -> NoReturn:
-    """Create each of some stale jobs again, and exit. One that is refused does not keep the others from being tried."""
-    from trellis_nats import TrellisError
-
-    from trellis_admin.terminal import print_json, print_text
-
-    results: list[dict[str, object]] = []
-    worst = ExitCode.OK
-    for job in dict.fromkeys(ids):
-        try:
-            place = await find_job(operator, job)
-            created = await operator.recreate(f"{place.prefix}.{place.id}", reason=reason)
-        except TrellisError as error:
-            results.append({"id": job, "done": False, "why": str(error)})
-            worst = max(worst, _report(error, as_json=as_json))
-        else:
-            results.append({"id": place.id, "done": True, "new": created})
-            if not as_json:
-                print_text(f"{place.id} stays stale; created again as {created}")
-                print_text(f"next: trellis jobs watch {created}")
-    if as_json:
-        print_json("recreate-result", {"jobs": results})
-    raise typer.Exit(worst)
-
-
 async def act_on_many(
     operator: Operator,
-    action: Action | Literal["recreate"],
+    action: Action,
     query: str,
     *,
     reason: str | None,

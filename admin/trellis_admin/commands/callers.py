@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trellis_admin.commands.operating import AsJson
 from trellis_admin.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ Contracts = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; its shape is documented and versioned.")]
 
 
 @app.command("new")

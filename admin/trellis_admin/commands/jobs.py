@@ -17,7 +17,6 @@ from trellis_admin.commands.acting import (
     Reason,
     act_on_jobs,
     act_on_many,
-    recreate_jobs,
     require_one,
 )
 from trellis_admin.commands.choosing import (
@@ -290,7 +289,7 @@ async def recreate(
     """
     require_one(ids, matching or None)
     if ids:
-        await recreate_jobs(operator, ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "recreate", ids, reason=reason, as_json=as_json)
     await act_on_many(
         operator,
         "recreate",

@@ -155,7 +155,7 @@ def check_exhausted(facts: Facts) -> Iterator[Finding]:
                 check="consumer-exhausted",
                 severity=Severity.FAULT,
                 subject=queue.name,
-                text=f"{queue.work.ack_pending:,} deliveries are not acknowledged, as many as max_ack_pending allows: "
+                text=f"{plural(queue.work.ack_pending, 'delivery is', 'deliveries are')} not acknowledged, as many as max_ack_pending allows: "
                 f"{plural(queue.work.pending, 'job')} behind them {'is' if queue.work.pending == 1 else 'are'} not delivered",
                 remedy=f"raise it with `nats consumer edit {queue.work_stream} {queue.consumer} --max-pending 100000`: it applies "
                 "at once",
@@ -309,7 +309,7 @@ def check_advisories(facts: Facts) -> Iterator[Finding]:
             check="deliveries-exhausted",
             severity=Severity.WARNING,
             subject=ADVISORIES_STREAM,
-            text=f"the server reported {facts.undelivered:,} deliveries that reached a consumer's max_deliver in the last 7 days: "
+            text=f"the server reported {plural(facts.undelivered, 'delivery', 'deliveries')} that reached a consumer's max_deliver in the last 7 days: "
             "it delivers these jobs no more",
             remedy="`trellis admin serve` marks them as dead, so that they can be replayed; remove max_deliver from the consumer",
         )

@@ -17,6 +17,7 @@ from trellis_nats._nats.subscriptions import Subscription
 from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent
+from trellis_nats._support.plural import plural
 from trellis_nats._support.printable import printable
 from trellis_nats.clock import describe_duration, now
 from trellis_nats.errors import NotConnected, PayloadTooLarge
@@ -100,10 +101,10 @@ class CallReceiver:
         await grace.settle(self.tasks, _UNWIND)
         if self.tasks:
             _log.error(
-                '%s "%s": %d handlers did not end within %s after they were cancelled',
+                '%s "%s": %s did not end within %s after their cancellation',
                 self._errors.surface,
                 self._errors.name,
-                len(self.tasks),
+                plural(len(self.tasks), "handler"),
                 describe_duration(_UNWIND),
                 extra=self._errors.log_fields(LogEvent.HANDLER_STUCK),
             )

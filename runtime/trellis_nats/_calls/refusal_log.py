@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from trellis_nats._support.plural import plural
+
 __all__ = ["RefusalLog"]
 
 _EVERY: Final = 1.0
@@ -63,7 +65,12 @@ class RefusalLog:
         named = "; ".join(f"{count} of {refusal}" for refusal, count in counts)
         more = f"; {self._others} of others" if self._others else ""
         self._log.warning(
-            "%s: %d more requests were not admitted: %s%s", self._what, total, named, more, extra=self._fields
+            "%s: %s not admitted: %s%s",
+            self._what,
+            plural(total, "more request was", "more requests were"),
+            named,
+            more,
+            extra=self._fields,
         )
         self._known.clear()
         self._strangers.clear()

@@ -9,6 +9,7 @@ from typing import Final
 
 from trellis_nats._nats.wire.message import Message, memory_of
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 
 __all__ = ["ReceiveBuffer"]
 
@@ -60,9 +61,9 @@ class ReceiveBuffer:
     def _count_dropped(self) -> None:
         if self.dropped % _LOG_EVERY == 0:
             _log.warning(
-                "%s: the reader is too slow; %d messages dropped so far",
+                "%s: the reader is too slow; %s dropped so far",
                 self._name,
-                self.dropped + 1,
+                plural(self.dropped + 1, "message"),
                 extra=log_fields(LogEvent.EVENTS_DROPPED),
             )
         self.dropped += 1

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats.errors import PermissionDenied, TransportError
 from trellis_nats.operations.store import OperationStore
 
@@ -51,6 +52,10 @@ async def purge_repeatedly(
             purged = 0
         if purged:
             fields = log_fields(LogEvent.OPERATIONS_PURGED)
-            _log.info("purged %d records of ended operations", purged, extra=fields)
+            _log.info(
+                "purged %s",
+                plural(purged, "record of an ended operation", "records of ended operations"),
+                extra=fields,
+            )
         if purged < _PURGED_MAX:
             await asyncio.sleep(_EVERY.total_seconds())

@@ -17,6 +17,7 @@ from trellis_nats._calls.replies import ErrorReplies, Reply
 from trellis_nats._support.cancellation import is_cancelled
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats._tracing.descriptions import describe_operation_attempt
 from trellis_nats.codec import decode_json
 from trellis_nats.context import enter
@@ -141,9 +142,9 @@ class OperationRunner:
             await asyncio.wait(tasks, timeout=_UNWIND_SECONDS)
         if self._in_handler:
             _log.error(
-                'operation "%s": %d handlers did not end within %g s after they were cancelled',
+                'operation "%s": %s did not end within %g s after their cancellation',
                 self.spec.name,
-                len(self._in_handler),
+                plural(len(self._in_handler), "handler"),
                 _UNWIND_SECONDS,
                 extra=log_fields(LogEvent.HANDLER_STUCK, operation=self.spec.name),
             )

@@ -40,7 +40,7 @@ async def test_a_full_buffer_drops_the_oldest_and_says_so(caplog: pytest.LogCapt
     assert await taken(buffer) == ["3", "4"]
     assert buffer.dropped == 3
     assert [record.message for record in caplog.records] == [
-        'event "X": the reader is too slow; 1 messages dropped so far'
+        'event "X": the reader is too slow; 1 message dropped so far'
     ]
 
 

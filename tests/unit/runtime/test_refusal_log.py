@@ -32,7 +32,7 @@ async def test_a_noisy_caller_hides_no_other(monkeypatch: pytest.MonkeyPatch) ->
     first, second = lines
     assert first == "noisy is not admitted"
     assert second.startswith(
-        'rpc "A.B": 1101 more requests were not admitted: 99 of noisy (reason); 1 of quiet (reason); '
+        'rpc "A.B": 1,101 more requests were not admitted: 99 of noisy (reason); 1 of quiet (reason); '
     )
     assert "; 1 of late (reason); 1 of stranger 0 (reason); " in second
     assert second.endswith("; 1 of stranger 4 (reason); 995 of others")

@@ -17,6 +17,7 @@ from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_exception import log_exception
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats._support.plural import plural
 from trellis_nats._tracing.descriptions import OUTCOME
 from trellis_nats._tracing.span import Span
 from trellis_nats.binding import GroupBinding
@@ -119,9 +120,9 @@ class GroupWorker:
         await grace.settle(self._running, _UNWIND)
         if self._running:
             _log.error(
-                "event group %s: %d handlers did not end within %s after they were cancelled",
+                "event group %s: %s did not end within %s after their cancellation",
                 self._group.alias,
-                len(self._running),
+                plural(len(self._running), "handler"),
                 describe_duration(_UNWIND),
                 extra=log_fields(LogEvent.HANDLER_STUCK, group=self._group.alias),
             )
@@ -226,10 +227,10 @@ class GroupWorker:
             log_exception(
                 _log,
                 logging.ERROR,
-                "event group %s: gave up on event %s after %d attempts",
+                "event group %s: gave up on event %s after %s",
                 self._group.alias,
                 delivery.subject,
-                event.attempt,
+                plural(event.attempt, "attempt"),
                 error=error,
                 extra=self._log_fields(LogEvent.EVENT_GIVEN_UP, delivery, event.attempt, trace_id),
             )

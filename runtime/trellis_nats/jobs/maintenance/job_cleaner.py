@@ -15,6 +15,7 @@ from trellis_nats._nats.jetstream.stream_scan import Entry, probe_scan, scan_str
 from trellis_nats._nats.jetstream.streams import get_last_message, purge_stream
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats.binding import JobsBinding
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.maintenance.retention import group_by_age, is_due, job_filter
@@ -98,7 +99,7 @@ class JobCleaner:
         for age, events in group_by_age(retention).items():
             purged += await self._purge_group(age, events, limit - purged, may_continue)
         if purged:
-            _log.info("purged %d ended jobs", purged, extra=log_fields(LogEvent.JOBS_PURGED))
+            _log.info("purged %s", plural(purged, "ended job"), extra=log_fields(LogEvent.JOBS_PURGED))
         return purged
 
     async def purge_heartbeats(

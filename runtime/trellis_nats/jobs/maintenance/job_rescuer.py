@@ -19,6 +19,7 @@ from trellis_nats._nats.jetstream.stream_scan import probe_scan, scan_stream
 from trellis_nats._nats.jetstream.streams import StoredMessage, get_last_message
 from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats._versions import DIGEST_HEADER, digest_of
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied
@@ -296,9 +297,9 @@ class _QueueRescuer:
         if len(enqueued) > _LOGGED_MAX:
             fields = log_fields(LogEvent.JOB_RESCUED, queue=queue)
             _log.warning(
-                'queue "%s": %d more lost jobs are enqueued again',
+                'queue "%s": %s enqueued again',
                 queue,
-                len(enqueued) - _LOGGED_MAX,
+                plural(len(enqueued) - _LOGGED_MAX, "more lost job is", "more lost jobs are"),
                 extra=fields,
             )
 

@@ -14,6 +14,7 @@ from trellis_nats._nats.jetstream.streams import (
     count_subjects,
 )
 from trellis_nats._support.log_events import LogEvent, log_fields
+from trellis_nats._support.plural import plural
 from trellis_nats.binding import JobsBinding
 from trellis_nats.errors import ApiError, NoResponders, PermissionDenied, TransportError
 from trellis_nats.jobs.model.subjects import (
@@ -63,10 +64,9 @@ async def warn_of_removed_queues(
         return []
     for queue in removed:
         _log.warning(
-            "queue %s is not in this version of the contract and holds %d waiting jobs, which no worker of this version "
-            "takes; %s",
+            "queue %s is not in this version of the contract and holds %s, which no worker of this version takes; %s",
             queue.name,
-            queue.waiting,
+            plural(queue.waiting, "waiting job"),
             queue.remedy,
             extra=log_fields(LogEvent.QUEUE_REMOVED, queue=queue.name, stream=queue.work_stream),
         )
