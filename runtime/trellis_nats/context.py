@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
+from pydantic import JsonValue
+
 from trellis_nats._support.ambient_trace import ambient_trace
 from trellis_nats.ids import new_id, random_bytes
 
@@ -39,6 +41,17 @@ class Context(NamedTuple):
             if text is not None and _is_header_text(text):
                 lines += f"{name}: {text}\r\n"
         return lines.encode()
+
+    def members(self) -> dict[str, JsonValue]:
+        """Return the context as the members of a JSON object."""
+        members: dict[str, JsonValue] = {
+            "requestId": self.request_id,
+            "traceId": self.trace_id,
+            "traceparent": self.traceparent,
+        }
+        if self.tracestate is not None:
+            members["tracestate"] = self.tracestate
+        return members
 
     def _texts(self) -> tuple[tuple[str, str | None], ...]:
         return (

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from trellis_nats._nats.jetstream.batch import BATCH_MAX
 from trellis_nats._tracing.descriptions import BATCH_SIZE
 from trellis_nats._tracing.span import Span
-from trellis_nats.codec import JsonText
 from trellis_nats.jobs.model.creation import require_payload
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -19,7 +18,7 @@ __all__ = ["create_many"]
 async def create_many(
     context: QueueContext[PayloadT, ResultT, UpdateT],
     payloads: Iterable[PayloadT],
-    make: Callable[[JsonText], NewEvent],
+    make: Callable[[bytes], NewEvent],
     span: Span,
 ) -> list[str]:
     """Create a job for each payload, and return their ids. Raises as `JobQueue.create_many`.
@@ -29,10 +28,10 @@ async def create_many(
     Args:
         context: the queue.
         payloads: all are validated before the first job is stored.
-        make: makes the `created` event of a job with such a payload.
+        make: makes the `created` event of a job with a payload, which is JSON text.
         span: that of the call.
     """
-    texts = [context.payload.write(payload) for payload in payloads]
+    texts = [context.payload.encode(payload) for payload in payloads]
     for text in texts:
         require_payload(text, context.queue)
     span.set(BATCH_SIZE, len(texts))

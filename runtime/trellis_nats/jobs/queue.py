@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from trellis_nats._tracing.descriptions import MESSAGE_ID, OUTCOME, describe_creation
 from trellis_nats._tracing.span import Span
 from trellis_nats._tracing.tracer import start_outgoing
-from trellis_nats.codec import JsonText
 from trellis_nats.ids import require_token
 from trellis_nats.jobs.actions.queue_stats import QueueStats, read_stats
 from trellis_nats.jobs.create_many import create_many
@@ -105,7 +104,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
         with start_outgoing(self._description) as span:
-            event = self._draft(context.payload.write(payload), creation, span)
+            event = self._draft(context.payload.encode(payload), creation, span)
             span.set(MESSAGE_ID, event.job_id)
             if context.keys is not None:
                 await self._create_keyed(context.keys, event, creation, strict=True)
@@ -164,7 +163,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context = self._context
         creation = Creation(idempotency_key=idempotency_key, deadline=deadline, delay=delay)
         with start_outgoing(self._description) as span:
-            event = self._draft(context.payload.write(payload), creation, span)
+            event = self._draft(context.payload.encode(payload), creation, span)
             span.set(MESSAGE_ID, event.job_id)
             submission: Submission[PayloadT, ResultT, UpdateT]
             if context.keys is not None:
@@ -383,7 +382,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
         context.connection.require_own_loop()
         return context
 
-    def _draft(self, payload: JsonText, creation: Creation, span: Span) -> NewEvent:
+    def _draft(self, payload: bytes, creation: Creation, span: Span) -> NewEvent:
         context = self._setup.context
         return draft(
             payload,

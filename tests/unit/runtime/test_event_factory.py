@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
-from trellis_nats.codec import json_text
+from trellis_nats.codec import encode_json
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, LifecycleEvent, NewEvent
 from trellis_nats.jobs.model.event_factory import ERROR_BYTES_MAX, JobIdentity, shorten
@@ -42,7 +42,7 @@ def written(event: LifecycleEvent | NewEvent) -> object:
 
 def test_created_is_written_as_in_the_worked_example() -> None:
     event = JOB.created(
-        json_text({"documentId": "d1"}),
+        encode_json({"documentId": "d1"}),
         max_tries=5,
         deadline=AT + timedelta(minutes=1),
         trigger=None,
@@ -62,7 +62,7 @@ def test_created_is_written_as_in_the_worked_example() -> None:
 
 def test_a_child_job_names_its_parent() -> None:
     event = JOB.created(
-        json_text({}),
+        encode_json({}),
         max_tries=5,
         deadline=None,
         trigger={"kind": "parentJob", "parentJobId": "P"},
@@ -144,7 +144,7 @@ def test_the_end_of_an_attempt_carries_its_result_or_its_error() -> None:
 def test_what_is_read_and_written_again_is_the_same_text() -> None:
     keyed: dict[str, JsonValue] = {"concurrency": {"key": "k"}, "queuePolicy": {"whenFull": "reject"}}
     created = JOB.created(
-        json_text({"b": 1, "a": 2}),
+        encode_json({"b": 1, "a": 2}),
         max_tries=5,
         deadline=AT + timedelta(minutes=1),
         not_before=AT,
@@ -185,8 +185,8 @@ def test_what_other_runtimes_write_is_read() -> None:
 def test_a_number_that_json_does_not_have_is_refused(value: JsonValue) -> None:
     """As a payload or a result it never becomes text, and in any other member the event is not written."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        json_text(value)
-    event = JOB.created(json_text({}), max_tries=5, deadline=None, trigger=value, lineage=None, at=AT)
+        encode_json(value)
+    event = JOB.created(encode_json({}), max_tries=5, deadline=None, trigger=value, lineage=None, at=AT)
 
     with pytest.raises(ValueError, match="not JSON compliant"):
         event.encode()
@@ -194,7 +194,7 @@ def test_a_number_that_json_does_not_have_is_refused(value: JsonValue) -> None:
 
 def test_the_names_of_such_numbers_are_words_like_others() -> None:
     payload: JsonValue = {"NaN": "Infinity", "-Infinity": ["é\u2028"]}
-    event = JOB.created(json_text(payload), max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
+    event = JOB.created(encode_json(payload), max_tries=5, deadline=None, trigger=None, lineage=None, at=AT)
 
     assert json.loads(event.encode())["payload"] == payload
 

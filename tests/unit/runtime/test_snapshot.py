@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
-from trellis_nats.codec import Codec, json_text
+from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context
 from trellis_nats.jobs.model.event import JobProgress, LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -20,7 +20,7 @@ JSON = Codec[JsonValue](JsonValue, what="a value")
 
 def created() -> LifecycleEvent:
     return JOB.created(
-        json_text({"n": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
+        encode_json({"n": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
     ).read()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trellis_nats.clock import later, timestamp
-from trellis_nats.codec import json_text
+from trellis_nats.codec import encode_json
 from trellis_nats.context import new_context
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -24,7 +24,7 @@ from trellis_nats.jobs.model.triage import (
 AT = datetime(2026, 7, 1, 10, tzinfo=UTC)
 JOB = JobIdentity(job_id="J1", service="orders-service", queue="charge-payment", context=new_context())
 CREATED = JOB.created(
-    json_text({"a": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
+    encode_json({"a": 1}), max_tries=3, deadline=None, trigger=None, lineage=None, at=AT
 ).read()
 
 

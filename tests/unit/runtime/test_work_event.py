@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, JsonValue
 from trellis_nats import InvalidPayload, Model
-from trellis_nats.codec import Codec, encode_json, json_text
+from trellis_nats.codec import Codec, encode_json
 from trellis_nats.context import new_context
 from trellis_nats.jobs.model.event import LifecycleEvent
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -73,7 +73,7 @@ SHAPES: list[Any] = [
 
 def message(payload: bytes) -> bytes:
     event = JOB.created(
-        json_text(None), max_tries=3, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=AT
+        encode_json(None), max_tries=3, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=AT
     )
     return event.encode().replace(b'"payload":null', b'"payload":' + payload)
 

@@ -252,7 +252,7 @@ class Replacements:
         )
         root = old.job_id if opened is None else origin_of(opened.stored.event).root_id
         event = identity.created(
-            payload.text,
+            payload.text.text,
             max_tries=None if copied is None else copied.max_tries,
             deadline=request.deadline or own,
             trigger={"kind": "manualReplay", "id": old.job_id, "requestId": request.id},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class KeyedCreator:
         return event_fields.key_of_stored(template, event, digest=digest, payload=payload, what=what)
 
     def _key_of_new(self, event: NewEvent) -> JobKey:
-        return self.key_of(None if event.payload is None else event.payload.value)
+        return self.key_of(None if event.payload is None else json.loads(event.payload))
 
     async def create(
         self,

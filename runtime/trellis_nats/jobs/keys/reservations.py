@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Final, cast
-
-from pydantic import JsonValue
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import now, timestamp
@@ -227,14 +224,12 @@ class Reservations:
 
 
 def _entry(event: NewEvent) -> QueueEntry:
-    body = event.body
-    context = cast("Mapping[str, JsonValue]", body["context"])
     return QueueEntry(
         event.job_id,
-        cast("str", body["timestamp"]),
-        cast("str", context["requestId"]),
-        body["context"],
-        cast("str | None", body.get("notBefore")),
+        cast("str", event.tail["timestamp"]),
+        event.context.request_id,
+        event.context.members(),
+        cast("str | None", event.tail.get("notBefore")),
     )
 
 

@@ -79,8 +79,8 @@ class CopiedEvent(NamedTuple):
     def of(cls, event: NewEvent, copied: CopiedMembers) -> Self:
         """Add what the job keeps to an event."""
         lineage = b"" if copied.lineage is None else b'"lineage":%b,' % copied.lineage
-        head, tail = encode_json(event.head), encode_json(event.tail)
-        data = b'%b,"payload":%b,%b%b' % (head[:-1], copied.payload, lineage, tail[1:])
+        tail = encode_json(event.tail)[1:]
+        data = b'%b,"payload":%b,%b%b' % (event.head, copied.payload, lineage, tail)
         return cls(event.job_id, event.event_type, event.headers, data)
 
     def encode(self) -> bytes:

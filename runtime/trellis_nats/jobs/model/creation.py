@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from trellis_nats.clock import timestamp
-from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
 from trellis_nats.errors import ConfigurationError, TimedeltaExpected
 from trellis_nats.errors.configuration import require_text, require_timedelta
@@ -71,7 +70,7 @@ def _hash_to_id(parts: Iterable[bytes]) -> str:
 
 
 def draft(
-    payload: JsonText,
+    payload: bytes,
     creation: Creation,
     *,
     service: str,
@@ -81,7 +80,7 @@ def draft(
     context: Context,
     at: datetime,
 ) -> NewEvent:
-    """Make the `created` event. Inside a handler, the job names its parent.
+    """Make the `created` event, with a payload in JSON text. Inside a handler, the job names its parent.
 
     Raises:
         ConfigurationError: the payload is null, the delay negative, or the deadline before the job could begin.
@@ -113,13 +112,13 @@ def draft(
     )
 
 
-def require_payload(payload: JsonText, queue: str) -> None:
-    """Check that a payload can be worked.
+def require_payload(payload: bytes, queue: str) -> None:
+    """Check that a payload, in JSON text, can be worked.
 
     Raises:
         ConfigurationError: it is null.
     """
-    if payload.value is None:
+    if payload == b"null":
         raise ConfigurationError(f'queue "{queue}": other runtimes cannot work a payload of null')
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trellis_nats.clock import parse_timestamp
-from trellis_nats.codec import JsonText, encode_json
+from trellis_nats.codec import encode_json
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.states import STATE_AFTER, TERMINAL_EVENTS, EventType, JobState
 from trellis_nats.json_types import may_contain_nan
@@ -207,36 +207,33 @@ class StoredEvent(NamedTuple):
 class NewEvent:
     """An event that this process is about to write. It is not validated like one that was read: `JobIdentity` makes it.
 
-    The payload and the result are already text when they get here, so that they are encoded once.
+    What most events of a job repeat, its payload and its result are already text when they get here, so that they are
+    encoded once.
     """
 
     job_id: str
     event_type: EventType
     headers: bytes
     """Its headers, a line each."""
-    head: dict[str, JsonValue]
-    """Its members under their wire names, up to the payload or the result."""
+    head: bytes
+    """The text of its members up to the payload or the result, with the brace that opens it."""
     tail: dict[str, JsonValue]
-    """The members after that, at least the timestamp."""
-    payload: JsonText | None = None
+    """The members after that under their wire names, at least the timestamp."""
+    context: Context
+    """That of its job."""
+    payload: bytes | None = None
+    """The text of the payload."""
     result: bytes | None = None
     """The text of the result."""
 
-    @property
-    def body(self) -> dict[str, JsonValue]:
-        """Its members without the payload and the result."""
-        return self.head | self.tail
-
     def encode(self) -> bytes:
         """Write the event. Members come in the order of `LifecycleEvent`: read and written again, the text is the same."""
+        tail = encode_json(self.tail)[1:]
         if self.payload is not None:
-            return self._join(b"payload", self.payload.text)
+            return b'%b,"payload":%b,%b' % (self.head, self.payload, tail)
         if self.result is not None:
-            return self._join(b"result", self.result)
-        return encode_json(self.body)
-
-    def _join(self, name: bytes, text: bytes) -> bytes:
-        return b'%b,"%b":%b,%b' % (encode_json(self.head)[:-1], name, text, encode_json(self.tail)[1:])
+            return b'%b,"result":%b,%b' % (self.head, self.result, tail)
+        return b"%b,%b" % (self.head, tail)
 
     def header_lines(self) -> bytes:
         """Return the headers of the event."""
@@ -255,15 +252,3 @@ def instant(text: str | None) -> datetime | None:
         return parse_timestamp(text)
     except ValueError:
         return None
-
-
-def wire_context(context: Context) -> JsonValue:
-    """Write a context in the form of an event's body."""
-    written: dict[str, JsonValue] = {
-        "requestId": context.request_id,
-        "traceId": context.trace_id,
-        "traceparent": context.traceparent,
-    }
-    if context.tracestate is not None:
-        written["tracestate"] = context.tracestate
-    return written

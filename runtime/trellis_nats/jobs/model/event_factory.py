@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from json.encoder import encode_basestring as _quote
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import JsonValue
 
 from trellis_nats.clock import later, timestamp
-from trellis_nats.codec import JsonText
 from trellis_nats.context import Context
 from trellis_nats.jobs.model.copied_event import CopiedEvent, CopiedMembers
-from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent, wire_context
+from trellis_nats.jobs.model.event import JobLogEntry, JobProgress, NewEvent
 from trellis_nats.jobs.model.outcome import Settlement
 from trellis_nats.jobs.model.states import EventType, JobState
 
@@ -30,19 +30,20 @@ NOT_KEYED: Final = NO_FIELDS
 class JobIdentity:
     """What every event of one job repeats."""
 
-    __slots__ = ("_headers", "_wire_context", "context", "job_id", "queue", "service")
+    __slots__ = ("_begin", "_context", "_headers", "context", "job_id", "queue", "service")
 
     def __init__(self, *, job_id: str, service: str, queue: str, context: Context) -> None:
         self.job_id = job_id
         self.service = service
         self.queue = queue
         self.context = context
-        self._wire_context = wire_context(context)
+        self._begin = f'{{"jobId":{_quote(job_id)},"service":{_quote(service)},"jobType":{_quote(queue)}'
+        self._context = _write_context(context)
         self._headers = context.header_lines()
 
     def created(
         self,
-        payload: JsonText,
+        payload: bytes,
         *,
         max_tries: int | None,
         deadline: datetime | None,
@@ -51,7 +52,7 @@ class JobIdentity:
         at: datetime,
         not_before: datetime | None = None,
     ) -> NewEvent:
-        """Make the `created` event."""
+        """Make the `created` event; `payload` is JSON text."""
         fields: dict[str, JsonValue] = {}
         if deadline is not None:
             fields["deadline"] = timestamp(deadline)
@@ -177,21 +178,22 @@ class JobIdentity:
         *,
         max_tries: int | None = None,
     ) -> NewEvent:
-        head: dict[str, JsonValue] = {
-            "jobId": self.job_id,
-            "service": self.service,
-            "jobType": self.queue,
-            "eventType": event.value,
-            "state": state.value,
-        }
-        if previous is not None:
-            head["previousState"] = previous.value
-        head["tries"] = tries
-        if max_tries is not None:
-            head["maxTries"] = max_tries
-        head["context"] = self._wire_context
+        before = "" if previous is None else f'"previousState":"{previous.value}",'
+        most = "" if max_tries is None else f',"maxTries":{max_tries}'
+        head = (
+            f'{self._begin},"eventType":"{event.value}","state":"{state.value}",{before}"tries":{tries}{most},'
+            f'"context":{self._context}'
+        )
         fields["timestamp"] = timestamp(at)
-        return NewEvent(self.job_id, event, self._headers, head, fields)
+        return NewEvent(self.job_id, event, self._headers, head.encode(), fields, self.context)
+
+
+def _write_context(context: Context) -> str:
+    state = "" if context.tracestate is None else f',"tracestate":{_quote(context.tracestate)}'
+    return (
+        f'{{"requestId":{_quote(context.request_id)},"traceId":{_quote(context.trace_id)},'
+        f'"traceparent":{_quote(context.traceparent)}{state}}}'
+    )
 
 
 def shorten(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.log_throttle import LogThrottle
+from trellis_nats.codec import decode_json
 from trellis_nats.jobs.model.event import NewEvent, StoredEvent
 
 __all__ = ["warn_of_other_payload"]
@@ -23,7 +24,7 @@ def warn_of_other_payload(
     """
     if earlier is None or event.payload is None or earlier.digest != digest:
         return
-    if earlier.event.payload != event.payload.value:
+    if earlier.event.payload != decode_json(event.payload):
         _log_throttle.write(
             logging.WARNING,
             queue,
