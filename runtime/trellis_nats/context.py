@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import JsonValue
 
 from trellis_nats._support.ambient_trace import ambient_trace
-from trellis_nats.ids import new_id, random_bytes
+from trellis_nats.ids import new_id, new_trace_digits
 
 __all__ = ["Context", "current_context", "enter", "new_call_context", "new_context", "within"]
 
@@ -32,14 +32,21 @@ class Context(NamedTuple):
 
     def headers(self) -> dict[str, str]:
         """Return the context as message headers; a value that is not valid in a header is left out."""
-        return {name: text for name, text in self._texts() if text is not None and _is_header_text(text)}
+        texts = (
+            ("request-id", self.request_id),
+            ("traceparent", self.traceparent),
+            ("tracestate", self.tracestate),
+        )
+        return {name: text for name, text in texts if text is not None and _is_header_text(text)}
 
     def header_lines(self) -> bytes:
         """Return the headers as they are encoded, a line each."""
-        lines = ""
-        for name, text in self._texts():
-            if text is not None and _is_header_text(text):
-                lines += f"{name}: {text}\r\n"
+        request_id, _, traceparent, state = self
+        lines = f"request-id: {request_id}\r\n" if _is_header_text(request_id) else ""
+        if _is_header_text(traceparent):
+            lines += f"traceparent: {traceparent}\r\n"
+        if state is not None and _is_header_text(state):
+            lines += f"tracestate: {state}\r\n"
         return lines.encode()
 
     def members(self) -> dict[str, JsonValue]:
@@ -52,13 +59,6 @@ class Context(NamedTuple):
         if self.tracestate is not None:
             members["tracestate"] = self.tracestate
         return members
-
-    def _texts(self) -> tuple[tuple[str, str | None], ...]:
-        return (
-            ("request-id", self.request_id),
-            ("traceparent", self.traceparent),
-            ("tracestate", self.tracestate),
-        )
 
     @classmethod
     def of_headers(cls, headers: Mapping[str, str]) -> Context:
@@ -115,9 +115,9 @@ def _context(request_id: str | None, traceparent: str | None, tracestate: str | 
         request_id = new_id()
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
     if match is None:
-        random = random_bytes().hex()  # 16 bytes and 8
-        trace_id, span_id = random[:32], random[32:]
-        return Context(request_id, trace_id, f"00-{trace_id}-{span_id}-01")
+        digits = new_trace_digits()
+        trace_id = digits[:32]
+        return Context(request_id, trace_id, f"00-{trace_id}-{digits[32:]}-01")
     if tracestate is not None and not _is_header_text(tracestate):
         tracestate = None
     return Context(request_id, match[1], match[0], tracestate)

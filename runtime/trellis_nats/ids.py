@@ -5,54 +5,73 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from trellis_nats.errors import ConfigurationError
 from trellis_nats.errors.configuration import require_text
 
-__all__ = ["id_of_bytes", "is_token", "new_id", "random_bytes", "require_token"]
+__all__ = ["id_of_bytes", "is_token", "new_id", "new_trace_digits", "new_unguessable", "require_token"]
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of Crockford's base 32, five bits each."""
 _DIGIT_OF_BYTE: Final = bytes(ord(_DIGITS[byte % 32]) for byte in range(256))
 """A digit for each byte, all of them equally often."""
 _RANDOM_DIGITS: Final = 16
-_RANDOM_BYTES: Final = 24
-_RANDOM_PIECES: Final = 128
-_random: Final[list[bytes]] = []
-"""Randomness that was not used yet."""
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_random.clear)  # a child would draw the ids of its parent
+_TRACE_BYTES: Final = 24
+_UNGUESSABLE_BYTES: Final = 12
+_PIECES: Final = 128
 _TIME_SHIFTS: Final = tuple(range(45, -1, -5))
 _ALL_SHIFTS: Final = tuple(range(125, -1, -5))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+class _RandomTexts:
+    """Random texts of one length, made many at a time: a system call for each would cost as much as encoding a message."""
+
+    def __init__(self, length: int, write: Callable[[int], str]) -> None:
+        """Prepare. `write` returns a random text that is a number of times as long."""
+        self._length = length
+        self._write = write
+        self._unused: list[str] = []
+        if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+            os.register_at_fork(after_in_child=self._unused.clear)  # a child would draw the ids of its parent
+
+    def draw(self) -> str:
+        try:
+            return self._unused.pop()
+        except IndexError:
+            text, length = self._write(_PIECES), self._length
+            # Another thread may do the same at this moment; each of these operations is atomic.
+            self._unused.extend([text[at : at + length] for at in range(length, len(text), length)])
+            return text[:length]
+
+
+_draw_digits: Final = _RandomTexts(
+    _RANDOM_DIGITS,
+    lambda times: os.urandom(times * _RANDOM_DIGITS).translate(_DIGIT_OF_BYTE).decode(),
+).draw
+new_trace_digits: Final = _RandomTexts(
+    2 * _TRACE_BYTES, lambda times: os.urandom(times * _TRACE_BYTES).hex()
+).draw
+"""Return 48 random hexadecimal digits: a trace id and a span id."""
+new_unguessable: Final = _RandomTexts(
+    2 * _UNGUESSABLE_BYTES, lambda times: os.urandom(times * _UNGUESSABLE_BYTES).hex()
+).draw
+"""Return 24 random hexadecimal digits, 96 bits."""
+
+
 def new_id() -> str:
     """Return a new ULID: 26 characters that sort by time."""
     # Not from a package, because each job takes two: one of python-ulid costs as much as encoding the job.
-    random = random_bytes()[:_RANDOM_DIGITS].translate(_DIGIT_OF_BYTE).decode()
-    return _time_digits(time.time_ns() // 1_000_000) + random
+    return _time_digits(time.time_ns() // 1_000_000) + _draw_digits()
 
 
 def id_of_bytes(value: bytes) -> str:
     """Return the ULID that 16 bytes make, the first of them its most significant."""
     number = int.from_bytes(value)
     return "".join(_DIGITS[number >> shift & 31] for shift in _ALL_SHIFTS)
-
-
-def random_bytes() -> bytes:
-    """Return 24 bytes of the system's randomness. A system call for each would cost as much as encoding a message."""
-    try:
-        return _random.pop()
-    except IndexError:
-        block = os.urandom(_RANDOM_PIECES * _RANDOM_BYTES)
-        # Another thread may do the same at this moment; each of these operations is atomic.
-        _random.extend(
-            [block[at : at + _RANDOM_BYTES] for at in range(_RANDOM_BYTES, len(block), _RANDOM_BYTES)]
-        )
-        return block[:_RANDOM_BYTES]
 
 
 @lru_cache(maxsize=16)  # a busy process asks several times in a millisecond

@@ -27,7 +27,7 @@ from trellis_nats._support.forked_child import count_forks, in_forked_children
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats.clock import describe_duration
 from trellis_nats.errors import NotConnected, PermissionDenied, RequestTimeout, WrongEventLoop
-from trellis_nats.ids import random_bytes
+from trellis_nats.ids import new_unguessable
 
 __all__ = ["Connection", "Subscription"]
 
@@ -36,7 +36,6 @@ _log = logging.getLogger(__name__)
 _CLOSE_FLUSH: Final = timedelta(seconds=2)
 _FLUSH: Final = timedelta(seconds=5)
 _PROBE: Final = timedelta(seconds=2)
-_INBOX_BYTES: Final = 12
 
 
 class Connection:
@@ -247,7 +246,7 @@ class Connection:
 
     def new_inbox(self) -> str:
         """Return a unique subject under the inbox prefix. It cannot be guessed from others."""
-        return f"{self.settings.inbox_prefix}.{random_bytes()[:_INBOX_BYTES].hex()}"
+        return f"{self.settings.inbox_prefix}.{new_unguessable()}"
 
     def send(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | bytes | None = None, reply: str = ""

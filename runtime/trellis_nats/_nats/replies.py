@@ -8,12 +8,10 @@ from typing import Final, Protocol
 
 from trellis_nats._nats.wire.message import Message
 from trellis_nats._support.loop_timer import LoopTimer
-from trellis_nats.ids import random_bytes
+from trellis_nats.ids import new_unguessable
 
 __all__ = ["PendingReplies", "ReplyHandler"]
 
-_TOKEN_BYTES: Final = 12
-"""Of randomness: a program that has seen one reply subject cannot answer another request, such as that about a caller."""
 _LATE: Final = 0.1
 """Seconds; see `LoopTimer`."""
 
@@ -56,7 +54,8 @@ class PendingReplies:
 
     def add(self, handler: ReplyHandler, subject: str, timeout: timedelta) -> str:
         """Register a message to `subject` that wants a reply. Return the reply subject to send with it."""
-        token = random_bytes()[:_TOKEN_BYTES].hex()
+        # A program that has seen one reply subject cannot answer another request, such as that about a caller.
+        token = new_unguessable()
         due = self._loop.time() + timeout.total_seconds()
         self._waiting[token] = (due, subject, handler)
         if due < self._timer.when:

@@ -7,6 +7,7 @@ nats-py's pipelined publishing never reports a refusal of the server, and its fu
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -22,6 +23,8 @@ __all__ = ["ExpectedLast", "PubAck", "begin_publish", "publish_acked", "supports
 
 _TIMEOUT: Final = timedelta(seconds=5)
 _FENCE_SINCE: Final = (2, 11, 0)
+_STORED: Final = re.compile(rb'\{"stream":"([A-Za-z0-9_-]+)", ?"seq":([0-9]{1,18})\}')
+"""Almost every acknowledgement, which takes half as long to read in this way."""
 
 
 class PubAck(NamedTuple):
@@ -39,7 +42,7 @@ class ExpectedLast(NamedTuple):
     sequence: int
     """0: only if there is none."""
     subject: str
-    """A filter; it may have wildcards where `supports_fence` returns True."""
+    """A filter, or the subject of the message. It may have wildcards where `supports_fence` returns True."""
 
 
 def supports_fence(connection: Connection) -> bool:
@@ -75,7 +78,7 @@ async def publish_acked(
         PayloadTooLarge: data and headers exceed the server's limit; nothing was sent.
         ApiError: the stream refused the message, for example because it is full.
     """
-    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    lines = _with_controls(subject, headers, message_id, expected_last, expected_last_on_subject)
     loop = connection.loop
     due = loop.time() + timeout.total_seconds()
     left = timeout
@@ -94,7 +97,14 @@ async def publish_acked(
 
 
 def begin_publish(
-    connection: Connection, subject: str, data: bytes, *, message_id: str, timeout: timedelta
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    *,
+    headers: bytes = b"",
+    message_id: str,
+    expected_last: ExpectedLast | None = None,
+    timeout: timedelta,
 ) -> asyncio.Future[PubAck]:
     """Publish without waiting: messages are stored in the order of the calls, as long as the link lasts.
 
@@ -104,7 +114,8 @@ def begin_publish(
         NotConnected: there is no connection; nothing was sent.
         PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
     """
-    return _send(connection, subject, data, _with_controls(b"", message_id, None, None), timeout)
+    lines = _with_controls(subject, headers, message_id, expected_last, None)
+    return _send(connection, subject, data, lines, timeout)
 
 
 def _send(
@@ -116,6 +127,7 @@ def _send(
 
 
 def _with_controls(
+    subject: str,
     headers: Mapping[str, str] | bytes,
     message_id: str | None,
     expected_last: ExpectedLast | None,
@@ -127,10 +139,11 @@ def _with_controls(
     if message_id is not None:
         controls = f"Nats-Msg-Id: {require_line(message_id)}\r\n"
     if expected_last is not None:
-        controls += (
-            f"Nats-Expected-Last-Subject-Sequence: {expected_last.sequence}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence-Subject: {require_line(expected_last.subject)}\r\n"
-        )
+        controls += f"Nats-Expected-Last-Subject-Sequence: {expected_last.sequence}\r\n"
+        if expected_last.subject != subject:  # which is what a server looks at anyway
+            controls += (
+                f"Nats-Expected-Last-Subject-Sequence-Subject: {require_line(expected_last.subject)}\r\n"
+            )
     elif expected_last_on_subject is not None:
         controls += f"Nats-Expected-Last-Subject-Sequence: {expected_last_on_subject}\r\n"
     return lines + controls.encode()
@@ -175,6 +188,9 @@ class _PendingPublish:
 
 def parse_acknowledgement(subject: str, message: Message) -> PubAck | TransportError:
     """Parse the answer to a publish. Errors are returned, not raised."""
+    plain = _STORED.fullmatch(message.data)
+    if plain is not None and not message.status:
+        return PubAck(plain[1].decode(), int(plain[2]), False)
     if message.status == NO_RESPONDERS:
         return NoResponders(f'no stream listens on "{subject}"')
     body = parse_object(message.data)

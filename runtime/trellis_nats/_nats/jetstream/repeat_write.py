@@ -25,7 +25,12 @@ class RepeatRefused(WriteUnknown):
 
 
 async def repeat_write(
-    write: Callable[[], Awaitable[AckT]], *, what: str, queue: str | None = None, job_id: str | None = None
+    write: Callable[[], Awaitable[AckT]],
+    *,
+    what: str,
+    queue: str | None = None,
+    job_id: str | None = None,
+    unknown: WriteUnknown | None = None,
 ) -> AckT:
     """Call `write`, up to three times while its outcome is unknown, and return its result.
 
@@ -37,14 +42,14 @@ async def repeat_write(
         what: the message, for log and error texts.
         queue: the queue, for the log.
         job_id: the job, for the log.
+        unknown: why the outcome of a first write is unknown, if the caller has sent one.
 
     Raises:
         RepeatRefused: an acknowledgement was lost, and the fence refused the repeat.
         WriteUnknown: no write was acknowledged; the message may be stored, now or a moment later.
         TransportError: the first write failed for certain; nothing was stored.
     """
-    unknown: WriteUnknown | None = None
-    for _ in range(_WRITES_MAX):
+    for _ in range(_WRITES_MAX if unknown is None else _WRITES_MAX - 1):
         if unknown is not None:
             extra = log_fields(LogEvent.WRITE_REPEATED, queue=queue, job_id=job_id)
             _log_throttle.write(logging.WARNING, "", "%s is written again: %s", what, unknown, extra=extra)

@@ -67,7 +67,8 @@ class Link(Client):
         require_tls: bool,
     ) -> None:
         super().__init__()
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()  # looking it up takes a system call before Python 3.12
+        self.lost: asyncio.Future[str] = self._loop.create_future()
         """Done when the link has ended; the result is the reason."""
         self.is_usable = True
         """Whether the link has not ended."""
@@ -135,7 +136,7 @@ class Link(Client):
     def send(self, command: bytes) -> None:
         """Queue a protocol command. The commands of one turn of the loop are written together."""
         if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._write_out)
+            self._loop.call_soon(self._write_out)
         self._outgoing.append(command)
         self._outgoing_bytes += len(command)
         if self._outgoing_bytes >= _WRITE_BYTES:

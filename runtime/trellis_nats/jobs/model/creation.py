@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_nats.clock import timestamp
 from trellis_nats.context import Context
@@ -22,8 +21,7 @@ __all__ = ["Creation", "derive_id", "derive_replacement_id", "draft", "require_p
 _ULID_BYTES: Final = 16
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Creation:
+class Creation(NamedTuple):
     """The options of one creation."""
 
     idempotency_key: str | None = None

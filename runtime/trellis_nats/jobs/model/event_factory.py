@@ -178,10 +178,10 @@ class JobIdentity:
         *,
         max_tries: int | None = None,
     ) -> NewEvent:
-        before = "" if previous is None else f'"previousState":"{previous.value}",'
+        before = "" if previous is None else f'"previousState":"{previous}",'
         most = "" if max_tries is None else f',"maxTries":{max_tries}'
         head = (
-            f'{self._begin},"eventType":"{event.value}","state":"{state.value}",{before}"tries":{tries}{most},'
+            f'{self._begin},"eventType":"{event}","state":"{state}",{before}"tries":{tries}{most},'
             f'"context":{self._context}'
         )
         fields["timestamp"] = timestamp(at)

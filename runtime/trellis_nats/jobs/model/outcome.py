@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
+from functools import lru_cache
 from typing import NamedTuple, assert_never
 
 from trellis_nats.jobs.model.error_detail import ErrorDetail
@@ -128,7 +129,7 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
     """
     match ending:
         case Completed():
-            return _final(EventType.COMPLETED, tries, None)
+            return _completed(tries)
         case Failed(error, detail):
             return _final(EventType.FAILED, tries, error, detail)
         case Raised(error, _, detail) if tries >= max_deliver:
@@ -167,6 +168,11 @@ def settle(ending: Ending, *, tries: int, max_deliver: int, backoff: Sequence[ti
             )
         case _:
             assert_never(ending)
+
+
+@lru_cache(maxsize=16)  # it is the same for almost every job
+def _completed(tries: int) -> Settlement:
+    return _final(EventType.COMPLETED, tries, None)
 
 
 def _final(event: EventType, tries: int, error: str | None, detail: ErrorDetail | None = None) -> Settlement:

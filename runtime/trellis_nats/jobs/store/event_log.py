@@ -10,7 +10,13 @@ from itertools import count
 from typing import Final, Protocol
 
 from trellis_nats._nats.connection import Connection
-from trellis_nats._nats.jetstream.publish import ExpectedLast, publish_acked, supports_fence
+from trellis_nats._nats.jetstream.publish import (
+    ExpectedLast,
+    PubAck,
+    begin_publish,
+    publish_acked,
+    supports_fence,
+)
 from trellis_nats._nats.jetstream.repeat_write import RepeatRefused, repeat_write
 from trellis_nats._nats.jetstream.streams import (
     StoredMessage,
@@ -23,6 +29,7 @@ from trellis_nats._versions import digest_line, digest_of
 from trellis_nats.errors import (
     JobError,
     MalformedJobEvent,
+    NoResponders,
     TransportError,
     WriteUnknown,
     WrongLastSequence,
@@ -235,9 +242,27 @@ class EventLog:
         """Return the event's sequence, and whether the stream had a message with this id already."""
         body = event.encode()
         headers = event.header_lines() + (self._digest_line if writer is None else digest_line(writer))
+        unknown: WriteUnknown | None = None
+        ack: PubAck | None = None
         try:
-            ack = await repeat_write(
-                partial(  # a closure is eight objects for the garbage collector, in each of many writes
+            if self._connection.is_ready:
+                # Almost every write ends here, and each coroutine on the way would cost as much as encoding the event.
+                try:
+                    ack = await begin_publish(
+                        self._connection,
+                        subject,
+                        body,
+                        headers=headers,
+                        message_id=message_id,
+                        expected_last=expected,
+                        timeout=self._timeout,
+                    )
+                except WriteUnknown as error:
+                    unknown = error
+                except NoResponders:
+                    pass  # nothing was stored; `publish_acked` waits while a cluster elects a leader
+            if ack is None:
+                write = partial(
                     publish_acked,
                     self._connection,
                     subject,
@@ -246,10 +271,8 @@ class EventLog:
                     message_id=message_id,
                     expected_last=expected,
                     timeout=self._timeout,
-                ),
-                what=subject,
-                job_id=event.job_id,
-            )
+                )
+                ack = await repeat_write(write, what=subject, job_id=event.job_id, unknown=unknown)
         except (WrongLastSequence, RepeatRefused) as refused:
             after = 0 if expected is None else expected.sequence
             try:

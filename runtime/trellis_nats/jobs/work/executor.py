@@ -104,12 +104,13 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._reader = WorkMessageReader(
             context.payloads, context.event_log, queue=self._queue, due_subject=context.subjects.due
         )
-        self._max_deliver, self._backoff = context.binding.max_deliver, context.binding.backoff
+        self._max_deliver = context.binding.max_deliver
+        self._waits = partial(spread, context.binding.backoff, jitter)
         self._registration, self._liveness = registration, liveness
         self._takeover = Takeover(context.event_log, liveness, queue=self._queue)
         self._slots, self._spans = slots, AttemptSpans(context.queue, counts)
         self._parking = parking
-        self._jitter, self._versions, self._counts = jitter, versions, counts
+        self._versions, self._counts = versions, counts
         self._shutdown, self._grace_over = shutdown, shutdown.grace_over
         self._intake = intake
 
@@ -225,6 +226,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         at = clock.now()
         if self._reader.is_due(message):
             at = max(at, clock.at(message.stored_at))  # the server made it due, so its clock says so
+        if newest.event.event_type != EventType.RETRY:
+            return admit(item.event, newest.event, max_deliver=self._max_deliver, at=at)
         return admit(
             item.event,
             newest.event,
@@ -393,9 +396,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 finally:
                     attempt.close()
                 item.permit.end_handler()
-                waits = spread(self._backoff, self._jitter)
                 settlement = await write_ending(
-                    ending, attempt, item, backoff=waits, grace_over=self._grace_over
+                    ending, attempt, item, draw_backoff=self._waits, grace_over=self._grace_over
                 )
                 self._spans.settle(span, item, settlement)
             item.permit.release()

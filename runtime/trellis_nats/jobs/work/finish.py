@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -52,16 +52,19 @@ async def write_ending(
     attempt: Attempt,
     item: WorkItem,
     *,
-    backoff: Sequence[timedelta],
+    draw_backoff: Callable[[], Sequence[timedelta]],
     grace_over: asyncio.Event,
 ) -> Settlement:
     """Write the outcome of an attempt. A handler that ran must not run again because NATS was away for a moment.
+
+    `draw_backoff` returns the waits between attempts, which vary at random.
 
     Raises:
         TransportError: NATS is away, and the worker's grace period is over.
     """
     while True:
         ending = _overrule(ending, attempt)
+        backoff = draw_backoff() if isinstance(ending, Raised) else ()
         settlement = settle(ending, tries=attempt.tries, max_deliver=item.max_attempts, backoff=backoff)
         if settlement.event is None:
             _log_ending(settlement, ending, attempt, item)
