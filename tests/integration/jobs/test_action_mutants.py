@@ -131,13 +131,14 @@ async def an_edited_replay_is_interrupted(shop: Shop) -> bool:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Write events without a condition."""
-    publish: Any = vars(event_log)["publish_acked"]
+    for name in ("begin_publish", "publish_acked"):
+        publish: Any = vars(event_log)[name]
 
-    async def mutated(*given: Any, expected_last: object, **others: Any) -> Any:
-        del expected_last
-        return await publish(*given, **others)
+        def mutated(*given: Any, expected_last: object, publish: Any = publish, **others: Any) -> Any:
+            del expected_last
+            return publish(*given, **others)
 
-    patch.setattr(event_log, "publish_acked", mutated)
+        patch.setattr(event_log, name, mutated)
 
 
 def what_was_seen_is_ignored(patch: pytest.MonkeyPatch) -> None:

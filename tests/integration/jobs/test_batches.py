@@ -207,7 +207,7 @@ class _Identified:
 async def test_a_batch_that_is_stored_already_counts_as_stored(version: str | None) -> None:
     async with binary(version) as server, Shop.connect(server.url) as shop:
         context = inspect_queue(shop.jobs.pack)
-        payloads = [context.payload.write(Parcel(number=number)) for number in range(3)]
+        payloads = [context.payload.encode(Parcel(number=number)) for number in range(3)]
         events = [
             _Identified(
                 draft(
