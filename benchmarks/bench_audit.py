@@ -23,7 +23,7 @@ from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._versions import digest_line
 from trellis_nats.clock import now
-from trellis_nats.codec import json_text
+from trellis_nats.codec import encode_json
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -83,7 +83,7 @@ class Bench(Service):
 def make_event(quantity: int | str) -> bytes:
     """Return a `created` event, with a place for the id."""
     identity = JobIdentity(job_id=PLACE, service="bench", queue="work", context=new_context())
-    payload = json_text({"number": 1, "text": TEXT, "lines": [{"sku": "a-1", "quantity": quantity}]})
+    payload = encode_json({"number": 1, "text": TEXT, "lines": [{"sku": "a-1", "quantity": quantity}]})
     event = identity.created(payload, max_tries=5, deadline=None, trigger=None, lineage=None, at=now())
     return event.encode()
 

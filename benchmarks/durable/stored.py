@@ -12,7 +12,7 @@ from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import call
 from trellis_nats._nats.jetstream.publish import PubAck, publish_acked
 from trellis_nats.clock import now
-from trellis_nats.codec import encode_json, json_text
+from trellis_nats.codec import encode_json
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.model.event_factory import JobIdentity
@@ -50,7 +50,7 @@ _PLACE: Final = "0" * 26
 
 def _events() -> list[tuple[str, bytes]]:
     identity = JobIdentity(job_id=_PLACE, service="bench", queue="work", context=new_context())
-    payload = json_text({"number": 1, "text": TEXT})
+    payload = encode_json({"number": 1, "text": TEXT})
     created = identity.created(
         payload, max_tries=5, deadline=None, trigger={"kind": "serviceCode"}, lineage=None, at=now()
     )

@@ -37,7 +37,6 @@ from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
 from trellis_nats.jobs.keys.model.record import KeyRecord
 from trellis_nats.jobs.keys.model.template import resolve
 from trellis_nats.jobs.model.admin_action import AdminAction
-from trellis_nats.jobs.model.event import wire_context
 from trellis_nats.jobs.model.states import EventType
 from trellis_nats.jobs.model.subjects import WORKERS_PREFIX
 from trellis_nats.jobs.pause import list_pauses, pause_queue, read_pause, resume_queue
@@ -84,7 +83,7 @@ class Bench:
             "instanceId": "gone",
             **dict.fromkeys(("startedAt", "heartbeatAt", "leaseExpiresAt"), long_ago),
             "tries": 1,
-            "context": wire_context(new_context()),
+            "context": new_context().members(),
         }
         body = {
             "version": 1,

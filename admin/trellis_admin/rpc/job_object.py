@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from trellis_nats.clock import timestamp
 from trellis_nats.codec import Codec, decode_json
 from trellis_nats.errors import InvalidPayload
-from trellis_nats.jobs.model.event import JobLogEntry, StoredEvent, instant, wire_context
+from trellis_nats.jobs.model.event import JobLogEntry, StoredEvent, instant
 from trellis_nats.jobs.model.lifecycle import counting_events
 from trellis_nats.jobs.model.states import TERMINAL_STATES, EventType, JobState
 
@@ -65,7 +65,7 @@ def to_job(
         "service": newest.service,
         "type": newest.job_type,
         "state": WIRE_STATES[newest.effective_state].value,
-        "context": wire_context(newest.job_context()),
+        "context": newest.job_context().members(),
         "payload": None,
         "createdAt": timestamp(created.at),
         "updatedAt": timestamp(newest.at),

@@ -46,7 +46,14 @@ def add_fields(event: NewEvent, fields: JsonObject) -> NewEvent:
     tail.update(fields)
     tail["timestamp"] = at
     return NewEvent(
-        event.job_id, event.event_type, event.headers, event.head, tail, event.payload, event.result
+        event.job_id,
+        event.event_type,
+        event.headers,
+        event.head,
+        tail,
+        event.context,
+        event.payload,
+        event.result,
     )
 
 
