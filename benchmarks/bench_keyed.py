@@ -1,8 +1,19 @@
 """What does a concurrency key cost?
 
-One server with file storage, 200-byte payloads, one process. Throughput is create and full work together, keyed with so
-many keys and unkeyed in the same round. Several connections ask for the hot key at the same time. What lies
-between two jobs of a busy key is measured from a handler's end to the next one's beginning.
+One server with file storage, 200-byte payloads. First, a job for each of many keys: created and worked in one process;
+created in one process and worked in another one, where the keys recur; by hand with nats-py, by the same seven acknowledged
+operations; and without keys. Each column has a process and a server of its own; the columns alternate, and their order is
+reversed in every second round. Figures are medians of rounds, ratios medians of the ratios within a round, in jobs per fixed
+loop (durable/meter.py), because the speed of a shared machine varies.
+
+Then several connections ask for the hot key at the same time. What lies between two jobs of a busy key is measured
+from a handler's end to the next one's beginning.
+
+Environment variables:
+
+- BENCH_BASELINE: the folder of another checkout; its runtime becomes more columns, "before".
+- BENCH_ROUNDS, BENCH_KEYS: shorter runs; by default 5 rounds of 10,000 keys.
+- BENCH_ONLY=speed: leave out the busy keys and the records of other keys.
 """
 
 from __future__ import annotations
@@ -10,136 +21,148 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final, TypedDict, cast
 from unittest.mock import patch
 
+from durable.keyed import OPTIONS, Bench, BenchJob, Payload, rate, slices  # type: ignore[import-not-found]  # neighbours, which scripts find
+from durable.meter import Measured, Meter  # type: ignore[import-not-found]  # likewise
+from machine import describe_machine  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
 from rich.table import Table
-from trellis_nats import (
-    RUNTIME_API,
-    Accepted,
-    ActiveJob,
-    Contract,
-    JobQueue,
-    Jobs,
-    JobSpec,
-    KeySpec,
-    Maintenance,
-    Model,
-    Options,
-    Runtime,
-    Service,
-)
+from trellis_nats import Accepted
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.link.backoff import Backoff
 from trellis_nats.testing import NatsServer
 
-ROUNDS: Final = 3
-KEYS: Final = 10_000
+ROOT: Final = Path(__file__).parents[1]
+PHASE: Final = Path(__file__).parent / "durable/phase.py"
+BASELINE: Final = os.environ.get("BENCH_BASELINE")
+ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "5"))
+KEYS: Final = int(os.environ.get("BENCH_KEYS", "10000"))
 BUSY: Final = ((20, 10), (200, 2))
 """How many jobs of one key wait at first, and how often that is measured."""
 SUBMISSIONS: Final = 300
 SUBMITTERS: Final = (1, 10, 50)
 STORED_KEYS: Final = (100, 1_000, 10_000, 100_000)
 COST_JOBS: Final = 500
-TEXT: Final = "x" * 160
-OPTIONS: Final = Options(
-    maintenance=Maintenance(rescue_every=None, purge_every=None, heartbeat_every=timedelta(hours=1))
+COLUMNS: Final = (
+    ("keyed", "ours"),
+    ("keyed elsewhere", "ours"),
+    ("unkeyed", "ours"),
+    *((("keyed", "before"), ("keyed elsewhere", "before"), ("unkeyed", "before")) if BASELINE else ()),
+    ("keyed", "by hand"),
 )
+"""Phases, and by what they are run."""
+
+Round = dict[tuple[str, str], Measured]
 
 
-class Payload(Model):
-    """About 200 bytes."""
+class Speed(TypedDict):
+    """Medians of one column."""
 
-    key: int
-    text: str = TEXT
-
-
-BenchQueue = JobQueue[Payload, None]
-BenchJob = ActiveJob[Payload, None]
-
-
-class Plain(BenchQueue):
-    """No key."""
-
-    spec: ClassVar[JobSpec] = JobSpec(name="plain", payload=Payload, concurrency=64)
-
-
-class Keyed(BenchQueue):
-    """One at a time for each key."""
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="keyed", payload=Payload, concurrency=64, key=KeySpec(template=("/key",), max_queued=1_000)
-    )
+    phase: str
+    column: str
+    jobs_per_second: float
+    client_us: float
+    server_us: float | None
+    of_by_hand: float
+    """Jobs per fixed loop, divided by those of the keyed jobs by hand in the same round."""
+    of_unkeyed: float
+    """Likewise, divided by those of our jobs without keys."""
+    of_before: float | None
+    """Likewise, divided by those of the same phase with the baseline."""
+    cpu_of_before: float | None
+    """CPU time of client and server per job, divided by that with the baseline; steadier than `of_before`."""
 
 
-class Hot(BenchQueue):
-    """Its jobs are never worked: only the submissions are measured."""
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        name="hot", payload=Payload, key=KeySpec(template=("/key",), max_queued=10_000)
-    )
-
-
-class BenchJobs(Jobs):
-    """The queues."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.plain = Plain(runtime)
-        self.keyed = Keyed(runtime)
-        self.hot = Hot(runtime)
-
-
-class Bench(Service):
-    """The service under test."""
-
-    contract: ClassVar[Contract] = Contract(
-        id="keyed@v1", digest="x" * 43, generator="0", runtime_api=RUNTIME_API
-    )
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__(runtime)
-        self.jobs = BenchJobs(runtime)
-
-
-async def worked(pick: str, keys: Sequence[int]) -> float:
-    """Return how many jobs per second are created and worked, one for each of the keys."""
+def measure(phase: str, column: str) -> Measured:
+    """Run one phase of one column, with a process and a server of its own."""
+    name = "by hand" if column == "by hand" else "ours"
+    runtime = (Path(BASELINE) if BASELINE and column == "before" else ROOT) / "runtime"
     with NatsServer() as server:
-        async with Bench.connect(server.url, options=OPTIONS) as bench:
-            queue: BenchQueue = getattr(bench.jobs, pick)
-            return await rate(bench, queue, keys)
+        arguments = (name, phase, server.url, server.pid, KEYS, 64, "asyncio")
+        done = subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, PHASE, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(runtime)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return cast("Measured", json.loads(done.stdout))
 
 
-async def rate(bench: Bench, queue: BenchQueue, keys: Sequence[int]) -> float:
-    """Create a job for each of the keys and work it; return how many per second."""
-    left, done = len(keys), asyncio.Event()
+def compare() -> list[Speed]:
+    """Run the columns in turn; the order is reversed in every second round."""
+    rounds: list[Round] = []
+    for number in range(ROUNDS):
+        order = COLUMNS if number % 2 == 0 else tuple(reversed(COLUMNS))
+        rounds.append({column: measure(*column) for column in order})
+    return [
+        Speed(
+            phase=phase,
+            column=column,
+            jobs_per_second=statistics.median(each[phase, column]["jobs_per_second"] for each in rounds),
+            client_us=statistics.median(each[phase, column]["client_us"] for each in rounds),
+            server_us=_median_or_none([each[phase, column]["server_us"] for each in rounds]),
+            of_by_hand=_ratio(rounds, (phase, column), ("keyed", "by hand")),
+            of_unkeyed=_ratio(rounds, (phase, column), ("unkeyed", "ours")),
+            of_before=_ratio(rounds, (phase, column), (phase, "before"))
+            if BASELINE and column == "ours"
+            else None,
+            cpu_of_before=statistics.median(
+                _cpu_us(each[phase, column]) / _cpu_us(each[phase, "before"]) for each in rounds
+            )
+            if BASELINE and column == "ours"
+            else None,
+        )
+        for phase, column in COLUMNS
+    ]
 
-    @queue.handle
-    async def work(_job: BenchJob) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            done.set()
 
-    await bench.jobs.start_workers()
-    began = time.perf_counter()
-    for batch in slices(keys, 64):
-        await asyncio.gather(*(queue.create(Payload(key=key)) for key in batch))
-    await done.wait()
-    return len(keys) / (time.perf_counter() - began)
+def _ratio(rounds: list[Round], column: tuple[str, str], other: tuple[str, str]) -> float:
+    return statistics.median(_per_loop(each[column]) / _per_loop(each[other]) for each in rounds)
 
 
-def slices(keys: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Cut the keys into pieces."""
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
+def _per_loop(measured: Measured) -> float:
+    return float(measured["jobs_per_second"] * measured["loop_ms"])
+
+
+def _cpu_us(measured: Measured) -> float:
+    return float(measured["client_us"] + (measured["server_us"] or 0.0))
+
+
+def _median_or_none(found: list[float | None]) -> float | None:
+    known = [value for value in found if value is not None]
+    return statistics.median(known) if len(known) == len(found) else None
+
+
+def print_speeds(console: Console, speeds: list[Speed]) -> None:
+    """Print the jobs per second, the CPU time and the ratios of every column."""
+    names = ("jobs", "by", "jobs/s", "client µs", "server µs", "of by hand", "of unkeyed")
+    table = Table(title=f"{KEYS:,} jobs of 200 bytes, created and worked; medians of {ROUNDS} rounds")
+    for name in (*names, *(["of before", "CPU of before"] if BASELINE else [])):
+        table.add_column(name, justify="left" if name in {"jobs", "by"} else "right")
+    for speed in speeds:
+        server = speed["server_us"]
+        before = [speed["of_before"], speed["cpu_of_before"]] if BASELINE else []
+        table.add_row(
+            speed["phase"],
+            speed["column"],
+            f"{speed['jobs_per_second']:,.0f}",
+            f"{speed['client_us']:,.0f}",
+            "-" if server is None else f"{server:,.0f}",
+            f"{speed['of_by_hand']:.2f}",
+            f"{speed['of_unkeyed']:.2f}",
+            *("-" if value is None else f"{value:.2f}" for value in before),
+        )
+    console.print(table)
 
 
 async def between_two_jobs(count: int) -> list[float]:
@@ -208,13 +231,19 @@ async def one_after_another(bench: Bench, count: int) -> int:
 
 async def main() -> None:
     """Print the tables, and write the figures as JSON next to this file."""
-    console = Console()
-    machine = f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}"
-    console.print(machine)
-    pairs = [(await worked("keyed", range(KEYS)), await worked("plain", range(KEYS))) for _ in range(ROUNDS)]
-    keyed, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    console.print(f"{KEYS} keys, a job each: {keyed:,.0f}/s keyed, {plain:,.0f}/s unkeyed, ratio {ratio:.2f}")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(describe_machine())
+    speeds = compare()
+    print_speeds(console, speeds)
+    figures: dict[str, object] = {"machine": describe_machine(), "speed": speeds}
+    if os.environ.get("BENCH_ONLY") != "speed":
+        figures |= await measure_busy_keys(console)
+        figures["cost"] = await measure_stored_keys(console)
+    Path(__file__).with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+async def measure_busy_keys(console: Console) -> dict[str, object]:
+    """Measure what lies between two jobs of one key, and how fast jobs of one key are accepted."""
     handed: list[tuple[int, float, float]] = []
     for count, times in BUSY:
         waits = [wait for _ in range(times) for wait in await between_two_jobs(count)]
@@ -227,16 +256,18 @@ async def main() -> None:
     for submitters, accepted, conflicts in rows:
         hot.add_row(str(submitters), f"{accepted:,.0f}", f"{conflicts:.2f}")
     console.print(hot)
+    return {"handed": handed, "hot": rows}
+
+
+async def measure_stored_keys(console: Console) -> list[tuple[int, float]]:
+    """Measure the jobs per second while the bucket holds the records of more and more keys."""
     costs = Table("keys", "jobs/s")
     rates: list[tuple[int, float]] = []
     for keys in STORED_KEYS:
         rates.append((keys, await measure_with_stored_keys(keys)))
         costs.add_row(f"{keys:,}", f"{rates[-1][1]:,.0f}")
     console.print(costs)
-    figures = {"machine": machine, "ratio": ratio, "keyed": keyed, "plain": plain, "handed": handed}
-    Path(__file__).with_suffix(".json").write_text(
-        json.dumps({**figures, "hot": rows, "cost": rates}, indent=2) + "\n"
-    )
+    return rates
 
 
 async def measure_with_stored_keys(keys: int) -> float:
@@ -248,7 +279,8 @@ async def measure_with_stored_keys(keys: int) -> float:
             for batch in slices(range(keys), 1_000):
                 names = [f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}" for number in batch]
                 await asyncio.gather(*(publish_acked(connection, name, b"{}") for name in names))
-            return await rate(bench, queue, spread)
+            measured = await rate(bench, queue, spread, Meter(server.pid))
+            return float(measured["jobs_per_second"])
 
 
 if __name__ == "__main__":

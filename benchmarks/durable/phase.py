@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from durable import by_hand, ours  # type: ignore[import-not-found]  # neighbours, found by the line above
+from durable import by_hand, keyed, ours  # type: ignore[import-not-found]  # neighbours, found by the line above
 from durable.meter import Measured, Meter  # type: ignore[import-not-found]  # likewise
 
 __all__ = ["measure"]
@@ -30,6 +30,14 @@ async def measure(column: str, phase: str, url: str, meter: Meter, jobs: int, co
             return await by_hand.create(url, jobs, meter)
         case "by hand", "worked":
             return await by_hand.work(url, jobs, concurrency, meter)
+        case "ours", "keyed":
+            return await keyed.together(url, jobs, meter, pick="keyed")
+        case "ours", "unkeyed":
+            return await keyed.together(url, jobs, meter, pick="plain")
+        case "ours", "keyed elsewhere":
+            return await keyed.elsewhere(url, jobs, meter)
+        case "by hand", "keyed":
+            return await keyed.by_hand(url, jobs, meter)
         case _:
             raise ValueError(f"unknown phase: {column} {phase}")
 
