@@ -12,7 +12,7 @@ from trellis_nats._nats.request import request
 from trellis_nats._nats.wire.message import NO_RESPONDERS, Message
 from trellis_nats.errors import ApiError
 
-__all__ = ["BatchEntry", "probe_direct", "read_direct_batch"]
+__all__ = ["BatchEntry", "probe_direct", "read_direct_batch", "read_direct_last"]
 
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
@@ -48,15 +48,20 @@ async def read_direct_batch(
         "max_bytes": _BATCH_BYTES,
     }
     answers = await request_many(connection, subject_of_request, body, _is_last)
-    last = answers[-1]
-    if last.status not in {0, _END_OF_BATCH, _NOT_FOUND}:
-        what = "the stream has no allow_direct" if last.status == NO_RESPONDERS else last.description
-        raise ApiError(request=subject_of_request, code=last.status, err_code=0, description=what)
-    return [
-        BatchEntry(int(answer.headers["Nats-Sequence"]), answer.data)
-        for answer in answers
-        if not answer.status
-    ]
+    _check(answers[-1], subject_of_request)
+    return [_entry(answer) for answer in answers if not answer.status]
+
+
+async def read_direct_last(connection: Connection, stream: str, subject: str) -> BatchEntry | None:
+    """Return the newest message of one subject; None when there is none.
+
+    The account needs the permission of `read_direct_batch`, and none for the subject. Raises as that, and `NoResponders`.
+    """
+    subject_of_request = api_subject(connection, f"DIRECT.GET.{stream}")
+    body = json.dumps({"last_by_subj": subject}).encode()
+    answer = await request(connection, subject_of_request, body, timeout=API_TIMEOUT)
+    _check(answer, subject_of_request)
+    return None if answer.status else _entry(answer)
 
 
 async def probe_direct(connection: Connection, stream: str, subject: str) -> None:
@@ -68,6 +73,16 @@ async def probe_direct(connection: Connection, stream: str, subject: str) -> Non
     """
     body = json.dumps({"seq": 1, "next_by_subj": subject}).encode()
     await request(connection, api_subject(connection, f"DIRECT.GET.{stream}"), body, timeout=API_TIMEOUT)
+
+
+def _check(answer: Message, request_subject: str) -> None:
+    if answer.status not in {0, _END_OF_BATCH, _NOT_FOUND}:
+        what = "the stream has no allow_direct" if answer.status == NO_RESPONDERS else answer.description
+        raise ApiError(request=request_subject, code=answer.status, err_code=0, description=what)
+
+
+def _entry(answer: Message) -> BatchEntry:
+    return BatchEntry(int(answer.headers["Nats-Sequence"]), answer.data)
 
 
 def _is_last(message: Message, _count: int) -> bool:

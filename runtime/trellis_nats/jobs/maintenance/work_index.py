@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from typing_extensions import override
 
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.jetstream.api import parse_object
-from trellis_nats._nats.jetstream.direct_batch import probe_direct, read_direct_batch
+from trellis_nats._nats.jetstream.direct_batch import (
+    BatchEntry,
+    probe_direct,
+    read_direct_batch,
+    read_direct_last,
+)
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
 from trellis_nats._nats.jetstream.streams import get_consumer_info
+from trellis_nats._support.bounded_gather import bounded_gather
 from trellis_nats.jobs.model.parked_job import ParkedJob
 
 __all__ = ["MessageIndex", "ParkedIndex"]
 
 
+_COST: Final = 5
+"""What one lookup costs, in messages of a page: about 0.2 ms (docs/decisions/0009)."""
 _DUE_WITHIN: Final = timedelta(minutes=5)
 """How late a server may make a parked job due: 100,000 at once took it 3 s, and a restart 5 s. A server that was replaced by
 one without schedules never does."""
@@ -89,18 +98,69 @@ class MessageIndex:
     async def _search(self, missing: set[str], at: datetime, *, stop_at: int | None) -> bool:
         """Remove jobs that have a message from `missing`, up to a sequence or the end. Return whether none is left."""
         while missing and (stop_at is None or self._next < stop_at):
-            page = await read_direct_batch(self._connection, self._stream, self._subject, start=self._next)
-            await self._rate_limit.spend(len(page) + 1)
-            for entry in page:
-                missing.discard(self._find_job(entry.data, at) or "")
-                self._next = entry.sequence + 1
+            page = await self._read_page(self._next)
             if not page:
                 break
+            self._remove(page, missing, at)
+            self._next = page[-1].sequence + 1
         return not missing
+
+    async def _read_page(self, start: int) -> list[BatchEntry]:
+        page = await read_direct_batch(self._connection, self._stream, self._subject, start=start)
+        await self._rate_limit.spend(len(page) + 1)
+        return page
+
+    def _remove(self, page: list[BatchEntry], missing: set[str], at: datetime) -> int:
+        """Remove the jobs of a page from `missing`. Return the sequence of the last one that was in it, 0 if none was."""
+        last = 0
+        for entry in page:
+            job_id = self._find_job(entry.data, at)
+            if job_id in missing:
+                missing.remove(job_id)
+                last = entry.sequence
+        return last
 
 
 class ParkedIndex(MessageIndex):
-    """The parked jobs of one queue. One that the server should have made due long ago will not reach a worker."""
+    """The parked jobs of one queue, each under a subject of its own.
+
+    One that the server should have made due long ago will not reach a worker.
+    """
+
+    @override
+    async def find_missing(self, job_ids: set[str], *, at: datetime) -> set[str]:
+        """Return those of the jobs that are not parked. Raises as `MessageIndex.find_missing`, and `NoResponders`.
+
+        Jobs are parked roughly in the order in which they were created. The few that are not found along the way are
+        looked up one by one: to search all parked jobs for them would cost the square of their number.
+        """
+        missing = set(job_ids)
+        if missing and not await self._follow(missing, at) and self._next > 1:
+            self._next = 1
+            await self._follow(missing, at)
+        left = sorted(missing)
+        results = await bounded_gather(left, partial(self._is_parked, at=at))
+        return {job_id for job_id, is_parked in zip(left, results, strict=True) if not is_parked}
+
+    async def _follow(self, missing: set[str], at: datetime) -> bool:
+        """Remove jobs that are parked from `missing`, for as long as each page has some. Return whether any page had.
+
+        The next search continues behind the last one that was found: what follows in its page is of later jobs.
+        """
+        start, has_found = self._next, False
+        while missing:
+            page = await self._read_page(start)
+            last = self._remove(page, missing, at)
+            if not last:
+                break
+            has_found, self._next, start = True, last + 1, page[-1].sequence + 1
+        return has_found
+
+    async def _is_parked(self, job_id: str, at: datetime) -> bool:
+        await self._rate_limit.spend(_COST)
+        subject = self._subject.replace("*", job_id)
+        entry = await read_direct_last(self._connection, self._stream, subject)
+        return entry is not None and self._find_job(entry.data, at) == job_id
 
     @override
     def _find_job(self, data: bytes, at: datetime) -> str | None:
