@@ -19,6 +19,7 @@ from trellis_nats.errors import (
     PermissionDenied,
     RequestTimeout,
     TransportError,
+    WriteUnknown,
 )
 
 __all__ = ["through_outages"]
@@ -45,7 +46,7 @@ async def through_outages(
 
     Args:
         connection: what the operation uses.
-        operation: reads, subscribes or creates what may exist already.
+        operation: reads, subscribes, creates what may exist already, or repeats a write until it is stored.
         what: names the operation in the log.
         through_denials: whether to repeat it also while the account lacks the permission.
 
@@ -58,7 +59,7 @@ async def through_outages(
     while True:
         try:
             return await operation()
-        except (RequestTimeout, NoResponders, NotConnected) as error:
+        except (RequestTimeout, NoResponders, NotConnected, WriteUnknown) as error:
             _log_repeat(connection, what, error)
         except ApiError as error:
             if error.code < _SERVER_ERRORS:

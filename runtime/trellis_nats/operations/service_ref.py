@@ -92,7 +92,8 @@ class OperationRef(Generic[ProgressT, OutputT]):
             OperationMismatch: the id belongs to another operation of the contract.
             InvalidPayload: the value does not match its schema.
             PayloadTooLarge: the record of the operation would not fit into a message.
-            TransportError: NATS did not answer; the change may be stored.
+            WriteUnknown: the change may be stored.
+            TransportError: NATS did not answer or refused; nothing was stored.
         """
         await self._end(OperationState.COMPLETED, output=self._codecs.output.to_json(output))
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from trellis_nats._nats.jetstream.kv import KvBucket, KvEntry, KvRecord
 from trellis_nats._nats.jetstream.rate_limit import RateLimit
-from trellis_nats.errors import OperationNotFound, WriteUnknown, WrongLastSequence
+from trellis_nats.errors import OperationNotFound, TransportError, WriteUnknown, WrongLastSequence
 from trellis_nats.ids import is_token
 from trellis_nats.operations.model.record import OperationRecord
 
@@ -117,13 +117,21 @@ class OperationStore:
         Raises:
             OperationNotFound: there is none.
             PayloadTooLarge: the new record does not fit into a message; nothing was stored.
+            WriteUnknown: a write was not answered, and the record cannot be read; it may be changed.
         """
-        current = known or await self.require(operation_id)
+        current, is_unknown = known or await self.require(operation_id), False
         while (changed := decide(current.record)) is not None:
             try:
                 return await self._write(changed, current.revision)
-            except (WrongLastSequence, WriteUnknown):
+            except (WrongLastSequence, WriteUnknown) as error:
+                is_unknown = is_unknown or isinstance(error, WriteUnknown)
+            try:
                 current = await self.require(operation_id)
+            except TransportError as error:
+                if not is_unknown:
+                    raise
+                text = f"the change of operation {operation_id} may have been stored: {error}"
+                raise WriteUnknown(text) from error
         return current
 
     async def _write(self, record: OperationRecord, revision: int) -> Stored:

@@ -1,7 +1,8 @@
-"""Writes of events, values and objects whose answer is lost, and whose repeats are refused: they may be stored."""
+"""Writes of events, values, objects and operations whose answer is lost, and whose repeats are refused: they may be stored."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -9,8 +10,10 @@ import pytest
 from trellis_nats import WriteUnknown
 from trellis_nats.testing import NatsServer
 
+from tests.support.eventually import eventually
 from tests.support.files import FilesService
 from tests.support.orders import Order, OrdersService, Shipped
+from tests.support.processing import QUICK, ProcessInput, ProcessService, running
 from tests.support.refusals import Refusal, RefusingProxy
 
 ORDER: Final = Order(order_id="o1", total=1)
@@ -70,3 +73,19 @@ async def test_an_object_is_found_or_unknown(proxy: RefusingProxy) -> None:
         stored = await service.files.get("b")
         assert stored is not None
         assert await stored.read() == b"two", "the chunks of what may be visible stay"
+
+
+async def test_a_change_of_an_operation_is_unknown(proxy: RefusingProxy, nats_server: NatsServer) -> None:
+    async with (
+        running(nats_server.url, options=QUICK) as (_, process, client),
+        ProcessService.connect(proxy.url) as other,
+    ):
+        run = await client.process.start(ProcessInput(order_id="o1"))
+        await eventually(lambda: run.id in process.operations)
+        reads = ["$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET."]
+        proxy.lose_then_refuse(VALUES, Refusal.NO_STREAM, refused=reads)
+        with pytest.raises(WriteUnknown, match=UNKNOWN):
+            await other.process.ref(run.id).cancel()
+
+        assert proxy.refused
+        await asyncio.wait_for(process.operations[run.id].cancelled.wait(), 10)
