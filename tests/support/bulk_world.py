@@ -32,6 +32,8 @@ class Mishap(Enum):
     """The effect happens, and its process does not learn of it."""
     FREEZE = auto()
     """The process stops until another one has ended the action, and then continues."""
+    LAPSE = auto()
+    """The lease of the process expires, and it renews the lease before another process takes it."""
     UNKNOWN = auto()
     """The effect happens, and its answer is lost."""
     UNSENT = auto()
@@ -91,6 +93,8 @@ class BulkSimulation:
     runner_count: int = 0
     dead: set[str] = field(default_factory=set[str])
     holder: str = ""
+    lapsed: str = ""
+    """The process whose lease has expired, until it renews it."""
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
     frozen: list[asyncio.Task[BulkRecord]] = field(default_factory=list[asyncio.Task[BulkRecord]])
     has_frozen: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,6 +112,7 @@ class BulkSimulation:
         while self.record.needs_runner:
             self.runner_count += 1
             me = self.holder = f"runner-{self.runner_count}"
+            self.lapsed = ""
             process = _Process(self, me)
             runner = BulkRunner(BULK, me, process, process, partial(self._is_holder, me), _ignore)
             self.has_frozen.clear()
@@ -149,6 +154,8 @@ class BulkSimulation:
     def _intervene(self, mishap: Mishap | None) -> None:
         if mishap is Mishap.RACE:
             self._change_by_another()
+        if mishap is Mishap.LAPSE and self.holder:
+            self.holder, self.lapsed = "", self.holder
         if mishap is Mishap.ABORT and not self.record.is_final:
             self.record = abort(self.record, "", self.record.created_at)
         if mishap is Mishap.PAUSE and self.record.state is BulkState.RUNNING:
@@ -183,6 +190,8 @@ class _Process:
 
     async def change(self, bulk_id: str, reduce: Callable[[BulkRecord], BulkRecord]) -> BulkRecord:
         assert bulk_id == BULK
+        if self.world.lapsed == self.me:
+            self.world.holder, self.world.lapsed = self.me, ""
         # As `BulkStore.change`: after an answer that was lost, the record is read again.
         while True:
             before = self.world.record

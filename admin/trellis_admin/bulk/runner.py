@@ -199,7 +199,7 @@ class BulkRunner:
         handled = _sum(record, chunk, acted, is_last=is_last)
         counted = await self._change(partial(changes.advance, runner=self.me, handled=handled, at=now()))
         self._is_counted = counted.runner == self.me
-        halted = next((one.reason for one in acted if one.fate is Fate.HALTED), None)
+        halted = next((one.reason for one in acted if one.fate is Fate.HALTED and one.reason), None)
         if halted is not None and self.is_held():
             return await self._change(partial(changes.stop, runner=self.me, note=halted))
         if counted.state is BulkState.RUNNING:
@@ -215,7 +215,8 @@ class BulkRunner:
                 await asyncio.sleep(_PAUSE)
             except TransportError as error:
                 return Acted(Fate.HALTED, reason=f"NATS refused: {error}")
-        return Acted(Fate.HALTED, reason="another process runs it")
+        # Without a reason to stop: another process runs it now, or this one does again once the lease is renewed.
+        return Acted(Fate.HALTED)
 
     async def _keep_rate(self, record: BulkRecord, began: float, done: int) -> BulkRecord:
         """Wait until the next jobs may be sent, or until the record has changed. Return the newest record."""

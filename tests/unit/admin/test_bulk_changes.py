@@ -62,6 +62,16 @@ async def test_each_selected_job_is_acted_upon_once_whatever_happens(
     assert world.reported[-1].sent == record.sent
 
 
+async def test_a_lease_that_is_renewed_late_does_not_stop_it() -> None:
+    """The first job is to be sent again when the lease has expired, which is renewed before that is stored."""
+    world = BulkSimulation(new_record(5), [], {4: Mishap.UNSENT, 5: Mishap.LAPSE})
+
+    record = await world.run()
+
+    assert (record.state, record.note, record.sent) == (BulkState.DONE, "", 5)
+    assert len(world.events) == 5
+
+
 @given(
     mishaps=st.dictionaries(st.integers(1, 60), st.sampled_from(BY_CHANCE), max_size=6),
     begin_with=st.integers(1, 12),
