@@ -421,7 +421,7 @@ async def test_a_stale_job_is_counted_until_it_is_created_again(
     async with shop_on(nats_server) as (_, shop):
         ref = await shop.jobs.ship.create(Parcel(number=1))
         for kind in (EventType.STARTED, EventType.STALE):
-            await publish_foreign(shop, kind, ref.id, queue="ship")
+            await publish_foreign(shop, kind, ref.id, {"timestamp": timestamp(now())}, queue="ship")
         assert await ref.release_key()
         before = await run_trellis_here(*doctor)
         await ref.recreate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -125,7 +126,8 @@ def test_a_sample_that_the_old_contract_refuses_too_does_not_count(folder: Path)
 def test_json_has_the_sample_as_the_witness_and_it_can_be_ignored(folder: Path) -> None:
     sample(folder, "a", {"id": "1", "x": 1})
     (folder / "pyproject.toml").write_text(
-        '[[tool.trellis-gen.breaking.ignore]]\nrule = "SAMPLE_REFUSED"\nreason = "an upcaster reads them"\nuntil = 2026-12-31\n'
+        '[[tool.trellis-gen.breaking.ignore]]\nrule = "SAMPLE_REFUSED"\nreason = "an upcaster reads them"\n'
+        f"until = {datetime.now(UTC).date() + timedelta(days=10)}\n"
     )
 
     result = compare(folder, CLOSED, "--samples", "samples", "--json")
