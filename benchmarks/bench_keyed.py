@@ -259,19 +259,26 @@ async def measure_busy_keys(console: Console) -> dict[str, object]:
     return {"handed": handed, "hot": rows}
 
 
-async def measure_stored_keys(console: Console) -> list[tuple[int, float]]:
-    """Measure the jobs per second while the bucket holds the records of more and more keys."""
-    costs = Table("keys", "jobs/s")
-    rates: list[tuple[int, float]] = []
+async def measure_stored_keys(console: Console) -> list[tuple[int, Measured]]:
+    """Measure jobs while the bucket holds the records of more and more keys."""
+    costs = Table("keys", "jobs/s", "client µs", "server µs")
+    found: list[tuple[int, Measured]] = []
     for keys in STORED_KEYS:
-        rates.append((keys, await measure_with_stored_keys(keys)))
-        costs.add_row(f"{keys:,}", f"{rates[-1][1]:,.0f}")
+        measured = await measure_with_stored_keys(keys)
+        found.append((keys, measured))
+        server = measured["server_us"]
+        costs.add_row(
+            f"{keys:,}",
+            f"{measured['jobs_per_second']:,.0f}",
+            f"{measured['client_us']:,.0f}",
+            "-" if server is None else f"{server:,.0f}",
+        )
     console.print(costs)
-    return rates
+    return found
 
 
-async def measure_with_stored_keys(keys: int) -> float:
-    """Return the jobs per second of 500 keys, a job each, while the bucket holds the records of other keys."""
+async def measure_with_stored_keys(keys: int) -> Measured:
+    """Measure jobs of 500 keys, a job each, while the bucket holds the records of other keys."""
     spread = range(COST_JOBS)
     with NatsServer() as server:
         async with Bench.connect(server.url, options=OPTIONS) as bench:
@@ -279,8 +286,7 @@ async def measure_with_stored_keys(keys: int) -> float:
             for batch in slices(range(keys), 1_000):
                 names = [f"$KV.JOBS_KEYS_keyed.keyed.other.{number:064x}" for number in batch]
                 await asyncio.gather(*(publish_acked(connection, name, b"{}") for name in names))
-            measured = await rate(bench, queue, spread, Meter(server.pid))
-            return float(measured["jobs_per_second"])
+            return await rate(bench, queue, spread, Meter(server.pid))
 
 
 if __name__ == "__main__":

@@ -47,4 +47,5 @@ def test_the_header_of_an_older_event_does_not_count() -> None:
     late = AT + timedelta(seconds=61)
 
     assert left_record({NAME: "41 0"}, written=AT, at=late) is None
+    assert left_record({NAME: "41 0"}, written=late, at=AT) is None, "the clocks differ too much to know"
     assert left_record({}, written=AT, at=AT) is None

@@ -41,14 +41,14 @@ def left_line(record: KeyRecord, revision: int, job_id: str) -> bytes:
 
 
 def left_record(headers: Mapping[str, str], *, written: datetime, at: datetime) -> LeftRecord | None:
-    """Return the record that the headers of a `created` event name. None: none, or too long ago.
+    """Return the record that the headers of a `created` event name. None: none, or not of the last minute.
 
     Args:
         headers: those of the event.
-        written: when it was written.
+        written: when it was written, by the clock of its writer.
         at: the time now.
     """
     found = _VALUE.fullmatch(headers.get(_HEADER, ""))
-    if found is None or at - written > _VALID_FOR:
+    if found is None or abs(at - written) > _VALID_FOR:
         return None
     return LeftRecord(int(found[1]), int(found[2]))
