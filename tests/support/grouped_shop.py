@@ -56,11 +56,11 @@ class GroupedShop:
 
 @asynccontextmanager
 async def grouped_shop(
-    url: str, processes: int, *, target: str = "tests.support.grouped_shop:main"
+    url: str, processes: int, *options: str, target: str = "tests.support.grouped_shop:main"
 ) -> AsyncGenerator[GroupedShop]:
     """Run a group for the length of an `async with` block; it is killed at the end."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "trellis_nats.run", target, "--processes", str(processes)),
+        *(sys.executable, "-m", "trellis_nats.run", target, "--processes", str(processes), *options),
         cwd=ROOT,
         env={**os.environ, "NATS_URL": url},
         stderr=asyncio.subprocess.PIPE,
