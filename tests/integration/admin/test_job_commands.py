@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from orders_participant import OrdersService
 from trellis_nats import JobState
 from trellis_nats.testing import NatsServer
@@ -19,6 +20,9 @@ from tests.support.lost_work import connection_of
 from tests.support.operated import Operated, normalise, operated_shop
 from tests.support.stored_jobs import store_jobs
 from tests.support.trellis_command import run_trellis_here
+
+IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
+"""For tests of the shop that all of them share."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +37,16 @@ async def operated(nats_server: NatsServer) -> AsyncGenerator[Operated]:
         yield shop
 
 
-async def test_jobs_are_listed_with_how_many_there_are(operated: Operated) -> None:
-    ended = await operated.run("jobs", "list", "--limit", "3")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unchanged() -> AsyncGenerator[Operated]:
+    """Run a shop for tests that change nothing."""
+    async with NatsServer() as server, operated_shop(server) as shop:
+        yield shop
+
+
+@IN_ONE_LOOP
+async def test_jobs_are_listed_with_how_many_there_are(unchanged: Operated) -> None:
+    ended = await unchanged.run("jobs", "list", "--limit", "3")
 
     assert ended.code == 0, ended.error
     assert normalise(ended.out) == (
@@ -48,58 +60,64 @@ async def test_jobs_are_listed_with_how_many_there_are(operated: Operated) -> No
     )
 
 
-async def test_the_next_page_is_what_the_command_that_is_printed_lists(operated: Operated) -> None:
-    first = await operated.run("jobs", "list", "--limit", "4", "--ids")
+@IN_ONE_LOOP
+async def test_the_next_page_is_what_the_command_that_is_printed_lists(unchanged: Operated) -> None:
+    first = await unchanged.run("jobs", "list", "--limit", "4", "--ids")
     again = first.error.splitlines()[-1].removeprefix("more: trellis ").split()
-    second = await operated.run(*again, "--ids")
+    second = await unchanged.run(*again, "--ids")
 
     assert len(first.out.split()) == 4
     assert {*first.out.split(), *second.out.split()} == {
-        *operated.dead,
-        *operated.completed,
-        operated.waiting,
+        *unchanged.dead,
+        *unchanged.completed,
+        unchanged.waiting,
     }
 
 
-async def test_a_filter_and_its_shortcuts_mean_the_same(operated: Operated) -> None:
-    words = await operated.run("jobs", "list", "state:completed", "queue:pack", "--ids")
-    options = await operated.run("jobs", "list", "-s", "completed", "-q", "shop/pack", "--ids")
+@IN_ONE_LOOP
+async def test_a_filter_and_its_shortcuts_mean_the_same(unchanged: Operated) -> None:
+    words = await unchanged.run("jobs", "list", "state:completed", "queue:pack", "--ids")
+    options = await unchanged.run("jobs", "list", "-s", "completed", "-q", "shop/pack", "--ids")
 
-    both = await operated.run("jobs", "list", "state:completed", "queue:shop/pack", "--ids")
-    other = await operated.run("jobs", "list", "queue:other/pack")
+    both = await unchanged.run("jobs", "list", "state:completed", "queue:shop/pack", "--ids")
+    other = await unchanged.run("jobs", "list", "queue:other/pack")
 
-    assert words.out.split() == options.out.split() == both.out.split() == operated.completed[::-1]
+    assert words.out.split() == options.out.split() == both.out.split() == unchanged.completed[::-1]
     assert other.code == 2
 
 
-async def test_a_state_without_its_word_gets_a_hint(operated: Operated) -> None:
-    bare = await operated.run("jobs", "list", "stale")
-    right = await operated.run("jobs", "list", "state:stale", '"stale"')
+@IN_ONE_LOOP
+async def test_a_state_without_its_word_gets_a_hint(unchanged: Operated) -> None:
+    bare = await unchanged.run("jobs", "list", "stale")
+    right = await unchanged.run("jobs", "list", "state:stale", '"stale"')
 
     assert bare.error.startswith('"stale" is looked for as text; did you mean state:stale?\n')
     assert "did you mean" not in right.error
 
 
-async def test_nothing_that_matches_is_said(operated: Operated) -> None:
-    ended = await operated.run("jobs", "list", "state:cancelled")
+@IN_ONE_LOOP
+async def test_nothing_that_matches_is_said(unchanged: Operated) -> None:
+    ended = await unchanged.run("jobs", "list", "state:cancelled")
 
     assert (ended.code, ended.out) == (0, "")
     assert ended.error.startswith("no job matches, as of sequence ")
 
 
-async def test_jobs_are_listed_as_json_and_csv(operated: Operated) -> None:
-    as_json = json.loads((await operated.run("jobs", "list", "state:dead", "--json")).out)
-    as_csv = (await operated.run("jobs", "list", "state:dead", "--csv")).out.splitlines()
+@IN_ONE_LOOP
+async def test_jobs_are_listed_as_json_and_csv(unchanged: Operated) -> None:
+    as_json = json.loads((await unchanged.run("jobs", "list", "state:dead", "--json")).out)
+    as_csv = (await unchanged.run("jobs", "list", "state:dead", "--csv")).out.splitlines()
 
     assert (as_json["v"], as_json["kind"], as_json["filter"]) == (1, "jobs", "state:dead")
     assert as_json["page"]["total"] == {"number": 2, "isExact": True}
-    assert [row["id"] for row in as_json["page"]["rows"]] == operated.dead[::-1]
+    assert [row["id"] for row in as_json["page"]["rows"]] == unchanged.dead[::-1]
     assert as_csv[0].startswith("id,service,queue,state,attempts,max_attempts")
-    assert [line.split(",")[0] for line in as_csv[1:]] == operated.dead[::-1]
+    assert [line.split(",")[0] for line in as_csv[1:]] == unchanged.dead[::-1]
 
 
-async def test_a_job_is_shown_with_its_attempts_errors_and_logs(operated: Operated) -> None:
-    shown = await operated.run("jobs", "show", operated.dead[0])
+@IN_ONE_LOOP
+async def test_a_job_is_shown_with_its_attempts_errors_and_logs(unchanged: Operated) -> None:
+    shown = await unchanged.run("jobs", "show", unchanged.dead[0])
     text = normalise(shown.out)
 
     assert shown.code == 0, shown.error
@@ -122,8 +140,9 @@ async def test_a_payload_is_shown_on_request_and_the_audit_log_says_to_whom(oper
     assert "ada  command line  reveal payload" in normalise(log.out)
 
 
-async def test_dead_jobs_are_grouped_by_error(operated: Operated) -> None:
-    ended = await operated.run("dead", "groups")
+@IN_ONE_LOOP
+async def test_dead_jobs_are_grouped_by_error(unchanged: Operated) -> None:
+    ended = await unchanged.run("dead", "groups")
 
     lines = normalise(ended.out).splitlines()
     assert lines[0] == "group  jobs  queue  first  last  last 24 h  error"
@@ -134,8 +153,8 @@ async def test_dead_jobs_are_grouped_by_error(operated: Operated) -> None:
         ended.error
         == f"next: trellis dead list --group {group}, or trellis dead replay --group {group} --dry-run\n"
     )
-    listed = await operated.run("dead", "list", "--group", group, "--ids")
-    assert listed.out.split() == operated.dead[::-1]
+    listed = await unchanged.run("dead", "list", "--group", group, "--ids")
+    assert listed.out.split() == unchanged.dead[::-1]
 
 
 async def test_a_shortened_id_is_that_of_one_job(operated: Operated) -> None:
@@ -165,11 +184,12 @@ async def test_a_shortened_id_is_that_of_one_job(operated: Operated) -> None:
     assert (dismissed.code, dismissed.out) == (0, f"{whole} dismissed; it was dead, and is dismissed\n")
 
 
-async def test_groups_of_a_filter_and_a_group_that_does_not_exist(operated: Operated) -> None:
-    found = await operated.run("dead", "groups", "error:TimeoutError", "created:>-1h", "--json")
-    none = await operated.run("dead", "groups", "error:ValueError")
-    listed = await operated.run("dead", "list", "--group", "00000000")
-    replayed = await operated.run("dead", "replay", "--group", "no-group", "--yes")
+@IN_ONE_LOOP
+async def test_groups_of_a_filter_and_a_group_that_does_not_exist(unchanged: Operated) -> None:
+    found = await unchanged.run("dead", "groups", "error:TimeoutError", "created:>-1h", "--json")
+    none = await unchanged.run("dead", "groups", "error:ValueError")
+    listed = await unchanged.run("dead", "list", "--group", "00000000")
+    replayed = await unchanged.run("dead", "replay", "--group", "no-group", "--yes")
 
     assert [group["jobs"] for group in json.loads(found.out)["groups"]] == [2]
     assert (none.code, none.error) == (0, "no dead job matches\n")
@@ -248,9 +268,10 @@ async def test_jobs_are_cancelled_and_each_outcome_is_said(operated: Operated) -
     assert 'there is no job "nothing-such"' in ended.error
 
 
-async def test_a_job_that_has_ended_is_watched_to_its_end(operated: Operated) -> None:
-    completed = await operated.run("jobs", "watch", operated.completed[0])
-    dead = await operated.run("jobs", "watch", operated.dead[0], "--json")
+@IN_ONE_LOOP
+async def test_a_job_that_has_ended_is_watched_to_its_end(unchanged: Operated) -> None:
+    completed = await unchanged.run("jobs", "watch", unchanged.completed[0])
+    dead = await unchanged.run("jobs", "watch", unchanged.dead[0], "--json")
 
     assert completed.code == 0, completed.error
     assert [line.split()[3] for line in completed.out.splitlines()][-1] == "completed"
@@ -277,6 +298,7 @@ async def test_the_audit_log_is_filtered_and_paged(operated: Operated) -> None:
     assert len(refused["page"]["entries"]) == 2
 
 
+@IN_ONE_LOOP
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -295,9 +317,9 @@ async def test_the_audit_log_is_filtered_and_paged(operated: Operated) -> None:
     ],
 )
 async def test_bad_input_ends_with_a_sentence_and_a_code(
-    operated: Operated, arguments: list[str], code: int, text: str
+    unchanged: Operated, arguments: list[str], code: int, text: str
 ) -> None:
-    ended = await operated.run(*arguments)
+    ended = await unchanged.run(*arguments)
 
     assert text in ended.error
     assert ended.code == code
