@@ -26,7 +26,6 @@ import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypedDict, cast
 from unittest.mock import patch
@@ -38,7 +37,8 @@ from rich.console import Console
 from rich.table import Table
 from trellis_nats import Accepted
 from trellis_nats._nats.jetstream.publish import publish_acked
-from trellis_nats._nats.link.backoff import Backoff
+from trellis_nats.errors import TransportError, WrongLastSequence
+from trellis_nats.jobs.store.write_fate import WriteFate
 from trellis_nats.testing import NatsServer
 
 ROOT: Final = Path(__file__).parents[1]
@@ -200,17 +200,14 @@ async def between_two_jobs(count: int) -> list[float]:
 
 async def submitted(submitters: int) -> tuple[float, float]:
     """Return how many jobs of one hot key are accepted per second, and how often a write came second, per admission."""
-    conflicts, pause = 0, Backoff.next
+    conflicts, fail = 0, WriteFate.fail
 
-    def counted(backoff: Backoff) -> timedelta:
+    def counted(fate: WriteFate, error: TransportError) -> None:
         nonlocal conflicts
-        conflicts += 1
-        return pause(backoff)
+        conflicts += isinstance(error, WrongLastSequence)
+        fail(fate, error)
 
-    with (
-        NatsServer() as server,
-        patch.object(Backoff, "next", counted),
-    ):  # each pause is a write that came second
+    with NatsServer() as server, patch.object(WriteFate, "fail", counted):
         async with AsyncExitStack() as stack:
             benches = [
                 await stack.enter_async_context(Bench.connect(server.url, options=OPTIONS))
