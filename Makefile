@@ -16,7 +16,7 @@ EXAMPLE := examples/orders_service
 # Most tests wait for a server or a process, so there are more workers than cores.
 WORKERS ?= 8
 
-.PHONY: help setup browser peers demo console test lowest check rooms format generate verify docs docs-serve bench faults build clean
+.PHONY: help setup browser peers demo console test lowest check rooms format generate verify docs docs-serve bench flat faults build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ docs-serve: docs ## build the documentation and serve it on 127.0.0.1:8000, with
 
 bench: $(STAMP) ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+flat: $(STAMP) ## measure speed and memory with a million jobs stored, 100,000 keys and 100,000 delayed jobs
+	@$(BIN)/python benchmarks/flat.py
 
 faults: $(SERVERS) $(SUITE) $(if $(PEERS),$(PEERS_READY)) ## run the long fault scenarios; PEERS=1 adds the comparison with other packages
 	@$(BIN)/python -m pytest tests/faults --timeout 1200 -s
