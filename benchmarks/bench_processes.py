@@ -5,7 +5,7 @@ has three replicas. Next to them, the same processes publish by nats-py alone, e
 events while it is worked, so that half of the highest rate of these is what the server takes at most.
 
 The clients share the cores with the servers. So each row says how many cores they kept busy, and `limit` what kept it from being
-faster: the processes (each used a core), the machine (they and the servers used all cores), other programs on this machine, or
+faster: the processes (each used a core), the machine (they and the servers used all cores), others (programs on this machine), or
 the server (cores were idle: the processes waited for it).
 """
 
@@ -198,7 +198,7 @@ def idle_seconds() -> float:
 async def prepare(name: str) -> AsyncGenerator[Bed]:
     """Start the servers, the streams and the processes."""
     async with AsyncExitStack() as stack:
-        if name == "cluster of 3":
+        if name == "3 servers":
             cluster = await stack.enter_async_context(running_cluster())
             url, servers = cluster.url, [*cluster.servers.values()]
         else:
@@ -222,7 +222,7 @@ async def prepare(name: str) -> AsyncGenerator[Bed]:
 
 async def compare(bed: Bed) -> list[Row]:
     """Measure all numbers of processes in turn; the order is reversed in every second round."""
-    kinds = {"jobs worked": bed.work, "publishes": bed.publish}
+    kinds = {"jobs": bed.work, "publishes": bed.publish}
     rounds: list[dict[tuple[str, int], Phase]] = []
     for number in range(ROUNDS):
         order = [(what, processes) for what in kinds for processes in PROCESSES]
@@ -265,7 +265,7 @@ def find_limit(phase: Phase, processes: int) -> str:
         return "processes"
     if phase["client_cores"] + phase["server_cores"] >= BUSY * _CORES:
         return "machine"
-    return "server" if phase["idle_cores"] >= (1 - BUSY) * _CORES else "other programs"
+    return "server" if phase["idle_cores"] >= (1 - BUSY) * _CORES else "others"
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -313,7 +313,7 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
 
 def describe_limit(rows: Sequence[Row]) -> str:
     """Return where the limit of the servers is, from the CPU time of a job and the highest rate of acked publishes."""
-    worked = [row["phase"] for row in rows if row["what"] == "jobs worked"]
+    worked = [row["phase"] for row in rows if row["what"] == "jobs"]
     taken = max(row["phase"]["per_second"] for row in rows if row["what"] == "publishes") / EVENTS_PER_JOB
     best = max(phase["per_second"] for phase in worked)
     server_us = worked[0]["server_us"]
@@ -327,7 +327,7 @@ def describe_limit(rows: Sequence[Row]) -> str:
 async def measure_all() -> list[Row]:
     """Measure one server, then the cluster."""
     rows: list[Row] = []
-    for name in ("one server", "cluster of 3"):
+    for name in ("1 server", "3 servers"):
         async with prepare(name) as bed:
             rows += await compare(bed)
     return rows
