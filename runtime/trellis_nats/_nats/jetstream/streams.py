@@ -227,7 +227,11 @@ async def update_stream(connection: Connection, config: Mapping[str, JsonValue])
 
 
 async def create_consumer(
-    connection: Connection, stream: str, config: Mapping[str, JsonValue]
+    connection: Connection,
+    stream: str,
+    config: Mapping[str, JsonValue],
+    *,
+    timeout: timedelta = API_TIMEOUT,
 ) -> ConsumerInfo:
     """Create a consumer from a raw configuration; never change an existing one.
 
@@ -237,7 +241,7 @@ async def create_consumer(
         RequestTimeout: the server did not answer; it may have been created.
         NotConnected: there was no connection within the time for a request.
     """
-    return await _write_consumer(connection, stream, config, "create")
+    return await _write_consumer(connection, stream, config, "create", timeout)
 
 
 async def update_consumer(
@@ -247,17 +251,17 @@ async def update_consumer(
 
     Raises as `create_consumer`.
     """
-    return await _write_consumer(connection, stream, config, "update")
+    return await _write_consumer(connection, stream, config, "update", API_TIMEOUT)
 
 
 async def _write_consumer(
-    connection: Connection, stream: str, config: Mapping[str, JsonValue], action: str
+    connection: Connection, stream: str, config: Mapping[str, JsonValue], action: str, timeout: timedelta
 ) -> ConsumerInfo:
     body: JsonObject = {"stream_name": stream, "config": dict(config), "action": action}
     tokens = ["CONSUMER.CREATE", stream, str(config.get("durable_name") or config["name"])]
     if "filter_subject" in config:
         tokens.append(str(config["filter_subject"]))
-    return ConsumerInfo.parse(await call(connection, ".".join(tokens), body))
+    return ConsumerInfo.parse(await call(connection, ".".join(tokens), body, timeout=timeout))
 
 
 async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:
