@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-__all__ = ["Object", "many_queues", "many_schemas"]
+__all__ = ["Object", "many_queues", "many_schemas", "many_values"]
 
 Object = dict[str, JsonValue]
 
@@ -42,6 +42,12 @@ def many_queues(count: int) -> Object:
         for index in range(count)
     }
     return {**_contract(), "schemas": shared, "jobs": jobs}
+
+
+def many_values(count: int) -> Object:
+    """Return a contract with an enumeration of `count` texts."""
+    status: Object = {"type": "string", "enum": [f"value-{number}" for number in range(count)]}
+    return {**_contract(), "schemas": {"Thing": _object({"status": status})}}
 
 
 def _contract() -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import multiprocessing
 import os
 import re
@@ -42,7 +43,7 @@ def format_files(files: Mapping[str, str]) -> dict[str, str]:
     if not large or processes == 1 or sys.platform != "linux":
         return {name: format_file(name, text) for name, text in files.items()}
     with ProcessPoolExecutor(
-        processes, mp_context=multiprocessing.get_context("fork"), initializer=_leave_signals_to_the_parent
+        processes, mp_context=multiprocessing.get_context("fork"), initializer=_prepare_process
     ) as pool:
         chunk = max(1, len(files) // (processes * 4))
         return dict(zip(files, pool.map(format_file, files, files.values(), chunksize=chunk), strict=True))
@@ -83,5 +84,6 @@ def _format_long_lists(text: str) -> str | None:
     return result
 
 
-def _leave_signals_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _prepare_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
+    gc.freeze()  # a collection would visit, and so copy, all that the parent has
