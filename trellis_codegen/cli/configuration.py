@@ -13,7 +13,6 @@ from pathlib import Path
 from trellis_codegen.cli.comparing.settings import Settings, is_list, is_table, make_settings
 from trellis_codegen.cli.findings import Findings
 from trellis_codegen.cli.targets import OtherSource, Target
-from trellis_codegen.cli.toml_places import find_place
 from trellis_codegen.cli.warning_ignores import WarningIgnore, find_ignore_problems, make_ignores
 from trellis_codegen.problems import Pointer, Problem, did_you_mean
 from trellis_codegen.rule_ids import Rule
@@ -206,6 +205,8 @@ def _find_entry_problems(entry: object, place: Pointer) -> Iterator[Problem]:
 
 def locate_in_toml(text: str, problem: Problem) -> Problem:
     """Return a problem with the line and column of its place in a text of TOML."""
+    from trellis_codegen.cli.toml_places import find_place  # noqa: PLC0415 - only a problem needs it
+
     line, column = find_place(text, problem.pointer)
     return replace(problem, line=line, column=column)
 

@@ -15,7 +15,6 @@ from trellis_codegen.cli.reporter import Reporter
 from trellis_codegen.cli.requests import Mode
 from trellis_codegen.cli.targets import Target
 from trellis_codegen.contract.fingerprint import ManifestSummary, summarize_manifest
-from trellis_codegen.contract.positions import locate
 from trellis_codegen.output.files import OutputRefused
 from trellis_codegen.output.freshness import find_fresh_index
 from trellis_codegen.output.generator_id import hash_generator
@@ -157,6 +156,8 @@ def make_inputs(target: Target, seen: ManifestSummary | None, others: OtherFiles
 
 def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...], reporter: Reporter) -> None:
     if warnings:
+        from trellis_codegen.contract.positions import locate  # noqa: PLC0415 - only if there are some
+
         findings = make_findings(target, data, warnings)
         reporter.report_problems(replace(findings, problems=tuple(locate([*warnings], findings.text))))
 
