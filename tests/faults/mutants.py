@@ -39,13 +39,13 @@ def _everywhere(patch: pytest.MonkeyPatch, original: object, mutated: object) ->
 
 def ack_before_the_outcome(patch: pytest.MonkeyPatch) -> None:
     """Acknowledge the work message as soon as the handler begins."""
-    handle: Any = vars(executor.Executor)["_handle"]
+    invoke: Any = vars(executor)["invoke_handler"]
 
-    async def mutated(self: Any, item: Any, attempt: Any) -> Any:
-        await item.message.ack_confirmed()
-        return await handle(self, item, attempt)
+    async def mutated(registration: Any, job: Any, *others: Any, **more: Any) -> Any:
+        await job._item.message.ack_confirmed()
+        return await invoke(registration, job, *others, **more)
 
-    patch.setattr(executor.Executor, "_handle", mutated)
+    patch.setattr(executor, "invoke_handler", mutated)
 
 
 def no_terminal_gate(patch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
 
     run: Any = vars(Executor)["_run"]
 
-    async def mutated(self: Any, item: Any, newest: Any, start: Any) -> bool:
+    async def mutated(self: Any, item: Any, start: Any) -> bool:
         started = item.identity.started(
             previous=start.previous,
             tries=start.tries,
@@ -78,7 +78,7 @@ def slot_after_started(patch: pytest.MonkeyPatch) -> None:
             keyed=NOT_KEYED,
         )
         attempt: Any = Attempt(
-            self._event_log, item.identity, self._clock, tries=start.tries, after=newest.sequence
+            self._event_log, item.identity, self._clock, tries=start.tries, after=item.newest.sequence
         )
         await attempt.begin(started, grace_over=self._grace_over)
         lease = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import Context
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ __all__ = ["Attempt"]
 
 _log = logging.getLogger(__name__)
 
+_NO_CONTEXT: Final = Context()
+"""Of callbacks that run no code of a user: asyncio would copy the current one for each."""
 _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of `started` whose answers are lost."""
 
@@ -224,7 +227,7 @@ class Attempt:
         if self.interrupted or handler.done():
             self._wake()
         else:
-            handler.add_done_callback(self._wake)
+            handler.add_done_callback(self._wake, context=_NO_CONTEXT)
         return waker
 
     def _wake(self, _: object = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -16,7 +17,7 @@ from trellis_nats.errors import InvalidPayload
 from trellis_nats.jobs.delay.parking import Parking
 from trellis_nats.jobs.keys.acquire import NoSlot, SlotAcquirer
 from trellis_nats.jobs.keys.model.template import JobKey
-from trellis_nats.jobs.model.event import NewEvent, StoredEvent
+from trellis_nats.jobs.model.event import LifecycleEvent, NewEvent, StoredEvent
 from trellis_nats.jobs.model.lifecycle import endings_of
 from trellis_nats.jobs.model.lineage import origin_of
 from trellis_nats.jobs.model.outcome import Acknowledgement, Ending, Failed, Released, Settlement
@@ -127,12 +128,17 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         if work is None:
             return
         item = self._item(message, work, permit, redelivery)
+        del work  # what lives as long as the handler is work for the garbage collector
         item.newest = self._assumed(item)
         while self._intake.is_open:
             if item.newest is None:
                 item.newest = await self._event_log.newest(item.job_id)
             try:
-                if await self._decide(item):
+                # Not from within `_decide`, for the same reason: its coroutine would wait for the handler too.
+                decided = await self._decide(item)
+                if isinstance(decided, Start):
+                    decided = await self._attempt(item, decided)
+                if decided:
                     return
             except WriteConflict as conflict:
                 fields = log_fields(LogEvent.WRITE_CONFLICT, queue=self._queue, job_id=item.job_id)
@@ -187,8 +193,8 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     # --- what the job's history asks for ---------------------------------------------------------------------------
 
-    async def _decide(self, item: WorkItem) -> bool:
-        """Do what the job's history asks for. Return False when the history has to be read again."""
+    async def _decide(self, item: WorkItem) -> Start | bool:
+        """Do what the job's history asks for, but for an attempt. Return False when the history has to be read again."""
         newest = item.newest
         if newest is None:
             await reject_unknown(item.message, self._queue, item.job_id)
@@ -199,7 +205,7 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
                 if await self._is_void(item, previous):
                     await item.message.ack()
                 elif previous is not JobState.ACTIVE or not await self._takeover.runs_elsewhere(item):
-                    return await self._attempt(item, newest, admission)
+                    return admission
             case Finished():
                 return await self._acknowledge_finished(item, newest)
             case Overdue(JobState.ACTIVE) | Exhausted(JobState.ACTIVE) if await self._takeover.runs_elsewhere(
@@ -311,12 +317,15 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
 
     # --- one attempt -----------------------------------------------------------------------------------------------
 
-    async def _attempt(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool:
+    async def _attempt(self, item: WorkItem, start: Start) -> bool:
         """Run one attempt, once the job has a slot of its key. Return False to read the history again."""
+        newest = item.newest
+        if newest is None:
+            return False
         payload = self._reader.payload(item) if self._versions.is_foreign(item) else None
         if isinstance(payload, InvalidPayload) and await self._versions.postpone(item, str(payload)):
             return True
-        without_slot = await self._acquire_slot(item, newest, start)
+        without_slot = await self._acquire_slot(item, newest.event, start)
         if without_slot is not None:
             return without_slot
         retry_after: timedelta | None = None
@@ -343,12 +352,12 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             await acknowledge(item, settlement)
         return True
 
-    async def _acquire_slot(self, item: WorkItem, newest: StoredEvent, start: Start) -> bool | None:
+    async def _acquire_slot(self, item: WorkItem, newest: LifecycleEvent, start: Start) -> bool | None:
         """Acquire a slot of the job's key, if it needs one. None: it may begin; else as `_attempt`."""
         if self._slots is None or not isinstance(item.key, JobKey) or item.job_id in self.attempts:
             return None
         item.key_asked_at = item.key_asked_at or monotonic()
-        found = await self._slots.acquire(item.key, slot_request(item, newest.event, start), item.permit)
+        found = await self._slots.acquire(item.key, slot_request(item, newest, start), item.permit)
         if found is NoSlot.REREAD_HISTORY:
             return False
         if isinstance(found, NoSlot):
@@ -377,22 +386,25 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
         self._running.add(item.job_id)
         self._liveness.hold(item.job_id)
         try:
-            started = item.identity.started(
-                previous=start.previous,
-                tries=start.tries,
-                instance_id=self._liveness.instance_id,
-                at=self._clock.now(),
-                keyed=item.key_fields,
-            )
             await restore_checkpoint(attempt, item, self._event_log)
-            await attempt.begin(started, grace_over=self._grace_over)
+            await attempt.begin(
+                item.identity.started(
+                    previous=start.previous,
+                    tries=start.tries,
+                    instance_id=self._liveness.instance_id,
+                    at=self._clock.now(),
+                    keyed=item.key_fields,
+                ),
+                grace_over=self._grace_over,
+            )
             if self._grace_over.is_set():
                 attempt.interrupt()
             if item.lease is not None:
                 item.lease.watch(attempt.lose_slot)
             with self._spans.start(item, start.tries) as span:
                 try:
-                    ending = await self._handle(item, payload, attempt, span)
+                    job = self._job(item, payload, attempt)
+                    ending = job if isinstance(job, Failed) else await self._invoke(job, item, attempt, span)
                 finally:
                     attempt.close()
                 item.permit.end_handler()
@@ -410,14 +422,19 @@ class Executor(Generic[PayloadT, ResultT, UpdateT]):
             self._running.discard(item.job_id)
             self._liveness.release(item.job_id)
 
-    async def _handle(
-        self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt, span: Span
-    ) -> Ending:
+    def _job(
+        self, item: WorkItem, payload: PayloadT | InvalidPayload | None, attempt: Attempt
+    ) -> ActiveJob[PayloadT, ResultT, UpdateT] | Failed:
+        """Return what the handler gets, or why its attempt fails without it."""
         payload = self._reader.payload(item) if payload is None else payload
         if isinstance(payload, InvalidPayload):
             return Failed(self._versions.reason(item, str(payload)), describe_failure(payload))
-        job = ActiveJob(payload, item, attempt, self._context)
-        return await invoke_handler(
+        return ActiveJob(payload, item, attempt, self._context)
+
+    def _invoke(
+        self, job: ActiveJob[PayloadT, ResultT, UpdateT], item: WorkItem, attempt: Attempt, span: Span
+    ) -> Coroutine[None, None, Ending]:
+        return invoke_handler(
             self._registration,
             job,
             attempt,

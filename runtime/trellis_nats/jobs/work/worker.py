@@ -257,10 +257,10 @@ class Worker:
 
     def _take(self, message: Delivery) -> None:
         self._consumer_health.on_message()
-        self._run(self._execute_new(message, self._capacity.acquire()))
+        self._run(self._execute(message, self._capacity.acquire(), is_due=False))
 
     def _take_due(self, message: Delivery) -> None:
-        self._run(self._execute_due(message, self._capacity.request()))
+        self._run(self._execute(message, self._capacity.request(), is_due=True))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         self._counts.fetched.value += 1
@@ -276,27 +276,17 @@ class Worker:
             fields = log_fields(LogEvent.INTERNAL_ERROR, queue=queue)
             _log.error("queue %s: working a job failed unexpectedly", queue, exc_info=error, extra=fields)
 
-    async def _execute_new(self, message: Delivery, permit: Permit) -> None:
-        hold = self._heartbeats.hold(message.reply, self._heartbeat)
-        self._holds.add(hold)
-        try:
-            await self._execute(message, permit, self._redelivery, hold)
-        finally:
-            self._holds.discard(hold)
-
-    async def _execute_due(self, message: Delivery, permit: Permit) -> None:
-        # Our own consumer, whatever the one of new work is like.
-        redelivery = RedeliveryPolicy(self._due.ack_wait)
-        hold = self._heartbeats.hold(message.reply, self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT)
-        try:
-            await self._execute(message, permit, redelivery, hold)
-        finally:
-            self._due.free()
-
-    async def _execute(
-        self, message: Delivery, permit: Permit, redelivery: RedeliveryPolicy, hold: Hold
-    ) -> None:
-        message.hold = hold
+    async def _execute(self, message: Delivery, permit: Permit, *, is_due: bool) -> None:
+        if is_due:  # by our own consumer, whatever the one of new work is like
+            redelivery, heartbeat = (
+                RedeliveryPolicy(self._due.ack_wait),
+                self._due.ack_wait / _HEARTBEATS_PER_ACK_WAIT,
+            )
+        else:
+            redelivery, heartbeat = self._redelivery, self._heartbeat
+        message.hold = hold = self._heartbeats.hold(message.reply, heartbeat)
+        if not is_due:
+            self._holds.add(hold)
         try:
             await self._intake.reacquire(permit)
             await self._executor.execute(message, permit, redelivery)
@@ -312,6 +302,10 @@ class Worker:
         finally:
             hold.release()
             permit.release()
+            if is_due:
+                self._due.free()
+            else:
+                self._holds.discard(hold)
 
     def _request_more(self) -> None:
         if not self._stopping.is_set():
