@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from trellis_codegen.cli.comparing.settings import Settings, is_list, is_table, make_settings
 from trellis_codegen.cli.findings import Findings
@@ -28,8 +28,7 @@ _PLACE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*@v[0-9]+)?(?:/[^/]*)+")
 _KINDS = {str: "a string", bool: "true or false"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """The table of one project."""
 
     file: Path
@@ -76,6 +75,8 @@ def find_configuration(start: Path) -> Configuration | None:
 
 
 def _read(file: Path, text: str) -> Configuration | None:
+    import tomllib  # noqa: PLC0415 - 2 ms that only a project needs
+
     shown = os.path.relpath(file).replace(os.sep, "/")
     try:
         document: object = tomllib.loads(text)

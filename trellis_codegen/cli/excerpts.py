@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 __all__ = ["Excerpt", "cut_excerpt", "escape_unprintable", "measure_token"]
 
 _WIDTH = 100
 _BEFORE = 40
 """How many characters of a long line are shown, and how many of them before the caret."""
-_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[^\s{}\[\],:"]+')
+_LITERAL: Final = r'"(?:[^"\\\n]|\\.)*"?|[^\s{}\[\],:"]+'
+"""Compiled when the first problem is printed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """Two lines of the same width: the text, and the caret below it."""
 
     line: str
@@ -43,7 +42,7 @@ def cut_excerpt(text: str, line: int, column: int) -> Excerpt | None:
 
 def measure_token(text: str, line: int, column: int) -> int:
     """Return how many characters the name, string or number at a position has; 1 for anything else."""
-    match = _TOKEN.match(_find_line(text, line), column - 1)
+    match = re.compile(_LITERAL).match(_find_line(text, line), column - 1)
     return len(match.group()) if match else 1
 
 
@@ -75,10 +74,10 @@ def _replace_unprintable(text: str) -> str:
 
 def _measure_width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    return sum(_count_columns(character) for character in text)
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - few texts need it
 
-
-def _count_columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return sum(
+        0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from trellis_codegen.cli.choosing_manifests import explain_no_contract
@@ -37,7 +36,7 @@ def find_targets(choices: Choices, reporter: Reporter) -> tuple[Target, ...] | N
     targets = choose_targets(choices, found.targets if found else ())
     if found:
         targets = tuple(
-            replace(target, names=found.names, others=(*target.others, *found.others)) for target in targets
+            target._replace(names=found.names, others=(*target.others, *found.others)) for target in targets
         )
     if not targets:
         reporter.report_refusal(explain_no_contract(found, "MANIFEST"))

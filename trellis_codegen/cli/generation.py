@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trellis_codegen import __version__, naming
 from trellis_codegen.cli.exits import ExitCode
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "generate", "make_findings", "make_inputs"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How the run of one target ended."""
 
     code: ExitCode
@@ -159,7 +157,7 @@ def _repeat_warnings(target: Target, data: bytes, warnings: tuple[Problem, ...],
         from trellis_codegen.contract.positions import locate  # noqa: PLC0415 - only if there are some
 
         findings = make_findings(target, data, warnings)
-        reporter.report_problems(replace(findings, problems=tuple(locate([*warnings], findings.text))))
+        reporter.report_problems(findings._replace(problems=tuple(locate([*warnings], findings.text))))
 
 
 def make_findings(

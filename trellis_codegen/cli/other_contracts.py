@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from trellis_codegen import naming
 from trellis_codegen.cli.findings import Findings
@@ -28,8 +28,7 @@ __all__ = ["OtherFiles", "find_other_files", "list_other_paths", "read_other_con
 _IN_PACKAGE = "contract.json"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OtherFile:
+class OtherFile(NamedTuple):
     """The manifest of a contract that others may use."""
 
     path: Path
@@ -37,12 +36,11 @@ class OtherFile:
     summary: ManifestSummary
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OtherFiles:
+class OtherFiles(NamedTuple):
     """The manifests that were found, by the id of their contract."""
 
-    by_id: Mapping[str, OtherFile] = field(default_factory=dict[str, OtherFile])
-    rivals: Mapping[str, OtherFile] = field(default_factory=dict[str, OtherFile])
+    by_id: Mapping[str, OtherFile] = MappingProxyType({})
+    rivals: Mapping[str, OtherFile] = MappingProxyType({})
     """By the id of a contract, a second manifest of it that differs."""
     places: tuple[str, ...] = ()
     """Every place that was searched, as the user named it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -42,7 +41,7 @@ class Reporter:
         findings = self._ignores.apply(findings)
         if self._quiet:
             errors = [problem for problem in findings.problems if problem.severity is Severity.ERROR]
-            findings = replace(findings, problems=tuple(errors))
+            findings = findings._replace(problems=tuple(errors))
         self._result.findings.append(findings)
         if self._format is Format.TEXT:
             colour = has_colour(sys.stderr)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import NamedTuple
 
 from trellis_codegen.cli.targets import Choices
 
@@ -33,8 +33,7 @@ class Mode(Enum):
     """Name the files that would be written or deleted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One run of `trellis-gen facade`."""
 
     choices: Choices

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["Choices", "OtherSource", "Target", "choose_targets", "shorten_path"]
 
 
-@dataclass(frozen=True, slots=True)
-class OtherSource:
+class OtherSource(NamedTuple):
     """A place that may have contracts which are used: a manifest, a folder or an installed package."""
 
     text: str
@@ -19,8 +19,7 @@ class OtherSource:
     """The folder that a path is relative to."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One contract and its package."""
 
     manifest: Path
@@ -30,14 +29,13 @@ class Target:
     """The package's name; None: from the contract's id."""
     strict: bool = False
     """Whether fields that the format does not have are errors."""
-    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    names: Mapping[str, str] = MappingProxyType({})
     """Python names that the project states, by the place in a contract."""
     others: tuple[OtherSource, ...] = ()
     """Where the contracts are that this one uses."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choices:
+class Choices(NamedTuple):
     """The settings on the command line; None for those that it does not give."""
 
     manifest: Path | None = None
@@ -58,7 +56,7 @@ def choose_targets(choices: Choices, configured: tuple[Target, ...]) -> tuple[Ta
     else:
         named = choices.manifest.resolve()
         same = [target for target in configured if target.manifest.resolve() == named]
-        targets = tuple(replace(target, manifest=choices.manifest) for target in same)
+        targets = tuple(target._replace(manifest=choices.manifest) for target in same)
         targets = targets or (Target(manifest=choices.manifest),)
     return tuple(_override(target, choices) for target in targets)
 
@@ -70,8 +68,7 @@ def shorten_path(path: Path) -> Path:
 
 
 def _override(target: Target, choices: Choices) -> Target:
-    return replace(
-        target,
+    return target._replace(
         manifest=shorten_path(target.manifest),
         out=shorten_path(target.out if choices.out is None else choices.out),
         package=target.package if choices.package is None else choices.package,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from trellis_codegen.cli.comparing.settings import is_list, is_table, read_date
 from trellis_codegen.cli.findings import Findings
@@ -19,8 +19,7 @@ _TEXTS: Final = ("rule", "where", "reason")
 _SHORTEST_REASON: Final = 10
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WarningIgnore:
+class WarningIgnore(NamedTuple):
     """One entry."""
 
     place: Pointer
@@ -43,15 +42,17 @@ class WarningIgnore:
         )
 
 
-@dataclass(slots=True)
 class WarningIgnores:
     """The entries of a project, and which of them ignored something in this run."""
 
-    entries: tuple[WarningIgnore, ...] = ()
-    today: date = date.min
-    used: set[WarningIgnore] = field(default_factory=set[WarningIgnore])
-    ignored: int = 0
-    """How many warnings were ignored."""
+    __slots__ = ("entries", "ignored", "today", "used")
+
+    def __init__(self, entries: tuple[WarningIgnore, ...] = (), today: date = date.min) -> None:
+        self.entries = entries
+        self.today = today
+        self.used: set[WarningIgnore] = set()
+        self.ignored = 0
+        """How many warnings were ignored."""
 
     def apply(self, findings: Findings) -> Findings:
         """Return the findings without the warnings that are ignored today."""
@@ -60,7 +61,7 @@ class WarningIgnores:
         summary = summarize_manifest(findings.text.encode(errors="replace"))
         contract_id = summary.contract_id if summary else ""
         kept = [kept for problem in findings.problems if (kept := self._keep(problem, contract_id))]
-        return replace(findings, problems=tuple(kept))
+        return findings._replace(problems=tuple(kept))
 
     def _keep(self, problem: Problem, contract_id: str) -> Problem | None:
         matching = [entry for entry in self.entries if entry.matches(problem, contract_id)]

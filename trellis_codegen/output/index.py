@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import TypeGuard
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeGuard
 
 from trellis_codegen.output.files import Files
 from trellis_codegen.problems import Problem, Severity
@@ -21,8 +22,7 @@ SHAPE_VERSION = 1
 """The version of the index's own shape. A newer generator may write a greater one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Everything that decides what a run generates."""
 
     generator: str = ""
@@ -35,23 +35,22 @@ class Inputs:
     source: str = ""
     """The file name of the manifest, which the header of each file has."""
     strict: bool = False
-    names: dict[str, str] = field(default_factory=dict[str, str])
+    names: Mapping[str, str] = MappingProxyType({})
     """The Python names that the project states."""
-    used: dict[str, str] = field(default_factory=dict[str, str])
+    used: Mapping[str, str] = MappingProxyType({})
     """The id and the fingerprint of each contract that the contract uses."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """What an earlier run recorded."""
 
     shape: int = SHAPE_VERSION
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: Inputs = Inputs()
     digest: str = ""
     """The contract's digest."""
     warnings: tuple[Problem, ...] = ()
     """The warnings of the run, without lines and columns. A run with nothing to do repeats them."""
-    files: dict[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str] = MappingProxyType({})
     """File name to SHA-256 of its text, with LF line endings."""
 
     @property
@@ -73,9 +72,9 @@ def render_index(files: Files, *, inputs: Inputs, digest: str, warnings: tuple[P
             "package": inputs.package,
             "source": inputs.source,
             "strict": inputs.strict,
-            **({"names": inputs.names} if inputs.names else {}),
+            **({"names": dict(inputs.names)} if inputs.names else {}),
         },
-        **({"used": inputs.used} if inputs.used else {}),
+        **({"used": dict(inputs.used)} if inputs.used else {}),
         "warnings": sorted((_render_warning(warning) for warning in warnings), key=json.dumps),
         "files": {name: hash_text(text) for name, text in sorted(files.items())},
     }

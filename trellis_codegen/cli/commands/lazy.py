@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand
@@ -15,8 +14,7 @@ from trellis_codegen.cli.commands.values import PlainCommand, PlainGroup
 __all__ = ["COMMANDS", "Command", "LazyGroup", "load_command"]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command of `trellis-gen`: a function `run` in the module of its name, and what its help says first."""
 
     name: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 __all__ = ["TEXTS", "Ignore", "Settings", "is_list", "is_table", "make_settings", "read_date"]
 
@@ -12,8 +11,7 @@ TEXTS: Final = ("rule", "surface", "path", "from", "reason")
 """The keys of an ignore that hold a string."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ignore:
+class Ignore(NamedTuple):
     """One entry; what is None matches everything."""
 
     rule: str
@@ -25,13 +23,12 @@ class Ignore:
     """The digest of OLD: then it holds for one step only."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """`[tool.trellis-gen.breaking]`."""
 
     against: str | None = None
     """OLD, if the command line does not name it."""
-    ignores: tuple[Ignore, ...] = field(default=())
+    ignores: tuple[Ignore, ...] = ()
 
 
 def make_settings(table: dict[str, object]) -> Settings:

@@ -58,7 +58,7 @@ def _render_finding(located: Located, comparison: Comparison) -> Object:
         "ruleId": finding.rule,
         "level": _LEVELS[finding.grade],
         "message": {"text": " ".join([*text, *located.remedies])},
-        "locations": [render_place(replace(findings, file=comparison.new.file), problem)],
+        "locations": [render_place(findings._replace(file=comparison.new.file), problem)],
         "partialFingerprints": {"change/v1": hashlib.sha256(identity.encode()).hexdigest()},
     }
     if finding.ignored is not None:
