@@ -12,16 +12,8 @@ from typing import Final
 __all__ = ["TEMPLATES", "find_versions", "hash_generator"]
 
 _PACKAGE = Path(__file__).parent.parent
-_SOURCES = (
-    "contract",
-    "schemas",
-    "plan",
-    "render",
-    "cli/building.py",
-    "naming.py",
-    "problems.py",
-    "rule_ids.py",
-)
+_PACKAGES: Final = ("contract", "plan", "render", "schemas")
+_MODULES: Final = ("cli/building.py", "naming.py", "problems.py", "rule_ids.py")
 TEMPLATES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 """In an installed wheel, in a checkout."""
 _DISTRIBUTIONS: Final = ("black", "datamodel_code_generator")
@@ -32,13 +24,9 @@ _LENGTH = 16
 def hash_generator() -> str:
     """Return a hash of the modules, templates and distributions that decide the output; a wheel and its checkout have the same."""
     total = hashlib.sha256()
-    for name in _SOURCES:
-        root = _PACKAGE / name
-        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            total.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode() + _source(path) + b"\0")
     templates = next(folder for folder in TEMPLATES if folder.is_dir())
-    for path in sorted(templates.glob("*.j2")):
-        total.update(f"{path.name}\0".encode() + _source(path) + b"\0")
+    for name, path in (*_find_sources(), *_find_templates(templates)):
+        total.update(f"{name}\0".encode() + _read(path) + b"\0")
     for version in find_versions():
         total.update(version.encode())
     return total.hexdigest()[:_LENGTH]
@@ -55,5 +43,23 @@ def find_versions() -> Iterator[str]:
             )
 
 
-def _source(path: Path) -> bytes:
-    return path.read_bytes().replace(b"\r\n", b"\n")
+def _find_sources() -> Iterator[tuple[str, str]]:
+    """Yield the name and path of each module, in the order of names. Walking takes half the time of `Path.rglob`."""
+    package = os.fspath(_PACKAGE)
+    paths = [f"{package}/{name}" for name in _MODULES]
+    for name in _PACKAGES:
+        for folder, _, files in os.walk(f"{package}/{name}"):
+            paths += [f"{folder}/{file}" for file in files if file.endswith(".py")]
+    for path in sorted(path.replace(os.sep, "/") for path in paths):
+        yield path[len(package) + 1 :], path
+
+
+def _find_templates(folder: Path) -> Iterator[tuple[str, str]]:
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 - as above
+        if name.endswith(".j2"):
+            yield name, f"{folder}/{name}"
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - a hundred files: Path.read_bytes takes longer
+        return file.read().replace(b"\r\n", b"\n")
