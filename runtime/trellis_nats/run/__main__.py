@@ -11,8 +11,10 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from typing import Final
 
+from trellis_nats._support.process_group import is_in_group
 from trellis_nats.run.group import ProcessGroup
 from trellis_nats.run.one_process import run_target
 from trellis_nats.run.process_slot import LINK
@@ -52,8 +54,11 @@ def main() -> None:
         parser.error(f'"{arguments.target}" is not MODULE:FUNCTION, as in main:main')
     if arguments.processes < 1:
         parser.error(f"--processes must be at least 1, got {arguments.processes}")
-    if arguments.kill_after is not None and arguments.kill_after <= 0:
-        parser.error(f"--kill-after must be positive, got {arguments.kill_after:g}")
+    if arguments.kill_after is not None and not 0 < arguments.kill_after <= threading.TIMEOUT_MAX:
+        most = f"{threading.TIMEOUT_MAX:g}"
+        parser.error(f"--kill-after must be more than 0 and at most {most}, got {arguments.kill_after:g}")
+    if is_in_group():
+        parser.error(f"{arguments.target} is this command itself, not the function of a program")
     link = os.environ.pop(LINK, None)
     if link is not None:
         run_target(module, function, link=int(link), kill_after=arguments.kill_after)

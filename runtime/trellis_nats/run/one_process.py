@@ -54,6 +54,8 @@ def find_function(module: str, function: str) -> Callable[[], object]:
     Raises:
         FunctionNotFound: see there. What the import of an existing module raises is not changed.
     """
+    if module.startswith("."):
+        raise FunctionNotFound(f'the module "{module}" must have its full name, without a leading dot')
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
@@ -64,7 +66,9 @@ def find_function(module: str, function: str) -> Callable[[], object]:
         ) from None
     target: object = getattr(found, function, None)
     if target is None:
-        raise FunctionNotFound(f"module {module} ({found.__file__}) has no function {function}")
+        file = getattr(found, "__file__", None)  # absent for a folder, and for a module of the interpreter
+        where = "" if file is None else f" ({file})"
+        raise FunctionNotFound(f"module {module}{where} has no function {function}")
     if not callable(target):
         raise FunctionNotFound(f"{module}:{function} is a {type(target).__name__}, not a function")
     program = cast("Callable[[], object]", target)

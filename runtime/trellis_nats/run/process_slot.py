@@ -99,8 +99,9 @@ class ProcessSlot:
 
     async def _run(self) -> None:
         """Run a process to its end."""
-        ours, its = socket.socketpair()
+        ours: socket.socket | None = None
         try:
+            ours, its = socket.socketpair()
             with its:
                 process = await asyncio.create_subprocess_exec(
                     *self._command,
@@ -111,7 +112,8 @@ class ProcessSlot:
                     process_group=0,
                 )
         except OSError as error:
-            ours.close()
+            if ours is not None:
+                ours.close()
             self.exit_code, self.problem = None, f"could not be started: {error}"
             return
         self._process = process

@@ -1,8 +1,10 @@
 """A group of processes as one: starts, restarts, signals, exit codes and probes. The processes run a script of a few lines."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 from pydantic_core import from_json
+from trellis_nats._support import process_group
 from trellis_nats.health.listener import serve_probes
+from trellis_nats.run import __main__ as command_line
 from trellis_nats.run import group, group_health
 from trellis_nats.run.group import ProcessGroup
 from trellis_nats.run.one_process import FunctionNotFound, find_function
@@ -181,6 +185,34 @@ async def test_a_program_that_runs_while_it_is_imported_is_warned_of(
     assert 'under `if __name__ == "__main__":`' in record.getMessage()
 
 
+async def test_a_process_for_which_no_file_can_be_opened_is_started_later(
+    tmp_path: Path, log_signals: LogSignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, refusals = socket.socketpair, iter([OSError(errno.EMFILE, "Too many open files")])
+
+    async with running(tmp_path, "ends") as grouped:
+        await grouped.all_said("runs")
+        killed = grouped.group.slots[0].pid
+        assert killed is not None
+
+        def open_pair() -> tuple[socket.socket, socket.socket]:
+            for refusal in refusals:
+                raise refusal
+            return pairs()
+
+        monkeypatch.setattr(socket, "socketpair", open_pair)
+        os.kill(killed, signal.SIGKILL)
+        await log_signals.wait_for(LogEvent.PROCESS_ENDED, count=2)
+        await eventually(lambda: grouped.said() == [["runs", "runs"], ["runs"]])
+        terminate()
+
+        assert await grouped.exit_code == 0
+    texts = [record.getMessage() for record in log_signals.of(LogEvent.PROCESS_ENDED)]
+    assert texts[1] == (
+        "process 1 could not be started: [Errno 24] Too many open files; it starts again in 2 s"
+    )
+
+
 async def test_a_command_that_does_not_exist_ends_the_group(log_signals: LogSignals) -> None:
     assert await ProcessGroup(["/no/python"], 2, kill_after=None).run() == 1
 
@@ -286,7 +318,9 @@ async def test_the_group_is_alive_while_a_process_starts_again(
     [
         ("no_such_module:main", "there is no module no_such_module, neither in "),
         ("tests.no_such_module:main", "there is no module tests.no_such_module, neither in "),
+        (".support.probe:main", 'the module ".support.probe" must have its full name, without a leading dot'),
         ("tests.support.probe:main", "has no function main"),
+        ("sys:main", "module sys has no function main"),
         ("tests.support.probe:__all__", "tests.support.probe:__all__ is a list, not a function"),
         ("tests.support.probe:is_ready", "must take no arguments: missing a required argument: 'address'"),
     ],
@@ -304,3 +338,30 @@ def test_what_an_import_raises_is_not_hidden(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         find_function("imports_what_is_missing", "main")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
+def test_a_limit_that_cannot_be_waited_for_is_refused(
+    seconds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "main:main", "--processes", "1", "--kill-after", seconds])
+
+    with pytest.raises(SystemExit) as caught:
+        command_line.main()
+
+    assert caught.value.code == 2
+    assert "--kill-after must be more than 0 and at most " in capsys.readouterr().err
+
+
+def test_a_process_of_a_group_does_not_start_another_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "__main__:main", "--processes", "2"])
+    ours, its = socket.socketpair()
+    with ours, its:
+        monkeypatch.setattr(process_group, "_link", its)
+        with pytest.raises(SystemExit) as caught:
+            command_line.main()
+
+    assert caught.value.code == 2
+    assert "__main__:main is this command itself" in capsys.readouterr().err
