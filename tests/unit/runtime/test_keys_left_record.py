@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import JsonValue
+from trellis_nats.jobs.keys.acquire import SlotRequest
 from trellis_nats.jobs.keys.model.left_record import LeftRecord, left_line, left_record
-from trellis_nats.jobs.keys.model.record import KeyRecord
+from trellis_nats.jobs.keys.model.record import KeyRecord, QueueEntry
 
 from tests.support.keyed_records import AT, entry, record, slot
 
@@ -49,3 +51,10 @@ def test_the_header_of_an_older_event_does_not_count() -> None:
     assert left_record({NAME: "41 0"}, written=AT, at=late) is None
     assert left_record({NAME: "41 0"}, written=late, at=AT) is None, "the clocks differ too much to know"
     assert left_record({}, written=AT, at=AT) is None
+
+
+def test_the_entry_in_a_left_record_names_the_request() -> None:
+    context: JsonValue = {"requestId": "R", "traceId": "T", "traceparent": "P"}
+    request = SlotRequest("A", "2026-11-02T10:00:00.000Z", 1, context, skips_queue=False, deadline=None)
+
+    assert request.entry() == QueueEntry("A", "2026-11-02T10:00:00.000Z", "R", context)

@@ -78,6 +78,12 @@ class SlotRequest(NamedTuple):
     left: LeftRecord | None = None
     """The record of the key as the job's creator left it, where its event names that."""
 
+    def entry(self) -> QueueEntry:
+        """Return the entry of the job that its creator made."""
+        request_id = self.context.get("requestId") if isinstance(self.context, dict) else None
+        text = request_id if isinstance(request_id, str) else ""
+        return QueueEntry(self.job_id, self.created_at, text, self.context)
+
 
 class _StoredSlot(NamedTuple):
     slot: Slot
@@ -336,8 +342,7 @@ class SlotAcquirer:
             return changed, stored
 
         if request.left is not None:
-            entry = QueueEntry(request.job_id, request.created_at, "", request.context)
-            self._stores.main.learn(key, request.left, entry)
+            self._stores.main.learn(key, request.left, request.entry())
         self._liveness.hold(token)
         try:
             found = await self._stores.main.change(key, reduce)
