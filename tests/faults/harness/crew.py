@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Self
 
 from tests.faults.harness.history import HistoryFile, What
 from tests.faults.harness.worker import Settings
-from tests.support.python_process import PythonProcess, python_process
+from tests.support.python_process import ROOT, PythonProcess, python_process
 
 __all__ = ["Crew", "WorkerProcess"]
 
@@ -23,7 +25,7 @@ class WorkerProcess:
         self.log = log
         """What it wrote to stderr."""
         self._history = history
-        self._process: PythonProcess | None = None
+        self._process: PythonProcess | asyncio.subprocess.Process | None = None
         self._stack = contextlib.AsyncExitStack()
 
     @property
@@ -38,12 +40,18 @@ class WorkerProcess:
 
     async def start(self) -> Self:
         """Start the process, and return at once."""
+        module, settings = "tests.faults.harness.worker", self.settings.model_dump_json()
         with self.log.open("ab") as errors:
-            self._process = await self._stack.enter_async_context(
-                python_process(
-                    "tests.faults.harness.worker", self.settings.model_dump_json(), errors=errors.fileno()
+            if "LD_PRELOAD" in os.environ:  # a loader reads it: a fork comes too late for that
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", module, settings),
+                    cwd=ROOT,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=errors.fileno(),
                 )
-            )
+            else:
+                forked = python_process(module, settings, errors=errors.fileno())
+                self._process = await self._stack.enter_async_context(forked)
         return self
 
     async def works(self) -> Self:
@@ -52,7 +60,8 @@ class WorkerProcess:
         Raises:
             RuntimeError: it ended before.
         """
-        if await self._running().stdout.readline() != b"works\n":
+        output = self._running().stdout
+        if output is None or await output.readline() != b"works\n":
             raise RuntimeError(f"the worker does not work: {self.log.read_text()}")
         return self
 
@@ -86,13 +95,14 @@ class WorkerProcess:
             return
         if self._process.returncode is None:
             self.kill()
+        await self._process.wait()
         await self._stack.aclose()
 
     def _send(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._running().send_signal(which)
 
-    def _running(self) -> PythonProcess:
+    def _running(self) -> PythonProcess | asyncio.subprocess.Process:
         if self._process is None:
             raise RuntimeError("the worker has not been started")
         return self._process
