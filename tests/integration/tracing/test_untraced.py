@@ -25,6 +25,8 @@ async def main() -> None:
             assert (await child.get()).context == job.context
             return Receipt(total=job.payload.number)
 
+        for queue in (shop.jobs.charge, shop.jobs.sort, shop.jobs.weigh, shop.jobs.ship):
+            queue.leave_to_others()
         await shop.jobs.start_workers()
         ref = await shop.jobs.pack.create(Parcel(number=7))
         receipt = await ref.result()

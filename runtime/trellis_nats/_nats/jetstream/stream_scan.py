@@ -147,7 +147,8 @@ async def scan_stream(
         "num_replicas": 1,
         "inactive_threshold": to_nanoseconds(_ABANDONED),
     }
-    info = await create_consumer(connection, stream, config, timeout=_CREATED_WITHIN)
+    # A server that stops in that time does not answer: the next one is asked.
+    info = await create_consumer(connection, stream, config, timeout=_CREATED_WITHIN, repeat=True)
     try:
         yield StreamScan(connection, stream, name, info, rate_limit)
     finally:

@@ -232,8 +232,11 @@ async def create_consumer(
     config: Mapping[str, JsonValue],
     *,
     timeout: timedelta = API_TIMEOUT,
+    repeat: bool = False,
 ) -> ConsumerInfo:
     """Create a consumer from a raw configuration; never change an existing one.
+
+    With `repeat`, send the request again on the next link if the answer does not arrive on this one.
 
     Raises:
         ApiError: JetStream refused; err_code 10148 when a consumer of this name has another configuration.
@@ -241,7 +244,7 @@ async def create_consumer(
         RequestTimeout: the server did not answer; it may have been created.
         NotConnected: there was no connection within the time for a request.
     """
-    return await _write_consumer(connection, stream, config, "create", timeout)
+    return await _write_consumer(connection, stream, config, "create", timeout, repeat=repeat)
 
 
 async def update_consumer(
@@ -255,13 +258,19 @@ async def update_consumer(
 
 
 async def _write_consumer(
-    connection: Connection, stream: str, config: Mapping[str, JsonValue], action: str, timeout: timedelta
+    connection: Connection,
+    stream: str,
+    config: Mapping[str, JsonValue],
+    action: str,
+    timeout: timedelta,
+    *,
+    repeat: bool = False,
 ) -> ConsumerInfo:
     body: JsonObject = {"stream_name": stream, "config": dict(config), "action": action}
     tokens = ["CONSUMER.CREATE", stream, str(config.get("durable_name") or config["name"])]
     if "filter_subject" in config:
         tokens.append(str(config["filter_subject"]))
-    return ConsumerInfo.parse(await call(connection, ".".join(tokens), body, timeout=timeout))
+    return ConsumerInfo.parse(await call(connection, ".".join(tokens), body, timeout=timeout, repeat=repeat))
 
 
 async def delete_consumer(connection: Connection, stream: str, consumer: str) -> None:

@@ -184,10 +184,10 @@ class Worker:
         if may_pause:
             self._intake.is_unknown = True
             await self._pause_watch.start()
+        self._unwatch = self._health.watch(self._consumer_health)
         await self._due.start(is_allowed=may_park)  # first: until it pulls, no delayed job can be parked
         self._pull.start()
         self._request_more()
-        self._unwatch = self._health.watch(self._consumer_health)
 
     def _accept(self, info: ConsumerInfo) -> str | None:
         """Check a consumer that was deleted and exists again. Return why it cannot be used; None if it can."""
