@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextvars import Context
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ __all__ = ["Attempt"]
 
 _log = logging.getLogger(__name__)
 
-_NO_CONTEXT: Final = Context()
-"""Of callbacks that run no code of a user: asyncio would copy the current one for each."""
 _WRITE_AGAIN: Final = timedelta(seconds=1)
 """The pause between writes of `started` whose answers are lost."""
 
@@ -227,7 +224,7 @@ class Attempt:
         if self.interrupted or handler.done():
             self._wake()
         else:
-            handler.add_done_callback(self._wake, context=_NO_CONTEXT)
+            handler.add_done_callback(self._wake)
         return waker
 
     def _wake(self, _: object = None) -> None:
