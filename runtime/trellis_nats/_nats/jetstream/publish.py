@@ -78,7 +78,7 @@ async def publish_acked(
         PayloadTooLarge: data and headers exceed the server's limit; nothing was sent.
         ApiError: the stream refused the message, for example because it is full.
     """
-    lines = _with_controls(headers, message_id, expected_last, expected_last_on_subject)
+    lines = _with_controls(subject, headers, message_id, expected_last, expected_last_on_subject)
     loop = connection.loop
     due = loop.time() + timeout.total_seconds()
     left = timeout
@@ -114,7 +114,7 @@ def begin_publish(
         NotConnected: there is no connection; nothing was sent.
         PayloadTooLarge: the message exceeds the server's limit; nothing was sent.
     """
-    lines = _with_controls(headers, message_id, expected_last, None)
+    lines = _with_controls(subject, headers, message_id, expected_last, None)
     return _send(connection, subject, data, lines, timeout)
 
 
@@ -127,6 +127,7 @@ def _send(
 
 
 def _with_controls(
+    subject: str,
     headers: Mapping[str, str] | bytes,
     message_id: str | None,
     expected_last: ExpectedLast | None,
@@ -138,11 +139,11 @@ def _with_controls(
     if message_id is not None:
         controls = f"Nats-Msg-Id: {require_line(message_id)}\r\n"
     if expected_last is not None:
-        # Also where it is the message's own subject: its copy in a stream that sources this one has another subject.
-        controls += (
-            f"Nats-Expected-Last-Subject-Sequence: {expected_last.sequence}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence-Subject: {require_line(expected_last.subject)}\r\n"
-        )
+        controls += f"Nats-Expected-Last-Subject-Sequence: {expected_last.sequence}\r\n"
+        if expected_last.subject != subject:  # which is what a server looks at anyway
+            controls += (
+                f"Nats-Expected-Last-Subject-Sequence-Subject: {require_line(expected_last.subject)}\r\n"
+            )
     elif expected_last_on_subject is not None:
         controls += f"Nats-Expected-Last-Subject-Sequence: {expected_last_on_subject}\r\n"
     return lines + controls.encode()
