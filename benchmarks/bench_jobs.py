@@ -22,15 +22,15 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TypedDict, TypeVar, cast
+from typing import Any, Final, TypedDict, TypeVar
 
 from durable import ours  # type: ignore[import-not-found]  # neighbours, which scripts find
 from durable.meter import Measured, Meter, run_fixed_loop  # type: ignore[import-not-found]  # likewise
+from durable.phase_process import measure_phase  # type: ignore[import-not-found]  # likewise
 from durable.stored import fill, resident_bytes  # type: ignore[import-not-found]  # likewise
 from machine import describe_machine  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
@@ -43,7 +43,6 @@ except ImportError:  # the `uvloop` extra is not installed
     uvloop = None  # type: ignore[assignment]  # mypy has no type for a module that may be missing
 
 ROOT: Final = Path(__file__).parents[1]
-PHASE: Final = Path(__file__).parent / "durable/phase.py"
 BASELINE: Final = os.environ.get("BENCH_BASELINE")
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "7"))
 CREATED: Final = int(os.environ.get("BENCH_JOBS", "10000"))
@@ -106,18 +105,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:  # Any: what a coroutine is sent, no
 
 def measure(column: str, phase: str, jobs: int, concurrency: int, *, loop: str = "asyncio") -> Measured:
     """Run one phase of one column, with a process and a server of its own."""
-    name = "by hand" if column == "by hand" else "ours"
     runtime = RUNTIMES.get(column, RUNTIMES["ours"])
-    with NatsServer() as server:
-        arguments = (name, phase, server.url, server.pid, jobs, concurrency, loop)
-        done = subprocess.run(  # noqa: S603 - our own script
-            [sys.executable, PHASE, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(runtime)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    return cast("Measured", json.loads(done.stdout))
+    return measure_phase(column, phase, jobs, concurrency, runtime=runtime, loop=loop)
 
 
 def compare(phase: str, jobs: int, concurrency: int) -> list[Speed]:

@@ -22,16 +22,16 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, TypedDict, cast
+from typing import Final, TypedDict
 from unittest.mock import patch
 
 from durable.keyed import OPTIONS, Bench, BenchJob, Payload, rate, slices  # type: ignore[import-not-found]  # neighbours, which scripts find
 from durable.meter import Measured, Meter  # type: ignore[import-not-found]  # likewise
+from durable.phase_process import measure_phase  # type: ignore[import-not-found]  # likewise
 from machine import describe_machine  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +42,6 @@ from trellis_nats.jobs.store.write_fate import WriteFate
 from trellis_nats.testing import NatsServer
 
 ROOT: Final = Path(__file__).parents[1]
-PHASE: Final = Path(__file__).parent / "durable/phase.py"
 BASELINE: Final = os.environ.get("BENCH_BASELINE")
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "5"))
 KEYS: Final = int(os.environ.get("BENCH_KEYS", "10000"))
@@ -84,18 +83,8 @@ class Speed(TypedDict):
 
 def measure(phase: str, column: str) -> Measured:
     """Run one phase of one column, with a process and a server of its own."""
-    name = "by hand" if column == "by hand" else "ours"
     runtime = (Path(BASELINE) if BASELINE and column == "before" else ROOT) / "runtime"
-    with NatsServer() as server:
-        arguments = (name, phase, server.url, server.pid, KEYS, 64, "asyncio")
-        done = subprocess.run(  # noqa: S603 - our own script
-            [sys.executable, PHASE, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(runtime)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    return cast("Measured", json.loads(done.stdout))
+    return measure_phase(column, phase, KEYS, 64, runtime=runtime)
 
 
 def compare() -> list[Speed]:
