@@ -11,6 +11,7 @@ from trellis_codegen.breaking.surfaces.changes import (
     ContractChange,
     find_added,
     find_added_rights,
+    find_removed,
     find_removed_rights,
     list_common,
 )
@@ -55,7 +56,7 @@ def find_subject_change(
 
 def find_rpc_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield the changes of all RPCs."""
-    yield from _find_gone("RPC_REMOVED", old.rpc, new.rpc, "rpc", "RPC")
+    yield from find_removed("RPC_REMOVED", old.rpc, new.rpc, ("rpc",), "RPC")
     yield from find_added(old.rpc, new.rpc, ("rpc",), "RPC")
     for name, before, after in list_common(old.rpc, new.rpc):
         surface, place = f"RPC {name}", ("rpc", name)
@@ -74,16 +75,6 @@ def find_rpc_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
             )
         yield from _find_errors(before, after, place, surface)
         yield from _find_rights(before, after, place, surface)
-
-
-def _find_gone(
-    rule: str, old: Mapping[str, object] | None, new: Mapping[str, object] | None, section: str, what: str
-) -> Iterator[ContractChange]:
-    for name in old or {}:
-        if name not in (new or {}):
-            yield ContractChange(
-                rule=rule, surface=f"{what} {name}", old=(section, name), words={"name": name}
-            )
 
 
 def _find_errors(
@@ -119,7 +110,7 @@ def _find_rights(
 
 def find_operation_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield the changes of all operations."""
-    yield from _find_gone("OPERATION_REMOVED", old.operations, new.operations, "operations", "operation")
+    yield from find_removed("OPERATION_REMOVED", old.operations, new.operations, ("operations",), "operation")
     yield from find_added(old.operations, new.operations, ("operations",), "operation")
     for name, before, after in list_common(old.operations, new.operations):
         surface, place = f"operation {name}", ("operations", name)
@@ -200,7 +191,7 @@ def _change_transfer(
 
 def find_feed_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield the changes of all feeds."""
-    yield from _find_gone("FEED_REMOVED", old.feeds, new.feeds, "feeds", "feed")
+    yield from find_removed("FEED_REMOVED", old.feeds, new.feeds, ("feeds",), "feed")
     yield from find_added(old.feeds, new.feeds, ("feeds",), "feed")
     for name, before, after in list_common(old.feeds, new.feeds):
         surface, place = f"feed {name}", ("feeds", name)

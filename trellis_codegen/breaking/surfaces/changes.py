@@ -9,7 +9,14 @@ from typing import TypeVar
 from trellis_codegen.breaking.rules.grades import Column, Grade
 from trellis_codegen.problems import Pointer
 
-__all__ = ["ContractChange", "find_added", "find_added_rights", "find_removed_rights", "list_common"]
+__all__ = [
+    "ContractChange",
+    "find_added",
+    "find_added_rights",
+    "find_removed",
+    "find_removed_rights",
+    "list_common",
+]
 
 Entry = TypeVar("Entry")
 
@@ -49,6 +56,21 @@ def find_added(
     for name in new or {}:
         if name not in (old or {}):
             yield ContractChange(rule="SURFACE_ADDED", surface=f"{what} {name}", new=(*section, name))
+
+
+def find_removed(
+    rule: str,
+    old: Mapping[str, object] | None,
+    new: Mapping[str, object] | None,
+    section: Pointer,
+    what: str,
+) -> Iterator[ContractChange]:
+    """Yield the entries that are gone."""
+    for name in old or {}:
+        if name not in (new or {}):
+            yield ContractChange(
+                rule=rule, surface=f"{what} {name}", old=(*section, name), words={"name": name}
+            )
 
 
 def find_added_rights(

@@ -11,6 +11,7 @@ from trellis_codegen.breaking.surfaces.changes import (
     ContractChange,
     find_added,
     find_added_rights,
+    find_removed,
     find_removed_rights,
     list_common,
 )
@@ -24,11 +25,7 @@ _REPLAY = "new"
 
 def find_event_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield the changes of all events."""
-    for name in old.events or {}:
-        if name not in (new.events or {}):
-            yield ContractChange(
-                rule="EVENT_REMOVED", surface=f"event {name}", old=("events", name), words={"name": name}
-            )
+    yield from find_removed("EVENT_REMOVED", old.events, new.events, ("events",), "event")
     yield from find_added(old.events, new.events, ("events",), "event")
     for name, before, after in list_common(old.events, new.events):
         surface, place = f"event {name}", ("events", name)

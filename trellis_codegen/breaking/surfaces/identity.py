@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, JsonValue
 
-from trellis_codegen.breaking.surfaces.changes import ContractChange
+from trellis_codegen.breaking.surfaces.changes import ContractChange, find_removed
 from trellis_codegen.contract.canonical import canonical_json
 from trellis_codegen.contract.exchange import Use
 from trellis_codegen.contract.manifest import Manifest
@@ -37,14 +37,7 @@ def find_identity_changes(old: Manifest, new: Manifest) -> Iterator[ContractChan
 def find_capability_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield declared rights that came and went."""
     before, after = old.capabilities or {}, new.capabilities or {}
-    for name in before:
-        if name not in after:
-            yield ContractChange(
-                rule="CAPABILITY_REMOVED",
-                surface=f"capability {name}",
-                old=("capabilities", name),
-                words={"name": name},
-            )
+    yield from find_removed("CAPABILITY_REMOVED", before, after, ("capabilities",), "capability")
     for name in after:
         if name not in before:
             yield ContractChange(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from trellis_codegen.breaking.rules.grades import Column
-from trellis_codegen.breaking.surfaces.changes import ContractChange, find_added, list_common
+from trellis_codegen.breaking.surfaces.changes import ContractChange, find_added, find_removed, list_common
 from trellis_codegen.contract.manifest import Manifest
 from trellis_codegen.contract.resources import KvResource, State, StoreResource
 from trellis_codegen.problems import Pointer
@@ -24,11 +24,7 @@ def find_bucket_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange
     before = (old.resources.kv if old.resources else None) or {}
     after = (new.resources.kv if new.resources else None) or {}
     section = ("resources", "kv")
-    for name in before:
-        if name not in after:
-            yield ContractChange(
-                rule="KV_REMOVED", surface=f"bucket {name}", old=(*section, name), words={"name": name}
-            )
+    yield from find_removed("KV_REMOVED", before, after, section, "bucket")
     yield from find_added(before, after, section, "bucket")
     for name, one, other in list_common(before, after):
         surface, place = f"bucket {name}", (*section, name)
@@ -58,11 +54,7 @@ def find_store_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]
     before = (old.resources.store if old.resources else None) or {}
     after = (new.resources.store if new.resources else None) or {}
     section = ("resources", "store")
-    for name in before:
-        if name not in after:
-            yield ContractChange(
-                rule="STORE_REMOVED", surface=f"store {name}", old=(*section, name), words={"name": name}
-            )
+    yield from find_removed("STORE_REMOVED", before, after, section, "store")
     yield from find_added(before, after, section, "store")
     for name, one, other in list_common(before, after):
         surface, place = f"store {name}", (*section, name)
@@ -83,11 +75,7 @@ def find_store_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]
 
 def find_state_changes(old: Manifest, new: Manifest) -> Iterator[ContractChange]:
     """Yield the changes of all state stores."""
-    for name in old.state or {}:
-        if name not in (new.state or {}):
-            yield ContractChange(
-                rule="STATE_REMOVED", surface=f"state {name}", old=("state", name), words={"name": name}
-            )
+    yield from find_removed("STATE_REMOVED", old.state, new.state, ("state",), "state")
     yield from find_added(old.state, new.state, ("state",), "state")
     for name, one, other in list_common(old.state, new.state):
         surface, place = f"state {name}", ("state", name)
