@@ -38,49 +38,40 @@ def wait(block: Any) -> None:  # Any: likewise
     asyncio.run(run())
 
 
+CONNECTIONS: list[tuple[str, object, str, str]] = [
+    ("async with", OrdersService.connect(URL), "OrdersService.connect(…)", "service"),
+    (
+        "async with",
+        OrdersService.join("https://example.com", key=SessionKey(bytes(32))),
+        "OrdersService.join(…)",
+        "service",
+    ),
+    ("async with", OrdersClient.connect(URL), "OrdersClient.connect(…)", "client"),
+    ("async with", trellis_admin.connect(URL), "trellis_admin.connect(…)", "operator"),
+    ("with", OrdersService.connect_blocking(URL), "OrdersService.connect_blocking(…)", "service"),
+    ("with", OrdersClient.connect_blocking(URL), "OrdersClient.connect_blocking(…)", "client"),
+]
+OTHER_STATEMENT: dict[str, Use] = {"async with": enter, "with": enter_async}
+
+
 @pytest.mark.parametrize(
-    ("block", "call", "variable"),
+    ("statement", "block", "call", "variable", "use"),
     [
-        (OrdersService.connect(URL), "OrdersService.connect(…)", "service"),
-        (
-            OrdersService.join("https://example.com", key=SessionKey(bytes(32))),
-            "OrdersService.join(…)",
-            "service",
-        ),
-        (OrdersClient.connect(URL), "OrdersClient.connect(…)", "client"),
-        (trellis_admin.connect(URL), "trellis_admin.connect(…)", "operator"),
+        (statement, block, call, variable, use)
+        for statement, block, call, variable in CONNECTIONS
+        for use in (read_jobs, wait, OTHER_STATEMENT[statement])
     ],
 )
-@pytest.mark.parametrize("use", [read_jobs, wait, enter])
-def test_a_connection_without_async_with_names_the_statement(
-    block: object, call: str, variable: str, use: Use
+def test_a_connection_used_without_its_block_names_the_statement(
+    statement: str, block: object, call: str, variable: str, use: Use
 ) -> None:
     with pytest.raises(BlockNotEntered) as caught:
         use(block)
 
     assert str(caught.value) == (
-        f"{call} connects only in a block: write `async with {call} as {variable}:`, and use `{variable}` inside"
+        f"{call} connects only in a block: write `{statement} {call} as {variable}:`, and use `{variable}` inside"
     )
     assert caught.value.__notes__[0].startswith("Remedy: Write the block that the text names.")
-
-
-@pytest.mark.parametrize(
-    ("block", "call", "variable"),
-    [
-        (OrdersService.connect_blocking(URL), "OrdersService.connect_blocking(…)", "service"),
-        (OrdersClient.connect_blocking(URL), "OrdersClient.connect_blocking(…)", "client"),
-    ],
-)
-@pytest.mark.parametrize("use", [read_jobs, wait, enter_async])
-def test_a_blocking_connection_without_with_names_the_statement(
-    block: object, call: str, variable: str, use: Use
-) -> None:
-    with pytest.raises(BlockNotEntered) as caught:
-        use(block)
-
-    assert str(caught.value) == (
-        f"{call} connects only in a block: write `with {call} as {variable}:`, and use `{variable}` inside"
-    )
 
 
 def test_the_error_is_one_of_configuration_and_hides_no_attribute() -> None:
