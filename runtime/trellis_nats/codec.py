@@ -14,7 +14,7 @@ from trellis_nats._support.union_labels import LABEL_UNIONS
 from trellis_nats.errors import InvalidPayload
 from trellis_nats.json_types import may_contain_nan
 
-__all__ = ["Codec", "JsonText", "decode_json", "encode_json", "json_text", "list_issues"]
+__all__ = ["Codec", "JsonText", "decode_json", "encode_json", "list_issues"]
 
 T = TypeVar("T")
 
@@ -162,8 +162,3 @@ def encode_json(value: JsonValue) -> bytes:
     if may_contain_nan(written):
         return _ENCODER.encode(value).encode()
     return written
-
-
-def json_text(value: JsonValue) -> JsonText:
-    """Encode a JSON value, and keep it with its text. Raises as `encode_json`."""
-    return JsonText(value, encode_json(value))

@@ -30,7 +30,7 @@ from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.stream_follower import follow_stream
 from trellis_nats._nats.jetstream.streams import get_consumer_info, get_stream_info
 from trellis_nats.clock import now, timestamp
-from trellis_nats.codec import json_text
+from trellis_nats.codec import JsonText
 from trellis_nats.context import new_context
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
@@ -134,7 +134,7 @@ async def _dismiss(bench: Bench) -> None:
 
 async def _replay_edited(bench: Bench) -> None:
     job_id = (await bench.job("created started dead")).rpartition(".")[2]
-    payload = EditedPayload(json_text({"number": 2}), "x" * 43)
+    payload = EditedPayload(JsonText({"number": 2}, b'{"number":2}'), "x" * 43)
     await replacements(bench.connection, PREFIX).replay(
         job_id, payload, AdminAction(actor="anna"), request_id=new_id()
     )

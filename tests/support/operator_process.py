@@ -15,7 +15,7 @@ from typing import Final
 from trellis_nats import ActionRefused
 from trellis_nats._nats.connection import Connection
 from trellis_nats._nats.link.settings import ConnectionSettings
-from trellis_nats.codec import json_text
+from trellis_nats.codec import JsonText
 from trellis_nats.jobs.actions.job_actions import job_actions
 from trellis_nats.jobs.actions.replacement import EditedPayload, replacements
 from trellis_nats.jobs.model.admin_action import AdminAction
@@ -27,7 +27,7 @@ __all__ = ["as_arguments", "operate", "operator_process"]
 
 PREFIX: Final = "trellis.jobs.shop.pack"
 BY: Final = AdminAction(actor="anna", reason="it works again")
-EDITED: Final = EditedPayload(json_text({"number": 2}), writer="x" * 43)
+EDITED: Final = EditedPayload(JsonText({"number": 2}, b'{"number":2}'), writer="x" * 43)
 
 
 async def operate(url: str, kind: str, jobs: list[str]) -> None:

@@ -15,7 +15,6 @@ __all__ = [
     "find_description",
     "find_properties",
     "find_title",
-    "is_map",
     "is_object",
     "make_letter",
     "write_positions",
@@ -27,13 +26,6 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 def is_object(schema: JsonValue) -> TypeGuard[JsonObject]:
     """Whether this schema becomes a class: it names the members of its objects."""
     return isinstance(schema, dict) and "properties" in schema and schema.get("type", "object") == "object"
-
-
-def is_map(schema: JsonObject) -> bool:
-    """Whether this is an object whose members are not known by name."""
-    if "type" in schema:
-        return schema["type"] == "object"
-    return bool(schema.keys() & {"patternProperties", "additionalProperties"})
 
 
 def find_default(schema: JsonValue) -> JsonValue:

@@ -23,7 +23,6 @@ from trellis_admin.audit_log.resources import (
     CannotRead,
     explain_missing,
     open_admin_bucket,
-    requirements,
 )
 from trellis_admin.audit_log.writer import Audited, AuditLog
 
@@ -51,5 +50,4 @@ __all__ = [
     "open_admin_bucket",
     "parse_audit_filter",
     "read_audit",
-    "requirements",
 ]

@@ -16,7 +16,7 @@ from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info
 from trellis_nats.clock import to_nanoseconds
 from trellis_nats.errors import ApiError, PermissionDenied
 from trellis_nats.jobs.model.subjects import ADMIN_BUCKET, AUDIT_PREFIX, AUDIT_STREAM
-from trellis_nats.provision import BucketRequirement, Requirement, StreamRequirement
+from trellis_nats.provision import BucketRequirement, StreamRequirement
 from trellis_nats.provision.plan import stream_config
 
 from trellis_admin.audit_log.records import KEPT_FOR
@@ -28,7 +28,6 @@ __all__ = [
     "create_audit_stream",
     "explain_missing",
     "open_admin_bucket",
-    "requirements",
     "stream_bounds",
 ]
 
@@ -59,11 +58,6 @@ class AdminResourceMissing(TrellisError):
 
 class CannotRead(TrellisError):
     """The account may not read what the admin tools store."""
-
-
-def requirements() -> list[Requirement]:
-    """Return what the admin tools need on a server, in the form in which surfaces declare it."""
-    return [_AUDIT, _BUCKET]
 
 
 async def create_audit_stream(connection: Connection) -> None:

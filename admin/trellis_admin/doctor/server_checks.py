@@ -32,7 +32,6 @@ _PAYLOAD_MIN: Final = 64 * 1024
 """Below it, ordinary payloads with a history of errors do not fit."""
 _SKEW_MAX: Final = timedelta(seconds=1)
 _FULL: Final = 0.8
-_CLUSTER: Final = 3
 
 
 def check_jetstream(facts: Facts) -> Iterator[Finding]:

@@ -120,10 +120,6 @@ class Form:
         """Return a field, the last of its name."""
         return next((value for key, value in reversed(self.fields) if key == name), default)
 
-    def all(self, name: str) -> list[str]:
-        """Return all fields of a name."""
-        return [value for key, value in self.fields if key == name]
-
 
 async def read_form(request: Request) -> Form:
     """Return the fields of a form.

@@ -23,11 +23,6 @@ class PlatformClock:
         """Return the time."""
         return time.time() if self._base is None else self._base + time.monotonic()
 
-    @property
-    def is_corrected(self) -> bool:
-        """Whether the clock of this machine is wrong, and not used."""
-        return self._base is not None
-
     def set(self, server_now: int) -> None:
         """Take the time of an answer that was just received."""
         is_right = abs(server_now - time.time()) <= _TOLERATED

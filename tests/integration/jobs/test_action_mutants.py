@@ -11,7 +11,7 @@ import pytest
 from trellis_nats import ActionRefused, RequestTimeout
 from trellis_nats._nats.jetstream.publish import publish_acked
 from trellis_nats._nats.jetstream.streams import StoredMessage, count_by_subject, get_last_message
-from trellis_nats.codec import json_text
+from trellis_nats.codec import JsonText
 from trellis_nats.ids import new_id
 from trellis_nats.jobs.actions import job_actions, replacement, seen_job
 from trellis_nats.jobs.model import copied_event
@@ -111,7 +111,7 @@ async def an_edited_replay_is_interrupted(shop: Shop) -> bool:
     """The process dies after it created the new job; then its operator repeats, and another one comes."""
     job_id, connection = await bury(shop), shop.jobs.runtime.connection
     replays = replacement.replacements(connection, PREFIX)
-    edited = replacement.EditedPayload(json_text({"number": 2}), writer="w" * 43)
+    edited = replacement.EditedPayload(JsonText({"number": 2}, b'{"number":2}'), writer="w" * 43)
 
     async def die(*_: object, **__: object) -> None:
         raise RequestTimeout("the process died")
