@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from typing_extensions import override
 
@@ -18,14 +18,29 @@ from trellis_nats.runtime import Runtime
 from trellis_nats.specs import OperationSpec
 from trellis_nats.surface import Surface
 
-__all__ = ["CallSurface", "OperationCall"]
+__all__ = ["BaseOperationCall", "CallSurface", "OperationCall"]
 
 InputT = TypeVar("InputT")
 RunT = TypeVar("RunT")
 
 
-class OperationCall(Generic[InputT, RunT]):
-    """An operation to be started."""
+@dataclass(frozen=True)
+class CallSurface(Surface):
+    """What a caller of an operation needs."""
+
+    spec: OperationSpec
+
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        """Return what a caller must be allowed to do."""
+        if role in {"worker", "client"}:
+            yield from call_grants(self.spec)
+
+
+class BaseOperationCall(Generic[RunT]):
+    """The start of an operation, with or without an object to upload."""
+
+    _surface: ClassVar[type[CallSurface]] = CallSurface
 
     def __init__(
         self, runtime: Runtime, spec: OperationSpec, run: Callable[[OperationLink, str], RunT]
@@ -35,10 +50,19 @@ class OperationCall(Generic[InputT, RunT]):
         """What the contract declares about the operation."""
         self._link = OperationLink(runtime, spec)
         self._run = run
-        runtime.register(CallSurface(spec))
+        runtime.register(self._surface(spec))
 
     def __repr__(self) -> str:
-        return f"<OperationCall {self.spec.name}>"
+        return f"<{type(self).__name__} {self.spec.name}>"
+
+    def ref(self, operation_id: str) -> RunT:
+        """Return a handle on an operation that was started earlier, by this or another program. Nothing is sent."""
+        require_text("operation_id", operation_id)
+        return self._run(self._link, operation_id)
+
+
+class OperationCall(BaseOperationCall[RunT], Generic[InputT, RunT]):
+    """An operation to be started."""
 
     async def start(self, request: InputT, *, timeout: timedelta | None = None) -> RunT:
         """Start an operation, and return a handle on it as soon as the service has stored it.
@@ -59,21 +83,3 @@ class OperationCall(Generic[InputT, RunT]):
         require_timedelta("timeout", timeout)
         accepted = await self._link.start(request, timeout)
         return self._run(self._link, accepted.snapshot.id)
-
-    def ref(self, operation_id: str) -> RunT:
-        """Return a handle on an operation that was started earlier, by this or another program. Nothing is sent."""
-        require_text("operation_id", operation_id)
-        return self._run(self._link, operation_id)
-
-
-@dataclass(frozen=True)
-class CallSurface(Surface):
-    """What a caller of an operation needs."""
-
-    spec: OperationSpec
-
-    @override
-    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
-        """Return what a caller must be allowed to do."""
-        if role in {"worker", "client"}:
-            yield from call_grants(self.spec)

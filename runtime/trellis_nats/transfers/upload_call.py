@@ -10,13 +10,10 @@ from typing import Generic, TypeVar
 from typing_extensions import override
 
 from trellis_nats.binding import Binding
-from trellis_nats.errors.configuration import require_text, require_timedelta
+from trellis_nats.errors.configuration import require_timedelta
 from trellis_nats.grants import Grant, Role
 from trellis_nats.operations import TransferProgress
-from trellis_nats.operations.call import CallSurface
-from trellis_nats.operations.link import OperationLink
-from trellis_nats.runtime import Runtime
-from trellis_nats.specs import OperationSpec
+from trellis_nats.operations.call import BaseOperationCall, CallSurface
 from trellis_nats.stores.source import ObjectSource
 from trellis_nats.transfers.grant import TRANSFER_GRANT
 from trellis_nats.transfers.grants import upload_grants
@@ -28,21 +25,19 @@ InputT = TypeVar("InputT")
 RunT = TypeVar("RunT")
 
 
-class UploadCall(Generic[InputT, RunT]):
+@dataclass(frozen=True)
+class _UploadCallSurface(CallSurface):
+    @override
+    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
+        yield from super().grants(binding, role)
+        if role in {"worker", "client"}:
+            yield from upload_grants(self.spec.name)
+
+
+class UploadCall(BaseOperationCall[RunT], Generic[InputT, RunT]):
     """An operation to be started, with an object to upload."""
 
-    def __init__(
-        self, runtime: Runtime, spec: OperationSpec, run: Callable[[OperationLink, str], RunT]
-    ) -> None:
-        """Created by the generated package; `run` is the class of what `start` returns."""
-        self.spec = spec
-        """What the contract declares about the operation."""
-        self._link = OperationLink(runtime, spec)
-        self._run = run
-        runtime.register(_UploadCallSurface(spec))
-
-    def __repr__(self) -> str:
-        return f"<UploadCall {self.spec.name}>"
+    _surface = _UploadCallSurface
 
     async def start(
         self,
@@ -92,17 +87,3 @@ class UploadCall(Generic[InputT, RunT]):
             signer=self._link.signer,
         )
         return self._run(self._link, accepted.snapshot.id)
-
-    def ref(self, operation_id: str) -> RunT:
-        """Return a handle on an operation that was started earlier, by this or another program. Nothing is sent."""
-        require_text("operation_id", operation_id)
-        return self._run(self._link, operation_id)
-
-
-@dataclass(frozen=True)
-class _UploadCallSurface(CallSurface):
-    @override
-    def grants(self, binding: Binding, role: Role) -> Iterator[Grant]:
-        yield from super().grants(binding, role)
-        if role in {"worker", "client"}:
-            yield from upload_grants(self.spec.name)
