@@ -19,6 +19,7 @@ from tests.support.shop import Parcel
 WORKER = permissions(Depot, "worker")
 PULLING = tuple(subject for subject in WORKER.publish if "MSG.NEXT" not in subject)
 SOON = timedelta(seconds=20)
+RELOADED = "Reloaded server configuration"
 
 
 def users(worker: Permissions | None) -> dict[str, Permissions | None]:
@@ -27,12 +28,17 @@ def users(worker: Permissions | None) -> dict[str, Permissions | None]:
     return others if worker is None else {**others, "worker": worker}
 
 
-def reload(server: NatsServer, now: Mapping[str, Permissions | None]) -> None:
-    """Write other users into the server's file, and let the server reload it."""
+async def reload(server: NatsServer, now: Mapping[str, Permissions | None]) -> None:
+    """Write other users into the server's file, and return when the server has reloaded it.
+
+    What is published in the moment before would still be pulled by the old permissions, with a request that the server then holds.
+    """
     file = server.store / "server.conf"
     head, _, _ = file.read_text().partition("accounts {")
     file.write_text(head + accounts(now))
+    before = server.log.count(RELOADED)
     os.kill(server.pid, signal.SIGHUP)
+    await eventually(lambda: server.log.count(RELOADED) > before)
 
 
 def serving() -> AbstractAsyncContextManager[NatsServer]:
@@ -62,7 +68,7 @@ async def test_a_worker_whose_permissions_are_revoked_is_unhealthy_until_they_ar
         first = await root.jobs.weigh.create(Parcel(number=1))
         assert (await first.result(timeout=SOON)).total == 1
 
-        reload(server, users(cut))
+        await reload(server, users(cut))
 
         # The server holds a request from before: only the next one is denied.
         await root.jobs.weigh.create(Parcel(number=0))
@@ -76,7 +82,7 @@ async def test_a_worker_whose_permissions_are_revoked_is_unhealthy_until_they_ar
         assert all([await is_unwell() for _ in range(20)])
         waiting = await root.jobs.weigh.create(Parcel(number=2))
 
-        reload(server, users(WORKER))
+        await reload(server, users(WORKER))
 
         assert (await waiting.result(timeout=SOON)).total == 2
 
