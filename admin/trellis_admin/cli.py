@@ -69,9 +69,15 @@ def _describe_usage_error(error: typer.TyperException) -> str:
     if not said:
         return ""
     context = getattr(error, "ctx", None)  # only errors about a command have one
-    if said.startswith("No such option: -") and not said.endswith("?"):
-        said += " (write -- before an argument that begins with -)"
     path = "trellis" if context is None else context.command_path
+    if said.startswith("No such option: -") and not said.endswith(("?", ")")):
+        is_group = context is not None and hasattr(context.command, "commands")
+        place = (
+            f"options follow a command: {path} COMMAND"
+            if is_group
+            else "write -- before an argument that begins with -"
+        )
+        said += f" ({place})"
     if getattr(error, "option_name", None) == "--contract" and context is not None:
         # Most commands call it so. The audit, which compares with it, does not.
         options = {name for parameter in context.command.params for name in parameter.opts}

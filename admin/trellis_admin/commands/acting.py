@@ -98,7 +98,13 @@ def require_one(ids: list[str] | None, matching: str | None, group: str | None =
 
 
 async def act_on_jobs(
-    operator: Operator, action: Action, ids: Sequence[str], *, reason: str | None, as_json: bool
+    operator: Operator,
+    action: Action,
+    ids: Sequence[str],
+    *,
+    reason: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> NoReturn:
     """Act on each of some jobs, and exit. One that is refused does not keep the others from being tried.
 
@@ -108,6 +114,10 @@ async def act_on_jobs(
 
     from trellis_admin.terminal import print_json, print_text
 
+    if dry_run:
+        found = [(await find_job(operator, job)).id for job in ids]
+        _print_plan(await operator.bulk.plan(action, f"id:{','.join(found)}"), as_json=as_json)
+        raise typer.Exit
     results: list[dict[str, object]] = []
     worst = ExitCode.OK
     acted_on: set[str] = set()
@@ -185,18 +195,14 @@ async def act_on_many(
     from trellis_nats._support.plural import plural
 
     from trellis_admin.bulk import BEGIN_WITH, RATE
-    from trellis_admin.terminal import confirm_count, print_json, print_text
-    from trellis_admin.texts.bulk_actions import describe_plan
+    from trellis_admin.terminal import confirm_count
 
     plan = await operator.bulk.plan(action, await choose(operator, [query]))
-    if dry_run or not plan.count:
-        if as_json:
-            print_json("bulk-plan", {"plan": _plan_to_wire(plan)})
-        else:
-            print_text(describe_plan(plan))
+    is_all = dry_run or not plan.count
+    if is_all or not as_json:
+        _print_plan(plan, as_json=as_json)
+    if is_all:
         return
-    if not as_json:
-        print_text(describe_plan(plan))
     confirm_count(f"{plural(plan.count, 'job')} will be {_PAST[action]}.", plan.count, is_agreed=is_agreed)
     first = None if all_at_once else begin_with or (BEGIN_WITH if plan.action.sends else None)
     record = await operator.bulk.start(
@@ -205,14 +211,21 @@ async def act_on_many(
     await run_bulk(operator, record, as_json=as_json)
 
 
-def _plan_to_wire(plan: BulkPlan) -> dict[str, object]:
-    return {
+def _print_plan(plan: BulkPlan, *, as_json: bool) -> None:
+    from trellis_admin.terminal import print_json, print_text
+    from trellis_admin.texts.bulk_actions import describe_plan
+
+    if not as_json:
+        print_text(describe_plan(plan))
+        return
+    wire = {
         "action": plan.action,
         "filter": plan.filter.text,
         "at": plan.at,
         "count": plan.count,
         "dryRun": plan.dry_run,
     }
+    print_json("bulk-plan", {"plan": wire})
 
 
 async def run_bulk(operator: Operator, record: BulkRecord, *, as_json: bool) -> None:

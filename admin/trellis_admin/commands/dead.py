@@ -173,10 +173,14 @@ async def replay(
     """
     require_one(ids, matching, group)
     if edit is not None:
+        if dry_run:
+            raise typer.BadParameter(
+                "it counts jobs whose payload stays; leave out --edit", param_hint="--dry-run"
+            )
         await _replay_edited(operator, ids or [], edit, reason=reason, as_json=as_json)
         return
     if ids:
-        await act_on_jobs(operator, "replay", ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "replay", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
         operator,
         "replay",
@@ -233,7 +237,7 @@ async def dismiss(
     """
     require_one(ids, matching, group)
     if ids:
-        await act_on_jobs(operator, "dismiss", ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "dismiss", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
         operator,
         "dismiss",

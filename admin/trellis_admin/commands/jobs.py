@@ -207,7 +207,7 @@ async def cancel(
     """
     require_one(ids, matching or None)
     if ids:
-        await act_on_jobs(operator, "cancel", ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "cancel", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
         operator,
         "cancel",
@@ -245,7 +245,7 @@ async def retry(
     """
     require_one(ids, matching or None)
     if ids:
-        await act_on_jobs(operator, "retry", ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "retry", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
         operator,
         "retry",
@@ -289,7 +289,7 @@ async def recreate(
     """
     require_one(ids, matching or None)
     if ids:
-        await act_on_jobs(operator, "recreate", ids, reason=reason, as_json=as_json)
+        await act_on_jobs(operator, "recreate", ids, reason=reason, dry_run=dry_run, as_json=as_json)
     await act_on_many(
         operator,
         "recreate",

@@ -119,7 +119,14 @@ async def test_the_audit_names_the_option_that_others_call_contract() -> None:
     [
         (["jobs", "show"], "trellis: missing argument 'ID'; see trellis jobs show --help"),
         (["jobs", "sho"], "trellis: no such command 'sho'. Did you mean 'show'? See trellis jobs --help"),
-        (["queues", "list", "--windw", "3"], "trellis: no such option: --windw"),
+        (
+            ["queues", "list", "--windw", "3"],
+            "trellis: no such option: --windw (Possible options: --window); see",
+        ),
+        (
+            ["dead", "--server", "x"],
+            "trellis: no such option: --server (options follow a command: trellis dead COMMAND); see",
+        ),
         (
             ["audit", "--contract", "x"],
             "trellis: no such option: --contract",

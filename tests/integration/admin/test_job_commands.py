@@ -211,6 +211,27 @@ async def test_a_dead_job_is_replayed_once(operated: Operated) -> None:
     assert "retried by ada (command line): gateway is back" in normalise(shown.out)
 
 
+async def test_a_dry_run_of_named_jobs_counts_them_and_changes_nothing(
+    operated: Operated, tmp_path: Path
+) -> None:
+    dead, completed = operated.dead, operated.completed[0]
+    edit = tmp_path / "payload.json"
+    edit.write_text("{}")
+
+    replay = await operated.run("dead", "replay", dead[0], dead[1][:20], "--dry-run")
+    dismiss = await operated.run("dead", "dismiss", dead[0], "--dry-run", "--json")
+    retry = await operated.run("jobs", "retry", completed, "--dry-run")
+    unknown = await operated.run("jobs", "cancel", "01M8PRXMT1V6EVAZNGEAQ1BY9M", "--dry-run")
+    edited = await operated.run("dead", "replay", dead[0], "--edit", str(edit), "--dry-run")
+
+    assert (replay.code, dismiss.code, retry.code, unknown.code, edited.code) == (0, 0, 0, 4, 2), replay.error
+    assert replay.out.startswith(f"replay 2 jobs: id:{dead[0]},{dead[1]} state:dead, as of sequence ")
+    assert json.loads(dismiss.out)["plan"]["count"] == 1
+    assert retry.out.startswith("retry 0 jobs: ")
+    assert "leave out --edit" in edited.error
+    assert {(await operated.shop.jobs.pack.ref(job).get()).state for job in dead} == {JobState.DEAD}
+
+
 async def test_many_are_replayed_after_the_count_is_agreed(operated: Operated) -> None:
     operated.is_up = True
     dry = await operated.run("dead", "replay", "--matching", "queue:pack", "--dry-run")
