@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import typer
-from trellis_nats import Service
 
-from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
 from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
-from trellis_admin.manifests import is_manifest, open_contract
-from trellis_admin.packages import UnreadablePackage, load_registered
-from trellis_admin.samples import (
-    Exported,
-    ExportRequest,
-    export_samples,
-    load_manifest,
-    parse_pointer,
-    write_samples,
-)
+
+if TYPE_CHECKING:
+    from trellis_nats import Service
+
+    from trellis_admin.samples import Exported
 
 __all__ = ["app"]
 
@@ -97,6 +89,10 @@ def audit_command(
     """
     if context.invoked_subcommand is not None:
         return
+    import asyncio
+
+    from trellis_admin.audit import AuditRequest, audit_service, to_json, to_text
+
     request = AuditRequest(results=results, events=events, keep_values=show_payloads)
     with open_audited(against, others, registered) as service, Progress() as progress:
         found = asyncio.run(
@@ -140,10 +136,12 @@ def export_command(
     2: wrong usage.
     3: the manifest is not valid, or the server cannot be asked.
     """
-    try:
-        pointers = tuple(map(parse_pointer, redact_pointer or ()))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--redact-pointer") from None
+    import asyncio
+
+    from trellis_admin.manifests import open_contract
+    from trellis_admin.samples import ExportRequest, export_samples, load_manifest, write_samples
+
+    pointers = _parse_pointers(redact_pointer or [])
     if pointers and not redact:
         raise typer.BadParameter("nothing is replaced with --no-redact", param_hint="--redact-pointer")
     request = ExportRequest(sample=sample, redact=redact, pointers=pointers)
@@ -159,6 +157,15 @@ def export_command(
         raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint="DIR") from None
     unmatched = [(redact_pointer or ())[index] for index in exported.unmatched]
     typer.echo(describe_export(exported, written, folder, unmatched))
+
+
+def _parse_pointers(texts: list[str]) -> tuple[tuple[str, ...], ...]:
+    from trellis_admin.samples import parse_pointer
+
+    try:
+        return tuple(map(parse_pointer, texts))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--redact-pointer") from None
 
 
 def describe_export(exported: Exported, written: list[str], folder: Path, unmatched: list[str]) -> str:
@@ -192,6 +199,9 @@ def open_audited(
         UnreadablePackage: it cannot be loaded, or the service has another contract.
         InvalidManifest: a manifest has errors.
     """
+    from trellis_admin.manifests import is_manifest, open_contract
+    from trellis_admin.packages import UnreadablePackage, load_registered
+
     if against is None:
         if registered is None:
             raise typer.BadParameter(

@@ -9,6 +9,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from trellis_admin.commands.values import convert_only_what_is_used
+
 __all__ = ["COMMANDS", "Command", "LazyGroup"]
 
 
@@ -117,6 +119,7 @@ class LazyGroup(TyperGroup):
             )
             for command in COMMANDS
         }
+        convert_only_what_is_used(self)
 
     # The types of the parameters are private to typer.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -130,4 +133,5 @@ def _load(module: str, name: str) -> object:
     app: typer.Typer = import_module(f"trellis_admin.commands.{module}").app
     command = typer.main.get_command(app)
     command.name = name
+    convert_only_what_is_used(command)
     return command

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trellis_admin.connections import Connection, connected
 from trellis_admin.exits import ExitCode
-from trellis_admin.packages import load_service
-from trellis_admin.provisioning import ServicePlan, apply_service, plan_service
-from trellis_admin.report import to_json, to_text
+
+if TYPE_CHECKING:
+    from trellis_admin.provisioning import ServicePlan
 
 __all__ = ["app"]
 
@@ -55,6 +54,11 @@ def plan_command(
     2: wrong usage.
     3: the server cannot be asked.
     """
+    import asyncio
+
+    from trellis_admin.packages import load_service
+    from trellis_admin.provisioning import plan_service
+
     services = [load_service(manifest) for manifest in manifests]
     _finish(
         [asyncio.run(plan_service(service, connection.server, connection.options)) for service in services],
@@ -80,6 +84,11 @@ def apply_command(
     2: wrong usage.
     3: the server cannot be asked.
     """
+    import asyncio
+
+    from trellis_admin.packages import load_service
+    from trellis_admin.provisioning import apply_service
+
     options = replace(connection.options, replicas=replicas, max_bytes=max_bytes)
     services = [load_service(manifest) for manifest in manifests]
     _finish(
@@ -92,5 +101,7 @@ def apply_command(
 
 
 def _finish(plans: list[ServicePlan], *, as_json: bool) -> None:
+    from trellis_admin.report import to_json, to_text
+
     typer.echo(to_json(plans) if as_json else to_text(plans))
     raise typer.Exit(ExitCode.OK if all(planned.is_done for planned in plans) else ExitCode.LEFT)

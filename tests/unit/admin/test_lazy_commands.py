@@ -1,7 +1,8 @@
-"""`--help` imports neither the runtime nor what a command works with: it takes less than 0.15 s on an idle machine."""
+"""Help and completion import neither the runtime nor pydantic nor what a command works with: they take less than 0.15 s on an idle machine."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -54,7 +55,8 @@ def test_the_help_of_trellis_imports_no_command() -> None:
 
     assert HEAVY & modules == set()
     assert {name for name in modules if name.startswith("trellis_admin.commands.")} == {
-        "trellis_admin.commands.lazy"
+        "trellis_admin.commands.lazy",
+        "trellis_admin.commands.values",
     }
 
 
@@ -66,15 +68,41 @@ def test_each_command_of_the_table_exists(command: Command) -> None:
 
 
 def test_the_help_of_a_command_imports_nothing_heavy() -> None:
-    commands = [command.name for command in COMMANDS if command.name not in {"audit", "provision"}]
+    commands = [*(command.name for command in COMMANDS), "jobs list", "dead replay", "provision plan"]
 
-    # typer converts the options of a command with pydantic.
     heavy = {
-        command: (HEAVY - {"pydantic"}) & modules
-        for command, modules in zip(commands, imported_by(*commands), strict=True)
+        command: HEAVY & modules for command, modules in zip(commands, imported_by(*commands), strict=True)
     }
 
     assert heavy == {command: set() for command in commands}
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("jobs li", "list"),
+        ("dead replay 01M8PRXMT1V6EVAZNGEAQ1BY9M --dry", "--dry-run"),
+        ("jobs list --limit 5 -q pack -q ship state:dead --state ex", "expired"),
+    ],
+)
+def test_completion_imports_nothing_heavy(line: str, completed: str) -> None:
+    words = f"trellis {line}"
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, ""],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "admin",
+        env={
+            **os.environ,
+            "_TRELLIS_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+    )
+
+    assert ended.stdout.split() == [completed]
+    assert HEAVY & set(ended.stderr.split()) == set()
 
 
 def test_no_command_is_listed_twice() -> None:
