@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from trellis_nats._nats.jetstream.batch import BATCH_MAX
 from trellis_nats._tracing.descriptions import BATCH_SIZE
 from trellis_nats._tracing.span import Span
+from trellis_nats.errors import TrellisError
 from trellis_nats.jobs.model.creation import require_payload
 from trellis_nats.jobs.model.event import NewEvent
 from trellis_nats.jobs.model.type_vars import PayloadT, ResultT, UpdateT
@@ -43,9 +44,20 @@ async def create_many(
             ids.extend(event.job_id for event in events)
             yield events
 
-    if context.keys is None:
-        await context.batches.create(make_batches())
-    else:
-        every = [event for events in make_batches() for event in events]
-        await context.keys.creator.create_many(every, context.batches)
+    stored = 0
+
+    def count_stored(jobs: int) -> None:
+        nonlocal stored
+        stored += jobs
+
+    try:
+        if context.keys is None:
+            await context.batches.create(make_batches(), count_stored)
+        else:
+            every = [event for events in make_batches() for event in events]
+            await context.keys.creator.create_many(every, context.batches, count_stored)
+    except TrellisError as error:
+        if stored:
+            error.add_note(f"the first {stored:,} of {len(texts):,} jobs are stored")
+        raise
     return ids

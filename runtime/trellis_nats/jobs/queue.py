@@ -117,10 +117,11 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
     ) -> list[JobRef[PayloadT, ResultT, UpdateT]]:
         """Create many jobs, and return their refs in the same order once all are stored.
 
-        Every payload is validated before the first one is sent. The jobs are stored in batches of a thousand, each
-        completely or not at all. Servers before 2.12 have no batches, nor has a stream that such a server or another
-        runtime created, until `allow_atomic` is switched on in it: there the jobs are stored one by one, and an error may
-        leave some of them stored.
+        Every payload is validated before the first one is sent. The jobs are stored in batches of a thousand, one after
+        another, each completely or not at all. An error after a batch has a note (`__notes__`) with the number of jobs
+        that are stored: the first ones. Servers before 2.12 have no batches, nor has a stream that such a server or
+        another runtime created, until `allow_atomic` is switched on in it: there the jobs of a batch are stored one by
+        one, and an error may leave some of them stored too.
 
         Args:
             payloads: one for each job.
@@ -131,7 +132,7 @@ class JobQueue(Generic[PayloadT, ResultT, UpdateT]):
             PayloadTooLarge: the server would not accept one of them; nothing of its batch was stored.
             JobNotEnqueued: the concurrency key of one of them has no room; nothing of its batch was stored.
             WriteUnknown: no answer came; the batch may have been stored.
-            TransportError: NATS did not store them.
+            TransportError: NATS did not store the batch.
         """
         context = self._context
         with start_outgoing(self._description) as span:

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 import pytest
 from pydantic import JsonValue
-from trellis_nats import PayloadTooLarge
+from trellis_nats import ApiError, JobNotEnqueued, Options, PayloadTooLarge, TrellisError
 from trellis_nats._nats.connection import Connection
+from trellis_nats._nats.jetstream.batch import BATCH_MAX
 from trellis_nats._nats.jetstream.streams import create_stream, get_stream_info, update_stream
 from trellis_nats._nats.link.settings import ConnectionSettings
 from trellis_nats._support.log_events import LogEvent
@@ -28,10 +30,12 @@ from tests.support.depot import Depot, login, standing
 from tests.support.eventually import eventually
 from tests.support.needs import JOBS
 from tests.support.proxy import Proxy
+from tests.support.refusals import Refusal, RefusingProxy
 from tests.support.shop import Parcel, Shop
 from tests.support.versions import VERSIONS, binary_of
 
 BATCHING = [version for version in (None, *VERSIONS) if version is None or version >= "2.12"]
+HASTY = Options(request_timeout=timedelta(seconds=1))
 NO_BATCHES: dict[str, JsonValue] = {
     "name": "JOBS",
     **next(
@@ -174,6 +178,32 @@ async def test_a_batch_is_sent_again_when_the_connection_is_lost_meanwhile(nats_
         assert cast("dict[str, JsonValue]", info["state"])["messages"] == 1_000
 
 
+async def test_an_error_after_a_batch_says_how_many_jobs_are_stored(nats_server: NatsServer) -> None:
+    parcels = [Parcel(number=number) for number in range(BATCH_MAX)]
+    async with RefusingProxy(nats_server.port) as proxy, Shop.connect(proxy.url, options=HASTY) as shop:
+        large = Parcel(number=2, note="x" * shop.jobs.runtime.connection.max_payload)
+        with pytest.raises(PayloadTooLarge) as too_large:
+            await shop.jobs.pack.create_many([*parcels, large])
+        with pytest.raises(JobNotEnqueued) as full:
+            await shop.jobs.ship.create_many([*parcels, parcels[0]])
+        with pytest.raises(PayloadTooLarge) as nothing_stored:
+            await shop.jobs.pack.create_many([large])
+        # The first batch is found stored when it is repeated, for its answer is lost; the second one is refused.
+        proxy.lose_then_refuse("trellis.jobs.shop.", Refusal.FULL, skip=1)
+        with pytest.raises(ApiError) as refused:
+            await shop.jobs.pack.create_many([*parcels, *parcels[:500]])
+
+    note = "the first 1,000 of 1,001 jobs are stored"
+    assert note in notes_of(too_large)
+    assert note in notes_of(full)
+    assert "the first 1,000 of 1,500 jobs are stored" in notes_of(refused)
+    assert not any("stored" in text for text in notes_of(nothing_stored))
+
+
+def notes_of(caught: pytest.ExceptionInfo[TrellisError]) -> list[str]:
+    return getattr(caught.value, "__notes__", [])
+
+
 def subject_of(number: int) -> str:
     return f"trellis.jobs.other.queue.J{number}.probe"
 
@@ -224,11 +254,13 @@ async def test_a_batch_that_is_stored_already_counts_as_stored(version: str | No
             for payload in payloads
         ]
 
-        await context.batches.create([events])
+        counted: list[int] = []
+        await context.batches.create([events], counted.append)
         before = await get_stream_info(shop.jobs.runtime.connection, "JOBS")
-        await context.batches.create([events])
+        await context.batches.create([events], counted.append)
 
         after = await get_stream_info(shop.jobs.runtime.connection, "JOBS")
+        assert counted == [3, 3]
         assert before is not None
         assert after is not None
         assert before["state"] == after["state"]

@@ -156,10 +156,13 @@ class KeyedCreator:
                 keyed = _KeyedEvent(event, key, replaced=replaced.job_id)
                 return key, await self._store(keyed, idempotent=idempotent, writer=writer)
 
-    async def create_many(self, events: Sequence[NewEvent], batches: EventBatches) -> None:
+    async def create_many(
+        self, events: Sequence[NewEvent], batches: EventBatches, on_stored: Callable[[int], None]
+    ) -> None:
         """Store jobs through `batches`, a thousand at a time. Each batch is stored as a whole or not at all.
 
-        All jobs of a batch get their entries before the first one is stored.
+        All jobs of a batch get their entries before the first one is stored. `on_stored` is called after each batch,
+        with the number of its jobs.
 
         Raises:
             JobNotEnqueued: a key has no room; nothing of its batch was stored.
@@ -172,9 +175,11 @@ class KeyedCreator:
         for event in keyed:
             self._event_log.check_size(event)
         for start in range(0, len(keyed), BATCH_MAX):
-            await self._create_batch(keyed[start : start + BATCH_MAX], batches)
+            await self._create_batch(keyed[start : start + BATCH_MAX], batches, on_stored)
 
-    async def _create_batch(self, events: Sequence[_KeyedEvent], batches: EventBatches) -> None:
+    async def _create_batch(
+        self, events: Sequence[_KeyedEvent], batches: EventBatches, on_stored: Callable[[int], None]
+    ) -> None:
         results = await bounded_gather(events, self._reserve)
         problem = next((result for result in results if result is not None), None)
         reserved = [event for event, result in zip(events, results, strict=True) if result is None]
@@ -182,7 +187,7 @@ class KeyedCreator:
             await self._undo_all(reserved)
             raise problem
         try:
-            await batches.create([events])
+            await batches.create([events], on_stored)
         except WriteUnknown:
             raise  # the jobs may be stored; if not, the next caller that needs their entries evicts them
         except TransportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -49,11 +49,15 @@ class EventBatches:
         self._without_batches: Link | None = None
         """The link on which the stream refused a batch, because it has none. After a reconnect it is asked again."""
 
-    async def create(self, batches: Iterable[Sequence[Writable]]) -> None:
+    async def create(self, batches: Iterable[Sequence[Writable]], on_stored: Callable[[int], None]) -> None:
         """Store the events that create jobs, in batches of up to `BATCH_MAX`, one after another.
 
         Where the server and the stream have atomic batches, each batch is stored completely or not at all. Otherwise the
         events are stored one by one, and an error may leave some of them stored.
+
+        Args:
+            batches: the events.
+            on_stored: called after each batch, with the number of its events.
 
         Raises:
             WriteUnknown: no write was answered; the batch, or some of its events, may be stored.
@@ -68,6 +72,7 @@ class EventBatches:
             )
             if isinstance(stored, BaseException):
                 raise stored
+            on_stored(len(following[0]))
             if isinstance(made, BaseException):
                 raise made
             following = made
