@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from trellis_nats._support.forked_child import detach_children
+from trellis_nats._support.process_group import tell_group
 
 __all__ = ["StopSignals", "end_process_on_signal"]
 
@@ -64,6 +65,7 @@ class StopSignals:
     def _on_signal(self) -> None:
         if not self.requested.is_set():
             self.requested.set()
+            tell_group("stopping")
             return
         self.remove()
         self._on_second()
@@ -107,6 +109,7 @@ def end_process_on_signal() -> Generator[None]:
     def on_signal() -> None:
         nonlocal cancelling
         if cancelling is None:
+            tell_group("stopping")
             cancel()
 
     def cancel() -> None:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
 import threading
 from typing import Final
@@ -21,15 +22,17 @@ from trellis_nats.run.process_slot import LINK
 
 __all__ = ["main"]
 
+_TARGET: Final = re.compile(r"[^\s:/]+(?<!\.py):[^\s:/]+")
+"""The name of a module, not of its file, and that of a function."""
 _EPILOG: Final = """\
-The module is found as by `python -m`: in the current folder, or installed. The function takes no arguments; an `async def`
-runs on an event loop. Each process has its number, from 1, in the environment variable TRELLIS_PROCESS.
+The module is found as by `python -m`: in the current folder, or installed. The function takes no arguments, and runs until a
+signal, as `service.run()` does; an `async def` runs on an event loop. Each process has its number, from 1, in the environment variable TRELLIS_PROCESS.
 
 SIGTERM and SIGINT go to all processes, which end as `service.run()` does; a second one ends their grace periods, a third
 one kills them. Options.health_listen is the address of the whole group. A process that ends is started again.
 
 Exit codes: 0 stopped by a signal; 1 a process did not end well after it, or the group could not run; 2 the command line is
-wrong, or the function was not found."""
+wrong, or names no function that can run."""
 
 
 def main() -> None:
@@ -49,8 +52,8 @@ def main() -> None:
         help="kill processes that still run so long after the first signal; longer than Options.shutdown_grace (default: never)",
     )
     arguments = parser.parse_args()
-    module, colon, function = arguments.target.partition(":")
-    if not (module and colon and function):
+    module, _, function = arguments.target.partition(":")
+    if not _TARGET.fullmatch(arguments.target):
         parser.error(f'"{arguments.target}" is not MODULE:FUNCTION, as in main:main')
     if arguments.processes < 1:
         parser.error(f"--processes must be at least 1, got {arguments.processes}")

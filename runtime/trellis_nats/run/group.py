@@ -76,6 +76,8 @@ class ProcessGroup:
                 self._has_loaded = True
                 for other in self.slots[1:]:
                     self._tasks.create_task(other.keep())
+            case ["stopping"]:
+                slot.is_stopping = True
             case ["health", str(address), None]:
                 slot.health.pop(address, None)
             case ["health", str(address), str(own)]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Final, cast
 
 from trellis_nats._support.process_group import join_group, tell_group
@@ -33,7 +34,7 @@ def run_target(module: str, function: str, *, link: int, kill_after: float | Non
     try:
         target = find_function(module, function)
     except FunctionNotFound as error:
-        sys.stderr.write(f"python -m trellis_nats.run: {error}\n")
+        _say(str(error))
         sys.exit(NOT_FOUND)
     tell_group(LOADED)
     try:
@@ -45,35 +46,63 @@ def run_target(module: str, function: str, *, link: int, kill_after: float | Non
 
 
 class FunctionNotFound(Exception):
-    """There is no such module, or nothing in it that can be called without arguments."""
+    """There is no such module, or no function in it that a process can run."""
 
 
 def find_function(module: str, function: str) -> Callable[[], object]:
     """Import a module, and return a function of it.
 
     Raises:
-        FunctionNotFound: see there. What the import of an existing module raises is not changed.
+        FunctionNotFound: see there. What the import of an existing module raises is not changed; a line before says which.
     """
+    name = f"{module}:{function}"
     if module.startswith("."):
         raise FunctionNotFound(f'the module "{module}" must have its full name, without a leading dot')
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise FunctionNotFound(
-            f"there is no module {error.name}, neither in {Path.cwd()} nor installed in {sys.prefix}"
-        ) from None
-    target: object = getattr(found, function, None)
-    if target is None:
+    found = _import(module)
+    if not hasattr(found, function):
         file = getattr(found, "__file__", None)  # absent for a folder, and for a module of the interpreter
         where = "" if file is None else f" ({file})"
         raise FunctionNotFound(f"module {module}{where} has no function {function}")
-    if not callable(target):
-        raise FunctionNotFound(f"{module}:{function} is a {type(target).__name__}, not a function")
+    target: object = getattr(found, function)
+    if (kind := _kind_that_runs_nothing(target)) is not None:
+        raise FunctionNotFound(f"{name} is {kind}; name a function that runs the service, as in main:main")
     program = cast("Callable[[], object]", target)
     try:
         inspect.signature(program).bind()
     except TypeError as error:
-        raise FunctionNotFound(f"{module}:{function} must take no arguments: {error}") from None
+        raise FunctionNotFound(f"{name} must take no arguments: {error}") from None
+    except ValueError:
+        raise FunctionNotFound(
+            f"{name} is compiled, and does not say which arguments it takes; name a function that calls it"
+        ) from None
     return program
+
+
+def _import(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except SystemExit as error:
+        _say(f"module {module} exits while it is imported: {error!r}")
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{module}.".startswith(f"{missing}."):
+            raise FunctionNotFound(
+                f"there is no module {missing}, neither in {Path.cwd()} nor installed in {sys.prefix}"
+            ) from None
+        _say(f"the import of module {module} failed")
+        raise
+
+
+def _kind_that_runs_nothing(target: object) -> str | None:
+    if inspect.isclass(target):
+        return "a class"
+    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+        return "a generator function, as it has a `yield`"
+    if inspect.iscoroutine(target):
+        return "a coroutine, the result of a call"
+    return None if callable(target) else f"of the type {type(target).__name__}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"python -m trellis_nats.run: {text}\n")

@@ -27,6 +27,10 @@ _LAST_WORDS: Final = 1.0
 """Seconds to read what a process told before it ended."""
 _WAIT_MAX: Final = 30.0
 """The longest wait in seconds before a process that fails again and again is started again."""
+_RETURNED: Final = (
+    ". service.run() had got no signal: the function must run until SIGTERM, as `await service.run()` does"
+)
+"""What a process is warned of that ended with code 0 and was not stopped."""
 
 
 class ProcessSlot:
@@ -55,6 +59,8 @@ class ProcessSlot:
         """Of the last process that ended; the negative number of a signal where that ended it. None: it did not even start."""
         self.health: dict[str, str] = {}
         """Where this process answers probes, by the address at which its group does."""
+        self.is_stopping = False
+        """Whether the process that runs, or ran last, got a signal to stop."""
         self.problem = "not started yet"
         """Why no process runs, where none does."""
         self._command = command
@@ -86,12 +92,15 @@ class ProcessSlot:
                 return
             self._failures = 0 if loop.time() - began >= _SETTLED else self._failures + 1
             wait = min(2.0 ** (self._failures - 1), _WAIT_MAX) if self._failures else 0.0
+            has_returned = self.exit_code == 0 and not self.is_stopping
+            is_replaced = self.exit_code == 0 and self.is_stopping
             _log.log(
-                logging.INFO if self.exit_code == 0 else logging.WARNING,
-                "process %d %s; it starts again %s",
+                logging.INFO if is_replaced else logging.WARNING,
+                "process %d %s; it starts again %s%s",
                 self.number,
                 self.problem,
                 f"in {wait:g} s" if wait else "now",
+                _RETURNED if has_returned else "",
                 extra=log_fields(LogEvent.PROCESS_ENDED),
             )
             with suppress(TimeoutError):
@@ -117,6 +126,7 @@ class ProcessSlot:
             self.exit_code, self.problem = None, f"could not be started: {error}"
             return
         self._process = process
+        self.is_stopping = False
         if self._stopping.is_set():  # the signal came before there was a process
             self.signal(signal.SIGTERM)
         fields = log_fields(LogEvent.PROCESS_STARTED)

@@ -6,19 +6,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 from pydantic_core import from_json
 from trellis_nats._support import process_group
+from trellis_nats._support.signals import StopSignals, end_process_on_signal
 from trellis_nats.health.listener import serve_probes
-from trellis_nats.run import __main__ as command_line
 from trellis_nats.run import group, group_health
 from trellis_nats.run.group import ProcessGroup
-from trellis_nats.run.one_process import FunctionNotFound, find_function
 from trellis_nats.testing import LogEvent, LogSignals
 
 from tests.support.eventually import eventually
@@ -34,13 +33,16 @@ def say(word): os.write(file, f"{word} ".encode())
 def tell(*words): os.write(int(os.environ["_TRELLIS_GROUP"]), json.dumps(words).encode() + b"\\n")
 def on_term(*_):
     say("TERM")
-    if does == "ends": sys.exit(0)
+    if does == "ends":
+        tell("stopping")
+        sys.exit(0)
     if does == "ends badly": sys.exit(3)
 if does == "is missing": sys.exit(2)
 if does == "runs as it is imported": signal.pause()
 signal.signal(signal.SIGTERM, on_term)
 tell("loaded")
 if does == "crashes": sys.exit(3)
+if does == "returns": sys.exit(0)
 if health: tell("health", "0", health[int(number) - 1])
 say("runs")
 while True: signal.pause()
@@ -163,6 +165,66 @@ async def test_the_waits_of_a_process_that_dies_again_and_again_grow(
         "ended with code 3; it starts again in 1 s",
         "ended with code 3; it starts again in 2 s",
     ]
+
+
+async def test_a_process_that_returns_is_warned_of_and_waits_as_after_a_crash(
+    tmp_path: Path, log_signals: LogSignals
+) -> None:
+    async with running(tmp_path, "returns", count=1) as grouped:
+        await log_signals.wait_for(LogEvent.PROCESS_ENDED, count=2)
+        records = log_signals.of(LogEvent.PROCESS_ENDED)
+        terminate()
+
+        assert await grouped.exit_code == 0
+    advice = (
+        "service.run() had got no signal: the function must run until SIGTERM, as `await service.run()` does"
+    )
+    assert [(record.levelname, record.getMessage().partition(") ")[2]) for record in records] == [
+        ("WARNING", f"ended with code 0; it starts again in 1 s. {advice}"),
+        ("WARNING", f"ended with code 0; it starts again in 2 s. {advice}"),
+    ]
+
+
+async def test_a_process_that_was_stopped_alone_is_replaced_without_a_warning(
+    tmp_path: Path, log_signals: LogSignals
+) -> None:
+    async with running(tmp_path, "ends", count=1) as grouped:
+        await grouped.all_said("runs", count=1)
+        stopped = grouped.group.slots[0].pid
+        assert stopped is not None
+        os.kill(stopped, signal.SIGTERM)
+        record = await log_signals.wait_for(LogEvent.PROCESS_ENDED)
+        terminate()
+
+        assert await grouped.exit_code == 0
+    assert record.levelname == "INFO"
+    assert record.getMessage() == f"process 1 (pid {stopped}) ended with code 0; it starts again in 1 s"
+
+
+async def stop_while_connecting() -> None:
+    with suppress(SystemExit), end_process_on_signal():
+        terminate()
+        await asyncio.Event().wait()
+
+
+async def stop_while_running() -> None:
+    signals = StopSignals(lambda: None)
+    signals.install()
+    terminate()
+    await signals.requested.wait()
+    signals.remove()
+
+
+@pytest.mark.parametrize("stop", [stop_while_connecting, stop_while_running])
+async def test_a_process_tells_its_group_of_a_signal(
+    stop: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, its = socket.socketpair()
+    with ours, its:
+        monkeypatch.setattr(process_group, "_link", its)
+        await stop()
+
+        assert ours.recv(100) == b'["stopping"]\n'
 
 
 async def test_a_program_that_cannot_be_loaded_is_started_once(
@@ -311,57 +373,3 @@ async def test_the_group_is_alive_while_a_process_starts_again(
         "ready": False,
         "error": f"(pid {killed}) was ended by SIGKILL",
     }
-
-
-@pytest.mark.parametrize(
-    ("target", "text"),
-    [
-        ("no_such_module:main", "there is no module no_such_module, neither in "),
-        ("tests.no_such_module:main", "there is no module tests.no_such_module, neither in "),
-        (".support.probe:main", 'the module ".support.probe" must have its full name, without a leading dot'),
-        ("tests.support.probe:main", "has no function main"),
-        ("sys:main", "module sys has no function main"),
-        ("tests.support.probe:__all__", "tests.support.probe:__all__ is a list, not a function"),
-        ("tests.support.probe:is_ready", "must take no arguments: missing a required argument: 'address'"),
-    ],
-)
-def test_a_function_that_is_not_found_is_named(target: str, text: str) -> None:
-    with pytest.raises(FunctionNotFound) as caught:
-        find_function(*target.split(":"))
-
-    assert text in str(caught.value)
-
-
-def test_what_an_import_raises_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "imports_what_is_missing.py").write_text("import no_such_module")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        find_function("imports_what_is_missing", "main")
-
-
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
-def test_a_limit_that_cannot_be_waited_for_is_refused(
-    seconds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["run", "main:main", "--processes", "1", "--kill-after", seconds])
-
-    with pytest.raises(SystemExit) as caught:
-        command_line.main()
-
-    assert caught.value.code == 2
-    assert "--kill-after must be more than 0 and at most " in capsys.readouterr().err
-
-
-def test_a_process_of_a_group_does_not_start_another_group(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["run", "__main__:main", "--processes", "2"])
-    ours, its = socket.socketpair()
-    with ours, its:
-        monkeypatch.setattr(process_group, "_link", its)
-        with pytest.raises(SystemExit) as caught:
-            command_line.main()
-
-    assert caught.value.code == 2
-    assert "__main__:main is this command itself" in capsys.readouterr().err
