@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict, TypeVar
 
 from durable import ours  # type: ignore[import-not-found]  # neighbours, which scripts find
-from durable.meter import Measured, Meter, run_fixed_loop  # type: ignore[import-not-found]  # likewise
+from durable.meter import Measured, Meter, cpu_us, per_loop, run_fixed_loop  # type: ignore[import-not-found]  # likewise
 from durable.phase_process import measure_phase  # type: ignore[import-not-found]  # likewise
 from durable.stored import fill, resident_bytes  # type: ignore[import-not-found]  # likewise
 from machine import describe_machine  # type: ignore[import-not-found]  # likewise
@@ -137,17 +137,9 @@ def compare(phase: str, jobs: int, concurrency: int) -> list[Speed]:
 
 def ratio(rounds: list[Round], column: str, other: str) -> float:
     """Return how many jobs a column does per fixed loop, divided by those of another column."""
-    return statistics.median(per_loop(columns[column]) / per_loop(columns[other]) for columns in rounds)
-
-
-def per_loop(measured: Measured) -> float:
-    """Return the jobs done in the time of one fixed loop."""
-    return float(measured["jobs_per_second"] * measured["loop_ms"] / 1000)
-
-
-def cpu_us(measured: Measured) -> float:
-    """Return the CPU time of client and server per job."""
-    return float(measured["client_us"] + (measured["server_us"] or 0))
+    return float(
+        statistics.median(per_loop(columns[column]) / per_loop(columns[other]) for columns in rounds)
+    )
 
 
 def _median_or_none(values: list[float | None]) -> float | None:

@@ -30,7 +30,7 @@ from typing import Final, TypedDict
 from unittest.mock import patch
 
 from durable.keyed import OPTIONS, Bench, BenchJob, Payload, rate, slices  # type: ignore[import-not-found]  # neighbours, which scripts find
-from durable.meter import Measured, Meter  # type: ignore[import-not-found]  # likewise
+from durable.meter import Measured, Meter, cpu_us, per_loop  # type: ignore[import-not-found]  # likewise
 from durable.phase_process import measure_phase  # type: ignore[import-not-found]  # likewise
 from machine import describe_machine  # type: ignore[import-not-found]  # likewise
 from rich.console import Console
@@ -106,7 +106,7 @@ def compare() -> list[Speed]:
             if BASELINE and column == "ours"
             else None,
             cpu_of_before=statistics.median(
-                _cpu_us(each[phase, column]) / _cpu_us(each[phase, "before"]) for each in rounds
+                cpu_us(each[phase, column]) / cpu_us(each[phase, "before"]) for each in rounds
             )
             if BASELINE and column == "ours"
             else None,
@@ -116,15 +116,7 @@ def compare() -> list[Speed]:
 
 
 def _ratio(rounds: list[Round], column: tuple[str, str], other: tuple[str, str]) -> float:
-    return statistics.median(_per_loop(each[column]) / _per_loop(each[other]) for each in rounds)
-
-
-def _per_loop(measured: Measured) -> float:
-    return float(measured["jobs_per_second"] * measured["loop_ms"])
-
-
-def _cpu_us(measured: Measured) -> float:
-    return float(measured["client_us"] + (measured["server_us"] or 0.0))
+    return float(statistics.median(per_loop(each[column]) / per_loop(each[other]) for each in rounds))
 
 
 def _median_or_none(found: list[float | None]) -> float | None:

@@ -23,7 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Final, TypedDict, cast
 
-from durable.meter import Measured, Meter  # type: ignore[import-not-found]  # neighbours, which scripts find
+from durable.meter import Measured, Meter, cpu_us  # type: ignore[import-not-found]  # neighbours, which scripts find
 from durable.service import (  # type: ignore[import-not-found]  # likewise
     CONSUMER,
     WITHOUT_DUTIES,
@@ -229,11 +229,6 @@ def in_own_process(action: str, server: NatsServer) -> object:
     command = [sys.executable, __file__, action, server.url, str(server.pid)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - this script
     return json.loads(done.stdout)
-
-
-def cpu_us(measured: Measured) -> float:
-    """Return the CPU time of client and server per job."""
-    return float(measured["client_us"] + (measured["server_us"] or 0))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final, TypedDict
 
-__all__ = ["Measured", "Meter", "run_fixed_loop"]
+__all__ = ["Measured", "Meter", "cpu_us", "per_loop", "run_fixed_loop"]
 
 _LOOPS: Final = 20
 _STEPS: Final = 300_000
@@ -29,6 +29,16 @@ class Measured(TypedDict):
     """Likewise of nats-server; None where the system does not show it (only Linux does)."""
     loop_ms: float
     """How long the fixed loop took, on average before and after the phase."""
+
+
+def per_loop(measured: Measured) -> float:
+    """Return the jobs done in the time of one fixed loop."""
+    return float(measured["jobs_per_second"] * measured["loop_ms"] / 1000)
+
+
+def cpu_us(measured: Measured) -> float:
+    """Return the microseconds of CPU time per job, of client and server."""
+    return float(measured["client_us"] + (measured["server_us"] or 0))
 
 
 def run_fixed_loop() -> float:
