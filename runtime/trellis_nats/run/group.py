@@ -127,7 +127,7 @@ class ProcessGroup:
         effect = _EFFECTS[min(self._received, len(_EFFECTS)) - 1]
         running = sum(slot.pid is not None for slot in self.slots)
         fields = log_fields(LogEvent.GROUP_STOPS)
-        _log.info("%s: the %d processes that run %s", number.name, running, effect, extra=fields)
+        _log.info("%s: running processes (%d) %s", number.name, running, effect, extra=fields)
         if self._received < len(_EFFECTS):
             self._stop()
         else:
