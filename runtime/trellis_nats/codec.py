@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from functools import cached_property
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar, cast
@@ -136,10 +137,19 @@ class Codec(Generic[T]):
         except _NOT_A_VALUE as error:
             what = f"an object of type {type(value).__name__} cannot be written: {type(error).__name__}"
             issues = [("#", what)]
-        expected = self._shape
-        if isinstance(value, BaseModel) and isinstance(expected, type) and not isinstance(value, expected):
-            issues.insert(0, ("#", f"{expected.__name__} is expected, got {type(value).__name__}"))
+        if (other := self._name_other_class(value)) is not None:
+            issues.insert(0, ("#", other))
         raise InvalidPayload(self._what, issues)  # without a context, as in `decode`
+
+    def _name_other_class(self, value: object) -> str | None:
+        """Return which class is expected instead of that of the value, or None. A dict may become an object of the class."""
+        expected = self._shape
+        if not (isinstance(expected, type) and issubclass(expected, BaseModel)):
+            return None
+        if isinstance(value, expected | dict):
+            return None
+        advice = ": await it" if inspect.iscoroutine(value) else ""
+        return f"{expected.__name__} is expected, got {type(value).__name__}{advice}"
 
 
 def decode_json(data: bytes) -> JsonValue:

@@ -1,5 +1,6 @@
 """Values to JSON and back: strict, bounded, and without the invalid value in errors."""
 
+import asyncio
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,6 +136,19 @@ def test_an_object_of_another_class_is_named() -> None:
         BASKET.encode(Item(number=7))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the mistake under test
 
     assert [place for place, _ in caught.value.issues] == ["#", "#/items"]
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [Basket]], ids=lambda value: type(value).__name__)
+def test_a_value_that_is_not_an_object_is_named_by_its_class(value: object) -> None:
+    with pytest.raises(InvalidPayload, match=f"#: Basket is expected, got {type(value).__name__}"):
+        BASKET.encode(value)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the mistake under test
+
+
+async def test_a_missing_await_is_named() -> None:
+    reading = asyncio.sleep(0)
+    with pytest.raises(InvalidPayload, match="#: Basket is expected, got coroutine: await it"):
+        BASKET.encode(reading)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the mistake under test
+    reading.close()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [math.nan], {"deep": [-math.inf]}])
