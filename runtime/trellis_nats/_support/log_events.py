@@ -23,6 +23,8 @@ class LogEvent(StrEnum):
     """A job was cancelled while its handler ran."""
     JOB_RELEASED = "job_released"
     """The worker stops; the job goes back to the queue and the attempt does not count."""
+    WORKERS_STOPPING = "workers_stopping"
+    """The workers stop while handlers run: how many, and how long they may take to end."""
     WORKERS_STOPPED = "workers_stopped"
     """The last line of a stop: which jobs went back to their queues, and which of their handlers still run."""
     JOB_SUPERSEDED = "job_superseded"

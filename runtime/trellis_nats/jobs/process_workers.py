@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from trellis_nats._nats.jetstream.progress_thread import ProgressThread
 from trellis_nats._support.grace_period import GracePeriod
 from trellis_nats._support.log_events import LogEvent, log_fields
 from trellis_nats._support.loop_lag import LoopLag
+from trellis_nats._support.plural import plural
 from trellis_nats.binding import JobsBinding, QueueBinding
 from trellis_nats.grants import Grant
 from trellis_nats.jobs.delay.parking import Parking
@@ -119,6 +121,7 @@ class ProcessWorkers:
         """Stop every worker, all at the same time. Handlers that cannot be stopped keep their jobs until `release`."""
         self._process.stop(grace.length)
         self._heartbeats.publish()
+        self._log_stop(grace.length)
         workers, self._workers = self._workers, []
         await asyncio.gather(*(worker.stop(grace) for worker in workers))
         self._stopped += workers
@@ -133,6 +136,16 @@ class ProcessWorkers:
         await self._thread.stop()
         fields = log_fields(LogEvent.WORKERS_STOPPED)
         _log.info("the workers stopped: %s", self._shutdown.summary(), extra=fields)
+
+    def _log_stop(self, grace: timedelta) -> None:
+        running = round(sum(queue.running.value for queue in self._queues))
+        if running and grace:
+            _log.info(
+                "the workers stop, and wait up to %g s for %s; in run(), a second signal ends the wait",
+                grace.total_seconds(),
+                plural(running, "running job"),
+                extra=log_fields(LogEvent.WORKERS_STOPPING),
+            )
 
     def _has_all(self, grants: Iterable[Grant]) -> bool:
         return not any(map(self._runtime.lacks, grants))

@@ -181,6 +181,30 @@ async def test_what_a_cancelled_handler_returns_counts(nats_server: NatsServer) 
         )
 
 
+async def test_a_stop_logs_for_what_it_waits(nats_server: NatsServer) -> None:
+    async with Shop.connect(nats_server.url) as shop:
+        began, end = asyncio.Event(), asyncio.Event()
+
+        @shop.jobs.pack.handle
+        async def pack(job: ParcelJob) -> Receipt:
+            began.set()
+            await end.wait()
+            return Receipt(total=7)
+
+        host = await shop.jobs.start_workers()
+        await shop.jobs.pack.create(Parcel(number=1))
+        await began.wait()
+        with LogSignals() as logs:
+            stopping = asyncio.create_task(host.stop(grace=SOON))
+            waits = await logs.wait_for(LogEvent.WORKERS_STOPPING)
+            end.set()
+            await stopping
+
+        assert waits.getMessage() == (
+            "the workers stop, and wait up to 20 s for 1 running job; in run(), a second signal ends the wait"
+        )
+
+
 async def test_a_second_stop_waits_for_the_first(nats_server: NatsServer) -> None:
     """It must not end the heartbeats of handlers that have time left."""
     async with Shop.connect(nats_server.url) as shop:
