@@ -129,6 +129,8 @@ def _measure_groups(db: sqlite3.Connection, now: datetime) -> Iterator[Measureme
 def _measure_workers(workers: list[WorkerRow]) -> Iterator[Measurement]:
     numbers = Counter[tuple[str, str]]()
     for worker in workers:
+        if worker.has_stopped:
+            continue
         state = "silent" if worker.is_silent else "stopping" if worker.is_stopping else "live"
         numbers[worker.service, state] += 1
     for service in sorted({worker.service for worker in workers}):

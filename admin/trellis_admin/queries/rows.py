@@ -310,6 +310,11 @@ class WorkerRow:
     extension: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """Everything else that its newest heartbeat says."""
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it reported a clean stop: its newest heartbeat is its last one."""
+        return self.extension.get("stopped") is True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:

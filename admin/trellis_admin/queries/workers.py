@@ -48,7 +48,7 @@ class _Beat(NamedTuple):
 def list_workers(
     db: sqlite3.Connection, now: datetime, *, silent_after: timedelta = SILENT_AFTER
 ) -> list[WorkerRow]:
-    """Return the processes that sent a heartbeat within a day, those in trouble first.
+    """Return the processes that sent a heartbeat within a day, those in trouble first, and those that have stopped last.
 
     A process that reported that it stops is among them for some minutes, and is not silent.
 
@@ -77,7 +77,13 @@ def list_workers(
     listed = [worker for worker in workers if not worker.is_stopping or now - worker.heartbeat_at < _STOPPED]
     return sorted(
         listed,
-        key=lambda worker: (not worker.is_silent, not worker.is_stopping, worker.service, worker.instance_id),
+        key=lambda worker: (
+            worker.has_stopped,
+            not worker.is_silent,
+            not worker.is_stopping,
+            worker.service,
+            worker.instance_id,
+        ),
     )
 
 

@@ -122,7 +122,7 @@ def tabulate_workers(rows: Sequence[WorkerRow], now: datetime) -> Table:
             _describe_worker(row, is_paused=paused),
             show_age(row.heartbeat_at, now),
             _describe_load(row, now),
-            _length(None if row.started_at is None else now - row.started_at),
+            _length(_up(row, now)),
             "-" if row.loop_lag is None else f"{row.loop_lag / timedelta(milliseconds=1):.0f} ms",
             "-" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MiB",
             "-" if row.host is None else f"{row.host}:{row.pid}",
@@ -137,15 +137,22 @@ def _describe_worker(row: WorkerRow, *, is_paused: bool) -> str:
     if row.is_silent:
         return "silent"
     if row.is_stopping:
-        return "stopping"
+        return "stopped" if row.has_stopped else "stopping"
     if row.is_late:
         return "late"
     return "paused" if is_paused else "alive"
 
 
+def _up(row: WorkerRow, now: datetime) -> timedelta | None:
+    """Return for how long a process has worked, or had when it stopped."""
+    if row.started_at is None:
+        return None
+    return (row.heartbeat_at if row.has_stopped else now) - row.started_at
+
+
 def _describe_load(row: WorkerRow, now: datetime) -> str:
     """Return how much a process runs, with the age of the number where a newer one should be there."""
-    if row.is_silent:
+    if row.is_silent or row.has_stopped:
         return "-"
     age = f", {show_age(row.heartbeat_at, now)}" if now - row.heartbeat_at > HEARTBEAT_EVERY else ""
     return f"{row.running} of {row.slots}{age}"

@@ -191,7 +191,12 @@ def test_workers() -> None:
     late = replace(row, instance_id="orders-58d4c9-9ktq", is_late=True, heartbeat_at=ago(50))
     due = replace(row, instance_id="orders-58d4c9-c2xz", heartbeat_at=ago(36))
 
-    check_text("workers", to_plain(tabulate_workers([silent, row, due, late], NOW)))
+    stopping = replace(row, instance_id="orders-58d4c9-e4mn", is_stopping=True)
+    stopped = replace(
+        stopping, instance_id="orders-58d4c9-f6rw", heartbeat_at=ago(200), extension={"stopped": True}
+    )
+
+    check_text("workers", to_plain(tabulate_workers([silent, stopping, row, due, late, stopped], NOW)))
 
 
 def test_the_audit_log() -> None:

@@ -355,15 +355,19 @@ def test_workers_in_trouble_come_first(busy: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "beat", [heartbeat(2, "w2", stopping=True), heartbeat(2, "w2", stopped=True)], ids=["stopping", "stopped"]
+    ("beat", "has_stopped"),
+    [(heartbeat(2, "w2", stopping=True), False), (heartbeat(2, "w2", stopping=True, stopped=True), True)],
+    ids=["stopping", "stopped"],
 )
 def test_a_process_that_stops_is_not_silent_and_has_no_slots(
-    written: Callable[[list[Incoming]], sqlite3.Connection], beat: Incoming
+    written: Callable[[list[Incoming]], sqlite3.Connection], beat: Incoming, has_stopped: bool
 ) -> None:
     db = written([heartbeat(1, "w1"), beat])
 
-    stopping, alive = list_workers(db, from_milliseconds(START + 60_000))
+    listed = list_workers(db, from_milliseconds(START + 60_000))
+    stopping, alive = reversed(listed) if has_stopped else listed
     assert (stopping.instance_id, stopping.is_stopping, stopping.is_silent) == ("w2", True, False)
+    assert stopping.has_stopped == has_stopped
     assert not alive.is_stopping
     assert read_overview(db, timedelta(hours=1), from_milliseconds(START + 60_000)).slots == 4
     assert [worker.instance_id for worker in list_workers(db, NOW)] == ["w1"]

@@ -43,10 +43,12 @@ async def show_workers(request: Request) -> Response:
     workers = await console.query(list_workers, datetime.now(UTC))
     older = _find_older(workers)
     chosen = request.query_params.get("w", "all")
-    troubled = [worker for worker in workers if worker.is_silent or worker.is_stopping]
-    shown = {"trouble": troubled, "old": [worker for worker in workers if worker.instance_id in older]}.get(
-        chosen, workers
-    )
+    silent = [worker for worker in workers if worker.is_silent]
+    stopping = [worker for worker in workers if worker.is_stopping and not worker.has_stopped]
+    shown = {
+        "trouble": silent + stopping,
+        "old": [worker for worker in workers if worker.instance_id in older],
+    }.get(chosen, workers)
     if kind := request.query_params.get("format"):
         return save_rows("workers", kind, _COLUMNS, _once(shown), _cells)
     address = request.url
@@ -54,8 +56,8 @@ async def show_workers(request: Request) -> Response:
         "total": len(workers),
         "shown": len(shown),
         "services": _group(shown),
-        "silent": [worker for worker in workers if worker.is_silent][:5],
-        "stopping": sum(worker.is_stopping for worker in workers),
+        "silent": silent[:5],
+        "stopping": len(stopping),
         "older": older,
         "links": [
             (
@@ -65,7 +67,7 @@ async def show_workers(request: Request) -> Response:
             )
             for word, name in (
                 (f"All {len(workers)}", "all"),
-                (f"In trouble {len(troubled)}", "trouble"),
+                (f"In trouble {len(silent) + len(stopping)}", "trouble"),
                 (f"Older contract {len(older)}", "old"),
             )
         ],
